@@ -1,0 +1,238 @@
+"""The detector: images in, losses or detections out. The page that tells the story.
+
+    images -> backbone -> head -> predictions            (forward)
+    anchors, ground truth -> assigner -> samples         (select_samples)
+    predictions at the samples -> focal, box, centerness (loss)
+    predictions -> threshold, decode, NMS                (detect)
+
+Shapes: B images, L levels, A anchors in all, M ground truths of an image, P positives of the batch,
+C classes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from detector import losses
+from detector.anchors import STRIDES, cell_anchors, grid_anchors, level_sizes
+from detector.assigners import IGNORED, Assigner, build_assigner
+from detector.backbone import PyramidBackbone, build_backbone
+from detector.box_coders import BoxCoder, Coder, PointCoder
+from detector.config import DetectorConfig
+from detector.head import Head, Predictions
+from detector.postprocess import Detections, Postprocess
+
+PAD_TO = 32  # batches are padded to a multiple of this many pixels (the stride of P5)
+
+Target = dict[str, Tensor]  # boxes [M, 4] in pixels of the input, labels [M] from 0
+
+
+@dataclass(frozen=True)
+class Normalizers:
+    """What the losses are divided by: of the whole batch, known before any forward pass."""
+
+    num_positives: Tensor  # scalar
+    centerness: Tensor  # scalar, summed over the positives
+
+
+@dataclass(frozen=True)
+class Samples:
+    """What every anchor of a batch learns."""
+
+    classes: Tensor  # [B, A] int64: label, NEGATIVE or IGNORED
+    image: Tensor  # [P] index of the positive's image
+    anchor: Tensor  # [P] index of the positive's anchor
+    anchors: Tensor  # [P, 4]
+    gt_boxes: Tensor  # [P, 4]
+    centerness: Tensor  # [P] target; 1 without a centerness branch
+
+    def normalizers(self) -> Normalizers:
+        """Of these samples; sum them over the micro-batches of one step."""
+        return Normalizers(
+            num_positives=self.centerness.new_tensor(float(len(self.centerness))),
+            centerness=self.centerness.sum(),
+        )
+
+
+def build_detector(
+    config: DetectorConfig,
+    num_classes: int,
+    *,
+    backbone: PyramidBackbone | None = None,
+    postprocess: Postprocess | None = None,
+) -> "Detector":
+    """The one place where the paper's toggles become parts.
+
+    backbone: default ResNet-50 with frozen batch norm and no weights, the paper's architecture.
+    """
+    backbone = backbone or build_backbone()
+    coder = BoxCoder() if config.regress_from == "box" else PointCoder(config.anchor_scales[0])
+    return Detector(
+        backbone=backbone,
+        head=Head(
+            backbone.out_channels,
+            num_classes,
+            anchors_per_location=config.anchors_per_location,
+            num_levels=len(STRIDES),
+            group_norm=config.group_norm,
+            centerness=config.centerness,
+            scalar=config.scalar,
+            initial_bias=coder.initial_bias,
+        ),
+        cells=[cell_anchors(s, config.anchor_scales, config.aspect_ratios) for s in STRIDES],
+        assigner=build_assigner(config),
+        coder=coder,
+        regression_loss=losses.giou if config.giou_loss else losses.smooth_l1,
+        regression_weight=losses.GIOU_WEIGHT if config.giou_loss else losses.SMOOTH_L1_WEIGHT,
+        postprocess=postprocess or Postprocess(),
+    )
+
+
+class Detector(nn.Module):
+    """A dense one-stage detector, made of parts; build_detector chooses them."""
+
+    def __init__(
+        self,
+        *,
+        backbone: PyramidBackbone,
+        head: Head,
+        cells: list[Tensor],
+        assigner: Assigner,
+        coder: Coder,
+        regression_loss: losses.RegressionLoss,
+        regression_weight: float,
+        postprocess: Postprocess,
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.head = head
+        for level, cell in enumerate(cells):
+            self.register_buffer(f"cells_{level}", cell, persistent=False)
+        self.assigner = assigner
+        self.coder = coder
+        self.regression_loss = regression_loss
+        self.regression_weight = regression_weight
+        self.postprocess = postprocess
+
+    def forward(self, images: Tensor) -> Predictions:
+        """[B, 3, H, W], normalized, H and W multiples of 32 -> Predictions."""
+        return self.head(self.backbone(images))
+
+    def anchors(self, height: int, width: int) -> list[Tensor]:
+        """[A_l, 4] per level, for a padded input of this size in pixels."""
+        cells = [self.get_buffer(f"cells_{level}") for level in range(len(STRIDES))]
+        return grid_anchors(level_sizes(height, width), cells)
+
+    @torch.no_grad()
+    def select_samples(self, size: tuple[int, int], targets: Sequence[Target]) -> Samples:
+        """Assign every anchor of every image; size: height and width of the padded batch.
+
+        Anchors in the padding take part, as negatives (the official code filters none).
+        """
+        anchors = self.anchors(*size)
+        anchor_boxes = torch.cat(anchors)
+        matched = torch.stack([self.assigner(anchors, target["boxes"]) for target in targets])
+        image, anchor = (matched >= 0).nonzero(as_tuple=True)  # [P] each
+        counts = [len(target["boxes"]) for target in targets]
+        first = matched.new_tensor([0, *counts[:-1]]).cumsum(
+            0
+        )  # of each image, in the batch's list
+        ground_truth = first[image] + matched[image, anchor]
+        gt_boxes = torch.cat([target["boxes"] for target in targets]).float()[ground_truth]
+        classes = matched.clone()
+        classes[image, anchor] = torch.cat([target["labels"] for target in targets])[ground_truth]
+        positive_anchors = anchor_boxes[anchor]
+        if self.head.centerness is None:
+            centerness = positive_anchors.new_ones(len(anchor))
+        else:
+            centerness = losses.centerness_of(positive_anchors, gt_boxes)
+        return Samples(classes, image, anchor, positive_anchors, gt_boxes, centerness)
+
+    def loss(
+        self,
+        images: Tensor | Sequence[Tensor],
+        targets: Sequence[Target],
+        normalizers: Normalizers | None = None,
+    ) -> dict[str, Tensor]:
+        """Normalized images [B, 3, H, W] (or a list of [3, H, W]) and targets -> named losses.
+
+        Their sum is what training minimizes. normalizers: those of the whole batch, where the
+        images are only a part of it; default: of these images. Raises ValueError for unusable targets.
+        """
+        batch, _ = as_batch(images)
+        check_targets(targets, len(batch), self.head.num_classes)
+        samples = self.select_samples((batch.shape[2], batch.shape[3]), targets)
+        normalizers = normalizers or samples.normalizers()
+        predictions = self(batch)
+        with torch.autocast(batch.device.type, enabled=False):
+            return self._losses(predictions, samples, normalizers)
+
+    def _losses(
+        self, predictions: Predictions, samples: Samples, normalizers: Normalizers
+    ) -> dict[str, Tensor]:
+        num_positives = normalizers.num_positives.clamp(min=1)
+        is_counted = samples.classes != IGNORED
+        focal = losses.focal(predictions.cls_logits[is_counted], samples.classes[is_counted])
+
+        # Without positives these are sums over nothing: 0, yet every parameter gets its gradient.
+        codes = predictions.codes[samples.image, samples.anchor]
+        box = self.regression_loss(codes, samples.anchors, samples.gt_boxes, self.coder)
+        weighted_box = (samples.centerness * box).sum()
+        tiny = torch.finfo(weighted_box.dtype).tiny
+        result = {
+            "cls": focal.sum() / num_positives,
+            "box": self.regression_weight * weighted_box / normalizers.centerness.clamp(min=tiny),
+        }
+        if predictions.centerness is not None:
+            logits = predictions.centerness[samples.image, samples.anchor]
+            error = losses.centerness(logits, samples.centerness)
+            result["centerness"] = error.sum() / num_positives
+        return result
+
+    @torch.no_grad()
+    def detect(self, images: Tensor | Sequence[Tensor]) -> list[Detections]:
+        """Normalized images [B, 3, H, W] (or a list of [3, H, W]) -> each one's detections.
+
+        boxes [D, 4] in pixels of that image and clipped to it, scores [D] in (0, 1) falling,
+        labels [D].
+        """
+        batch, sizes = as_batch(images)
+        predictions = self(batch)
+        anchors = self.anchors(batch.shape[2], batch.shape[3])
+        with torch.autocast(batch.device.type, enabled=False):
+            return [
+                self.postprocess(predictions, image, anchors, self.coder, size)
+                for image, size in enumerate(sizes)
+            ]
+
+
+def as_batch(images: Tensor | Sequence[Tensor]) -> tuple[Tensor, list[tuple[int, int]]]:
+    """[B, 3, H, W] or a list of [3, H, W] -> one batch, zeros right and below; and each size."""
+    sizes = [(image.shape[-2], image.shape[-1]) for image in images]
+    height, width = (-(-max(side) // PAD_TO) * PAD_TO for side in zip(*sizes, strict=True))
+    if isinstance(images, Tensor) and images.shape[-2:] == (height, width):
+        return images, sizes
+    batch = images[0].new_zeros(len(sizes), 3, height, width)
+    for row, image, (h, w) in zip(batch, images, sizes, strict=True):
+        row[:, :h, :w] = image
+    return batch, sizes
+
+
+def check_targets(targets: Sequence[Target], num_images: int, num_classes: int) -> None:
+    """ValueError unless every image has its target: boxes [M, 4], labels of known classes."""
+    if len(targets) != num_images:
+        raise ValueError(f"loss needs one target per image, got {len(targets)} for {num_images}")
+    for index, target in enumerate(targets):
+        boxes, labels = target["boxes"], target["labels"]
+        if boxes.ndim != 2 or boxes.shape[1] != 4 or labels.shape != boxes.shape[:1]:
+            raise ValueError(
+                f"target {index} needs boxes [M, 4] and labels [M], got {list(boxes.shape)} and "
+                f"{list(labels.shape)}"
+            )
+        if len(labels) and not bool(((labels >= 0) & (labels < num_classes)).all()):
+            raise ValueError(
+                f"target {index} needs labels from 0 to {num_classes - 1}, got "
+                f"{int(labels.min())} to {int(labels.max())}"
+            )

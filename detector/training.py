@@ -1,0 +1,139 @@
+"""Training as the paper trains (Sec. 3.1 "Training Detail"): a loop that yields numbers.
+
+It knows no tracker and no scheduler. Everything random is a function of the seed and the step, so a
+run that was interrupted and resumed ends where an uninterrupted one does, bit for bit on a CPU.
+"""
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+
+import torch
+from torch import Tensor, nn
+
+from detector.backbone import build_backbone
+from detector.config import DetectorConfig, Recipe
+from detector.detector import Detector, Normalizers, Target, build_detector
+from detector.postprocess import Postprocess
+
+DROP_FACTOR = 0.1  # of the learning rate, at each of recipe.lr_drops
+
+Batch = tuple[Tensor, list[Target]]
+
+
+def assemble(
+    config: DetectorConfig,
+    recipe: Recipe,
+    num_classes: int,
+    *,
+    seed: int,
+    device: torch.device | str = "cpu",
+) -> tuple[Detector, torch.optim.Optimizer]:
+    """The detector of a run before its first step, and its optimizer; seed decides the weights."""
+    torch.manual_seed(seed)
+    backbone = build_backbone(recipe.backbone, recipe.norm, recipe.weights)
+    settings = asdict(recipe)
+    postprocess = Postprocess(**{name: settings[name] for name in Postprocess.__dataclass_fields__})
+    detector = build_detector(config, num_classes, backbone=backbone, postprocess=postprocess)
+    detector.to(device)
+    return detector, build_optimizer(detector, recipe)
+
+
+def build_optimizer(detector: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """Biases learn twice as fast and do not decay; all else, GroupNorm and scalars too, does."""
+    named = [(name, p) for name, p in detector.named_parameters() if p.requires_grad]
+    groups = [
+        {
+            "params": [p for name, p in named if "bias" not in name],
+            "weight_decay": recipe.weight_decay,
+            "lr_factor": 1.0,
+        },
+        {
+            "params": [p for name, p in named if "bias" in name],
+            "weight_decay": 0.0,
+            "lr_factor": recipe.bias_lr_factor,
+        },
+    ]
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=recipe.learning_rate, momentum=recipe.momentum)
+    return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(recipe.momentum, 0.999))
+
+
+def learning_rate(recipe: Recipe, step: int) -> float:
+    """At a step, counted from 1: a constant warm-up, then full, then in drops or along a cosine.
+
+    The paper names the drops (60k and 80k of 90k); the warm-up is its code's: 500 steps at 1/3.
+    """
+    if step <= recipe.warmup_iterations:
+        return recipe.learning_rate * recipe.warmup_factor
+    if recipe.lr_decay == "cosine":
+        return recipe.learning_rate * (1 + math.cos(math.pi * (step - 1) / recipe.iterations)) / 2
+    drops = sum(step > round(share * recipe.iterations) for share in recipe.lr_drops)
+    return recipe.learning_rate * DROP_FACTOR**drops
+
+
+def train(
+    detector: Detector,
+    optimizer: torch.optim.Optimizer,
+    batches: Iterable[Batch],
+    recipe: Recipe,
+    *,
+    start: int = 0,
+    micro_batch_size: int | None = None,
+) -> Iterator[dict[str, float]]:
+    """Train from step start + 1 to recipe.iterations; batches must begin at that step, too.
+
+    Yields once per step: "step", each "loss/<name>", their sum "loss" and "learning_rate". Between
+    two of them the detector is in evaluation mode or not, as the caller left it. micro_batch_size:
+    images per forward pass; the gradients stay those of the whole batch.
+
+    Raises FloatingPointError at the first loss that is not finite, before it reaches the weights.
+    """
+    device = next(detector.parameters()).device
+    steps = range(start + 1, recipe.iterations + 1)
+    for step, (images, targets) in zip(steps, batches, strict=False):
+        detector.train()
+        rate = learning_rate(recipe, step)
+        for group in optimizer.param_groups:
+            group["lr"] = rate * group["lr_factor"]
+        optimizer.zero_grad()
+        images = images.to(device, non_blocking=True)
+        targets = [{name: value.to(device) for name, value in t.items()} for t in targets]
+        with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
+            losses = accumulate_gradients(detector, images, targets, micro_batch_size)
+        values = {name: value.item() for name, value in losses.items()}
+        total = sum(values.values())
+        if not math.isfinite(total):
+            raise FloatingPointError(
+                f"the loss is {total} at step {step} of {recipe.iterations} "
+                f"(learning rate {rate:g}): "
+                + ", ".join(f"{name} {value:g}" for name, value in values.items())
+            )
+        if recipe.clip_gradient_norm:
+            nn.utils.clip_grad_norm_(detector.parameters(), recipe.clip_gradient_norm)
+        optimizer.step()
+        named = {f"loss/{name}": value for name, value in values.items()}
+        yield {"step": step, "loss": total, **named, "learning_rate": rate}
+
+
+def accumulate_gradients(
+    detector: Detector, images: Tensor, targets: list[Target], micro_batch_size: int | None = None
+) -> dict[str, Tensor]:
+    """Losses of the batch [B, 3, H, W], detached; their gradients are added to the parameters'.
+
+    The normalizers depend on anchors and ground truth only, so they are taken over the whole batch
+    before the first forward pass: the sum over micro-batches is exactly the batch's gradient.
+    """
+    size = micro_batch_size or len(images)
+    normalizers: Normalizers | None = None
+    if size < len(images):
+        padded = (images.shape[2], images.shape[3])
+        normalizers = detector.select_samples(padded, targets).normalizers()
+    totals: dict[str, Tensor] = {}
+    for first in range(0, len(images), size):
+        part = slice(first, first + size)
+        losses = detector.loss(images[part], targets[part], normalizers)
+        torch.stack(list(losses.values())).sum().backward()
+        for name, value in losses.items():
+            totals[name] = totals.get(name, 0) + value.detach()
+    return totals

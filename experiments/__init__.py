@@ -1,0 +1,8 @@
+"""The paper's tables as data: every row a detector's settings beside the number the paper got."""
+
+from experiments import table1, table2, table3, table4, table5, table6, table7
+
+TABLES = {
+    f"table{module.TABLE.number}": module.TABLE
+    for module in (table1, table2, table3, table4, table5, table6, table7)
+}

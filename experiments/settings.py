@@ -1,0 +1,90 @@
+"""Settings written as text, "k=5" or "anchor_scales=4,5", typed by the dataclasses' fields."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import Field, fields, replace
+from difflib import get_close_matches
+from fractions import Fraction
+from math import isfinite
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from detector.config import DetectorConfig, Recipe
+
+FIELDS = {item.name: item for kind in (DetectorConfig, Recipe) for item in fields(kind)}
+HINTS = get_type_hints(DetectorConfig) | get_type_hints(Recipe)
+SWITCH = {"true": True, "on": True, "1": True, "false": False, "off": False, "0": False}
+
+
+def parse_settings(texts: Iterable[str]) -> dict[str, Any]:
+    """["k=5", "lr_drops=2/3,8/9"] -> field name -> value of that field's type.
+
+    ValueError for what is not name=value, an unknown name, one given twice, or a value that its
+    field cannot hold. Whether the settings go together is with_settings' question.
+    """
+    settings: dict[str, Any] = {}
+    for text in texts:
+        name, separator, value = (part.strip() for part in text.partition("="))
+        if not separator or not name:
+            raise ValueError(f"a setting needs name=value, got '{text}'")
+        if name in settings:
+            raise ValueError(f"{name} is set twice, the second time by '{text}'")
+        settings[name] = _parse(_field(name), value)
+    return settings
+
+
+def with_settings(
+    config: DetectorConfig, recipe: Recipe, settings: Mapping[str, Any]
+) -> tuple[DetectorConfig, Recipe]:
+    """Both with the settings each of them has a field for; ValueError for one that neither has."""
+    for name in settings:
+        _field(name)
+    of_config = {item.name for item in fields(DetectorConfig)}
+    changed = {name: value for name, value in settings.items() if name in of_config}
+    others = {name: value for name, value in settings.items() if name not in of_config}
+    return replace(config, **changed), replace(recipe, **others)
+
+
+def _field(name: str) -> Field[Any]:
+    if name not in FIELDS:
+        near = get_close_matches(name, FIELDS, n=1)
+        hint = f" (did you mean '{near[0]}'?)" if near else ""
+        raise ValueError(f"no setting is called '{name}'{hint}; there are {', '.join(FIELDS)}")
+    return FIELDS[name]
+
+
+def _parse(item: Field[Any], text: str) -> Any:
+    """The text as a value of the field's type, which is its default's."""
+    if get_origin(HINTS[item.name]) is Literal:
+        return _choice(item.name, text)
+    if isinstance(item.default, tuple):
+        kind = type(item.default[0])
+        return tuple(_scalar(item.name, part.strip(), kind) for part in text.split(","))
+    return _scalar(item.name, text, type(item.default))
+
+
+def _choice(name: str, text: str) -> str:
+    choices = get_args(HINTS[name])
+    if text not in choices:
+        near = get_close_matches(text, choices, n=1)
+        hint = f" (did you mean '{near[0]}'?)" if near else ""
+        raise ValueError(f"{name} needs one of {', '.join(choices)}, got '{text}'{hint}")
+    return text
+
+
+def _scalar(name: str, text: str, kind: type) -> bool | int | float | str:
+    if kind is str:
+        return text
+    try:
+        if kind is bool:
+            return SWITCH[text.lower()]
+        return int(text) if kind is int else _real(text)
+    except (KeyError, ValueError, ArithmeticError):
+        words = {bool: "true or false", int: "a whole number", float: "a number"}
+        raise ValueError(f"{name} needs {words[kind]}, got '{text}'") from None
+
+
+def _real(text: str) -> float:
+    """A finite number; fractions are welcome, since aspect ratios and drops are best written so."""
+    number = float(Fraction(text)) if "/" in text else float(text)
+    if not isfinite(number):
+        raise ValueError(text)
+    return number

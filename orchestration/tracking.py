@@ -1,0 +1,264 @@
+"""MLflow's records, mirrored from the results folder: the only file that knows MLflow.
+
+    trainings                       one record per run: params, curves, artifacts
+    Table 2 - demo - shapes         one flat record per row and seed, in the paper's order
+
+The folder is the truth and a record only its image, made by the launching process alone. So a record
+that is lost is made again, one that exists is brought up to date, never doubled, trials need neither
+MLflow nor its database, and a server that is away delays records but stops no training.
+"""
+
+import json
+import logging
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from orchestration.store import RunFolder, Store
+
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+# A server that is away is asked again at the next round, not for minutes within one.
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+
+from mlflow import MlflowClient  # noqa: E402 - reads the settings above when it is imported
+from mlflow.entities import (  # noqa: E402
+    Dataset,
+    DatasetInput,
+    Metric,
+    Param,
+    RunTag,
+    ViewType,
+)
+from mlflow.exceptions import MlflowException  # noqa: E402
+
+TRAININGS = "trainings"
+ROUND_SECONDS = 10.0  # between two looks at the folders of running trials
+MAX_METRICS, MAX_PARAMS = 1000, 100  # MLflow's limits for one call
+AWAY = (MlflowException, OSError)  # what a store that cannot be reached raises
+
+for noisy in ("mlflow", "alembic"):
+    logging.getLogger(noisy).setLevel(logging.ERROR)
+
+
+@dataclass(frozen=True)
+class RowRecord:
+    """A row of a table with one seed, as MLflow shows it."""
+
+    name: str  # "01 RetinaNet (#A=1) - seed 0"
+    order: int  # its place in the paper's table, from 0
+    signature: str
+    toggles: dict[str, Any]
+    metrics: dict[str, float]  # AP first: the compare page starts with the first one
+
+
+def default_uri(store: Store) -> str:
+    """Where records go: MLFLOW_TRACKING_URI, or a database in the results folder."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{store.root / 'mlflow.db'}"
+
+
+def open_tracker(store: Store) -> "Tracker":
+    """Connect, creating the database and the experiment of trainings where they are not there yet.
+
+    Called once, before any trial: processes that race to create the database break it. Raises
+    ValueError if the store of records cannot be had.
+    """
+    uri = default_uri(store)
+    try:
+        tracker = Tracker(MlflowClient(uri), uri, store)
+        if uri.startswith("sqlite:///"):
+            _let_readers_in(Path(uri.removeprefix("sqlite:///")))
+        tracker.experiment(TRAININGS)
+    except AWAY as error:
+        raise ValueError(
+            f"MLflow needs a store of records at {uri} (MLFLOW_TRACKING_URI), "
+            f"which cannot be opened: {_first_line(error)}"
+        ) from error
+    return tracker
+
+
+def _let_readers_in(database: Path) -> None:
+    """Write-ahead logging, which the file remembers: `atss ui` reads while a launch writes."""
+    connection = sqlite3.connect(database)
+    connection.execute("pragma journal_mode=wal")
+    connection.close()
+
+
+class Tracker:
+    """Writes records of one results folder to one MLflow store."""
+
+    def __init__(self, client: MlflowClient, uri: str, store: Store) -> None:
+        self.client = client
+        self.uri = uri
+        self.store = store
+        self._last_step: dict[str, int] = {}  # MLflow's run id -> last step logged
+
+    def experiment(self, name: str) -> str:
+        """The id of the experiment of this name, made or brought back where needed."""
+        found = self.client.get_experiment_by_name(name)
+        if found is None:
+            is_local = self.uri.startswith("sqlite:")  # a server has its own place for artifacts
+            artifacts = (self.store.root / "artifacts").as_uri() if is_local else None
+            return self.client.create_experiment(name, artifact_location=artifacts)
+        if found.lifecycle_stage == "deleted":
+            self.client.restore_experiment(found.experiment_id)
+        return found.experiment_id
+
+    def mirror(self, folder: RunFolder, *, is_running: bool = False) -> None:
+        """Bring the record of a training up to date with its folder; nothing happens twice."""
+        facts, result, failure = folder.facts(), folder.result(), folder.failure()
+        if not facts:
+            return
+        record = self._record(folder.signature, facts)
+        if record.info.status == "FINISHED":
+            return
+        run_id = record.info.run_id
+        self._log_history(run_id, folder, is_new=not record.data.metrics)
+        if result is not None:
+            self._log_artifacts(run_id, folder, facts)
+            self.client.set_tag(run_id, "seconds", round(result["seconds"], 1))
+            self.client.set_terminated(run_id, "FINISHED")
+        elif failure is not None:
+            self.client.set_tag(run_id, "failure", failure["reason"])
+            self.client.set_terminated(run_id, "FAILED")
+        elif is_running and record.info.status != "RUNNING":
+            self.client.update_run(run_id, status="RUNNING")
+        elif not is_running and record.info.status == "RUNNING":
+            self.client.set_terminated(run_id, "KILLED")
+
+    def _record(self, signature: str, facts: dict[str, Any]) -> Any:
+        """The training's record, found by its signature or begun with all that is known before."""
+        experiment = self.experiment(TRAININGS)
+        found = self.client.search_runs([experiment], f"tags.signature = '{signature}'", max_results=1)
+        if found:
+            return found[0]
+        tags = {"signature": signature, "kind": "training"} | _text(facts["tags"])
+        record = self.client.create_run(experiment, run_name=facts["name"], tags=tags)
+        run_id = record.info.run_id
+        params = [Param(name, value) for name, value in _text(facts["params"]).items()]
+        for part in _parts(params, MAX_PARAMS):
+            self.client.log_batch(run_id, params=part)
+        data = facts["data"]
+        source = {"where": data["where"], "fingerprint": data["fingerprint"]}
+        dataset = Dataset(data["name"], data["fingerprint"], "local", json.dumps(source))
+        self.client.log_inputs(run_id, datasets=[DatasetInput(dataset)])
+        return record
+
+    def _log_history(self, run_id: str, folder: RunFolder, *, is_new: bool) -> None:
+        """Log the steps after the last one logged: MLflow keeps both values of a repeated step."""
+        if run_id not in self._last_step:
+            self._last_step[run_id] = 0 if is_new else self._logged_until(run_id)
+        last = self._last_step[run_id]
+        now = int(time.time() * 1000)
+        entries = [entry for entry in folder.history() if entry["step"] > last]
+        metrics = [
+            Metric(name, value, now, entry["step"])
+            for entry in entries
+            for name, value in entry.items()
+            if name != "step" and value is not None
+        ]
+        for part in _parts(metrics, MAX_METRICS):
+            self.client.log_batch(run_id, metrics=part)
+        if entries:
+            self._last_step[run_id] = entries[-1]["step"]
+
+    def _logged_until(self, run_id: str) -> int:
+        names = self.client.get_run(run_id).data.metrics
+        points = [point for name in names for point in self.client.get_metric_history(run_id, name)]
+        return max((point.step for point in points), default=0)
+
+    def _log_artifacts(self, run_id: str, folder: RunFolder, facts: dict[str, Any]) -> None:
+        self.client.log_dict(run_id, facts["canonical"], "config.json")
+        self.client.log_dict(run_id, facts, "run.json")
+        for path in (folder.detections, folder.weights, folder.history_file):
+            self.client.log_artifact(run_id, str(path))
+
+    def table(self, name: str, note: str, rows: Iterable[RowRecord]) -> None:
+        """Fill a table's experiment: one flat record per row, row 01 on top, a Markdown note above."""
+        experiment = self.experiment(name)
+        self.client.set_experiment_tag(experiment, "mlflow.note.content", note)
+        created = self.client.get_experiment(experiment).creation_time
+        kept = {run.info.run_name: run for run in self._rows(experiment)}
+        for row in sorted(rows, key=lambda row: row.order, reverse=True):
+            old = kept.get(row.name)
+            if old is not None and not _shows(old, row):
+                self.client.delete_run(old.info.run_id)
+                old = None
+            if old is None:
+                self._log_row(experiment, created - 1000 * row.order, row)
+
+    def _rows(self, experiment: str) -> list[Any]:
+        return list(self.client.search_runs([experiment], "", ViewType.ACTIVE_ONLY, max_results=5000))
+
+    def _log_row(self, experiment: str, start: int, row: RowRecord) -> None:
+        """start: in milliseconds; MLflow lists the newest first, so the order is told by it."""
+        trainings = self.client.search_runs(
+            [self.experiment(TRAININGS)], f"tags.signature = '{row.signature}'", max_results=1
+        )
+        tags = {"signature": row.signature, "kind": "row"}
+        tags |= {"training_run": training.info.run_id for training in trainings}
+        record = self.client.create_run(experiment, start, tags, row.name)
+        self.client.log_batch(
+            record.info.run_id,
+            metrics=[Metric(name, value, start, 0) for name, value in row.metrics.items()],
+            params=[Param(name, value) for name, value in _text(row.toggles).items()],
+            tags=[RunTag("complete", "true")],
+        )
+        self.client.set_terminated(record.info.run_id, "FINISHED", end_time=start)
+
+    @contextmanager
+    def following(self, folders: list[RunFolder]) -> Iterator[None]:
+        """Mirror these folders while the block runs, and once more when it ends."""
+        stop = threading.Event()
+        thread = threading.Thread(target=self._follow, args=(folders, stop), daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
+            for folder in folders:
+                self.mirror(folder)
+
+    def _follow(self, folders: list[RunFolder], stop: threading.Event) -> None:
+        while not stop.wait(ROUND_SECONDS):
+            try:
+                for folder in folders:
+                    self.mirror(folder, is_running=True)
+            except AWAY as error:  # the next round tries again, and the last one reports
+                logging.getLogger(__name__).info("MLflow is away: %s", _first_line(error))
+
+
+def _shows(record: Any, row: RowRecord) -> bool:
+    """Whether a record is this row as it is now, and whole."""
+    data = record.data
+    is_same = data.tags.get("signature") == row.signature and data.metrics == row.metrics
+    return is_same and data.params == _text(row.toggles) and record.info.status == "FINISHED"
+
+
+def _text(values: dict[str, Any]) -> dict[str, str]:
+    """Params and tags are text: true rather than True, "8.0, 10.1" rather than a tuple."""
+
+    def write(value: Any) -> str:
+        if isinstance(value, (list, tuple)):
+            return ", ".join(map(write, value))
+        return value if isinstance(value, str) else json.dumps(value)
+
+    return {name: write(value) for name, value in values.items()}
+
+
+def _parts(items: list[Any], size: int) -> Iterator[list[Any]]:
+    remaining = iter(items)
+    while part := list(islice(remaining, size)):
+        yield part
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,181 @@
+"""A table's rows joined with measured results: the paper's number, ours, and what changed.
+
+Nothing is inferred here: a mean, a sample standard deviation and a count of seeds. What was not
+measured is None, never 0.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from statistics import fmean, stdev
+from typing import Any
+
+from experiments.experiment import Row, Table
+
+from detector.metrics import HEADINGS, Metrics
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What one finished run measured; plain data, whoever ran it.
+
+    history: one dict per logged step, {"step": ..., "loss/cls": ..., "AP": ...}; seconds: wall time of
+    training and test; facts: whatever else is worth telling of the run (device, versions).
+    """
+
+    signature: str
+    seed: int
+    metrics: Metrics
+    history: list[dict[str, float]] = field(default_factory=list)
+    seconds: float | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One quantity measured with several seeds: seed -> value, in AP points."""
+
+    by_seed: Mapping[int, float]
+
+    @property
+    def n(self) -> int:
+        """How many seeds."""
+        return len(self.by_seed)
+
+    @property
+    def mean(self) -> float | None:
+        """None without a seed."""
+        return fmean(self.by_seed.values()) if self.by_seed else None
+
+    @property
+    def std(self) -> float | None:
+        """Sample standard deviation (n - 1); None with fewer than two seeds."""
+        return stdev(self.by_seed.values()) if self.n > 1 else None
+
+    def minus(self, other: "Sample") -> "Sample":
+        """Differences seed by seed, of the seeds that both have."""
+        shared = {seed: value for seed, value in self.by_seed.items() if seed in other.by_seed}
+        return Sample({seed: value - other.by_seed[seed] for seed, value in shared.items()})
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One metric of one row: the paper's number and ours, alone and against the reference row."""
+
+    paper: float | None
+    ours: Sample
+    paper_gain: float | None  # the paper's number minus the paper's of the reference row
+    gain: Sample  # the same of ours, paired by seed
+
+    @property
+    def difference(self) -> float | None:
+        """Ours minus the paper's; None where either is missing."""
+        return _minus(self.ours.mean, self.paper)
+
+
+@dataclass(frozen=True)
+class ComparedRow:
+    """A row of the paper with the results of its runs, one per seed that is measured."""
+
+    row: Row
+    signatures: tuple[str, ...]  # of all runs asked for, measured or not
+    results: tuple[Result, ...]
+    metrics: Mapping[str, Compared]  # by field of Metrics, all six
+
+    @property
+    def ap(self) -> Compared:
+        """The headline metric."""
+        return self.metrics["ap"]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A table of the paper with our results, row by row in the paper's order."""
+
+    table: Table
+    rows: tuple[ComparedRow, ...]
+
+    @property
+    def reference(self) -> ComparedRow:
+        """The row that the others are compared with."""
+        return self.rows[self.table.reference]
+
+    @cached_property
+    def seeds(self) -> tuple[int, ...]:
+        """All seeds with a result, in order."""
+        return tuple(sorted({result.seed for row in self.rows for result in row.results}))
+
+    @cached_property
+    def missing(self) -> int:
+        """How many of the runs asked for have no result."""
+        return sum(len(row.signatures) - len(row.results) for row in self.rows)
+
+
+def join(
+    table: Table, signatures: Mapping[str, Sequence[str]], results: Mapping[str, Result]
+) -> Comparison:
+    """signatures: row label -> its runs, one per seed; results: signature -> what is measured.
+
+    A row without signatures and a signature without a result are missing, not wrong. ValueError where
+    signatures name a row that the table does not have.
+    """
+    unknown = set(signatures) - {row.label for row in table.rows}
+    if unknown:
+        labels = ", ".join(f"'{row.label}'" for row in table.rows)
+        raise ValueError(
+            f"table {table.number} has no row {sorted(unknown)[0]!r}; its rows are {labels}"
+        )
+    measured = [
+        tuple(results[name] for name in signatures.get(row.label, ()) if name in results)
+        for row in table.rows
+    ]
+    reference = table.rows[table.reference]
+    rows = tuple(
+        ComparedRow(
+            row,
+            tuple(signatures.get(row.label, ())),
+            found,
+            {
+                name: _compare(name, row, found, reference, measured[table.reference])
+                for name in HEADINGS
+            },
+        )
+        for row, found in zip(table.rows, measured, strict=True)
+    )
+    return Comparison(table, rows)
+
+
+def _compare(
+    name: str,
+    row: Row,
+    results: Sequence[Result],
+    reference: Row,
+    reference_results: Sequence[Result],
+) -> Compared:
+    paper: float | None = getattr(row.paper, name)
+    ours = _sample(name, results)
+    return Compared(
+        paper,
+        ours,
+        _minus(paper, getattr(reference.paper, name)),
+        ours.minus(_sample(name, reference_results)),
+    )
+
+
+def _sample(name: str, results: Sequence[Result]) -> Sample:
+    values = {result.seed: getattr(result.metrics, name) for result in results}
+    return Sample({seed: value for seed, value in values.items() if value is not None})
+
+
+def _minus(one: float | None, other: float | None) -> float | None:
+    return None if one is None or other is None else one - other
+
+
+def result_to_json(result: Result) -> dict[str, Any]:
+    """As plain JSON values."""
+    return asdict(result)
+
+
+def result_from_json(data: Mapping[str, Any]) -> Result:
+    """The inverse of result_to_json."""
+    return Result(**{**data, "metrics": Metrics(**data["metrics"])})
