@@ -1,0 +1,270 @@
+"""Data sets in COCO format: opened, checked, and read image by image.
+
+    open_data      a folder, a TOML file, "coco2017" or "shapes" -> DataSet of train and val
+    CocoDataset    images and ground truths of one split
+    batches        its endless training batches (batches.py)
+
+Shapes: M ground truths of an image. An image is uint8 [3, H, W] RGB; boxes are float32 [M, 4] xyxy
+in its pixels; labels are int64 [M], positions among the sorted category ids.
+"""
+
+import hashlib
+import json
+import os
+import tomllib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from detector import shapes
+from detector.annotations import Annotations, read_annotations
+from detector.batches import batches
+
+__all__ = ["CocoDataset", "DataSet", "Target", "batches", "open_data"]
+
+Target = dict[str, Tensor]  # boxes [M, 4], labels [M]
+Splits = dict[str, tuple[Path, Path]]  # "train" and "val" -> image folder, annotation file
+
+COCO_2017 = Path(__file__).with_name("coco2017.toml")
+EIGHT_BITS = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr"}  # PIL's modes
+
+
+class CocoDataset:
+    """One split: [i] is (image uint8 [3, H, W], {"boxes": [M, 4], "labels": [M]}).
+
+    Ground truths are clipped to their image; crowd regions, boxes without area and boxes outside
+    are none. skip_empty leaves out images that teach nothing (fidelity 6, "filter"): without
+    ground truth, or with none that is wider and higher than a pixel. notes says what was dropped.
+
+    Raises FileNotFoundError or ValueError, in one line, if the files are not as needed.
+    """
+
+    def __init__(self, images: Path, annotations: Path, *, skip_empty: bool = False) -> None:
+        self.folder, self.annotation_file = Path(images), Path(annotations)
+        table = self._table = read_annotations(self.annotation_file)
+        self._file_sizes = _file_sizes(self.folder, table.file_names, self.annotation_file)
+        self.notes: list[str] = []
+        boxes, kept = self._ground_truths(table)
+        owner = table.images[kept]
+        self._boxes = torch.from_numpy(boxes[kept].astype(np.float32))
+        self._labels = torch.from_numpy(table.labels[kept])
+        self._ends = np.cumsum(np.bincount(owner, minlength=len(table.image_ids)))
+        self._places = self._images(owner, skip_empty).tolist()  # of these images in the table
+        self.names, self.category_ids = table.names, table.category_ids
+        self.image_ids = [table.image_ids[place] for place in self._places]
+        self.sizes = [(int(w), int(h)) for w, h in table.sizes[self._places]]  # width, height
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Target]:
+        """ValueError if the file is no image, or not of the size its annotations say."""
+        path = self.folder / self._table.file_names[self._places[index]]
+        return _read_image(path, self.sizes[index]), self.target(index)
+
+    def target(self, index: int) -> Target:
+        """The ground truths alone, without reading the image."""
+        place = self._places[index]
+        mine = slice(int(self._ends[place - 1]) if place else 0, int(self._ends[place]))
+        return {"boxes": self._boxes[mine].clone(), "labels": self._labels[mine].clone()}
+
+    @cached_property
+    def ground_truth(self) -> dict[str, Any]:
+        """COCO's JSON for its evaluation: boxes as the file has them, crowd regions included."""
+        table = self._table
+        ids = zip(self.image_ids, self.sizes, strict=True)
+        names = zip(self.category_ids, self.names, strict=True)
+        annotations = [
+            {
+                "id": int(table.ids[n]),
+                "image_id": table.image_ids[table.images[n]],
+                "category_id": table.category_ids[table.labels[n]],
+                "bbox": table.boxes[n].tolist(),
+                "area": float(table.areas[n]),
+                "iscrowd": int(table.is_crowd[n]),
+            }
+            for n in np.flatnonzero(np.isin(table.images, self._places))
+        ]
+        return {
+            "images": [{"id": id, "width": size[0], "height": size[1]} for id, size in ids],
+            "categories": [{"id": id, "name": name} for id, name in names],
+            "annotations": annotations,
+        }
+
+    def digest(self, edition: str = "") -> str:
+        """sha256 of all that can move a number: images, categories, annotations.
+
+        edition stands for what the images show; without it, their files' sizes in bytes do.
+        """
+        table = self._table
+        names = [table.image_ids, table.file_names, table.category_ids, table.names]
+        result = hashlib.sha256(json.dumps([*names, edition or self._file_sizes]).encode())
+        for column in (table.images, table.labels, table.boxes, table.areas, table.is_crowd):
+            result.update(np.ascontiguousarray(column, column.dtype.newbyteorder("<")).data)
+        result.update(np.ascontiguousarray(table.sizes, "<i8").data)
+        return result.hexdigest()
+
+    def _ground_truths(self, table: Annotations) -> tuple[NDArray[Any], NDArray[np.int64]]:
+        """All boxes as xyxy, clipped [N, 4]; which of them are ground truths, image by image."""
+        start, extent = table.boxes[:, :2], table.boxes[:, 2:]
+        limits = table.sizes[table.images]
+        corners = np.concatenate([start, start + extent], axis=1)
+        boxes = np.clip(corners, 0, np.tile(limits, 2))
+        is_flat = ~table.is_crowd & (extent == 0).any(axis=1)
+        is_empty = (boxes[:, 2:] <= boxes[:, :2]).any(axis=1)
+        is_outside = ~table.is_crowd & ~is_flat & is_empty
+        reaches = (np.abs(corners - boxes) > 1).any(axis=1) & ~is_empty & ~table.is_crowd
+        self._note(table.is_crowd, "crowd regions are not learnt; evaluation ignores them")
+        self._note(is_flat, "boxes without area are not learnt")
+        self._note(is_outside, "boxes outside their images are not learnt")
+        self._note(reaches, "boxes reach over their images' borders by more than 1 px: clipped")
+        kept = np.flatnonzero(~(table.is_crowd | is_flat | is_outside))
+        return boxes, kept[np.argsort(table.images[kept], kind="stable")]
+
+    def _images(self, owner: NDArray[np.int64], skip_empty: bool) -> NDArray[np.int64]:
+        """Positions of the images to serve; owner: each ground truth's image."""
+        if not skip_empty:
+            self._note(np.diff(self._ends, prepend=0) == 0, "images without ground truth")
+            return np.arange(len(self._ends))
+        is_large = ((self._boxes[:, 2:] - self._boxes[:, :2]) > 1).all(dim=1).numpy()
+        is_useful = np.bincount(owner[is_large], minlength=len(self._ends)) > 0
+        self._note(~is_useful, "images without ground truth left out")
+        if not is_useful.any():
+            raise ValueError(
+                f"{self.annotation_file}: no image has a box to learn; training needs one at least"
+            )
+        return np.flatnonzero(is_useful)
+
+    def _note(self, is_meant: NDArray[np.bool_], what: str) -> None:
+        if is_meant.any():
+            self.notes.append(f"{self.annotation_file.name}: {int(is_meant.sum())} {what}")
+
+
+def _file_sizes(folder: Path, names: list[str], annotation_file: Path) -> list[int]:
+    """Bytes of each image file; FileNotFoundError with the first that is missing, and how many."""
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"no image folder {folder}: {annotation_file} needs its {len(names)} images there"
+        )
+    sizes = [path.stat().st_size if path.is_file() else -1 for path in map(folder.joinpath, names)]
+    if missing := [name for name, size in zip(names, sizes, strict=True) if size < 0]:
+        raise FileNotFoundError(
+            f"{folder}: {len(missing)} of {len(names)} images are missing, the first is "
+            f"{missing[0]}; {annotation_file} needs them all"
+        )
+    return sizes
+
+
+def _read_image(path: Path, size: tuple[int, int]) -> Tensor:
+    """uint8 [3, H, W] RGB, of the given (width, height); gray, palette and CMYK become RGB."""
+    try:
+        with Image.open(path) as file:
+            mode, pixels = file.mode, np.array(file.convert("RGB"))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{path}: not readable as an image, which is needed: {error}") from None
+    if mode not in EIGHT_BITS:
+        raise ValueError(f"{path}: pixels of mode {mode}, needs 8 bits per channel")
+    if (found := (pixels.shape[1], pixels.shape[0])) != size:
+        raise ValueError(
+            f"{path}: {found[0]} x {found[1]} pixels, needs the {size[0]} x {size[1]} that its "
+            "annotations say: their boxes would not fit"
+        )
+    return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
+
+
+@dataclass(frozen=True, eq=False)
+class DataSet:
+    """A data set's two splits, the name people know it by, and what identifies its content."""
+
+    name: str
+    train: CocoDataset
+    val: CocoDataset
+    fingerprint: str  # 64 hex digits, part of a run's identity
+    location: Path | None = None
+
+
+def open_data(where: str | Path) -> DataSet:
+    """Open "shapes" (made at first use), "coco2017" ($COCO_ROOT), a folder, or a TOML file.
+
+    Raises FileNotFoundError or ValueError, in one line, if it is not as needed.
+    """
+    if where == "shapes":
+        folder = shapes.make()
+        # Its files differ from one JPEG library to the next; what they show does not.
+        return _open("shapes", folder, _find_splits(folder), edition=f"shapes-v{shapes.VERSION}")
+    path = COCO_2017 if where == "coco2017" else Path(where).expanduser()
+    if path.is_dir():
+        return _open(path.resolve().name, path, _find_splits(path))
+    if path.is_file() and path.suffix == ".toml":
+        name, splits = _read_toml(path)
+        return _open(name, path, splits)
+    raise FileNotFoundError(
+        f"no data set {where}: needs 'shapes', 'coco2017', a folder or a .toml file"
+    )
+
+
+def _open(name: str, location: Path, splits: Splits, edition: str = "") -> DataSet:
+    train, val = CocoDataset(*splits["train"], skip_empty=True), CocoDataset(*splits["val"])
+    if (train.category_ids, train.names) != (val.category_ids, val.names):
+        raise ValueError(
+            f"{val.annotation_file}: needs the categories of {train.annotation_file}, has others: "
+            "what is learnt must be what is tested"
+        )
+    digests = train.digest(edition) + val.digest(edition)
+    return DataSet(name, train, val, hashlib.sha256(digests.encode()).hexdigest(), location)
+
+
+def _find_splits(folder: Path) -> Splits:
+    return {split: _find_split(folder, split) for split in ("train", "val")}
+
+
+def _find_split(folder: Path, split: str) -> tuple[Path, Path]:
+    """Image folder and annotation file of a split, named as COCO and its derivatives name them."""
+    pattern = f"annotations/instances_{split}*.json"
+    file = _only_one(folder, pattern, sorted(folder.glob(pattern)))
+    stem = file.stem.removeprefix("instances_")
+    names = list(dict.fromkeys([stem, f"images/{stem}", split, f"images/{split}"]))
+    found = [folder / name for name in names if (folder / name).is_dir()]
+    return _only_one(folder, f"image folder for {file.name} ({', '.join(names)})", found), file
+
+
+def _only_one(folder: Path, what: str, found: list[Path]) -> Path:
+    if len(found) == 1:
+        return found[0]
+    names = " and ".join(path.relative_to(folder).as_posix() for path in found) or "none"
+    raise ValueError(f"{folder}: needs one {what}, found {names}; a TOML file can name any")
+
+
+def _read_toml(path: Path) -> tuple[str, Splits]:
+    """Name and splits; paths are relative to the file, $VARIABLES and ~ are expanded."""
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path}: needs TOML: {error}") from None
+    splits = {split: _toml_split(path, content.get(split), split) for split in ("train", "val")}
+    return str(content.get("name", path.stem)), splits
+
+
+def _toml_split(path: Path, table: Any, split: str) -> tuple[Path, Path]:
+    given = table if isinstance(table, dict) else {}
+    images, annotations = given.get("images"), given.get("annotations")
+    if not isinstance(images, str) or not isinstance(annotations, str):
+        raise ValueError(
+            f'{path}: needs [{split}] with images = "FOLDER" and annotations = "FILE.json", got '
+            f"{table!r:.80}"
+        )
+    return _expand(path, images), _expand(path, annotations)
+
+
+def _expand(toml: Path, given: str) -> Path:
+    expanded = os.path.expandvars(given)
+    if "$" in expanded:
+        raise ValueError(f"{toml}: {given} needs an environment variable that is not set")
+    return toml.parent / Path(expanded).expanduser()

@@ -1,0 +1,71 @@
+"""From a stored image to the network's input (Sec. 3.1 "Training Detail"; fidelity 6).
+
+    resize       short side to a length, long side at most a cap (the paper: 800 and 1333)
+    flip         left to right: x becomes W - x
+    normalize    uint8 to float, minus ImageNet's mean, by its standard deviation
+    collate      images of several sizes to one tensor
+
+Shapes: B images; an image is [3, H, W] RGB; boxes are [M, 4] xyxy in its pixels, the first of which
+reaches from 0 to 1. So a box is x2 - x1 wide, and neither resizing nor flipping adds a 1.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torchvision.transforms.v2 import functional
+
+SIZE_DIVISOR = 32  # the FPN halves five times up to P5; P6 and P7 round up
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+def resize_sizes(size: Sequence[int], *, short_side: int, long_side: int) -> tuple[int, int]:
+    """(height, width) after resizing from (height, width), as in the paper's code.
+
+    The short side becomes short_side; where the long one would then pass its cap, the short side
+    becomes round(long_side * short / long). The cap holds; in that code it may be passed by 1 px.
+    """
+    short, long = min(size), max(size)
+    if long / short * short_side > long_side:
+        short_side = max(1, round(long_side * short / long))
+    scaled = min(int(short_side * long / short), long_side)
+    return (short_side, scaled) if size[0] <= size[1] else (scaled, short_side)
+
+
+def resize(image: Tensor, boxes: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Image [3, H, W] to (height, width), bilinear and antialiased, and its boxes with it."""
+    height, width = image.shape[-2:]
+    factors = torch.tensor([size[1] / width, size[0] / height], dtype=boxes.dtype).repeat(2)
+    return functional.resize(image, list(size), antialias=True), boxes * factors
+
+
+def flip(image: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
+    """Mirror an image [3, H, W] and its boxes left to right."""
+    x1, y1, x2, y2 = boxes.unbind(dim=1)
+    width = image.shape[-1]
+    return image.flip(-1), torch.stack([width - x2, y1, width - x1, y2], dim=1)
+
+
+def normalize(image: Tensor) -> Tensor:
+    """uint8 [3, H, W] to float32 with ImageNet's mean 0 and standard deviation 1."""
+    mean = torch.tensor(IMAGENET_MEAN)[:, None, None]
+    std = torch.tensor(IMAGENET_STD)[:, None, None]
+    return (image.float() / 255 - mean) / std
+
+
+def collate(images: list[Tensor]) -> Tensor:
+    """B normalized images [3, H_i, W_i] to [B, 3, H, W], zeros to the right of and below each.
+
+    H and W are the largest of the batch, rounded up to a multiple of 32. Zero is ImageNet's mean.
+    """
+    height = _round_up(max(image.shape[-2] for image in images))
+    width = _round_up(max(image.shape[-1] for image in images))
+    batch = images[0].new_zeros(len(images), 3, height, width)
+    for image, place in zip(images, batch, strict=True):
+        place[:, : image.shape[-2], : image.shape[-1]] = image
+    return batch
+
+
+def _round_up(length: int) -> int:
+    return -(-length // SIZE_DIVISOR) * SIZE_DIVISOR

@@ -1,0 +1,145 @@
+"""A COCO file is read whole, or refused in one line that names the file and the record."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from made_up_coco import REAL, annotation, content, needs_real_images
+
+from detector.annotations import read_annotations
+
+
+def read(folder: Path, described: Any) -> Any:
+    path = folder / "set.json"
+    path.write_text(described if isinstance(described, str) else json.dumps(described))
+    return read_annotations(path)
+
+
+def spoiled(table: str, position: int, **changes: Any) -> dict[str, Any]:
+    """content() with a record changed; None takes a key away."""
+    described = content()
+    record = described[table][position]
+    record.update(changes)
+    for key in [key for key, value in changes.items() if value is None]:
+        del record[key]
+    return described
+
+
+def without(table: str) -> dict[str, Any]:
+    described = content()
+    del described[table]
+    return described
+
+
+def test_categories_are_sorted_by_id_whatever_the_gaps(tmp_path: Path) -> None:
+    table = read(tmp_path, content())
+    assert (table.category_ids, table.names) == ([3, 7], ["cat", "dog"])
+    assert table.labels.tolist() == [1, 0, 1, 0, 0]
+    assert table.images.tolist() == [1, 0, 0, 0, 1]
+    assert table.is_crowd.tolist() == [False, False, False, True, False]
+    assert table.sizes.tolist() == [[60, 40], [40, 60], [50, 50]]
+
+
+def test_area_is_the_files_or_else_the_boxs(tmp_path: Path) -> None:
+    table = read(tmp_path, spoiled("annotations", 1, area=150.5))
+    assert table.areas.tolist() == [1500, 150.5, 450, 2400, 72]
+
+
+def test_a_file_without_annotations_is_a_data_set(tmp_path: Path) -> None:
+    table = read(tmp_path, content() | {"annotations": []})
+    assert table.boxes.shape == (0, 4)
+    assert len(table.image_ids) == 3
+
+
+BAD = {
+    "not JSON": ("{not json", "not JSON"),
+    "not text": ("\udcff".encode("utf-8", "surrogateescape").decode("latin-1"), "not JSON"),
+    "a list": ([], "holds a list; COCO's format needs an object"),
+    "no categories": (without("categories"), "no list categories (found annotations, images)"),
+    "nothing": ({}, "no list images and no list annotations and no list categories (found nothing"),
+    "images no list": (content() | {"images": {}}, "no list images"),
+    "no images": (content() | {"images": [], "annotations": []}, "'images' is empty"),
+    "no category": (content() | {"categories": [], "annotations": []}, "'categories' is empty"),
+    "image a text": (content() | {"images": ["a.jpg"]}, "image number 1 has no id"),
+    "no width": (spoiled("images", 1, width=None), "image with id 20 has no width; every image"),
+    "no bbox": (spoiled("annotations", 2, bbox=None), "annotation with id 3 has no bbox"),
+    "no id": (spoiled("annotations", 2, id=None), "annotation number 3 has no id"),
+    "no name": (spoiled("categories", 0, name=None), "category with id 7 has no name"),
+    "width 0": (spoiled("images", 0, width=0), "image with id 10 has width 0; width must be"),
+    "height a text": (spoiled("images", 0, height="40"), "has height '40'; height must be an int"),
+    "file name empty": (spoiled("images", 0, file_name=""), "has file_name ''"),
+    "id a text": (spoiled("images", 0, id="10"), "image with id '10' has id '10'; id must be"),
+    "id too large": (spoiled("images", 0, id=2**70), "id must be an integer"),
+    "image twice": (spoiled("images", 2, id=10), "image with id 10 is there twice; ids of images"),
+    "annotation twice": (spoiled("annotations", 3, id=1), "annotation with id 1 is there twice"),
+    "category twice": (spoiled("categories", 1, id=7), "category with id 7 is there twice"),
+    "image unknown": (
+        spoiled("annotations", 4, image_id=99),
+        "annotation with id 5 points to image_id 99; image_id must be the id of one of the 3",
+    ),
+    "category unknown": (
+        spoiled("annotations", 0, category_id=1),
+        "annotation with id 1 points to category_id 1; category_id must be the id of one of the 2",
+    ),
+    "bbox of 3": (
+        spoiled("annotations", 0, bbox=[1, 2, 3]),
+        "annotation with id 1 has bbox [1, 2, 3]",
+    ),
+    "bbox of texts": (spoiled("annotations", 0, bbox=["1", 2, 3, 4]), "has bbox ['1', 2, 3, 4]"),
+    "bbox with null": (spoiled("annotations", 0, bbox=[None, 2, 3, 4]), "has bbox [None, 2, 3, 4]"),
+    "bbox infinite": (spoiled("annotations", 0, bbox=[1, 2, 3, 1e999]), "has bbox [1, 2, 3, inf]"),
+    "bbox NaN": (
+        spoiled("annotations", 0, bbox=[1, 2, 3, float("nan")]),
+        "has bbox [1, 2, 3, nan]",
+    ),
+    "bbox negative": (spoiled("annotations", 0, bbox=[1, 2, -3, 4]), "width and height >= 0"),
+    "area a text": (spoiled("annotations", 0, area="big"), "has area 'big'; area must be a number"),
+    "area negative": (spoiled("annotations", 0, area=-1), "has area -1; area must be a number"),
+    "crowd of many": (
+        spoiled("annotations", 0, iscrowd=5),
+        "has iscrowd 5; iscrowd must be 0 or 1",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_what_is_wrong_is_said_in_one_line(tmp_path: Path, name: str) -> None:
+    described, message = BAD[name]
+    with pytest.raises(ValueError) as raised:
+        read(tmp_path, described)
+    told = str(raised.value)
+    assert message in told
+    assert told.startswith(str(tmp_path / "set.json"))
+    assert "\n" not in told
+
+
+def test_how_many_are_wrong_is_said_too(tmp_path: Path) -> None:
+    described = content()
+    for record in described["annotations"][1:4]:
+        record["category_id"] = 80
+    with pytest.raises(ValueError, match=r"annotation with id 2 .* category_id 80 \(and 2 more\)"):
+        read(tmp_path, described)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="no annotation file .*nowhere.json"):
+        read_annotations(tmp_path / "nowhere.json")
+
+
+def test_many_annotations_are_read_in_linear_time(tmp_path: Path) -> None:
+    """COCO has 860,000; a quadratic step would already take minutes for 60,000."""
+    described = content()
+    described["annotations"] = [annotation(n, 10, 7, [n % 50, 1.5, 2, 3]) for n in range(60_000)]
+    table = read(tmp_path, described)
+    assert len(table.ids) == 60_000
+    assert np.isclose(table.boxes[:, 0].max(), 49)
+
+
+@needs_real_images
+def test_coco_is_read_with_its_gaps_and_crowds() -> None:
+    table = read_annotations(REAL / "coco-tiny" / "annotations" / "instances_val.json")
+    assert len(table.names) == 80
+    assert (table.category_ids[0], table.category_ids[-1]) == (1, 90)
+    assert (len(table.image_ids), int(table.is_crowd.sum()), len(table.ids)) == (188, 20, 1692)

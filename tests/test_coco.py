@@ -1,0 +1,336 @@
+"""Data sets are found, checked and read; what is dropped is said."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from made_up_coco import REAL, annotation, content, needs_real_images, write, write_both
+from PIL import Image
+
+from detector import coco
+from detector.coco import CocoDataset, open_data
+
+
+def test_an_item_is_an_image_and_its_ground_truths(tmp_path: Path) -> None:
+    dataset = CocoDataset(*write(tmp_path, content()))
+    assert len(dataset) == 3
+    assert (dataset.names, dataset.category_ids) == (["cat", "dog"], [3, 7])
+    assert dataset.sizes == [(60, 40), (40, 60), (50, 50)]
+    assert dataset.image_ids == [10, 20, 30]
+    image, target = dataset[1]
+    assert (image.dtype, image.shape) == (torch.uint8, (3, 60, 40))
+    assert image[:, 7, 7].tolist() == [10, 100, 200]
+    assert target["boxes"].tolist() == [[5, 5, 35, 55], [2, 40, 10, 49]]
+    assert target["boxes"].dtype == torch.float32
+    assert target["labels"].tolist() == [1, 0]
+
+
+def test_an_image_without_objects_has_empty_tensors(tmp_path: Path) -> None:
+    _, target = CocoDataset(*write(tmp_path, content()))[2]
+    assert target["boxes"].shape == (0, 4)
+    assert target["labels"].shape == (0,)
+
+
+def test_what_one_does_to_a_target_stays_with_oneself(tmp_path: Path) -> None:
+    dataset = CocoDataset(*write(tmp_path, content()))
+    dataset.target(0)["boxes"].zero_()
+    assert dataset.target(0)["boxes"].sum() > 0
+
+
+def test_boxes_are_clipped_and_impossible_ones_dropped_and_counted(tmp_path: Path) -> None:
+    described = content()
+    described["annotations"] += [
+        annotation(6, 30, 3, [-5, 10, 20, 100]),  # becomes 0 10 15 50
+        annotation(7, 30, 3, [10, 10, 0, 5]),
+        annotation(8, 30, 7, [50, 0, 10, 10]),  # begins where the image ends
+        annotation(9, 30, 7, [-9, 3, 5, 5]),
+    ]
+    dataset = CocoDataset(*write(tmp_path, described))
+    assert dataset.target(2)["boxes"].tolist() == [[0, 10, 15, 50]]
+    assert [note.split(": ", 1)[1] for note in dataset.notes] == [
+        "1 crowd regions are not learnt; evaluation ignores them",
+        "1 boxes without area are not learnt",
+        "2 boxes outside their images are not learnt",
+        "1 boxes reach over their images' borders by more than 1 px: clipped",
+    ]
+
+
+def test_ground_truth_keeps_boxes_and_crowds_as_they_were(tmp_path: Path) -> None:
+    described = content()
+    described["annotations"].append(annotation(6, 30, 3, [-5, 10, 20, 100], area=700))
+    truth = CocoDataset(*write(tmp_path, described)).ground_truth
+    assert [item["id"] for item in truth["annotations"]] == [1, 2, 3, 4, 5, 6]
+    assert truth["annotations"][5] == {
+        "id": 6,
+        "image_id": 30,
+        "category_id": 3,
+        "bbox": [-5, 10, 20, 100],
+        "area": 700,
+        "iscrowd": 0,
+    }
+    assert truth["annotations"][3]["iscrowd"] == 1
+    assert truth["categories"] == [{"id": 3, "name": "cat"}, {"id": 7, "name": "dog"}]
+    assert json.loads(json.dumps(truth)) == truth
+
+
+def test_training_leaves_out_images_that_teach_nothing(tmp_path: Path) -> None:
+    described = content()
+    for record in described["annotations"][1:3]:
+        record["bbox"] = [4, 4, 1, 30]  # image 10: only slivers of a pixel, and a crowd
+    dataset = CocoDataset(*write(tmp_path, described), skip_empty=True)
+    assert dataset.image_ids == [20]
+    assert dataset[0][1]["boxes"].shape == (2, 4)
+    assert dataset.notes[-1].endswith(": 2 images without ground truth left out")
+    assert {item["image_id"] for item in dataset.ground_truth["annotations"]} == {20}
+
+
+def test_nothing_to_learn_is_refused(tmp_path: Path) -> None:
+    written = write(tmp_path, content() | {"annotations": []})
+    assert len(CocoDataset(*written)) == 3
+    with pytest.raises(ValueError, match="no image has a box to learn"):
+        CocoDataset(*written, skip_empty=True)
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "CMYK", "RGBA", "1", "LA"])
+def test_every_kind_of_image_becomes_rgb(tmp_path: Path, mode: str) -> None:
+    described = content()
+    for record in described["images"]:
+        record["file_name"] = record["file_name"].replace("png", "tif")
+    images, file = write(tmp_path, described)
+    Image.new("RGB", (60, 40), "white").convert(mode).save(images / "a.tif")
+    image, _ = CocoDataset(images, file)[0]
+    assert image.shape == (3, 40, 60)
+    assert (image >= 250).all()
+
+
+def test_sixteen_bits_are_refused_rather_than_cut_off(tmp_path: Path) -> None:
+    images, file = write(tmp_path, content())
+    Image.fromarray(np.full((40, 60), 40_000, dtype=np.uint16)).save(images / "a.png")
+    with pytest.raises(ValueError, match=r"a\.png: pixels of mode I;16, needs 8 bits per channel"):
+        CocoDataset(images, file)[0]
+
+
+def test_a_broken_image_is_named_when_it_is_read(tmp_path: Path) -> None:
+    images, file = write(tmp_path, content())
+    whole = (images / "a.png").read_bytes()
+    (images / "a.png").write_bytes(whole[: len(whole) // 2])
+    (images / "b.png").write_text("no image")
+    dataset = CocoDataset(images, file)
+    for index, name in enumerate(["a.png", "b.png"]):
+        with pytest.raises(ValueError, match=f"{name}: not readable as an image") as raised:
+            dataset[index]
+        assert "\n" not in str(raised.value)
+
+
+def test_an_image_of_another_size_is_refused(tmp_path: Path) -> None:
+    images, file = write(tmp_path, content())
+    Image.new("RGB", (40, 60)).save(images / "a.png")
+    with pytest.raises(ValueError, match=r"a\.png: 40 x 60 pixels, needs the 60 x 40 that"):
+        CocoDataset(images, file)[0]
+
+
+def test_missing_images_are_counted_and_the_first_is_named(tmp_path: Path) -> None:
+    images, file = write(tmp_path, content())
+    (images / "b.png").unlink()
+    (images / "c.png").unlink()
+    with pytest.raises(FileNotFoundError, match=r"2 of 3 images are missing, the first is b\.png"):
+        CocoDataset(images, file)
+    with pytest.raises(FileNotFoundError, match="no image folder .*elsewhere: .* 3 images there"):
+        CocoDataset(tmp_path / "elsewhere", file)
+
+
+# Opening
+
+
+LAYOUTS = {
+    "COCO": ("annotations/instances_train2017.json", "train2017"),
+    "COCO in images": ("annotations/instances_train2017.json", "images/train2017"),
+    "plain": ("annotations/instances_train.json", "train"),
+    "plain in images": ("annotations/instances_train.json", "images/train"),
+    "mixed": ("annotations/instances_train2017.json", "train"),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_folder_is_opened_by_the_usual_names(tmp_path: Path, layout: str) -> None:
+    write_both(tmp_path)
+    annotations, images = LAYOUTS[layout]
+    (tmp_path / "annotations" / "instances_train.json").rename(tmp_path / annotations)
+    (tmp_path / "train").rename(tmp_path / "moved")
+    (tmp_path / images).parent.mkdir(exist_ok=True)
+    (tmp_path / "moved").rename(tmp_path / images)
+    data = open_data(str(tmp_path))
+    assert (data.name, data.location) == (tmp_path.name, tmp_path)
+    assert (len(data.train), len(data.val)) == (2, 3)  # training leaves out the empty image
+
+
+def test_a_folder_without_annotations_says_what_it_looked_for(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="needs one annotations/instances_train.*json, found none"):
+        open_data(tmp_path)
+
+
+def test_two_candidates_are_not_chosen_between(tmp_path: Path) -> None:
+    write_both(tmp_path)
+    (tmp_path / "images" / "train").mkdir(parents=True)
+    told = r"image folder for .*_train.json \(train, images/train\), found train and images/train"
+    with pytest.raises(ValueError, match=told):
+        open_data(tmp_path)
+    write(tmp_path, content(), "train2014")
+    with pytest.raises(ValueError, match="found .*instances_train.json and .*_train2014.json"):
+        open_data(tmp_path)
+
+
+def test_images_that_are_nowhere_are_asked_for_by_every_name(tmp_path: Path) -> None:
+    write_both(tmp_path)
+    (tmp_path / "val").rename(tmp_path / "pictures")
+    with pytest.raises(ValueError, match=r"instances_val.json \(val, images/val\), found none"):
+        open_data(tmp_path)
+
+
+TOML = """
+name = "pets"
+[train]
+images = "$PETS/train"
+annotations = "$PETS/annotations/instances_train.json"
+[val]
+images = "pets/val"
+annotations = "pets/annotations/instances_val.json"
+"""
+
+
+def test_a_toml_file_names_the_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "data.toml").write_text(TOML)
+    folder = write_both(tmp_path / "pets")
+    monkeypatch.setenv("PETS", str(folder))
+    data = open_data(tmp_path / "data.toml")
+    assert (data.name, data.location) == ("pets", tmp_path / "data.toml")
+    assert data.fingerprint == open_data(folder).fingerprint
+    monkeypatch.delenv("PETS")
+    with pytest.raises(ValueError, match=r"\$PETS/train needs an environment variable that is not"):
+        open_data(tmp_path / "data.toml")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name = ", "needs TOML"),
+        ("[train]\nimages = 'a'\nannotations = 'b'", "needs .val. with .* got None"),
+        ("[train]\nimages = 'a'\n[val]", "needs .train. with images = .* got {'images': 'a'}"),
+        ("train = 'a'\nval = 'b'", "needs .train. with .* got 'a'"),
+        ("[train]\nimages = 3\nannotations = 'b'", "needs .train. with"),
+    ],
+)
+def test_a_toml_file_that_says_too_little_is_refused(
+    tmp_path: Path, text: str, message: str
+) -> None:
+    (tmp_path / "data.toml").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        open_data(tmp_path / "data.toml")
+
+
+def test_coco_2017_is_where_coco_root_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for split in ("train2017", "val2017"):
+        write(tmp_path, content(), split)
+    monkeypatch.setenv("COCO_ROOT", str(tmp_path))
+    data = open_data("coco2017")
+    assert (data.name, len(data.val)) == ("coco2017", 3)
+    monkeypatch.delenv("COCO_ROOT")
+    with pytest.raises(ValueError, match=r"\$COCO_ROOT/train2017 needs an environment variable"):
+        open_data("coco2017")
+
+
+def test_an_unknown_name_is_answered_with_the_known_ones(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("")
+    for where in ("coco2018", tmp_path / "notes.txt"):
+        with pytest.raises(FileNotFoundError, match="needs 'shapes', 'coco2017', a folder or a"):
+            open_data(where)
+
+
+def test_train_and_val_need_the_same_categories(tmp_path: Path) -> None:
+    write_both(tmp_path)
+    other = content()
+    other["categories"][0]["name"] = "wolf"
+    write(tmp_path, other, "val")
+    with pytest.raises(
+        ValueError, match="instances_val.json: needs the categories of .*train.json"
+    ):
+        open_data(tmp_path)
+
+
+# Fingerprints
+
+
+def fingerprint(folder: Path) -> str:
+    return open_data(folder).fingerprint
+
+
+def test_a_fingerprint_is_the_contents_not_the_places(tmp_path: Path) -> None:
+    one, other = write_both(tmp_path / "one"), write_both(tmp_path / "other")
+    described = content() | {"info": {"year": 2020}}
+    described["annotations"][0]["segmentation"] = [[1, 2, 3, 4, 5, 6]]
+    file = other / "annotations" / "instances_train.json"
+    file.write_text(json.dumps(described, indent=2))
+    assert fingerprint(one) == fingerprint(other)
+    assert len(fingerprint(one)) == 64
+
+
+@pytest.mark.parametrize(
+    "what", ["box", "crowd", "area", "name", "image", "val", "order of classes"]
+)
+def test_a_fingerprint_changes_with_whatever_can_move_a_number(tmp_path: Path, what: str) -> None:
+    folder = write_both(tmp_path)
+    before, described, split = fingerprint(folder), content(), "train"
+    if what == "box":
+        described["annotations"][0]["bbox"][0] += 0.01
+    elif what == "crowd":
+        described["annotations"][3]["iscrowd"] = 0
+    elif what == "area":
+        described["annotations"][0]["area"] = 9.0
+    elif what == "name":
+        described["images"][0]["file_name"] = "z.png"
+    elif what == "val":
+        described["annotations"].pop()
+        split = "val"
+    write(folder, described, split)
+    if what == "image":
+        Image.effect_noise((60, 40), 9).convert("RGB").save(folder / "train" / "a.png")
+    if what == "order of classes":
+        for both in ("train", "val"):
+            described["categories"] = [{"id": 3, "name": "dog"}, {"id": 7, "name": "cat"}]
+            write(folder, described, both)
+    assert fingerprint(folder) != before
+
+
+# Real images
+
+
+@needs_real_images
+@pytest.mark.parametrize(
+    ("name", "train", "val"), [("coco-tiny", 166, 188), ("coco-mini", 1893, 800)]
+)
+def test_coco_is_read(name: str, train: int, val: int) -> None:
+    data = open_data(REAL / name)
+    assert (len(data.val), len(data.train.names)) == (val, 80)
+    assert len(data.train) <= train
+    assert any("crowd regions" in note for note in data.val.notes)
+    for index in range(0, val, 60):
+        image, target = data.val[index]
+        width, height = data.val.sizes[index]
+        assert image.shape == (3, height, width)
+        assert (target["boxes"] >= 0).all()
+        assert (target["boxes"] <= torch.tensor([width, height]).repeat(2)).all()
+        assert (target["boxes"][:, 2:] > target["boxes"][:, :2]).all()
+        assert (target["labels"] < 80).all()
+
+
+@needs_real_images
+def test_images_of_coco_without_objects_are_kept_for_testing_only() -> None:
+    folder = REAL / "coco-tiny"
+    files = folder / "val", folder / "annotations" / "instances_val.json"
+    assert (len(CocoDataset(*files)), len(CocoDataset(*files, skip_empty=True))) == (188, 186)
+
+
+def test_the_shipped_toml_is_part_of_the_package() -> None:
+    assert coco.COCO_2017.is_file()

@@ -1,0 +1,104 @@
+"""Images and boxes go to the network's input together."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from detector.transforms import collate, flip, normalize, resize, resize_sizes
+
+
+@pytest.mark.parametrize(
+    ("size", "resized"),
+    [
+        ((480, 640), (800, 1066)),  # 800 * 640 / 480 = 1066.7, cut off
+        ((640, 480), (1066, 800)),
+        ((500, 500), (800, 800)),
+        ((427, 640), (800, 1199)),
+        ((200, 640), (417, 1333)),  # 800 would give 2560: round(1333 * 200 / 640) = round(416.6)
+        ((640, 200), (1333, 417)),
+        ((1, 3000), (1, 1333)),  # never nothing
+    ],
+)
+def test_the_short_side_becomes_800_unless_the_long_one_passes_1333(
+    size: tuple[int, int], resized: tuple[int, int]
+) -> None:
+    assert resize_sizes(size, short_side=800, long_side=1333) == resized
+
+
+side = st.integers(1, 2000)
+
+
+@given(height=side, width=side, short=st.integers(1, 1000), extra=st.integers(0, 800))
+def test_the_caps_hold_and_turning_an_image_turns_its_size(
+    height: int, width: int, short: int, extra: int
+) -> None:
+    found = resize_sizes((height, width), short_side=short, long_side=short + extra)
+    assert 1 <= min(found) <= short
+    assert max(found) <= short + extra
+    assert found == resize_sizes((width, height), short_side=short, long_side=short + extra)[::-1]
+
+
+def marked(height: int, width: int, box: list[int]) -> Tensor:
+    """A black image [3, H, W] with one white box."""
+    image = torch.zeros(3, height, width, dtype=torch.uint8)
+    x1, y1, x2, y2 = box
+    image[:, y1:y2, x1:x2] = 255
+    return image
+
+
+def lit(image: Tensor) -> list[int]:
+    """The box of what is brighter than half, in whole pixels."""
+    ys, xs = (image[0] > image.max() / 2).nonzero().unbind(1)
+    return [int(xs.min()), int(ys.min()), int(xs.max()) + 1, int(ys.max()) + 1]
+
+
+def test_boxes_stay_on_what_they_mark_when_an_image_is_resized() -> None:
+    image, boxes = marked(60, 90, [30, 10, 60, 50]), torch.tensor([[30.0, 10.0, 60.0, 50.0]])
+    resized, moved = resize(image, boxes, (120, 270))
+    assert resized.shape == (3, 120, 270)
+    assert resized.dtype == torch.uint8
+    assert moved.tolist() == [[90, 20, 180, 100]] == [lit(resized)]
+
+
+def test_resizing_is_antialiased() -> None:
+    """A fine checkerboard becomes gray; picking single pixels would leave it black and white."""
+    board = (torch.arange(64)[:, None] + torch.arange(64)) % 2 * 255
+    image, _ = resize(board.to(torch.uint8).expand(3, 64, 64), torch.zeros(0, 4), (16, 16))
+    assert 120 <= int(image.min()) <= int(image.max()) <= 135
+
+
+def test_flipping_moves_a_box_from_the_left_to_the_right() -> None:
+    image, boxes = marked(20, 50, [5, 3, 15, 9]), torch.tensor([[5.0, 3.0, 15.0, 9.0]])
+    mirrored, moved = flip(image, boxes)
+    assert moved.tolist() == [[35, 3, 45, 9]] == [lit(mirrored)]
+
+
+def test_flipping_twice_changes_nothing() -> None:
+    image = torch.randint(0, 256, (3, 7, 11), dtype=torch.uint8)
+    boxes = torch.tensor([[0.0, 0.0, 11.0, 7.0], [2.5, 1.0, 3.0, 6.5]])
+    again, back = flip(*flip(image, boxes))
+    assert torch.equal(again, image)
+    assert torch.equal(back, boxes)
+
+
+def test_an_image_without_boxes_is_resized_and_flipped_all_the_same() -> None:
+    image, boxes = resize(torch.zeros(3, 8, 8, dtype=torch.uint8), torch.zeros(0, 4), (16, 16))
+    assert flip(image, boxes)[1].shape == (0, 4)
+
+
+def test_normalizing_gives_imagenets_mean_the_value_zero() -> None:
+    mean = torch.tensor([0.485, 0.456, 0.406])
+    image = (mean * 255).round().to(torch.uint8)[:, None, None].expand(3, 2, 2)
+    assert normalize(image).abs().max() < 0.01
+    white = normalize(torch.full((3, 1, 1), 255, dtype=torch.uint8)).flatten()
+    assert torch.allclose(white, (1 - mean) / torch.tensor([0.229, 0.224, 0.225]))
+
+
+def test_a_batch_is_padded_right_and_below_to_multiples_of_32() -> None:
+    images = [torch.ones(3, 40, 64), torch.ones(3, 30, 65)]
+    batch = collate(images)
+    assert batch.shape == (2, 3, 64, 96)
+    assert [float(image.sum()) for image in batch] == [3 * 40 * 64, 3 * 30 * 65]
+    assert batch[1, :, :30, :65].eq(1).all()
