@@ -1,0 +1,255 @@
+"""The embedded data set: the same pixels everywhere, tight boxes, nothing hidden, made once."""
+
+import ast
+import hashlib
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.random import PCG64, Generator
+
+from detector import drawing, outlines, shapes
+from detector.coco import open_data
+
+# sha256 of pixels and boxes, before any JPEG library. Whoever changes what is drawn changes these,
+# and raises shapes.VERSION.
+DIGESTS = {
+    ("train", 0): "c552e104bf70ab11",
+    ("train", 1): "b272c35bce52606f",
+    ("train", 2): "5933424216f1100b",
+    ("train", 3): "8c3c8b1dfefa60e9",
+    ("val", 0): "d599992eb664ec45",
+    ("val", 1): "e7fb881d2e2d257d",
+    ("val", 2): "49efc7468bcaabd1",
+    ("val", 3): "76db6241530ef73a",
+}
+
+
+def digest(split: str, index: int) -> str:
+    pixels, objects = shapes.draw(split, index)
+    boxes = [shapes.annotation(item, 0, 0) for item in objects]
+    return hashlib.sha256(pixels.tobytes() + json.dumps(boxes).encode()).hexdigest()[:16]
+
+
+@pytest.mark.parametrize(("split", "index"), DIGESTS)
+def test_every_machine_draws_the_same(split: str, index: int) -> None:
+    assert digest(split, index) == DIGESTS[split, index]
+
+
+@pytest.mark.parametrize("module", [drawing, outlines])
+def test_drawing_uses_only_what_is_rounded_alike_everywhere(module: Any) -> None:
+    exact = {"sqrt", "clip", "floor", "where", "any", "flatnonzero", "arange", "array", "zeros"}
+    plumbing = {"ascontiguousarray", "float32", "uint8", "int64", "bool_", "maximum", "minimum"}
+    tree = ast.parse(Path(module.__file__).read_text(encoding="utf-8"))
+    attributes = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute)]
+    of_numpy = {
+        node.attr
+        for node in attributes
+        if isinstance(node.value, ast.Name) and node.value.id == "np"
+    }
+    of_rng = {
+        node.attr
+        for node in attributes
+        if isinstance(node.value, ast.Name) and node.value.id == "rng"
+    }
+    assert of_numpy <= exact | plumbing
+    assert of_rng <= {"random", "integers"}
+    assert not [node for node in ast.walk(tree) if isinstance(node, ast.Pow | ast.MatMult)]
+    imported = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    assert {name.name for node in imported if node.module == "math" for name in node.names} == {
+        "sqrt"
+    }
+
+
+@pytest.fixture(scope="module")
+def drawn() -> list[tuple[np.ndarray, list[drawing.Object]]]:
+    return [shapes.draw("train", index) for index in range(150)]
+
+
+def test_images_are_of_three_shapes_and_full_of_contrast(drawn: list) -> None:
+    assert Counter(image.shape for image, _ in drawn[:120]) == {
+        (192, 256, 3): 60,
+        (256, 192, 3): 30,
+        (224, 224, 3): 30,
+    }
+    assert all(image.dtype == np.uint8 and image.std() > 8 for image, _ in drawn)
+
+
+def test_no_two_images_are_alike(drawn: list) -> None:
+    others = [shapes.draw("val", index) for index in range(20)]
+    assert len({image.tobytes() for image, _ in drawn + others}) == 170
+
+
+def test_objects_are_as_many_as_large_and_as_long_as_intended(drawn: list) -> None:
+    counts = [len(objects) for _, objects in drawn]
+    assert (min(counts), max(counts)) == (1, 12)
+    assert 4.5 < np.mean(counts) < 6.5
+    sizes, ratios = [], []
+    for image, objects in drawn:
+        for x1, y1, x2, y2 in (item.box for item in objects):
+            sizes.append(((x2 - x1) * (y2 - y1) / image.shape[0] / image.shape[1]) ** 0.5)
+            ratios.append((y2 - y1) / (x2 - x1))
+    assert 0.02 < min(sizes) < 0.05 < 0.8 < max(sizes) < 1
+    assert 0.15 < np.median(sizes) < 0.25
+    assert 0.9 < np.median(ratios) < 1.4
+    assert 0.1 < min(ratios) < 0.35 < 3 < max(ratios) < 8
+
+
+def test_classes_are_equally_frequent(drawn: list) -> None:
+    labels = Counter(item.label for _, objects in drawn for item in objects)
+    total = sum(labels.values())
+    assert set(labels) == set(range(len(drawing.CLASSES)))
+    assert all(0.15 < count / total < 0.25 for count in labels.values())
+
+
+def test_boxes_lie_in_their_images(drawn: list) -> None:
+    for image, objects in drawn:
+        for x1, y1, x2, y2 in (item.box for item in objects):
+            assert 0 <= x1 < x2 <= image.shape[1]
+            assert 0 <= y1 < y2 <= image.shape[0]
+
+
+def test_boxes_are_tight(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One object on black: its box ends where its pixels do, also at the image's border."""
+    monkeypatch.setattr(drawing, "OBJECT_COUNTS", ((0.0, 1.0), (1.0, 1.5)))
+    monkeypatch.setattr(drawing, "TRUNCATED", 0.5)
+    monkeypatch.setattr(drawing, "_background", lambda rng, h, w: np.zeros((h, w, 3), np.float32))
+    monkeypatch.setattr(drawing, "_shade", lambda rng, name, p, q: np.ones((p + q).shape))
+    monkeypatch.setattr(drawing, "_color", lambda rng, label: np.ones(3, np.float32))
+    seen, truncated = set(), 0
+    for seed in range(120):
+        image, (item,) = drawing.draw(Generator(PCG64(seed)), 96, 128)
+        coverage = np.where(
+            image[..., 0] == 255, 1.0, image[..., 0] / 114.75
+        )  # a rim is 0.45 white
+        ys, xs = np.nonzero(coverage > 0.2)
+        found = (xs.min(), ys.min(), xs.max() + 1, ys.max() + 1)
+        assert np.abs(np.subtract(found, item.box)).max() < 1.6, (seed, item, found)
+        seen.add(item.label)
+        truncated += item.box[0] == 0 or item.box[1] == 0 or item.box[2] == 128 or item.box[3] == 96
+    assert len(seen) == 5
+    assert truncated > 10
+
+
+def test_no_object_is_hidden_by_later_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    painted: list[tuple[drawing.Object, np.ndarray]] = []
+    paint = drawing._paint
+
+    def record(rng: Generator, label: int, box: Any, window: Any) -> Any:
+        coverage, colors = paint(rng, label, box, window)
+        mask = np.zeros((192, 256), dtype=bool)
+        mask[window] = coverage > 0.5
+        painted.append((drawing.Object(label, drawing._tight(box, window, coverage)), mask))
+        return coverage, colors
+
+    monkeypatch.setattr(drawing, "_paint", record)
+    shares = []
+    for seed in range(30):
+        painted.clear()
+        _, objects = drawing.draw(Generator(PCG64(seed)), 192, 256)
+        masks = [next(mask for item, mask in painted if item == wanted) for wanted in objects]
+        for place, mask in enumerate(masks):
+            above = np.any([np.zeros_like(mask), *masks[place + 1 :]], axis=0)
+            shares.append((mask & ~above).sum() / mask.sum())
+    assert drawing.LEAST_VISIBLE <= min(shares) < 0.6  # some do overlap, and strongly
+    assert np.mean(np.array(shares) < 1) > 0.2
+
+
+# The files
+
+
+@pytest.fixture
+def few(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache of its own, and few images."""
+    monkeypatch.setenv("ATSS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(shapes, "NUM_TRAIN", 5)
+    monkeypatch.setattr(shapes, "NUM_VAL", 3)
+    return tmp_path / "cache"
+
+
+def test_shapes_open_like_any_data_set(few: Path) -> None:
+    data = open_data("shapes")
+    assert (data.name, len(data.train), len(data.val)) == ("shapes", 5, 3)
+    assert data.train.names == ["disk", "box", "triangle", "ring", "cross"]
+    assert not set(data.train.image_ids) & set(data.val.image_ids)
+    assert data.train.notes == []
+    pixels, objects = shapes.draw("train", 1)
+    image, target = data.train[1]
+    assert np.allclose(target["boxes"].numpy(), [item.box for item in objects], atol=0.011)
+    assert target["labels"].tolist() == [item.label for item in objects]
+    error = np.abs(image.permute(1, 2, 0).numpy().astype(int) - pixels.astype(int))
+    assert error.mean() < 6  # JPEG
+
+
+def test_images_are_drawn_once(few: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = shapes.make()
+    assert [path.name for path in few.iterdir()] == [folder.name]
+    monkeypatch.setattr(shapes, "draw", None)
+    assert shapes.make() == folder
+
+
+def test_an_interrupted_generation_leaves_nothing_that_looks_whole(
+    few: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw = shapes.draw
+
+    def stop(split: str, index: int) -> Any:
+        if (split, index) == ("val", 1):
+            raise KeyboardInterrupt
+        return draw(split, index)
+
+    monkeypatch.setattr(shapes, "draw", stop)
+    with pytest.raises(KeyboardInterrupt):
+        shapes.make()
+    assert list(few.iterdir()) == []
+
+
+def test_the_slower_of_two_processes_takes_the_fasters_images(
+    few: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = shapes._write
+
+    def overtaken(folder: Path, split: str, count: int) -> None:
+        write(folder, split, count)
+        if split == "val":
+            final = few / "shapes-v1-5-3"
+            final.mkdir()
+            (final / "faster").touch()
+
+    monkeypatch.setattr(shapes, "_write", overtaken)
+    monkeypatch.setattr(shapes, "VERSION", 1)
+    assert [path.name for path in shapes.make().iterdir()] == ["faster"]
+    assert len(list(few.iterdir())) == 1
+
+
+def test_a_cache_that_cannot_be_written_is_explained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("ATSS_CACHE", str(tmp_path / "file"))
+    with pytest.raises(ValueError, match="cannot be written .* set ATSS_CACHE to another folder"):
+        shapes.make()
+
+
+def test_the_cache_is_where_people_keep_caches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ATSS_CACHE", raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    assert shapes.cache() == Path.home() / ".cache" / "atss"
+    monkeypatch.setenv("XDG_CACHE_HOME", "/fast")
+    assert shapes.cache() == Path("/fast/atss")
+    monkeypatch.setenv("ATSS_CACHE", "~/here")
+    assert shapes.cache() == Path.home() / "here"
+
+
+def test_the_fingerprint_is_that_of_the_drawings_not_of_the_jpeg_library(
+    few: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = open_data("shapes").fingerprint
+    monkeypatch.setenv("ATSS_CACHE", str(few / "again"))
+    monkeypatch.setattr(shapes, "JPEG_QUALITY", 50)
+    assert open_data("shapes").fingerprint == first
+    monkeypatch.setattr(shapes, "VERSION", 99)
+    assert open_data("shapes").fingerprint != first
