@@ -1,0 +1,136 @@
+"""Detections of a data set, and what COCO's evaluation says of them (Sec. 4 reports these numbers).
+
+A detection is a dict as COCO's results format has it: image_id, category_id, bbox [x, y, width,
+height] in pixels of the original image, score. A list of them is the content of a results file.
+
+Shapes: D detections of an image; boxes in the network's input are [D, 4] xyxy.
+"""
+
+import contextlib
+import io
+from collections.abc import Iterator
+from functools import partial
+from typing import Any, Protocol
+
+import torch
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+from torch import Tensor
+
+from detector import transforms
+from detector.batches import ahead
+from detector.coco import CocoDataset
+from detector.config import Recipe
+from detector.metrics import Metrics
+
+Detection = dict[str, Any]
+BOX_DIGITS, SCORE_DIGITS = 2, 6  # of pixels, of scores
+
+
+class Detects(Protocol):
+    """What is tested: a Detector, or a stand-in."""
+
+    def detect(self, images: list[Tensor]) -> list[dict[str, Tensor]]:
+        """Normalized images [3, H, W] -> boxes [D, 4] in their pixels, scores [D], labels [D]."""
+
+
+def detect_all(
+    detector: Detects,
+    dataset: CocoDataset,
+    recipe: Recipe,
+    *,
+    device: torch.device | str,
+    workers: int = 0,
+) -> Iterator[list[Detection]]:
+    """Yield each batch's detections, in pixels of the original images, over the whole data set.
+
+    Images are tested at recipe.short_side[1], recipe.batch_size of them at a time, landscape ones
+    first: what is padded to what does not depend on workers.
+    """
+    order = sorted(range(len(dataset)), key=lambda i: dataset.sizes[i][0] < dataset.sizes[i][1])
+    groups = [order[i : i + recipe.batch_size] for i in range(0, len(order), recipe.batch_size)]
+    prepare = partial(_test_images, dataset, recipe.short_side[1], recipe.long_side)
+    for indices, images in ahead(prepare, groups, workers):
+        with torch.no_grad():
+            found = detector.detect([image.to(device) for image in images])
+        results: list[Detection] = []
+        for index, image, detections in zip(indices, images, found, strict=True):
+            results += as_results(dataset, index, detections, (image.shape[1], image.shape[2]))
+        yield results
+
+
+def _test_images(
+    dataset: CocoDataset, short_side: int, long_side: int, indices: list[int]
+) -> tuple[list[int], list[Tensor]]:
+    """The indices and their images, resized and normalized."""
+    images = []
+    for index in indices:
+        image, target = dataset[index]
+        size = transforms.resize_sizes(image.shape[1:], short_side=short_side, long_side=long_side)
+        resized, _ = transforms.resize(image, target["boxes"], size)
+        images.append(transforms.normalize(resized))
+    return indices, images
+
+
+def as_results(
+    dataset: CocoDataset, index: int, detections: dict[str, Tensor], size: tuple[int, int]
+) -> list[Detection]:
+    """COCO's results for an image that was tested at (height, width): scaled back and clipped."""
+    width, height = dataset.sizes[index]
+    boxes = detections["boxes"].detach().cpu().double()
+    scale = torch.tensor([width / size[1], height / size[0]], dtype=torch.float64).repeat(2)
+    limits = torch.tensor([width, height], dtype=torch.float64).repeat(2)
+    corners = (boxes * scale).clamp(min=0).minimum(limits)
+    bboxes = torch.cat([corners[:, :2], corners[:, 2:] - corners[:, :2]], dim=1)
+    return [
+        {
+            "image_id": dataset.image_ids[index],
+            "category_id": dataset.category_ids[label],
+            "bbox": [round(side, BOX_DIGITS) for side in bbox],
+            "score": round(score, SCORE_DIGITS),
+        }
+        for bbox, score, label in zip(
+            bboxes.tolist(),
+            detections["scores"].tolist(),
+            detections["labels"].tolist(),
+            strict=True,
+        )
+    ]
+
+
+def evaluate(ground_truth: dict[str, Any], detections: list[Detection]) -> Metrics:
+    """COCO's AP of detections, in percent, by pycocotools; None where there is nothing to find.
+
+    ground_truth: CocoDataset.ground_truth. Neither argument is changed. No detections: AP is 0.
+    Raises ValueError for detections in an image, or of a category, that ground_truth lacks.
+    """
+    for key, name in (("image_id", "images"), ("category_id", "categories")):
+        known = {record["id"] for record in ground_truth[name]}
+        if unknown := [item[key] for item in detections if item[key] not in known]:
+            raise ValueError(
+                f"{len(unknown)} detections have a {key} that the ground truth lacks, the first "
+                f"{unknown[0]!r}; needs one of its {len(known)} {name}: is it the same data set?"
+            )
+    with contextlib.redirect_stdout(io.StringIO()):
+        found = _as_coco(ground_truth, [_measured(item) for item in detections])
+        evaluation = COCOeval(_as_coco(ground_truth, ground_truth["annotations"]), found, "bbox")
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    return Metrics(*(None if value < 0 else 100 * float(value) for value in evaluation.stats[:6]))
+
+
+def _measured(detection: Detection) -> Detection:
+    return {**detection, "area": detection["bbox"][2] * detection["bbox"][3], "iscrowd": 0}
+
+
+def _as_coco(ground_truth: dict[str, Any], annotations: list[dict[str, Any]]) -> COCO:
+    """pycocotools' index of annotations, which are copied, because it writes into them.
+
+    They are numbered anew from 1: pycocotools takes a ground truth with id 0 for "not matched".
+    """
+    coco = COCO()
+    numbered = [{**item, "id": number} for number, item in enumerate(annotations, start=1)]
+    coco.dataset = {**ground_truth, "annotations": numbered}
+    coco.createIndex()
+    return coco
