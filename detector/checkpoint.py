@@ -32,9 +32,7 @@ def save(
         "random_state": torch.get_rng_state(),
         "facts": facts or {},
     }
-    if path.exists():
-        os.replace(path, previous(path))
-    _write_atomically(path, lambda temporary: torch.save(content, temporary))
+    _write_atomically(path, lambda temporary: torch.save(content, temporary), keep=True)
 
 
 def load(
@@ -88,13 +86,18 @@ def load_weights(path: Path, detector: Detector) -> None:
     detector.load_state_dict(load_file(path))
 
 
-def _write_atomically(path: Path, write: Callable[[Path], None]) -> None:
-    """Write beside the path, flush, then rename: a reader sees the old file or the new one."""
+def _write_atomically(path: Path, write: Callable[[Path], None], *, keep: bool = False) -> None:
+    """Write beside the path, flush, then rename: a reader sees the old file or the new one.
+
+    keep: the old file stays as previous(path); it moves only once the new one is safe on the disk.
+    """
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
         write(temporary)
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
+        if keep and path.exists():
+            os.replace(path, previous(path))
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

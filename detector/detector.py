@@ -159,7 +159,7 @@ class Detector(nn.Module):
         """Normalized images [B, 3, H, W] (or a list of [3, H, W]) and targets -> named losses.
 
         Their sum is what training minimizes. normalizers: those of the whole batch, where the
-        images are only a part of it; default: of these images. Raises ValueError for unusable targets.
+        images are only a part of it; default: of these images. ValueError for unusable targets.
         """
         batch, _ = as_batch(images)
         check_targets(targets, len(batch), self.head.num_classes)

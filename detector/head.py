@@ -16,6 +16,8 @@ from torch import Tensor, nn
 PRIOR = 0.01  # probability of every class at the start, so that the negatives do not drown the rest
 TOWER_DEPTH = 4
 CHANNELS_PER_GROUP = 8  # GroupNorm(32) at the paper's 256 channels
+INITIAL_STD = 0.01  # of every convolution at 256 channels (RetinaNet)
+PAPER_CHANNELS = 256
 
 
 @dataclass(frozen=True)
@@ -70,12 +72,15 @@ class Head(nn.Module):
             nn.Conv2d(channels, anchors_per_location, 3, padding=1) if centerness else None
         )
         self.scales = nn.Parameter(torch.ones(num_levels)) if scalar else None
-        self._initialize(initial_bias)
+        self._initialize(channels, initial_bias)
 
-    def _initialize(self, initial_bias: float) -> None:
+    def _initialize(self, channels: int, initial_bias: float) -> None:
+        # A narrower head sums fewer inputs: the wider spread lets as much signal through. With 0.01
+        # at 32 channels, 600 steps of the demo end at a third of the AP.
+        std = INITIAL_STD * math.sqrt(PAPER_CHANNELS / channels)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
-                nn.init.normal_(module.weight, std=0.01)
+                nn.init.normal_(module.weight, std=std)
                 assert module.bias is not None
                 nn.init.zeros_(module.bias)
         assert self.cls_logits.bias is not None and self.bbox_pred.bias is not None

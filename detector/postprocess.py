@@ -55,7 +55,9 @@ class Postprocess:
         ]
         boxes, scores, labels = (torch.cat(parts) for parts in zip(*levels, strict=True))
         boxes = clip(boxes, *size)
-        keep = batched_nms(boxes, scores, labels, self.nms_threshold)[: self.max_detections]
+        # batched_nms shifts every class by its number: in fp32 the last classes would lose digits.
+        keep = batched_nms(boxes.double(), scores.double(), labels, self.nms_threshold)
+        keep = keep[: self.max_detections]
         return {"boxes": boxes[keep], "scores": scores[keep], "labels": labels[keep]}
 
     def _best_of_level(
