@@ -1,0 +1,293 @@
+"""The paper's tables as data, the identity of runs, and the scales."""
+
+import copy
+import hashlib
+import subprocess
+import sys
+from collections import defaultdict
+from dataclasses import fields, replace
+from pathlib import Path
+
+import pytest
+
+from detector.config import DetectorConfig, Recipe
+from detector.metrics import HEADINGS
+from experiments import TABLES, experiment
+from experiments.baselines import ATSS, FCOS, FCOS_ATSS, IMPROVED_RETINANET, RETINANET
+from experiments.experiment import Run, canonical, changes, signature
+from experiments.schedules import DEMO, MINI, PAPER, SCALES
+
+ROWS = [row for table in TABLES.values() for row in table.rows]
+
+
+def a_run(config: DetectorConfig = ATSS, recipe: Recipe = PAPER) -> Run:
+    return Run(config, recipe, "fingerprint", 0)
+
+
+# --- the tables
+
+
+def test_the_paper_needs_33_runs_for_41_rows():
+    assert len(ROWS) == 41
+    assert len({row.config for row in ROWS}) == 33
+    assert len({signature(a_run(row.config)) for row in ROWS}) == 33
+
+
+def test_equal_configs_carry_equal_ap_in_every_table():
+    by_config = defaultdict(set)
+    for row in ROWS:
+        by_config[row.config].add(row.paper.ap)
+    assert all(len(aps) == 1 for aps in by_config.values())
+
+
+def test_equal_configs_carry_equal_metrics_wherever_all_six_are_printed():
+    by_config = defaultdict(set)
+    for row in (row for row in ROWS if row.paper.ap50 is not None):
+        by_config[row.config].add(row.paper)
+    assert all(len(metrics) == 1 for metrics in by_config.values())
+
+
+@pytest.mark.parametrize(
+    ("name", "aps"),
+    [
+        ("table1", [37.8, 32.5, 33.4, 34.9, 35.3, 36.8, 37.0]),
+        ("table2", [37.0, 36.9, 37.8, 37.8]),
+        ("table3", [37.0, 39.3, 37.8, 38.6, 39.2]),
+        ("table4", [38.0, 38.8, 39.1, 39.3, 39.1, 39.0, 39.1, 39.2, 38.9]),
+        ("table5", [39.0, 39.2, 39.3, 39.3, 38.9]),
+        ("table6", [39.1, 39.0, 39.3, 39.3, 39.1]),
+        ("table7", [36.3, 38.4, 39.2, 39.3, 39.2, 39.3]),
+    ],
+)
+def test_each_table_has_the_papers_ap_in_its_order(name, aps):
+    assert [row.paper.ap for row in TABLES[name].rows] == aps
+
+
+@pytest.mark.parametrize(
+    ("name", "sums"),  # of each column on the paper's page
+    [
+        ("table3", [191.9, 282.9, 207.2, 112.8, 211.9, 250.0]),
+        ("table5", [195.7, 287.1, 211.6, 116.8, 214.5, 254.5]),
+        ("table6", [195.8, 285.9, 212.5, 116.4, 216.2, 255.0]),
+        ("table7", [231.7, 341.3, 251.0, 137.1, 254.9, 302.6]),
+    ],
+)
+def test_the_columns_of_the_six_metrics_add_up(name, sums):
+    columns = zip(
+        *([getattr(row.paper, metric) for metric in HEADINGS] for row in TABLES[name].rows),
+        strict=True,
+    )
+    assert [round(sum(column), 1) for column in columns] == sums
+
+
+def test_table_1_switches_one_improvement_after_the_other():
+    fcos, *columns = [row.config for row in TABLES["table1"].rows]
+    assert fcos == FCOS
+    assert columns[0] == RETINANET
+    assert columns[-1] == IMPROVED_RETINANET
+    names = ["group_norm", "giou_loss", "in_gt_box", "centerness", "scalar"]
+    for i, (before, after) in enumerate(zip(columns, columns[1:], strict=False)):
+        assert after == replace(before, **{names[i]: True})
+
+
+def test_table_1_prints_the_check_marks_of_its_configs():
+    names = ["group_norm", "giou_loss", "in_gt_box", "centerness", "scalar"]
+    for row in TABLES["table1"].rows:
+        assert [cell == "✓" for cell in row.cells[1:]] == [getattr(row.config, n) for n in names]
+
+
+def test_table_2_crosses_selection_with_start_of_regression():
+    switched = [(row.config.assigner, row.config.regress_from) for row in TABLES["table2"].rows]
+    assert switched == [("iou", "box"), ("iou", "point"), ("ssc", "box"), ("ssc", "point")]
+    assert all(len(changes(row.config)) >= 5 for row in TABLES["table2"].rows)  # all improved
+
+
+def test_tables_4_to_6_vary_one_setting_of_atss():
+    varied = {
+        "table4": ("k", [3, 5, 7, 9, 11, 13, 15, 17, 19]),
+        "table5": ("anchor_scales", [(5.0,), (6.0,), (7.0,), (8.0,), (9.0,)]),
+        "table6": ("aspect_ratios", [(0.25,), (0.5,), (1.0,), (2.0,), (4.0,)]),
+    }
+    for name, (setting, values) in varied.items():
+        configs = [row.config for row in TABLES[name].rows]
+        assert configs == [replace(ATSS, **{setting: value}) for value in values]
+
+
+def test_table_7_counts_scales_and_ratios_as_it_prints_them():
+    for row in TABLES["table7"].rows:
+        config = row.config
+        assert row.cells[1:] == (f"{len(config.anchor_scales)}", f"{len(config.aspect_ratios)}")
+        assert config.anchor_scales[0] == (4.0 if len(config.anchor_scales) == 3 else 8.0)
+    assert TABLES["table7"].rows[0].config.anchor_scales == pytest.approx(
+        (4, 5.0397, 6.3496), abs=1e-4
+    )
+
+
+def test_table_3_ends_with_atss_on_points():
+    assert TABLES["table3"].rows[-1].config == FCOS_ATSS
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_labels_are_unique_and_cells_fit_the_headings(name):
+    table = TABLES[name]
+    labels = [row.label for row in table.rows]
+    assert len(set(labels)) == len(labels)
+    assert len({row.cells for row in table.rows}) == len(labels)
+    assert all(len(row.cells) == len(table.headings) for row in table.rows)
+    assert name == f"table{table.number}"
+    assert "minimal" not in table.caption
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_table_prints_the_metrics_that_the_paper_gives(name):
+    table = TABLES[name]
+    for row in table.rows:
+        given = tuple(metric for metric in HEADINGS if getattr(row.paper, metric) is not None)
+        assert given == table.metrics
+
+
+@pytest.mark.parametrize(
+    ("name", "label"),
+    [
+        ("table1", "RetinaNet (#A=1)"),
+        ("table3", "RetinaNet (#A=1)"),
+        ("table4", "k = 9"),
+        ("table5", "8S"),
+        ("table6", "1:1"),
+        ("table7", "RetinaNet (#A=9)"),
+    ],
+)
+def test_each_table_compares_with_its_baseline(name, label):
+    assert TABLES[name].rows[TABLES[name].reference].label == label
+
+
+def test_tables_are_listed_without_heavy_libraries():
+    code = (
+        "import sys, experiments, experiments.schedules, experiments.settings;"
+        "assert not {'torch', 'numpy', 'ray', 'mlflow', 'matplotlib'} & set(sys.modules)"
+    )
+    root = Path(__file__).parents[1]
+    subprocess.run([sys.executable, "-c", code], cwd=root, check=True)
+
+
+# --- the identity of a run
+
+
+def test_changes_are_those_against_the_papers_baseline():
+    assert changes(RETINANET) == {}
+    assert changes(replace(RETINANET, anchor_scales=(4,))) == {"anchor_scales": (4.0,)}
+    assert list(changes(ATSS))[-1] == "assigner"
+
+
+def changed(settings, name):
+    """A copy with another value in one field, whatever the contradictions."""
+    value = getattr(settings, name)
+    match value:
+        case bool():
+            other = not value
+        case int() | float():
+            other = value + 1
+        case tuple():
+            other = (*value, value[-1] * 2)
+        case str():
+            other = "none" if name == "weights" else f"{value} changed"
+    result = copy.copy(settings)
+    object.__setattr__(result, name, other)
+    return result
+
+
+@pytest.mark.parametrize("name", [item.name for item in fields(DetectorConfig)])
+def test_every_setting_of_the_detector_is_part_of_the_name(name):
+    assert signature(a_run(changed(ATSS, name))) != signature(a_run())
+
+
+@pytest.mark.parametrize("name", [item.name for item in fields(Recipe)])
+def test_every_setting_of_the_recipe_is_part_of_the_name_unless_it_moves_nothing(name):
+    is_part = signature(a_run(recipe=changed(PAPER, name))) != signature(a_run())
+    assert is_part == (name != "evaluations")
+
+
+def test_data_and_seed_are_part_of_the_name():
+    names = {
+        signature(Run(ATSS, PAPER, data, seed)) for data in ("one", "other") for seed in (0, 1)
+    }
+    assert len(names) == 4
+
+
+def test_equal_values_have_one_name_however_they_are_written():
+    one = Run(replace(ATSS, anchor_scales=[5], k=5.0), replace(PAPER, batch_size=16.0), "x", 0)
+    other = Run(
+        replace(ATSS, anchor_scales=(5.0,), k=5), replace(PAPER, learning_rate=1e-2), "x", 0
+    )
+    assert signature(one) == signature(other)
+
+
+@pytest.mark.parametrize(
+    ("config", "recipe", "name"),
+    [
+        (RETINANET, PAPER, "67e080189833"),
+        (ATSS, PAPER, "a6bba1af3c13"),
+        (
+            replace(FCOS_ATSS, k=7),
+            Recipe(backbone="small", norm="group_norm", weights="none"),
+            "ea3fa3dbab12",
+        ),
+    ],
+)
+def test_names_stay_what_they_are(config, recipe, name):
+    """A change here renames every stored result: raise SEMANTICS instead if meanings changed."""
+    assert signature(Run(config, recipe, "fingerprint", 0)) == name
+
+
+def test_another_semantics_is_another_run(monkeypatch):
+    before = signature(a_run())
+    monkeypatch.setattr(experiment, "SEMANTICS", experiment.SEMANTICS + 1)
+    assert signature(a_run()) != before
+
+
+def test_the_canonical_form_is_whole_and_plain():
+    run = canonical(a_run())
+    assert list(run) == ["semantics", "config", "recipe", "data", "seed"]
+    assert set(run["config"]) == {item.name for item in fields(DetectorConfig)}
+    assert set(run["recipe"]) == {item.name for item in fields(Recipe)} - {"evaluations"}
+    assert run["recipe"]["short_side"] == [800, 800]
+    assert run["recipe"]["weights"] == "torchvision IMAGENET1K_V1"
+
+
+def test_weights_are_named_by_their_content(tmp_path):
+    def weights(path):
+        return canonical(a_run(recipe=replace(PAPER, weights=str(path))))["recipe"]["weights"]
+
+    (tmp_path / "a.pth").write_bytes(b"weights")
+    (tmp_path / "b.pth").write_bytes(b"weights")
+    assert weights(tmp_path / "a.pth") == weights(tmp_path / "b.pth")
+    assert weights(tmp_path / "a.pth") == "sha256:" + hashlib.sha256(b"weights").hexdigest()
+    (tmp_path / "b.pth").write_bytes(b"others!!")
+    assert weights(tmp_path / "a.pth") != weights(tmp_path / "b.pth")
+
+
+@pytest.mark.parametrize("name", ["missing.pth", "."])
+def test_weights_that_cannot_be_read_are_refused(tmp_path, name):
+    recipe = replace(PAPER, weights=str(tmp_path / name))
+    with pytest.raises(ValueError, match="weights needs imagenet, none or a readable file"):
+        signature(a_run(recipe=recipe))
+
+
+@pytest.mark.parametrize("seed", [-1, 1.5, True, "0"])
+def test_a_seed_is_a_whole_number(seed):
+    with pytest.raises(ValueError, match="seed needs a whole number"):
+        Run(ATSS, PAPER, "x", seed)
+
+
+# --- the scales
+
+
+def test_the_paper_scale_is_the_papers():
+    assert SCALES == {"demo": DEMO, "mini": MINI, "paper": PAPER}
+    assert (PAPER.iterations, PAPER.batch_size, PAPER.learning_rate) == (90_000, 16, 0.01)
+    assert [round(share * PAPER.iterations) for share in PAPER.lr_drops] == [60_000, 80_000]
+
+
+@pytest.mark.parametrize("recipe", [DEMO, MINI])
+def test_small_scales_need_no_download(recipe):
+    assert recipe.weights == "none"
