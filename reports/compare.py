@@ -5,22 +5,21 @@ measured is None, never 0.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cached_property
 from statistics import fmean, stdev
 from typing import Any
 
-from experiments.experiment import Row, Table
-
 from detector.metrics import HEADINGS, Metrics
+from experiments.experiment import Row, Table
 
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
     """What one finished run measured; plain data, whoever ran it.
 
-    history: one dict per logged step, {"step": ..., "loss/cls": ..., "AP": ...}; seconds: wall time of
-    training and test; facts: whatever else is worth telling of the run (device, versions).
+    history: one dict per logged step, {"step": ..., "loss/cls": ..., "AP": ...}; seconds: wall time
+    of training and test; facts: whatever else is worth telling of the run (device, versions).
     """
 
     signature: str
@@ -116,8 +115,8 @@ def join(
 ) -> Comparison:
     """signatures: row label -> its runs, one per seed; results: signature -> what is measured.
 
-    A row without signatures and a signature without a result are missing, not wrong. ValueError where
-    signatures name a row that the table does not have.
+    A row without signatures and a signature without a result are missing, not wrong. ValueError
+    where signatures name a row that the table does not have.
     """
     unknown = set(signatures) - {row.label for row in table.rows}
     if unknown:
@@ -169,13 +168,3 @@ def _sample(name: str, results: Sequence[Result]) -> Sample:
 
 def _minus(one: float | None, other: float | None) -> float | None:
     return None if one is None or other is None else one - other
-
-
-def result_to_json(result: Result) -> dict[str, Any]:
-    """As plain JSON values."""
-    return asdict(result)
-
-
-def result_from_json(data: Mapping[str, Any]) -> Result:
-    """The inverse of result_to_json."""
-    return Result(**{**data, "metrics": Metrics(**data["metrics"])})

@@ -1,0 +1,141 @@
+"""How the runs of a report were made, in words: footnotes under a table, and the list of facts."""
+
+from collections.abc import Sequence
+
+from detector.config import Recipe
+from experiments.schedules import PAPER
+from reports.bundle import Bundle
+from reports.compare import Comparison
+from reports.grid import Grid, line
+
+MISSING = "–"
+MAX_FACT = 80  # letters; longer ones differ from run to run
+
+
+def footnotes(bundle: Bundle) -> tuple[str, ...]:
+    """What must stand under the numbers so that nobody misreads them."""
+    comparison = bundle.comparison
+    notes = [
+        f"Ours: scale {bundle.scale} on {bundle.data}; {schedule(bundle.recipe)}, "
+        f"{image_size(bundle.recipe)}; {seeds(comparison)}. Δ is ours minus the paper's."
+    ]
+    if bundle.settings:
+        notes.append(f"Changed in every row: {settings(bundle)}.")
+    if not bundle.is_as_in_paper:
+        notes.append(
+            f"The paper's numbers are of COCO val2017 with {_backbone(PAPER)} and the full "
+            f"schedule ({schedule(PAPER)}, {image_size(PAPER)}): beside ours only directions "
+            "can be compared, not values."
+        )
+    notes += _gaps(comparison)
+    if comparison.table.note:
+        notes.append(comparison.table.note)
+    return (*notes, *bundle.notes)
+
+
+def _gaps(comparison: Comparison) -> list[str]:
+    """Why numbers of ours are missing."""
+    notes = []
+    if comparison.missing:
+        notes.append(f"{MISSING}: not measured; {progress(comparison)}.")
+    unasked = [f"“{row.row.label}”" for row in comparison.rows if not row.signatures]
+    if unasked:
+        notes.append(f"{MISSING}: no run was asked for in {', '.join(unasked)}.")
+    measured = [row for row in comparison.rows if row.results]
+    if any(row.metrics[name].ours.n == 0 for row in measured for name in comparison.table.metrics):
+        notes.append(f"{MISSING}: undefined, for want of an object of that size.")
+    return notes
+
+
+def facts_grid(bundle: Bundle) -> Grid:
+    """What was run, one fact per line."""
+    recipe, comparison = bundle.recipe, bundle.comparison
+    facts = {
+        "Scale": bundle.scale,
+        "Data set": f"{bundle.data} (fingerprint {bundle.fingerprint[:12]})",
+        "Backbone": f"{_backbone(recipe)}, {recipe.norm}, weights {recipe.weights}",
+        "Schedule": schedule(recipe),
+        "Learning rate": _learning_rate(recipe),
+        "Images": image_size(recipe),
+        "Precision, threads": f"{recipe.precision}, {recipe.threads}",
+        "Test": f"scores above {recipe.score_threshold:g}, NMS at IoU {recipe.nms_threshold:g}, "
+        f"at most {recipe.max_detections} detections per image",
+        "Changed in every row": settings(bundle) or "nothing",
+        "Seeds": seeds(comparison),
+        "Finished": progress(comparison),
+        **_common_facts(comparison),
+    }
+    lines = tuple(line(name, value) for name, value in facts.items())
+    return Grid(
+        name=f"{bundle.table}-facts", title="What was run", head=line("", ""), blocks=(lines,)
+    )
+
+
+def _common_facts(comparison: Comparison) -> dict[str, str]:
+    """What the runs tell of themselves (device, versions), where few values say it for all."""
+    values: dict[str, dict[str, None]] = {}
+    for result in (result for row in comparison.rows for result in row.results):
+        for name, value in result.facts.items():
+            values.setdefault(name, {})[str(value)] = None
+    texts = {name.capitalize(): "; ".join(found) for name, found in values.items()}
+    return {name: text for name, text in texts.items() if len(text) <= MAX_FACT}
+
+
+def schedule(recipe: Recipe) -> str:
+    """Iterations and batch."""
+    return f"{recipe.iterations:,} iterations of {_count(recipe.batch_size, 'image')}"
+
+
+def image_size(recipe: Recipe) -> str:
+    """The two sides that images are resized to, in pixels."""
+    smallest, largest = recipe.short_side
+    short = f"{smallest}" if smallest == largest else f"{smallest} to {largest}"
+    return f"short side {short} px, long side at most {recipe.long_side} px"
+
+
+def seeds(comparison: Comparison) -> str:
+    """Which seeds, and what the number of them lets us say."""
+    found: Sequence[int] = comparison.seeds
+    if not found:
+        return "no run is finished"
+    if len(found) == 1:
+        return f"seed {found[0]} alone, so the spread is unknown"
+    listed = ", ".join(str(seed) for seed in found)
+    return f"seeds {listed}: mean ± sample standard deviation"
+
+
+def settings(bundle: Bundle) -> str:
+    """The user's changes as they would be written on the command line."""
+    return ", ".join(f"{name}={_plain(value)}" for name, value in bundle.settings.items())
+
+
+def progress(comparison: Comparison) -> str:
+    """How many of the runs asked for are there."""
+    asked = sum(len(row.signatures) for row in comparison.rows)
+    return f"{asked - comparison.missing} of {_count(asked, 'run')} finished"
+
+
+def _learning_rate(recipe: Recipe) -> str:
+    if recipe.lr_decay == "step":
+        drops = ", ".join(f"{round(share * recipe.iterations):,}" for share in recipe.lr_drops)
+        decay = f"÷ 10 at {drops}"
+    else:
+        decay = recipe.lr_decay
+    return (
+        f"{recipe.learning_rate:g} ({recipe.optimizer}), {decay}; × {recipe.warmup_factor:.2g} for "
+        f"the first {_count(recipe.warmup_iterations, 'iteration')}"
+    )
+
+
+def _backbone(recipe: Recipe) -> str:
+    return recipe.backbone.replace("resnet", "ResNet-")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, tuple | list):
+        return ",".join(_plain(entry) for entry in value)
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,193 @@
+"""Reports on disk: bundles, figures, the executed notebook and its page."""
+
+import json
+import os
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import pytest
+from made_up_results import make_bundle
+
+from experiments import TABLES
+from experiments.schedules import PAPER
+from reports.bundle import CURVE_POINTS, load_bundle, save_bundle, thin
+from reports.figures import comparison_figure, learning_figure, save
+from reports.render import NotebookError, run_notebook, write_report
+
+# --- bundles
+
+
+def test_a_bundle_survives_its_file(tmp_path):
+    bundle = make_bundle("table3", seeds=(0, 1), missing={("FCOS", 1)})
+    bundle = replace(bundle, settings={"k": 5, "short_side": [96, 128]}, notes=["a note"])
+    save_bundle(bundle, tmp_path / "b.json")
+    assert load_bundle(tmp_path / "b.json") == bundle
+
+
+def test_a_bundle_says_what_it_compares(tmp_path):
+    save_bundle(make_bundle("table4"), tmp_path / "b.json")
+    row = json.loads((tmp_path / "b.json").read_text())["rows"][0]
+    assert row["label"] == "k = 3"
+    assert row["changes"]["k"] == 3
+    assert row["paper"]["ap"] == 38.0
+    assert len(row["signatures"]) == 1
+
+
+def test_an_unknown_table_is_refused():
+    with pytest.raises(ValueError, match="no table is called 'table9'; there are table1, "):
+        replace(make_bundle("table4"), table="table9")
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": 99}'])
+def test_a_file_that_is_no_bundle_is_refused(tmp_path, text):
+    (tmp_path / "b.json").write_text(text)
+    with pytest.raises(ValueError, match="is no report bundle of this version"):
+        load_bundle(tmp_path / "b.json")
+
+
+def test_a_bundle_of_another_recipe_is_refused(tmp_path):
+    save_bundle(make_bundle("table4"), tmp_path / "b.json")
+    content = json.loads((tmp_path / "b.json").read_text())
+    content["recipe"]["unheard_of"] = 1
+    (tmp_path / "b.json").write_text(json.dumps(content))
+    with pytest.raises(ValueError, match="unheard_of"):
+        load_bundle(tmp_path / "b.json")
+
+
+def test_a_long_history_is_thinned_to_means_and_keeps_every_ap():
+    history = [{"step": i, "loss/cls": float(i)} for i in range(1, 90_001)]
+    for step in range(10_000, 90_001, 10_000):
+        history[step - 1]["AP"] = step / 1000
+    short = thin(history)
+    assert len(short) <= CURVE_POINTS
+    assert {e["step"]: e["AP"] for e in short if "AP" in e} == {
+        step: step / 1000 for step in range(10_000, 90_001, 10_000)
+    }
+    first = short[0]["step"]
+    assert short[0]["loss/cls"] == pytest.approx((1 + first) / 2)
+    assert thin(short) == short
+
+
+def test_a_short_history_stays_as_it_is():
+    assert thin([{"step": 1, "loss/cls": 2.0}]) == [{"step": 1, "loss/cls": 2.0}]
+    assert thin([]) == []
+
+
+# --- figures
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_the_papers_numbers_are_drawn_beside_ours(name):
+    bundle = make_bundle(name, seeds=(0, 1))
+    figure = comparison_figure(bundle)
+    left, right = figure.axes
+    assert left.get_title(loc="left") == "paper, COCO val2017"
+    assert right.get_title(loc="left") == "ours, scale demo on made-up"
+    across = [
+        axes.get_ylim() if bundle.paper_table.axis else axes.get_xlim() for axes in (left, right)
+    ]
+    lengths = [high - low for low, high in across]
+    assert lengths[0] == pytest.approx(lengths[1])  # an AP point is as long on both
+
+
+def test_at_the_papers_scale_both_are_on_one_axis():
+    bundle = make_bundle("table1", scale="paper", recipe=PAPER, data="coco2017")
+    assert len(comparison_figure(bundle).axes) == 1
+
+
+def test_a_sweep_names_its_axis_and_leaves_gaps():
+    figure = comparison_figure(make_bundle("table4", missing={("k = 5", 0)}))
+    left, right = figure.axes
+    assert right.get_xlabel() == "k, candidates per pyramid level"
+    assert [label.get_text() for label in left.get_xticklabels()][:3] == ["3", "5", "7"]
+    values = right.lines[0].get_ydata()
+    assert values[1] != values[1]  # not a number: the line has a gap
+
+
+def test_learning_curves_have_a_panel_per_loss_and_one_for_ap():
+    figure = learning_figure(make_bundle("table2"))
+    labels = [axes.get_ylabel() for axes in figure.axes if axes.axison]
+    assert labels == ["classification loss", "box loss", "AP (%)"]
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert names == [row.label for row in TABLES["table2"].rows]
+
+
+def test_figures_can_be_drawn_before_anything_is_measured():
+    everything = {(row.label, 0) for row in TABLES["table4"].rows}
+    for name in ("table4", "table1"):
+        labels = {(row.label, 0) for row in TABLES[name].rows} | everything
+        bundle = make_bundle(name, missing=labels)
+        assert save(comparison_figure(bundle), "png").startswith(b"\x89PNG")
+        assert save(learning_figure(bundle), "png").startswith(b"\x89PNG")
+
+
+def test_the_same_figure_is_the_same_file():
+    bundle = make_bundle("table5", seeds=(0, 1))
+    first, second = (save(comparison_figure(bundle), "svg") for _ in range(2))
+    assert first == second
+
+
+# --- the notebook and its page
+
+
+class Sources(HTMLParser):
+    """Everything that a page would load, and its headings."""
+
+    def __init__(self):
+        super().__init__()
+        self.found = []
+
+    def handle_starttag(self, tag, attrs):
+        self.found += [value for name, value in attrs if name in ("src", "href") and value]
+        assert tag not in ("script", "link", "iframe")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["table2", "table4"])
+def test_a_report_is_written_whole(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)  # the notebook imports the project from anywhere
+    bundle = make_bundle(name, seeds=(0, 1), data="<b>$bold</b>")
+    heard = []
+    written = write_report(bundle, tmp_path / "reports" / name, heard.append)
+    ends = [".json", ".csv", ".md", ".tex", "-ap.png", "-ap.svg", "-curves.png", "-curves.svg"]
+    assert [path.name for path in written] == [f"{name}{end}" for end in [*ends, ".ipynb", ".html"]]
+    assert all(path.stat().st_size > 0 for path in written)
+    assert sorted(path.name for path in (tmp_path / "reports" / name).iterdir()) == sorted(
+        path.name for path in written
+    )
+    assert heard[0] == "tables"
+    assert any("Learning curves" in text for text in heard)
+
+    page = written[-1].read_text()
+    sources = Sources()
+    sources.feed(page)
+    assert all(source.startswith(("data:image/png", "#")) for source in sources.found)
+    assert sum(source.startswith("data:image/png") for source in sources.found) == 2
+    assert "http://" not in page and "https://" not in page
+    for text in [row.label for row in TABLES[name].rows] + [bundle.command, "±0.7", "ours"]:
+        assert text in page
+    assert "<b>bold</b>" not in page
+    assert "Traceback" not in page and "Warning" not in page
+    assert re.search(r'<img[^>]*alt="AP', page)
+
+    notebook = json.loads(written[-2].read_text())
+    assert all(
+        cell.get("execution_count") for cell in notebook["cells"] if cell["cell_type"] == "code"
+    )
+
+
+@pytest.mark.slow
+def test_a_failing_cell_is_named(tmp_path):
+    source = tmp_path / "broken.py"
+    source.write_text(
+        '# %% tags=["parameters"]\nbundle_path = ""\n\n'
+        "# %% [markdown]\n# ## Numbers\n\n"
+        "# %%\n{}[bundle_path]\n"
+    )
+    with pytest.raises(NotebookError) as error:
+        run_notebook(tmp_path / "b.json", source=source)
+    assert str(error.value) == (
+        "the report notebook failed in cell 3 under 'Numbers': "
+        f"KeyError: '{os.fspath(tmp_path / 'b.json')}'"
+    )
