@@ -150,8 +150,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("data", nargs="?", default="shapes", help="shapes, a folder, a TOML file")
     parser.add_argument("--split", choices=("train", "val"), default="train")
-    parser.add_argument("--short-side", type=int, default=160, help="pixels, for the positives")
-    parser.add_argument("--long-side", type=int, default=224, help="pixels at most")
+    parser.add_argument("--short-side", type=int, default=128, help="pixels, for the positives")
+    parser.add_argument("--long-side", type=int, default=192, help="pixels at most")
     given = parser.parse_args()
     data = open_data(given.data)
     dataset = data.train if given.split == "train" else data.val

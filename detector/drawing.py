@@ -27,25 +27,26 @@ Quantiles = tuple[tuple[float, float], ...]  # a distribution as (quantile, valu
 CLASSES = ("disk", "box", "triangle", "ring", "cross")
 # Each class's typical color; an object departs from it towards any other by COLOR_JITTER at most.
 COLORS = ((0.95, 0.2, 0.1), (0.1, 0.35, 1.0), (0.15, 0.8, 0.2), (1.0, 0.85, 0.1), (0.8, 0.2, 0.9))
-COLOR_JITTER = 0.5
+COLOR_JITTER = 0.25
 
-# COCO's distributions (python -m detector.data_statistics), with fewer objects of a few pixels.
+# COCO's spread (python -m detector.data_statistics), from tiny to the whole image, but with more large
+# and fewer crowded objects: a network must learn them in minutes on a CPU.
 RELATIVE_SIZES = (  # root of the box's area, over the root of the image's
-    *((0.0, 0.04), (0.05, 0.06), (0.25, 0.11), (0.5, 0.2)),
-    *((0.75, 0.34), (0.95, 0.7), (1.0, 0.95)),
+    *((0.0, 0.04), (0.05, 0.09), (0.25, 0.21), (0.5, 0.32)),
+    *((0.75, 0.46), (0.95, 0.75), (1.0, 0.95)),
 )
 ASPECT_RATIOS = (  # height / width
     *((0.0, 0.25), (0.05, 0.36), (0.25, 0.74), (0.5, 1.12)),
     *((0.75, 1.75), (0.95, 3.1), (1.0, 4.0)),
 )
-OBJECT_COUNTS = ((0.0, 1.0), (0.25, 2.8), (0.5, 5.2), (0.75, 8.5), (1.0, 13.0))  # rounded down
+OBJECT_COUNTS = ((0.0, 1.0), (0.25, 2.0), (0.5, 3.2), (0.75, 5.0), (1.0, 9.0))  # rounded down
 TRUNCATED = 0.15  # share of objects that may reach over the image's border ...
 OVERHANG = 0.4  # ... by this share of a side at most
 LEAST_VISIBLE = 0.4  # share of an object that later ones must leave visible
 TRIES = 8  # places tried for an object before it is given up
 
-TEXTURE = ((128, 0.35), (64, 0.2), (32, 0.12), (16, 0.08), (6, 0.06))  # cell in pixels, amplitude
-STROKES = 6  # at most, on a background: lines that are no object
+TEXTURE = ((128, 0.2), (64, 0.1), (32, 0.06), (16, 0.04), (6, 0.03))  # cell in pixels, amplitude
+STROKES = 3  # at most, on a background: lines that are no object
 
 
 @dataclass(frozen=True)
