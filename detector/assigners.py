@@ -127,10 +127,10 @@ def assign_by_space_and_scale(
             [(level, float(stride)) for level, stride, _ in per_level],
         )
     )  # each [A, 1]
-    distances = pairwise_side_distances(points, gt_boxes)  # [A, M, 4]
-    farthest = distances.amax(dim=-1)
+    distances = pairwise_side_distances(points, gt_boxes)  # [4, A, M]
+    farthest = distances.amax(dim=0)
     is_allowed = (farthest >= lower) & (farthest <= upper)
-    is_allowed &= distances.amin(dim=-1) > INSIDE_MARGIN
+    is_allowed &= distances.amin(dim=0) > INSIDE_MARGIN
     if radius is not None:
         offset = (points[:, None] - centers(gt_boxes)[None]).abs().amax(dim=-1)  # [A, M]
         is_allowed &= radius * strides - offset > INSIDE_MARGIN

@@ -31,18 +31,25 @@ def side_distances(points: Tensor, boxes: Tensor) -> Tensor:
 
 
 def pairwise_side_distances(points: Tensor, boxes: Tensor) -> Tensor:
-    """[A, 2], [M, 4] -> [A, M, 4]: from every point to the sides of every box."""
-    return side_distances(points[:, None].expand(-1, len(boxes), -1), boxes[None])
+    """[A, 2], [M, 4] -> [4, A, M]: left, top, right, bottom from every point to every box.
+
+    The four come first, so that reducing over them runs along whole planes.
+    """
+    x, y = points[:, :1], points[:, 1:]  # [A, 1]
+    x1, y1, x2, y2 = boxes.unbind(dim=1)  # [M]
+    return torch.stack([x - x1, y - y1, x2 - x, y2 - y])
 
 
 def inside(points: Tensor, boxes: Tensor) -> Tensor:
     """[A, 2], [M, 4] -> [A, M] bool: is the point inside the box, by more than the margin?"""
-    return pairwise_side_distances(points, boxes).amin(dim=-1) > INSIDE_MARGIN
+    return pairwise_side_distances(points, boxes).amin(dim=0) > INSIDE_MARGIN
 
 
 def squared_distances(points: Tensor, others: Tensor) -> Tensor:
     """[A, 2], [M, 2] -> [A, M]. By differences: torch.cdist's matrix product breaks exact ties."""
-    return (points[:, None] - others[None]).square().sum(dim=-1)
+    dx = points[:, :1] - others[:, 0]
+    dy = points[:, 1:] - others[:, 1]
+    return dx * dx + dy * dy
 
 
 def clip(boxes: Tensor, height: float, width: float) -> Tensor:
