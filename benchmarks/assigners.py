@@ -75,7 +75,8 @@ def main() -> None:
     reference = median(times["ATSS"])
     for name, values in times.items():
         spread = f"{min(values):.1f} to {max(values):.1f}"
-        print(f"{name:<30} {median(values):7.1f} ms  {median(values) / reference:5.2f} x ATSS  ({spread})")
+        middle = median(values)
+        print(f"{name:<30} {middle:7.1f} ms  {middle / reference:5.2f} x ATSS  ({spread})")
 
 
 if __name__ == "__main__":
