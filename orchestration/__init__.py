@@ -1,1 +1,1 @@
-"""Runs what a table still lacks: the plan, Ray's trials, MLflow's records, and the `atss` command."""
+"""Trains what a table still lacks: the plan, Ray's trials, MLflow's records, the `atss` command."""

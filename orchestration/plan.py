@@ -1,11 +1,13 @@
-"""What a launch has to train: tables, rows, seeds and settings -> distinct runs in the paper's order.
+"""What a launch has to train: tables, rows, seeds, settings -> distinct runs in the paper's order.
 
 A run that several rows share is planned once; one that is done is not trained again.
 """
 
+import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from contextlib import suppress
+from dataclasses import asdict, dataclass, fields, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -15,9 +17,12 @@ from experiments import TABLES
 from experiments.experiment import Row, Run, Table, signature
 from experiments.schedules import SCALES
 from experiments.settings import parse_settings, with_settings
-from orchestration.store import RunFolder, Store
+from orchestration.store import Store
 
 EVERY_TABLE = "all"
+GENERATED = "shapes"  # the data set that demo scale brings along
+NAMED_DATA = (GENERATED, "coco2017")  # data sets that are no paths
+MAX_SLUG = 100  # letters; a file name holds 255
 
 
 @dataclass(frozen=True)
@@ -25,17 +30,37 @@ class Setup:
     """What all runs of one comparison share: how they are trained, and on what."""
 
     scale: str  # "demo", "mini" or "paper"
-    settings: Mapping[str, Any]  # those of --set that change the scale or the toggles
     recipe: Recipe  # of the scale, with the settings
+    settings: Mapping[str, Any]  # those of --set that move a number or a toggle
     data: str  # name of the data set
     fingerprint: str  # of its content
-    where: str  # as given: a directory, a TOML file, or a name; absolute
+    where: str  # for open_data: a name, or an absolute path
 
     @property
     def name(self) -> str:
         """For people: "demo - shapes", "mini iterations=500 - coco-mini"."""
-        settings = [f"{name}={_show(value)}" for name, value in sorted(self.settings.items())]
+        shown = {name: show_setting(value) for name, value in sorted(self.settings.items())}
+        settings = [f"{name}={Path(value).name}" for name, value in shown.items()]
         return f"{' '.join([self.scale, *settings])} - {self.data}"
+
+    @property
+    def slug(self) -> str:
+        """The name as part of a path: "demo-shapes"."""
+        return re.sub(r"[^A-Za-z0-9.,=_]+", "-", self.name).strip("-")[:MAX_SLUG]
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self) | {"name": self.name, "settings": dict(self.settings)}
+
+    @staticmethod
+    def from_json(content: Mapping[str, Any]) -> "Setup":
+        """The inverse of to_json; ValueError where a field or value is not of this version."""
+        values = {item.name: content[item.name] for item in fields(Setup)}
+        lists = {name: value for name, value in content["settings"].items() if type(value) is list}
+        values["settings"] |= {name: tuple(value) for name, value in lists.items()}
+        try:
+            return Setup(**values | {"recipe": Recipe(**content["recipe"])})
+        except TypeError as error:
+            raise ValueError(f"a setup of another version: {error}") from error
 
     def row_run(self, row: Row, seed: int) -> Run:
         """The run behind a row; ValueError where the settings contradict the row's toggles."""
@@ -60,6 +85,19 @@ class PlannedRun:
 
 
 @dataclass(frozen=True)
+class Job:
+    """A run, and all it takes to train it somewhere."""
+
+    run: Run
+    folder: Path  # absolute
+    where: str  # of the data set, for open_data
+    facts: Mapping[str, Any]  # for run.json
+    device: str = "cpu"
+    micro_batch_size: int | None = None  # images per forward pass; None takes the whole batch
+    workers: int = 0  # processes that load images
+
+
+@dataclass(frozen=True)
 class Plan:
     """The distinct runs behind some rows of some tables."""
 
@@ -72,6 +110,14 @@ class Plan:
     def missing(self, store: Store) -> tuple[PlannedRun, ...]:
         """The runs without a result, in order."""
         return tuple(run for run in self.runs if not store.folder(run.signature).is_done)
+
+    def seeds_measured(self, store: Store) -> tuple[int, ...]:
+        """The seeds asked for, and those of earlier launches of this setup: a report shows all."""
+        names = {run.run.seed for run in self.runs}
+        for setup, seeds in setups_in(store):
+            if setup == replace(self.setup, where=setup.where):
+                names |= set(seeds)
+        return tuple(sorted(names))
 
 
 def find_tables(names: Sequence[str], known: Mapping[str, Table] = TABLES) -> tuple[Table, ...]:
@@ -159,7 +205,9 @@ def make_plan(
             known = runs[name].rows if name in runs else ()
             asked_first = dict.fromkeys([*known, here, *fills.get(name, [])])
             runs[name] = PlannedRun(run, name, tuple(asked_first))
-    return Plan(setup, tuple(tables), len(wanted), tuple(dict.fromkeys(seeds)), tuple(runs.values()))
+    return Plan(
+        setup, tuple(tables), len(wanted), tuple(dict.fromkeys(seeds)), tuple(runs.values())
+    )
 
 
 def _rows_by_signature(
@@ -176,20 +224,25 @@ def _rows_by_signature(
     return found
 
 
-def seeds_in(store: Store, setup: Setup) -> tuple[int, ...]:
-    """Every seed some run of this setup was started with."""
-    return tuple(sorted({facts["seed"] for facts in map(RunFolder.facts, store.folders())
-                         if facts["setup"] == setup.name and facts["data"]["fingerprint"] == setup.fingerprint}))
+def setups_in(store: Store) -> list[tuple[Setup, tuple[int, ...]]]:
+    """Every setup that some run was started with, and the seeds of its runs; oldest first."""
+    found: dict[str, tuple[Setup, set[int]]] = {}
+    for folder in store.folders():
+        facts = folder.facts()
+        with suppress(KeyError, ValueError):  # of another version: not for this one to report
+            setup = Setup.from_json(facts["setup"])
+            key = json.dumps([setup.name, setup.fingerprint, facts["canonical"]["recipe"]])
+            found.setdefault(key, (setup, set()))[1].add(facts["seed"])
+    return [(setup, tuple(sorted(seeds))) for setup, seeds in found.values()]
 
 
-def slug(name: str) -> str:
-    """A name as part of a path: "demo - shapes" -> "demo-shapes"."""
-    return re.sub(r"[^A-Za-z0-9.,=]+", "-", name).strip("-")
-
-
-def _show(value: Any) -> str:
-    if isinstance(value, tuple):
-        return ",".join(map(_show, value))
+def show_setting(value: Any) -> str:
+    """A setting's value as --set takes it."""
+    if isinstance(value, (list, tuple)):
+        return ",".join(map(show_setting, value))
     if isinstance(value, bool):
         return str(value).lower()
-    return Path(value).name if isinstance(value, str) else f"{value:g}"
+    if isinstance(value, float):
+        short = f"{value:g}"
+        return short if float(short) == value else repr(value)
+    return str(value)

@@ -1,4 +1,4 @@
-"""The results folder: one sub-folder per run, named by the run's signature, the truth all else is derived from.
+"""The results folder: one sub-folder per run, named by its signature. All else is made from it.
 
     <out>/runs/<signature>/
         run.json             the run in canonical form, and facts for people
@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 RUNS = "runs"
+LOCK = ".lock"
 
 
 @dataclass(frozen=True)
@@ -69,14 +70,14 @@ class RunFolder:
         return self.result() is not None
 
     def history(self) -> list[dict[str, Any]]:
-        """The recorded steps in order; the last value of a step counts, half a last line does not."""
+        """The recorded steps in order, the lines of a step as one; half a last line counts not."""
         if not self.history_file.exists():
             return []
         entries: dict[int, dict[str, Any]] = {}
         for line in self.history_file.read_text().splitlines():
             with suppress(json.JSONDecodeError):
                 entry = json.loads(line)
-                entries[entry["step"]] = entry
+                entries.setdefault(entry["step"], {}).update(entry)
         return [entries[step] for step in sorted(entries)]
 
     def write(self, name: str, value: Any) -> None:
@@ -97,7 +98,25 @@ class RunFolder:
         return kept
 
     def forget_failure(self) -> None:
+        """The run is tried again."""
         (self.path / "failure.json").unlink(missing_ok=True)
+
+    def forget_checkpoints(self) -> None:
+        """The run is done: what it would go on from is no longer needed."""
+        for path in self.path.glob(f"{self.checkpoint.name}*"):
+            path.unlink()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether some process holds the run's lock."""
+        try:
+            with (self.path / LOCK).open() as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except BlockingIOError:
+            return True
+        return False
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -106,7 +125,7 @@ class RunFolder:
         The lock is the kernel's, so it goes with the process that held it, however that ended.
         """
         self.path.mkdir(parents=True, exist_ok=True)
-        with (self.path / ".lock").open("w") as file:
+        with (self.path / LOCK).open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
@@ -123,7 +142,9 @@ class Store:
     def folders(self) -> list[RunFolder]:
         """Every run that was ever started here, oldest first."""
         found = (self.root / RUNS).glob("*/run.json")
-        return [RunFolder(path.parent) for path in sorted(found, key=lambda path: path.stat().st_mtime)]
+        return [
+            RunFolder(path.parent) for path in sorted(found, key=lambda path: path.stat().st_mtime)
+        ]
 
     def require_writable(self) -> None:
         """Make the folder and write to it; ValueError in one line where that cannot be."""
@@ -142,6 +163,11 @@ class Store:
 def open_store(out: str | Path) -> Store:
     """The results folder as an absolute path: trials run in working directories of their own."""
     return Store(Path(out).expanduser().absolute())
+
+
+def records_uri(store: Store) -> str:
+    """Where MLflow's records are: MLFLOW_TRACKING_URI, or a database in the results folder."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{store.root / 'mlflow.db'}"
 
 
 def read_json(path: Path) -> Any:

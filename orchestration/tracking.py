@@ -3,9 +3,9 @@
     trainings                       one record per run: params, curves, artifacts
     Table 2 - demo - shapes         one flat record per row and seed, in the paper's order
 
-The folder is the truth and a record only its image, made by the launching process alone. So a record
-that is lost is made again, one that exists is brought up to date, never doubled, trials need neither
-MLflow nor its database, and a server that is away delays records but stops no training.
+The folder is the truth and a record only its image, made by the launching process alone. So a
+record that is lost is made again, one that exists is brought up to date, never doubled; trials need
+neither MLflow nor its database; a server that is away delays records but stops no training.
 """
 
 import json
@@ -21,7 +21,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from orchestration.store import RunFolder, Store
+from orchestration.store import RunFolder, Store, records_uri
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
@@ -34,7 +34,6 @@ from mlflow.entities import (  # noqa: E402
     DatasetInput,
     Metric,
     Param,
-    RunTag,
     ViewType,
 )
 from mlflow.exceptions import MlflowException  # noqa: E402
@@ -42,6 +41,7 @@ from mlflow.exceptions import MlflowException  # noqa: E402
 TRAININGS = "trainings"
 ROUND_SECONDS = 10.0  # between two looks at the folders of running trials
 MAX_METRICS, MAX_PARAMS = 1000, 100  # MLflow's limits for one call
+MAX_DIGEST = 36  # letters, its limit for a data set's
 AWAY = (MlflowException, OSError)  # what a store that cannot be reached raises
 
 for noisy in ("mlflow", "alembic"):
@@ -59,18 +59,13 @@ class RowRecord:
     metrics: dict[str, float]  # AP first: the compare page starts with the first one
 
 
-def default_uri(store: Store) -> str:
-    """Where records go: MLFLOW_TRACKING_URI, or a database in the results folder."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{store.root / 'mlflow.db'}"
-
-
 def open_tracker(store: Store) -> "Tracker":
     """Connect, creating the database and the experiment of trainings where they are not there yet.
 
     Called once, before any trial: processes that race to create the database break it. Raises
     ValueError if the store of records cannot be had.
     """
-    uri = default_uri(store)
+    uri = records_uri(store)
     try:
         tracker = Tracker(MlflowClient(uri), uri, store)
         if uri.startswith("sqlite:///"):
@@ -98,7 +93,8 @@ class Tracker:
         self.client = client
         self.uri = uri
         self.store = store
-        self._last_step: dict[str, int] = {}  # MLflow's run id -> last step logged
+        self.problem: str | None = None  # why the last attempt to write failed
+        self._logged: dict[str, dict[str, int]] = {}  # MLflow's run id -> metric -> last step
 
     def experiment(self, name: str) -> str:
         """The id of the experiment of this name, made or brought back where needed."""
@@ -121,6 +117,8 @@ class Tracker:
             return
         run_id = record.info.run_id
         self._log_history(run_id, folder, is_new=not record.data.metrics)
+        if failure is None and "failure" in record.data.tags:
+            self.client.delete_tag(run_id, "failure")
         if result is not None:
             self._log_artifacts(run_id, folder, facts)
             self.client.set_tag(run_id, "seconds", round(result["seconds"], 1))
@@ -136,10 +134,12 @@ class Tracker:
     def _record(self, signature: str, facts: dict[str, Any]) -> Any:
         """The training's record, found by its signature or begun with all that is known before."""
         experiment = self.experiment(TRAININGS)
-        found = self.client.search_runs([experiment], f"tags.signature = '{signature}'", max_results=1)
+        found = self.client.search_runs(
+            [experiment], f"tags.signature = '{signature}'", max_results=1
+        )
         if found:
             return found[0]
-        tags = {"signature": signature, "kind": "training"} | _text(facts["tags"])
+        tags = {"signature": signature, "kind": "training"} | _tags(facts)
         record = self.client.create_run(experiment, run_name=facts["name"], tags=tags)
         run_id = record.info.run_id
         params = [Param(name, value) for name, value in _text(facts["params"]).items()]
@@ -147,32 +147,33 @@ class Tracker:
             self.client.log_batch(run_id, params=part)
         data = facts["data"]
         source = {"where": data["where"], "fingerprint": data["fingerprint"]}
-        dataset = Dataset(data["name"], data["fingerprint"], "local", json.dumps(source))
+        digest = data["fingerprint"][:MAX_DIGEST]
+        dataset = Dataset(data["name"], digest, "local", json.dumps(source))
         self.client.log_inputs(run_id, datasets=[DatasetInput(dataset)])
         return record
 
     def _log_history(self, run_id: str, folder: RunFolder, *, is_new: bool) -> None:
-        """Log the steps after the last one logged: MLflow keeps both values of a repeated step."""
-        if run_id not in self._last_step:
-            self._last_step[run_id] = 0 if is_new else self._logged_until(run_id)
-        last = self._last_step[run_id]
-        now = int(time.time() * 1000)
-        entries = [entry for entry in folder.history() if entry["step"] > last]
+        """Log what is newer than the last step logged: MLflow keeps both values of a step."""
+        if run_id not in self._logged:
+            self._logged[run_id] = {} if is_new else self._last_steps(run_id)
+        logged, now = self._logged[run_id], int(time.time() * 1000)
         metrics = [
             Metric(name, value, now, entry["step"])
-            for entry in entries
+            for entry in folder.history()
             for name, value in entry.items()
-            if name != "step" and value is not None
+            if name != "step" and value is not None and entry["step"] > logged.get(name, 0)
         ]
         for part in _parts(metrics, MAX_METRICS):
             self.client.log_batch(run_id, metrics=part)
-        if entries:
-            self._last_step[run_id] = entries[-1]["step"]
+        logged |= {metric.key: metric.step for metric in metrics}
 
-    def _logged_until(self, run_id: str) -> int:
-        names = self.client.get_run(run_id).data.metrics
-        points = [point for name in names for point in self.client.get_metric_history(run_id, name)]
-        return max((point.step for point in points), default=0)
+    def _last_steps(self, run_id: str) -> dict[str, int]:
+        """Of every metric of a record, the last step that is logged."""
+        histories = {
+            name: self.client.get_metric_history(run_id, name)
+            for name in self.client.get_run(run_id).data.metrics
+        }
+        return {name: max(point.step for point in points) for name, points in histories.items()}
 
     def _log_artifacts(self, run_id: str, folder: RunFolder, facts: dict[str, Any]) -> None:
         self.client.log_dict(run_id, facts["canonical"], "config.json")
@@ -181,7 +182,7 @@ class Tracker:
             self.client.log_artifact(run_id, str(path))
 
     def table(self, name: str, note: str, rows: Iterable[RowRecord]) -> None:
-        """Fill a table's experiment: one flat record per row, row 01 on top, a Markdown note above."""
+        """Fill a table's experiment: a flat record per row, the first on top, a note above them."""
         experiment = self.experiment(name)
         self.client.set_experiment_tag(experiment, "mlflow.note.content", note)
         created = self.client.get_experiment(experiment).creation_time
@@ -195,7 +196,9 @@ class Tracker:
                 self._log_row(experiment, created - 1000 * row.order, row)
 
     def _rows(self, experiment: str) -> list[Any]:
-        return list(self.client.search_runs([experiment], "", ViewType.ACTIVE_ONLY, max_results=5000))
+        return list(
+            self.client.search_runs([experiment], "", ViewType.ACTIVE_ONLY, max_results=5000)
+        )
 
     def _log_row(self, experiment: str, start: int, row: RowRecord) -> None:
         """start: in milliseconds; MLflow lists the newest first, so the order is told by it."""
@@ -203,13 +206,13 @@ class Tracker:
             [self.experiment(TRAININGS)], f"tags.signature = '{row.signature}'", max_results=1
         )
         tags = {"signature": row.signature, "kind": "row"}
-        tags |= {"training_run": training.info.run_id for training in trainings}
+        if trainings:
+            tags["training_run"] = trainings[0].info.run_id
         record = self.client.create_run(experiment, start, tags, row.name)
         self.client.log_batch(
             record.info.run_id,
             metrics=[Metric(name, value, start, 0) for name, value in row.metrics.items()],
             params=[Param(name, value) for name, value in _text(row.toggles).items()],
-            tags=[RunTag("complete", "true")],
         )
         self.client.set_terminated(record.info.run_id, "FINISHED", end_time=start)
 
@@ -224,16 +227,35 @@ class Tracker:
         finally:
             stop.set()
             thread.join()
-            for folder in folders:
-                self.mirror(folder)
+            with self.tolerance():
+                for folder in folders:
+                    self.mirror(folder)
 
     def _follow(self, folders: list[RunFolder], stop: threading.Event) -> None:
         while not stop.wait(ROUND_SECONDS):
-            try:
+            with self.tolerance():
                 for folder in folders:
                     self.mirror(folder, is_running=True)
-            except AWAY as error:  # the next round tries again, and the last one reports
-                logging.getLogger(__name__).info("MLflow is away: %s", _first_line(error))
+
+    @contextmanager
+    def tolerance(self) -> Iterator[None]:
+        """A store that is away stops nothing: problem says so, until a later attempt succeeds."""
+        try:
+            yield
+            self.problem = None
+        except AWAY as error:
+            self.problem = _first_line(error)
+
+
+def _tags(facts: dict[str, Any]) -> dict[str, str]:
+    """What a training is searched by: setup, rows, seed, code and machine."""
+    groups = {"code": facts["code"], "environment": facts["environment"]}
+    nested = {
+        f"{group}.{name}": text for group, texts in groups.items() for name, text in texts.items()
+    }
+    return _text({"setup": facts["setup"]["name"], "seed": facts["seed"], **nested}) | {
+        "rows": "; ".join(facts["rows"])
+    }
 
 
 def _shows(record: Any, row: RowRecord) -> bool:

@@ -1,0 +1,181 @@
+"""From a plan to results: what is missing is trained, all of it is reported and recorded."""
+
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from experiments.experiment import Table, canonical
+from orchestration.plan import GENERATED, NAMED_DATA, Job, Plan, PlannedRun, Setup, make_plan
+from orchestration.progress import Progress
+from orchestration.store import Store
+from orchestration.views import count
+
+if TYPE_CHECKING:
+    from detector.coco import DataSet
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a user asks of the machines; None leaves it to what is there."""
+
+    address: str | None = None  # of a running Ray cluster; None starts one on this machine
+    concurrent: int | None = None  # runs at once
+    gpus_per_run: float | None = None
+    micro_batch_size: int | None = None
+    workers: int | None = None
+
+
+def data_location(scale: str, given: str | None) -> str:
+    """What --data says, as an absolute path; at demo scale the generated set by default."""
+    if given is None and scale != "demo":
+        hint = " (coco2017 for the paper's)" if scale == "paper" else ""
+        raise ValueError(
+            f"--scale {scale} needs --data: a folder or a TOML file in COCO format{hint}; "
+            "only --scale demo brings its own"
+        )
+    if given is None or given in NAMED_DATA:
+        return given or GENERATED
+    return str(Path(given).expanduser().absolute())
+
+
+def open_plan(
+    setup: Setup, tables: Sequence[Table], rows: Sequence[str], seeds: Sequence[int]
+) -> tuple[Plan, "DataSet"]:
+    """The plan on the data it is for. setup: all but the data's name and fingerprint.
+
+    Rows and settings are checked first: reading a large data set takes a while.
+    """
+    make_plan(setup, tables, rows=rows, seeds=seeds)
+    from detector.coco import open_data
+
+    data = open_data(setup.where)
+    setup = replace(setup, data=data.name, fingerprint=data.fingerprint)
+    return make_plan(setup, tables, rows=rows, seeds=seeds), data
+
+
+def train_missing(
+    plan: Plan, store: Store, data: "DataSet", resources: Resources, console: Console
+) -> None:
+    """Train the runs without a result; those that fail leave the reason in their folders.
+
+    Raises ValueError for what cannot work, before any training.
+    """
+    missing, recipe = plan.missing(store), plan.setup.recipe
+    _load_weights(plan.setup)
+    from orchestration.tracking import open_tracker
+    from orchestration.tune import cluster, run_trials, share_out
+
+    with ExitStack() as stack:
+        opening = stack.enter_context(ThreadPoolExecutor(1)).submit(open_tracker, store)
+        nodes = stack.enter_context(cluster(resources.address, threads=recipe.threads))
+        tracker = opening.result()  # both take seconds, mostly of waiting
+        share = share_out(
+            nodes, threads=recipe.threads, gpus=resources.gpus_per_run, workers=resources.workers
+        )
+        at_once = min(share.at_once, resources.concurrent or share.at_once, len(missing))
+        gpus = f"{share.gpus:g} GPU and " if share.gpus else ""
+        console.print(
+            f"Training {count(len(missing), 'run')}, {at_once} at once, "
+            f"{gpus}{share.cpus} CPU for each"
+        )
+        facts = _shared_facts(plan.setup, data)
+        jobs = [_job(run, plan.setup, store, facts, resources) for run in missing]
+        progress = Progress({run.signature: _label(run, plan) for run in missing}, console)
+        stack.enter_context(tracker.following([store.folder(run.signature) for run in missing]))
+        stack.enter_context(progress)
+        run_trials(jobs, share, progress, storage=store.root / ".ray", concurrent=at_once)
+
+
+def _load_weights(setup: Setup) -> None:
+    """Fetch the initial weights once, and refuse here what every trial would fail on."""
+    if setup.recipe.weights != "none":
+        from detector.backbone import build_backbone
+
+        build_backbone(setup.recipe.backbone, setup.recipe.norm, setup.recipe.weights)
+
+
+def _label(run: PlannedRun, plan: Plan) -> str:
+    return run.name if len(plan.seeds) > 1 else run.rows[0]
+
+
+def _job(
+    run: PlannedRun, setup: Setup, store: Store, shared: Mapping[str, Any], resources: Resources
+) -> Job:
+    """The run with the facts that its folder keeps about it."""
+    params = {**asdict(run.run.config), **asdict(run.run.recipe), "seed": run.run.seed}
+    facts = {
+        "signature": run.signature,
+        "name": run.name,
+        "rows": list(run.rows),
+        "seed": run.run.seed,
+        **shared,
+        "params": params | {"data": setup.data, "data_fingerprint": setup.fingerprint},
+        "canonical": canonical(run.run),
+    }
+    return Job(
+        run=run.run,
+        folder=store.folder(run.signature).path,
+        where=setup.where,
+        facts=facts,
+        micro_batch_size=resources.micro_batch_size,
+    )
+
+
+def _shared_facts(setup: Setup, data: "DataSet") -> dict[str, Any]:
+    """What run.json says of every run of a launch."""
+    return {
+        "setup": setup.to_json(),
+        "data": {
+            "name": setup.data,
+            "fingerprint": setup.fingerprint,
+            "where": setup.where,
+            "images": {"train": len(data.train), "val": len(data.val)},
+            "classes": data.train.names,
+            "notes": data_notes(data),
+        },
+        "code": code_version(),
+        "command": shlex.join(["atss", *sys.argv[1:]]),
+    }
+
+
+def data_notes(data: "DataSet") -> list[str]:
+    """What was dropped from the data set: "coco-mini, train: 3 boxes without area dropped"."""
+    splits = {"train": data.train, "val": data.val}
+    return [
+        f"{data.name}, {name}: {note}" for name, split in splits.items() for note in split.notes
+    ]
+
+
+def code_version() -> dict[str, str]:
+    """The package's version, and the commit where the code lies in a git checkout."""
+    try:
+        release = version("atss-suite")
+    except PackageNotFoundError:
+        release = "unknown"
+    commit = _git("rev-parse", "HEAD")
+    is_modified = bool(_git("status", "--porcelain", "--untracked-files=no"))
+    state = ("modified" if is_modified else "clean") if commit else "unknown"
+    return {"version": release, "commit": commit or "unknown", "tree": state}
+
+
+def _git(*arguments: str) -> str:
+    """What git says of this code; empty where there is no git, or the code is not in a checkout."""
+    root = Path(__file__).parents[1]
+    if not (root / ".git").exists():
+        return ""
+    try:
+        answer = subprocess.run(
+            ["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=10
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return answer.stdout.strip() if answer.returncode == 0 else ""

@@ -1,0 +1,154 @@
+"""What a person sees while runs train: a line per run, alive in a terminal, sparse in a log."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+LOG_SECONDS = 15.0  # between two lines of a running run where the output is no terminal
+ENDED = ("done", "failed")
+STYLES = {"waiting": "dim", "done": "green", "failed": "red", "retrying": "yellow"}
+
+
+@dataclass
+class Line:
+    """Where one run stands."""
+
+    name: str
+    state: str = "waiting"  # then starting, training, testing, retrying; at last done or failed
+    step: int = 0
+    iterations: int = 0
+    loss: float | None = None
+    ap: float | None = None  # of the last test
+    tested: float | None = None  # share of the validation images, while testing
+    seconds_left: float | None = None
+    logged: float = 0.0  # when its last line was printed
+
+    @property
+    def at(self) -> str:
+        return f"{self.step}/{self.iterations}" if self.iterations else ""
+
+    @property
+    def doing(self) -> str:
+        """The state, and how far it is where that takes long."""
+        return self.state if self.tested is None else f"{self.state} {self.tested:.0%}"
+
+
+class Progress:
+    """The lines of a launch. As a context: a live table in a terminal, plain lines elsewhere."""
+
+    def __init__(
+        self,
+        names: Mapping[str, str],
+        console: Console,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.lines = {signature: Line(name) for signature, name in names.items()}
+        self.console = console
+        self.clock = clock
+        self.started = clock()
+        self.live: Live | None = None
+
+    def __enter__(self) -> "Progress":
+        if self.console.is_terminal:
+            self.live = Live(
+                get_renderable=self.render, console=self.console, refresh_per_second=2
+            ).__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self.live is not None:
+            self.live.__exit__(kind, error, trace)
+            self.live = None
+
+    def update(self, signature: str, values: Mapping[str, Any]) -> None:
+        """Take in what a trial reports: state, step, iterations, loss, AP, seconds_left, reason."""
+        line = self.lines[signature]
+        before, ap_before = line.state, line.ap
+        line.state = values.get("state", line.state)
+        line.step = values.get("step", line.step)
+        line.iterations = values.get("iterations", line.iterations)
+        line.loss = values.get("loss", line.loss)
+        line.ap = values.get("AP", line.ap)
+        line.tested = values.get("tested") if line.state == "testing" else None
+        line.seconds_left = values.get("seconds_left", line.seconds_left)
+        if line.state in ENDED:
+            line.seconds_left = None
+        if self.live is None:
+            self._log(line, self._event(line, before, ap_before, values))
+
+    def _event(
+        self, line: Line, before: str, ap_before: float | None, values: Mapping[str, Any]
+    ) -> str | None:
+        """What just happened to a run, in words; None if nothing new."""
+        if line.state != before and line.state not in ("training", "testing"):
+            reason = values.get("reason")
+            ap = f", AP {line.ap:.1f}" if line.state == "done" and line.ap is not None else ""
+            return line.state + ap + (f": {reason}" if reason else "")
+        if before in ("waiting", "starting", "retrying") and line.state == "training":
+            step = values.get("resumed_at", 0)
+            return f"goes on after step {step} of {line.iterations}" if step else "training"
+        if line.ap is not None and line.ap != ap_before:
+            return f"AP {line.ap:.1f} after step {line.step} of {line.iterations}"
+        return None
+
+    def _log(self, line: Line, event: str | None) -> None:
+        now = self.clock()
+        if event is None:
+            if now - line.logged < LOG_SECONDS or line.state in ENDED:
+                return
+            loss = "" if line.loss is None else f", loss {line.loss:.3f}"
+            left = "" if line.seconds_left is None else f", {duration(line.seconds_left)} left"
+            event = f"{line.doing} {line.at}{loss}{left}"
+        line.logged = now
+        clock = duration(now - self.started)
+        self.console.print(f"{clock:>8}  {line.name}: {event}", highlight=False, soft_wrap=True)
+
+    def render(self) -> Table:
+        """The live table; where the terminal is too low, what runs comes before what ended."""
+        table = Table(box=None, pad_edge=False, header_style="dim")
+        for heading in ("Run", "", "Iteration", "Loss", "AP", "Left"):
+            is_number = heading in ("Iteration", "Loss", "AP", "Left")
+            table.add_column(heading, justify="right" if is_number else "left", no_wrap=True)
+        lines = list(self.lines.values())
+        room = max(4, self.console.height - 4)
+        ordered = lines if len(lines) <= room else sorted(lines, key=_urgency)
+        for line in ordered[:room]:
+            table.add_row(
+                line.name,
+                line.doing,
+                line.at,
+                "" if line.loss is None else f"{line.loss:.3f}",
+                "" if line.ap is None else f"{line.ap:.1f}",
+                duration(line.seconds_left),
+                style=STYLES.get(line.state, ""),
+            )
+        if len(lines) > room:
+            ended = sum(line.state in ENDED for line in lines)
+            table.add_row(f"... {len(lines)} runs in all, {ended} ended", style="dim")
+        return table
+
+
+def _urgency(line: Line) -> int:
+    if line.state == "waiting":
+        return 1
+    return 2 if line.state in ENDED else 0
+
+
+def duration(seconds: float | None) -> str:
+    """75 -> "1:15", 4000 -> "1:06:40"; empty if unknown."""
+    if seconds is None:
+        return ""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
