@@ -1,0 +1,325 @@
+"""The command line: what it prints, what it refuses in one line, how little it loads."""
+
+import io
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+from test_plan import SETUP, facts, finish
+from test_trial import write_small_data
+
+from experiments import TABLES
+from orchestration import cli, launch, results
+from orchestration.plan import find_tables, make_plan
+from orchestration.progress import Progress, duration
+from orchestration.store import Store, open_store
+from reports import render
+
+ROOT = Path(__file__).parents[1]
+Atss = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_small_data(tmp_path_factory.mktemp("data") / "squares")
+
+
+@pytest.fixture
+def atss(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Atss]:
+    """Run the command in this process: exit code, output, errors."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["atss", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        output = capsys.readouterr()
+        return int(end.value.code or 0), output.out, output.err
+
+    monkeypatch.setattr(cli, "console", Console(width=160, highlight=False))
+    before = signal.getsignal(signal.SIGTERM)
+    yield run
+    signal.signal(signal.SIGTERM, before)
+
+
+def test_lists_answer_at_once() -> None:
+    code = """
+import sys
+sys.argv = ["atss", "tables"]
+from orchestration.cli import main
+try:
+    main()
+finally:
+    heavy = {"torch", "torchvision", "ray", "mlflow", "pandas", "matplotlib", "nbconvert"}
+    print("loaded:", sorted(heavy & set(sys.modules)))
+"""
+    command = [sys.executable, "-c", code]
+    answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert "41 rows, 33 distinct runs" in answer.stdout
+    assert answer.stdout.endswith("loaded: []\n"), answer.stdout[-200:]
+    assert answer.stderr == ""
+
+
+def test_tables_are_shown_with_the_papers_numbers(atss: Atss) -> None:
+    code, output, _ = atss("show", "table3")
+    assert code == 0 and "Table 3. " in output
+    for row in TABLES["table3"].rows:
+        assert re.search(rf"{re.escape(row.label)} .*{row.paper.ap}", output)
+    assert "assigner=atss" in output
+
+
+@pytest.mark.parametrize("command", ["tables", "show", "reproduce", "status", "report", "ui"])
+def test_every_command_explains_itself_with_an_example(atss: Atss, command: str) -> None:
+    code, output, _ = atss(command, "--help")
+    assert code == 0 and f"atss {command}" in output and "Example" in output
+
+
+REFUSED = {
+    "show table9": "no table is called 'table9' .did you mean 'table",
+    "reproduce tabel2": "no table is called 'tabel2' .did you mean 'table2'",
+    "reproduce table2 --rows 9": "'9' is no row of Table 2",
+    "reproduce table2 --rows point": "'point' is part of several rows of Table 2",
+    "reproduce all --rows 1": "--rows chooses from one table, got 7",
+    "reproduce table2 --set k=5": "k=5 needs assigner='atss', got 'iou'",
+    "reproduce table2 --set iteration=5": "'iteration' .did you mean 'iterations'",
+    "reproduce table2 --set iterations=many": "iterations needs a whole number, got 'many'",
+    "reproduce table2 --set iterations=0": "iterations needs positive numbers, got 0",
+    "reproduce table2 --set norm=frozen_batch_norm": "norm='frozen_batch_norm' needs pretrained",
+    "reproduce table1 --set in_gt_box=false": "row 'FCOS': assigner='ssc' needs in_gt_box=true",
+    "reproduce table2 --set weights=none.pth": "weights needs .* readable file",
+    "reproduce table2 --scale papper": "'papper' .did you mean 'paper'",
+    "reproduce table2 --scale mini": "--scale mini needs --data",
+    "reproduce table2 --seeds 0;1": "--seeds needs whole numbers from 0 on, such as 0,1,2, got",
+    "reproduce table2 --seeds -1": "--seeds needs whole numbers",
+    "reproduce table2 --data /nowhere": "no data set /nowhere",
+    "reproduce table2 --out /dev/null/results": "--out /dev/null/results: results need a folder",
+    "report table2 --out /nowhere": "no results for table2 in /nowhere, which holds no runs",
+    "ui --out /nowhere": "no records in /nowhere",
+}
+
+
+@pytest.mark.parametrize("line", REFUSED)
+def test_what_is_wrong_is_refused_in_one_line(
+    atss: Atss, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, output, errors = atss(*line.split())
+    assert code == 2 and output == ""
+    assert re.fullmatch(r"atss: [^\n]+\n", errors), errors
+    assert re.search(REFUSED[line], errors), errors
+
+
+def test_a_broken_data_set_is_refused_before_anything_is_made(atss: Atss, tmp_path: Path) -> None:
+    data = write_small_data(tmp_path / "squares")
+    (data / "train" / "7.png").unlink()
+    code, _, errors = atss(
+        "reproduce", "table2", "--data", data, "--out", tmp_path / "out", "--dry-run"
+    )
+    assert code == 2 and "7.png" in errors and errors.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_dry_run_prints_the_plan_and_leaves_nothing(
+    atss: Atss, data: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    code, output, _ = atss("reproduce", "table3", "--data", data, "--out", out, "--dry-run")
+    assert code == 0 and not out.exists()
+    assert "5 rows, 1 seed: 5 distinct runs, 0 done, 5 to train" in output
+    assert "Table 2: Spatial and Scale Constraint, Point" in output  # trained for it, too
+    arguments = ["--seeds", "0,1", "--rows", "1,3", "--rows", "FCOS + ATSS"]
+    code, output, _ = atss("reproduce", "table3", "--data", data, "--dry-run", *arguments)
+    assert "3 rows, 2 seeds: 6 distinct runs, 0 done, 6 to train" in output
+
+
+def test_numbers_of_seeds_and_rows_are_lists_and_labels_keep_their_commas() -> None:
+    assert cli.parse_seeds("0, 1,5") == [0, 1, 5]
+    assert cli.parse_rows(["1, 3", "Union, Box"]) == ["1", "3", "Union, Box"]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """Table 2 with one run done, one failed, one stopped, and one never begun."""
+    store = open_store(tmp_path / "out")
+    store.require_writable()
+    runs = make_plan(SETUP, find_tables(["table2"])).runs
+    done, failed, stopped = (store.folder(run.signature) for run in runs[:3])
+    for run, folder in zip(runs, (done, failed, stopped), strict=False):
+        known = facts(0) | {"name": run.name, "rows": list(run.rows), "params": {"iterations": 300}}
+        folder.write("run", known)
+    finish(done, 33.3)
+    done.write("run", failed.facts() | {"rows": list(runs[0].rows)})
+    failed.write("failure", {"reason": "the loss is nan at step 7", "traceback": ""})
+    stopped.append({"step": 120, "loss": 1.0})
+    return store
+
+
+def test_status_tells_how_far_every_run_got(atss: Atss, store: Store) -> None:
+    code, output, _ = atss("status", "--out", store.root)
+    assert code == 0 and "demo - shapes" in output
+    assert re.search(r"done +AP 33.3 +1:00 +Table 2: Intersection over Union, Box", output)
+    assert re.search(r"failed +the loss is nan at step 7 ", output)
+    assert re.search(r"stopped +after 120 of 300 steps ", output)
+    assert "3 runs in" in output and "1 done" in output
+
+
+@pytest.fixture
+def rendered(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the tables whose notebook would have been run."""
+    names: list[str] = []
+
+    def fake(bundle: Any, folder: Path, progress: Any) -> list[Path]:
+        folder.mkdir(parents=True, exist_ok=True)
+        results.save_bundle(bundle, folder / f"{bundle.table}.json")
+        for ending in results.ENDINGS:
+            (folder / f"{bundle.table}{ending}").touch()
+        names.append(bundle.table)
+        return []
+
+    monkeypatch.setattr(render, "write_report", fake)
+    monkeypatch.setattr(results, "record", lambda *arguments: None)
+    return names
+
+
+def test_reports_are_made_from_the_results_alone(
+    atss: Atss, store: Store, rendered: list[str]
+) -> None:
+    code, output, errors = atss("report", "all", "--out", store.root)
+    assert (code, errors) == (0, "")
+    # One run is done, and it is a row of three tables.
+    assert rendered == ["table1", "table2", "table3"]
+    assert "33.3" in output and "reports/demo-shapes/table2.html" in output
+    assert f"atss ui --out {store.root}" in output
+    code, _, errors = atss("report", "table2", "--scale", "mini", "--out", store.root)
+    assert code == 2 and "no results for table2 in" in errors and "'demo - shapes'" in errors
+
+
+def test_a_report_is_made_again_only_if_its_numbers_changed(
+    store: Store, rendered: list[str]
+) -> None:
+    console = Console(file=io.StringIO())
+    table2 = find_tables(["table2"])
+    for _ in range(2):
+        results.deliver(store, SETUP, table2, [0], console)
+    assert rendered == ["table2"]
+    run = make_plan(SETUP, table2).runs[3]
+    finish(store.folder(run.signature), 35.0)
+    results.deliver(store, SETUP, table2, [0], console)
+    assert rendered == ["table2"] * 2
+    (store.root / "reports" / "demo-shapes" / "table2.html").unlink()
+    results.deliver(store, SETUP, table2, [0], console)
+    assert rendered == ["table2"] * 3
+
+
+def test_a_launch_whose_runs_failed_says_so(
+    atss: Atss, data: Path, tmp_path: Path, rendered: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(plan: Any, store: Store, *others: object) -> None:
+        folder = store.folder(plan.runs[0].signature)
+        folder.write("failure", {"reason": "the loss is nan at step 7"})
+
+    monkeypatch.setattr(cli, "train_missing", fail)
+    arguments = ["--rows", "1", "--data", data, "--out", tmp_path / "out"]
+    code, _, errors = atss("reproduce", "table2", *arguments)
+    assert code == 1
+    assert errors == (
+        "atss: Table 2: Intersection over Union, Box - seed 0 failed: the loss is nan at step 7\n"
+    )
+    assert rendered == []
+
+
+def test_a_launch_that_is_stopped_says_how_to_go_on(
+    atss: Atss, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*arguments: object) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        signal.pause()
+
+    monkeypatch.setattr(cli, "train_missing", interrupt)
+    code, _, errors = atss("reproduce", "table2", "--data", data, "--out", tmp_path / "out")
+    assert code == 130
+    assert errors == "atss: stopped; the same line goes on from the last checkpoints\n"
+
+
+def test_the_page_is_for_this_machine_only(
+    atss: Atss, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    (store.root / "mlflow.db").touch()
+    called: list[Any] = []
+    monkeypatch.setattr(os, "execve", lambda *arguments: called.append(arguments))
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        code, _, errors = atss("ui", "--out", store.root, "--port", port)
+        assert code == 2 and f"port {port} is taken" in errors and called == []
+    code, output, _ = atss("ui", "--out", store.root, "--port", port)
+    ((_, command, environment),) = called
+    assert f"http://127.0.0.1:{port}" in output
+    assert command[command.index("--host") + 1] == "127.0.0.1"
+    assert command[command.index("--backend-store-uri") + 1] == f"sqlite:///{store.root}/mlflow.db"
+    assert environment["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] == "false"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://records.example:5000")
+    code, output, _ = atss("ui", "--out", store.root)
+    assert code == 0 and "http://records.example:5000" in output and len(called) == 1
+
+
+def test_progress_in_a_log_is_sparse_and_tells_every_event() -> None:
+    log, now = io.StringIO(), [0.0]
+    progress = Progress({"a": "run a"}, Console(file=log, width=120), lambda: now[0])
+
+    def tell(seconds: float, **values: Any) -> None:
+        now[0] = seconds
+        progress.update("a", values)
+
+    with progress:
+        tell(1, state="starting")
+        tell(5, state="training", step=20, iterations=300, resumed_at=20, seconds_left=None)
+        for second in range(6, 40):
+            tell(second, state="training", step=second, loss=1.25, seconds_left=70.0)
+        tell(40, state="training", AP=21.04)
+        tell(41, state="retrying", reason="its process ended")
+        tell(45, state="training", step=20, resumed_at=20)
+        tell(50, state="done", AP=30.0)
+    assert log.getvalue().splitlines() == [
+        "    0:01  run a: starting",
+        "    0:05  run a: goes on after step 20 of 300",
+        "    0:20  run a: training 20/300, loss 1.250, 1:10 left",
+        "    0:35  run a: training 35/300, loss 1.250, 1:10 left",
+        "    0:40  run a: AP 21.0 after step 39 of 300",
+        "    0:41  run a: retrying: its process ended",
+        "    0:45  run a: goes on after step 20 of 300",
+        "    0:50  run a: done, AP 30.0",
+    ]
+
+
+def test_progress_in_a_terminal_is_one_line_per_run_and_fits() -> None:
+    screen = io.StringIO()
+    console = Console(file=screen, width=100, height=12, force_terminal=True)
+    names = {str(number): f"run {number}" for number in range(20)}
+    progress = Progress(names, console)
+    progress.update("3", {"state": "done", "AP": 33.0, "seconds_left": 0.0})
+    progress.update("15", {"state": "training", "step": 5, "iterations": 9, "loss": 1.0, "AP": 7.0})
+    screen.truncate(0)
+    console.print(progress.render())
+    lines = screen.getvalue().splitlines()
+    assert len(lines) <= console.height - 1
+    assert re.search(r"run 15.*training.*5/9.*1.000.*7.0", lines[1])
+    assert "20 runs in all, 1 ended" in lines[-1]
+    assert (duration(75), duration(4000), duration(None)) == ("1:15", "1:06:40", "")
+
+
+def test_the_scales_that_bring_no_data_say_so() -> None:
+    assert launch.data_location("demo", None) == "shapes"
+    assert launch.data_location("paper", "coco2017") == "coco2017"
+    assert launch.data_location("mini", "photos").startswith("/")
+    with pytest.raises(ValueError, match="--scale paper needs --data.*coco2017 for the paper's"):
+        launch.data_location("paper", None)

@@ -1,0 +1,235 @@
+"""What has to be trained: distinct runs in the paper's order; what is refused before any work."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from detector.metrics import Metrics
+from experiments import TABLES
+from experiments.schedules import DEMO, PAPER
+from orchestration.plan import (
+    Setup,
+    find_rows,
+    find_tables,
+    make_plan,
+    resolve_scale,
+    setups_in,
+    show_setting,
+)
+from orchestration.results import bundle, load_result, reproduce_line, row_records
+from orchestration.store import RunFolder, Store, open_store
+
+SETUP = Setup("demo", DEMO, {}, "shapes", "f00d", "shapes")
+
+
+def finish(folder: RunFolder, ap: float, seed: int = 0) -> None:
+    """Make a run done, as a trial would."""
+    metrics = {"ap": ap, "ap50": ap + 20, "ap75": None, "ap_s": None, "ap_m": None, "ap_l": None}
+    folder.write("run", facts(seed))
+    folder.append({"step": 300, "loss/cls": 0.5, "AP": ap})
+    result = {"signature": folder.signature, "seed": seed, "metrics": metrics}
+    folder.write("result", {**result, "seconds": 60.0, "facts": {"gpu": "none"}})
+
+
+def facts(seed: int, setup: Setup = SETUP) -> dict[str, object]:
+    canonical = {"recipe": {"iterations": setup.recipe.iterations}}
+    data = {"name": "shapes", "notes": ["shapes, train: 2 boxes without area dropped"]}
+    return {"setup": setup.to_json(), "seed": seed, "canonical": canonical, "data": data}
+
+
+def test_a_row_is_trained_once_however_many_tables_want_it() -> None:
+    plan = make_plan(SETUP, find_tables(["all"]))
+    assert plan.num_rows == 41 and len(plan.runs) == 33
+    fcos = next(run for run in plan.runs if "Table 1: FCOS" in run.rows)
+    assert fcos.rows[0] == "Table 1: FCOS"
+    assert set(fcos.rows[1:]) == {
+        "Table 2: Spatial and Scale Constraint, Point",
+        "Table 3: FCOS",
+    }
+
+
+def test_seeds_come_one_after_the_other_each_in_the_papers_order() -> None:
+    plan = make_plan(SETUP, find_tables(["table2"]), seeds=[1, 0, 1])
+    assert [run.run.seed for run in plan.runs] == [1] * 4 + [0] * 4
+    labels = [row.label for row in TABLES["table2"].rows]
+    assert [run.rows[0] for run in plan.runs[:4]] == [f"Table 2: {label}" for label in labels]
+    assert plan.runs[0].name.endswith("- seed 1")
+    assert len({run.signature for run in plan.runs}) == 8
+
+
+def test_what_is_done_is_not_missing_also_for_another_table(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    table2 = make_plan(SETUP, find_tables(["table2"]))
+    for run in table2.runs:
+        finish(store.folder(run.signature), 30.0)
+    assert table2.missing(store) == ()
+    table3 = make_plan(SETUP, find_tables(["table3"]))
+    assert len(table3.missing(store)) == 3
+    longer = replace(SETUP, recipe=replace(DEMO, iterations=301))
+    assert len(make_plan(longer, find_tables(["table2"])).missing(store)) == 4
+
+
+def test_a_result_that_is_broken_or_of_another_run_is_missing(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    run, other = make_plan(SETUP, find_tables(["table2"])).runs[:2]
+    folder = store.folder(run.signature)
+    finish(folder, 30.0)
+    result = folder.path / "result.json"
+    result.write_text(result.read_text()[:-20])
+    assert not folder.is_done
+    folder.write("result", {"signature": other.signature, "metrics": {"ap": 1.0}})
+    assert not folder.is_done
+
+
+@pytest.mark.parametrize(
+    ("wanted", "numbers"),
+    [
+        ([], [1, 2, 3, 4]),
+        (["2"], [2]),
+        (["4", "1"], [1, 4]),
+        (["spatial and scale constraint, box"], [3]),
+        (["Union, P"], [2]),
+    ],
+)
+def test_rows_are_chosen_by_number_or_label(wanted: list[str], numbers: list[int]) -> None:
+    table = TABLES["table2"]
+    assert find_rows(table, wanted) == tuple(table.rows[number - 1] for number in numbers)
+
+
+def test_a_label_goes_before_a_part_of_another() -> None:
+    (row,) = find_rows(TABLES["table3"], ["fcos"])
+    assert row.label == "FCOS"
+
+
+@pytest.mark.parametrize("text", ["0", "5", "nothing", "", "point"])
+def test_a_row_that_is_not_there_is_answered_with_those_that_are(text: str) -> None:
+    with pytest.raises(ValueError, match="of Table 2.* there are: 1 Intersection over Union, Box;"):
+        find_rows(TABLES["table2"], [text])
+
+
+def test_rows_need_one_table() -> None:
+    with pytest.raises(ValueError, match="--rows chooses from one table, got 2"):
+        make_plan(SETUP, find_tables(["table2", "table3"]), rows=["1"])
+
+
+def test_an_unknown_table_is_answered_with_the_nearest() -> None:
+    with pytest.raises(ValueError, match="'tabel3' .did you mean 'table3'.*table1, .* and all"):
+        find_tables(["table2", "tabel3"])
+
+
+def test_an_unknown_scale_is_answered_with_the_nearest() -> None:
+    with pytest.raises(ValueError, match="'papper' .did you mean 'paper'.*demo, mini, paper"):
+        resolve_scale("papper", [])
+
+
+def test_settings_change_the_recipe_and_the_name_only_if_they_tell() -> None:
+    recipe, settings = resolve_scale("demo", ["iterations=50", "batch_size=8", "evaluations=2"])
+    assert (recipe.iterations, recipe.evaluations) == (50, 2)
+    assert settings == {"iterations": 50}  # the batch is the scale's own, evaluations move nothing
+    setup = Setup("demo", recipe, settings, "shapes", "f00d", "shapes")
+    assert setup.name == "demo iterations=50 - shapes" and setup.slug == "demo-iterations=50-shapes"
+    assert resolve_scale("paper", []) == (PAPER, {})
+
+
+def test_a_weights_file_is_found_from_anywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    recipe, settings = resolve_scale("demo", ["weights=body.pth"])
+    assert recipe.weights == str(tmp_path / "body.pth")
+    setup = Setup("demo", recipe, settings, "shapes", "f00d", "shapes")
+    assert setup.name == "demo weights=body.pth - shapes"
+    with pytest.raises(ValueError, match="weights needs .* a readable file"):
+        make_plan(setup, find_tables(["table2"]))
+
+
+def test_toggles_are_set_in_every_row_and_contradictions_named() -> None:
+    recipe, settings = resolve_scale("demo", ["k=5"])
+    setup = Setup("demo", recipe, settings, "shapes", "f00d", "shapes")
+    plan = make_plan(setup, find_tables(["table5"]))
+    assert {run.run.config.k for run in plan.runs} == {5} and len(plan.runs) == 5
+    with pytest.raises(ValueError, match="row 'Intersection over Union, Box': k=5 needs"):
+        make_plan(setup, find_tables(["table2"]))
+    assert bundle(open_store("/nowhere"), setup, TABLES["table2"], [0]).signatures == {}
+
+
+def test_a_setup_survives_its_json() -> None:
+    recipe, settings = resolve_scale("mini", ["anchor_scales=4,6", "short_side=100,200"])
+    setup = Setup("mini", recipe, settings, "photos", "f00d", "/data/photos.toml")
+    content = json.loads(json.dumps(setup.to_json()))
+    assert Setup.from_json(content) == setup
+    assert content["name"] == "mini anchor_scales=4,6 short_side=100,200 - photos"
+    del content["recipe"]["iterations"]
+    content["recipe"]["epochs"] = 12
+    with pytest.raises(ValueError, match="a setup of another version"):
+        Setup.from_json(content)
+
+
+def test_the_store_tells_its_setups_and_their_seeds(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    for seed in (2, 0):
+        for run in make_plan(SETUP, find_tables(["table2"]), seeds=[seed]).runs[:1]:
+            finish(store.folder(run.signature), 30.0, seed)
+    longer = replace(SETUP, recipe=replace(DEMO, iterations=900), settings={"iterations": 900})
+    store.folder("0" * 12).write("run", facts(1, longer))
+    store.folder("1" * 12).write("run", {"setup": {"name": "of a later version"}})
+    assert setups_in(store) == [(SETUP, (0, 2)), (longer, (1,))]
+    plan = make_plan(SETUP, find_tables(["table2"]), seeds=[5])
+    assert plan.seeds_measured(store) == (0, 2, 5)
+
+
+def test_results_are_read_as_reports_want_them(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    runs = make_plan(SETUP, find_tables(["table2"])).runs
+    finish(store.folder(runs[0].signature), 33.0)
+    result = load_result(store.folder(runs[0].signature))
+    assert result is not None and result.metrics == Metrics(33.0, 53.0)
+    assert result.history == [{"step": 300, "loss/cls": 0.5, "AP": 33.0}]
+    assert load_result(store.folder(runs[1].signature)) is None
+    content = bundle(store, SETUP, TABLES["table2"], [0])
+    assert list(content.results) == [runs[0].signature]
+    assert list(content.signatures) == [row.label for row in TABLES["table2"].rows]
+    assert content.notes == ["shapes, train: 2 boxes without area dropped"]
+    (record,) = row_records(content, SETUP)
+    assert record["name"] == "01 Intersection over Union, Box - seed 0" and record["order"] == 0
+    assert list(record["metrics"].items()) == [
+        *(("AP", 33.0), ("AP50", 53.0), ("paper_AP", 37.0), ("delta_AP", -4.0))
+    ]
+    assert record["toggles"]["assigner"] == "iou" and record["toggles"]["scalar"] is True
+
+
+def test_a_report_tells_how_to_make_its_runs() -> None:
+    recipe, settings = resolve_scale("mini", ["lr_drops=0.5,0.75"])
+    setup = Setup("mini", recipe, settings, "photos", "f00d", "/data/my photos.toml")
+    assert reproduce_line(setup, TABLES["table2"], [0, 1]) == (
+        "atss reproduce table2 --scale mini --data '/data/my photos.toml' --seeds 0,1 "
+        "--set lr_drops=0.5,0.75"
+    )
+    assert reproduce_line(SETUP, TABLES["table2"], [0]) == "atss reproduce table2"
+    assert show_setting(True) == "true" and show_setting((8.0, 10.5)) == "8,10.5"
+
+
+def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match="--out .*file: results need a folder that can be written"):
+        open_store(tmp_path / "file").require_writable()
+    store = open_store(tmp_path / "new")
+    store.require_writable()
+    assert store == Store(tmp_path / "new") and list((store.root / "runs").iterdir()) == []
+
+
+def test_history_survives_a_crash_in_the_middle_of_a_line(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    folder.path.mkdir()
+    assert folder.history() == []
+    folder.append({"step": 1, "loss": 2.0})
+    folder.append({"step": 2, "loss": 1.0})
+    folder.append({"step": 2, "AP": 30.0})
+    with folder.history_file.open("a") as file:
+        file.write('{"step": 3, "lo')
+    assert folder.history() == [{"step": 1, "loss": 2.0}, {"step": 2, "loss": 1.0, "AP": 30.0}]
+    assert folder.forget_after(1) == [{"step": 1, "loss": 2.0}]
+    folder.append({"step": 2, "loss": 3.0})
+    assert folder.history() == [{"step": 1, "loss": 2.0}, {"step": 2, "loss": 3.0}]

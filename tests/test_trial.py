@@ -1,0 +1,245 @@
+"""One run: what it leaves behind, and that being interrupted changes nothing of it."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from detector.coco import open_data
+from detector.config import DetectorConfig, Recipe
+from experiments.experiment import Run, signature
+from orchestration import trial
+from orchestration.plan import Job
+from orchestration.store import RunFolder
+from orchestration.trial import evaluation_steps, run_trial
+
+ROOT = Path(__file__).parents[1]
+RECIPE = Recipe(
+    backbone="small",
+    norm="group_norm",
+    weights="none",
+    iterations=7,
+    batch_size=4,
+    learning_rate=0.01,
+    warmup_iterations=2,
+    short_side=(64, 64),
+    long_side=96,
+    score_threshold=0.001,  # seven steps do not make it confident
+    evaluations=2,
+)
+CONFIG = DetectorConfig(group_norm=True, giou_loss=True, in_gt_box=True, assigner="atss")
+
+
+def write_small_data(root: Path) -> Path:
+    """A data set of a dozen images with one bright square each, as a folder in COCO format."""
+    rng = np.random.default_rng(0)
+    (root / "annotations").mkdir(parents=True)
+    for split in ("train", "val"):
+        (root / split).mkdir()
+        images, annotations = [], []
+        for number in range(1, 13):
+            pixels = rng.integers(0, 60, (64, 80, 3), dtype=np.uint8)
+            side, (left, top) = int(rng.integers(16, 40)), rng.integers(0, 24, 2).tolist()
+            pixels[top : top + side, left : left + side] = 230
+            Image.fromarray(pixels).save(root / split / f"{number}.png")
+            images.append({"id": number, "file_name": f"{number}.png", "width": 80, "height": 64})
+            box = {"bbox": [left, top, side, side], "area": side * side, "iscrowd": 0}
+            annotations.append({"id": number, "image_id": number, "category_id": 1} | box)
+        categories = [{"id": 1, "name": "square"}]
+        content = {"images": images, "annotations": annotations, "categories": categories}
+        (root / "annotations" / f"instances_{split}.json").write_text(json.dumps(content))
+    return root
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_small_data(tmp_path_factory.mktemp("data") / "squares")
+
+
+def make_job(data: Path, out: Path, recipe: Recipe = RECIPE) -> Job:
+    run = Run(CONFIG, recipe, open_data(data).fingerprint, 0)
+    return Job(run, out / "runs" / signature(run), str(data), {"name": "squares"})
+
+
+def files(folder: RunFolder) -> dict[str, Any]:
+    """All that a run's numbers are made of."""
+    result = folder.result() or {}
+    return {
+        "metrics": result.get("metrics"),
+        "history": folder.history(),
+        "detections": folder.detections.read_bytes(),
+        "weights": folder.weights.read_bytes(),
+    }
+
+
+@pytest.fixture(scope="module")
+def whole(data: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """A run that nothing disturbed."""
+    job = make_job(data, tmp_path_factory.mktemp("whole"))
+    run_trial(job, lambda values: None)
+    return RunFolder(job.folder)
+
+
+def test_a_run_leaves_all_that_a_report_needs(whole: RunFolder) -> None:
+    result = whole.result()
+    assert result is not None and whole.is_done
+    assert set(result["metrics"]) == {"ap", "ap50", "ap75", "ap_s", "ap_m", "ap_l"}
+    assert result["seconds"] > 0 and result["facts"]["torch"]
+    history = whole.history()
+    assert [entry["step"] for entry in history] == list(range(1, 8))
+    assert {"loss", "loss/cls", "loss/box", "learning_rate"} <= set(history[0])
+    tested = [entry["step"] for entry in history if "AP" in entry]
+    assert tested == sorted(evaluation_steps(RECIPE, num_images=1))
+    detections = json.loads(whole.detections.read_text())
+    assert detections and set(detections[0]) == {"image_id", "category_id", "bbox", "score"}
+    facts = whole.facts()
+    assert facts["name"] == "squares" and facts["environment"]["python"]
+    left = {path.name for path in whole.path.iterdir() if not path.name.startswith(".")}
+    assert left == {
+        *("run.json", "result.json", "history.jsonl", "detections.json", "weights.safetensors")
+    }  # the checkpoint has served
+
+
+class Killed(BaseException):
+    """Stands for a process that ends on the spot."""
+
+
+def kill_at(step: int, state: str) -> Callable[[dict[str, Any]], None]:
+    def report(values: dict[str, Any]) -> None:
+        if values.get("step") == step and values["state"] == state:
+            raise Killed
+
+    return report
+
+
+@pytest.mark.parametrize(
+    ("step", "state", "save_always"),
+    [
+        (2, "training", True),  # with a checkpoint of this very step
+        (3, "training", False),  # before the first checkpoint: from the start
+        (4, "testing", False),  # the checkpoint before a test is there, its outcome is not
+        (6, "training", False),  # two steps after the last checkpoint
+        (7, "testing", False),  # within the last test
+    ],
+)
+def test_a_resumed_run_equals_an_uninterrupted_one(
+    data: Path,
+    tmp_path: Path,
+    whole: RunFolder,
+    monkeypatch: pytest.MonkeyPatch,
+    step: int,
+    state: str,
+    save_always: bool,
+) -> None:
+    monkeypatch.setattr(trial, "REPORT_SECONDS", 0.0)
+    if save_always:
+        monkeypatch.setattr(trial, "CHECKPOINT_SECONDS", 0.0)
+        monkeypatch.setattr(trial, "CHECKPOINT_SHARE", 0.0)
+    job = make_job(data, tmp_path)
+    folder = RunFolder(job.folder)
+    with pytest.raises(Killed):
+        run_trial(job, kill_at(step, state))
+    assert not folder.is_done
+    reports: list[dict[str, Any]] = []
+    run_trial(job, reports.append)
+    assert files(folder) == files(whole)
+    assert reports[0]["resumed_at"] == (2 if save_always else {3: 0, 4: 4, 6: 4, 7: 7}[step])
+
+
+def test_steps_are_averaged_over_where_a_run_is_long(
+    data: Path, tmp_path: Path, whole: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trial, "HISTORY_STEPS", 3)
+    monkeypatch.setattr(trial, "REPORT_SECONDS", 0.0)
+    monkeypatch.setattr(trial, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(trial, "CHECKPOINT_SHARE", 0.0)
+    job = make_job(data, tmp_path)
+    with pytest.raises(Killed):
+        run_trial(job, kill_at(1, "training"))
+    run_trial(job, lambda values: None)
+    every, means = whole.history(), RunFolder(job.folder).history()
+    assert [entry["step"] for entry in means] == [2, 4, 6, 7]
+    assert means[0]["loss"] == pytest.approx((every[0]["loss"] + every[1]["loss"]) / 2)
+    assert means[3]["AP"] == every[6]["AP"]
+
+
+def test_a_finished_run_is_not_touched(data: Path, whole: RunFolder) -> None:
+    job = replace(make_job(data, whole.path.parents[1]), where="/nowhere")
+    before = files(whole)
+    reports: list[dict[str, Any]] = []
+    run_trial(job, reports.append)
+    assert [values["state"] for values in reports] == ["done"]
+    assert files(whole) == before
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_with_its_reason(data: Path, tmp_path: Path) -> None:
+    recipe = replace(RECIPE, learning_rate=1e30, warmup_iterations=0)
+    job = make_job(data, tmp_path, recipe)
+    folder = RunFolder(job.folder)
+    reports: list[dict[str, Any]] = []
+    run_trial(job, reports.append)
+    failure = folder.failure()
+    assert (
+        failure is not None and "step" in failure["reason"] and "Traceback" in failure["traceback"]
+    )
+    assert reports[-1]["state"] == "failed" and reports[-1]["reason"] == failure["reason"]
+    assert not folder.is_done
+    run_trial(job, reports.append)  # the next launch tries again, and finds the same
+    assert folder.failure() is not None
+
+
+def test_a_data_set_that_changed_is_refused(data: Path, tmp_path: Path) -> None:
+    job = make_job(data, tmp_path)
+    changed = replace(job, run=replace(job.run, data="another"))
+    run_trial(changed, lambda values: None)
+    failure = RunFolder(job.folder).failure()
+    assert failure is not None and "its content changed since the launch" in failure["reason"]
+
+
+HOLD = """
+import sys, time, pathlib
+from orchestration.store import RunFolder
+folder = RunFolder(pathlib.Path(sys.argv[1]))
+with folder.locked():
+    (folder.path / "held").touch()
+    time.sleep(1)
+    (folder.path / "let go").touch()
+"""
+
+
+def test_two_processes_never_train_one_run(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    assert not folder.is_running
+    process = subprocess.Popen([sys.executable, "-c", HOLD, str(folder.path)], cwd=ROOT)
+    while not (folder.path / "held").exists():
+        time.sleep(0.05)
+    assert folder.is_running
+    with folder.locked():
+        assert (folder.path / "let go").exists()
+    assert process.wait() == 0
+    assert not folder.is_running
+
+
+@pytest.mark.parametrize(
+    ("iterations", "evaluations", "num_images", "steps"),
+    [
+        (90_000, 9, 5_000, range(10_000, 90_001, 10_000)),
+        (7, 2, 1, [4, 7]),
+        (2, 9, 1, [1, 2]),
+        (5, 1, 1, [5]),
+        (30, 4, 800, [30]),  # cut short: testing oftener would take longer than training
+    ],
+)
+def test_ap_is_measured_evenly_at_the_end_and_no_longer_than_trained(
+    iterations: int, evaluations: int, num_images: int, steps: list[int]
+) -> None:
+    recipe = replace(RECIPE, iterations=iterations, evaluations=evaluations)
+    assert sorted(evaluation_steps(recipe, num_images)) == list(steps)

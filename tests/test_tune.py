@@ -1,0 +1,192 @@
+"""Trials through a real Ray with a fake piece of work: shares, retries, failures, interruption."""
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from detector.config import DetectorConfig, Recipe
+from experiments.experiment import Run
+from orchestration.plan import Job
+from orchestration.progress import Progress
+from orchestration.store import RunFolder
+
+RECIPE = Recipe(backbone="small", norm="group_norm", weights="none", iterations=10)
+CPU_NODE = {"CPU": 4.0, "memory": 1.0}
+GPU_NODE = {"CPU": 16.0, "GPU": 2.0}
+
+
+def share_out(*arguments: Any, **options: Any) -> Any:
+    from orchestration.tune import share_out
+
+    return share_out(*arguments, **options)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "options", "expected"),
+    [
+        ([CPU_NODE], {"threads": 1}, (1, 0.0, 0, 4)),
+        ([CPU_NODE], {"threads": 3}, (3, 0.0, 0, 1)),
+        ([CPU_NODE], {"threads": 1, "workers": 1}, (2, 0.0, 1, 2)),
+        ([GPU_NODE], {"threads": 2}, (8, 1.0, 6, 2)),
+        ([GPU_NODE, GPU_NODE, CPU_NODE], {"threads": 2}, (8, 1.0, 6, 4)),
+        ([GPU_NODE], {"threads": 2, "gpus": 0.5, "workers": 1}, (3, 0.5, 1, 4)),
+        ([{"CPU": 16.0, "GPU": 0.3}], {"threads": 1, "gpus": 0.1, "workers": 0}, (1, 0.1, 0, 3)),
+        ([GPU_NODE], {"threads": 2, "gpus": 0.0}, (2, 0.0, 0, 8)),
+        ([{"CPU": 64.0, "GPU": 1.0}], {"threads": 2}, (10, 1.0, 8, 1)),
+    ],
+)
+def test_a_machine_is_shared_out(
+    nodes: list[dict[str, float]], options: dict[str, Any], expected: tuple[float, ...]
+) -> None:
+    share = share_out(nodes, **options)
+    assert (share.cpus, share.gpus, share.workers, share.at_once) == expected
+
+
+@pytest.mark.parametrize(
+    ("nodes", "options", "message"),
+    [
+        ([CPU_NODE], {"threads": 1, "gpus": 1}, "needs 1 CPUs .* and 1 GPUs .* 4 CPUs and 0 GPUs"),
+        ([CPU_NODE, CPU_NODE], {"threads": 5}, "needs 5 CPUs .* 4 CPUs and 0 GPUs, 4 CPUs"),
+        ([], {"threads": 1}, "no machine"),
+    ],
+)
+def test_what_can_never_be_scheduled_is_refused_with_the_numbers(
+    nodes: list[dict[str, float]], options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        share_out(nodes, **options)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "head", "ray://head:10001", "head:x"])
+def test_an_address_without_a_cluster_is_refused_at_once(address: str) -> None:
+    from orchestration.tune import cluster
+
+    begun = time.monotonic()
+    with pytest.raises(ValueError, match="--address"), cluster(address, threads=1):
+        pass
+    assert time.monotonic() - begun < 20
+
+
+def work(job: Job, report: Any) -> None:
+    """Ten steps that a seed makes quick, slow, deadly once, deadly always, or failing."""
+    folder = RunFolder(job.folder)
+    folder.path.mkdir(parents=True, exist_ok=True)
+    (folder.path / f"attempt.{os.getpid()}").touch()
+    attempts = len(list(folder.path.glob("attempt.*")))
+    for step in range(1, 11):
+        report({"state": "training", "step": step, "iterations": 10, "loss": 1 / step})
+        if step == 3 and (job.run.seed == 2 or (job.run.seed == 1 and attempts == 1)):
+            os.kill(os.getpid(), signal.SIGKILL)
+        if job.run.seed == 9:
+            time.sleep(60)
+    if job.run.seed == 3:
+        folder.write("failure", {"reason": "the loss is nan", "traceback": ""})
+        report({"state": "failed", "reason": "the loss is nan"})
+        return
+    metrics = {"ap": 20.0 + job.run.seed}
+    folder.write(
+        "result", {"signature": folder.signature, "seed": job.run.seed, "metrics": metrics}
+    )
+    report({"state": "done", "AP": metrics["ap"]})
+
+
+def jobs(root: Path, *seeds: int) -> list[Job]:
+    runs = [Run(DetectorConfig(), RECIPE, "f00d", seed) for seed in seeds]
+    return [Job(run, root / "runs" / f"{run.seed:012}", "shapes", {}) for run in runs]
+
+
+def launch(root: Path, *seeds: int) -> str:
+    """Run the fake work through Ray; what the log said."""
+    import ray
+
+    from orchestration.tune import cluster, run_trials
+
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # trials cannot import a test
+    log = io.StringIO()
+    todo = jobs(root, *seeds)
+    names = {job.folder.name: f"seed {job.run.seed}" for job in todo}
+    progress = Progress(names, Console(file=log, width=200))
+    with cluster(None, threads=1) as nodes, progress:
+        share = share_out(nodes, threads=1)
+        run_trials(todo, share, progress, storage=root / ".ray", work=work)
+    return log.getvalue()
+
+
+@pytest.mark.slow
+def test_trials_run_and_a_killed_one_is_tried_again(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    log = launch(tmp_path, 0, 1, 2, 3)
+    ok, killed_once, killed_always, failed = (
+        RunFolder(job.folder) for job in jobs(tmp_path, 0, 1, 2, 3)
+    )
+    assert ok.is_done and killed_once.is_done
+    assert not killed_always.is_done and not failed.is_done
+    assert "crashed 3 times" in (killed_always.failure() or {})["reason"]
+    assert (failed.failure() or {})["reason"] == "the loss is nan"
+    attempts = [len(list(folder.path.glob("attempt.*"))) for folder in (ok, killed_once)]
+    assert attempts == [1, 2]
+    assert len(list(killed_always.path.glob("attempt.*"))) == 3
+    assert len(list(failed.path.glob("attempt.*"))) == 1  # another attempt would fail the same way
+    assert "seed 0: done, AP 20.0" in log and "seed 1: retrying" in log
+    assert "seed 2: failed: crashed 3 times" in log and "seed 3: failed: the loss is nan" in log
+    assert not (tmp_path / ".ray").exists()
+    output = capfd.readouterr()
+    said = (output.out + output.err).strip().splitlines()
+    assert all(
+        "(raylet)" in line and "worker died" in line for line in said
+    )  # and no more than that
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_launch_leaves_no_process_behind(tmp_path: Path, number: int) -> None:
+    code = f"import pathlib, tests.test_tune as t; t.launch(pathlib.Path({str(tmp_path)!r}), 9)"
+    driver = subprocess.Popen(
+        [sys.executable, "-c", code], start_new_session=True, stderr=subprocess.PIPE, text=True
+    )
+    marker = wait_for(lambda: next(tmp_path.glob("runs/*/attempt.*"), None), seconds=90)
+    worker = int(marker.suffix[1:])
+    time.sleep(1)
+    driver.send_signal(number)
+    assert driver.wait(timeout=30) != 0
+    wait_for(lambda: not is_alive(worker) or None, seconds=15)
+    wait_for(lambda: not group_members(driver.pid) or None, seconds=15)
+    assert "KeyboardInterrupt" in (driver.stderr.read() if driver.stderr else "")
+
+
+def wait_for(found: Any, seconds: float) -> Any:
+    limit = time.monotonic() + seconds
+    while time.monotonic() < limit:
+        if (value := found()) is not None:
+            return value
+        time.sleep(0.2)
+    raise TimeoutError
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
+        return False
+
+
+def group_members(session: int) -> list[int]:
+    """Processes of a session that still live."""
+    pids = [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
+    return [pid for pid in pids if is_alive(pid) and _session(pid) == session]
+
+
+def _session(pid: int) -> int:
+    try:
+        return os.getsid(pid)
+    except ProcessLookupError:
+        return -1
