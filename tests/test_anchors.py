@@ -1,0 +1,90 @@
+"""Anchors: every one of every level, its order, its size."""
+
+import math
+
+import pytest
+import reference
+import torch
+from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.models.detection.image_list import ImageList
+
+from detector.anchors import STRIDES, cell_anchors, grid_anchors
+from detector.boxes import area, centers
+
+OCTAVE = (4.0, 4 * 2 ** (1 / 3), 4 * 2 ** (2 / 3))
+SETTINGS = [
+    ((8.0,), (1.0,)),
+    ((5.0,), (1.0,)),
+    ((8.0,), (0.25,)),
+    ((8.0,), (0.5, 1.0, 2.0)),
+    (OCTAVE, (1.0,)),
+    (OCTAVE, (0.5, 1.0, 2.0)),
+]
+
+
+def grid(height, width, scales=(8.0,), ratios=(1.0,)):
+    cells = [cell_anchors(stride, scales, ratios) for stride in STRIDES]
+    return grid_anchors(reference.level_sizes(height, width), cells)
+
+
+def test_the_levels_are_p3_to_p7():
+    assert STRIDES == (8, 16, 32, 64, 128)
+
+
+@pytest.mark.parametrize(("scales", "ratios"), SETTINGS)
+@pytest.mark.parametrize(("height", "width"), [(32, 32), (96, 128), (128, 64), (160, 224)])
+def test_every_anchor_is_where_plain_arithmetic_puts_it(height, width, scales, ratios):
+    found = grid(height, width, scales, ratios)
+    sizes = reference.level_sizes(height, width)
+    expected = reference.anchor_levels(sizes, scales, ratios)
+    assert len(found) == len(expected) == 5
+    for level, plain in zip(found, expected, strict=True):
+        torch.testing.assert_close(level, torch.tensor(plain), rtol=0, atol=1e-3)
+
+
+def test_the_papers_anchor_is_a_square_of_eight_strides_in_the_middle_of_its_location():
+    p3, p4, p5, p6, p7 = grid(128, 128)
+    assert p3[0].tolist() == [-28.0, -28.0, 36.0, 36.0]
+    assert p3[1].tolist() == [-20.0, -28.0, 44.0, 36.0]  # the next column: 8 px to the right
+    assert p3[16].tolist() == [-28.0, -20.0, 36.0, 44.0]  # the next row: 8 px down
+    for level, stride in zip((p3, p4, p5, p6, p7), STRIDES, strict=True):
+        assert area(level).sqrt().unique().tolist() == [8.0 * stride]
+
+
+def test_an_image_of_the_papers_size_has_22400_anchors():
+    levels = grid(800, 1344)
+    assert [len(level) for level in levels] == [16800, 4200, 1050, 273, 77]
+    assert sum(len(level) for level in levels) == 22_400
+
+
+@pytest.mark.parametrize("stride", STRIDES)
+def test_aspect_ratio_is_height_over_width_at_equal_area(stride):
+    cells = cell_anchors(stride, (8.0,), (0.25, 0.5, 1.0, 2.0, 4.0))
+    width, height = cells[:, 2] - cells[:, 0], cells[:, 3] - cells[:, 1]
+    ratios = torch.tensor([0.25, 0.5, 1.0, 2.0, 4.0])
+    torch.testing.assert_close(height / width, ratios, rtol=1e-4, atol=0)
+    torch.testing.assert_close(area(cells), torch.full((5,), 64.0 * stride**2), rtol=1e-4, atol=0)
+    assert centers(cells).abs().max() == 0
+
+
+def test_a_locations_anchors_go_ratio_by_ratio_and_within_a_ratio_scale_by_scale():
+    cells = cell_anchors(8, (4.0, 6.0), (0.25, 4.0))
+    widths = (cells[:, 2] - cells[:, 0]).tolist()
+    assert widths == [64.0, 96.0, 16.0, 24.0]  # 4 x 8 / sqrt(1/4), 6 x 8 / sqrt(1/4), ...
+
+
+def test_retinanets_nine_anchors_are_three_scales_per_octave_from_four_strides():
+    sides = area(cell_anchors(8, OCTAVE, (0.5, 1.0, 2.0))).sqrt()
+    expected = torch.tensor([32 * 2 ** (i / 3) for i in range(3)] * 3)
+    torch.testing.assert_close(sides, expected, rtol=1e-4, atol=0)
+    assert math.isclose(OCTAVE[2], 6.3496, rel_tol=1e-4)
+
+
+def test_square_anchors_are_torchvisions_moved_by_half_a_stride():
+    sizes = reference.level_sizes(96, 160)
+    generator = AnchorGenerator(tuple((8 * stride,) for stride in STRIDES[:3]), ((1.0,),) * 3)
+    images = ImageList(torch.zeros(1, 3, 96, 160), [(96, 160)])
+    maps = [torch.zeros(1, 1, *size) for size in sizes[:3]]
+    expected = generator(images, maps)[0].split([rows * columns for rows, columns in sizes[:3]])
+    for level, theirs, stride in zip(grid(96, 160)[:3], expected, STRIDES, strict=False):
+        torch.testing.assert_close(level, theirs + stride / 2, rtol=0, atol=0)

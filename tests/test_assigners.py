@@ -1,0 +1,363 @@
+"""The four sample selections against the plain ones, on scenes full of ties and borderline cases.
+
+Coordinates are quarters of a pixel and anchors have whole sides, so fp32 and Python compute the
+same overlaps. Where rounding could still flip a comparison, both answers count, and are counted.
+"""
+
+import random
+from collections import Counter
+
+import pytest
+import reference
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from detector.anchors import STRIDES, cell_anchors, grid_anchors
+from detector.assigners import IGNORED, NEGATIVE, assign_atss, build_assigner, k_smallest
+from detector.boxes import box_iou, centers
+from detector.config import DetectorConfig
+
+IOU = DetectorConfig()
+IOU_IN_BOX = DetectorConfig(in_gt_box=True)
+SSC = DetectorConfig(in_gt_box=True, assigner="ssc")
+CENTER_SAMPLING = DetectorConfig(in_gt_box=True, assigner="center_sampling")
+ATSS = DetectorConfig(in_gt_box=True, assigner="atss")
+ALL = [IOU, IOU_IN_BOX, SSC, CENTER_SAMPLING, ATSS]
+NAMES = ["iou", "iou in box", "ssc", "center sampling", "atss"]
+
+
+def quarters(low, high):
+    return st.integers(4 * low, 4 * high).map(lambda n: n / 4)
+
+
+@st.composite
+def gt_boxes(draw, height, width):
+    """Anything, tiny, centered between locations, covering all, beyond every anchor, repeated."""
+    found = []
+    for _ in range(draw(st.integers(0, 20))):
+        kind = draw(st.integers(0, 8))
+        x, y = draw(quarters(-32, width + 32)), draw(quarters(-32, height + 32))
+        most = 1 if kind == 5 else 160
+        w, h = draw(quarters(0, most)) or 0.25, draw(quarters(0, most)) or 0.25
+        if kind == 6:  # as far from several locations
+            x, y = x // 8 * 8 - w / 2, y // 8 * 8 - h / 2
+        elif kind == 7:
+            x, y = x + width + 1200, y + height + 1200
+        found.append((x, y, x + w, y + h))
+        if kind == 8:
+            found[-1] = draw(st.sampled_from(found))
+    return found[:20]
+
+
+@st.composite
+def scenes(draw):
+    """((height, width), scales, ratios, gt_boxes): 1 to 9 anchors per location, 0 to 20 objects."""
+    size = draw(st.integers(1, 4)) * 32, draw(st.integers(1, 4)) * 32
+    scales = draw(st.lists(st.sampled_from((4.0, 5.0, 6.0, 8.0)), min_size=1, max_size=3))
+    ratios = draw(st.lists(st.sampled_from((0.25, 1.0, 4.0)), min_size=1, max_size=3))
+    return size, tuple(scales), tuple(ratios), draw(gt_boxes(*size))
+
+
+def anchors_of(size, scales, ratios):
+    cells = [cell_anchors(stride, scales, ratios) for stride in STRIDES]
+    return grid_anchors(reference.level_sizes(*size), cells)
+
+
+def plain(levels):
+    return [[tuple(anchor) for anchor in level.tolist()] for level in levels]
+
+
+def boxes_tensor(boxes):
+    return torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4)
+
+
+def matched_by(config, levels, boxes):
+    return build_assigner(config)(levels, boxes_tensor(boxes))
+
+
+def reference_of(config, levels, boxes, slack=0.0):
+    if config.assigner == "iou":
+        return reference.assign_by_iou(levels, boxes, config.in_gt_box, slack)
+    if config.assigner == "atss":
+        return reference.algorithm_1(levels, boxes, config.k * config.anchors_per_location, slack)
+    radius = 1.5 if config.assigner == "center_sampling" else None
+    return reference.assign_by_scale(levels, boxes, radius)
+
+
+def assert_same(config, levels, boxes, tally, slack=1e-6):
+    """Equal, but for anchors whose answer changes with a little slack; the tally counts those."""
+    found = matched_by(config, levels, boxes).tolist()
+    levels = plain(levels)
+    answers = [reference_of(config, levels, boxes, by) for by in (0.0, slack, -slack)]
+    allowed = [set(choices) for choices in zip(*answers, strict=True)]
+    wrong = [a for a, (one, some) in enumerate(zip(found, allowed, strict=True)) if one not in some]
+    assert not wrong, [(a, found[a], allowed[a]) for a in wrong[:5]]
+    tally["anchors"] += len(found)
+    tally["positive"] += sum(one >= 0 for one in found)
+    tally["ignored"] += sum(one == IGNORED for one in found)
+    tally["either"] += sum(len(some) > 1 for some in allowed)
+
+
+@pytest.mark.parametrize("config", ALL, ids=NAMES)
+def test_the_selection_is_the_plain_one_on_every_scene(config):
+    tally = Counter()
+
+    @given(scenes(), st.sampled_from((1, 3, 9, 19)))
+    def compare(scene, k):
+        size, scales, ratios, boxes = scene
+        settings = {"anchor_scales": scales, "aspect_ratios": ratios}
+        settings |= {"k": k} if config.assigner == "atss" else {}
+        changed = DetectorConfig(in_gt_box=config.in_gt_box, assigner=config.assigner, **settings)
+        assert_same(changed, anchors_of(size, scales, ratios), boxes, tally)
+
+    compare()
+    assert tally["positive"] > 1000  # the scenes are about something
+    assert tally["either"] <= tally["anchors"] / 2000
+    assert (tally["ignored"] > 0) == (config.assigner == "iou")
+
+
+@pytest.mark.parametrize("config", ALL, ids=NAMES)
+@pytest.mark.parametrize(
+    ("scales", "ratios"),
+    [
+        ((8.0,), (1.0,)),
+        ((7.0,), (1.0,)),
+        ((8.0,), (2.0,)),
+        ((8.0,), (0.5, 1.0, 2.0)),
+        ((4.0, 4 * 2 ** (1 / 3), 4 * 2 ** (2 / 3)), (0.5, 1.0, 2.0)),
+    ],
+    ids=["8S", "7S", "2:1", "A=3", "A=9"],
+)
+def test_the_selection_is_the_plain_one_with_the_papers_anchors_and_any_boxes(
+    config, scales, ratios
+):
+    draw, tally = random.Random(7), Counter()
+    changed = DetectorConfig(
+        in_gt_box=config.in_gt_box,
+        assigner=config.assigner,
+        anchor_scales=scales,
+        aspect_ratios=ratios,
+    )
+    for _ in range(8):
+        x, y = [draw.uniform(-10, 120) for _ in range(5)], [draw.uniform(-10, 90) for _ in range(5)]
+        sizes = [(draw.expovariate(1 / 40) + 0.1, draw.expovariate(1 / 40) + 0.1) for _ in x]
+        boxes = [(a, b, a + w, b + h) for a, b, (w, h) in zip(x, y, sizes, strict=True)]
+        boxes = [tuple(box) for box in boxes_tensor(boxes).tolist()]  # what fp32 makes of them
+        assert_same(changed, anchors_of((96, 128), scales, ratios), boxes, tally, slack=1e-5)
+    if config.assigner != "iou":  # by IoU all anchors around a small object tie, but for rounding
+        assert tally["either"] <= tally["anchors"] / 50
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("config", ALL, ids=NAMES)
+def test_the_selection_is_the_plain_one_on_hundreds_of_crowded_images(config):
+    draw, tally = random.Random(11), Counter()
+    levels = anchors_of((128, 128), (8.0,), (1.0,))
+    for _ in range(300):
+        boxes = []
+        for _ in range(draw.randint(1, 20)):
+            x, y = draw.randint(-80, 560) / 4, draw.randint(-80, 560) / 4
+            boxes.append((x, y, x + draw.randint(1, 500) / 4, y + draw.randint(1, 500) / 4))
+        assert_same(config, levels, boxes, tally)
+    assert tally["either"] <= tally["anchors"] / 2000
+
+
+# Examples, small enough to be followed by hand
+
+
+@pytest.mark.parametrize("config", ALL, ids=NAMES)
+def test_an_image_without_objects_is_all_negative(config):
+    levels = anchors_of((64, 64), (8.0,), (1.0,))
+    matched = build_assigner(config)(levels, torch.zeros(0, 4))
+    assert matched.dtype == torch.int64
+    assert matched.tolist() == [NEGATIVE] * sum(len(level) for level in levels)
+
+
+def test_the_marks_are_torchvisions():
+    assert (NEGATIVE, IGNORED) == (-1, -2)
+
+
+@pytest.mark.parametrize("config", ALL, ids=NAMES)
+def test_identical_objects_go_to_the_first(config):
+    levels = anchors_of((128, 128), (8.0,), (1.0,))
+    matched = matched_by(config, levels, [(30, 30, 94, 94)] * 3)
+    assert 0 in matched
+    assert matched.max() == 0
+
+
+@pytest.mark.parametrize("config", ALL, ids=NAMES)
+def test_an_object_outside_the_grids_reach_teaches_nobody(config):
+    levels = anchors_of((64, 64), (8.0,), (1.0,))
+    matched = matched_by(config, levels, [(2000, 2000, 2040, 2040)])
+    assert set(matched.tolist()) == {NEGATIVE}
+
+
+@pytest.mark.parametrize("config", ALL[1:], ids=NAMES[1:])
+@pytest.mark.parametrize("scales", [(8.0,), (4.0, 6.0)])
+def test_positives_have_their_center_inside_their_object(config, scales):
+    changed = DetectorConfig(in_gt_box=True, assigner=config.assigner, anchor_scales=scales)
+    levels = anchors_of((128, 128), scales, (1.0,))
+    boxes = [(3, 5, 20, 31), (40, 40, 41, 41), (50, 20, 128, 120), (60, 70, 75, 90)]
+    matched = matched_by(changed, levels, boxes)
+    points = centers(torch.cat(levels)).tolist()
+    positive = (matched >= 0).nonzero()[:, 0].tolist()
+    assert positive
+    for a in positive:
+        assert reference.is_inside(points[a], boxes[matched[a]])
+
+
+def test_an_overlap_of_exactly_a_half_is_positive_and_of_four_tenths_ignored():
+    heights = (20, 10, 8, 7.5)  # overlaps of 1, 1/2, 2/5 and 3/8
+    anchors = [torch.tensor([[0.0, 0, 10, height] for height in heights])]
+    assert matched_by(IOU, anchors, [(0, 0, 10, 20)]).tolist() == [0, 0, IGNORED, NEGATIVE]
+
+
+def test_a_low_quality_match_learns_its_own_best_object_not_the_one_that_asked():
+    anchors = [torch.tensor([[0.0, 0, 10, 10]])]
+    boxes = [
+        (0, 0, 10, 100),
+        (0, 0, 10, 30),
+    ]  # overlaps 1/10 and 1/3: both are best, the second wins
+    assert matched_by(IOU, anchors, boxes).tolist() == [1]
+
+
+def test_all_anchors_that_tie_for_an_objects_best_overlap_are_positive():
+    levels = anchors_of((64, 64), (8.0,), (1.0,))
+    matched = matched_by(IOU, levels, [(30, 30, 34, 34)])  # inside many anchors of P3
+    best = box_iou(levels[0], torch.tensor([[30.0, 30, 34, 34]]))[:, 0] == 16 / 4096
+    assert best.sum() > 9
+    assert (matched[:64] == 0).tolist() == best.tolist()
+    in_box = matched_by(IOU_IN_BOX, levels, [(30, 30, 34, 34)])
+    assert set(in_box[:64][best].tolist()) == {
+        IGNORED
+    }  # no center is inside: ignored, not negative
+
+
+@pytest.mark.parametrize(("size", "levels_used"), [(127.5, {0}), (128, {0, 1}), (128.5, {1})])
+def test_both_ends_of_a_scale_range_belong_to_it(size, levels_used):
+    anchors = [torch.tensor([[x - 4.0, x - 4, x + 4, x + 4]]) for x in (100.0,) * 5]
+    half = size / 2
+    matched = matched_by(SSC, anchors, [(100 - half, 100 - half, 100 + half, 100 + half)])
+    assert {level for level, one in enumerate(matched.tolist()) if one == 0} == levels_used
+
+
+def test_the_last_level_takes_objects_of_any_size():
+    anchors = [torch.tensor([[96.0, 96, 104, 104]])] * 5
+    matched = matched_by(SSC, anchors, [(-50_000, -50_000, 50_000, 50_000)])
+    assert matched.tolist() == [NEGATIVE] * 4 + [0]
+
+
+def test_of_several_objects_at_a_location_the_smallest_wins():
+    anchors = [torch.tensor([[16.0, 16, 24, 24]])]
+    boxes = [(0, 0, 40, 40), (10, 10, 30, 30), (12, 5, 28, 30), (10, 10, 30, 30)]
+    assert matched_by(SSC, anchors, boxes).tolist() == [1]  # of two of area 400, the first
+
+
+def test_center_sampling_reaches_one_and_a_half_strides_and_never_beyond_the_object():
+    levels = anchors_of((64, 64), (8.0,), (1.0,))
+    matched = matched_by(CENTER_SAMPLING, levels, [(0, 28, 64, 36)])[:64].reshape(8, 8)
+    # center (32, 32), reach 12 px: x in 20..44, cut to y in 28..36: no row center but 28 and 36 ...
+    assert (matched == 0).sum() == 0
+    matched = matched_by(CENTER_SAMPLING, levels, [(0, 26, 64, 38)])[:64].reshape(8, 8)
+    rows, columns = (matched == 0).nonzero().T.tolist()
+    assert sorted(set(rows)) == [3, 4]  # y = 28, 36
+    assert sorted(set(columns)) == [3, 4]  # x = 28, 36: 20 and 44 lie on the border
+
+
+def test_with_one_candidate_its_own_overlap_is_the_threshold():
+    matched = assign_atss([torch.tensor([[0.0, 0, 10, 10]])], torch.tensor([[1.0, 1, 9, 8]]), k=9)
+    assert matched.tolist() == [0]
+
+
+def test_two_unequal_candidates_are_both_below_their_threshold():
+    anchors = [torch.tensor([[0.0, 0, 10, 10], [2, 2, 12, 12]])]
+    # unbiased: mean + std = (a + b) / 2 + (a - b) / sqrt(2) > a; with the biased std it would be a
+    assert assign_atss(anchors, torch.tensor([[0.0, 0, 9, 9]]), k=9).tolist() == [NEGATIVE] * 2
+
+
+def test_an_anchor_of_several_objects_goes_to_the_one_of_highest_overlap():
+    anchors = anchors_of((64, 64), (8.0,), (1.0,))
+    near, exact = (0, 0, 60, 60), (0, 0, 64, 64)
+    both = matched_by(ATSS, anchors, [near, exact])
+    first, second = matched_by(ATSS, anchors, [near]), matched_by(ATSS, anchors, [exact])
+    contested = (first == 0) & (second == 0)
+    assert contested.any()
+    overlap = box_iou(torch.cat(anchors), boxes_tensor([near, exact]))
+    assert both[contested].tolist() == overlap[contested].argmax(dim=1).tolist()
+
+
+def test_k_counts_locations_however_many_anchors_they_carry():
+    boxes = torch.tensor([[10.0, 14, 53, 47]])
+    for scales, ratios in [((8.0,), (0.5, 1.0, 2.0)), ((4.0, 5.04, 6.35), (0.5, 1.0, 2.0))]:
+        level = anchors_of((64, 64), scales, ratios)[0]
+        num_anchors = len(scales) * len(ratios)
+        away = (centers(level) - centers(boxes)).square().sum(dim=1, keepdim=True)
+        is_candidate = k_smallest(away, 9 * num_anchors).view(-1, num_anchors)
+        assert is_candidate.all(dim=1).sum() == 9
+        assert is_candidate.any(dim=1).sum() == 9
+
+
+def test_anchors_of_one_location_are_equally_far_from_every_object():
+    """Or a tie between two locations at the k-th place is broken in the middle of a location."""
+    for scales, ratios in [((8.0,), (0.5, 1.0, 2.0)), ((4.0, 5.04, 6.35), (0.5, 1.0, 2.0))]:
+        for level, stride in zip(anchors_of((256, 256), scales, ratios), STRIDES, strict=True):
+            points = centers(level).view(-1, len(scales) * len(ratios), 2)
+            assert torch.equal(points, points[:, :1].expand_as(points))
+            assert torch.equal(points % stride, torch.full_like(points, stride / 2))
+
+
+def test_of_anchors_equally_far_the_lowest_indices_are_candidates():
+    distance = torch.tensor([[2.0], [1.0], [2.0], [2.0], [3.0]])
+    assert k_smallest(distance, 3)[:, 0].tolist() == [True, True, True, False, False]
+    assert k_smallest(distance, 9)[:, 0].tolist() == [True] * 5
+
+
+@pytest.mark.parametrize("config", ALL, ids=NAMES)
+def test_the_order_of_distinct_objects_does_not_matter(config):
+    draw = random.Random(3)
+    levels = anchors_of((128, 128), (8.0,), (1.0,))
+    boxes = []
+    for _ in range(12):
+        x, y = draw.uniform(0, 100), draw.uniform(0, 100)
+        boxes.append((x, y, x + draw.uniform(5, 90), y + draw.uniform(5, 90)))
+    order = draw.sample(range(12), 12)
+    matched = matched_by(config, levels, boxes)
+    shuffled = matched_by(config, levels, [boxes[g] for g in order])
+    back = torch.tensor([*order, IGNORED, NEGATIVE])  # -2 and -1 index the last two
+    assert torch.equal(back[shuffled], matched)
+
+
+@pytest.mark.parametrize("config", ALL, ids=NAMES)
+def test_half_precision_and_autocast_change_nothing(config):
+    levels = anchors_of((128, 128), (8.0,), (1.0,))  # their corners are exact in bf16
+    boxes = torch.tensor([[3.0, 5, 20, 31], [40, 40, 64, 96], [50, 20, 128, 120]])
+    expected = build_assigner(config)(levels, boxes)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = build_assigner(config)(levels, boxes)
+    half = build_assigner(config)([level.bfloat16() for level in levels], boxes.bfloat16())
+    assert torch.equal(found, expected)
+    assert torch.equal(half, expected)
+
+
+@pytest.mark.parametrize("config", ALL, ids=NAMES)
+def test_selection_takes_no_part_in_the_gradient(config):
+    boxes = torch.tensor([[10.0, 10, 60, 60]], requires_grad=True)
+    matched = build_assigner(config)(anchors_of((64, 64), (8.0,), (1.0,)), boxes)
+    assert not matched.requires_grad
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("config", ALL, ids=NAMES)
+def test_the_gpu_selects_what_the_cpu_selects(config):
+    draw = random.Random(5)
+    levels = anchors_of((128, 128), (8.0,), (1.0,))
+    on_gpu = [level.cuda() for level in levels]
+    for _ in range(50):
+        corners = [(draw.randint(0, 400) / 4, draw.randint(0, 400) / 4) for _ in range(10)]
+        boxes = [
+            (x, y, x + draw.randint(1, 400) / 4, y + draw.randint(1, 400) / 4) for x, y in corners
+        ]
+        expected = matched_by(config, levels, boxes)
+        found = build_assigner(config)(on_gpu, boxes_tensor(boxes).cuda())
+        assert torch.equal(found.cpu(), expected)

@@ -1,0 +1,193 @@
+"""Backbones: sizes, what trains, where P6 and P7 come from, and weights that cannot be had."""
+
+import pickle
+from urllib.error import URLError
+
+import pytest
+import reference
+import torch
+from torch import nn
+from torchvision.models import ResNet50_Weights, resnet18, resnet50
+from torchvision.models._utils import IntermediateLayerGetter
+from torchvision.ops import FrozenBatchNorm2d
+
+from detector.backbone import build_backbone
+from detector.config import DetectorConfig
+from detector.detector import build_detector
+
+
+@pytest.fixture(scope="module")
+def resnet():
+    return build_backbone("resnet50")
+
+
+@pytest.fixture(scope="module")
+def small():
+    return build_backbone("small", "group_norm")
+
+
+def count(module):
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def test_resnet50_and_its_pyramid_have_as_many_parameters_as_the_papers(resnet):
+    assert count(resnet.body) == 23_454_912  # convolutions only: batch norm is buffers
+    assert count(resnet.fpn) == 3_868_672  # P6 from P5
+
+
+def test_the_papers_detector_has_32244250_parameters(resnet):
+    config = DetectorConfig(
+        group_norm=True,
+        giou_loss=True,
+        in_gt_box=True,
+        centerness=True,
+        scalar=True,
+        assigner="atss",
+    )
+    assert count(build_detector(config, 80, backbone=resnet)) == 32_244_250
+
+
+@pytest.mark.parametrize(("height", "width"), [(32, 32), (96, 160), (128, 64), (224, 352)])
+def test_five_levels_shrink_by_their_strides_rounded_up(small, height, width):
+    maps = small(torch.zeros(1, 3, height, width))
+    assert [tuple(level.shape[-2:]) for level in maps] == reference.level_sizes(height, width)
+    assert {level.shape[1] for level in maps} == {small.out_channels}
+
+
+def test_a_resnets_levels_are_256_channels_deep(resnet):
+    with torch.no_grad():
+        maps = resnet(torch.zeros(1, 3, 64, 96))
+    assert resnet.out_channels == 256
+    assert [tuple(level.shape) for level in maps] == [
+        (1, 256, *size) for size in reference.level_sizes(64, 96)
+    ]
+
+
+@pytest.mark.parametrize("name", ["small", "resnet50"])
+def test_p6_comes_from_p5_and_p7_from_rectified_p6(name, small, resnet):
+    backbone = small if name == "small" else resnet
+    with torch.no_grad():
+        _, _, p5, p6, p7 = backbone(torch.randn(1, 3, 128, 128))
+        extra = backbone.fpn.extra_blocks
+        assert extra.p6.kernel_size == extra.p7.kernel_size == (3, 3)
+        torch.testing.assert_close(p6, extra.p6(p5))
+        torch.testing.assert_close(p7, extra.p7(p6.relu()))
+    assert p6.min() < 0  # it goes to the head as it is
+
+
+def test_the_body_is_torchvisions_resnet_up_to_layer4(resnet):
+    theirs = resnet50(norm_layer=FrozenBatchNorm2d)
+    theirs.load_state_dict(resnet.body.state_dict(), strict=False)
+    layers = IntermediateLayerGetter(theirs, {"layer2": "0", "layer3": "1", "layer4": "2"})
+    images = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        found, expected = resnet.body(images), layers(images)
+    for level in ("0", "1", "2"):
+        torch.testing.assert_close(found[level], expected[level])
+
+
+def test_the_stem_layer1_and_every_batch_norm_are_frozen(resnet):
+    frozen = [name for name, p in resnet.body.named_parameters() if not p.requires_grad]
+    assert {name.split(".")[0] for name in frozen} == {"conv1", "layer1"}
+    assert sum(resnet.body.get_parameter(name).numel() for name in frozen) == 222_400
+    norms = [m for m in resnet.body.modules() if isinstance(m, FrozenBatchNorm2d)]
+    assert len(norms) == 53
+    assert {norm.eps for norm in norms} == {1e-5}
+    assert not any(isinstance(m, nn.BatchNorm2d) for m in resnet.modules())
+
+
+def test_with_group_norm_everything_trains(small):
+    assert all(parameter.requires_grad for parameter in small.parameters())
+    resnet = build_backbone("resnet18", "group_norm")
+    assert all(parameter.requires_grad for parameter in resnet.parameters())
+    assert not any(isinstance(m, FrozenBatchNorm2d) for m in resnet.modules())
+
+
+def test_the_pyramid_starts_with_kaiming_uniform_weights_and_no_bias(small):
+    for module in small.fpn.modules():
+        if isinstance(module, nn.Conv2d):
+            fan_in = module.weight[0].numel()
+            bound = (3 / fan_in) ** 0.5  # a = 1: gain 1
+            assert 0.95 * bound < module.weight.abs().max() <= bound
+            assert module.bias.eq(0).all()
+
+
+def test_the_small_backbone_is_small(small):
+    assert count(small) < 2_000_000
+
+
+# Weights
+
+
+def test_weights_come_from_a_file_of_torchvisions_keys(tmp_path):
+    theirs = resnet18()
+    for name, buffer in theirs.named_buffers():
+        if name.endswith(("running_mean", "running_var")):
+            buffer.uniform_(0.5, 1.5)
+    torch.save(theirs.state_dict(), tmp_path / "weights.pth")
+    ours = build_backbone("resnet18", weights=str(tmp_path / "weights.pth")).body.state_dict()
+    for name, value in ours.items():
+        assert torch.equal(value, theirs.state_dict()[name]), name
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (None, "no file"),
+        (b"", "cannot be read"),
+        (b"PK\x03\x04 half a file", "cannot be read"),
+        ([1, 2], "need a .*dict.* got list"),
+        ({"conv1.weight": torch.zeros(64, 3, 7, 7)}, "keys missing"),
+    ],
+)
+def test_weights_that_do_not_fit_are_refused_by_name(tmp_path, content, complaint):
+    path = tmp_path / "weights.pth"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif content is not None:
+        torch.save(content, path)
+    with pytest.raises(ValueError, match=complaint) as caught:
+        build_backbone("resnet18", weights=str(path))
+    assert "weights" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_weights_of_another_depth_are_refused(tmp_path):
+    torch.save(resnet18().state_dict(), tmp_path / "weights.pth")
+    with pytest.raises(ValueError, match="do not fit resnet34"):
+        build_backbone("resnet34", weights=str(tmp_path / "weights.pth"))
+
+
+def test_weights_of_another_shape_are_refused_in_one_line(tmp_path):
+    state = resnet18().state_dict() | {"conv1.weight": torch.zeros(64, 3, 3, 3)}
+    torch.save(state, tmp_path / "weights.pth")
+    with pytest.raises(ValueError, match="do not fit resnet18.*conv1.weight") as caught:
+        build_backbone("resnet18", weights=str(tmp_path / "weights.pth"))
+    assert "\n" not in str(caught.value)
+
+
+class _Payload:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (self.path, "w")
+
+
+def test_a_weights_file_executes_nothing(tmp_path):
+    (tmp_path / "weights.pth").write_bytes(pickle.dumps(_Payload(str(tmp_path / "trace")), 2))
+    with pytest.raises(ValueError, match="cannot be read"):
+        build_backbone("resnet18", weights=str(tmp_path / "weights.pth"))
+    assert not (tmp_path / "trace").exists()
+
+
+def test_without_a_network_the_needed_file_and_its_place_are_named(monkeypatch, tmp_path):
+    def unreachable(*_args, **_kwargs):
+        raise URLError("no route to host")
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", unreachable)
+    monkeypatch.setattr(ResNet50_Weights, "get_state_dict", unreachable)
+    with pytest.raises(ValueError, match="resnet50-0676ba61.pth") as caught:
+        build_backbone("resnet50", weights="imagenet")
+    assert str(tmp_path) in str(caught.value)

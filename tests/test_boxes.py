@@ -1,0 +1,83 @@
+"""Boxes: every function against plain arithmetic."""
+
+import pytest
+import reference
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torchvision import ops
+
+from detector import boxes
+
+quarters = st.integers(-800, 800).map(lambda n: n / 4)
+sides = st.integers(1, 800).map(lambda n: n / 4)
+
+
+@st.composite
+def box(draw):
+    x, y = draw(quarters), draw(quarters)
+    return x, y, x + draw(sides), y + draw(sides)
+
+
+box_lists = st.lists(box(), min_size=1, max_size=6)
+
+
+@given(box_lists)
+def test_centers_and_areas_are_those_of_plain_arithmetic(some):
+    tensor = torch.tensor(some)
+    assert boxes.centers(tensor).tolist() == [list(reference.center(one)) for one in some]
+    assert boxes.area(tensor).tolist() == [reference.area(one) for one in some]
+
+
+@given(box_lists, box_lists)
+def test_distances_to_the_sides_and_inside_are_those_of_plain_arithmetic(some, others):
+    points = boxes.centers(torch.tensor(some))
+    found = boxes.pairwise_side_distances(points, torch.tensor(others))
+    is_inside = boxes.inside(points, torch.tensor(others))
+    for i, one in enumerate(some):
+        for j, other in enumerate(others):
+            point = reference.center(one)
+            assert tuple(found[:, i, j].tolist()) == reference.distances(point, other)
+            assert is_inside[i, j].item() == reference.is_inside(point, other)
+
+
+@given(box_lists, box_lists)
+def test_iou_is_that_of_plain_arithmetic_and_of_torchvision(some, others):
+    found = boxes.box_iou(torch.tensor(some), torch.tensor(others))
+    expected = [[reference.iou(one, other) for other in others] for one in some]
+    torch.testing.assert_close(found, torch.tensor(expected), rtol=1e-6, atol=0)
+    torch.testing.assert_close(found, ops.box_iou(torch.tensor(some), torch.tensor(others)))
+
+
+@given(box_lists, box_lists)
+def test_squared_distances_are_exact_so_that_ties_stay_ties(some, others):
+    points, targets = boxes.centers(torch.tensor(some)), boxes.centers(torch.tensor(others))
+    found = boxes.squared_distances(points, targets)
+    for i, (x, y) in enumerate(points.tolist()):
+        for j, (u, v) in enumerate(targets.tolist()):
+            assert found[i, j].item() == (x - u) ** 2 + (y - v) ** 2
+
+
+@given(box_lists)
+def test_clip_keeps_boxes_inside_the_image(some):
+    clipped = boxes.clip(torch.tensor(some), height=60, width=90)
+    assert [tuple(one) for one in clipped.tolist()] == [
+        reference.clip(one, (60, 90)) for one in some
+    ]
+    expected = ops.clip_boxes_to_image(torch.tensor(some), (60, 90))
+    torch.testing.assert_close(clipped, expected, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("left", "is_inside"), [(-1.0, False), (0.0, False), (0.0078125, False), (0.015625, True)]
+)
+def test_inside_means_by_more_than_a_hundredth_of_a_pixel(left, is_inside):
+    gt = torch.tensor([[4.0 - left, 0.0, 10.0, 10.0]])
+    assert boxes.inside(torch.tensor([[4.0, 5.0]]), gt).item() is is_inside
+
+
+def test_no_boxes_at_all_are_no_special_case():
+    points, none = torch.rand(3, 2), torch.zeros(0, 4)
+    assert boxes.centers(none).shape == (0, 2)
+    assert boxes.inside(points, none).shape == (3, 0)
+    assert boxes.box_iou(none, torch.rand(2, 4)).shape == (0, 2)

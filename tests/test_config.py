@@ -1,0 +1,197 @@
+"""The toggles: defaults, coercion, and every combination that no detector can be."""
+
+import subprocess
+import sys
+from dataclasses import FrozenInstanceError, asdict, replace
+
+import pytest
+
+from detector.config import OUTSIDE_IDENTITY, DetectorConfig, Recipe
+
+FULL = {"group_norm": True, "giou_loss": True, "in_gt_box": True, "centerness": True}
+
+
+def test_the_defaults_are_the_papers_retinanet_with_one_anchor():
+    assert asdict(DetectorConfig()) == {
+        "group_norm": False,
+        "giou_loss": False,
+        "in_gt_box": False,
+        "centerness": False,
+        "scalar": False,
+        "assigner": "iou",
+        "regress_from": "box",
+        "k": 9,
+        "anchor_scales": (8.0,),
+        "aspect_ratios": (1.0,),
+    }
+
+
+def test_the_defaults_of_a_recipe_are_the_papers_training_and_inference_details():
+    recipe = Recipe()
+    drops = [round(share * recipe.iterations) for share in recipe.lr_drops]
+    assert (recipe.backbone, recipe.weights) == ("resnet50", "imagenet")
+    assert (recipe.iterations, drops, recipe.batch_size) == (90_000, [60_000, 80_000], 16)
+    assert (recipe.learning_rate, recipe.momentum, recipe.weight_decay) == (0.01, 0.9, 1e-4)
+    assert (recipe.short_side, recipe.long_side) == ((800, 800), 1333)
+    assert (recipe.score_threshold, recipe.candidates_per_level) == (0.05, 1000)
+    assert (recipe.nms_threshold, recipe.max_detections) == (0.6, 100)
+
+
+def test_anchors_per_location_are_scales_times_ratios():
+    assert DetectorConfig().anchors_per_location == 1
+    nine = DetectorConfig(anchor_scales=(4, 5, 6), aspect_ratios=(0.5, 1, 2))
+    assert nine.anchors_per_location == 9
+
+
+@pytest.mark.parametrize("settings", [DetectorConfig(), Recipe()], ids=["config", "recipe"])
+def test_settings_never_change_once_made(settings):
+    with pytest.raises(FrozenInstanceError):
+        settings.k = 5
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ({"anchor_scales": 8}, {"anchor_scales": (8.0,)}),
+        ({"anchor_scales": [8, 9]}, {"anchor_scales": (8.0, 9.0)}),
+        ({"aspect_ratios": (1, 2)}, {"aspect_ratios": (1.0, 2.0)}),
+        ({"group_norm": 1}, {"group_norm": True}),
+        ({"giou_loss": 0}, {"giou_loss": False}),
+        ({"k": 9.0}, {"k": 9}),
+    ],
+)
+def test_equal_settings_are_equal_configs_however_they_are_written(written, meant):
+    config, other = DetectorConfig(**written), DetectorConfig(**meant)
+    assert config == other
+    assert hash(config) == hash(other)
+    assert repr(config) == repr(other)
+
+
+def test_a_recipe_is_coerced_like_a_config():
+    written = Recipe(learning_rate=1, short_side=[800, 800], iterations=90000.0, lr_drops=[1])
+    assert written == Recipe(learning_rate=1.0, lr_drops=(1.0,))
+    assert isinstance(written.learning_rate, float)
+    assert isinstance(written.iterations, int)
+    assert isinstance(written.short_side, tuple)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"k": 9.5},
+        {"k": "9"},
+        {"k": None},
+        {"group_norm": 2},
+        {"group_norm": "true"},
+        {"anchor_scales": "8"},
+        {"anchor_scales": [None]},
+        {"aspect_ratios": ["1"]},
+    ],
+)
+def test_a_value_that_coercion_would_change_is_refused(wrong):
+    (name,) = wrong
+    with pytest.raises(ValueError, match=f"^{name} needs a .*got "):
+        DetectorConfig(**wrong)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"k": 0},
+        {"k": -1},
+        {"anchor_scales": ()},
+        {"anchor_scales": (8.0, 0.0)},
+        {"aspect_ratios": (-1.0,)},
+        {"aspect_ratios": (float("inf"),)},
+        {"anchor_scales": (float("nan"),)},
+    ],
+)
+def test_numbers_that_must_be_positive_are(wrong):
+    (name,) = wrong
+    with pytest.raises(ValueError, match=f"^{name} needs "):
+        DetectorConfig(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("settings", "needed"),
+    [
+        ({"assigner": "ssc"}, "needs in_gt_box=true"),
+        ({"assigner": "center_sampling"}, "needs in_gt_box=true"),
+        ({"assigner": "atss"}, "needs in_gt_box=true"),
+        ({"centerness": True}, "needs in_gt_box=true"),
+        ({"regress_from": "point", "giou_loss": True}, "needs in_gt_box=true"),
+        ({"regress_from": "point", "in_gt_box": True}, "needs giou_loss=true"),
+        ({**FULL, "regress_from": "point", "anchor_scales": (4, 8)}, "one anchor per location"),
+        ({**FULL, "regress_from": "point", "aspect_ratios": (1, 2)}, "one anchor per location"),
+        ({"k": 5}, "needs assigner='atss'"),
+        ({**FULL, "assigner": "ssc", "k": 5}, "needs assigner='atss'"),
+        ({**FULL, "assigner": "center_sampling", "k": 5}, "needs assigner='atss'"),
+    ],
+)
+def test_contradictions_are_refused_in_one_line(settings, needed):
+    with pytest.raises(ValueError, match=needed) as caught:
+        DetectorConfig(**settings)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_no_row_uses_but_no_rule_forbids_is_allowed():
+    assert DetectorConfig(in_gt_box=True, centerness=True).giou_loss is False
+    assert DetectorConfig(in_gt_box=True, assigner="atss").k == 9
+    assert DetectorConfig(scalar=True).group_norm is False
+
+
+@pytest.mark.parametrize(
+    ("kind", "wrong", "nearest"),
+    [
+        (DetectorConfig, {"assigner": "attss"}, "atss"),
+        (DetectorConfig, {"assigner": "center-sampling"}, "center_sampling"),
+        (DetectorConfig, {"assigner": "IOU"}, None),
+        (DetectorConfig, {"regress_from": "points"}, "point"),
+        (Recipe, {"backbone": "resnet5"}, "resnet50"),
+        (Recipe, {"norm": "groupnorm"}, "group_norm"),
+        (Recipe, {"precision": "bf-16"}, "bf16"),
+        (Recipe, {"optimizer": "adam"}, "adamw"),
+        (Recipe, {"lr_decay": "steps"}, "step"),
+    ],
+)
+def test_an_unknown_choice_names_all_choices_and_the_nearest(kind, wrong, nearest):
+    ((name, value),) = wrong.items()
+    with pytest.raises(ValueError, match=f"^{name} needs one of .*got '{value}'") as caught:
+        kind(**wrong)
+    if nearest:
+        assert f"did you mean '{nearest}'?" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "complaint"),
+    [
+        ({"iterations": 0}, "iterations needs positive"),
+        ({"batch_size": -1}, "batch_size needs positive"),
+        ({"learning_rate": 0.0}, "learning_rate needs positive"),
+        ({"short_side": (800,)}, "short_side needs"),
+        ({"short_side": (900, 800)}, "short_side needs"),
+        ({"weights": "none"}, "frozen_batch_norm.*needs pretrained weights"),
+        ({"backbone": "small", "weights": "w.pth"}, "frozen_batch_norm.*needs pretrained weights"),
+        ({"norm": "group_norm"}, "group_norm.*got 'imagenet'"),
+        ({"evaluations": 0}, "evaluations needs positive"),
+    ],
+)
+def test_a_recipe_that_cannot_train_is_refused(wrong, complaint):
+    with pytest.raises(ValueError, match=complaint):
+        Recipe(**wrong)
+
+
+def test_only_what_cannot_move_a_number_stays_outside_a_runs_identity():
+    fields = {**DetectorConfig.__dataclass_fields__, **Recipe.__dataclass_fields__}
+    outside = [name for name, item in fields.items() if item.metadata == OUTSIDE_IDENTITY]
+    assert outside == ["evaluations"]
+
+
+def test_replace_checks_again():
+    with pytest.raises(ValueError, match="needs in_gt_box=true"):
+        replace(DetectorConfig(**FULL, assigner="atss"), in_gt_box=False)
+
+
+def test_a_config_costs_no_torch():
+    code = "import sys, detector.config, detector.metrics; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

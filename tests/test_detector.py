@@ -1,0 +1,423 @@
+"""The whole detector: its losses are the plain ones, for every run of every table."""
+
+import math
+import random
+from dataclasses import replace
+
+import pytest
+import reference
+import torch
+
+from detector.backbone import build_backbone
+from detector.config import DetectorConfig
+from detector.detector import as_batch, build_detector
+from detector.head import Predictions
+from detector.postprocess import Postprocess
+from detector.training import accumulate_gradients
+from experiments import TABLES
+
+RUNS = list(dict.fromkeys(row.config for table in TABLES.values() for row in table.rows))
+FULL = DetectorConfig(
+    group_norm=True, giou_loss=True, in_gt_box=True, centerness=True, scalar=True, assigner="atss"
+)
+EXACT = {"anchor_scales": (4, 6), "aspect_ratios": (0.25, 1, 4)}  # whole sides
+KINDS = {
+    "plain": DetectorConfig(),
+    "plain, 6 anchors": DetectorConfig(**EXACT),
+    "GIoU": DetectorConfig(giou_loss=True),
+    "smooth L1 with centerness": DetectorConfig(in_gt_box=True, centerness=True),
+    "IoU from box": replace(FULL, assigner="iou"),
+    "IoU from point": replace(FULL, assigner="iou", regress_from="point"),
+    "SSC from point": replace(FULL, assigner="ssc", regress_from="point"),
+    "center sampling": replace(FULL, assigner="center_sampling", regress_from="point"),
+    "ATSS from box": FULL,
+    "ATSS from point, 5S": replace(FULL, regress_from="point", anchor_scales=(5,)),
+    "ATSS, k = 3, 6 anchors": replace(FULL, k=3, **EXACT),
+}
+NOTHING = {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0, dtype=torch.int64)}
+BEYOND = {"boxes": torch.tensor([[9000.0, 9000, 9010, 9020]]), "labels": torch.tensor([1])}
+
+
+def build(config, num_classes=3, seed=0):
+    """With a small backbone, and a head that says something instead of almost nothing."""
+    torch.manual_seed(seed)
+    backbone = build_backbone("small", "group_norm")
+    detector = build_detector(config, num_classes, backbone=backbone)
+    for layer in (detector.head.cls_logits, detector.head.bbox_pred, detector.head.centerness):
+        if layer is not None:
+            torch.nn.init.normal_(layer.weight, std=0.05)
+    torch.nn.init.constant_(detector.head.cls_logits.bias, -1.0)  # so that background counts
+    return detector
+
+
+def target(*boxes, labels=None):
+    labels = labels or [g % 3 for g in range(len(boxes))]
+    return {"boxes": torch.tensor(boxes).float(), "labels": torch.tensor(labels)}
+
+
+def scene(size=128, count=4, seed=0):
+    draw, boxes = random.Random(seed), []
+    for _ in range(count):
+        x, y = draw.randint(0, 3 * size) / 4, draw.randint(0, 3 * size) / 4
+        boxes.append((x, y, x + draw.randint(16, 2 * size) / 4, y + draw.randint(16, 2 * size) / 4))
+    return target(*boxes)
+
+
+def plain_images(detector, config, size, targets, predictions):
+    """What reference.loss_values needs, with the plain selection."""
+    levels = [[tuple(box) for box in level.tolist()] for level in detector.anchors(*size)]
+    images = []
+    for i, one in enumerate(targets):
+        gt_boxes = [tuple(box) for box in one["boxes"].tolist()]
+        if config.assigner == "iou":
+            matched = reference.assign_by_iou(levels, gt_boxes, config.in_gt_box)
+        elif config.assigner == "atss":
+            k = config.k * config.anchors_per_location
+            matched = reference.algorithm_1(levels, gt_boxes, k)
+        else:
+            radius = 1.5 if config.assigner == "center_sampling" else None
+            matched = reference.assign_by_scale(levels, gt_boxes, radius)
+        images.append(
+            {
+                "anchors": [box for level in levels for box in level],
+                "matched": matched,
+                "gt_boxes": gt_boxes,
+                "gt_labels": one["labels"].tolist(),
+                "cls_logits": predictions.cls_logits[i].tolist(),
+                "codes": predictions.codes[i].tolist(),
+            }
+        )
+        if predictions.centerness is not None:
+            images[-1]["centerness"] = predictions.centerness[i].tolist()
+    return images
+
+
+def plain_coder(config):
+    if config.regress_from == "box":
+        return reference.encode_from_box, reference.decode_from_box
+
+    def stride(anchor):
+        return (anchor[2] - anchor[0]) / config.anchor_scales[0]
+
+    return (
+        lambda anchor, gt: reference.encode_from_point(anchor, gt, stride(anchor)),
+        lambda anchor, codes: reference.decode_from_point(
+            anchor, [max(code, 0.0) for code in codes], stride(anchor)
+        ),
+    )
+
+
+@pytest.mark.parametrize("config", KINDS.values(), ids=KINDS)
+@pytest.mark.parametrize("with_objects", [True, False])
+def test_losses_are_the_plain_ones(config, with_objects):
+    detector, images = build(config), torch.randn(3, 3, 64, 96)
+    targets = [scene(96, 5, seed=1), NOTHING, target((8, 4, 60, 56), (30, 6, 90, 60))]
+    if not with_objects:
+        targets = [NOTHING, BEYOND, NOTHING]
+    with torch.no_grad():
+        found, predictions = detector.loss(images, targets), detector(images)
+    plain = plain_images(detector, config, (64, 96), targets, predictions)
+    expected = reference.loss_values(
+        plain, plain_coder(config), config.giou_loss, config.centerness
+    )
+    assert {name: value.item() for name, value in found.items()} == pytest.approx(
+        expected, rel=1e-4, abs=1e-6
+    )
+    assert (expected["box"] > 0) == with_objects
+    has_ignored = any(reference.IGNORED in image["matched"] for image in plain)
+    assert has_ignored == (with_objects and config.assigner == "iou")
+
+
+def test_the_paper_needs_33_runs():
+    assert len(RUNS) == 33
+
+
+def ids(config):
+    changed = [f"{n}={v}" for n, v in vars(config).items() if v != vars(DetectorConfig())[n]]
+    return ",".join(changed).replace("=True", "") or "retinanet"
+
+
+@pytest.mark.parametrize("config", RUNS, ids=ids)
+def test_every_run_of_the_paper_learns_from_every_kind_of_batch(config):
+    detector = build(config)
+    images = torch.randn(2, 3, 128, 128)
+    for targets in ([scene(), scene(seed=1)], [scene(), NOTHING], [NOTHING, BEYOND]):
+        detector.zero_grad()
+        losses = detector.loss(images, targets)
+        assert set(losses) == {"cls", "box"} | ({"centerness"} if config.centerness else set())
+        sum(losses.values()).backward()
+        for name, value in losses.items():
+            assert value.isfinite(), name
+        for name, parameter in detector.named_parameters():
+            assert parameter.grad is not None, name
+            assert parameter.grad.isfinite().all(), name
+    assert losses["box"].item() == 0  # the last batch has no positive ...
+    assert losses["cls"].item() > 0  # ... and still learns what background is
+
+
+@pytest.mark.parametrize("config", [DetectorConfig(), FULL], ids=["plain", "full"])
+def test_a_resnets_gradients_are_finite_and_its_frozen_part_has_none(config):
+    backbone = build_backbone("resnet18", "frozen_batch_norm")
+    detector = build_detector(config, 80, backbone=backbone)
+    losses = detector.loss(torch.randn(2, 3, 96, 96), [scene(96), NOTHING])
+    sum(losses.values()).backward()
+    for name, parameter in detector.named_parameters():
+        if parameter.requires_grad:
+            assert parameter.grad.isfinite().all(), name
+        else:
+            assert parameter.grad is None
+            assert name.startswith(("backbone.body.conv1", "backbone.body.layer1")), name
+
+
+@pytest.mark.parametrize("regress_from", ["box", "point"])
+def test_training_starts_from_the_anchor_boxes_and_knows_no_centerness(regress_from):
+    config = replace(FULL, regress_from=regress_from)
+    detector = build_detector(config, 3, backbone=build_backbone("small", "group_norm"))
+    with torch.no_grad():
+        losses = detector.loss(torch.randn(1, 3, 128, 128), [scene()])
+        samples = detector.select_samples((128, 128), [scene()])
+    overlaps = [
+        2 - reference.giou_loss(tuple(anchor), tuple(gt))
+        for anchor, gt in zip(samples.anchors.tolist(), samples.gt_boxes.tolist(), strict=True)
+    ]
+    weights = samples.centerness.tolist()
+    mean = sum(w * (2 - o) for w, o in zip(weights, overlaps, strict=True)) / sum(weights)
+    assert losses["box"].item() == pytest.approx(2 * mean, rel=0.05)
+    assert losses["centerness"].item() == pytest.approx(math.log(2), rel=0.05)
+
+
+def test_the_start_says_background_with_a_probability_of_99_percent():
+    detector = build_detector(FULL, 80, backbone=build_backbone("small", "group_norm"))
+    with torch.no_grad():
+        probability = detector(torch.randn(1, 3, 64, 64)).cls_logits.sigmoid()
+    assert probability.mean().item() == pytest.approx(0.01, rel=0.1)
+
+
+# Precision, micro-batches, padding
+
+
+@pytest.mark.parametrize("config", [KINDS["plain"], FULL, KINDS["SSC from point"]])
+def test_losses_are_computed_in_fp32_under_autocast(config, monkeypatch):
+    """With the convolutions' results held fixed, autocast changes not a bit."""
+    detector, images, targets = build(config), torch.randn(2, 3, 64, 64), [scene(64), NOTHING]
+    with torch.no_grad():
+        fixed = detector(images)
+    monkeypatch.setattr(type(detector), "forward", lambda self, images: fixed)
+    expected = detector.loss(images, targets)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = detector.loss(images, targets)
+    for name, value in expected.items():
+        assert found[name].dtype == torch.float32
+        assert torch.equal(found[name], value), name
+
+
+@pytest.mark.parametrize("config", [KINDS["plain"], FULL, KINDS["SSC from point"]])
+def test_bf16_convolutions_leave_the_samples_alone_and_the_losses_close(config):
+    detector, images, targets = build(config), torch.randn(2, 3, 128, 128), [scene(), scene(seed=1)]
+    expected, samples = detector.loss(images, targets), detector.select_samples((128, 128), targets)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = detector.loss(images, targets)
+        again = detector.select_samples((128, 128), targets)
+    for name, value in vars(samples).items():
+        assert torch.equal(vars(again)[name], value), name
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value, rtol=0.05, atol=0.02)
+
+
+@pytest.fixture
+def without_kinks(monkeypatch):
+    """ReLU made smooth: at its kink the last bit of a sum would decide about a whole gradient."""
+    softplus = torch.nn.functional.softplus
+    monkeypatch.setattr(torch.nn.functional, "relu", lambda x, inplace=False: softplus(x))
+
+
+@pytest.mark.parametrize("config", KINDS.values(), ids=KINDS)
+@pytest.mark.parametrize("micro_batch_size", [1, 3])
+def test_gradients_of_micro_batches_are_those_of_the_batch(config, micro_batch_size, without_kinks):
+    detector, images = build(config), torch.randn(4, 3, 64, 64)
+    targets = [scene(64, 4, seed=1), NOTHING, scene(64, 1, seed=2), scene(64, 2, seed=3)]
+    whole = accumulate_gradients(detector, images, targets)
+    expected = {name: p.grad.clone() for name, p in detector.named_parameters()}
+    detector.zero_grad()
+    parts = accumulate_gradients(detector, images, targets, micro_batch_size)
+    for name, value in whole.items():
+        torch.testing.assert_close(parts[name], value, rtol=1e-4, atol=1e-6)
+    for name, parameter in detector.named_parameters():
+        difference = (parameter.grad - expected[name]).norm()
+        assert difference <= 1e-4 * expected[name].norm() + 1e-7, name
+
+
+def test_micro_batches_without_any_object_sum_up_too():
+    detector, images = build(FULL), torch.randn(3, 3, 64, 64)
+    whole = accumulate_gradients(detector, images, [NOTHING] * 3)
+    parts = accumulate_gradients(detector, images, [NOTHING] * 3, 1)
+    torch.testing.assert_close(parts["cls"], whole["cls"])
+    assert parts["box"].item() == parts["centerness"].item() == 0
+
+
+def test_a_list_of_images_is_padded_with_zeros_right_and_below():
+    images = [torch.ones(3, 40, 70), torch.ones(3, 64, 33)]
+    batch, sizes = as_batch(images)
+    assert batch.shape == (2, 3, 64, 96)
+    assert sizes == [(40, 70), (64, 33)]
+    assert batch[0, :, :40, :70].eq(1).all()
+    assert batch[0].sum() == images[0].sum()
+    assert batch[1].sum() == images[1].sum()
+
+
+def test_a_batch_that_needs_no_padding_is_left_alone():
+    images = torch.randn(2, 3, 64, 96)
+    assert as_batch(images)[0] is images
+
+
+def test_anchors_in_the_padding_are_negatives():
+    detector = build(FULL)
+    samples = detector.select_samples(
+        (64, 128), [target((4, 4, 60, 60))]
+    )  # a 64 x 64 image, padded
+    assert (samples.classes == -1).sum() + len(samples.anchor) == samples.classes.numel()
+
+
+def test_positives_carry_their_own_images_boxes_and_labels():
+    detector = build(FULL)
+    targets = [
+        NOTHING,
+        target((4, 4, 60, 60), labels=[2]),
+        target((10, 10, 90, 90), (0, 0, 20, 20)),
+    ]
+    samples = detector.select_samples((128, 128), targets)
+    assert set(samples.image.tolist()) == {1, 2}
+    positives = zip(
+        samples.image.tolist(), samples.anchor.tolist(), samples.gt_boxes.tolist(), strict=True
+    )
+    for image, anchor, gt in positives:
+        assert gt in targets[image]["boxes"].tolist()
+        own = targets[image]["boxes"].tolist().index(gt)
+        assert samples.classes[image, anchor] == targets[image]["labels"][own]
+
+
+# Detections
+
+
+@pytest.mark.parametrize("config", [KINDS["plain"], FULL, KINDS["SSC from point"]])
+def test_detections_of_a_list_of_images_are_the_plain_ones(config):
+    detector = build(config)
+    torch.nn.init.normal_(detector.head.cls_logits.weight, std=0.2)
+    images = [torch.randn(3, 64, 90), torch.randn(3, 50, 96)]
+    found = detector.detect(images)
+    with torch.no_grad():
+        predictions = detector(as_batch(images)[0])
+    _, decode = plain_coder(config)
+    for i, one in enumerate(found):
+        levels = plain_levels(detector.anchors(64, 96), predictions, i)
+        expected = reference.detect(levels, decode, tuple(images[i].shape[1:]))
+        assert len(expected) > 10
+        assert one["labels"].tolist() == [label for _, label, _ in expected]
+        scores = [score for score, _, _ in expected]
+        assert one["scores"].tolist() == pytest.approx(scores, rel=1e-4)
+        boxes = torch.tensor([box for _, _, box in expected])
+        torch.testing.assert_close(one["boxes"], boxes, rtol=1e-4, atol=1e-2)
+
+
+def plain_levels(anchors, predictions, image):
+    levels, start = [], 0
+    for level in anchors:
+        rows = slice(start, start + len(level))
+        centered = [None] * len(level)
+        if predictions.centerness is not None:
+            centered = predictions.centerness[image, rows].tolist()
+        logits, codes = predictions.cls_logits[image, rows], predictions.codes[image, rows]
+        rows = zip(level.tolist(), logits.tolist(), codes.tolist(), centered, strict=True)
+        levels.append(list(rows))
+        start += len(level)
+    return levels
+
+
+def test_an_image_is_detected_alike_alone_and_in_a_batch():
+    detector, images = build(FULL), torch.randn(3, 3, 64, 64)
+    alone, together = detector.detect(images[1:2])[0], detector.detect(images)[1]
+    assert len(alone["scores"]) > 0
+    assert alone["labels"].tolist() == together["labels"].tolist()
+    torch.testing.assert_close(alone["boxes"], together["boxes"], rtol=1e-4, atol=1e-2)
+
+
+def test_test_settings_reach_the_detector():
+    backbone = build_backbone("small", "group_norm")
+    detector = build_detector(FULL, 3, backbone=backbone, postprocess=Postprocess(max_detections=4))
+    detector.head.cls_logits.bias.data.fill_(1.0)
+    assert len(detector.detect(torch.randn(1, 3, 64, 64))[0]["scores"]) == 4
+
+
+def test_a_perfect_prediction_detects_the_objects_and_costs_nothing(monkeypatch):
+    detector, targets = build(FULL), [target((10, 20, 70, 90), (80, 8, 120, 60))]
+    samples = detector.select_samples((128, 128), targets)
+    logits = torch.full((1, samples.classes.shape[1], 3), -20.0)
+    logits[0, samples.anchor, samples.classes[0, samples.anchor]] = 20.0
+    codes = torch.zeros(1, samples.classes.shape[1], 4)
+    codes[0, samples.anchor] = detector.coder.encode(samples.anchors, samples.gt_boxes)
+    perfect = Predictions(logits, codes, torch.full(samples.classes.shape, 20.0))
+    monkeypatch.setattr(type(detector), "forward", lambda self, images: perfect)
+    images = torch.zeros(1, 3, 128, 128)
+    losses, (found,) = detector.loss(images, targets), detector.detect(images)
+    assert losses["cls"].item() == pytest.approx(0, abs=1e-5)
+    assert losses["box"].item() == pytest.approx(0, abs=1e-4)
+    assert sorted(found["labels"].tolist()) == [0, 1]
+    order = found["labels"].argsort()
+    torch.testing.assert_close(found["boxes"][order], targets[0]["boxes"], rtol=0, atol=1e-2)
+    assert found["scores"].min() > 0.99
+
+
+# The door
+
+
+@pytest.mark.parametrize(
+    ("targets", "complaint"),
+    [
+        ([NOTHING], "one target per image, got 1 for 2"),
+        ([NOTHING, {"boxes": torch.zeros(1, 5), "labels": torch.zeros(1)}], "target 1 needs boxes"),
+        ([NOTHING, {"boxes": torch.zeros(2, 4), "labels": torch.zeros(1)}], "target 1 needs boxes"),
+        ([target((0, 0, 9, 9), labels=[3]), NOTHING], "target 0 needs labels from 0 to 2"),
+        ([target((0, 0, 9, 9), labels=[-1]), NOTHING], "target 0 needs labels from 0 to 2"),
+    ],
+)
+def test_unusable_targets_are_refused(targets, complaint):
+    with pytest.raises(ValueError, match=complaint):
+        build(FULL).loss(torch.randn(2, 3, 64, 64), targets)
+
+
+def test_weights_have_the_names_that_published_checkpoints_are_mapped_to():
+    names = set(build_detector(FULL, 80).state_dict())
+    for expected in (
+        "backbone.body.conv1.weight",
+        "backbone.body.bn1.running_mean",
+        "backbone.body.layer4.2.conv3.weight",
+        "backbone.fpn.inner_blocks.0.0.weight",
+        "backbone.fpn.layer_blocks.2.0.bias",
+        "backbone.fpn.extra_blocks.p6.weight",
+        "head.cls_tower.0.conv.weight",
+        "head.box_tower.3.norm.bias",
+        "head.cls_logits.bias",
+        "head.bbox_pred.weight",
+        "head.centerness.weight",
+        "head.scales",
+    ):
+        assert expected in names
+    assert not any("cells" in name or "anchor" in name for name in names)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("config", KINDS.values(), ids=KINDS)
+def test_the_gpus_samples_are_the_cpus_and_its_losses_close(config):
+    detector, images, targets = build(config), torch.randn(2, 3, 128, 128), [scene(), scene(seed=1)]
+    expected, samples = detector.loss(images, targets), detector.select_samples((128, 128), targets)
+    detector.cuda()
+    moved = [{name: value.cuda() for name, value in one.items()} for one in targets]
+    again = detector.select_samples((128, 128), moved)
+    for name, value in vars(samples).items():
+        torch.testing.assert_close(vars(again)[name].cpu(), value, rtol=1e-5, atol=1e-6, msg=name)
+    found = detector.loss(images.cuda(), moved)
+    with torch.autocast("cuda", torch.bfloat16):
+        half = detector.loss(images.cuda(), moved)
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name].cpu(), value, rtol=1e-2, atol=1e-3, msg=name)
+        torch.testing.assert_close(half[name].cpu(), value, rtol=0.05, atol=0.02, msg=name)

@@ -1,0 +1,167 @@
+"""The head: sizes, starting values, and which number belongs to which anchor."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from detector.anchors import STRIDES, cell_anchors, grid_anchors
+from detector.head import Head, per_anchor
+
+SETTINGS = {
+    "anchors_per_location": 1,
+    "num_levels": 5,
+    "group_norm": True,
+    "centerness": True,
+    "scalar": True,
+    "initial_bias": 0.0,
+}
+PLAIN = {"group_norm": False, "centerness": False, "scalar": False}
+
+
+def build(channels=16, num_classes=3, **changes):
+    return Head(channels, num_classes, **{**SETTINGS, **changes})
+
+
+def features(channels=16, batch=2, sizes=((4, 6), (2, 3), (1, 2), (1, 1), (1, 1))):
+    return [torch.randn(batch, channels, *size) for size in sizes]
+
+
+@pytest.mark.parametrize(
+    ("changes", "count"),
+    [
+        ({}, 4_920_666),
+        ({"anchors_per_location": 3}, 5_312_516),
+        ({"anchors_per_location": 9}, 6_488_066),
+        (PLAIN, 4_914_260),
+        ({**PLAIN, "anchors_per_location": 9}, 6_463_220),
+    ],
+)
+def test_the_head_has_as_many_parameters_as_the_papers(changes, count):
+    head = build(256, 80, **changes)
+    assert sum(parameter.numel() for parameter in head.parameters()) == count
+
+
+def test_the_head_starts_as_retinanets_does():
+    head = build(256, 80, initial_bias=4.0)
+    convs = [module for module in head.modules() if isinstance(module, nn.Conv2d)]
+    assert len(convs) == 4 + 4 + 3
+    for conv in convs:
+        assert conv.weight.std().item() == pytest.approx(0.01, rel=0.05)
+        assert conv.weight.mean().item() == pytest.approx(0.0, abs=5e-4)
+    assert head.cls_logits.bias.tolist() == pytest.approx([-math.log(99)] * 80)
+    assert head.bbox_pred.bias.tolist() == [4.0] * 4
+    assert head.centerness.bias.tolist() == [0.0]
+    assert head.scales.tolist() == [1.0] * 5
+    assert all(conv.bias.eq(0).all() for conv in convs[:8])
+
+
+def test_a_narrower_head_starts_with_wider_weights_so_that_as_much_comes_through():
+    wide, narrow = build(256, **PLAIN), build(64, **PLAIN)
+    assert narrow.cls_tower[0].conv.weight.std().item() == pytest.approx(0.02, rel=0.05)
+    spread = [
+        head.bbox_pred(torch.randn(1, channels, 32, 32)).std().item()
+        for head, channels in ((wide, 256), (narrow, 64))
+    ]
+    assert spread[0] == pytest.approx(spread[1], rel=0.15)
+
+
+def test_group_norm_has_32_groups_at_the_papers_channels():
+    head = build(256)
+    norms = [module for module in head.modules() if isinstance(module, nn.GroupNorm)]
+    assert len(norms) == 8
+    assert {(norm.num_groups, norm.num_channels, norm.eps) for norm in norms} == {(32, 256, 1e-5)}
+    plain = build(256, **PLAIN)
+    assert not any(isinstance(module, nn.GroupNorm) for module in plain.modules())
+
+
+def test_every_tower_layer_is_convolution_then_norm_then_relu():
+    for tower in (build().cls_tower, build().box_tower):
+        assert len(tower) == 4
+        for layer in tower:
+            assert [type(part) for part in layer] == [nn.Conv2d, nn.GroupNorm, nn.ReLU]
+            assert (layer.conv.kernel_size, layer.conv.padding) == ((3, 3), (1, 1))
+            assert layer.conv.bias is not None
+
+
+@pytest.mark.parametrize("num_anchors", [1, 3, 9])
+def test_predictions_have_one_row_per_anchor(num_anchors):
+    predictions = build(anchors_per_location=num_anchors)(features())
+    count = (24 + 6 + 2 + 1 + 1) * num_anchors
+    assert predictions.cls_logits.shape == (2, count, 3)
+    assert predictions.codes.shape == (2, count, 4)
+    assert predictions.centerness.shape == (2, count)
+
+
+def test_without_the_branch_there_is_no_centerness():
+    assert build(centerness=False)(features()).centerness is None
+    assert build(scalar=False).scales is None
+
+
+def test_channels_go_anchor_by_anchor_then_class_by_class():
+    head = build(anchors_per_location=3, scalar=False)
+    for conv in (head.cls_logits, head.bbox_pred, head.centerness):
+        nn.init.zeros_(conv.weight)
+        conv.bias.data = torch.arange(float(len(conv.bias)))
+    predictions = head(features())
+    for first in range(0, 34 * 3, 3):
+        locations = slice(first, first + 3)
+        assert predictions.cls_logits[1, locations].flatten().tolist() == list(range(9))
+        assert predictions.codes[1, locations].flatten().tolist() == list(range(12))
+        assert predictions.centerness[1, locations].tolist() == [0, 1, 2]
+
+
+def test_rows_stand_in_the_order_of_the_anchors():
+    """Maps that hold every location's center, for each of two anchors, are the anchors' list."""
+    sizes = [(4, 6), (2, 3), (1, 2), (1, 1), (1, 1)]
+    maps = []
+    for (height, width), stride in zip(sizes, STRIDES, strict=True):
+        y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+        x, y = (x + 0.5) * stride, (y + 0.5) * stride
+        maps.append(torch.stack([x, y, x, y])[None])  # [1, 2 anchors x 2 values, H, W]
+    rows = per_anchor(maps, 2)[0]
+    cells = [cell_anchors(stride, (4.0, 8.0), (1.0,)) for stride in STRIDES]
+    anchors = torch.cat(grid_anchors(sizes, cells))
+    assert torch.equal(rows, (anchors[:, :2] + anchors[:, 2:]) / 2)
+
+
+def test_the_scalar_multiplies_a_levels_whole_box_output():
+    head, maps = build(initial_bias=2.0), features()
+    before = head(maps)
+    head.scales.data = torch.tensor([2.0, 3.0, 5.0, 7.0, 11.0])
+    after = head(maps)
+    factors = torch.cat(
+        [torch.full((n,), s) for n, s in zip((24, 6, 2, 1, 1), (2, 3, 5, 7, 11), strict=True)]
+    )
+    torch.testing.assert_close(after.codes, before.codes * factors[:, None])
+    torch.testing.assert_close(after.cls_logits, before.cls_logits)
+    torch.testing.assert_close(after.centerness, before.centerness)
+
+
+def test_centerness_is_read_from_the_regression_tower():
+    head, maps = build(), features()
+    before = head(maps)
+    for parameter in head.cls_tower.parameters():
+        nn.init.normal_(parameter)
+    after = head(maps)
+    assert torch.equal(after.centerness, before.centerness)
+    assert not torch.equal(after.cls_logits, before.cls_logits)
+    for parameter in head.box_tower.parameters():
+        nn.init.normal_(parameter)
+    assert not torch.equal(head(maps).centerness, before.centerness)
+
+
+def test_levels_share_their_towers():
+    head, one = build(scalar=False), torch.randn(1, 16, 3, 3)
+    predictions = head([one, one, one, one, one])
+    for level in predictions.cls_logits.split(9, dim=1):
+        torch.testing.assert_close(level, predictions.cls_logits[:, :9])
+
+
+def test_predictions_are_fp32_whatever_the_convolutions_were():
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        predictions = build()(features())
+    assert predictions.cls_logits.dtype == torch.float32
+    assert predictions.codes.dtype == torch.float32
+    assert predictions.centerness.dtype == torch.float32

@@ -1,0 +1,207 @@
+"""The losses, per sample, against plain arithmetic and against torchvision's."""
+
+import math
+
+import pytest
+import reference
+import torch
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from torchvision import ops
+
+from detector import losses
+from detector.box_coders import BoxCoder, PointCoder
+
+logits = st.floats(-20, 20, width=32)
+codes = st.tuples(*[st.floats(-12, 12, width=32)] * 4)
+ANCHOR = (12.0, 20.0, 76.0, 84.0)  # of P3: 8 strides, center (44, 52)
+
+
+@st.composite
+def objects(draw):
+    """Boxes around the anchor's center."""
+    reach = st.floats(0.125, 120, width=32)
+    return 44 - draw(reach), 52 - draw(reach), 44 + draw(reach), 52 + draw(reach)
+
+
+def row(values):
+    return torch.tensor([values], dtype=torch.float32)
+
+
+@given(st.lists(st.lists(logits, min_size=3, max_size=3), min_size=1, max_size=5), st.data())
+def test_focal_loss_is_that_of_plain_arithmetic(rows, data):
+    labels = [data.draw(st.sampled_from((-1, 0, 1, 2))) for _ in rows]
+    found = losses.focal(torch.tensor(rows), torch.tensor(labels)).tolist()
+    expected = [
+        reference.focal(one, None if label < 0 else label)
+        for one, label in zip(rows, labels, strict=True)
+    ]
+    assert found == pytest.approx(expected, rel=1e-4, abs=1e-9)
+
+
+def test_focal_loss_is_torchvisions():
+    x, labels = 4 * torch.randn(200, 80), torch.randint(-1, 80, (200,))
+    target = torch.zeros(200, 81).scatter_(1, labels[:, None] % 81, 1.0)[:, :80]
+    expected = ops.sigmoid_focal_loss(x, target, alpha=0.25, gamma=2.0).sum(dim=1)
+    torch.testing.assert_close(losses.focal(x, labels), expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("x", [-1e4, -200.0, -100.0, 100.0, 200.0, 1e4])
+@pytest.mark.parametrize("label", [-1, 0])
+def test_focal_loss_and_its_gradient_stay_finite_however_sure_the_head_is(x, label):
+    logit = torch.tensor([[x]], requires_grad=True)
+    loss = losses.focal(logit, torch.tensor([label]))
+    loss.sum().backward()
+    assert loss.isfinite().all()
+    assert logit.grad.isfinite().all()
+    is_wrong = (x > 0) == (label < 0)
+    assert loss.item() == pytest.approx(abs(x) * (0.75 if label < 0 else 0.25) * is_wrong, abs=1e-6)
+
+
+def test_at_the_start_a_negative_costs_almost_nothing():
+    x = torch.full((1, 80), -math.log(99))
+    assert losses.focal(x, torch.tensor([-1])).item() == pytest.approx(
+        80 * 0.75 * 0.01**2 * -math.log(0.99), rel=1e-4
+    )
+
+
+@given(codes, objects())
+def test_smooth_l1_is_the_mean_over_the_four_codes(predicted, gt):
+    found = losses.smooth_l1(row(predicted), row(ANCHOR), row(gt), BoxCoder()).item()
+    expected = reference.smooth_l1(predicted, reference.encode_from_box(ANCHOR, gt)) / 4
+    assert found == pytest.approx(expected, rel=1e-4, abs=1e-5)
+
+
+def test_smooth_l1_bends_at_011():
+    anchor = row(ANCHOR)
+    for d, expected in [(0.0, 0.0), (0.11, 0.055), (0.055, 0.01375), (1.0, 0.945)]:
+        predicted = row((d, 0.0, 0.0, 0.0))
+        found = losses.smooth_l1(predicted, anchor, anchor, BoxCoder()).item()
+        assert found == pytest.approx(expected / 4, rel=1e-5)
+
+
+@pytest.mark.parametrize("start", ["box", "point"])
+def test_giou_loss_is_that_of_plain_arithmetic_and_of_torchvision(start):
+    coder = BoxCoder() if start == "box" else PointCoder()
+
+    @given(codes, objects())
+    def compare(predicted, gt):
+        if start == "point":
+            predicted = tuple(max(code, 0.0) for code in predicted)
+            box = reference.decode_from_point(ANCHOR, predicted, 8)
+        else:
+            box = reference.decode_from_box(ANCHOR, predicted)
+        found = losses.giou(row(predicted), row(ANCHOR), row(gt), coder)
+        assert found.item() == pytest.approx(reference.giou_loss(box, gt), abs=2e-5)
+        assert -1e-6 <= found.item() <= 2 + 1e-6
+        assume(min(box[2] - box[0], box[3] - box[1]) > 1e-2)
+        theirs = ops.generalized_box_iou_loss(row(box), row(gt))
+        torch.testing.assert_close(found, theirs, rtol=1e-3, atol=1e-4)
+
+    compare()
+
+
+def test_giou_loss_is_zero_for_the_right_box_and_more_than_one_for_a_distant_one():
+    anchor, gt = row(ANCHOR), row((30.0, 30.0, 60.0, 70.0))
+    right = BoxCoder().encode(anchor, gt)
+    assert losses.giou(right, anchor, gt, BoxCoder()).item() == pytest.approx(0, abs=1e-5)
+    distant = BoxCoder().encode(anchor, gt + 1000)
+    assert losses.giou(distant, anchor, gt, BoxCoder()).item() == pytest.approx(2, abs=0.01)
+
+
+def test_a_box_turned_inside_out_counts_as_empty():
+    class Identity:
+        def decode(self, anchors, predicted):
+            return predicted
+
+    gt = row((30.0, 30.0, 60.0, 70.0))
+    for box in [(50.0, 60.0, 40.0, 65.0), (50.0, 60.0, 40.0, 35.0), (90.0, 20.0, 95.0, 10.0)]:
+        found = losses.giou(row(box), gt, gt, Identity()).item()
+        assert found == pytest.approx(reference.giou_loss(box, tuple(gt[0].tolist())), rel=1e-5)
+
+
+def test_giou_loss_of_a_box_without_extent_is_finite_and_has_a_finite_gradient():
+    anchor, gt = row(ANCHOR), row((30.0, 30.0, 60.0, 70.0))
+    for predicted, coder in [
+        ((0.0, 0.0, -1e4, -1e4), BoxCoder()),
+        ((0.0, 0.0, 0.0, 0.0), PointCoder()),
+        ((-3.0, -3.0, -3.0, -3.0), PointCoder()),
+        ((1e4, 1e4, 1e4, 1e4), BoxCoder()),
+    ]:
+        code = row(predicted).requires_grad_()
+        loss = losses.giou(code, anchor, gt, coder)
+        loss.sum().backward()
+        assert loss.isfinite().all()
+        assert code.grad.isfinite().all()
+
+
+@given(objects())
+def test_centerness_is_that_of_plain_arithmetic(gt):
+    found = losses.centerness_of(row(ANCHOR), row(gt)).item()
+    assert found == pytest.approx(reference.centerness((44.0, 52.0), gt), rel=1e-4, abs=1e-6)
+    assert 0 <= found <= 1
+
+
+def test_centerness_is_one_in_the_middle_and_falls_towards_the_border():
+    boxes = torch.tensor([[34.0, 42, 54, 62], [34, 42, 74, 62], [43.9, 42, 64, 62]])
+    found = losses.centerness_of(row(ANCHOR).expand(3, 4), boxes).tolist()
+    assert found == pytest.approx([1.0, math.sqrt(10 / 30), math.sqrt(0.1 / 20)], rel=1e-4)
+
+
+@given(logits, st.floats(0, 1, width=32))
+def test_centerness_loss_is_binary_cross_entropy(x, target):
+    found = losses.centerness(torch.tensor([x]), torch.tensor([target])).item()
+    assert found == pytest.approx(reference.cross_entropy(x, target), rel=1e-4, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("loss", "coder"),
+    [
+        (losses.smooth_l1, BoxCoder()),
+        (losses.giou, BoxCoder()),
+        (losses.giou, PointCoder()),
+    ],
+    ids=["smooth L1", "GIoU from box", "GIoU from point"],
+)
+def test_gradients_of_the_box_losses_are_those_of_differences(loss, coder):
+    anchors = row(ANCHOR).double().expand(4, 4)
+    gt = torch.tensor([[30.0, 30, 60, 70], [10, 20, 80, 90], [40, 50, 50, 60], [0, 0, 60, 60]])
+    predicted = torch.rand(4, 4, dtype=torch.float64, requires_grad=True)
+    gt = gt.double()
+    assert torch.autograd.gradcheck(lambda code: loss(code, anchors, gt, coder), predicted)
+
+
+def test_gradients_of_focal_loss_are_those_of_differences():
+    x = torch.randn(6, 4, dtype=torch.float64, requires_grad=True)
+    labels = torch.tensor([-1, 0, 1, 2, 3, -1])
+    assert torch.autograd.gradcheck(lambda logit: losses.focal(logit, labels), x)
+
+
+def test_losses_over_no_samples_are_empty_and_sum_to_zero():
+    none = torch.zeros(0, 4, requires_grad=True)
+    for coder in (BoxCoder(), PointCoder()):
+        total = losses.giou(none, none, none, coder).sum() + losses.centerness_of(none, none).sum()
+        total.backward()
+        assert total.item() == 0
+    assert losses.smooth_l1(none, none, none, BoxCoder()).sum().item() == 0
+    assert losses.focal(torch.zeros(0, 3), torch.zeros(0, dtype=torch.int64)).sum().item() == 0
+
+
+@pytest.mark.gpu
+def test_the_gpu_computes_the_losses_of_the_cpu():
+    anchors = row(ANCHOR).expand(64, 4)
+    gt = torch.cat([44 - 50 * torch.rand(64, 2), 52 + 50 * torch.rand(64, 2)], dim=1)
+    predicted, x = torch.randn(64, 4), torch.randn(64, 80)
+    labels = torch.randint(-1, 80, (64,))
+
+    def all_losses(device):
+        a, g, p = anchors.to(device), gt.to(device), predicted.to(device)
+        return [
+            losses.giou(p, a, g, BoxCoder()),
+            losses.giou(p, a, g, PointCoder()),
+            losses.smooth_l1(p, a, g, BoxCoder()),
+            losses.focal(x.to(device), labels.to(device)),
+        ]
+
+    for found, expected in zip(all_losses("cuda"), all_losses("cpu"), strict=True):
+        torch.testing.assert_close(found.cpu(), expected, rtol=1e-4, atol=1e-5)

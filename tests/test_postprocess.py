@@ -1,0 +1,180 @@
+"""From predictions to detections, against the plain version and case by case."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import reference
+import torch
+from torchvision.ops import batched_nms
+
+from detector.anchors import STRIDES, cell_anchors, grid_anchors
+from detector.box_coders import BoxCoder, PointCoder
+from detector.head import Predictions
+from detector.postprocess import Postprocess
+
+SIZES = reference.level_sizes(96, 128)
+ANCHORS = grid_anchors(SIZES, [cell_anchors(stride, (8.0,), (1.0,)) for stride in STRIDES])
+LENGTHS = [len(level) for level in ANCHORS]
+
+
+def random_predictions(centerness, num_classes=3, spread=1.5):
+    num_anchors = sum(LENGTHS)
+    return Predictions(
+        cls_logits=spread * torch.randn(1, num_anchors, num_classes) - 2,
+        codes=2 * torch.randn(1, num_anchors, 4),
+        centerness=2 * torch.randn(1, num_anchors) if centerness else None,
+    )
+
+
+def plain_levels(predictions):
+    """Per level: (anchor, cls logits, codes, centerness logit or None) of every anchor."""
+    logits, codes = predictions.cls_logits[0], predictions.codes[0]
+    centered = [None] * len(logits)
+    if predictions.centerness is not None:
+        centered = predictions.centerness[0].tolist()
+    rows = iter(
+        zip(torch.cat(ANCHORS).tolist(), logits.tolist(), codes.tolist(), centered, strict=True)
+    )
+    return [[next(rows) for _ in range(length)] for length in LENGTHS]
+
+
+def strides_of(box):
+    return (box[2] - box[0]) / 8
+
+
+@pytest.mark.parametrize("centerness", [False, True])
+@pytest.mark.parametrize("start", ["box", "point"])
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"candidates_per_level": 10}, {"max_detections": 7}, {"score_threshold": 0.4}],
+    ids=["paper", "10 per level", "7 in all", "threshold 0.4"],
+)
+def test_detections_are_those_of_plain_arithmetic(centerness, start, settings):
+    predictions = random_predictions(centerness)
+    postprocess = replace(Postprocess(), **settings)
+    if start == "box":
+        coder, decode = BoxCoder(), reference.decode_from_box
+    else:
+        coder = PointCoder()
+        predictions = replace(predictions, codes=predictions.codes.abs())
+
+        def decode(anchor, codes):
+            return reference.decode_from_point(anchor, codes, strides_of(anchor))
+
+    found = postprocess(predictions, 0, ANCHORS, coder, (90, 120))
+    expected = reference.detect(
+        plain_levels(predictions),
+        decode,
+        (90, 120),
+        postprocess.score_threshold,
+        postprocess.candidates_per_level,
+        postprocess.nms_threshold,
+        postprocess.max_detections,
+    )
+    assert len(expected) > 5
+    assert found["labels"].tolist() == [label for _, label, _ in expected]
+    assert found["scores"].tolist() == pytest.approx([score for score, _, _ in expected], rel=1e-5)
+    boxes = torch.tensor([box for _, _, box in expected])
+    torch.testing.assert_close(found["boxes"], boxes, rtol=1e-5, atol=1e-3)
+
+
+def one_by_one(boxes, logits, centerness=None, **settings):
+    """Detections of predictions that are exactly these boxes, all on the first level."""
+    anchors = [torch.tensor(boxes), *[torch.zeros(0, 4)] * 4]
+    predictions = Predictions(
+        cls_logits=torch.tensor([logits]),
+        codes=torch.zeros(1, len(boxes), 4),
+        centerness=None if centerness is None else torch.tensor([centerness]),
+    )
+    return Postprocess(**settings)(predictions, 0, anchors, BoxCoder(), (800, 1333))
+
+
+def test_the_defaults_are_the_papers():
+    assert Postprocess() == Postprocess(0.05, 1000, 0.6, 100)
+
+
+def test_the_threshold_is_strict_and_looks_at_the_probability_alone():
+    apart = [[0.0, 0, 10, 10], [20, 0, 30, 10], [40, 0, 50, 10]]
+    found = one_by_one(apart, [[0.0], [1e-3], [-1e-3]], score_threshold=0.5)
+    assert found["boxes"].tolist() == [apart[1]]
+    found = one_by_one(apart, [[1.0], [1.0], [-5.0]], centerness=[-9.0, 9.0, 9.0])
+    assert found["boxes"].tolist() == [apart[1], apart[0]]  # the first keeps its tiny score
+
+
+def test_the_score_is_the_root_of_probability_times_centerness():
+    found = one_by_one([[0.0, 0, 10, 10]], [[math.log(3)]], centerness=[math.log(1 / 3)])
+    assert found["scores"].item() == pytest.approx(math.sqrt(0.75 * 0.25))
+    found = one_by_one([[0.0, 0, 10, 10]], [[math.log(3)]])
+    assert found["scores"].item() == pytest.approx(0.75)
+
+
+def test_candidates_are_pairs_of_anchor_and_class_ranked_with_centerness():
+    boxes = [[0.0, 0, 10, 10], [20, 0, 30, 10], [40, 0, 50, 10]]
+    logits = [[3.0, 2.0], [1.0, -1.0], [4.0, -1.0]]
+    found = one_by_one(boxes, logits, candidates_per_level=2)
+    assert [
+        (b[0], c) for b, c in zip(found["boxes"].tolist(), found["labels"].tolist(), strict=True)
+    ] == [
+        (40.0, 0),
+        (0.0, 0),
+    ]
+    found = one_by_one(boxes, logits, [3.0, 3.0, -6.0], candidates_per_level=2)
+    assert found["boxes"][:, 0].tolist() == [0.0, 0.0]
+    assert found["labels"].tolist() == [0, 1]
+
+
+def test_suppression_is_by_class_and_by_more_than_the_threshold():
+    boxes = [[0.0, 0, 10, 20], [0, 0, 10, 10], [0, 0, 10, 19]]
+    same = one_by_one(boxes, [[3.0, -9], [2.0, -9], [1.0, -9]], nms_threshold=0.5)
+    assert same["boxes"].tolist() == boxes[:2]  # an overlap of exactly a half stays, 0.95 goes
+    other = one_by_one(boxes, [[3.0, -9], [2.0, -9], [-9, 1.0]], nms_threshold=0.5)
+    assert other["boxes"].tolist() == boxes
+
+
+def test_suppression_does_not_depend_on_which_class_it_is():
+    corners = torch.rand(150, 2) * torch.tensor([1200.0, 700.0])
+    boxes = torch.cat([corners, corners + 4], dim=1)
+    shift = torch.zeros(150, 4)
+    shift[:, ::2] = 1 + 0.01 * torch.randn(150, 1)  # overlaps of 3 / 5 and a little more or less
+    boxes = torch.cat([boxes, boxes + shift]).tolist()
+    scores = torch.rand(300) * 3
+
+    def kept_as(label):
+        logits = torch.full((300, 80), -9.0)
+        logits[:, label] = scores
+        found = one_by_one(boxes, logits.tolist(), max_detections=300)
+        return found["boxes"].tolist()
+
+    assert 150 <= len(kept_as(0)) < 300
+    assert kept_as(0) == kept_as(79)
+
+
+def test_suppression_is_torchvisions():
+    predictions = random_predictions(centerness=False)
+    found = Postprocess(max_detections=10**6)(predictions, 0, ANCHORS, BoxCoder(), (96, 128))
+    again = batched_nms(found["boxes"], found["scores"], found["labels"], 0.6)
+    assert again.tolist() == list(range(len(found["scores"])))  # nothing left to suppress
+
+
+def test_boxes_are_clipped_to_the_image_not_to_its_padding():
+    boxes = [[-30.0, -10, 50, 60], [1300, 700, 1400, 900]]
+    found = one_by_one(boxes, [[2.0], [1.0]])
+    assert found["boxes"].tolist() == [[0, 0, 50, 60], [1300, 700, 1333, 800]]
+
+
+@pytest.mark.parametrize("centerness", [False, True])
+def test_nothing_above_the_threshold_is_no_detection(centerness):
+    predictions = random_predictions(centerness)
+    quiet = replace(predictions, cls_logits=torch.full_like(predictions.cls_logits, -9.0))
+    found = Postprocess()(quiet, 0, ANCHORS, BoxCoder(), (96, 128))
+    assert found["boxes"].shape == (0, 4)
+    assert found["scores"].shape == found["labels"].shape == (0,)
+    assert found["labels"].dtype == torch.int64
+
+
+def test_at_most_100_detections_best_first():
+    predictions = random_predictions(centerness=True, num_classes=20, spread=3)
+    found = Postprocess()(predictions, 0, ANCHORS, BoxCoder(), (96, 128))
+    assert len(found["scores"]) == 100
+    assert found["scores"].tolist() == sorted(found["scores"].tolist(), reverse=True)

@@ -1,0 +1,316 @@
+"""Training: schedule, optimizer, interruption, failure, and that it learns by heart what it can."""
+
+import itertools
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from detector import checkpoint, evaluation
+from detector.config import DetectorConfig, Recipe
+from detector.detector import build_detector
+from detector.training import assemble, build_optimizer, learning_rate, train
+from detector.transforms import normalize
+
+RECIPE = Recipe(
+    backbone="small",
+    norm="group_norm",
+    weights="none",
+    iterations=6,
+    batch_size=4,
+    warmup_iterations=2,
+    lr_drops=(0.5,),
+)
+IMPROVED = DetectorConfig(
+    group_norm=True, giou_loss=True, in_gt_box=True, centerness=True, scalar=True
+)
+ATSS = replace(IMPROVED, assigner="atss")
+FCOS = replace(IMPROVED, assigner="ssc", regress_from="point")
+
+
+def batches(start=0, size=4):
+    """An endless sequence, a function of the step; every other image has no object."""
+    for step in itertools.count(start):
+        draw = torch.Generator().manual_seed(step)
+        images = torch.randn(size, 3, 96, 96, generator=draw)
+        targets = []
+        for index in range(size):
+            corner = 40 * torch.rand(index % 2 * 3, 2, generator=draw)
+            sides = 8 + 40 * torch.rand(len(corner), 2, generator=draw)
+            boxes = torch.cat([corner, corner + sides], dim=1)
+            targets.append({"boxes": boxes, "labels": torch.arange(len(corner))})
+        yield images, targets
+
+
+def run(recipe=RECIPE, config=ATSS, until=None, seed=0, **settings):
+    """Detector, optimizer and all that training yielded, stopped after step `until`."""
+    detector, optimizer = assemble(config, recipe, 3, seed=seed)
+    history = list(
+        itertools.islice(train(detector, optimizer, batches(), recipe, **settings), until)
+    )
+    return detector, optimizer, history
+
+
+def assert_equal_states(one, other):
+    """Bit for bit, through nested dicts and lists."""
+    if isinstance(one, torch.Tensor):
+        assert torch.equal(one, other)
+    elif isinstance(one, dict):
+        assert one.keys() == other.keys()
+        for key, value in one.items():
+            assert_equal_states(value, other[key])
+    elif isinstance(one, (list, tuple)):
+        for pair in zip(one, other, strict=True):
+            assert_equal_states(*pair)
+    else:
+        assert one == other
+
+
+# The schedule
+
+
+def test_the_papers_learning_rate_warms_up_and_drops_twice():
+    paper = Recipe()
+    at = {1: 0.01 / 3, 500: 0.01 / 3, 501: 0.01, 60_000: 0.01, 60_001: 1e-3}
+    at |= {80_000: 1e-3, 80_001: 1e-4, 90_000: 1e-4}
+    for step, rate in at.items():
+        assert learning_rate(paper, step) == pytest.approx(rate), step
+
+
+def test_a_cosine_falls_from_the_full_rate_towards_zero():
+    recipe = Recipe(lr_decay="cosine", iterations=100, warmup_iterations=0)
+    rates = [learning_rate(recipe, step) for step in range(1, 101)]
+    assert rates[0] == 0.01
+    assert rates[50] == pytest.approx(0.005)
+    assert 0 < rates[-1] < 1e-5
+    assert rates == sorted(rates, reverse=True)
+
+
+def test_biases_learn_twice_as_fast_and_only_they_do_not_decay():
+    detector, optimizer = assemble(ATSS, RECIPE, 3, seed=0)
+    names = {id(parameter): name for name, parameter in detector.named_parameters()}
+    decaying, free = (
+        [names.pop(id(parameter)) for parameter in group["params"]]
+        for group in optimizer.param_groups
+    )
+    assert not names  # every parameter is in a group, once
+    assert free
+    assert all(name.endswith("bias") for name in free)
+    assert {"head.scales", "head.cls_tower.0.norm.weight"} <= set(decaying)
+    assert [group["weight_decay"] for group in optimizer.param_groups] == [1e-4, 0.0]
+    next(train(detector, optimizer, batches(), RECIPE))
+    assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.01 / 3, 0.02 / 3])
+
+
+def test_frozen_weights_are_not_optimized():
+    detector = build_detector(DetectorConfig(), 3)
+    optimizer = build_optimizer(detector, Recipe())
+    optimized = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    assert optimized == {id(p) for p in detector.parameters() if p.requires_grad}
+    assert id(detector.backbone.body.conv1.weight) not in optimized
+
+
+@pytest.mark.parametrize(("name", "kind"), [("sgd", torch.optim.SGD), ("adamw", torch.optim.AdamW)])
+def test_the_optimizer_is_the_recipes(name, kind):
+    _, optimizer = assemble(ATSS, replace(RECIPE, optimizer=name, momentum=0.8), 3, seed=0)
+    assert type(optimizer) is kind
+    settings = optimizer.param_groups[0]
+    assert (settings["momentum"] if name == "sgd" else settings["betas"][0]) == 0.8
+    assert not settings.get("nesterov")
+
+
+def test_a_step_is_that_of_stochastic_gradient_descent_by_hand():
+    recipe = replace(RECIPE, warmup_iterations=0)
+    detector, optimizer = assemble(ATSS, recipe, 3, seed=0)
+    before = {name: value.clone() for name, value in detector.state_dict().items()}
+    images, targets = next(batches())
+    sum(detector.loss(images, targets).values()).backward()
+    gradients = {name: p.grad.clone() for name, p in detector.named_parameters()}
+    next(train(detector, optimizer, batches(), recipe))
+    for name, value in detector.state_dict().items():
+        if "bias" in name:
+            expected = before[name] - 0.02 * gradients[name]
+        else:
+            expected = before[name] - 0.01 * (gradients[name] + 1e-4 * before[name])
+        torch.testing.assert_close(value, expected, rtol=1e-5, atol=1e-7, msg=name)
+
+
+# The loop
+
+
+def test_training_yields_step_losses_their_sum_and_the_learning_rate():
+    _, _, history = run()
+    assert [entry["step"] for entry in history] == [1, 2, 3, 4, 5, 6]
+    for entry in history:
+        parts = [entry[f"loss/{name}"] for name in ("cls", "box", "centerness")]
+        assert entry["loss"] == pytest.approx(sum(parts))
+        assert all(math.isfinite(value) for value in entry.values())
+        assert entry["learning_rate"] == learning_rate(RECIPE, entry["step"])
+
+
+def test_without_the_branch_there_is_no_centerness_loss():
+    _, _, history = run(config=DetectorConfig(), until=1)
+    assert set(history[0]) == {"step", "loss", "loss/cls", "loss/box", "learning_rate"}
+
+
+def test_the_seed_decides_the_weights():
+    one, other = run(until=0)[0], run(until=0)[0]
+    assert_equal_states(one.state_dict(), other.state_dict())
+    another = run(until=0, seed=1)[0]
+    assert not torch.equal(one.head.cls_logits.weight, another.head.cls_logits.weight)
+
+
+@pytest.mark.parametrize("changes", [{}, {"optimizer": "adamw"}, {"precision": "bf16"}])
+@pytest.mark.parametrize("killed_after", [1, 3, 5])
+def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(tmp_path, changes, killed_after):
+    recipe = replace(RECIPE, **changes)
+    whole, its_optimizer, history = run(recipe)
+    detector, optimizer, first = run(recipe, until=killed_after)
+    checkpoint.save(tmp_path / "last.ckpt", detector, optimizer, step=killed_after)
+    torch.manual_seed(99)
+    detector, optimizer = assemble(ATSS, recipe, 3, seed=7)  # nothing of it may be left
+    step, _ = checkpoint.load(tmp_path / "last.ckpt", detector, optimizer)
+    assert step == killed_after
+    rest = list(train(detector, optimizer, batches(step), recipe, start=step))
+    assert first + rest == history
+    assert_equal_states(detector.state_dict(), whole.state_dict())
+    assert_equal_states(optimizer.state_dict(), its_optimizer.state_dict())
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_micro_batches_train_like_whole_batches(precision):
+    recipe = replace(RECIPE, precision=precision, iterations=3)
+    whole, _, history = run(recipe)
+    parts, _, in_parts = run(recipe, micro_batch_size=1)
+    for one, other in zip(history, in_parts, strict=True):
+        assert other == pytest.approx(one, rel=1e-3 if precision == "fp32" else 3e-2)
+    weight, other = whole.head.bbox_pred.weight, parts.head.bbox_pred.weight
+    torch.testing.assert_close(weight, other, rtol=1e-2, atol=1e-4)
+
+
+def test_bf16_keeps_the_weights_in_fp32_and_the_losses_close():
+    exact = run()[2]
+    detector, _, history = run(replace(RECIPE, precision="bf16"))
+    assert {value.dtype for value in detector.state_dict().values()} == {torch.float32}
+    for one, other in zip(exact, history, strict=True):
+        assert other == pytest.approx(one, rel=0.05)
+
+
+def test_gradients_are_clipped_only_when_asked():
+    for limit in (0.0, 1e-3):
+        recipe = replace(RECIPE, clip_gradient_norm=limit)
+        detector, _, _ = run(recipe, until=1)
+        norm = torch.stack([p.grad.norm() for p in detector.parameters()]).norm().item()
+        assert norm == pytest.approx(1e-3, rel=1e-3) if limit else norm > 0.1
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_loss_that_is_not_finite_stops_the_run_before_the_weights_change(value):
+    detector, optimizer = assemble(ATSS, RECIPE, 3, seed=0)
+
+    def poisoned():
+        for step, (images, targets) in enumerate(batches(), start=1):
+            yield (torch.full_like(images, value) if step == 3 else images), targets
+
+    steps = train(detector, optimizer, poisoned(), RECIPE)
+    next(steps), next(steps)
+    before = {name: tensor.clone() for name, tensor in detector.state_dict().items()}
+    with pytest.raises(FloatingPointError, match="step 3 of 6") as caught:
+        next(steps)
+    for name in ("cls", "box", "centerness"):
+        assert name in str(caught.value)
+    assert_equal_states(detector.state_dict(), before)
+
+
+def test_the_message_names_the_loss_that_is_not_finite():
+    detector, optimizer = assemble(ATSS, RECIPE, 3, seed=0)
+    torch.nn.init.constant_(detector.head.centerness.bias, math.nan)
+    with pytest.raises(FloatingPointError, match="centerness nan") as caught:
+        next(train(detector, optimizer, batches(1), RECIPE))
+    assert "cls nan" not in str(caught.value)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_gpu_trains_like_a_cpu(precision):
+    expected = run()[2]
+    detector, optimizer = assemble(ATSS, RECIPE, 3, seed=0, device="cuda")
+    recipe = replace(RECIPE, precision=precision)
+    history = list(train(detector, optimizer, batches(), recipe, micro_batch_size=3))
+    for one, other in zip(expected, history, strict=True):
+        assert other == pytest.approx(one, rel=0.02 if precision == "fp32" else 0.1)
+
+
+# Learning by heart
+
+MEMORIZED = {
+    "RetinaNet (#A=1)": DetectorConfig(),
+    "improved RetinaNet": IMPROVED,
+    "FCOS": FCOS,
+    "FCOS + center sampling": replace(FCOS, assigner="center_sampling"),
+    "ATSS from box": ATSS,
+    "ATSS from point": replace(ATSS, regress_from="point"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("config", MEMORIZED.values(), ids=MEMORIZED)
+def test_a_detector_learns_a_few_images_by_heart(config):
+    """AP over 90 on the images it trained on: nothing between pixels and AP is broken."""
+    images, targets = simple_images()
+    recipe = replace(
+        RECIPE,
+        iterations=200,
+        optimizer="adamw",
+        learning_rate=2e-3,
+        warmup_iterations=20,
+        lr_drops=(0.7, 0.9),
+    )
+    detector, optimizer = assemble(config, recipe, 2, seed=0)
+    for entry in train(detector, optimizer, itertools.repeat((images, targets)), recipe):
+        assert math.isfinite(entry["loss"])
+    detections = []
+    for image_id, found in enumerate(detector.eval().detect(images)):
+        found = zip(*(found[name].tolist() for name in ("boxes", "scores", "labels")), strict=True)
+        detections += [annotation(image_id, box, label) | {"score": s} for box, s, label in found]
+    assert evaluation.evaluate(ground_truth(targets), detections).ap > 90
+
+
+def simple_images():
+    """Four 128-pixel images of one to three rectangles each, of two colors: the classes."""
+    draw = torch.Generator().manual_seed(4)
+    images, targets = torch.full((4, 3, 128, 128), 90, dtype=torch.uint8), []
+    colors = torch.tensor([[230, 40, 40], [40, 60, 230]], dtype=torch.uint8)
+    cells = [(0, 0), (64, 0), (0, 64), (64, 64)]
+    for index, image in enumerate(images):
+        boxes, labels = [], []
+        for x, y in cells[: 1 + index % 3]:
+            left, top = (int(torch.randint(2, 14, (), generator=draw)) for _ in range(2))
+            w, h = (int(torch.randint(24, 48, (), generator=draw)) for _ in range(2))
+            boxes.append((x + left, y + top, x + left + w, y + top + h))
+            labels.append((index + len(labels)) % 2)
+            x1, y1, x2, y2 = boxes[-1]
+            image[:, y1:y2, x1:x2] = colors[labels[-1]][:, None, None]
+        targets.append({"boxes": torch.tensor(boxes).float(), "labels": torch.tensor(labels)})
+    return torch.stack([normalize(image) for image in images]), targets
+
+
+def annotation(image_id, box, label):
+    x1, y1, x2, y2 = box
+    bbox = [x1, y1, x2 - x1, y2 - y1]
+    return {"image_id": image_id, "category_id": label, "bbox": bbox}
+
+
+def ground_truth(targets):
+    annotations = []
+    for image_id, target in enumerate(targets):
+        for box, label in zip(target["boxes"].tolist(), target["labels"].tolist(), strict=True):
+            one = annotation(image_id, box, label)
+            one |= {"area": one["bbox"][2] * one["bbox"][3], "iscrowd": 0, "id": len(annotations)}
+            annotations.append(one)
+    return {
+        "images": [{"id": i, "width": 128, "height": 128} for i in range(len(targets))],
+        "categories": [{"id": 0, "name": "red"}, {"id": 1, "name": "blue"}],
+        "annotations": annotations,
+    }
