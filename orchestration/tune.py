@@ -6,6 +6,7 @@ are all the same case: launch again, and what is missing is trained.
 """
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -221,14 +222,21 @@ class _Watch(tune.Callback):
         """The last attempt ended in a crash: leave the reason where the next one finds it."""
         reason = f"crashed {MAX_CRASHES + 1} times, at last: {_reason(trial)}"
         folder = RunFolder(self.jobs[_signature(trial)].folder)
-        folder.write("failure", {"reason": reason, "traceback": str(trial.get_error())})
+        folder.write("failure", {"reason": reason, "traceback": _error_text(trial)})
         self.progress.update(_signature(trial), {"state": "failed", "reason": reason})
 
 
 def _reason(ray_trial: Any) -> str:
-    """The last line of a trial's error, which names it."""
-    lines = str(ray_trial.get_error() or "its process ended").strip().splitlines()
-    return lines[-1].strip()
+    """Why a trial's last attempt ended, in one line: the error it names, or that it was killed."""
+    text = _error_text(ray_trial)
+    errors = re.findall(r"^\s*((?:\w+\.)*\w*(?:Error|Exception|Exit)\b.*)", text, re.MULTILINE)
+    return errors[-1].strip() if errors else "its process was killed"
+
+
+def _error_text(ray_trial: Any) -> str:
+    """What Ray noted on this machine about the failures of a trial."""
+    path = ray_trial.error_file
+    return Path(path).read_text() if path and Path(path).is_file() else ""
 
 
 @contextmanager

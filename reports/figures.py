@@ -45,6 +45,7 @@ STYLE: Any = {
     "text.parse_math": False,  # a data set may have dollars in its name
 }
 WIDTH = 5.5  # inches, 14 cm
+LEGEND_LETTERS, LEGEND_HANDLE = 80, 7  # that fit into a line; what a line sample takes of them
 MIN_RANGE = 3.0  # AP points an axis covers at least: noise shall not look like an effect
 
 
@@ -92,7 +93,8 @@ def learning_figure(bundle: Bundle) -> Figure:
             _curves(axes, name, rows, is_sweep=bool(bundle.paper_table.axis))
         if rows:
             handles, labels = panels[0].get_legend_handles_labels()
-            figure.legend(handles, labels, loc="outside lower center", ncols=3)
+            columns = max(1, LEGEND_LETTERS // (max(map(len, labels)) + LEGEND_HANDLE))
+            figure.legend(handles, labels, loc="outside lower center", ncols=columns)
         return figure
 
 

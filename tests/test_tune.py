@@ -130,7 +130,9 @@ def test_trials_run_and_a_killed_one_is_tried_again(
     )
     assert ok.is_done and killed_once.is_done
     assert not killed_always.is_done and not failed.is_done
-    assert "crashed 3 times" in (killed_always.failure() or {})["reason"]
+    failure = killed_always.failure() or {}
+    assert failure["reason"] == "crashed 3 times, at last: its process was killed"
+    assert "Worker unexpectedly exits" in failure["traceback"]
     assert (failed.failure() or {})["reason"] == "the loss is nan"
     attempts = [len(list(folder.path.glob("attempt.*"))) for folder in (ok, killed_once)]
     assert attempts == [1, 2]
