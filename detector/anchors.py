@@ -13,17 +13,25 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+# Half sides are whole multiples of 1 / 4096 px, so that every corner is exact in fp32: equal anchors
+# then have equal IoUs wherever they lie, and low-quality matches do not depend on rounding.
+GRID = 4096
+
 STRIDES = (8, 16, 32, 64, 128)  # pixels per location of P3 ... P7
 
 
 def cell_anchors(stride: int, scales: Sequence[float], ratios: Sequence[float]) -> Tensor:
     """[A, 4]: the anchors of one location, around (0, 0); A = scales x ratios."""
-    sides = [
-        (scale * stride / math.sqrt(ratio), scale * stride * math.sqrt(ratio))
+    halves = [
+        (_on_grid(side / math.sqrt(ratio)), _on_grid(side * math.sqrt(ratio)))
         for ratio in ratios
-        for scale in scales
+        for side in (scale * stride / 2 for scale in scales)
     ]
-    return torch.tensor([[-w / 2, -h / 2, w / 2, h / 2] for w, h in sides])
+    return torch.tensor([[-w, -h, w, h] for w, h in halves])
+
+
+def _on_grid(half_side: float) -> float:
+    return round(half_side * GRID) / GRID
 
 
 def grid_anchors(sizes: Sequence[tuple[int, int]], cells: Sequence[Tensor]) -> list[Tensor]:
