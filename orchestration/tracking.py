@@ -137,20 +137,24 @@ class Tracker:
         found = self.client.search_runs(
             [experiment], f"tags.signature = '{signature}'", max_results=1
         )
-        if found:
-            return found[0]
         tags = {"signature": signature, "kind": "training"} | _tags(facts)
-        record = self.client.create_run(experiment, run_name=facts["name"], tags=tags)
-        run_id = record.info.run_id
-        params = [Param(name, value) for name, value in _text(facts["params"]).items()]
-        for part in _parts(params, MAX_PARAMS):
-            self.client.log_batch(run_id, params=part)
+        record = (
+            found[0] if found else self.client.create_run(experiment, None, tags, facts["name"])
+        )
+        if not record.data.params:  # new, or its creation was cut short
+            self._log_facts(record.info.run_id, facts)
+        return record
+
+    def _log_facts(self, run_id: str, facts: dict[str, Any]) -> None:
+        """What is known of a run before it is trained: its data set and every setting."""
         data = facts["data"]
         source = {"where": data["where"], "fingerprint": data["fingerprint"]}
         digest = data["fingerprint"][:MAX_DIGEST]
         dataset = Dataset(data["name"], digest, "local", json.dumps(source))
         self.client.log_inputs(run_id, datasets=[DatasetInput(dataset)])
-        return record
+        params = [Param(name, value) for name, value in _text(facts["params"]).items()]
+        for part in _parts(params, MAX_PARAMS):
+            self.client.log_batch(run_id, params=part)
 
     def _log_history(self, run_id: str, folder: RunFolder, *, is_new: bool) -> None:
         """Log what is newer than the last step logged: MLflow keeps both values of a step."""

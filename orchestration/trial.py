@@ -41,6 +41,7 @@ def run_trial(job: Job, report: Report) -> None:
     with folder.locked():
         if not folder.is_done:
             folder.forget_failure()
+            folder.write("run", {**job.facts, "environment": environment(job.device)})
             try:
                 Trial(job, folder, report).run()
             except (FloatingPointError, ValueError) as error:
@@ -97,7 +98,6 @@ class Trial:
 
     def run(self) -> None:
         """Train to the end, then test once more and write the result."""
-        self.folder.write("run", {**self.job.facts, "environment": environment(self.job.device)})
         self.tell("training")
         tests = self.tests
         detections: list[dict[str, Any]] = []

@@ -221,7 +221,10 @@ class _Watch(tune.Callback):
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """The last attempt ended in a crash: leave the reason where the next one finds it."""
         reason = f"crashed {MAX_CRASHES + 1} times, at last: {_reason(trial)}"
-        folder = RunFolder(self.jobs[_signature(trial)].folder)
+        job = self.jobs[_signature(trial)]
+        folder = RunFolder(job.folder)
+        if not folder.facts():  # not even begun
+            folder.write("run", {**job.facts, "environment": {}})
         folder.write("failure", {"reason": reason, "traceback": _error_text(trial)})
         self.progress.update(_signature(trial), {"state": "failed", "reason": reason})
 

@@ -1,0 +1,106 @@
+"""The arguments and options of the `atss` command: names, help, and how their text is read."""
+
+from typing import Annotated
+
+import typer
+
+TableName = Annotated[
+    str, typer.Argument(metavar="TABLE", help="table1 ... table7", show_default=False)
+]
+TableNames = Annotated[
+    list[str],
+    typer.Argument(metavar="TABLE...", help="table1 ... table7, or all", show_default=False),
+]
+Out = Annotated[str, typer.Option("--out", metavar="FOLDER", help="The results folder.")]
+
+# What is trained
+Scale = Annotated[
+    str,
+    typer.Option(
+        metavar="demo|mini|paper",
+        help="How much is trained: demo (a CPU, minutes, generated images), mini (one GPU, "
+        "minutes, your images), paper (90,000 iterations a run).",
+    ),
+]
+Data = Annotated[
+    str | None,
+    typer.Option(
+        metavar="WHERE",
+        help="A data set in COCO format: a folder, a TOML file that names images and annotations, "
+        "or coco2017. Demo scale brings its own, shapes.",
+        show_default=False,
+    ),
+]
+Seeds = Annotated[str, typer.Option(metavar="0,1,2", help="One run for each row and seed.")]
+Rows = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="1,3|LABEL",
+        help="Only these rows of one table: numbers from 1, a label, or a part of one. Repeatable.",
+        show_default=False,
+    ),
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Change a setting in every row, a toggle or a part of the schedule. Repeatable.",
+        show_default=False,
+    ),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print what would be trained, and stop.")]
+
+# On which machines
+Concurrent = Annotated[
+    int | None, typer.Option(min=1, help="Runs at once.  [default: as many as fit]")
+]
+GpusPerRun = Annotated[
+    float | None,
+    typer.Option(min=0, help="A share of a GPU, or 0 for none.  [default: one, if any]"),
+]
+MicroBatch = Annotated[
+    int | None,
+    typer.Option(
+        min=1, help="Images per forward pass; the gradients stay those of the whole batch."
+    ),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(min=0, help="Processes per run that load images.  [default: by the CPUs]"),
+]
+Address = Annotated[
+    str | None,
+    typer.Option(metavar="HOST:PORT", help="A running Ray cluster.  [default: this machine]"),
+]
+
+# What is reported
+OnlyScale = Annotated[
+    str | None,
+    typer.Option(
+        "--scale", metavar="demo|mini|paper", help="Only results of it.", show_default=False
+    ),
+]
+OnlyData = Annotated[
+    str | None,
+    typer.Option("--data", metavar="NAME", help="Only results on it.", show_default=False),
+]
+Port = Annotated[int, typer.Option(min=1, max=65535, help="On 127.0.0.1.")]
+
+
+def parse_seeds(text: str) -> list[int]:
+    """ "0,1,2" -> [0, 1, 2]; ValueError for anything but whole numbers from 0 on."""
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isascii() and part.isdigit() for part in parts):
+        raise ValueError(f"--seeds needs whole numbers from 0 on, such as 0,1,2, got '{text}'")
+    return [int(part) for part in parts]
+
+
+def parse_rows(texts: list[str]) -> list[str]:
+    """["1,3", "Box"] -> ["1", "3", "Box"]; labels keep their commas."""
+    numbers = {text: [part.strip() for part in text.split(",")] for text in texts}
+    return [
+        part
+        for text, parts in numbers.items()
+        for part in (parts if all(part.isdigit() for part in parts) else [text])
+    ]
