@@ -71,6 +71,8 @@ def train_missing(
     """
     missing, recipe = plan.missing(store), plan.setup.recipe
     _load_weights(plan.setup)
+    data.train.check_images()
+    data.val.check_images()
     from orchestration.tracking import open_tracker
     from orchestration.tune import cluster, run_trials, share_out
 

@@ -124,6 +124,17 @@ def test_a_broken_image_is_named_when_it_is_read(tmp_path: Path) -> None:
         assert "\n" not in str(raised.value)
 
 
+def test_unfit_images_are_found_before_any_training_by_their_headers(tmp_path: Path) -> None:
+    images, file = write(tmp_path, content())
+    CocoDataset(images, file).check_images()
+    (images / "b.png").write_text("no image")
+    with pytest.raises(ValueError, match=r"b\.png: not readable as an image"):
+        CocoDataset(images, file).check_images()
+    Image.new("RGB", (40, 60)).save(images / "a.png")
+    with pytest.raises(ValueError, match=r"a\.png: 40 x 60 pixels, needs the 60 x 40 that"):
+        CocoDataset(images, file).check_images()
+
+
 def test_an_image_of_another_size_is_refused(tmp_path: Path) -> None:
     images, file = write(tmp_path, content())
     Image.new("RGB", (40, 60)).save(images / "a.png")
