@@ -13,8 +13,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-# Half sides are whole multiples of 1 / 4096 px, so that every corner is exact in fp32: equal anchors
-# then have equal IoUs wherever they lie, and low-quality matches do not depend on rounding.
+# Half sides are whole multiples of 1 / 4096 px, so that every corner is exact in fp32: equal
+# anchors then have equal IoUs wherever they lie, and low-quality matches do not depend on rounding.
 GRID = 4096
 
 STRIDES = (8, 16, 32, 64, 128)  # pixels per location of P3 ... P7
