@@ -198,7 +198,11 @@ def ui(out: options.Out = DEFAULT_OUT, port: options.Port = 5000) -> None:
     if not database.is_file():
         raise ValueError(f"no records in {out}: {database} is not there; atss reproduce makes it")
     require_free(port)
+    from orchestration.tracking import open_tracker
+
     console.print(f"MLflow opens http://127.0.0.1:{port} in a few seconds; Ctrl-C ends it")
+    for name, page in open_tracker(open_store(out)).pages(f"http://127.0.0.1:{port}").items():
+        console.print(f"{name}\n  {page}", soft_wrap=True)
     quiet = {
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # seven processes that nobody needs
         "MLFLOW_DISABLE_TELEMETRY": "true",

@@ -39,6 +39,7 @@ from mlflow.entities import (  # noqa: E402
 from mlflow.exceptions import MlflowException  # noqa: E402
 
 TRAININGS = "trainings"
+UNUSED = "Default"  # the experiment that MLflow makes by itself
 ROUND_SECONDS = 10.0  # between two looks at the folders of running trials
 MAX_METRICS, MAX_PARAMS = 1000, 100  # MLflow's limits for one call
 MAX_DIGEST = 36  # letters, its limit for a data set's
@@ -106,6 +107,15 @@ class Tracker:
         if found.lifecycle_stage == "deleted":
             self.client.restore_experiment(found.experiment_id)
         return found.experiment_id
+
+    def pages(self, address: str) -> dict[str, str]:
+        """Experiment -> its page of charts; MLflow's own first page is about language models."""
+        found = self.client.search_experiments(order_by=["name ASC"])
+        return {
+            item.name: f"{address}/#/experiments/{item.experiment_id}/runs?compareRunsMode=CHART"
+            for item in found
+            if item.name != UNUSED
+        }
 
     def mirror(self, folder: RunFolder, *, is_running: bool = False) -> None:
         """Bring the record of a training up to date with its folder; nothing happens twice."""

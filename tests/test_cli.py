@@ -264,6 +264,7 @@ def test_the_page_is_for_this_machine_only(
     code, output, _ = atss("ui", "--out", store.root, "--port", port)
     ((_, command, environment),) = called
     assert f"http://127.0.0.1:{port}" in output
+    assert f"trainings\n  http://127.0.0.1:{port}/#/experiments/" in output
     assert command[command.index("--host") + 1] == "127.0.0.1"
     assert command[command.index("--backend-store-uri") + 1] == f"sqlite:///{store.root}/mlflow.db"
     assert environment["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] == "false"

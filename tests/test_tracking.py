@@ -173,6 +173,8 @@ def test_a_tables_rows_stand_in_the_papers_order_and_are_never_doubled(
     assert table_names(tracker, name) == expected
     experiment = tracker.client.get_experiment_by_name(name)
     assert experiment.tags["mlflow.note.content"] == "**Table 2**"
+    page = tracker.pages("http://127.0.0.1:5000")[name]
+    assert page.startswith(f"http://127.0.0.1:5000/#/experiments/{experiment.experiment_id}/runs")
     runs = tracker.client.search_runs([experiment.experiment_id], order_by=["start_time DESC"])
     assert [run.data.metrics["AP"] for run in runs] == [33.0, 31.0, 32.0]
     assert runs[0].data.params == {"group_norm": "false", "assigner": "iou"}
