@@ -64,6 +64,7 @@ def summary(plan: Plan, store: Store) -> str:
 
 
 def count(number: int, noun: str) -> str:
+    """A number with its noun: "1 run", "2 runs"."""
     return f"{number} {noun}" + ("" if number == 1 else "s")
 
 
