@@ -16,10 +16,9 @@ from torchvision.models import get_model, get_model_weights
 from torchvision.ops import FeaturePyramidNetwork, FrozenBatchNorm2d
 from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
-from detector.config import BackboneName, Norm
+from detector.config import CHANNELS_PER_GROUP, BackboneName, Norm
 
 PYRAMID_CHANNELS = {"small": 32}  # of P3 to P7; 256 for the others
-CHANNELS_PER_GROUP = 8
 
 NormLayer = Callable[[int], nn.Module]
 
@@ -118,10 +117,14 @@ class ResidualBlock(nn.Module):
 
 
 def build_backbone(
-    name: BackboneName = "resnet50", norm: Norm = "frozen_batch_norm", weights: str = "none"
+    name: BackboneName = "resnet50",
+    norm: Norm = "frozen_batch_norm",
+    weights: str = "none",
+    channels: int | None = None,
 ) -> PyramidBackbone:
     """The body, its norm and its weights: "imagenet" (torchvision's V1), "none" or a file's path.
 
+    channels: of P3 ... P7; 256 by default, 32 for the small backbone.
     Under frozen batch norm the stem and layer1 do not train either, as in the official code. Raises
     ValueError where the weights cannot be had or do not fit.
     """
@@ -133,7 +136,7 @@ def build_backbone(
     if norm == "frozen_batch_norm" and isinstance(body, ResNetBody):
         body.conv1.requires_grad_(False)
         body.layer1.requires_grad_(False)
-    return PyramidBackbone(body, body.channels, PYRAMID_CHANNELS.get(name, 256))
+    return PyramidBackbone(body, body.channels, channels or PYRAMID_CHANNELS.get(name, 256))
 
 
 def group_norm(channels: int) -> nn.Module:

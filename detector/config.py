@@ -18,6 +18,7 @@ Precision = Literal["fp32", "bf16"]
 Optimizer = Literal["sgd", "adamw"]
 Decay = Literal["step", "cosine"]
 
+CHANNELS_PER_GROUP = 8  # of every GroupNorm: the paper's 32 groups at its 256 channels
 K = 9  # the paper's choice of ATSS's only hyperparameter (Table 4)
 
 
@@ -108,6 +109,7 @@ class Recipe:
     backbone: BackboneName = "resnet50"
     norm: Norm = "frozen_batch_norm"  # of the backbone; group_norm trains, and needs no weights
     weights: str = "imagenet"  # "imagenet" (torchvision's V1), "none", or a file's path
+    pyramid_channels: int = 256  # of P3 to P7 and the head's towers
     # Optimization
     iterations: int = 90_000
     batch_size: int = 16  # images per step, over all micro-batches and devices
@@ -146,6 +148,11 @@ class Recipe:
             self, "iterations", "batch_size", "learning_rate", "short_side", "long_side"
         )
         _check_positive(self, "candidates_per_level", "max_detections", "threads", "evaluations")
+        if self.pyramid_channels < 1 or self.pyramid_channels % CHANNELS_PER_GROUP:
+            raise ValueError(
+                f"pyramid_channels needs a multiple of {CHANNELS_PER_GROUP}, the channels of a "
+                f"GroupNorm group, got {self.pyramid_channels}"
+            )
         if len(self.short_side) != 2 or self.short_side[0] > self.short_side[1]:
             raise ValueError(
                 f"short_side needs the smallest and the largest, in pixels, got {self.short_side}"

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from detector.config import CHANNELS_PER_GROUP
+
 PRIOR = 0.01  # probability of every class at the start, so that the negatives do not drown the rest
 TOWER_DEPTH = 4
-CHANNELS_PER_GROUP = 8  # GroupNorm(32) at the paper's 256 channels
 INITIAL_STD = 0.01  # of every convolution at 256 channels (RetinaNet)
 PAPER_CHANNELS = 256
 

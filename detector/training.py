@@ -31,7 +31,7 @@ def assemble(
 ) -> tuple[Detector, torch.optim.Optimizer]:
     """The detector of a run before its first step, and its optimizer; seed decides the weights."""
     torch.manual_seed(seed)
-    backbone = build_backbone(recipe.backbone, recipe.norm, recipe.weights)
+    backbone = build_backbone(recipe.backbone, recipe.norm, recipe.weights, recipe.pyramid_channels)
     settings = asdict(recipe)
     postprocess = Postprocess(**{name: settings[name] for name in Postprocess.__dataclass_fields__})
     detector = build_detector(config, num_classes, backbone=backbone, postprocess=postprocess)

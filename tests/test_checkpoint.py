@@ -15,7 +15,9 @@ from detector.config import DetectorConfig, Recipe
 from detector.training import assemble
 
 ROOT = Path(__file__).parents[1]
-RECIPE = Recipe(backbone="small", norm="group_norm", weights="none", optimizer="adamw")
+RECIPE = Recipe(
+    backbone="small", pyramid_channels=32, norm="group_norm", weights="none", optimizer="adamw"
+)
 
 
 def build(seed=0, config=None, num_classes=2):

@@ -118,7 +118,7 @@ def test_a_killed_launch_goes_on_and_ends_as_if_nothing_had_happened(
     folder = open_store(out).folder(signature(run))
 
     driver = start(out, data, "table2", "--rows", "1", settings=settings)
-    wait_for(lambda: len(folder.history()) >= 7, seconds=120)
+    wait_for(folder.checkpoint.exists, seconds=120)
     driver.send_signal(signal.SIGKILL)
     driver.communicate()
     assert not folder.is_done and folder.checkpoint.exists()

@@ -225,12 +225,12 @@ def test_equal_values_have_one_name_however_they_are_written():
 @pytest.mark.parametrize(
     ("config", "recipe", "name"),
     [
-        (RETINANET, PAPER, "67e080189833"),
-        (ATSS, PAPER, "a6bba1af3c13"),
+        (RETINANET, PAPER, "ab84c7aa5ea5"),
+        (ATSS, PAPER, "a067f030fb65"),
         (
             replace(FCOS_ATSS, k=7),
             Recipe(backbone="small", norm="group_norm", weights="none"),
-            "ea3fa3dbab12",
+            "6f5dbd59efd6",
         ),
     ],
 )

@@ -15,6 +15,7 @@ from detector.transforms import normalize
 
 RECIPE = Recipe(
     backbone="small",
+    pyramid_channels=32,
     norm="group_norm",
     weights="none",
     iterations=6,

@@ -24,6 +24,7 @@ from orchestration.trial import evaluation_steps, run_trial
 ROOT = Path(__file__).parents[1]
 RECIPE = Recipe(
     backbone="small",
+    pyramid_channels=32,
     norm="group_norm",
     weights="none",
     iterations=7,
