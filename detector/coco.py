@@ -290,5 +290,8 @@ def _toml_split(path: Path, table: Any, split: str) -> tuple[Path, Path]:
 def _expand(toml: Path, given: str) -> Path:
     expanded = os.path.expandvars(given)
     if "$" in expanded:
-        raise ValueError(f"{toml}: {given} needs an environment variable that is not set")
+        name = given[given.index("$") :].lstrip("${").split("/")[0].rstrip("}")
+        raise ValueError(
+            f"{toml.name}: set the environment variable {name} to the folder that '{given}' lies in"
+        )
     return toml.parent / Path(expanded).expanduser()

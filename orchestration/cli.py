@@ -114,7 +114,7 @@ def reproduce(
     if not dry_run:
         store.require_writable()
     try:
-        plan, data_set = open_plan(setup, chosen, parse_rows(rows or []), parse_seeds(seeds))
+        plan, data_set = open_plan(setup, store, chosen, parse_rows(rows or []), parse_seeds(seeds))
         for note in data_notes(data_set):
             console.print(note, soft_wrap=True)
         if dry_run:

@@ -48,7 +48,7 @@ def data_location(scale: str, given: str | None) -> str:
 
 
 def open_plan(
-    setup: Setup, tables: Sequence[Table], rows: Sequence[str], seeds: Sequence[int]
+    setup: Setup, store: Store, tables: Sequence[Table], rows: Sequence[str], seeds: Sequence[int]
 ) -> tuple[Plan, "DataSet"]:
     """The plan on the data it is for. setup: all but the data's name and fingerprint.
 
@@ -59,7 +59,11 @@ def open_plan(
 
     data = open_data(setup.where)
     setup = replace(setup, data=data.name, fingerprint=data.fingerprint)
-    return make_plan(setup, tables, rows=rows, seeds=seeds), data
+    plan = make_plan(setup, tables, rows=rows, seeds=seeds)
+    if plan.missing(store):
+        data.train.check_images()
+        data.val.check_images()
+    return plan, data
 
 
 def train_missing(
@@ -71,8 +75,6 @@ def train_missing(
     """
     missing, recipe = plan.missing(store), plan.setup.recipe
     _load_weights(plan.setup)
-    data.train.check_images()
-    data.val.check_images()
     from orchestration.tracking import open_tracker
     from orchestration.tune import cluster, run_trials, share_out
 

@@ -1,8 +1,11 @@
 """The arguments and options of the `atss` command: names, help, and how their text is read."""
 
+from dataclasses import fields
 from typing import Annotated
 
 import typer
+
+from detector.config import DetectorConfig, Recipe
 
 TableName = Annotated[
     str, typer.Argument(metavar="TABLE", help="table1 ... table7", show_default=False)
@@ -45,7 +48,8 @@ Settings = Annotated[
     typer.Option(
         "--set",
         metavar="KEY=VALUE",
-        help="Change a setting in every row, a toggle or a part of the schedule. Repeatable.",
+        help="Change a setting in every row: a toggle or a part of the schedule. Repeatable. "
+        f"Keys: {', '.join(item.name for item in (*fields(DetectorConfig), *fields(Recipe)))}.",
         show_default=False,
     ),
 ]

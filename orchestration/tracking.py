@@ -29,13 +29,7 @@ os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
 
 from mlflow import MlflowClient  # noqa: E402 - reads the settings above when it is imported
-from mlflow.entities import (  # noqa: E402
-    Dataset,
-    DatasetInput,
-    Metric,
-    Param,
-    ViewType,
-)
+from mlflow.entities import Dataset, DatasetInput, Metric, Param, ViewType  # noqa: E402
 from mlflow.exceptions import MlflowException  # noqa: E402
 
 TRAININGS = "trainings"
@@ -61,16 +55,12 @@ class RowRecord:
 
 
 def open_tracker(store: Store) -> "Tracker":
-    """Connect, creating the database and the experiment of trainings where they are not there yet.
-
-    Called once, before any trial: processes that race to create the database break it. Raises
-    ValueError if the store of records cannot be had.
-    """
+    """Connect, making what is not there yet. ValueError if the store of records cannot be had."""
     uri = records_uri(store)
     try:
-        tracker = Tracker(MlflowClient(uri), uri, store)
         if uri.startswith("sqlite:///"):
-            _let_readers_in(Path(uri.removeprefix("sqlite:///")))
+            _create(Path(uri.removeprefix("sqlite:///")))
+        tracker = Tracker(MlflowClient(uri), uri, store)
         tracker.experiment(TRAININGS)
     except AWAY as error:
         raise ValueError(
@@ -80,8 +70,17 @@ def open_tracker(store: Store) -> "Tracker":
     return tracker
 
 
-def _let_readers_in(database: Path) -> None:
-    """Write-ahead logging, which the file remembers: `atss ui` reads while a launch writes."""
+def _create(database: Path) -> None:
+    """Make the database elsewhere and move it here whole.
+
+    That takes MLflow seconds, and one that is killed meanwhile leaves tables it never mends. The
+    file remembers the write-ahead logging, with which `atss ui` reads while a launch writes.
+    """
+    if database.exists() and database.stat().st_size:
+        return
+    temporary = database.with_name(f"{database.name}.{os.getpid()}.tmp")
+    MlflowClient(f"sqlite:///{temporary}").search_experiments()
+    os.replace(temporary, database)
     connection = sqlite3.connect(database)
     connection.execute("pragma journal_mode=wal")
     connection.close()

@@ -26,7 +26,7 @@ from detector.training import assemble, train
 from orchestration.plan import Job
 from orchestration.store import RunFolder, write_atomically
 
-CHECKPOINT_SECONDS = 20.0  # so much work may be lost when a process is killed
+CHECKPOINT_SECONDS = 10.0  # so much work may be lost when a process is killed
 CHECKPOINT_SHARE = 50  # but a save takes at most 1/50 of the time between two
 REPORT_SECONDS = 1.0
 TRAINING_COST = 3  # of an image, in forward passes: a guess until a test has been timed

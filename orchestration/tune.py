@@ -37,6 +37,7 @@ from ray import tune  # noqa: E402
 from orchestration.plan import Job  # noqa: E402
 from orchestration.progress import Progress  # noqa: E402
 from orchestration.store import RunFolder  # noqa: E402
+from orchestration.views import count  # noqa: E402
 
 ANSWER_SECONDS = 10.0
 MAX_CRASHES = 2  # of a trial's process, each followed by another attempt from the last checkpoint
@@ -78,10 +79,11 @@ def share_out(
     cpus = threads + workers
     at_once = sum(_fit(node, cpus, gpus) for node in nodes)
     if at_once == 0:
-        offers = ", ".join(f"{n.get('CPU', 0):g} CPUs and {n.get('GPU', 0):g} GPUs" for n in nodes)
+        offers = ", ".join(f"{n.get('CPU', 0):g} CPU and {n.get('GPU', 0):g} GPU" for n in nodes)
         raise ValueError(
-            f"every run needs {cpus} CPUs ({threads} threads, {workers} workers) and {gpus:g} GPUs "
-            f"on one machine, but there is: {offers or 'no machine'}"
+            f"every run needs {cpus} CPU ({count(threads, 'thread')}, "
+            f"{count(workers, 'worker')}) and {gpus:g} GPU on one machine, but there is: "
+            f"{offers or 'no machine'}; ask for less with --gpus-per-run or --workers"
         )
     return Share(cpus, gpus, workers, at_once)
 
