@@ -208,4 +208,4 @@ def _check_positive(settings: Any, *names: str) -> None:
         value = getattr(settings, name)
         values = value if isinstance(value, tuple) else (value,)
         if not values or not all(0 < entry < float("inf") for entry in values):
-            raise ValueError(f"{name} needs positive numbers, got {value!r}")
+            raise ValueError(f"{name} needs to be positive, got {value!r}")

@@ -42,15 +42,25 @@ def main() -> None:
     """Run the command; what a user can cause ends in one line and exit code 2, no traceback."""
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        app()
+        sys.exit(app(standalone_mode=False))
+    except typer.TyperException as error:  # a command or an option that is not there, or not so
+        reason = error.format_message().rstrip(".")
+        refuse(f"{reason}; atss --help tells more") if reason else sys.exit(REFUSED)
+    except typer.Abort:  # Ctrl-C where nothing can be lost
+        sys.exit(STOPPED)
     except Stopped:
         print("atss: stopped; the same line goes on from the last checkpoints", file=sys.stderr)
         sys.exit(STOPPED)
     except (ValueError, OSError) as error:
         if os.environ.get("ATSS_TRACEBACK"):
             raise
-        print(f"atss: {' '.join(str(error).split()) or type(error).__name__}", file=sys.stderr)
-        sys.exit(REFUSED)
+        refuse(" ".join(str(error).split()) or type(error).__name__)
+
+
+def refuse(reason: str) -> None:
+    """End with one line for the user."""
+    print(f"atss: {reason}", file=sys.stderr)
+    sys.exit(REFUSED)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -90,7 +90,7 @@ REFUSED = {
     "reproduce table2 --set k=5": "k=5 needs assigner='atss', got 'iou'",
     "reproduce table2 --set iteration=5": "'iteration' .did you mean 'iterations'",
     "reproduce table2 --set iterations=many": "iterations needs a whole number, got 'many'",
-    "reproduce table2 --set iterations=0": "iterations needs positive numbers, got 0",
+    "reproduce table2 --set iterations=0": "iterations needs to be positive, got 0",
     "reproduce table2 --set norm=frozen_batch_norm": "norm='frozen_batch_norm' needs pretrained",
     "reproduce table1 --set in_gt_box=false": "row 'FCOS': assigner='ssc' needs in_gt_box=true",
     "reproduce table2 --set weights=none.pth": "weights needs .* readable file",
@@ -102,6 +102,9 @@ REFUSED = {
     "reproduce table2 --out /dev/null/results": "--out /dev/null/results: results need a folder",
     "report table2 --out /nowhere": "no results for table2 in /nowhere, which holds no runs",
     "ui --out /nowhere": "no records in /nowhere",
+    "bogus": "No such command 'bogus'; atss --help tells more",
+    "reproduce": "Missing argument 'TABLE...'; atss --help tells more",
+    "reproduce table2 --concurrent 0": "Invalid value for '--concurrent'",
 }
 
 
