@@ -165,15 +165,15 @@ def test_an_unknown_choice_names_all_choices_and_the_nearest(kind, wrong, neares
 @pytest.mark.parametrize(
     ("wrong", "complaint"),
     [
-        ({"iterations": 0}, "iterations needs positive"),
-        ({"batch_size": -1}, "batch_size needs positive"),
-        ({"learning_rate": 0.0}, "learning_rate needs positive"),
+        ({"iterations": 0}, "iterations needs to be positive"),
+        ({"batch_size": -1}, "batch_size needs to be positive"),
+        ({"learning_rate": 0.0}, "learning_rate needs to be positive"),
         ({"short_side": (800,)}, "short_side needs"),
         ({"short_side": (900, 800)}, "short_side needs"),
         ({"weights": "none"}, "frozen_batch_norm.*needs pretrained weights"),
         ({"backbone": "small", "weights": "w.pth"}, "frozen_batch_norm.*needs pretrained weights"),
         ({"norm": "group_norm"}, "group_norm.*got 'imagenet'"),
-        ({"evaluations": 0}, "evaluations needs positive"),
+        ({"evaluations": 0}, "evaluations needs to be positive"),
     ],
 )
 def test_a_recipe_that_cannot_train_is_refused(wrong, complaint):
