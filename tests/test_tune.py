@@ -53,8 +53,8 @@ def test_a_machine_is_shared_out(
 @pytest.mark.parametrize(
     ("nodes", "options", "message"),
     [
-        ([CPU_NODE], {"threads": 1, "gpus": 1}, "needs 1 CPUs .* and 1 GPUs .* 4 CPUs and 0 GPUs"),
-        ([CPU_NODE, CPU_NODE], {"threads": 5}, "needs 5 CPUs .* 4 CPUs and 0 GPUs, 4 CPUs"),
+        ([CPU_NODE], {"threads": 1, "gpus": 1}, "needs 1 CPU .* and 1 GPU .* 4 CPU and 0 GPU"),
+        ([CPU_NODE, CPU_NODE], {"threads": 5}, "needs 5 CPU .* 4 CPU and 0 GPU, 4 CPU"),
         ([], {"threads": 1}, "no machine"),
     ],
 )
