@@ -23,8 +23,7 @@ from detector.box_coders import BoxCoder, Coder, PointCoder
 from detector.config import DetectorConfig
 from detector.head import Head, Predictions
 from detector.postprocess import Detections, Postprocess
-
-PAD_TO = 32  # batches are padded to a multiple of this many pixels (the stride of P5)
+from detector.transforms import SIZE_DIVISOR, collate
 
 Target = dict[str, Tensor]  # boxes [M, 4] in pixels of the input, labels [M] from 0
 
@@ -211,13 +210,9 @@ class Detector(nn.Module):
 def as_batch(images: Tensor | Sequence[Tensor]) -> tuple[Tensor, list[tuple[int, int]]]:
     """[B, 3, H, W] or a list of [3, H, W] -> one batch, zeros right and below; and each size."""
     sizes = [(image.shape[-2], image.shape[-1]) for image in images]
-    height, width = (-(-max(side) // PAD_TO) * PAD_TO for side in zip(*sizes, strict=True))
-    if isinstance(images, Tensor) and images.shape[-2:] == (height, width):
+    if isinstance(images, Tensor) and not any(side % SIZE_DIVISOR for side in images.shape[-2:]):
         return images, sizes
-    batch = images[0].new_zeros(len(sizes), 3, height, width)
-    for row, image, (h, w) in zip(batch, images, sizes, strict=True):
-        row[:, :h, :w] = image
-    return batch, sizes
+    return collate(list(images)), sizes
 
 
 def check_targets(targets: Sequence[Target], num_images: int, num_classes: int) -> None:
