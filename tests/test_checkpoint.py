@@ -1,5 +1,6 @@
 """Checkpoints: whole or not at all, the newest readable one, and nothing executed."""
 
+import json
 import os
 import pickle
 import signal
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 
 from detector import checkpoint
 from detector.config import DetectorConfig, Recipe
@@ -190,11 +192,47 @@ def test_loading_executes_nothing(path, tmp_path):
     assert not (tmp_path / "trace").exists()
 
 
+DESCRIPTION = checkpoint.Description(DetectorConfig(), RECIPE, (3, 7), ("cat", "dog"))
+
+
 def test_weights_alone_are_saved_and_loaded(tmp_path):
     detector, _ = trained()
-    checkpoint.save_weights(tmp_path / "weights.safetensors", detector)
+    checkpoint.save_weights(tmp_path / "weights.safetensors", detector, DESCRIPTION)
     fresh, _ = build(seed=1)
     checkpoint.load_weights(tmp_path / "weights.safetensors", fresh)
     for name, value in detector.state_dict().items():
         assert torch.equal(fresh.state_dict()[name], value), name
     assert [file.name for file in tmp_path.iterdir()] == ["weights.safetensors"]
+
+
+def test_a_weights_file_says_what_it_belongs_to(tmp_path):
+    path = tmp_path / "weights.safetensors"
+    checkpoint.save_weights(path, trained()[0], DESCRIPTION)
+    with safe_open(path, "pt") as file:
+        content = json.loads(file.metadata()[checkpoint.METADATA])
+    assert content["categories"] == [{"id": 3, "name": "cat"}, {"id": 7, "name": "dog"}]
+    assert checkpoint.Description.from_json(content) == DESCRIPTION
+
+
+def test_a_checkpoint_of_an_unfinished_run_says_what_it_belongs_to(path):
+    checkpoint.save(path, *trained(), step=1, description=DESCRIPTION)
+    content = torch.load(path, weights_only=True)["description"]
+    assert checkpoint.Description.from_json(content) == DESCRIPTION
+    assert checkpoint.load(path, *build())[0] == 1
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        None,
+        [],
+        {},
+        DESCRIPTION.to_json() | {"categories": [3]},
+        DESCRIPTION.to_json() | {"config": {"no such": 1}},
+        DESCRIPTION.to_json() | {"recipe": {"norm": "none"}},
+    ],
+)
+def test_a_description_of_another_version_is_refused_in_one_line(content):
+    with pytest.raises(ValueError, match="needs config, recipe and categories") as caught:
+        checkpoint.Description.from_json(content)
+    assert "\n" not in str(caught.value)
