@@ -1,6 +1,7 @@
 """Data sets in COCO format: opened, checked, and read image by image.
 
     open_data      a folder, a TOML file, "coco2017" or "shapes" -> DataSet of train and val
+    open_split     one split of these by itself
     CocoDataset    images and ground truths of one split
     batches        its endless training batches (batches.py)
 
@@ -10,10 +11,6 @@ in its pixels; labels are int64 [M], positions among the sorted category ids.
 
 import hashlib
 import json
-import os
-import tomllib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,20 +19,24 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
-from detector import shapes
 from detector.annotations import Annotations, read_annotations
 from detector.batches import batches
+from detector.images import check_header, opened, read_pixels
+from detector.sources import coco_categories, locate
 
-__all__ = ["CocoDataset", "DataSet", "Target", "batches", "open_data"]
+__all__ = [
+    "CocoDataset",
+    "DataSet",
+    "Target",
+    "batches",
+    "coco_categories",
+    "open_data",
+    "open_split",
+]
 
 Target = dict[str, Tensor]  # boxes [M, 4], labels [M]
-Splits = dict[str, tuple[Path, Path]]  # "train" and "val" -> image folder, annotation file
-
-COCO_2017 = Path(__file__).with_name("coco2017.toml")
-EIGHT_BITS = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr"}  # PIL's modes
 
 
 class CocoDataset:
@@ -45,22 +46,27 @@ class CocoDataset:
     are none. skip_empty leaves out images that teach nothing (fidelity 6, "filter"): without
     ground truth, or with none that is wider and higher than a pixel. notes says what was dropped.
 
+    images is their folder; None where boxes are all that is wanted, and no image is at hand.
     Raises FileNotFoundError or ValueError, in one line, if the files are not as needed.
     """
 
-    def __init__(self, images: Path, annotations: Path, *, skip_empty: bool = False) -> None:
-        self.folder, self.annotation_file = Path(images), Path(annotations)
+    def __init__(self, images: Path | None, annotations: Path, *, skip_empty: bool = False) -> None:
+        self.folder, self.annotation_file = Path(images or ""), Path(annotations)
         table = self._table = read_annotations(self.annotation_file)
-        self._file_sizes = _file_sizes(self.folder, table.file_names, self.annotation_file)
+        self._file_sizes = (
+            _file_sizes(self.folder, table.file_names, self.annotation_file) if images else []
+        )
         self.notes: list[str] = []
         boxes, kept = self._ground_truths(table)
         owner = table.images[kept]
+        self._rows = kept  # of the ground truths in the table
         self._boxes = torch.from_numpy(boxes[kept].astype(np.float32))
         self._labels = torch.from_numpy(table.labels[kept])
         self._ends = np.cumsum(np.bincount(owner, minlength=len(table.image_ids)))
         self._places = self._images(owner, skip_empty).tolist()  # of these images in the table
         self.names, self.category_ids = table.names, table.category_ids
         self.image_ids = [table.image_ids[place] for place in self._places]
+        self.file_names = [table.file_names[place] for place in self._places]
         self.sizes = [(int(w), int(h)) for w, h in table.sizes[self._places]]  # width, height
 
     def __len__(self) -> int:
@@ -68,25 +74,36 @@ class CocoDataset:
 
     def __getitem__(self, index: int) -> tuple[Tensor, Target]:
         """ValueError if the file is no image, or not of the size its annotations say."""
-        path = self.folder / self._table.file_names[self._places[index]]
-        return _read_image(path, self.sizes[index]), self.target(index)
+        return read_pixels(self.path(index), self.sizes[index]), self.target(index)
+
+    def path(self, index: int) -> Path:
+        """The image's file."""
+        return self.folder / self.file_names[index]
 
     def check_images(self) -> None:
         """ValueError for the first file that __getitem__ would refuse by its header alone.
 
         About 0.1 ms an image; damage further inside is found when the image is decoded.
         """
-        for place, size in zip(self._places, self.sizes, strict=True):
-            path = self.folder / self._table.file_names[place]
-            with _opened(path) as file:
+        for index, size in enumerate(self.sizes):
+            with opened(self.path(index)) as file:
                 mode, found = file.mode, file.size
-            _check_header(path, mode, found, size)
+            check_header(self.path(index), mode, found, size)
 
     def target(self, index: int) -> Target:
         """The ground truths alone, without reading the image."""
-        place = self._places[index]
-        mine = slice(int(self._ends[place - 1]) if place else 0, int(self._ends[place]))
+        mine = self._mine(index)
         return {"boxes": self._boxes[mine].clone(), "labels": self._labels[mine].clone()}
+
+    def annotated(self, index: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """The ground truths' annotation ids [M], and areas [M] as evaluation bins them."""
+        rows = self._rows[self._mine(index)]
+        return self._table.ids[rows], self._table.areas[rows]
+
+    def _mine(self, index: int) -> slice:
+        """Where an image's ground truths are among all of the file's."""
+        place = self._places[index]
+        return slice(int(self._ends[place - 1]) if place else 0, int(self._ends[place]))
 
     @cached_property
     def ground_truth(self) -> dict[str, Any]:
@@ -175,34 +192,6 @@ def _file_sizes(folder: Path, names: list[str], annotation_file: Path) -> list[i
     return sizes
 
 
-def _read_image(path: Path, size: tuple[int, int]) -> Tensor:
-    """uint8 [3, H, W] RGB, of the given (width, height); gray, palette and CMYK become RGB."""
-    with _opened(path) as file:
-        mode, found, pixels = file.mode, file.size, np.array(file.convert("RGB"))
-    _check_header(path, mode, found, size)
-    return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
-    """The file as an image; whatever goes wrong while it is read becomes one line."""
-    try:
-        with Image.open(path) as file:
-            yield file
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{path}: not readable as an image, which is needed: {error}") from None
-
-
-def _check_header(path: Path, mode: str, found: tuple[int, int], size: tuple[int, int]) -> None:
-    if mode not in EIGHT_BITS:
-        raise ValueError(f"{path}: pixels of mode {mode}, needs 8 bits per channel")
-    if found != size:
-        raise ValueError(
-            f"{path}: {found[0]} x {found[1]} pixels, needs the {size[0]} x {size[1]} that its "
-            "annotations say: their boxes would not fit"
-        )
-
-
 @dataclass(frozen=True, eq=False)
 class DataSet:
     """A data set's two splits, the name people know it by, and what identifies its content."""
@@ -219,79 +208,20 @@ def open_data(where: str | Path) -> DataSet:
 
     Raises FileNotFoundError or ValueError, in one line, if it is not as needed.
     """
-    if where == "shapes":
-        folder = shapes.make()
-        # Its files differ from one JPEG library to the next; what they show does not.
-        return _open("shapes", folder, _find_splits(folder), edition=f"shapes-v{shapes.VERSION}")
-    path = COCO_2017 if where == "coco2017" else Path(where).expanduser()
-    if path.is_dir():
-        return _open(path.resolve().name, path, _find_splits(path))
-    if path.is_file() and path.suffix == ".toml":
-        name, splits = _read_toml(path)
-        return _open(name, path, splits)
-    raise FileNotFoundError(
-        f"no data set {where}: needs 'shapes', 'coco2017', a folder or a .toml file"
-    )
-
-
-def _open(name: str, location: Path, splits: Splits, edition: str = "") -> DataSet:
+    source = locate(where)
+    splits = {split: source.files(split) for split in ("train", "val")}
     train, val = CocoDataset(*splits["train"], skip_empty=True), CocoDataset(*splits["val"])
     if (train.category_ids, train.names) != (val.category_ids, val.names):
         raise ValueError(
             f"{val.annotation_file}: needs the categories of {train.annotation_file}, has others: "
             "what is learnt must be what is tested"
         )
-    digests = train.digest(edition) + val.digest(edition)
-    return DataSet(name, train, val, hashlib.sha256(digests.encode()).hexdigest(), location)
+    digests = train.digest(source.edition) + val.digest(source.edition)
+    fingerprint = hashlib.sha256(digests.encode()).hexdigest()
+    return DataSet(source.name, train, val, fingerprint, source.location)
 
 
-def _find_splits(folder: Path) -> Splits:
-    return {split: _find_split(folder, split) for split in ("train", "val")}
-
-
-def _find_split(folder: Path, split: str) -> tuple[Path, Path]:
-    """Image folder and annotation file of a split, named as COCO and its derivatives name them."""
-    pattern = f"annotations/instances_{split}*.json"
-    file = _only_one(folder, pattern, sorted(folder.glob(pattern)))
-    stem = file.stem.removeprefix("instances_")
-    names = list(dict.fromkeys([stem, f"images/{stem}", split, f"images/{split}"]))
-    found = [folder / name for name in names if (folder / name).is_dir()]
-    return _only_one(folder, f"image folder for {file.name} ({', '.join(names)})", found), file
-
-
-def _only_one(folder: Path, what: str, found: list[Path]) -> Path:
-    if len(found) == 1:
-        return found[0]
-    names = " and ".join(path.relative_to(folder).as_posix() for path in found) or "none"
-    raise ValueError(f"{folder}: needs one {what}, found {names}; a TOML file can name any")
-
-
-def _read_toml(path: Path) -> tuple[str, Splits]:
-    """Name and splits; paths are relative to the file, $VARIABLES and ~ are expanded."""
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path}: needs TOML: {error}") from None
-    splits = {split: _toml_split(path, content.get(split), split) for split in ("train", "val")}
-    return str(content.get("name", path.stem)), splits
-
-
-def _toml_split(path: Path, table: Any, split: str) -> tuple[Path, Path]:
-    given = table if isinstance(table, dict) else {}
-    images, annotations = given.get("images"), given.get("annotations")
-    if not isinstance(images, str) or not isinstance(annotations, str):
-        raise ValueError(
-            f'{path}: needs [{split}] with images = "FOLDER" and annotations = "FILE.json", got '
-            f"{table!r:.80}"
-        )
-    return _expand(path, images), _expand(path, annotations)
-
-
-def _expand(toml: Path, given: str) -> Path:
-    expanded = os.path.expandvars(given)
-    if "$" in expanded:
-        name = given[given.index("$") :].lstrip("${").split("/")[0].rstrip("}")
-        raise ValueError(
-            f"{toml.name}: set the environment variable {name} to the folder that '{given}' lies in"
-        )
-    return toml.parent / Path(expanded).expanduser()
+def open_split(where: str | Path, split: str) -> tuple[str, CocoDataset]:
+    """The name of a data set, and all images of one split, of whatever name; no other is read."""
+    source = locate(where)
+    return source.name, CocoDataset(*source.files(split))

@@ -9,8 +9,9 @@ import torch
 from made_up_coco import REAL, annotation, content, needs_real_images, write, write_both
 from PIL import Image
 
-from detector import coco
-from detector.coco import CocoDataset, open_data
+from detector import sources
+from detector.coco import CocoDataset, coco_categories, open_data, open_split
+from detector.images import read_pixels
 
 
 def test_an_item_is_an_image_and_its_ground_truths(tmp_path: Path) -> None:
@@ -347,4 +348,41 @@ def test_images_of_coco_without_objects_are_kept_for_testing_only() -> None:
 
 
 def test_the_shipped_toml_is_part_of_the_package() -> None:
-    assert coco.COCO_2017.is_file()
+    assert sources.COCO_2017.is_file()
+
+
+def test_a_split_of_any_name_is_opened_by_itself(tmp_path: Path) -> None:
+    write(tmp_path / "pets", content(), "test")
+    name, dataset = open_split(tmp_path / "pets", "test")
+    assert (name, len(dataset)) == ("pets", 3)  # with the image that shows nothing
+    (tmp_path / "pets.toml").write_text(
+        '[test]\nimages = "pets/test"\nannotations = "pets/annotations/instances_test.json"\n'
+    )
+    assert open_split(tmp_path / "pets.toml", "test")[1].digest() == dataset.digest()
+    with pytest.raises(ValueError, match=r"needs \[val\] with images"):
+        open_split(tmp_path / "pets.toml", "val")
+    with pytest.raises(ValueError, match=r"needs one annotations/instances_val\*.json, found none"):
+        open_split(tmp_path / "pets", "val")
+
+
+def test_a_transparent_palette_is_read_without_its_transparency(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (9, 9, 3), dtype=np.uint8)
+    palette = Image.fromarray(pixels).quantize(8)
+    palette.save(tmp_path / "opaque.png")
+    palette.save(tmp_path / "clear.png", transparency=bytes([0, 90, 200]))
+    one, other = (read_pixels(tmp_path / f"{name}.png", (9, 9)) for name in ("opaque", "clear"))
+    assert torch.equal(one, other)
+
+
+def test_cocos_categories_are_80_with_gaps_in_their_ids() -> None:
+    ids, names = coco_categories()
+    assert len(ids) == len(names) == len(set(names)) == 80
+    assert list(ids) == sorted(ids) and (ids[0], ids[-1]) == (1, 90)
+    assert dict(zip(ids, names, strict=True))[13] == "stop sign"
+    assert not set(ids) & {12, 26, 29, 30, 45, 66, 68, 69, 71, 83}
+
+
+@needs_real_images
+def test_cocos_categories_are_those_of_its_files() -> None:
+    _, dataset = open_split(REAL / "coco-tiny", "val")
+    assert coco_categories() == (tuple(dataset.category_ids), tuple(dataset.names))
