@@ -8,7 +8,8 @@ Shapes: D detections of an image; boxes in the network's input are [D, 4] xyxy.
 
 import contextlib
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import fields
 from functools import partial
 from typing import Any, Protocol
 
@@ -18,10 +19,11 @@ from pycocotools.cocoeval import COCOeval
 from torch import Tensor
 
 from detector import transforms
-from detector.batches import ahead
+from detector.batches import EVERYTHING, ahead
 from detector.coco import CocoDataset
 from detector.config import Recipe
-from detector.metrics import Metrics
+from detector.metrics import COCO_NUMBERS, Metrics
+from detector.transforms import IMAGENET, Normalization
 
 Detection = dict[str, Any]
 BOX_DIGITS, SCORE_DIGITS = 2, 6  # of pixels, of scores
@@ -41,51 +43,103 @@ def detect_all(
     *,
     device: torch.device | str,
     workers: int = 0,
+    normalization: Normalization = IMAGENET,
+    inclusive_corners: bool = False,
+    category_ids: Sequence[int] | None = None,
+    share: slice = EVERYTHING,
 ) -> Iterator[list[Detection]]:
     """Yield each batch's detections, in pixels of the original images, over the whole data set.
 
     Images are tested at recipe.short_side[1], recipe.batch_size of them at a time, landscape ones
-    first: what is padded to what does not depend on workers.
+    first: what is padded to what does not depend on workers. normalization and inclusive_corners
+    (see as_results) are conventions that the weights were learnt with; category_ids are those of
+    the detector's labels, by default the data set's. share: which of the batches to test.
     """
     order = sorted(range(len(dataset)), key=lambda i: dataset.sizes[i][0] < dataset.sizes[i][1])
     groups = [order[i : i + recipe.batch_size] for i in range(0, len(order), recipe.batch_size)]
-    prepare = partial(_test_images, dataset, recipe.short_side[1], recipe.long_side)
-    for indices, images in ahead(prepare, groups, workers):
+    prepare = partial(_test_images, dataset, recipe.short_side[1], recipe.long_side, normalization)
+    for indices, images in ahead(prepare, groups[share], workers):
         with torch.no_grad():
             found = detector.detect([image.to(device) for image in images])
         results: list[Detection] = []
         for index, image, detections in zip(indices, images, found, strict=True):
-            results += as_results(dataset, index, detections, (image.shape[1], image.shape[2]))
+            results += as_results(
+                detections,
+                image_id=dataset.image_ids[index],
+                category_ids=category_ids or dataset.category_ids,
+                size=dataset.sizes[index],
+                tested=(image.shape[2], image.shape[1]),
+                inclusive_corners=inclusive_corners,
+            )
         yield results
 
 
 def _test_images(
-    dataset: CocoDataset, short_side: int, long_side: int, indices: list[int]
+    dataset: CocoDataset,
+    short_side: int,
+    long_side: int,
+    normalize: Normalization,
+    indices: list[int],
 ) -> tuple[list[int], list[Tensor]]:
     """The indices and their images, resized and normalized."""
-    images = []
-    for index in indices:
-        image, target = dataset[index]
-        size = transforms.resize_sizes(image.shape[1:], short_side=short_side, long_side=long_side)
-        resized, _ = transforms.resize(image, target["boxes"], size)
-        images.append(transforms.normalize(resized))
+    images = [_prepared(dataset[index][0], short_side, long_side, normalize) for index in indices]
     return indices, images
 
 
-def as_results(
-    dataset: CocoDataset, index: int, detections: dict[str, Tensor], size: tuple[int, int]
+def _prepared(image: Tensor, short_side: int, long_side: int, normalize: Normalization) -> Tensor:
+    size = transforms.resize_sizes(image.shape[1:], short_side=short_side, long_side=long_side)
+    return normalize(transforms.resize(image, torch.zeros(0, 4), size)[0])
+
+
+def detect_one(
+    detector: Detects,
+    image: Tensor,
+    recipe: Recipe,
+    *,
+    image_id: int,
+    category_ids: Sequence[int],
+    device: torch.device | str,
+    normalization: Normalization = IMAGENET,
+    inclusive_corners: bool = False,
 ) -> list[Detection]:
-    """COCO's results for an image that was tested at (height, width): scaled back and clipped."""
-    width, height = dataset.sizes[index]
+    """The detections of an image, uint8 [3, H, W] RGB, which is no part of a data set."""
+    prepared = _prepared(image, recipe.short_side[1], recipe.long_side, normalization)
+    with torch.no_grad():
+        found = detector.detect([prepared.to(device)])[0]
+    return as_results(
+        found,
+        image_id=image_id,
+        category_ids=category_ids,
+        size=(image.shape[2], image.shape[1]),
+        tested=(prepared.shape[2], prepared.shape[1]),
+        inclusive_corners=inclusive_corners,
+    )
+
+
+def as_results(
+    detections: dict[str, Tensor],
+    *,
+    image_id: int,
+    category_ids: Sequence[int],
+    size: tuple[int, int],
+    tested: tuple[int, int],
+    inclusive_corners: bool = False,
+) -> list[Detection]:
+    """COCO's results for an image of a size (width, height), tested at another: scaled, clipped.
+
+    inclusive_corners: the network learnt boxes whose x2, y2 is their last pixel, not their end, and
+    whose corners were resized as such; so they are scaled back (fidelity 3.3).
+    """
     boxes = detections["boxes"].detach().cpu().double()
-    scale = torch.tensor([width / size[1], height / size[0]], dtype=torch.float64).repeat(2)
-    limits = torch.tensor([width, height], dtype=torch.float64).repeat(2)
-    corners = (boxes * scale).clamp(min=0).minimum(limits)
+    scale = torch.tensor([size[0] / tested[0], size[1] / tested[1]], dtype=torch.float64).repeat(2)
+    end = torch.tensor([0, 0, 1, 1], dtype=torch.float64) * inclusive_corners
+    limits = torch.tensor(size, dtype=torch.float64).repeat(2)
+    corners = ((boxes - end) * scale + end).clamp(min=0).minimum(limits)
     bboxes = torch.cat([corners[:, :2], corners[:, 2:] - corners[:, :2]], dim=1)
     return [
         {
-            "image_id": dataset.image_ids[index],
-            "category_id": dataset.category_ids[label],
+            "image_id": image_id,
+            "category_id": category_ids[label],
             "bbox": [round(side, BOX_DIGITS) for side in bbox],
             "score": round(score, SCORE_DIGITS),
         }
@@ -99,7 +153,14 @@ def as_results(
 
 
 def evaluate(ground_truth: dict[str, Any], detections: list[Detection]) -> Metrics:
-    """COCO's AP of detections, in percent, by pycocotools; None where there is nothing to find.
+    """The six of coco_numbers that the paper prints."""
+    return Metrics(*list(coco_numbers(ground_truth, detections).values())[: len(fields(Metrics))])
+
+
+def coco_numbers(
+    ground_truth: dict[str, Any], detections: list[Detection]
+) -> dict[str, float | None]:
+    """COCO_NUMBERS of detections, in percent, by pycocotools; None where there is nothing to find.
 
     ground_truth: CocoDataset.ground_truth. Neither argument is changed. No detections: AP is 0.
     Raises ValueError for detections in an image, or of a category, that ground_truth lacks.
@@ -117,7 +178,8 @@ def evaluate(ground_truth: dict[str, Any], detections: list[Detection]) -> Metri
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
-    return Metrics(*(None if value < 0 else 100 * float(value) for value in evaluation.stats[:6]))
+    values = [None if value < 0 else 100 * float(value) for value in evaluation.stats]
+    return dict(zip(COCO_NUMBERS, values, strict=True))
 
 
 def _measured(detection: Detection) -> Detection:

@@ -1,4 +1,4 @@
-"""The six numbers of COCO's evaluation that the paper prints, in its order and in percent."""
+"""The numbers of COCO's evaluation, in its order and in percent: the paper prints six of twelve."""
 
 from dataclasses import dataclass
 
@@ -27,4 +27,22 @@ HEADINGS = {
     "ap_s": "AP_S",
     "ap_m": "AP_M",
     "ap_l": "AP_L",
+}
+
+# COCO's twelve: name -> IoU, area of the objects in pixels, how many detections of an image count.
+# AP is precision, averaged over recall, AR the highest recall; both are means over the IoUs and the
+# categories.
+COCO_NUMBERS = {
+    "AP": ("0.50:0.95", "all", 100),
+    "AP50": ("0.50", "all", 100),
+    "AP75": ("0.75", "all", 100),
+    "APS": ("0.50:0.95", "small, below 32 x 32", 100),
+    "APM": ("0.50:0.95", "medium", 100),
+    "APL": ("0.50:0.95", "large, above 96 x 96", 100),
+    "AR1": ("0.50:0.95", "all", 1),
+    "AR10": ("0.50:0.95", "all", 10),
+    "AR100": ("0.50:0.95", "all", 100),
+    "ARS": ("0.50:0.95", "small, below 32 x 32", 100),
+    "ARM": ("0.50:0.95", "medium", 100),
+    "ARL": ("0.50:0.95", "large, above 96 x 96", 100),
 }

@@ -2,7 +2,7 @@
 
     resize       short side to a length, long side at most a cap (the paper: 800 and 1333)
     flip         left to right: x becomes W - x
-    normalize    uint8 to float, minus ImageNet's mean, by its standard deviation
+    IMAGENET     uint8 to float, minus ImageNet's mean, by its standard deviation: a Normalization
     collate      images of several sizes to one tensor
 
 Shapes: B images; an image is [3, H, W] RGB; boxes are [M, 4] xyxy in its pixels, the first of which
@@ -10,14 +10,33 @@ reaches from 0 to 1. So a box is x2 - x1 wide, and neither resizing nor flipping
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional
 
 SIZE_DIVISOR = 32  # the FPN halves five times up to P5; P6 and P7 round up
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class Normalization:
+    """(pixels / scale - mean) / std: what a network's weights were learnt with."""
+
+    mean: tuple[float, float, float]  # of the channels, in this order
+    std: tuple[float, float, float]
+    scale: float = 255.0
+    channels: tuple[int, int, int] = (0, 1, 2)  # of RGB; (2, 1, 0) is BGR
+
+    def __call__(self, image: Tensor) -> Tensor:
+        """uint8 [3, H, W] RGB to float32 [3, H, W]."""
+        mean = torch.tensor(self.mean, device=image.device)[:, None, None]
+        std = torch.tensor(self.std, device=image.device)[:, None, None]
+        return (image[list(self.channels)].float() / self.scale - mean) / std
+
+
+# Over ImageNet's training images: torchvision's weights and ours expect it.
+IMAGENET = Normalization(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 
 
 def resize_sizes(size: Sequence[int], *, short_side: int, long_side: int) -> tuple[int, int]:
@@ -47,20 +66,14 @@ def flip(image: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
     return image.flip(-1), torch.stack([width - x2, y1, width - x1, y2], dim=1)
 
 
-def normalize(image: Tensor) -> Tensor:
-    """uint8 [3, H, W] to float32 with ImageNet's mean 0 and standard deviation 1."""
-    mean = torch.tensor(IMAGENET_MEAN)[:, None, None]
-    std = torch.tensor(IMAGENET_STD)[:, None, None]
-    return (image.float() / 255 - mean) / std
-
-
-def collate(images: list[Tensor]) -> Tensor:
+def collate(images: list[Tensor], at_least: tuple[int, ...] = (0, 0)) -> Tensor:
     """B normalized images [3, H_i, W_i] to [B, 3, H, W], zeros to the right of and below each.
 
-    H and W are the largest of the batch, rounded up to a multiple of 32. Zero is ImageNet's mean.
+    H and W are the largest of the batch (or at_least so much: where these are a part of one),
+    rounded up to a multiple of 32. Zero is ImageNet's mean.
     """
-    height = _round_up(max(image.shape[-2] for image in images))
-    width = _round_up(max(image.shape[-1] for image in images))
+    height = _round_up(max(at_least[0], *(image.shape[-2] for image in images)))
+    width = _round_up(max(at_least[1], *(image.shape[-1] for image in images)))
     batch = images[0].new_zeros(len(images), 3, height, width)
     for image, place in zip(images, batch, strict=True):
         place[:, : image.shape[-2], : image.shape[-1]] = image

@@ -1,17 +1,32 @@
 """Detections become COCO's results, and these become the six numbers."""
 
 import copy
+import json
 import math
+import re
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from made_up_coco import REAL, RECIPE, annotation, content, needs_real_images, write
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
 from torch import Tensor
 
 from detector.coco import CocoDataset
-from detector.evaluation import Detection, as_results, detect_all, evaluate
-from detector.metrics import Metrics
+from detector.evaluation import (
+    Detection,
+    as_results,
+    coco_numbers,
+    detect_all,
+    detect_one,
+    evaluate,
+)
+from detector.metrics import COCO_NUMBERS, HEADINGS, Metrics
+from detector.transforms import Normalization
 
 
 @pytest.fixture
@@ -100,14 +115,17 @@ def test_results_of_another_data_set_are_refused(dataset: CocoDataset, wrong: De
         evaluate(dataset.ground_truth, [wrong, *perfect(dataset)])
 
 
-def test_boxes_are_scaled_back_clipped_and_rounded(dataset: CocoDataset) -> None:
+def test_boxes_are_scaled_back_clipped_and_rounded() -> None:
     """Image 10 is 60 x 40; tested at 120 x 90, its x is halved and its y divided by 2.25."""
     detections = {
         "boxes": torch.tensor([[20.0, 9.0, 41.0, 45.0], [-8.0, 0.0, 130.0, 89.0]]),
         "scores": torch.tensor([0.123456789, 0.5]),
         "labels": torch.tensor([1, 0]),
     }
-    assert as_results(dataset, 0, detections, (90, 120)) == [
+    found = as_results(
+        detections, image_id=10, category_ids=[3, 7], size=(60, 40), tested=(120, 90)
+    )
+    assert found == [
         {"image_id": 10, "category_id": 7, "bbox": [10, 4, 10.5, 16], "score": 0.123457},
         {"image_id": 10, "category_id": 3, "bbox": [0, 0, 60, 39.56], "score": 0.5},
     ]
@@ -119,10 +137,12 @@ class Oracle:
     def __init__(self, dataset: CocoDataset) -> None:
         self.dataset = dataset
         self.seen: list[tuple[int, int]] = []
+        self.colors: list[list[float]] = []
 
     def detect(self, images: list[Tensor]) -> list[dict[str, Tensor]]:
         assert not torch.is_grad_enabled()
         self.seen += [(image.shape[1], image.shape[2]) for image in images]
+        self.colors += [image[:, 0, 0].tolist() for image in images]
         return [self._one(image) for image in images]
 
     def _one(self, image: Tensor) -> dict[str, Tensor]:
@@ -153,6 +173,134 @@ def test_the_metrics_are_plain_numbers(dataset: CocoDataset) -> None:
     metrics = evaluate(dataset.ground_truth, perfect(dataset))
     assert type(metrics.ap) is float
     assert math.isfinite(metrics.ap)
+
+
+def scattered(dataset: CocoDataset) -> list[Detection]:
+    """Detections that are good, bad and wrong, at all sizes."""
+    rng = np.random.default_rng(0)
+    return [
+        found(
+            item["image_id"],
+            int(rng.choice(dataset.category_ids)) if rng.random() < 0.3 else item["category_id"],
+            [max(0.0, side + rng.normal(0, 0.04 * max(item["bbox"]))) for side in item["bbox"]],
+            float(rng.random()),
+        )
+        for item in dataset.ground_truth["annotations"]
+        for _ in range(3)
+    ]
+
+
+def of_all_sizes() -> dict[str, Any]:
+    boxes = [[5, 5, 20, 30], [40, 9, 60, 70], [3, 80, 150, 110], [90, 20, 12, 9], [60, 60, 98, 99]]
+    return {
+        "images": [
+            {"id": number, "file_name": f"{number}.png", "width": 200, "height": 200}
+            for number in range(1, 5)
+        ],
+        "annotations": [
+            annotation(5 * image + n, image, 3 + 4 * (n % 2), box)
+            for image in range(1, 5)
+            for n, box in enumerate(boxes)
+        ],
+        "categories": content()["categories"],
+    }
+
+
+PRINTED = re.compile(
+    r"\((A[PR])\) @\[ IoU=(\S+)\s*\| area=\s*(\w+) \| maxDets=\s*(\d+) \] = (-?[\d.]+)"
+)
+
+
+def test_the_twelve_are_those_that_pycocotools_prints(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each by what is printed before it: precision or recall, IoU, area, detections."""
+    dataset = CocoDataset(*write(tmp_path, of_all_sizes()))
+    detections = scattered(dataset)
+    file = tmp_path / "detections.json"
+    file.write_text(json.dumps(detections))
+    truth = COCO(dataset.annotation_file)
+    for item in truth.dataset["annotations"]:  # COCO's own files have both
+        item |= {"area": item["bbox"][2] * item["bbox"][3], "iscrowd": 0}
+    truth.createIndex()
+    reference = COCOeval(truth, truth.loadRes(str(file)), "bbox")
+    reference.evaluate()
+    reference.accumulate()
+    capsys.readouterr()
+    reference.summarize()
+    lines = PRINTED.findall(capsys.readouterr().out)
+    printed = {line[:4]: float(line[4]) for line in lines}
+    assert len(printed) == len(lines) == 12
+    numbers = coco_numbers(dataset.ground_truth, detections)
+    assert list(numbers) == list(COCO_NUMBERS)
+    assert len(set(numbers.values())) > 9  # they tell each other apart
+    for name, (iou, area, most) in COCO_NUMBERS.items():
+        key = (name[:2], iou, area.partition(",")[0], str(most))
+        value = numbers[name]
+        assert value is not None
+        assert value / 100 == pytest.approx(printed[key], abs=0.00051), name
+    assert [value / 100 for value in numbers.values() if value is not None] == pytest.approx(
+        reference.stats.tolist()
+    )
+
+
+def test_the_six_are_the_first_of_the_twelve(dataset: CocoDataset) -> None:
+    detections = scattered(dataset)
+    six = asdict(evaluate(dataset.ground_truth, detections))
+    twelve = coco_numbers(dataset.ground_truth, detections)
+    for field, heading in HEADINGS.items():
+        assert six[field] == twelve[heading.replace("_", "")]
+
+
+def test_inclusive_corners_are_scaled_back_as_the_last_pixel() -> None:
+    """A legacy network sees the object from 10 to 19 of its 10 pixels at 100 x 90 in a frame of
+    200 x 180: corners 20 and 38, which a box from 20 to 39 says; scaled back 10 and 20."""
+    detections = {
+        "boxes": torch.tensor([[20.0, 20.0, 39.0, 39.0], [0.0, 0.0, 199.0, 179.0]]),
+        "scores": torch.tensor([0.5, 0.4]),
+        "labels": torch.tensor([0, 0]),
+    }
+    facts = {"image_id": 1, "category_ids": [3], "size": (100, 90), "tested": (200, 180)}
+    legacy = as_results(detections, **facts, inclusive_corners=True)
+    assert [item["bbox"] for item in legacy] == [[10, 10, 10, 10], [0, 0, 100, 90]]
+    plain = as_results(detections, **facts)
+    assert [item["bbox"] for item in plain] == [[10, 10, 9.5, 9.5], [0, 0, 99.5, 89.5]]
+
+
+def test_conventions_reach_the_detector_and_its_results(dataset: CocoDataset) -> None:
+    oracle = Oracle(dataset)
+    raw = Normalization(mean=(0, 0, 0), std=(1, 1, 1), scale=1, channels=(2, 1, 0))
+    parts = detect_all(
+        oracle,
+        dataset,
+        RECIPE,
+        device="cpu",
+        normalization=raw,
+        inclusive_corners=True,
+        category_ids=[30, 70],
+    )
+    results = sum(parts, [])
+    assert {item["category_id"] for item in results} == {30, 70}
+    assert oracle.colors[0] == [200, 100, 0]  # the first image's, blue first
+    usual = sum(detect_all(Oracle(dataset), dataset, RECIPE, device="cpu"), [])
+    for one, other in zip(results, usual, strict=True):
+        assert one["bbox"][:2] == other["bbox"][:2]
+        assert one["bbox"][2] > other["bbox"][2]  # the pixel that a resized one is larger by
+
+
+def test_an_image_alone_is_detected_as_in_its_data_set(dataset: CocoDataset) -> None:
+    together = sum(detect_all(Oracle(dataset), dataset, RECIPE, device="cpu"), [])
+    for index, number in enumerate(dataset.image_ids):
+        image = dataset[index][0]
+        alone = detect_one(
+            Oracle(dataset),
+            image,
+            RECIPE,
+            image_id=number,
+            category_ids=dataset.category_ids,
+            device="cpu",
+        )
+        assert alone == [item for item in together if item["image_id"] == number]
 
 
 @needs_real_images

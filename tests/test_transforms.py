@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from detector.transforms import collate, flip, normalize, resize, resize_sizes
+from detector.transforms import IMAGENET, Normalization, collate, flip, resize, resize_sizes
 
 
 @pytest.mark.parametrize(
@@ -91,9 +91,24 @@ def test_an_image_without_boxes_is_resized_and_flipped_all_the_same() -> None:
 def test_normalizing_gives_imagenets_mean_the_value_zero() -> None:
     mean = torch.tensor([0.485, 0.456, 0.406])
     image = (mean * 255).round().to(torch.uint8)[:, None, None].expand(3, 2, 2)
-    assert normalize(image).abs().max() < 0.01
-    white = normalize(torch.full((3, 1, 1), 255, dtype=torch.uint8)).flatten()
+    assert IMAGENET(image).abs().max() < 0.01
+    white = IMAGENET(torch.full((3, 1, 1), 255, dtype=torch.uint8)).flatten()
     assert torch.allclose(white, (1 - mean) / torch.tensor([0.229, 0.224, 0.225]))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_other_weights_bring_another_normalization(seed: int) -> None:
+    """Channel by channel: which one it is of RGB, what is taken away, what it is divided by."""
+    torch.manual_seed(seed)
+    image = torch.randint(0, 256, (3, 5, 4), dtype=torch.uint8)
+    bgr = Normalization(mean=(103, 116, 123), std=(2, 4, 5), scale=2, channels=(2, 1, 0))
+    result = bgr(image)
+    assert result.dtype == torch.float32
+    for place, (channel, mean, std) in enumerate([(2, 103, 2), (1, 116, 4), (0, 123, 5)]):
+        for y in range(5):
+            for x in range(4):
+                expected = (int(image[channel, y, x]) / 2 - mean) / std
+                assert float(result[place, y, x]) == pytest.approx(expected)
 
 
 def test_a_batch_is_padded_right_and_below_to_multiples_of_32() -> None:
