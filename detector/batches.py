@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from detector.coco import CocoDataset, Target
 
 FLIP_PROBABILITY = 0.5
+EVERYTHING = slice(None)
 ORDER, AUGMENTATION = 1, 2  # what random numbers are for: the first number of their seed
 
 Key = TypeVar("Key")
@@ -27,15 +28,22 @@ Value = TypeVar("Value")
 
 
 def batches(
-    dataset: "CocoDataset", recipe: Recipe, *, seed: int, start: int = 0, workers: int = 0
+    dataset: "CocoDataset",
+    recipe: Recipe,
+    *,
+    seed: int,
+    start: int = 0,
+    workers: int = 0,
+    share: slice = EVERYTHING,
 ) -> Iterator[tuple[Tensor, list["Target"]]]:
     """Yield step `start` (from 0), and on: images [B, 3, H, W], normalized and padded; B targets.
 
     A step's batch is the same whatever start and workers are. It is all landscape or all portrait,
-    so that little is padded (fidelity 6, "grouping").
+    so that little is padded (fidelity 6, "grouping"). share: the places of a batch to load; they
+    are the images of the whole batch at these places, padded as there.
     """
     steps = islice(enumerate(_order(dataset, recipe.batch_size, seed)), start, None)
-    prepare = partial(_train_batch, dataset, recipe.short_side, recipe.long_side, seed)
+    prepare = partial(_train_batch, dataset, recipe.short_side, recipe.long_side, seed, share)
     return ahead(prepare, steps, workers)
 
 
@@ -58,22 +66,28 @@ def _train_batch(
     short_side: tuple[int, ...],
     long_side: int,
     seed: int,
+    share: slice,
     work: tuple[int, list[int]],
 ) -> tuple[Tensor, list["Target"]]:
     """Load, resize and perhaps flip a step's images; work is (step, indices)."""
     step, indices = work
-    images, targets = [], []
+    drawn = []  # of every image of the batch: index, (height, width), is it flipped
     for place, index in enumerate(indices):
         rng = np.random.default_rng([AUGMENTATION, seed, step, place])
         side = int(rng.integers(short_side[0], short_side[1], endpoint=True))
+        stored = dataset.sizes[index][::-1]
+        size = transforms.resize_sizes(stored, short_side=side, long_side=long_side)
+        drawn.append((index, size, rng.random() < FLIP_PROBABILITY))
+    images, targets = [], []
+    for index, size, is_flipped in drawn[share]:
         image, target = dataset[index]
-        size = transforms.resize_sizes(image.shape[1:], short_side=side, long_side=long_side)
         image, boxes = transforms.resize(image, target["boxes"], size)
-        if rng.random() < FLIP_PROBABILITY:
+        if is_flipped:
             image, boxes = transforms.flip(image, boxes)
-        images.append(transforms.normalize(image))
+        images.append(transforms.IMAGENET(image))
         targets.append({"boxes": boxes, "labels": target["labels"]})
-    return transforms.collate(images), targets
+    largest = tuple(max(size[axis] for _, size, _ in drawn) for axis in (0, 1))
+    return transforms.collate(images, at_least=largest), targets
 
 
 def ahead(prepare: Callable[[Key], Value], keys: Iterable[Key], workers: int) -> Iterator[Value]:

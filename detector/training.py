@@ -14,11 +14,13 @@ from torch import Tensor, nn
 from detector.backbone import build_backbone
 from detector.config import DetectorConfig, Recipe
 from detector.detector import Detector, Normalizers, Target, build_detector
+from detector.parallel import Group
 from detector.postprocess import Postprocess
 
 DROP_FACTOR = 0.1  # of the learning rate, at each of recipe.lr_drops
 
 Batch = tuple[Tensor, list[Target]]
+ALONE = Group()
 
 
 def assemble(
@@ -80,12 +82,14 @@ def train(
     *,
     start: int = 0,
     micro_batch_size: int | None = None,
+    group: Group = ALONE,
 ) -> Iterator[dict[str, float]]:
     """Train from step start + 1 to recipe.iterations; batches must begin at that step, too.
 
     Yields once per step: "step", each "loss/<name>", their sum "loss" and "learning_rate". Between
     two of them the detector is in evaluation mode or not, as the caller left it. micro_batch_size:
-    images per forward pass; the gradients stay those of the whole batch.
+    images per forward pass; the gradients stay those of the whole batch. group: the processes that
+    share each batch; batches are then this one's shares, the numbers those of the whole.
 
     Raises FloatingPointError at the first loss that is not finite, before it reaches the weights.
     """
@@ -94,13 +98,13 @@ def train(
     for step, (images, targets) in zip(steps, batches, strict=False):
         detector.train()
         rate = learning_rate(recipe, step)
-        for group in optimizer.param_groups:
-            group["lr"] = rate * group["lr_factor"]
+        for settings in optimizer.param_groups:
+            settings["lr"] = rate * settings["lr_factor"]
         optimizer.zero_grad()
         images = images.to(device, non_blocking=True)
         targets = [{name: value.to(device) for name, value in t.items()} for t in targets]
         with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
-            losses = accumulate_gradients(detector, images, targets, micro_batch_size)
+            losses = accumulate_gradients(detector, images, targets, micro_batch_size, group)
         values = {name: value.item() for name, value in losses.items()}
         total = sum(values.values())
         if not math.isfinite(total):
@@ -117,18 +121,24 @@ def train(
 
 
 def accumulate_gradients(
-    detector: Detector, images: Tensor, targets: list[Target], micro_batch_size: int | None = None
+    detector: Detector,
+    images: Tensor,
+    targets: list[Target],
+    micro_batch_size: int | None = None,
+    group: Group = ALONE,
 ) -> dict[str, Tensor]:
-    """Losses of the batch [B, 3, H, W], detached; their gradients are added to the parameters'.
+    """Losses of the batch, detached, and its gradients in the parameters, which begin without.
 
-    The normalizers depend on anchors and ground truth only, so they are taken over the whole batch
-    before the first forward pass: the sum over micro-batches is exactly the batch's gradient.
+    images [B, 3, H, W] and targets are this process's share of the batch. The normalizers depend on
+    anchors and ground truth only, so they are summed over the whole batch before the first forward
+    pass: the sum over micro-batches and processes is exactly the batch's gradient.
     """
     size = micro_batch_size or len(images)
     normalizers: Normalizers | None = None
-    if size < len(images):
+    if size < len(images) or group.size > 1:
         padded = (images.shape[2], images.shape[3])
         normalizers = detector.select_samples(padded, targets).normalizers()
+        group.sum(normalizers.num_positives, normalizers.centerness)
     totals: dict[str, Tensor] = {}
     for first in range(0, len(images), size):
         part = slice(first, first + size)
@@ -136,4 +146,6 @@ def accumulate_gradients(
         torch.stack(list(losses.values())).sum().backward()
         for name, value in losses.items():
             totals[name] = totals.get(name, 0) + value.detach()
+    group.sum_gradients(detector.parameters())
+    group.sum(*totals.values())
     return totals

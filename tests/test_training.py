@@ -11,7 +11,7 @@ from detector import checkpoint, evaluation
 from detector.config import DetectorConfig, Recipe
 from detector.detector import build_detector
 from detector.training import assemble, build_optimizer, learning_rate, train
-from detector.transforms import normalize
+from detector.transforms import IMAGENET
 
 RECIPE = Recipe(
     backbone="small",
@@ -294,7 +294,7 @@ def simple_images():
             x1, y1, x2, y2 = boxes[-1]
             image[:, y1:y2, x1:x2] = colors[labels[-1]][:, None, None]
         targets.append({"boxes": torch.tensor(boxes).float(), "labels": torch.tensor(labels)})
-    return torch.stack([normalize(image) for image in images]), targets
+    return torch.stack([IMAGENET(image) for image in images]), targets
 
 
 def annotation(image_id, box, label):
