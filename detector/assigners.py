@@ -146,19 +146,28 @@ def assign_atss(anchors: list[Tensor], gt_boxes: Tensor, *, k: int = 9) -> Tenso
     """
     anchor_boxes = torch.cat(anchors)
     iou = box_iou(anchor_boxes, gt_boxes)  # [A, M]
-    distance = squared_distances(centers(anchor_boxes), centers(gt_boxes))  # [A, M]
-
-    levels = distance.split([len(level) for level in anchors])
-    is_candidate = torch.cat([k_smallest(level, k) for level in levels])  # [A, M], lines 3-6
-    num_candidates = sum(min(k, len(level)) for level in anchors)
-    candidate_iou = iou.T[is_candidate.T].view(len(gt_boxes), num_candidates)  # line 7
-    # The paper says "standard deviation"; its code takes the unbiased one. Of one value it is 0.
-    spread = candidate_iou.std(dim=1) if num_candidates > 1 else 0.0
-    threshold = candidate_iou.mean(dim=1) + spread  # [M], lines 8-10
-
+    is_candidate = closest_anchors(anchors, gt_boxes, k)  # [A, M], lines 3-6
+    threshold = mean_plus_std(iou, is_candidate)  # [M], lines 7-10
     is_inside = inside(centers(anchor_boxes), gt_boxes)
     is_positive = is_candidate & (iou >= threshold) & is_inside  # lines 11-15
     return highest_iou_match(iou, is_positive)
+
+
+def closest_anchors(anchors: list[Tensor], gt_boxes: Tensor, k: int) -> Tensor:
+    """[A_l, 4] per level, [M, 4] -> [A, M] bool: of every level the k closest, center to center."""
+    distance = squared_distances(centers(torch.cat(anchors)), centers(gt_boxes))  # [A, M]
+    levels = distance.split([len(level) for level in anchors])
+    return torch.cat([k_smallest(level, k) for level in levels])
+
+
+def mean_plus_std(iou: Tensor, is_candidate: Tensor) -> Tensor:
+    """[A, M] twice -> [M]: the IoU from which on a candidate of an object is suited to it.
+
+    The paper says "standard deviation"; its code takes the unbiased one. Of one value it is 0.
+    """
+    candidate_iou = iou.T[is_candidate.T].view(iou.shape[1], -1)  # all have as many; line 7
+    spread = candidate_iou.std(dim=1) if candidate_iou.shape[1] > 1 else 0.0
+    return candidate_iou.mean(dim=1) + spread
 
 
 def k_smallest(distance: Tensor, k: int) -> Tensor:
