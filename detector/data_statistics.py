@@ -15,22 +15,23 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from detector.anchors import STRIDES, cell_anchors, grid_anchors, level_sizes
 from detector.assigners import build_assigner
 from detector.boxes import box_iou, centers, inside
 from detector.coco import CocoDataset, Target, open_data
 from detector.config import DetectorConfig
-from detector.transforms import SIZE_DIVISOR, resize_sizes
+from detector.positives import LARGE, SMALL, Selection, columns_of_objects, count_positives
 
 QUANTILES = (5, 25, 50, 75, 95)  # percent
-ASSIGNERS = {
-    "iou": DetectorConfig(),
-    "iou in GT box": DetectorConfig(in_gt_box=True),
-    "ssc": DetectorConfig(in_gt_box=True, assigner="ssc"),
-    "center sampling": DetectorConfig(in_gt_box=True, assigner="center_sampling"),
-    "atss": DetectorConfig(in_gt_box=True, assigner="atss"),
-}
-SMALL, LARGE = 32**2, 96**2  # areas in stored pixels between which COCO calls an object medium
+SELECTIONS = [
+    Selection("iou", build_assigner(DetectorConfig())),
+    Selection("iou in GT box", build_assigner(DetectorConfig(in_gt_box=True))),
+    Selection("ssc", build_assigner(DetectorConfig(in_gt_box=True, assigner="ssc"))),
+    Selection(
+        "center sampling",
+        build_assigner(DetectorConfig(in_gt_box=True, assigner="center_sampling")),
+    ),
+    Selection("atss", build_assigner(DetectorConfig(in_gt_box=True, assigner="atss"))),
+]
 
 # measure() of 354 images of COCO 2017 (3,237 objects) at 800 and 1333 pixels.
 COCO = {
@@ -79,7 +80,7 @@ def measure(dataset: CocoDataset, *, short_side: int, long_side: int) -> dict[st
         [
             *_of_objects(dataset, targets),
             *_of_overlaps(target["boxes"] for target in targets),
-            *_of_positives(dataset, targets, short_side, long_side),
+            *_of_positives(dataset, short_side, long_side),
         ]
     )
 
@@ -123,26 +124,14 @@ def _of_overlaps(images: Iterable[Tensor]) -> Iterator[tuple[str, float]]:
 
 
 def _of_positives(
-    dataset: CocoDataset, targets: list[Target], short_side: int, long_side: int
+    dataset: CocoDataset, short_side: int, long_side: int
 ) -> Iterator[tuple[str, float]]:
-    cells = [cell_anchors(stride, (8.0,), (1.0,)) for stride in STRIDES]
-    scenes = []
-    for (width, height), target in zip(dataset.sizes, targets, strict=True):
-        size = resize_sizes((height, width), short_side=short_side, long_side=long_side)
-        scale = torch.tensor([size[1] / width, size[0] / height]).repeat(2)
-        padded = (-(-side // SIZE_DIVISOR) * SIZE_DIVISOR for side in size)
-        scenes.append((grid_anchors(level_sizes(*padded), cells), target["boxes"] * scale))
-    for name, config in ASSIGNERS.items():
-        assigner = build_assigner(config)
-        counts = [_count(assigner(anchors, boxes), len(boxes)) for anchors, boxes in scenes]
-        positives = torch.cat(counts).float()
-        yield f"{name}: positives per object", float(positives.mean())
-        yield f"{name}: objects without, %", 100 * float((positives == 0).float().mean())
-
-
-def _count(matched: Tensor, num_objects: int) -> Tensor:
-    """[A] -> [M]: how many anchors learn each ground truth."""
-    return torch.bincount(matched[matched >= 0], minlength=num_objects)
+    sides = {"short_side": short_side, "long_side": long_side}
+    counted = zip(*count_positives(dataset, SELECTIONS, **sides), strict=True)
+    for selection, counts in zip(SELECTIONS, counted, strict=True):
+        positives = columns_of_objects(counts)["positives"]
+        yield f"{selection.name}: positives per object", float(positives.mean())
+        yield f"{selection.name}: objects without, %", 100 * float((positives == 0).mean())
 
 
 def main() -> None:

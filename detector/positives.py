@@ -1,0 +1,254 @@
+"""Sample selection over a data set, counted without training (Sec. 4.1, "Maintaining fairness").
+
+    Selection          a way to choose positives, and the anchors it chooses from
+    count_positives    every image of a data set under several selections -> Counts, image by image
+    describe_objects   what the counts are held against: size, aspect ratio, location
+    anchors_of         what becomes of one image's anchors, to be looked at
+    candidates_of      what ATSS sees of one object, as in the paper's Figure 3
+
+A conflict is an anchor that more than one object would take, were it alone in its image. That is
+found for any assigner by giving it the objects one by one.
+
+Shapes: A anchors, L levels, M ground truths of an image, N of a data set, C
+candidates of an object.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from detector.anchors import STRIDES, cell_anchors, grid_anchors, level_sizes
+from detector.assigners import IGNORED, NEGATIVE, Assigner, closest_anchors, mean_plus_std
+from detector.batches import ahead
+from detector.boxes import box_iou, centers, inside
+from detector.coco import CocoDataset
+from detector.transforms import SIZE_DIVISOR, resize_sizes
+
+SMALL, LARGE = 32**2, 96**2  # areas in stored pixels between which COCO calls an object medium
+LEVELS = tuple(f"P{number}" for number in range(3, 3 + len(STRIDES)))
+
+Columns = dict[str, NDArray[Any]]  # of equal length
+
+
+@dataclass(frozen=True)
+class Selection:
+    """An assigner with its anchors: height / width ratios, and scales in strides."""
+
+    name: str
+    assigner: Assigner
+    anchor_scales: tuple[float, ...] = (8.0,)
+    aspect_ratios: tuple[float, ...] = (1.0,)
+    k: int | None = None  # ATSS's candidates per level: then its candidates are counted too
+
+    def anchors(self, height: int, width: int) -> list[Tensor]:
+        """[A_l, 4] per level, of an input of this size before padding."""
+        padded = [-(-side // SIZE_DIVISOR) * SIZE_DIVISOR for side in (height, width)]
+        return _anchors(*padded, self.anchor_scales, self.aspect_ratios)
+
+
+@lru_cache(maxsize=2)  # an image's selections mostly share them
+def _anchors(
+    height: int, width: int, scales: tuple[float, ...], ratios: tuple[float, ...]
+) -> list[Tensor]:
+    cells = [cell_anchors(stride, scales, ratios) for stride in STRIDES]
+    return grid_anchors(level_sizes(height, width), cells)
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """An image as sample selection sees it: resized, and only its boxes."""
+
+    height: int
+    width: int
+    boxes: Tensor  # [M, 4]
+
+
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """What Algorithm 1 finds before a positive's center and its other objects are looked at."""
+
+    num: int  # per object, of all levels: k x L unless a level is smaller
+    num_above: NDArray[np.int64]  # [M] those of at least the threshold
+    threshold: NDArray[np.float64]  # [M] mean + standard deviation of their IoUs
+
+
+@dataclass(frozen=True, eq=False)
+class Counts:
+    """What one selection makes of one image."""
+
+    positives: NDArray[np.int64]  # [M, L]
+    lost: NDArray[np.int64]  # [M] positives an object would have alone, but not among the others
+    num_contested: int  # anchors that more than one object would take alone
+    num_ignored: int
+    num_negatives: int
+    candidates: Candidates | None  # of ATSS
+
+
+def count_positives(
+    dataset: CocoDataset,
+    selections: Sequence[Selection],
+    *,
+    short_side: int,
+    long_side: int,
+    workers: int = 0,
+) -> Iterator[list[Counts]]:
+    """For each image, in order, the selections' Counts; workers: processes that count."""
+    prepare = partial(_count_image, dataset, selections, short_side, long_side)
+    yield from ahead(prepare, range(len(dataset)), workers)
+
+
+def _count_image(
+    dataset: CocoDataset,
+    selections: Sequence[Selection],
+    short_side: int,
+    long_side: int,
+    index: int,
+) -> list[Counts]:
+    scene = scene_of(dataset, index, short_side=short_side, long_side=long_side)
+    return [count(selection, scene) for selection in selections]
+
+
+def scene_of(dataset: CocoDataset, index: int, *, short_side: int, long_side: int) -> Scene:
+    """An image's boxes after resizing, in pixels."""
+    width, height = dataset.sizes[index]
+    size = resize_sizes((height, width), short_side=short_side, long_side=long_side)
+    scale = torch.tensor([size[1] / width, size[0] / height]).repeat(2)
+    return Scene(size[0], size[1], dataset.target(index)["boxes"] * scale)
+
+
+def count(selection: Selection, scene: Scene) -> Counts:
+    """One image under one selection."""
+    anchors = selection.anchors(scene.height, scene.width)
+    matched = selection.assigner(anchors, scene.boxes)  # [A]
+    levels = matched.split([len(level) for level in anchors])
+    positives = [_per_object(level, len(scene.boxes)) for level in levels]
+    num_takers, lost = _alone(selection.assigner, anchors, scene.boxes, matched)
+    return Counts(
+        positives=torch.stack(positives, dim=1).numpy(),
+        lost=lost.numpy(),
+        num_contested=int((num_takers > 1).sum()),
+        num_ignored=int((matched == IGNORED).sum()),
+        num_negatives=int((matched == NEGATIVE).sum()),
+        candidates=None if selection.k is None else _candidates(anchors, scene.boxes, selection.k),
+    )
+
+
+def _per_object(matched: Tensor, num_objects: int) -> Tensor:
+    """[A] -> [M]: how many anchors learn each ground truth."""
+    return torch.bincount(matched[matched >= 0], minlength=num_objects)
+
+
+def _alone(
+    assigner: Assigner, anchors: list[Tensor], boxes: Tensor, matched: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Objects that would take an anchor, each alone in the image [A]; what each then loses [M]."""
+    num_takers = torch.zeros_like(matched)
+    lost = torch.zeros(len(boxes), dtype=torch.int64)
+    for g in range(len(boxes)):
+        is_taken = (assigner(anchors, boxes[g : g + 1]) if len(boxes) > 1 else matched) == 0
+        num_takers += is_taken
+        lost[g] = (is_taken & (matched != g)).sum()
+    return num_takers, lost
+
+
+def _candidates(anchors: list[Tensor], boxes: Tensor, k: int) -> Candidates:
+    """Algorithm 1 up to line 10, with the steps that assign_atss takes."""
+    num = sum(min(k, len(level)) for level in anchors)
+    if len(boxes) == 0:
+        return Candidates(num, np.zeros(0, dtype=np.int64), np.zeros(0))
+    iou = box_iou(torch.cat(anchors), boxes)  # [A, M]
+    is_candidate = closest_anchors(anchors, boxes, k)
+    threshold = mean_plus_std(iou, is_candidate)
+    num_above = (is_candidate & (iou >= threshold)).sum(dim=0)
+    return Candidates(num, num_above.numpy(), threshold.double().numpy())
+
+
+def describe_objects(dataset: CocoDataset) -> Columns:
+    """Columns [N], image by image. Areas and size classes are COCO's, of the stored image.
+
+    relative_size is the side of a square of the box's area, in percent of such a side of the image;
+    x and y are the box's center as shares of the image's width and height.
+    """
+    targets = [dataset.target(index) for index in range(len(dataset))]
+    boxes = torch.cat([target["boxes"] for target in targets]).double()
+    labels = torch.cat([target["labels"] for target in targets]).numpy()
+    annotated = [dataset.annotated(index) for index in range(len(dataset))]
+    areas = np.concatenate([areas for _, areas in annotated])
+    owners = np.repeat(np.arange(len(dataset)), [len(areas) for _, areas in annotated])
+    images = np.array(dataset.sizes, dtype=np.float64)[owners]  # [N, 2]: width, height
+    sides = (boxes[:, 2:] - boxes[:, :2]).numpy()
+    middles = centers(boxes).numpy() / images
+    classes = np.where(areas < SMALL, "small", np.where(areas > LARGE, "large", "medium"))
+    return {
+        "image": np.array(dataset.image_ids)[owners],
+        "annotation": np.concatenate([ids for ids, _ in annotated]),
+        "category": np.array(dataset.names)[labels],
+        "size": classes,
+        "area": areas,
+        "relative_size": 100 * np.sqrt(sides.prod(axis=1) / images.prod(axis=1)),
+        "aspect_ratio": sides[:, 1] / sides[:, 0],
+        "x": middles[:, 0],
+        "y": middles[:, 1],
+    }
+
+
+def columns_of_objects(counts: Sequence[Counts]) -> Columns:
+    """Columns [N] of one selection, in the order of describe_objects; candidates of ATSS only."""
+    positives = np.concatenate([one.positives for one in counts])  # [N, L]
+    columns = {"positives": positives.sum(axis=1), **dict(zip(LEVELS, positives.T, strict=True))}
+    columns["lost"] = np.concatenate([one.lost for one in counts])
+    found = [one.candidates for one in counts if one.candidates is not None]
+    if found:
+        numbers = [np.full(len(one.threshold), one.num) for one in found]
+        columns["candidates"] = np.concatenate(numbers)
+        columns["above_threshold"] = np.concatenate([one.num_above for one in found])
+        columns["threshold"] = np.concatenate([one.threshold for one in found])
+    return columns
+
+
+def columns_of_images(counts: Sequence[Counts]) -> Columns:
+    """Columns of one selection, a value per image: how many anchors are what."""
+    return {
+        "objects": np.array([len(one.positives) for one in counts]),
+        "positives": np.array([one.positives.sum() for one in counts]),
+        "ignored": np.array([one.num_ignored for one in counts]),
+        "negatives": np.array([one.num_negatives for one in counts]),
+        "contested": np.array([one.num_contested for one in counts]),
+    }
+
+
+def anchors_of(selection: Selection, scene: Scene) -> Columns:
+    """Columns [A]: box [A, 4], level (0 is P3), matched (-1 is none), is_ignored."""
+    anchors = selection.anchors(scene.height, scene.width)
+    matched = selection.assigner(anchors, scene.boxes)
+    levels = np.repeat(np.arange(len(anchors)), [len(level) for level in anchors])
+    return {
+        "box": torch.cat(anchors).numpy(),
+        "level": levels,
+        "matched": matched.clamp(min=NEGATIVE).numpy(),
+        "is_ignored": (matched == IGNORED).numpy(),
+    }
+
+
+def candidates_of(selection: Selection, scene: Scene, number: int) -> Columns:
+    """ATSS's candidates for one ground truth, columns [C]: level, iou, is_inside, threshold."""
+    assert selection.k is not None
+    anchors = selection.anchors(scene.height, scene.width)
+    box, anchor_boxes = scene.boxes[number : number + 1], torch.cat(anchors)
+    iou = box_iou(anchor_boxes, box)  # [A, 1]
+    is_candidate = closest_anchors(anchors, box, selection.k)
+    levels = np.repeat(np.arange(len(anchors)), [len(level) for level in anchors])
+    kept = is_candidate[:, 0]
+    threshold = mean_plus_std(iou, is_candidate).numpy()
+    return {
+        "level": levels[kept.numpy()],
+        "iou": iou[kept, 0].numpy(),
+        "is_inside": inside(centers(anchor_boxes[kept]), box)[:, 0].numpy(),
+        "threshold": np.repeat(threshold, int(kept.sum())),
+    }

@@ -1,0 +1,515 @@
+"""Positives per object: counted as plain loops count them, judged, printed, drawn, refused."""
+
+import os
+import random
+import signal
+import statistics
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import reference
+import torch
+from made_up_coco import REAL, annotation, content, needs_real_images, write, write_both
+from rich.console import Console
+
+from detector.assigners import closest_anchors, highest_iou_match, mean_plus_std
+from detector.boxes import area, box_iou, centers, inside, squared_distances
+from detector.coco import CocoDataset, open_data
+from detector.config import DetectorConfig
+from detector.positives import (
+    LEVELS,
+    Scene,
+    Selection,
+    anchors_of,
+    candidates_of,
+    columns_of_images,
+    columns_of_objects,
+    count,
+    count_positives,
+    describe_objects,
+    scene_of,
+)
+from orchestration import cli, positives
+from orchestration.selections import PAPERS, build, choose, name_of
+from reports.fairness import claims, markdown_claims
+from reports.positives import by_group, summarize
+from reports.positives_drawn import Picture, object_figure, selections_figure
+from reports.positives_figures import all_figures
+
+Atss = Callable[..., tuple[int, str, str]]
+NINE = DetectorConfig(
+    in_gt_box=True, assigner="atss", k=3, anchor_scales=(4.0, 5.0, 6.0), aspect_ratios=(0.25, 1, 4)
+)
+CONFIGS = {name_of(config): config for config in (*PAPERS, NINE)}
+SELECTIONS = {name: build(name, config) for name, config in CONFIGS.items()}
+
+
+def plain(config: DetectorConfig, levels: list, boxes: list) -> list[int]:
+    """The reference's sample selection of a config."""
+    if not boxes:
+        return [reference.NEGATIVE for level in levels for _ in level]
+    match config.assigner:
+        case "iou":
+            return reference.assign_by_iou(levels, boxes, config.in_gt_box)
+        case "ssc":
+            return reference.assign_by_scale(levels, boxes)
+        case "center_sampling":
+            return reference.assign_by_scale(levels, boxes, radius=1.5)
+        case _:
+            return reference.algorithm_1(levels, boxes, config.k * config.anchors_per_location)
+
+
+def random_boxes(seed: int) -> list[tuple[float, ...]]:
+    """Up to seven boxes of a 96 x 128 image, in quarters of a pixel; they overlap a lot."""
+    rng = random.Random(seed)
+    boxes = []
+    for _ in range(rng.randint(0, 7)):
+        x, y = rng.randint(0, 4 * 110) / 4, rng.randint(0, 4 * 80) / 4
+        boxes.append((x, y, x + rng.randint(8, 400) / 4, y + rng.randint(8, 300) / 4))
+    return boxes
+
+
+def scene(*boxes: tuple[float, ...], height: int = 96, width: int = 128) -> Scene:
+    return Scene(height, width, torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4))
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_counts_are_those_of_plain_loops(name: str) -> None:
+    config, sizes = CONFIGS[name], reference.level_sizes(96, 128)
+    levels = reference.anchor_levels(sizes, config.anchor_scales, config.aspect_ratios)
+    ends = np.cumsum([len(level) for level in levels])
+    for seed in range(12):
+        boxes = random_boxes(seed)
+        found = count(SELECTIONS[name], scene(*boxes))
+        matched = plain(config, levels, boxes)
+        alone = [[value == 0 for value in plain(config, levels, [box])] for box in boxes]
+        for g in range(len(boxes)):
+            mine = [a for a, value in enumerate(matched) if value == g]
+            bounds = [(end - len(level), end) for level, end in zip(levels, ends, strict=True)]
+            per_level = [sum(first <= a < end for a in mine) for first, end in bounds]
+            assert found.positives[g].tolist() == per_level
+            lost = [a for a, is_taken in enumerate(alone[g]) if is_taken and matched[a] != g]
+            assert found.lost[g] == len(lost)
+        takers = [sum(column) for column in zip(*alone, strict=True)]
+        assert found.num_contested == sum(number > 1 for number in takers)
+        assert found.num_ignored == matched.count(reference.IGNORED)
+        assert found.num_negatives == matched.count(reference.NEGATIVE)
+
+
+def test_two_equal_objects_contest_every_positive_and_the_first_takes_them() -> None:
+    box = (20.0, 20.0, 70.0, 60.0)
+    for selection in SELECTIONS.values():
+        alone, both = count(selection, scene(box)), count(selection, scene(box, box))
+        num = int(alone.positives.sum())
+        assert num > 0
+        assert both.positives.sum(axis=1).tolist() == [num, 0]
+        assert both.lost.tolist() == [0, num]
+        assert (alone.num_contested, both.num_contested) == (0, num)
+
+
+def test_objects_far_apart_do_not_conflict() -> None:
+    far = scene((10, 10, 60, 50), (400, 300, 460, 350), height=416, width=512)
+    for name in ("IoU", "IoU in GT box", "spatial and scale", "center sampling", "ATSS"):
+        found = count(SELECTIONS[name], far)
+        assert found.num_contested == 0 and found.lost.tolist() == [0, 0]
+
+
+def test_a_small_object_takes_an_anchor_from_a_large_one_and_is_the_only_taker_elsewhere() -> None:
+    """Spatial and scale constraint on P3: the centers of a 16 px box, within one of 48 px."""
+    found = count(SELECTIONS["spatial and scale"], scene((24, 24, 72, 72), (40, 40, 56, 56)))
+    assert found.num_contested == 4  # 44 and 52 in both directions
+    assert found.lost.tolist() == [4, 0]
+    assert found.positives[:, 0].tolist() == [36 - 4, 4]
+
+
+def test_any_function_of_anchors_and_boxes_can_be_counted() -> None:
+    def closest(anchors: list[torch.Tensor], gt_boxes: torch.Tensor) -> torch.Tensor:
+        distance = squared_distances(centers(torch.cat(anchors)), centers(gt_boxes))
+        matched = torch.full((len(distance),), -1)
+        matched[distance.argmin(dim=0)] = torch.arange(len(gt_boxes))
+        return matched
+
+    box, selection = (30, 30, 40, 40), Selection("closest", closest)
+    found = count(selection, scene(box, box, (80, 60, 90, 70)))
+    assert found.positives.sum(axis=1).tolist() == [0, 1, 1]
+    assert found.lost.tolist() == [1, 0, 0] and found.num_contested == 1
+    assert found.candidates is None
+
+
+@pytest.mark.parametrize("name", [name for name in CONFIGS if name.startswith("ATSS")])
+def test_candidates_are_those_of_algorithm_1(name: str) -> None:
+    config, sizes = CONFIGS[name], reference.level_sizes(96, 128)
+    levels = reference.anchor_levels(sizes, config.anchor_scales, config.aspect_ratios)
+    anchors = [anchor for level in levels for anchor in level]
+    k = config.k * config.anchors_per_location
+    for seed in range(12):
+        boxes = random_boxes(seed)
+        found = count(SELECTIONS[name], scene(*boxes)).candidates
+        assert found is not None
+        assert found.num == sum(min(k, len(level)) for level in levels)
+        for g, box in enumerate(boxes):
+            chosen, start = [], 0
+            for level in levels:
+                indices = range(start, start + len(level))
+                chosen += reference.closest(anchors, indices, box, k, 0.0)
+                start += len(level)
+            ious = [reference.iou(anchors[a], box) for a in chosen]
+            threshold = statistics.mean(ious) + statistics.stdev(ious)
+            assert found.threshold[g] == pytest.approx(threshold, rel=1e-5)
+            assert found.num_above[g] == sum(value >= threshold for value in ious)
+            seen = candidates_of(SELECTIONS[name], scene(*boxes), g)
+            assert sorted(seen["iou"]) == pytest.approx(sorted(ious), abs=1e-6)
+            assert seen["level"].tolist() == sorted(seen["level"].tolist())
+
+
+def test_an_image_without_objects_has_only_negatives() -> None:
+    for selection in SELECTIONS.values():
+        found = count(selection, scene())
+        anchors = sum(map(len, selection.anchors(96, 128)))
+        assert found.num_negatives == anchors and found.positives.shape == (0, len(LEVELS))
+
+
+def test_objects_are_described_as_the_file_has_them(tmp_path: Path) -> None:
+    described = content()
+    described["annotations"] = [
+        annotation(1, 20, 7, [5, 5, 30, 50], area=800.0),
+        annotation(2, 10, 3, [0, 0, 60, 20]),
+        annotation(3, 10, 3, [0, 0, 60, 40], iscrowd=1),
+        annotation(4, 20, 3, [0, 0, 10, 10], area=96.0**2),
+        annotation(5, 20, 3, [0, 0, 10, 10], area=96.0**2 + 1),
+    ]
+    columns = describe_objects(CocoDataset(*write(tmp_path, described)))
+    assert columns["image"].tolist() == [10, 20, 20, 20]
+    assert columns["annotation"].tolist() == [2, 1, 4, 5]
+    assert columns["category"].tolist() == ["cat", "dog", "cat", "cat"]
+    assert columns["size"].tolist() == ["medium", "small", "medium", "large"]
+    assert columns["area"].tolist() == [1200, 800, 96**2, 96**2 + 1]
+    assert columns["aspect_ratio"].tolist()[:2] == pytest.approx([1 / 3, 5 / 3])
+    assert (columns["x"][0], columns["y"][0]) == (0.5, 0.25)
+    assert columns["relative_size"][0] == pytest.approx(100 * np.sqrt(0.5))
+
+
+def test_boxes_alone_are_counted_as_with_their_images(tmp_path: Path) -> None:
+    images, file = write(tmp_path, content())
+    selections, sides = list(SELECTIONS.values()), {"short_side": 64, "long_side": 96}
+    with_images = list(count_positives(CocoDataset(images, file), selections, **sides))
+    alone = list(count_positives(CocoDataset(None, file), selections, workers=2, **sides))
+    for ours, theirs in zip(zip(*with_images, strict=True), zip(*alone, strict=True), strict=True):
+        for columns in (columns_of_objects, columns_of_images):
+            assert pd.DataFrame(columns(ours)).equals(pd.DataFrame(columns(theirs)))
+
+
+@needs_real_images
+@pytest.mark.slow
+def test_the_figures_of_the_images_that_the_simulation_used() -> None:
+    """fidelity.md, section 4, counts the same 3,237 objects, ATSS in other coordinates."""
+    data = open_data(REAL / "coco-tiny")
+    selections = [build(name_of(config), config) for config in PAPERS]
+    sides = {"short_side": 800, "long_side": 1333, "workers": 2}
+    counted = [
+        counts
+        for part in (data.train, data.val)
+        for counts in count_positives(part, selections, **sides)
+    ]
+    means, without, above = {}, {}, {}
+    for selection, counts in zip(selections, zip(*counted, strict=True), strict=True):
+        columns = columns_of_objects(counts)
+        assert len(columns["positives"]) == 3237
+        means[selection.name] = columns["positives"].mean()
+        without[selection.name] = 100 * (columns["positives"] == 0).mean()
+        above[selection.name] = columns.get("above_threshold", np.zeros(1)).mean() / 45
+    expected = dict(zip(means, (14.21, 11.66, 30.39, 9.11, 9.09), strict=True))
+    assert means == pytest.approx(expected, abs=0.006)
+    assert without["ATSS"] == pytest.approx(0.556, abs=0.001)
+    assert without["IoU in GT box"] == pytest.approx(5.47, abs=0.01)
+    assert above["ATSS"] == pytest.approx(0.218, abs=0.001)  # [S] .219
+
+
+@needs_real_images
+@pytest.mark.slow
+def test_in_the_simulations_coordinates_atss_has_its_figures() -> None:
+    """There a corner pixel counts: a box from x1 to x2 is x2 - x1 + 1 wide (fidelity 3.3, 4.4)."""
+    data, atss = open_data(REAL / "coco-tiny"), SELECTIONS["ATSS"]
+    counts, areas = [], []
+    for part in (data.train, data.val):
+        for index in range(len(part)):
+            image = scene_of(part, index, short_side=800, long_side=1333)
+            if len(image.boxes) == 0:
+                continue
+            levels = atss.anchors(image.height, image.width)
+            boxes, (width, height) = part.target(index)["boxes"], part.sizes[index]
+            scale = torch.tensor([image.width / width, image.height / height]).repeat(2)
+            last_pixel = torch.tensor([0.0, 0.0, 1.0, 1.0])
+            corners = (boxes - last_pixel) * scale
+            anchors = torch.cat(levels)
+            iou = box_iou(anchors + 0.5, corners + last_pixel)
+            is_candidate = closest_anchors(levels, corners, 9)
+            is_positive = is_candidate & (iou >= mean_plus_std(iou, is_candidate))
+            is_positive &= inside(centers(anchors), corners)
+            matched = highest_iou_match(iou, is_positive)
+            counts.append(torch.bincount(matched[matched >= 0], minlength=len(boxes)))
+            areas.append(area(boxes))
+    positives, sizes = torch.cat(counts).float(), torch.cat(areas)
+    assert positives.mean().item() == pytest.approx(9.02, abs=0.005)
+    assert 100 * (positives == 0).float().mean().item() == pytest.approx(0.90, abs=0.005)
+    by_size = [positives[sizes < 32**2], positives[sizes > 96**2]]
+    assert [part.mean().item() for part in by_size] == pytest.approx([7.07, 10.09], abs=0.005)
+
+
+# What is made of the counts
+
+
+def frame(positives: dict[str, list[int]], **columns: list) -> pd.DataFrame:
+    """Objects of two sizes under some selections; candidates where the name begins with ATSS."""
+    parts = []
+    for name, counts in positives.items():
+        number = len(counts)
+        part = pd.DataFrame(
+            {
+                "selection": name,
+                "image": range(number),
+                "annotation": range(number),
+                "size": ["small", "large"] * (number // 2),
+                "relative_size": [2.0, 50.0] * (number // 2),
+                "aspect_ratio": [1.0, 3.0] * (number // 2),
+                "x": [0.5, 0.1] * (number // 2),
+                "y": [0.5, 0.9] * (number // 2),
+                "positives": counts,
+                "lost": [0, 1] * (number // 2),
+                **{level: counts if level == "P4" else [0] * number for level in LEVELS},
+            }
+        )
+        if name.startswith("ATSS"):
+            part = part.assign(candidates=45, above_threshold=10, threshold=0.5)
+        parts.append(part.assign(**columns))
+    return pd.concat(parts, ignore_index=True)
+
+
+IMAGES = pd.DataFrame(
+    {"selection": ["IoU", "ATSS"], "image": [1, 1], "ignored": [30, 0], "contested": [4, 2]}
+)
+
+
+def test_a_summary_has_means_spreads_and_shares() -> None:
+    objects = frame({"IoU": [0, 20, 4, 20], "ATSS": [8, 10, 8, 10]})
+    summary = summarize(objects, IMAGES)
+    assert summary.index.tolist() == ["IoU", "ATSS"]
+    iou = summary.loc["IoU"]
+    assert (iou["objects"], iou["mean"], iou["without"]) == (4, 11, 25)
+    assert (iou["small"], iou["large"], iou["even"], iou["tall"]) == (2, 20, 2, 20)
+    assert (iou["middle"], iou["corner"], iou["P4"], iou["P3"]) == (2, 20, 100, 0)
+    assert (iou["ignored"], iou["contested"], iou["lost"]) == (30, 4, 0.5)
+    assert np.isnan(iou["medium"]) and np.isnan(iou["wide"]) and np.isnan(iou["side"])
+    assert iou["std"] == pytest.approx(statistics.stdev([0, 20, 4, 20]))
+    groups = by_group(objects).set_index(["selection", "group"])
+    assert groups.loc[("IoU", "small"), "without"] == 50
+    assert groups.loc[("IoU", "medium"), "objects"] == 0
+
+
+def test_claims_are_judged_by_their_direction() -> None:
+    fair = frame({"IoU": [2, 20, 4, 20], "ATSS": [9, 9, 9, 9]})
+    amount, invariance, theory, unfairness = claims(fair)
+    assert [one.name for one in claims(fair)] == ["H17", "H18", "H19", "H23"]
+    assert "9.00 of 45 candidates (0.200)" in amount.ours[0] and "10.00 (0.222)" in amount.ours[0]
+    assert amount.meaning.startswith("About 0.2")
+    assert "largest / smallest third 1.00" in invariance.ours[0]
+    assert invariance.meaning == "So it is for scale here."
+    assert "IoU 6.67" in invariance.ours[1]
+    assert "22.2 %" in theory.ours[0] and theory.meaning.startswith("More than in theory")
+    assert unfairness.meaning == "Favoring larger objects more than ATSS does: IoU."
+    assert "by COCO's areas medium / small –, large / small 6.67" in unfairness.ours[0]
+    assert all(one.name in markdown_claims(claims(fair)) for one in claims(fair))
+
+
+def test_claims_that_do_not_hold_are_not_called_so() -> None:
+    unfair = frame({"IoU": [8, 8, 8, 8], "ATSS": [2, 4, 2, 4]})
+    unfair.loc[unfair["selection"] == "ATSS", "above_threshold"] = 7
+    amount, invariance, theory, unfairness = claims(unfair)
+    assert amount.meaning.startswith("Not about 0.2")
+    assert invariance.meaning == "Weaker than stated: larger objects have more positives."
+    assert theory.meaning.startswith("As in theory")
+    assert unfairness.meaning == "Not so: IoU."
+    fewer = claims(frame({"ATSS": [9, 3, 9, 3]}))
+    assert fewer[1].meaning.startswith("Not so")
+    assert claims(frame({"ATSS": [0, 0]}))[1].meaning.startswith("Undecided")
+
+
+def test_without_atss_only_the_other_rules_are_judged() -> None:
+    (only,) = claims(frame({"IoU": [2, 20, 4, 20]}))
+    assert only.name == "H23" and only.meaning == "Favoring larger objects: IoU."
+
+
+def test_figures_show_every_selection() -> None:
+    figures = all_figures(frame({f"ATSS, k={k}": [k, k + 1] * 20 for k in (3, 5, 7, 9)}))
+    assert len(figures) == 4
+    for figure in figures.values():
+        texts = [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+        titles = [axes.get_title().replace("\n", " ") for axes in figure.axes]
+        labels = [label.get_text() for axes in figure.axes for label in axes.get_yticklabels()]
+        assert "ATSS, k=9" in [*texts, *titles, *labels]
+
+
+# The command
+
+
+def test_rows_that_select_alike_are_one() -> None:
+    assert list(choose([], [], {})) == [name_of(config) for config in PAPERS]
+    table1 = choose(["table1"], [], {})
+    assert list(table1) == ["spatial and scale", "IoU", "IoU in GT box"]
+    assert len(table1["IoU in GT box"][1]) == 3
+    assert len(choose(["table4"], [], {})) == 9
+    assert list(choose(["table4"], ["k = 5"], {})) == ["ATSS, k=5"]
+    assert list(choose(["table7"], ["3"], {})) == ["ATSS, 4/5.04/6.35S, h/w 0.5/1/2"]
+    assert build("", NINE).k == 3 * 9 and build("", DetectorConfig()).k is None
+
+
+@pytest.fixture
+def atss(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Atss]:
+    """Run the command in this process: exit code, output, errors."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["atss", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        output = capsys.readouterr()
+        return int(end.value.code or 0), output.out, output.err
+
+    console = Console(width=160, highlight=False)
+    for module in ("positives", "positives_drawn"):
+        monkeypatch.setattr(f"orchestration.{module}.console", console)
+    before = signal.getsignal(signal.SIGTERM)
+    yield run
+    signal.signal(signal.SIGTERM, before)
+
+
+SIZE = ("--short-side", 64, "--long-side", 96, "--workers", 0)
+
+
+def test_counting_prints_and_writes_what_was_counted(atss: Atss, tmp_path: Path) -> None:
+    data, out = write_both(tmp_path / "pets"), tmp_path / "out"
+    code, output, errors = atss("positives", "--data", data, "--out", out, *SIZE)
+    assert (code, errors) == (0, "")
+    for expected in ("pets val, 4 objects, 64/96 pixels", "H17", "H18", "H19", "H23", "images/s"):
+        assert expected in output
+    folder = out / "positives" / "pets-val"
+    assert f"Written to {folder}: summary.md" in output.replace("\n", "")
+    objects = pd.read_csv(folder / "positives.csv")
+    assert len(objects) == 5 * 4 and set(objects["selection"]) == {*CONFIGS} - {name_of(NINE)}
+    assert (objects[list(LEVELS)].sum(axis=1) == objects["positives"]).all()
+    images = pd.read_csv(folder / "images.csv")
+    assert len(images) == 5 * 3
+    assert images["positives"].sum() == objects["positives"].sum()
+    text = (folder / "summary.md").read_text()
+    assert "| ATSS |" in text and "H18" in text and "atss positives --data" in text
+    assert len(list(folder.glob("*.png"))) == len(list(folder.glob("*.svg"))) == 4
+
+
+def test_a_table_with_a_setting_on_boxes_alone(atss: Atss, tmp_path: Path) -> None:
+    _, file = write(tmp_path, content())
+    line = ("positives", "table5", "--set", "k=5", "--annotations", file, "--out", tmp_path / "o")
+    code, output, errors = atss(*line, *SIZE)
+    assert (code, errors) == (0, "")
+    assert "ATSS, k=5, 7S" in output
+    text = (tmp_path / "o/positives/instances_train-table5-k=5/summary.md").read_text()
+    assert "- ATSS, k=5: Table 5: " in text
+
+
+def test_an_image_is_drawn_with_its_objects_listed(atss: Atss, tmp_path: Path) -> None:
+    data, out = write_both(tmp_path / "pets"), tmp_path / "out"
+    line = ("positives", "--data", data, "--out", out, *SIZE)
+    code, output, errors = atss(*line, "--image", "20", "--image", "a.png", "--object", 2)
+    assert (code, errors) == (0, "")
+    assert "1 dog" in output and "2 cat" in output
+    names = {path.name for path in (out / "positives" / "pets-val").iterdir()}
+    one = ("b.png", "b-object2.png", "b-object2-candidates.png")
+    assert names == {*one, *(name.replace("b", "a", 1) for name in one)}
+
+
+def test_an_image_is_found_by_its_path_where_only_boxes_are_given(
+    atss: Atss, tmp_path: Path
+) -> None:
+    images, file = write(tmp_path, content())
+    line = ("positives", "--annotations", file, "--out", tmp_path / "o", *SIZE)
+    assert atss(*line, "--image", images / "a.png")[0] == 0
+    code, _, errors = atss(*line, "--image", "20")
+    assert code == 2 and errors.startswith("atss: no image file b.png")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--image", "nothing.png"], "no image is called 'nothing.png'"),
+        (["--image", "20", "--object", "9"], "image 20 has 2 objects, got --object 9"),
+        (["--object", "1"], "--object needs --image"),
+        (["--split", "test"], "--split needs one of train, val, all, got 'test'"),
+        (["--set", "k=5"], "IoU: k=5 needs assigner='atss', got 'iou'"),
+        (["--set", "iterations=5"], "iterations=5 moves no positive; needs one of assigner"),
+        (["--rows", "1"], "--rows chooses from one table, got 0 tables"),
+        (["table9"], "no table is called 'table9'"),
+        (["--annotations", "x.json"], "--annotations is one file of boxes, got --data as well"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_one_line(
+    atss: Atss, tmp_path: Path, arguments: list[str], expected: str
+) -> None:
+    line = ("positives", "--data", write_both(tmp_path / "pets"), "--out", tmp_path / "out")
+    code, output, errors = atss(*line, *SIZE, *arguments)
+    assert code == 2
+    assert errors.startswith(f"atss: {expected}") and errors.count("\n") == 1, errors
+    assert not list(tmp_path.glob("out/positives/*/*"))
+
+
+def test_data_without_an_object_is_refused(atss: Atss, tmp_path: Path) -> None:
+    _, file = write(tmp_path, content() | {"annotations": []})
+    code, _, errors = atss("positives", "--annotations", file, "--out", tmp_path / "o", *SIZE)
+    assert code == 2 and "needs an object at least" in errors
+
+
+def test_ending_it_leaves_nothing(
+    atss: Atss, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> Iterator[None]:
+        os.kill(os.getpid(), signal.SIGINT)
+        yield
+
+    monkeypatch.setattr(positives, "_count", interrupted)
+    _, file = write(tmp_path, content())
+    code, _, errors = atss("positives", "--annotations", file, "--out", tmp_path / "o", *SIZE)
+    assert code == 130 and errors == "atss: stopped; nothing was written\n"
+    assert not (tmp_path / "o").exists()
+
+
+def test_a_picture_names_its_selections_and_objects() -> None:
+    two = scene((20, 20, 70, 60), (60, 30, 120, 90))
+    picture = Picture(
+        pixels=np.zeros((48, 64, 3), dtype=np.uint8),
+        height=two.height,
+        width=two.width,
+        boxes=two.boxes.numpy(),
+        names=["cat", "dog"],
+        anchors={name: anchors_of(one, two) for name, one in SELECTIONS.items()},
+    )
+    panels = selections_figure(picture).axes[: len(SELECTIONS)]
+    for axes, (name, selection) in zip(panels, SELECTIONS.items(), strict=True):
+        mean = count(selection, two).positives.sum() / 2
+        assert axes.get_title(loc="left").startswith(f"{name}: {mean:.1f} per object")
+        assert [text.get_text().strip() for text in axes.texts] == ["1 cat", "2 dog"]
+    titles = [axes.get_title() for axes in object_figure(picture, 1).axes]
+    ours = int(count(SELECTIONS["ATSS"], two).positives[1].sum())
+    assert f"ATSS: {ours}" in titles
+
+
+def test_pictures_get_every_anchor_once() -> None:
+    two = scene((20, 20, 70, 60), (60, 30, 120, 90))
+    for selection in SELECTIONS.values():
+        columns, found = anchors_of(selection, two), count(selection, two)
+        matched, levels = columns["matched"], columns["level"]
+        assert len(columns["box"]) == len(levels) == len(matched)
+        assert (
+            np.bincount(levels[matched == 1], minlength=5).tolist() == found.positives[1].tolist()
+        )
+        assert columns["is_ignored"].sum() == found.num_ignored
