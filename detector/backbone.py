@@ -4,10 +4,14 @@ ResNets from torchvision (stride in the 3x3 convolution, where the paper's weigh
 1x1: about +0.1 to +0.3 AP on all rows alike), and a small one for the CPU.
 
 P6 comes from P5, not C5, and P7 from ReLU(P6): the paper's code, for every row.
+
+A Layout with other conventions than these is for weights that were learnt under them.
 """
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 from urllib.error import URLError
 
 import torch
@@ -17,6 +21,8 @@ from torchvision.ops import FeaturePyramidNetwork, FrozenBatchNorm2d
 from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
 from detector.config import CHANNELS_PER_GROUP, BackboneName, Norm
+from detector.deformable import DeformableConv2d
+from detector.layouts import ATSS_SUITE, Layout
 
 PYRAMID_CHANNELS = {"small": 32}  # of P3 to P7; 256 for the others
 
@@ -26,11 +32,19 @@ NormLayer = Callable[[int], nn.Module]
 class PyramidBackbone(nn.Module):
     """A body that yields C3, C4 and C5, and the pyramid over them; P3 ... P7 come out as a list."""
 
-    def __init__(self, body: nn.Module, in_channels: list[int], out_channels: int) -> None:
+    def __init__(
+        self,
+        body: nn.Module,
+        in_channels: list[int],
+        out_channels: int,
+        *,
+        rectified_p6: bool = True,
+    ) -> None:
         super().__init__()
         self.body = body
+        top = LastLevelP6P7 if rectified_p6 else UnrectifiedTop
         self.fpn = FeaturePyramidNetwork(
-            in_channels, out_channels, extra_blocks=LastLevelP6P7(out_channels, out_channels)
+            in_channels, out_channels, extra_blocks=top(out_channels, out_channels)
         )
         self.out_channels = out_channels
 
@@ -39,16 +53,48 @@ class PyramidBackbone(nn.Module):
         return list(self.fpn(self.body(images)).values())
 
 
-class ResNetBody(nn.Module):
-    """torchvision's ResNet up to layer4; layer2, layer3 and layer4 give C3, C4 and C5."""
+class UnrectifiedTop(LastLevelP6P7):
+    """P7 from P6 as it is, not from ReLU(P6)."""
 
-    def __init__(self, name: str, norm_layer: NormLayer) -> None:
+    def forward(
+        self, p: list[Tensor], c: list[Tensor], names: list[str]
+    ) -> tuple[list[Tensor], list[str]]:
+        """P3 ... P5, C3 ... C5 and their names -> the P levels and names, with P6 and P7."""
+        p6 = self.p6(p[-1])
+        return [*p, p6, self.p7(p6)], [*names, "p6", "p7"]
+
+
+class ResNetBody(nn.Module):
+    """torchvision's ResNet up to layer4; layer2, layer3 and layer4 give C3, C4 and C5.
+
+    stride_in_1x1: bottlenecks halve the map in their first convolution. deformable_stages: layers,
+    by number, whose 3x3 convolutions are deformable.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        norm_layer: NormLayer,
+        *,
+        stride_in_1x1: bool = False,
+        deformable_stages: tuple[int, ...] = (),
+    ) -> None:
         super().__init__()
         resnet = get_model(name, weights=None, norm_layer=norm_layer)
         self.conv1, self.bn1 = resnet.conv1, resnet.bn1
         self.layer1, self.layer2 = resnet.layer1, resnet.layer2
         self.layer3, self.layer4 = resnet.layer3, resnet.layer4
         self.channels = [resnet.fc.in_features // share for share in (4, 2, 1)]
+        if stride_in_1x1:
+            for block in self._blocks(2, 3, 4):
+                block.conv1.stride, block.conv2.stride = block.conv2.stride, block.conv1.stride
+        for block in self._blocks(*deformable_stages):
+            block.conv2 = DeformableConv2d(block.conv2)
+
+    def _blocks(self, *stages: int) -> list[Any]:
+        """Those of the layers of these numbers."""
+        layers = [self.get_submodule(f"layer{stage}") for stage in stages]
+        return [block for layer in layers for block in layer.children()]
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """[B, 3, H, W] -> C3, C4, C5."""
@@ -121,22 +167,34 @@ def build_backbone(
     norm: Norm = "frozen_batch_norm",
     weights: str = "none",
     channels: int | None = None,
+    layout: Layout = ATSS_SUITE,
 ) -> PyramidBackbone:
     """The body, its norm and its weights: "imagenet" (torchvision's V1), "none" or a file's path.
 
-    channels: of P3 ... P7; 256 by default, 32 for the small backbone.
+    channels: of P3 ... P7; 256 by default, 32 for the small backbone. layout: conventions of
+    weights that are filled in afterwards.
     Under frozen batch norm the stem and layer1 do not train either, as in the official code. Raises
     ValueError where the weights cannot be had or do not fit.
     """
-    norm_layer = FrozenBatchNorm2d if norm == "frozen_batch_norm" else group_norm
-    body = SmallBody(norm_layer) if name == "small" else ResNetBody(name, norm_layer)
+    frozen = partial(FrozenBatchNorm2d, eps=layout.batch_norm_eps)
+    norm_layer = frozen if norm == "frozen_batch_norm" else group_norm
+    if name == "small":
+        body: SmallBody | ResNetBody = SmallBody(norm_layer)
+    else:
+        body = ResNetBody(
+            name,
+            norm_layer,
+            stride_in_1x1=layout.stride_in_1x1,
+            deformable_stages=layout.deformable_stages,
+        )
     _initialize(body)
     if weights != "none":
         load_body(body, name, weights)
     if norm == "frozen_batch_norm" and isinstance(body, ResNetBody):
         body.conv1.requires_grad_(False)
         body.layer1.requires_grad_(False)
-    return PyramidBackbone(body, body.channels, channels or PYRAMID_CHANNELS.get(name, 256))
+    width = channels or PYRAMID_CHANNELS.get(name, 256)
+    return PyramidBackbone(body, body.channels, width, rectified_p6=layout.rectified_p6)
 
 
 def group_norm(channels: int) -> nn.Module:
@@ -148,6 +206,9 @@ def _initialize(body: nn.Module) -> None:
     for module in body.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+    for module in body.modules():
+        if isinstance(module, DeformableConv2d):
+            module.reset_offset()
 
 
 def load_body(body: nn.Module, name: str, weights: str) -> None:

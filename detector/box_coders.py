@@ -22,9 +22,13 @@ MAX_LOG_RATIO = math.log(1000 / 16)  # keeps exp() finite: an object is at most 
 
 @dataclass(frozen=True)
 class BoxCoder:
-    """Offsets from the anchor box: 10 (dx, dy) / its sides and 5 ln of the size ratios."""
+    """Offsets from the anchor box: 10 (dx, dy) / its sides and 5 ln of the size ratios.
+
+    min_log_ratio: decoding bounds ln of the size ratios below, too, if some other code did.
+    """
 
     initial_bias: ClassVar[float] = 0.0  # a prediction of 0 decodes to the anchor
+    min_log_ratio: float = -math.inf
 
     def encode(self, anchors: Tensor, gt_boxes: Tensor) -> Tensor:
         """[P, 4], [P, 4] -> codes [P, 4]: tx, ty, tw, th."""
@@ -37,7 +41,8 @@ class BoxCoder:
         """[P, 4], [P, 4] -> boxes [P, 4]."""
         anchor_sizes = _sizes(anchors)
         middle = centers(anchors) + codes[:, :2] / CENTER_WEIGHT * anchor_sizes
-        half = (codes[:, 2:] / SIZE_WEIGHT).clamp(max=MAX_LOG_RATIO).exp() * anchor_sizes / 2
+        log_ratios = (codes[:, 2:] / SIZE_WEIGHT).clamp(self.min_log_ratio, MAX_LOG_RATIO)
+        half = log_ratios.exp() * anchor_sizes / 2
         return torch.cat([middle - half, middle + half], dim=1)
 
 

@@ -12,7 +12,15 @@ from typing import Any, Literal, get_args
 
 Assigner = Literal["iou", "ssc", "center_sampling", "atss"]
 RegressFrom = Literal["box", "point"]
-BackboneName = Literal["resnet18", "resnet34", "resnet50", "resnet101", "small"]
+BackboneName = Literal[
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "resnet101",
+    "resnext101_32x8d",
+    "resnext101_64x4d",
+    "small",
+]
 Norm = Literal["frozen_batch_norm", "group_norm"]
 Precision = Literal["fp32", "bf16"]
 Optimizer = Literal["sgd", "adamw"]

@@ -9,8 +9,9 @@ Shapes: B images, L levels, A anchors in all, M ground truths of an image, P pos
 C classes.
 """
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 
 import torch
 from torch import Tensor, nn
@@ -19,10 +20,11 @@ from detector import losses
 from detector.anchors import STRIDES, cell_anchors, grid_anchors, level_sizes
 from detector.assigners import IGNORED, Assigner, build_assigner
 from detector.backbone import PyramidBackbone, build_backbone
-from detector.box_coders import BoxCoder, Coder, PointCoder
-from detector.config import DetectorConfig
+from detector.box_coders import MAX_LOG_RATIO, BoxCoder, Coder, PointCoder
+from detector.config import DetectorConfig, Recipe
 from detector.head import Head, Predictions
-from detector.postprocess import Detections, Postprocess
+from detector.layouts import ATSS_SUITE, Layout
+from detector.postprocess import Detections, Postprocess, Score, geometric_mean
 from detector.transforms import SIZE_DIVISOR, collate
 
 Target = dict[str, Tensor]  # boxes [M, 4] in pixels of the input, labels [M] from 0
@@ -61,13 +63,19 @@ def build_detector(
     *,
     backbone: PyramidBackbone | None = None,
     postprocess: Postprocess | None = None,
+    layout: Layout = ATSS_SUITE,
 ) -> "Detector":
     """The one place where the paper's toggles become parts.
 
     backbone: default ResNet-50 with frozen batch norm and no weights, the paper's architecture.
+    layout: conventions of weights that are filled in afterwards.
     """
-    backbone = backbone or build_backbone()
-    coder = BoxCoder() if config.regress_from == "box" else PointCoder(config.anchor_scales[0])
+    backbone = backbone or build_backbone(layout=layout)
+    if config.regress_from == "box":
+        bound = -MAX_LOG_RATIO if layout.bounded_shrinking else -math.inf
+        coder: Coder = BoxCoder(min_log_ratio=bound)
+    else:
+        coder = PointCoder(config.anchor_scales[0])
     return Detector(
         backbone=backbone,
         head=Head(
@@ -79,14 +87,26 @@ def build_detector(
             centerness=config.centerness,
             scalar=config.scalar,
             initial_bias=coder.initial_bias,
+            deformable=layout.deformable_towers,
         ),
-        cells=[cell_anchors(s, config.anchor_scales, config.aspect_ratios) for s in STRIDES],
+        cells=[
+            cell_anchors(stride, config.anchor_scales, config.aspect_ratios)
+            + layout.anchor_offset(stride)
+            for stride in STRIDES
+        ],
         assigner=build_assigner(config),
         coder=coder,
         regression_loss=losses.giou if config.giou_loss else losses.smooth_l1,
         regression_weight=losses.GIOU_WEIGHT if config.giou_loss else losses.SMOOTH_L1_WEIGHT,
         postprocess=postprocess or Postprocess(),
+        score=geometric_mean if layout.geometric_score else torch.mul,
     )
+
+
+def postprocess_of(recipe: Recipe) -> Postprocess:
+    """The part of a recipe that is about what becomes of predictions."""
+    settings = asdict(recipe)
+    return Postprocess(**{item.name: settings[item.name] for item in fields(Postprocess)})
 
 
 class Detector(nn.Module):
@@ -103,6 +123,7 @@ class Detector(nn.Module):
         regression_loss: losses.RegressionLoss,
         regression_weight: float,
         postprocess: Postprocess,
+        score: Score = geometric_mean,
     ) -> None:
         super().__init__()
         self.backbone = backbone
@@ -114,6 +135,7 @@ class Detector(nn.Module):
         self.regression_loss = regression_loss
         self.regression_weight = regression_weight
         self.postprocess = postprocess
+        self.score = score
 
     def forward(self, images: Tensor) -> Predictions:
         """[B, 3, H, W], normalized, H and W multiples of 32 -> Predictions."""
@@ -202,7 +224,7 @@ class Detector(nn.Module):
         anchors = self.anchors(batch.shape[2], batch.shape[3])
         with torch.autocast(batch.device.type, enabled=False):
             return [
-                self.postprocess(predictions, image, anchors, self.coder, size)
+                self.postprocess(predictions, image, anchors, self.coder, size, self.score)
                 for image, size in enumerate(sizes)
             ]
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from detector.config import CHANNELS_PER_GROUP
+from detector.deformable import DeformableConv2d
 
 PRIOR = 0.01  # probability of every class at the start, so that the negatives do not drown the rest
 TOWER_DEPTH = 4
@@ -30,16 +31,18 @@ class Predictions:
     centerness: Tensor | None  # [B, A] logits
 
 
-def tower(channels: int, group_norm: bool) -> nn.Sequential:
-    """Four 3x3 convolutions with ReLU, with or without GroupNorm."""
-    return nn.Sequential(*(_tower_layer(channels, group_norm) for _ in range(TOWER_DEPTH)))
+def tower(channels: int, group_norm: bool, deformable: bool = False) -> nn.Sequential:
+    """Four 3x3 convolutions with ReLU, with or without GroupNorm; the last may be deformable."""
+    kinds = [False] * (TOWER_DEPTH - 1) + [deformable]
+    return nn.Sequential(*(_tower_layer(channels, group_norm, kind) for kind in kinds))
 
 
-def _tower_layer(channels: int, group_norm: bool) -> nn.Sequential:
+def _tower_layer(channels: int, group_norm: bool, deformable: bool) -> nn.Sequential:
+    # The bias stays under GroupNorm, as in the official code.
+    conv = nn.Conv2d(channels, channels, 3, padding=1)
     return nn.Sequential(
         OrderedDict(
-            # The bias stays under GroupNorm, as in the official code.
-            conv=nn.Conv2d(channels, channels, 3, padding=1),
+            conv=DeformableConv2d(conv) if deformable else conv,
             norm=nn.GroupNorm(channels // CHANNELS_PER_GROUP, channels)
             if group_norm
             else nn.Identity(),
@@ -62,11 +65,12 @@ class Head(nn.Module):
         centerness: bool,
         scalar: bool,
         initial_bias: float,
+        deformable: bool = False,
     ) -> None:
         super().__init__()
         self.num_classes = num_classes
-        self.cls_tower = tower(channels, group_norm)
-        self.box_tower = tower(channels, group_norm)
+        self.cls_tower = tower(channels, group_norm, deformable)
+        self.box_tower = tower(channels, group_norm, deformable)
         self.cls_logits = nn.Conv2d(channels, anchors_per_location * num_classes, 3, padding=1)
         self.bbox_pred = nn.Conv2d(channels, anchors_per_location * 4, 3, padding=1)
         self.centerness = (
@@ -84,6 +88,9 @@ class Head(nn.Module):
                 nn.init.normal_(module.weight, std=std)
                 assert module.bias is not None
                 nn.init.zeros_(module.bias)
+        for module in self.modules():
+            if isinstance(module, DeformableConv2d):
+                module.reset_offset()
         assert self.cls_logits.bias is not None and self.bbox_pred.bias is not None
         nn.init.constant_(self.cls_logits.bias, -math.log((1 - PRIOR) / PRIOR))
         nn.init.constant_(self.bbox_pred.bias, initial_bias)

@@ -10,6 +10,7 @@ probability alone.
 Shapes: A_l anchors on level l, C classes, D detections.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -21,6 +22,12 @@ from detector.boxes import clip
 from detector.head import Predictions
 
 Detections = dict[str, Tensor]  # boxes [D, 4], scores [D], labels [D], best first
+Score = Callable[[Tensor, Tensor], Tensor]  # of probabilities and centerness, [N] each
+
+
+def geometric_mean(probabilities: Tensor, centerness: Tensor) -> Tensor:
+    """[N], [N] -> [N]: the paper's code's score."""
+    return (probabilities * centerness).sqrt()
 
 
 @dataclass(frozen=True)
@@ -39,8 +46,12 @@ class Postprocess:
         anchors: list[Tensor],
         coder: Coder,
         size: tuple[int, int],
+        score: Score = geometric_mean,
     ) -> Detections:
-        """Detections of one image of the batch; size: its height and width before padding."""
+        """Detections of one image of the batch; size: its height and width before padding.
+
+        score: of a pair with centerness; without it the probability is the score.
+        """
         sizes = [len(level) for level in anchors]
         probabilities = predictions.cls_logits[image].sigmoid().split(sizes)
         codes = predictions.codes[image].split(sizes)
@@ -50,7 +61,7 @@ class Postprocess:
             else predictions.centerness[image].sigmoid().split(sizes)
         )
         levels = [
-            self._best_of_level(*level, coder)
+            self._best_of_level(*level, coder, score)
             for level in zip(probabilities, centerness, codes, anchors, strict=True)
         ]
         boxes, scores, labels = (torch.cat(parts) for parts in zip(*levels, strict=True))
@@ -67,12 +78,13 @@ class Postprocess:
         codes: Tensor,
         anchors: Tensor,
         coder: Coder,
+        score: Score,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """[A_l, C], [A_l] or None, [A_l, 4] twice -> boxes [D, 4], scores [D], labels [D]."""
         anchor, label = (probabilities > self.score_threshold).nonzero(as_tuple=True)
         scores = probabilities[anchor, label]
         if centerness is not None:
-            scores = (scores * centerness[anchor]).sqrt()
+            scores = score(scores, centerness[anchor])
         scores, best = scores.sort(descending=True, stable=True)
         best = best[: self.candidates_per_level]
         anchor, label = anchor[best], label[best]

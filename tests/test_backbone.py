@@ -13,7 +13,9 @@ from torchvision.ops import FrozenBatchNorm2d
 
 from detector.backbone import build_backbone
 from detector.config import DetectorConfig
+from detector.deformable import DeformableConv2d
 from detector.detector import build_detector
+from detector.layouts import Layout
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +116,48 @@ def test_the_pyramid_starts_with_kaiming_uniform_weights_and_no_bias(small):
 
 def test_the_small_backbone_is_small(small):
     assert count(small) < 2_000_000
+
+
+# Conventions of other codes' weights
+
+
+def test_a_deformable_convolution_starts_as_the_plain_one_at_half_its_strength():
+    plain = nn.Conv2d(8, 6, 3, stride=2, padding=1, groups=2)
+    deformable = DeformableConv2d(plain)
+    maps = torch.randn(2, 8, 9, 7)
+    bias = plain.bias[:, None, None]
+    expected = bias + (plain(maps) - bias) / 2  # the masks are sigmoid(0)
+    torch.testing.assert_close(deformable(maps), expected)
+    assert deformable.offset.weight.shape == (27, 8, 3, 3)
+
+
+def test_the_chosen_stages_are_deformable():
+    backbone = build_backbone("resnet50", layout=Layout(deformable_stages=(3, 4)))
+    deformable = [n for n, m in backbone.named_modules() if isinstance(m, DeformableConv2d)]
+    expected = {3: 6, 4: 3}  # blocks
+    assert deformable == [f"body.layer{s}.{i}.conv2" for s in expected for i in range(expected[s])]
+    assert all(
+        module.offset.weight.eq(0).all() and module.conv.weight.std() > 0
+        for module in backbone.modules()
+        if isinstance(module, DeformableConv2d)
+    )
+
+
+@pytest.mark.parametrize(("in_1x1", "strides"), [(True, (2, 1)), (False, (1, 2))])
+def test_a_stage_halves_its_map_where_the_layout_says(in_1x1, strides):
+    body = build_backbone("resnet50", layout=Layout(stride_in_1x1=in_1x1)).body
+    for layer in (body.layer2, body.layer3, body.layer4):
+        assert (layer[0].conv1.stride[0], layer[0].conv2.stride[0]) == strides
+        assert {block.conv1.stride[0] * block.conv2.stride[0] for block in layer[1:]} == {1}
+    assert all(block.conv1.stride[0] * block.conv2.stride[0] == 1 for block in body.layer1)
+
+
+def test_p7_may_come_from_p6_as_it_is():
+    backbone = build_backbone("small", "group_norm", layout=Layout(rectified_p6=False))
+    with torch.no_grad():
+        *_, p6, p7 = backbone(torch.randn(1, 3, 128, 128))
+        assert p6.min() < 0
+        torch.testing.assert_close(p7, backbone.fpn.extra_blocks.p7(p6))
 
 
 # Weights

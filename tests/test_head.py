@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from detector.anchors import STRIDES, cell_anchors, grid_anchors
+from detector.deformable import DeformableConv2d
 from detector.head import Head, per_anchor
 
 SETTINGS = {
@@ -83,6 +84,16 @@ def test_every_tower_layer_is_convolution_then_norm_then_relu():
             assert [type(part) for part in layer] == [nn.Conv2d, nn.GroupNorm, nn.ReLU]
             assert (layer.conv.kernel_size, layer.conv.padding) == ((3, 3), (1, 1))
             assert layer.conv.bias is not None
+
+
+def test_only_the_last_convolution_of_a_tower_is_deformable():
+    head = build(deformable=True)
+    for tower in (head.cls_tower, head.box_tower):
+        kinds = [type(layer.conv) for layer in tower]
+        assert kinds == [nn.Conv2d] * 3 + [DeformableConv2d]
+        assert tower[3].conv.offset.weight.eq(0).all()
+        assert tower[3].conv.conv.weight.std().item() == pytest.approx(0.04, rel=0.1)
+    assert head(features()).cls_logits.isfinite().all()
 
 
 @pytest.mark.parametrize("num_anchors", [1, 3, 9])
