@@ -1,0 +1,93 @@
+"""Files of tensors from strangers: read, never executed.
+
+A file of torch.save is a pickle, and a pickle may name any function and have it called. torch's
+weights-only reader calls none but those that rebuild tensors, and refuses files that name others.
+Training codes, however, leave classes of their own beside the weights: settings, histories, numpy's
+numbers. So the names in a refused file are listed without running it, and the same reader reads it
+again with each of them standing for Inert, a class that does nothing.
+"""
+
+import pickle
+import pickletools
+import warnings
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+
+PICKLES_OF_OLD_FILES = 4  # magic number, version, machine, content; then bare bytes
+
+
+class Inert:
+    """Stands for whatever a file names beside tensors: takes anything, does nothing."""
+
+    def __init__(self, *arguments: Any) -> None:
+        """arguments: dropped."""
+
+    def __setstate__(self, state: Any) -> None:
+        """state: dropped."""
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The content of a safetensors file, or of one of torch.save, zipped or of before 2020.
+
+    safetensors: the tensors, and the header's metadata as strings under "metadata". Raises
+    FileNotFoundError, or ValueError where nothing can be read; nothing in the file is executed.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"weights '{path}' need a file, and there is none")
+    try:
+        with warnings.catch_warnings(action="ignore"):  # what matters is in the refusal
+            content = _read_safetensors(path) if _is_safetensors(path) else _read_pickled(path)
+    except Exception as error:  # a damaged or hostile file fails in many ways
+        raise ValueError(
+            f"weights '{path}' need to be tensors saved by safetensors or torch.save; reading "
+            f"stopped at {type(error).__name__}: {_reason(error)}"
+        ) from error
+    if not isinstance(content, dict):
+        raise ValueError(
+            f"weights '{path}' need to be a dict of tensors, got {type(content).__name__}"
+        )
+    return content
+
+
+def _reason(error: Exception) -> str:
+    """One sentence: what the reader met, not torch's advice to read the file with risk."""
+    met = error.__context__ if isinstance(error, pickle.UnpicklingError) else None
+    lines = str(met or error).splitlines()
+    return lines[0].split(". ")[0] if lines else "no more to read"
+
+
+def _is_safetensors(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(9)[8:] == b"{"  # eight bytes tell the length of a header in JSON
+
+
+def _read_safetensors(path: Path) -> dict[str, Any]:
+    with safe_open(path, framework="pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        return {**tensors, "metadata": file.metadata() or {}}
+
+
+def _read_pickled(path: Path) -> Any:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        inert: list[Any] = [(Inert, name) for name in named_globals(path)]
+        with torch.serialization.safe_globals(inert):
+            return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def named_globals(path: Path) -> set[str]:
+    """Every class and function that a file's pickles name, found without running them."""
+    if zipfile.is_zipfile(path):
+        return set(torch.serialization.get_unsafe_globals_in_checkpoint(path))
+    with path.open("rb") as file:
+        return {
+            str(argument).replace(" ", ".")  # "module name"
+            for _ in range(PICKLES_OF_OLD_FILES)
+            for opcode, argument, _ in pickletools.genops(file)
+            if opcode.name == "GLOBAL"
+        }

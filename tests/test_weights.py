@@ -1,0 +1,631 @@
+"""Files of weights: ours, the official code's, mmdetection's, damaged ones and hostile ones."""
+
+import math
+import os
+import pickle
+from collections import OrderedDict
+from dataclasses import replace
+
+import foreign
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from detector import checkpoint, tensor_files
+from detector.anchors import STRIDES, level_sizes
+from detector.backbone import build_backbone
+from detector.checkpoint import Description
+from detector.config import Recipe
+from detector.detector import build_detector
+from detector.evaluation import as_results
+from detector.head import Predictions
+from detector.layouts import MMDETECTION, OFFICIAL
+from detector.weights import fit, load_detector
+from experiments.baselines import ATSS
+
+HEIGHT, WIDTH = 64, 96
+DEFORMED = {"deformable": (2, 3, 4), "deformable_towers": True}
+RESNEXT = {"depth": 101, "groups": 32, "width": 8}
+NETWORKS = {
+    "official": (foreign.official, {}),
+    "official-dcn": (foreign.official, DEFORMED),
+    "official-3-anchors-7-classes": (foreign.official, {"anchors": 3, "classes": 7}),
+    "mmdetection": (foreign.mmdetection, {}),
+    "mmdetection-dcn": (foreign.mmdetection, DEFORMED),
+    "mmdetection-r18": (foreign.mmdetection, {"depth": 18}),
+}
+LARGE = {
+    "official-r101-dcn": (foreign.official, {"depth": 101, **DEFORMED}),
+    "official-x101-32x8d": (foreign.official, RESNEXT),
+    "official-x101-64x4d-dcn": (
+        foreign.official,
+        {"depth": 101, "groups": 64, "width": 4, "deformable": (3, 4), "deformable_towers": True},
+    ),
+    "mmdetection-x101-32x8d": (foreign.mmdetection, RESNEXT),
+}
+SCALES = {1: (8.0,), 3: (4.0, 5.0, 6.0)}
+
+
+def save(path, network, anchors=None, **meta):
+    """As the codes save: the official one without a zip, and with what training needs."""
+    if network.names is foreign.OFFICIAL:
+        anchors = anchors or foreign.official_anchors(SCALES[network.anchors])
+        state = OrderedDict({f"module.{k}": v for k, v in {**network.state, **anchors}.items()})
+        content = {
+            "model": state,
+            "iteration": 90_000,
+            "optimizer": {"param_groups": [{"lr": 0.1}]},
+        }
+        torch.save(content, path, _use_new_zipfile_serialization=False)
+    else:
+        counts = {
+            name.replace("running_mean", "num_batches_tracked"): torch.tensor(7)
+            for name in network.state
+            if name.endswith("running_mean")
+        }
+        state = OrderedDict({**network.state, **counts})
+        torch.save({"meta": {"epoch": 12, **meta}, "state_dict": state}, path)
+    return path
+
+
+def run(make, settings):
+    """A foreign network with random weights, an image batch and what the network says of it."""
+    torch.manual_seed(0)
+    network = make(**settings)
+    images = torch.randn(2, 3, HEIGHT, WIDTH)
+    return network, images, network(images)
+
+
+def outputs(detector, images):
+    with torch.no_grad():
+        found = detector.double()(images.double())
+    return found.cls_logits, found.codes, found.centerness
+
+
+def distance(found, expected):
+    return max(float((f - e).abs().max()) for f, e in zip(found, expected, strict=True))
+
+
+@pytest.fixture(scope="module")
+def official(tmp_path_factory):
+    network, _, _ = run(foreign.official, {})
+    return save(tmp_path_factory.mktemp("weights") / "official.pth", network)
+
+
+@pytest.fixture(scope="module")
+def narrow(tmp_path_factory):
+    """mmdetection's smallest, in a file and as a state."""
+    network, _, _ = run(foreign.mmdetection, {"depth": 18, "channels": 32, "classes": 4})
+    path = save(tmp_path_factory.mktemp("weights") / "narrow.pth", network)
+    return path, torch.load(path)["state_dict"]
+
+
+# The same function
+
+
+def check_same_function(path, make, settings):
+    network, images, expected = run(make, settings)
+    loaded = load_detector(save(path, network))
+    assert not loaded.detector.training
+    found = outputs(loaded.detector, images)
+    assert min(float(part.std()) for part in expected) > 0.1  # there is something to compare
+    for ours, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours.double(), theirs, rtol=1e-5, atol=1e-5)
+    return loaded
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_an_imported_detector_computes_what_the_other_code_computes(name, tmp_path):
+    check_same_function(tmp_path / "weights.pth", *NETWORKS[name])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LARGE)
+def test_so_does_a_large_one(name, tmp_path):
+    loaded = check_same_function(tmp_path / "weights.pth", *LARGE[name])
+    assert (
+        loaded.description.recipe.backbone
+        == {
+            "official-r101-dcn": "resnet101",
+            "official-x101-32x8d": "resnext101_32x8d",
+            "official-x101-64x4d-dcn": "resnext101_64x4d",
+            "mmdetection-x101-32x8d": "resnext101_32x8d",
+        }[name]
+    )
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"stride_in_1x1": False}, {"batch_norm_eps": 1e-5}, {"rectified_p6": False}], ids=str
+)
+def test_each_convention_of_the_network_moves_its_outputs(wrong):
+    """Else the comparison above would prove nothing of it."""
+    network, images, expected = run(foreign.official, {})
+    layout = replace(OFFICIAL, **wrong)
+    detector = build_detector(ATSS, 80, backbone=build_backbone(layout=layout), layout=layout)
+    detector.load_state_dict(fit(detector, network.state, layout))
+    assert distance(outputs(detector, images), expected) > 0.01
+
+
+def test_tensors_that_have_no_equal_here_find_their_places(tmp_path):
+    """Offsets inside a convolution, biases that are absent, one factor per level."""
+    network, _, _ = run(foreign.mmdetection, {**DEFORMED, "depth": 18, "channels": 32})
+    state = load_detector(save(tmp_path / "weights.pth", network)).detector.state_dict()
+    assert torch.equal(
+        state["head.box_tower.3.conv.offset.bias"],
+        network.state["bbox_head.reg_convs.3.conv.conv_offset.bias"],
+    )
+    assert state["head.cls_tower.2.conv.bias"].eq(0).all()
+    scales = [float(network.state[f"bbox_head.scales.{level}.scale"]) for level in range(5)]
+    assert state["head.scales"].tolist() == scales
+
+
+# What comes with the weights
+
+
+def test_an_official_file_brings_its_conventions(official):
+    loaded = load_detector(official)
+    layout, description = loaded.layout, loaded.description
+    assert (layout.name, layout.inclusive_corners) == ("official ATSS", True)
+    image = torch.tensor([10, 20, 30], dtype=torch.uint8)[:, None, None].expand(3, 2, 2)
+    expected = [30 - 102.9801, 20 - 115.9465, 10 - 122.7717]  # blue, green, red
+    assert layout.normalization(image)[:, 0, 0].tolist() == pytest.approx(expected, rel=1e-6)
+    assert description.config == ATSS
+    assert description.recipe == Recipe()
+    assert description.category_ids[:2] + description.category_ids[-1:] == (1, 2, 90)
+    assert description.names[:2] == ("person", "bicycle") and len(description.names) == 80
+    assert loaded.notes == [
+        "official ATSS weights: resnet50, 80 classes, 1 anchor per location",
+        "images: BGR from 0 to 255, minus (102.9801, 115.9465, 122.7717), "
+        "divided by (1.0, 1.0, 1.0)",
+        "network: stride in the 1x1 convolutions, P7 from ReLU(P6)",
+        "boxes: anchors of P3 at 8 i + 4.5 px, x2 and y2 are the last pixel",
+        "scores: root of probability x centerness",
+        "324 tensors mapped, 5 not needed",
+        "taken as regressed from boxes, like the published ones: the file itself does not tell",
+    ]
+
+
+def test_an_mmdetection_file_brings_its_conventions_and_classes(tmp_path):
+    network, _, _ = run(foreign.mmdetection, {**DEFORMED, "depth": 18, "classes": 2})
+    path = save(tmp_path / "weights.pth", network, dataset_meta={"classes": ("cat", "dog")})
+    loaded = load_detector(path)
+    assert not loaded.layout.inclusive_corners
+    image = torch.tensor([10, 20, 30], dtype=torch.uint8)[:, None, None].expand(3, 2, 2)
+    expected = [(10 - 123.675) / 58.395, (20 - 116.28) / 57.12, (30 - 103.53) / 57.375]
+    assert loaded.layout.normalization(image)[:, 0, 0].tolist() == pytest.approx(expected)
+    assert loaded.description.category_ids == (1, 2)
+    assert loaded.description.names == ("cat", "dog")
+    text = "\n".join(loaded.notes)
+    assert "resnet18, 2 classes" in text and "anchors of P3 at 8 i + 0 px" in text
+    assert "deformable convolutions: layer2, layer3, layer4; and the towers' last" in text
+    assert "P7 from P6\n" in text and "scores: probability x" in text
+
+
+@pytest.mark.parametrize(
+    ("meta", "names"),
+    [
+        ({"CLASSES": ["a", "b", "c", "d"]}, ("a", "b", "c", "d")),
+        ({"CLASSES": ("a", "b")}, ("class 1", "class 2", "class 3", "class 4")),
+        ({}, ("class 1", "class 2", "class 3", "class 4")),
+    ],
+    ids=str,
+)
+def test_other_classes_are_numbered_from_one(narrow, tmp_path, meta, names):
+    torch.save({"meta": meta, "state_dict": narrow[1]}, tmp_path / "weights.pth")
+    description = load_detector(tmp_path / "weights.pth").description
+    assert description.category_ids == (1, 2, 3, 4)
+    assert description.names == names
+    assert description.recipe.pyramid_channels == 32
+
+
+@pytest.mark.parametrize(
+    ("scales", "ratios"), [((4.0, 5.0, 6.0), (1.0,)), ((4.0, 8.0), (0.25, 1.0, 4.0))], ids=str
+)
+def test_several_anchors_are_read_from_an_official_file(tmp_path, scales, ratios):
+    count = len(scales) * len(ratios)
+    network, _, _ = run(foreign.official, {"anchors": count, "classes": 7, "channels": 32})
+    cells = foreign.official_anchors(scales, ratios)
+    loaded = load_detector(save(tmp_path / "weights.pth", network, cells))
+    assert loaded.description.config == replace(ATSS, anchor_scales=scales, aspect_ratios=ratios)
+    assert f"7 classes, {count} anchors per location" in loaded.notes[0]
+    levels = zip(loaded.detector.anchors(64, 96), cells.values(), STRIDES, strict=True)
+    for level, (anchors, theirs, stride) in enumerate(levels):
+        first = theirs + torch.tensor([0.0, 0.0, 1.0, 1.0])
+        torch.testing.assert_close(anchors[:count], first)
+        if level < 3:
+            right = torch.tensor([stride, 0, stride, 0])
+            torch.testing.assert_close(anchors[count : 2 * count], first + right)
+
+
+def test_anchors_that_the_official_code_rounded_are_refused(tmp_path):
+    network, _, _ = run(foreign.official, {"anchors": 3, "classes": 7, "channels": 32})
+    cells = foreign.official_anchors((8.0,), (0.5, 1.0, 2.0))
+    path = save(tmp_path / "weights.pth", network, cells)
+    check_refusal(path, "cell_anchors.0' needs to be", "not rounded to whole pixels, got")
+
+
+def test_the_older_name_of_the_offsets_is_known(tmp_path):
+    network, images, expected = run(foreign.mmdetection, {**DEFORMED, "depth": 18})
+    network.state = {
+        k.replace("conv_offset", "conv_offset_mask"): v for k, v in network.state.items()
+    }
+    loaded = load_detector(save(tmp_path / "weights.pth", network))
+    assert distance(outputs(loaded.detector, images), expected) < 1e-5
+
+
+# From the head's output to boxes in the original image
+
+
+def legacy_detection(level, row, column, codes, logits, size, original):
+    """The official pipeline for one anchor: x, y, width, height in the original image; score."""
+    stride = 8 * 2**level
+    side = 8 * stride
+    x1 = stride / 2 - (side - 1) / 2 + column * stride  # inclusive corners
+    y1 = stride / 2 - (side - 1) / 2 + row * stride
+    x2, y2 = x1 + side - 1, y1 + side - 1
+    width, height = x2 - x1 + 1, y2 - y1 + 1
+    center_x, center_y = (
+        (x1 + x2) / 2 + codes[0] / 10 * width,
+        (y1 + y2) / 2 + codes[1] / 10 * height,
+    )
+    width = math.exp(min(codes[2] / 5, math.log(1000 / 16))) * width
+    height = math.exp(min(codes[3] / 5, math.log(1000 / 16))) * height
+    corners = [
+        center_x - (width - 1) / 2,
+        center_y - (height - 1) / 2,
+        center_x + (width - 1) / 2,
+        center_y + (height - 1) / 2,
+    ]
+    limits = [size[1] - 1, size[0] - 1] * 2
+    corners = [min(max(c, 0), limit) for c, limit in zip(corners, limits, strict=True)]
+    ratios = [original[0] / size[1], original[1] / size[0]] * 2
+    x1, y1, x2, y2 = (c * ratio for c, ratio in zip(corners, ratios, strict=True))
+    p, centerness = (1 / (1 + math.exp(-x)) for x in logits)
+    return [x1, y1, x2 - x1 + 1, y2 - y1 + 1], math.sqrt(p * centerness)
+
+
+# level, row, column, codes, (class logit, centerness logit); every one of another class
+HOT = [
+    (0, 3, 5, (0.4, -0.7, -3.0, -2.0), (2.0, 1.0)),
+    (0, 7, 11, (1.0, 1.0, 0.5, -4.0), (1.5, -1.0)),  # beyond the border
+    (1, 1, 2, (-0.3, 0.2, -4.0, -4.5), (1.0, 0.5)),
+    (2, 1, 0, (0.1, 0.1, -9.0, -8.0), (0.5, 2.0)),
+    (3, 0, 1, (0.0, 0.0, 40.0, -12.0), (0.0, 0.0)),  # wider than the bound
+]
+
+
+def detect_hot(detector, size):
+    """Detections where the head says HOT and nothing elsewhere."""
+    sizes = level_sizes(HEIGHT, WIDTH)
+    count = sum(h * w for h, w in sizes)
+    predictions = Predictions(
+        torch.full((1, count, 80), -20.0), torch.zeros(1, count, 4), torch.full((1, count), -20.0)
+    )
+    for label, (level, row, column, codes, logits) in enumerate(HOT):
+        place = sum(h * w for h, w in sizes[:level]) + row * sizes[level][1] + column
+        predictions.cls_logits[0, place, label] = logits[0]
+        predictions.codes[0, place] = torch.tensor(codes)
+        predictions.centerness[0, place] = logits[1]
+    detector.forward = lambda images: predictions
+    return detector.detect([torch.zeros(3, *size)])[0]
+
+
+def test_detections_of_an_official_file_are_those_of_its_own_pipeline(official):
+    loaded = load_detector(official)
+    size, original = (60, 90), (54, 36)  # height, width as tested; width, height of the image
+    found = detect_hot(loaded.detector, size)
+    results = as_results(
+        found,
+        image_id=1,
+        category_ids=loaded.description.category_ids,
+        size=original,
+        tested=(size[1], size[0]),
+        inclusive_corners=loaded.layout.inclusive_corners,
+    )
+    by_category = {result["category_id"]: result for result in results}
+    assert len(results) == len(by_category) == len(HOT)
+    for label, hot in enumerate(HOT):
+        (x, y, width, height), score = legacy_detection(*hot, size, original)
+        # At the border, theirs reaches up to a pixel beyond the image, ours to its end.
+        box = [x, y, min(width, original[0] - x), min(height, original[1] - y)]
+        result = by_category[loaded.description.category_ids[label]]
+        assert result["bbox"] == pytest.approx(box, abs=0.011)  # two digits are kept
+        assert result["score"] == pytest.approx(score, abs=1e-5)
+
+
+def test_detections_of_an_mmdetection_file_are_those_of_its_own_pipeline(tmp_path):
+    network, _, _ = run(foreign.mmdetection, {"depth": 18, "channels": 32})
+    detector = load_detector(save(tmp_path / "weights.pth", network)).detector
+    found = detect_hot(detector, (HEIGHT, WIDTH))
+    assert sorted(found["labels"].tolist()) == list(range(len(HOT)))
+    for box, score, label in zip(
+        *(found[n].tolist() for n in ("boxes", "scores", "labels")), strict=True
+    ):
+        level, row, column, codes, logits = HOT[label]
+        stride = 8 * 2**level
+        x, y = (column + 0.8 * codes[0]) * stride, (row + 0.8 * codes[1]) * stride  # 8S / 10
+        bound = math.log(1000 / 16)
+        half = [4 * stride * math.exp(min(max(code / 5, -bound), bound)) for code in codes[2:]]
+        expected = [x - half[0], y - half[1], x + half[0], y + half[1]]
+        limits = [WIDTH, HEIGHT] * 2
+        expected = [min(max(c, 0), limit) for c, limit in zip(expected, limits, strict=True)]
+        assert box == pytest.approx(expected, abs=1e-3)
+        p, centerness = (1 / (1 + math.exp(-x)) for x in logits)
+        assert score == pytest.approx(p * centerness, rel=1e-5)
+
+
+def test_mmdetection_bounds_shrinking_and_the_others_do_not():
+    anchors, codes = (
+        torch.tensor([[0.0, 0.0, 100.0, 100.0]]),
+        torch.tensor([[0.0, 0.0, -50.0, 0.0]]),
+    )
+    widths = []
+    for layout in (MMDETECTION, OFFICIAL):
+        detector = build_detector(ATSS, 2, backbone=build_backbone("resnet18"), layout=layout)
+        box = detector.coder.decode(anchors, codes)[0]
+        widths.append(float(box[2] - box[0]))
+    assert widths == pytest.approx([1.6, 100 * math.exp(-10)], rel=1e-3)
+
+
+# Ours
+
+
+def own(recipe):
+    backbone = build_backbone(recipe.backbone, recipe.norm, "none", recipe.pyramid_channels)
+    detector = build_detector(ATSS, 2, backbone=backbone).eval()
+    return detector, Description(ATSS, recipe, (3, 5), ("cat", "dog"))
+
+
+@pytest.mark.parametrize("file", ["weights.safetensors", "last.ckpt"])
+def test_our_own_files_give_the_same_detector_back(tmp_path, file):
+    recipe = Recipe(
+        backbone="small", norm="group_norm", weights="none", pyramid_channels=16, nms_threshold=0.5
+    )
+    detector, description = own(recipe)
+    if file == "last.ckpt":
+        optimizer = torch.optim.SGD(detector.parameters(), lr=0.1)
+        checkpoint.save(tmp_path / file, detector, optimizer, step=1, description=description)
+    else:
+        checkpoint.save_weights(tmp_path / file, detector, description)
+    loaded = load_detector(tmp_path / file)
+    assert loaded.description == description
+    assert loaded.detector.postprocess.nms_threshold == 0.5
+    assert loaded.notes == ["atss-suite weights: small, 2 classes, 1 anchor per location"]
+    images = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        assert torch.equal(loaded.detector(images).codes, detector(images).codes)
+
+
+def test_our_weights_without_a_description_are_refused(tmp_path):
+    detector, _ = own(Recipe(backbone="small", norm="group_norm", weights="none"))
+    save_file(detector.state_dict(), tmp_path / "weights.safetensors")
+    check_refusal(tmp_path / "weights.safetensors", "description of its detector")
+
+
+def test_a_published_file_may_be_converted_to_safetensors(narrow, tmp_path):
+    save_file(narrow[1], tmp_path / "weights.safetensors")
+    loaded = load_detector(tmp_path / "weights.safetensors")
+    assert loaded.layout.name == "mmdetection ATSS"
+    assert torch.equal(
+        loaded.detector.head.cls_logits.weight, narrow[1]["bbox_head.atss_cls.weight"]
+    )
+
+
+# Refusals
+
+
+def check_refusal(path, *parts):
+    with pytest.raises(ValueError) as caught:
+        load_detector(path)
+    message = str(caught.value)
+    assert "\n" not in message and str(path) in message
+    for part in parts:
+        assert part in message, message
+
+
+def changed(state, tmp_path, drop=(), **extra):
+    kept = {name: value for name, value in state.items() if name not in drop}
+    torch.save({"state_dict": {**kept, **extra}}, tmp_path / "weights.pth")
+    return tmp_path / "weights.pth"
+
+
+def test_missing_and_left_over_tensors_are_named(narrow, tmp_path):
+    gone = ["backbone.bn1.bias", "bbox_head.scales.4.scale"]
+    path = changed(narrow[1], tmp_path, gone, **{"bbox_head.extra": torch.zeros(1)})
+    check_refusal(
+        path,
+        "recognized as mmdetection ATSS",
+        "2 missing: backbone.bn1.bias, bbox_head.scales.4.scale",
+        "1 left over: bbox_head.extra",
+    )
+
+
+def test_only_the_first_of_many_are_named(narrow, tmp_path):
+    extra = {f"teacher.{number}": torch.zeros(1) for number in range(9)}
+    path = changed(narrow[1], tmp_path, **extra)
+    check_refusal(path, "9 left over: teacher.0, teacher.1, teacher.2, ...")
+
+
+def test_a_wrong_shape_is_named_with_the_right_one(narrow, tmp_path):
+    path = changed(
+        narrow[1], tmp_path, **{"bbox_head.atss_centerness.weight": torch.zeros(1, 32, 1, 1)}
+    )
+    check_refusal(
+        path,
+        "1 of another shape: bbox_head.atss_centerness.weight [1, 32, 1, 1], not [1, 32, 3, 3]",
+    )
+
+
+@pytest.mark.parametrize(
+    ("drop", "extra", "complaint"),
+    [
+        ("bbox_head.atss_reg.weight", {}, "'bbox_head.atss_reg.weight', got none"),
+        ("", {"backbone.layer1.0.conv2.weight": torch.zeros(64)}, "conv2.weight', got [64]"),
+        ("", {"backbone.layer3.2.conv1.weight": torch.zeros(1)}, "3 blocks in layer3"),
+        ("", {"bbox_head.atss_reg.weight": torch.zeros(36, 32, 3, 3)}, "9 anchors per location"),
+    ],
+    ids=["no boxes", "flat", "another backbone", "several anchors"],
+)
+def test_what_is_none_of_the_papers_detectors_is_refused(narrow, tmp_path, drop, extra, complaint):
+    check_refusal(changed(narrow[1], tmp_path, [drop], **extra), complaint)
+
+
+@pytest.mark.parametrize("text", ["dict(type='ResNet', style='caffe')", '{"style": "caffe"}'])
+def test_mmdetections_other_style_is_refused_because_it_would_only_detect_worse(
+    narrow, tmp_path, text
+):
+    torch.save({"meta": {"config": text}, "state_dict": narrow[1]}, tmp_path / "weights.pth")
+    check_refusal(tmp_path / "weights.pth", "style='caffe'", "needs 'pytorch'")
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (lambda cells: {}, "got none, as in files of FCOS"),
+        (lambda cells: {**cells, "2": cells["2"] + 1}, "cell_anchors.2' needs to be [[-111.5"),
+        (lambda cells: {**cells, "0": cells["0"].expand(2, 4)}, "got [2, 4]"),
+        (lambda cells: {k: v for k, v in cells.items() if k != "4"}, "whole pixels, got []"),
+    ],
+    ids=["none", "moved", "too many", "a level missing"],
+)
+def test_anchors_of_an_official_file_are_checked(official, tmp_path, change, complaint):
+    content = torch.load(official)
+    prefix = "module.rpn.anchor_generator.cell_anchors."
+    cells = {k.removeprefix(prefix): v for k, v in content["model"].items() if k.startswith(prefix)}
+    state = {k: v for k, v in content["model"].items() if not k.startswith(prefix)}
+    state |= {f"{prefix}{level}": value for level, value in change(cells).items()}
+    torch.save({"model": state}, tmp_path / "weights.pth")
+    check_refusal(tmp_path / "weights.pth", complaint)
+
+
+def test_a_backbone_alone_is_refused_with_a_hint(tmp_path):
+    state = {"conv1.weight": torch.zeros(1), "layer1.0.conv1.weight": torch.zeros(1)}
+    torch.save(state, tmp_path / "resnet50.pth")
+    check_refusal(tmp_path / "resnet50.pth", "a backbone alone", "--set weights=FILE")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [{"state_dict": {"bbox_head.retina_cls.weight": torch.zeros(1)}}, {}, {"model": 3}],
+    ids=str,
+)
+def test_strangers_are_refused_with_what_is_known(tmp_path, content):
+    torch.save(content, tmp_path / "weights.pth")
+    check_refusal(
+        tmp_path / "weights.pth", "official ATSS ('rpn.head.cls_logits.weight')", "mmdetection"
+    )
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"a plain text\n" * 9, b"12345678{not safetensors", b"PK\x03\x04 not a zip"],
+    ids=["empty", "text", "safetensors", "zip"],
+)
+def test_what_is_no_file_of_tensors_is_refused(tmp_path, content):
+    (tmp_path / "weights.pth").write_bytes(content)
+    check_refusal(tmp_path / "weights.pth", "saved by safetensors or torch.save")
+
+
+def test_a_truncated_file_is_refused(official, narrow, tmp_path):
+    for path in (official, narrow[0]):
+        content = path.read_bytes()
+        (tmp_path / "weights.pth").write_bytes(content[: len(content) // 2])
+        check_refusal(tmp_path / "weights.pth", "reading stopped at")
+
+
+def test_a_list_is_refused_and_so_is_a_path_without_a_file(tmp_path):
+    torch.save([torch.zeros(1)], tmp_path / "weights.pth")
+    check_refusal(tmp_path / "weights.pth", "need to be a dict of tensors, got list")
+    with pytest.raises(FileNotFoundError, match="none.pth"):
+        load_detector(tmp_path / "none.pth")
+
+
+# Nothing is executed
+
+
+class Payload:
+    """Unpickled by the ordinary reader, it calls the function."""
+
+    def __init__(self, function, *arguments):
+        self.call = function, arguments
+
+    def __reduce__(self):
+        return self.call
+
+
+def payloads(trace):
+    return {
+        "os.system": Payload(os.system, f"touch {trace}"),
+        "open": Payload(open, str(trace), "w"),
+        "exec": Payload(exec, f"open({str(trace)!r}, 'w')"),
+        "os.mkdir": Payload(os.mkdir, str(trace)),
+        "getattr": Payload(getattr, Payload(__import__, "os"), "getcwd"),
+        "np.save": Payload(np.save, str(trace), 1),
+    }
+
+
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "older"])
+@pytest.mark.parametrize("name", payloads("x"))
+def test_a_hostile_file_does_nothing(tmp_path, name, zipped):
+    trace, path = tmp_path / "trace", tmp_path / "weights.pth"
+    content = {"meta": payloads(trace)[name], "state_dict": {"a": torch.arange(3.0)}}
+    torch.save(content, path, _use_new_zipfile_serialization=zipped)
+    try:
+        read = tensor_files.read(path)
+    except ValueError as error:
+        assert "\n" not in str(error) and "reading stopped at" in str(error)
+    else:
+        assert isinstance(read["meta"], tensor_files.Inert)
+        assert read["state_dict"]["a"].tolist() == [0, 1, 2]
+    assert not list(tmp_path.glob("trace*"))
+    # ... and it would have, elsewhere:
+    if name == "open":
+        torch.load(path, weights_only=False)
+        assert trace.exists()
+
+
+def test_a_bare_pickle_does_nothing(tmp_path):
+    content = payloads(tmp_path / "trace")["open"]
+    for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
+        (tmp_path / "weights.pth").write_bytes(pickle.dumps(content, protocol))
+        check_refusal(tmp_path / "weights.pth", "reading stopped at")
+    assert not (tmp_path / "trace").exists()
+
+
+def test_system_functions_are_refused_by_name(tmp_path):
+    torch.save({"meta": payloads(tmp_path / "trace")["os.system"]}, tmp_path / "weights.pth")
+    check_refusal(tmp_path / "weights.pth", f"{os.system.__module__}.system")
+
+
+class Settings:
+    """A class that a training code left in its file."""
+
+    def __init__(self):
+        self.values = np.arange(3.0)
+
+
+def test_tensors_are_read_beside_objects_of_other_codes(narrow, tmp_path):
+    meta = {"cfg": Settings(), "best": np.float64(0.4), "path": tmp_path, "CLASSES": list("abcd")}
+    path = tmp_path / "weights.pth"
+    torch.save({"meta": meta, "state_dict": narrow[1], "hook": print}, path)
+    allowed = torch.serialization.get_safe_globals()
+    with pytest.raises(pickle.UnpicklingError):
+        torch.load(path, weights_only=True)
+    assert load_detector(path).description.names == ("a", "b", "c", "d")
+    assert set(torch.serialization.get_safe_globals()) == set(allowed)
+
+
+def test_tensors_saved_on_a_gpu_are_read_without_one(tmp_path):
+    """The published files are older ones: here is one, with its device's name changed."""
+    path = tmp_path / "weights.pth"
+    torch.save({"a": torch.arange(3.0)}, path, _use_new_zipfile_serialization=False)
+    content = path.read_bytes()
+    for here, there in {
+        b"ctorch\nFloatStorage\n": b"ctorch.cuda\nFloatStorage\n",
+        b"X\x03\x00\x00\x00cpu": b"X\x06\x00\x00\x00cuda:0",
+    }.items():
+        assert content.count(here) == 1
+        content = content.replace(here, there)
+    path.write_bytes(content)
+    assert tensor_files.read(path)["a"].tolist() == [0, 1, 2]
