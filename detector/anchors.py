@@ -1,4 +1,4 @@
-"""Anchors of the feature pyramid (Sec. 3.1, 4.3 "Anchor Size"; fidelity 2.2).
+"""Anchors of the feature pyramid (Sec. 3.1, 4.3 "Anchor Size"; docs/choices.md Q3, Q19).
 
 Every location of level l carries the same cell anchors, centered at ((i + 0.5) S, (j + 0.5) S) with
 S the level's stride. An anchor of scale s and aspect ratio r (height / width) is s S / sqrt(r) wide

@@ -6,7 +6,8 @@
     assign_atss                IoU >= mean + std of each level's closest anchors  Sec. 4.1, Alg. 1
 
 Each takes one image's anchors, level by level, and its ground-truth boxes, and returns for every
-anchor the index of the ground truth it learns, or NEGATIVE, or IGNORED.
+anchor the index of the ground truth it learns, or NEGATIVE, or IGNORED. An object may be left
+without any anchor: nothing is done about it, as in the paper's code.
 
 Shapes: L levels, A_l anchors on level l, A in all; M >= 1 ground-truth boxes (build_assigner
 answers M = 0). All arithmetic is at least fp32: ties decide, and bf16 would invent thousands.

@@ -1,4 +1,4 @@
-"""Backbones with a feature pyramid, P3 to P7 (Sec. 3.1; fidelity 1).
+"""Backbones with a feature pyramid, P3 to P7 (Sec. 3.1; docs/choices.md Q11, Q23).
 
 ResNets from torchvision (stride in the 3x3 convolution, where the paper's weights had it in the
 1x1: about +0.1 to +0.3 AP on all rows alike), and a small one for the CPU.

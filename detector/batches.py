@@ -39,7 +39,7 @@ def batches(
     """Yield step `start` (from 0), and on: images [B, 3, H, W], normalized and padded; B targets.
 
     A step's batch is the same whatever start and workers are. It is all landscape or all portrait,
-    so that little is padded (fidelity 6, "grouping"). share: the places of a batch to load; they
+    so that little is padded (as in the paper's code). share: the places of a batch to load; they
     are the images of the whole batch at these places, padded as there.
     """
     steps = islice(enumerate(_order(dataset, recipe.batch_size, seed)), start, None)

@@ -1,4 +1,4 @@
-"""Boxes, and the conventions everything else follows (fidelity 0 and 3.3).
+"""Boxes, and the conventions everything else follows (docs/choices.md Q24, Q28).
 
 A box is (x1, y1, x2, y2), float, in pixels of the network's input; its width is x2 - x1, without
 the "+1" of older code. Aspect ratio is height / width. A location's center is (i + 0.5) x stride.

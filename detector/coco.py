@@ -43,7 +43,7 @@ class CocoDataset:
     """One split: [i] is (image uint8 [3, H, W], {"boxes": [M, 4], "labels": [M]}).
 
     Ground truths are clipped to their image; crowd regions, boxes without area and boxes outside
-    are none. skip_empty leaves out images that teach nothing (fidelity 6, "filter"): without
+    are none. skip_empty leaves out images that teach nothing (as the paper's code does): without
     ground truth, or with none that is wider and higher than a pixel. notes says what was dropped.
 
     images is their folder; None where boxes are all that is wanted, and no image is at hand.

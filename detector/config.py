@@ -35,7 +35,8 @@ class DetectorConfig:
     """A dense detector. The defaults are the paper's RetinaNet (#A=1): Table 1, 32.5 AP.
 
     Values are coerced to their field's type, so equal settings are equal configs however they were
-    written. Contradictions and settings without effect raise ValueError.
+    written. Contradictions and settings without effect raise ValueError. Older variants of the
+    official code have no field here: what published weights need comes with their file (layouts).
     """
 
     # Table 1: the five implementation inconsistencies (Sec. 3.2)
@@ -66,7 +67,7 @@ class DetectorConfig:
         return len(self.anchor_scales) * len(self.aspect_ratios)
 
     def _contradictions(self) -> list[str]:
-        """What no detector can be (fidelity Q29), or what would give one run two names."""
+        """What no detector can be (docs/choices.md Q29), or what would give one run two names."""
         found = []
         if self.assigner != "iou" and not self.in_gt_box:
             found.append(
@@ -141,8 +142,9 @@ class Recipe:
     # Test (Sec. 3.1 "Inference Detail")
     score_threshold: float = 0.05
     candidates_per_level: int = 1000
+    # The paper's; RetinaNet's own code has 0.4: one value for all rows, or Table 1 would vary two.
     nms_threshold: float = 0.6
-    max_detections: int = 100
+    max_detections: int = 100  # its code keeps 1000 for multi-scale testing (Table 8)
     # Execution
     threads: int = 1  # CPU threads per run: fixed here because sums depend on their number
     evaluations: int = field(default=9, metadata=OUTSIDE_IDENTITY)  # times AP is measured, evenly

@@ -1,4 +1,4 @@
-"""Deformable convolution, second version (Table 8's "DCN" rows; fidelity 2.3).
+"""Deformable convolution, second version (Table 8's "DCN" rows).
 
 A 3x3 convolution that samples its nine inputs where a second convolution tells it to, each weighed
 by a mask: 27 channels, the nine offsets (dy, dx, dy, dx ...) in pixels of the map, then the masks'

@@ -128,7 +128,7 @@ def as_results(
     """COCO's results for an image of a size (width, height), tested at another: scaled, clipped.
 
     inclusive_corners: the network learnt boxes whose x2, y2 is their last pixel, not their end, and
-    whose corners were resized as such; so they are scaled back (fidelity 3.3).
+    whose corners were resized as such; so they are scaled back (docs/choices.md Q24).
     """
     boxes = detections["boxes"].detach().cpu().double()
     scale = torch.tensor([size[0] / tested[0], size[1] / tested[1]], dtype=torch.float64).repeat(2)

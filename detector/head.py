@@ -1,4 +1,4 @@
-"""The head: two towers of four convolutions, shared by all levels (Sec. 3.2; fidelity 2.1).
+"""The head: two towers of four convolutions, shared by all levels (Sec. 3.2; docs/choices.md Q13).
 
 The classification tower predicts class logits, the regression tower codes and, when switched on,
 centerness (which FCOS first had on the other tower: one of the paper's "universal improvements").

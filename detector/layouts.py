@@ -5,7 +5,7 @@
     MMDETECTION   mmdetection 2 and 3
 
 The network is the same; where a bottleneck halves the map, what a pixel's number means, where an
-anchor stands and the like is not (fidelity 11.3). build_backbone and build_detector turn the
+anchor stands and the like is not (docs/choices.md Q31). build_backbone and build_detector turn the
 differences into parts; only Layout knows whose they are.
 """
 

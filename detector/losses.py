@@ -1,4 +1,4 @@
-"""The losses, per sample; Detector.loss normalizes and sums them (Sec. 3.2; fidelity 5).
+"""The losses, per sample; Detector.loss normalizes and sums them (Sec. 3.2; docs/choices.md Q7-10).
 
     focal        classification, all anchors that are not ignored    / number of positives
     giou         box, of decoded boxes, weight 2                     / sum of centerness, or of 1s
@@ -6,8 +6,9 @@
     centerness   binary cross-entropy of positives                   / number of positives
 
 The normalizers are those of the whole batch, over all devices and micro-batches (the official code
-synchronizes them too; its RetinaNet, which did not, lost up to 1 AP). The paper names no weights:
-2 and 1 are its code's. Without centerness no official GIoU row exists: we divide by the positives.
+synchronizes them too; other codes of FCOS that did not reported 0.5 to 1 AP less). The paper names
+no weights: 2 and 1 are its code's. Without centerness no official GIoU row exists: we divide by the
+positives.
 
 Shapes: N anchors, C classes, P positives.
 """

@@ -3,7 +3,7 @@
 A loss is a sum over the batch's images, divided by sums over the whole batch (positives, their
 centerness). So where every process divides by the sums of all, its gradient is a part of the
 batch's, and the parts add up to exactly that: the batch stays the paper's 16, however many share it
-(in the paper's code, too; implementations that divided locally lost up to 1 AP).
+(in the paper's code, too; codes of FCOS that divided locally reported 0.5 to 1 AP less).
 
 Shapes: a tensor of any shape; the same one in every process.
 """
@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import zip_longest
 from typing import Any
 
 import torch
@@ -67,6 +68,12 @@ class Group:
         values: list[Any] = [None] * self.size
         torch.distributed.all_gather_object(values, value)
         return values
+
+
+def in_order(shares: list[list[list[Any]]]) -> list[Any]:
+    """The items of all batches in their order, where process r had the batches r, r + size, ..."""
+    turns = zip_longest(*shares, fillvalue=[])
+    return [item for turn in turns for batch in turn for item in batch]
 
 
 def _buckets(gradients: list[Tensor]) -> Iterator[list[Tensor]]:

@@ -1,4 +1,4 @@
-"""From predictions to detections (Sec. 3.1 "Inference Detail"; fidelity 7).
+"""From predictions to detections (Sec. 3.1 "Inference Detail"; docs/choices.md Q9, Q12, Q21).
 
 Per level: class probabilities over 0.05, the 1000 best (anchor, class) pairs; then, over all
 levels, decode, clip to the image, class-wise NMS at 0.6, the 100 best.

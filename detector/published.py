@@ -1,4 +1,4 @@
-"""What published files of ATSS do not say of themselves, from their tensors (fidelity 11).
+"""What published files of ATSS do not say of themselves, from their tensors.
 
 The toggles are the paper's ATSS: improved RetinaNet with Algorithm 1. Backbone, deformable
 convolutions, anchors and classes show in the tensors' names and shapes.

@@ -6,16 +6,14 @@ run that was interrupted and resumed ends where an uninterrupted one does, bit f
 
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict
 
 import torch
 from torch import Tensor, nn
 
 from detector.backbone import build_backbone
 from detector.config import DetectorConfig, Recipe
-from detector.detector import Detector, Normalizers, Target, build_detector
+from detector.detector import Detector, Normalizers, Target, build_detector, postprocess_of
 from detector.parallel import Group
-from detector.postprocess import Postprocess
 
 DROP_FACTOR = 0.1  # of the learning rate, at each of recipe.lr_drops
 
@@ -34,9 +32,9 @@ def assemble(
     """The detector of a run before its first step, and its optimizer; seed decides the weights."""
     torch.manual_seed(seed)
     backbone = build_backbone(recipe.backbone, recipe.norm, recipe.weights, recipe.pyramid_channels)
-    settings = asdict(recipe)
-    postprocess = Postprocess(**{name: settings[name] for name in Postprocess.__dataclass_fields__})
-    detector = build_detector(config, num_classes, backbone=backbone, postprocess=postprocess)
+    detector = build_detector(
+        config, num_classes, backbone=backbone, postprocess=postprocess_of(recipe)
+    )
     detector.to(device)
     return detector, build_optimizer(detector, recipe)
 

@@ -1,4 +1,4 @@
-"""From a stored image to the network's input (Sec. 3.1 "Training Detail"; fidelity 6).
+"""From a stored image to the network's input (Sec. 3.1 "Training Detail").
 
     resize       short side to a length, long side at most a cap (the paper: 800 and 1333)
     flip         left to right: x becomes W - x

@@ -1,4 +1,4 @@
-"""Detectors from files: this project's, the official ATSS code's and mmdetection's (fidelity 11).
+"""Detectors from files: this project's, the official ATSS code's and mmdetection's.
 
     read         the file's content, executing nothing         tensor_files.py
     recognize    whose it is, by the names of its tensors      layouts.py

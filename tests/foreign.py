@@ -1,4 +1,4 @@
-"""ATSS as the official code and mmdetection have it, from plain functions, by fidelity.md alone.
+"""ATSS as the official code and mmdetection have it, from plain functions and nothing else.
 
 A network is run before it has weights: every tensor that it asks for is made at its first use, so
 the forward pass is at once the list of a file's names and shapes. Nothing of the product is used.
