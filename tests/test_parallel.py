@@ -1,4 +1,4 @@
-"""Several processes that share each batch train like one (fidelity 5.5)."""
+"""Several processes that share each batch train like one (docs/choices.md Q10)."""
 
 import socket
 from dataclasses import replace
@@ -124,6 +124,31 @@ def test_dividing_by_ones_own_sums_would_be_noticed(tmp_path):
         len(detector.select_samples(size, images[1][Group(rank, 2).share]).image) for rank in (0, 1)
     ]
     assert counts[0] != counts[1]
+
+
+class Twins(Group):
+    """Two processes with the very same share, of which this is one: all sums are twice its own."""
+
+    def sum(self, *values):
+        for value in values:
+            value.mul_(2)
+
+    def sum_gradients(self, parameters):
+        self.sum(*(p.grad for p in parameters if p.grad is not None))
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_the_same_images_in_two_processes_train_like_once(tmp_path, name):
+    images = next(batches(dataset(tmp_path), RECIPE, seed=0))
+    found = []
+    for group in (Group(), Twins(0, 2)):
+        detector, _ = assemble(CONFIGS[name], RECIPE, 2, seed=0)
+        losses = accumulate_gradients(detector, *images, group=group)
+        gradient = detector.head.cls_logits.weight.grad
+        found.append(({key: float(value) for key, value in losses.items()}, gradient))
+    (alone, gradient), (together, its_gradient) = found
+    assert together == pytest.approx(alone, rel=1e-6)
+    torch.testing.assert_close(its_gradient, gradient)
 
 
 def test_shares_are_the_batch(tmp_path):
