@@ -106,13 +106,20 @@ def _report(study: Study, objects: "pd.DataFrame", images: "pd.DataFrame", speed
     from reports.fairness import claims, markdown_claims
     from reports.figures import save
     from reports.grid import markdown, terminal
-    from reports.positives import by_group, groups_grid, levels_grid, means_grid, summarize
+    from reports.positives import (
+        by_group,
+        groups_grid,
+        levels_grid,
+        means_grid,
+        places_grid,
+        summarize,
+    )
     from reports.positives_figures import all_figures
 
     num_objects = len(objects) // len(study.selections)
     title = f"Positives per object: {study.name}, {num_objects:,} objects, {study.pixels}"
     summary, groups, found = summarize(objects, images), by_group(objects), claims(objects)
-    grids = [means_grid(summary, title), levels_grid(summary)]
+    grids = [means_grid(summary, title), places_grid(summary), levels_grid(summary)]
     for grid in grids:
         console.print(terminal(grid))
     _print_claims(found)
@@ -120,7 +127,7 @@ def _report(study: Study, objects: "pd.DataFrame", images: "pd.DataFrame", speed
     named = {name: labels for name, labels in study.rows.items() if labels != [name]}
     rows = [f"- {name}: {'; '.join(labels)}" for name, labels in named.items()]
     page = [*map(markdown, [*grids, groups_grid(groups, "Positives per object, by group")])]
-    parts = [*page[:2], markdown_claims(found), page[2], command, "", *rows]
+    parts = [*page[:3], markdown_claims(found), page[3], command, "", *rows]
     files = {
         "summary.md": "\n".join(parts) + "\n",
         "summary.csv": summary.to_csv(),

@@ -21,10 +21,10 @@ GROUPS = {
     "place": ("middle", "side", "corner"),  # of the image, cut into three by three
 }
 NAMES = [name for groups in GROUPS.values() for name in groups]
-LEGEND = (
-    "Positives per object: mean, standard deviation, share of objects without. small, medium, "
-    "large: COCO's areas. wide, even, tall: height / width up to 1/2, between, from 2. middle, "
-    "side, corner: where the center lies, the image cut into 3 x 3."
+LEGEND = "none: share of objects without a positive. small, medium, large: COCO's areas."
+LEGEND_OF_PLACES = (
+    "wide, even, tall: height / width up to 1/2, between, from 2. middle, side, corner: where the "
+    "center lies, the image cut into 3 x 3."
 )
 LEGEND_OF_LEVELS = (
     "Share of the positives on each level. ignored, contested: anchors per image; contested ones "
@@ -70,14 +70,30 @@ def summarize(objects: pd.DataFrame, images: pd.DataFrame) -> pd.DataFrame:
 
 
 def means_grid(summary: pd.DataFrame, title: str) -> Grid:
-    """How many positives objects have, by what objects are like."""
+    """How many positives objects have, and by size."""
+    sizes = GROUPS["size"]
     lines = [
         line(name, number(row["mean"], 2), number(row["std"], 2), number(row["without"], 2))
-        + line(*(number(row[group], 1) for group in NAMES))
+        + line(*(number(row[group], 1) for group in sizes))
         for name, row in summary.iterrows()
     ]
-    head = line("", "mean", "std", "none, %", *NAMES)
+    head = line("", "mean", "std", "none, %", *sizes)
     return Grid(name="means", title=title, head=head, blocks=(tuple(lines),), notes=(LEGEND,))
+
+
+def places_grid(summary: pd.DataFrame) -> Grid:
+    """How many positives objects have, by their shape and by where they are."""
+    names = (*GROUPS["shape"], *GROUPS["place"])
+    lines = [
+        line(name, *(number(row[group], 1) for group in names)) for name, row in summary.iterrows()
+    ]
+    return Grid(
+        name="places",
+        title="Positives per object, by shape and place",
+        head=line("", *names),
+        blocks=(tuple(lines),),
+        notes=(LEGEND_OF_PLACES,),
+    )
 
 
 def levels_grid(summary: pd.DataFrame) -> Grid:
