@@ -1,7 +1,8 @@
 """The paper in the plainest Python: what every number of the detector has to be.
 
 Boxes are (x1, y1, x2, y2) tuples in pixels; no tensors, no helper shared with the product. The
-order is an image's way: anchors, sample selection (Sec. 3.3, 4.1), codes, losses, detections.
+order is an image's way: pyramid, anchors, sample selection (Sec. 3.3, 4.1), codes, losses,
+detections.
 
 slack: where rounding could flip a comparison, the same scene with and without a little slack tells
 whether it does; there a test accepts either answer.
@@ -13,6 +14,46 @@ from statistics import mean, stdev
 STRIDES = (8, 16, 32, 64, 128)
 NEGATIVE, IGNORED = -1, -2
 INSIDE = 0.01  # px by which a center lies inside a box
+
+
+# Feature pyramid (Sec. 3.1: P3 to P7). A map is [channel][row][column]
+
+
+def convolution(maps, kernels, biases, stride=1):
+    """Kernels [output][input][row][column], as much padded with zeros as they reach out."""
+    height, width, reach = len(maps[0]), len(maps[0][0]), len(kernels[0][0]) // 2
+    return [
+        [
+            [
+                bias + sum(products_at(maps, kernel, y - reach, x - reach))
+                for x in range(0, width, stride)
+            ]
+            for y in range(0, height, stride)
+        ]
+        for kernel, bias in zip(kernels, biases, strict=True)
+    ]
+
+
+def products_at(maps, kernel, top, left):
+    for channel, weights in zip(maps, kernel, strict=True):
+        for i, row in enumerate(weights):
+            for j, weight in enumerate(row):
+                if 0 <= top + i < len(channel) and 0 <= left + j < len(channel[0]):
+                    yield weight * channel[top + i][left + j]
+
+
+def pyramid(c3_to_c5, laterals, outputs, p6, p7):
+    """P3 to P7. laterals, outputs: (kernels, biases) per level, 1x1 and 3x3; p6, p7: 3x3."""
+    merged = [convolution(maps, *lateral) for maps, lateral in zip(c3_to_c5, laterals, strict=True)]
+    for finer, coarser in ((1, 2), (0, 1)):  # top down, every value to two by two
+        for channel, above in zip(merged[finer], merged[coarser], strict=True):
+            for y, row in enumerate(channel):
+                for x in range(len(row)):
+                    row[x] += above[y // 2][x // 2]
+    levels = [convolution(maps, *output) for maps, output in zip(merged, outputs, strict=True)]
+    levels.append(convolution(levels[2], *p6, stride=2))  # from P5
+    rectified = [[[max(x, 0.0) for x in row] for row in channel] for channel in levels[3]]
+    return [*levels, convolution(rectified, *p7, stride=2)]
 
 
 # Anchors (Sec. 3.1: one square anchor of side 8S on every location of a level of stride S)

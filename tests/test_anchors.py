@@ -8,8 +8,9 @@ import torch
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.image_list import ImageList
 
-from detector.anchors import STRIDES, cell_anchors, grid_anchors
+from detector.anchors import STRIDES, cell_anchors, grid_anchors, level_sizes
 from detector.boxes import area, centers
+from experiments import TABLES
 
 OCTAVE = (4.0, 4 * 2 ** (1 / 3), 4 * 2 ** (2 / 3))
 SETTINGS = [
@@ -40,6 +41,11 @@ def test_every_anchor_is_where_plain_arithmetic_puts_it(height, width, scales, r
     assert len(found) == len(expected) == 5
     for level, plain in zip(found, expected, strict=True):
         torch.testing.assert_close(level, torch.tensor(plain), rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize(("height", "width"), [(32, 32), (96, 160), (800, 1344), (1344, 800)])
+def test_levels_are_as_large_as_the_plain_ones(height, width):
+    assert level_sizes(height, width) == reference.level_sizes(height, width)
 
 
 def test_the_papers_anchor_is_a_square_of_eight_strides_in_the_middle_of_its_location():
@@ -74,17 +80,33 @@ def test_a_locations_anchors_go_ratio_by_ratio_and_within_a_ratio_scale_by_scale
 
 
 def test_retinanets_nine_anchors_are_three_scales_per_octave_from_four_strides():
-    sides = area(cell_anchors(8, OCTAVE, (0.5, 1.0, 2.0))).sqrt()
+    config = TABLES["table7"].rows[0].config  # RetinaNet (#A=9)
+    sides = area(cell_anchors(8, config.anchor_scales, config.aspect_ratios)).sqrt()
     expected = torch.tensor([32 * 2 ** (i / 3) for i in range(3)] * 3)
     torch.testing.assert_close(sides, expected, rtol=1e-4, atol=0)
+    assert config.anchor_scales == OCTAVE
     assert math.isclose(OCTAVE[2], 6.3496, rel_tol=1e-4)
 
 
-def test_square_anchors_are_torchvisions_moved_by_half_a_stride():
+@pytest.mark.parametrize(("scales", "ratios"), SETTINGS)
+def test_anchors_are_torchvisions_but_for_where_they_stand_and_how_they_are_rounded(scales, ratios):
+    """Theirs stand at i x stride, ours at (i + 0.5) x stride; theirs have their half sides rounded
+    to whole pixels, ours to 1 / 4096 px. Order and shape are the same."""
     sizes = reference.level_sizes(96, 160)
-    generator = AnchorGenerator(tuple((8 * stride,) for stride in STRIDES[:3]), ((1.0,),) * 3)
+    sides = tuple(tuple(scale * stride for scale in scales) for stride in STRIDES[:3])
+    generator = AnchorGenerator(sides, (ratios,) * 3)
+    for ours, theirs in zip(
+        (cell_anchors(stride, scales, ratios) for stride in STRIDES[:3]),
+        generator.cell_anchors,
+        strict=True,
+    ):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=0.5 + 1e-3)
+        if (scales, ratios) in SETTINGS[:3]:  # whole half sides: nothing is rounded
+            assert torch.equal(ours, theirs)
+    generator.cell_anchors = [cell_anchors(stride, scales, ratios) for stride in STRIDES[:3]]
     images = ImageList(torch.zeros(1, 3, 96, 160), [(96, 160)])
     maps = [torch.zeros(1, 1, *size) for size in sizes[:3]]
-    expected = generator(images, maps)[0].split([rows * columns for rows, columns in sizes[:3]])
-    for level, theirs, stride in zip(grid(96, 160)[:3], expected, STRIDES, strict=False):
-        torch.testing.assert_close(level, theirs + stride / 2, rtol=0, atol=0)
+    found = grid(96, 160, scales, ratios)[:3]
+    expected = generator(images, maps)[0].split([len(level) for level in found])
+    for level, theirs, stride in zip(found, expected, STRIDES, strict=False):
+        torch.testing.assert_close(level, theirs + stride / 2, rtol=0, atol=1e-3)

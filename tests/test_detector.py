@@ -7,6 +7,9 @@ from dataclasses import replace
 import pytest
 import reference
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scenes import gt_boxes
 
 from detector.backbone import build_backbone
 from detector.config import DetectorConfig
@@ -126,6 +129,36 @@ def test_losses_are_the_plain_ones(config, with_objects):
     assert (expected["box"] > 0) == with_objects
     has_ignored = any(reference.IGNORED in image["matched"] for image in plain)
     assert has_ignored == (with_objects and config.assigner == "iou")
+
+
+@pytest.mark.parametrize("config", KINDS.values(), ids=KINDS)
+def test_losses_of_random_predictions_are_the_plain_ones_on_every_scene(config, monkeypatch):
+    detector, images = build(config, num_classes=2), torch.zeros(2, 3, 64, 96)
+    count = sum(len(level) for level in detector.anchors(64, 96))
+
+    @settings(max_examples=settings.default.max_examples // 4)
+    @given(st.integers(0, 2**32 - 1), gt_boxes(64, 96), gt_boxes(64, 96))
+    def compare(seed, one, other):
+        torch.manual_seed(seed)
+        centered = torch.randn(2, count) if config.centerness else None
+        said = Predictions(2 * torch.randn(2, count, 2), 2 * torch.randn(2, count, 4), centered)
+        monkeypatch.setattr(type(detector), "forward", lambda self, images: said)
+        targets = [
+            target(*boxes, labels=[g % 2 for g in range(len(boxes))]) if boxes else NOTHING
+            for boxes in (one, other)
+        ]
+        found = detector.loss(images, targets)
+        expected = reference.loss_values(
+            plain_images(detector, config, (64, 96), targets, said),
+            plain_coder(config),
+            config.giou_loss,
+            config.centerness,
+        )
+        assert {name: value.item() for name, value in found.items()} == pytest.approx(
+            expected, rel=1e-4, abs=1e-6
+        )
+
+    compare()
 
 
 def test_the_paper_needs_33_runs():
@@ -299,7 +332,10 @@ def test_positives_carry_their_own_images_boxes_and_labels():
 # Detections
 
 
-@pytest.mark.parametrize("config", [KINDS["plain"], FULL, KINDS["SSC from point"]])
+DETECTING = ("plain", "plain, 6 anchors", "SSC from point", "ATSS from box", "ATSS from point, 5S")
+
+
+@pytest.mark.parametrize("config", [KINDS[name] for name in DETECTING], ids=DETECTING)
 def test_detections_of_a_list_of_images_are_the_plain_ones(config):
     detector = build(config)
     torch.nn.init.normal_(detector.head.cls_logits.weight, std=0.2)

@@ -6,7 +6,9 @@ from dataclasses import replace
 import pytest
 import reference
 import torch
-from torchvision.ops import batched_nms
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torchvision.ops import batched_nms, nms
 
 from detector.anchors import STRIDES, cell_anchors, grid_anchors
 from detector.box_coders import BoxCoder, PointCoder
@@ -53,30 +55,80 @@ def strides_of(box):
 def test_detections_are_those_of_plain_arithmetic(centerness, start, settings):
     predictions = random_predictions(centerness)
     postprocess = replace(Postprocess(), **settings)
-    if start == "box":
-        coder, decode = BoxCoder(), reference.decode_from_box
-    else:
-        coder = PointCoder()
-        predictions = replace(predictions, codes=predictions.codes.abs())
+    assert assert_plain(postprocess, predictions, start) > 5
 
-        def decode(anchor, codes):
-            return reference.decode_from_point(anchor, codes, strides_of(anchor))
 
+def assert_plain(postprocess, predictions, start):
+    """The detections are the plain ones; returns how many there are."""
+    coder = BoxCoder() if start == "box" else PointCoder()
     found = postprocess(predictions, 0, ANCHORS, coder, (90, 120))
     expected = reference.detect(
         plain_levels(predictions),
-        decode,
+        reference.decode_from_box if start == "box" else decode_from_point,
         (90, 120),
         postprocess.score_threshold,
         postprocess.candidates_per_level,
         postprocess.nms_threshold,
         postprocess.max_detections,
     )
-    assert len(expected) > 5
     assert found["labels"].tolist() == [label for _, label, _ in expected]
     assert found["scores"].tolist() == pytest.approx([score for score, _, _ in expected], rel=1e-5)
-    boxes = torch.tensor([box for _, _, box in expected])
+    boxes = torch.tensor([box for _, _, box in expected]).reshape(-1, 4)
     torch.testing.assert_close(found["boxes"], boxes, rtol=1e-5, atol=1e-3)
+    return len(expected)
+
+
+def decode_from_point(anchor, codes):
+    return reference.decode_from_point(
+        anchor, [max(code, 0.0) for code in codes], strides_of(anchor)
+    )
+
+
+SCENES = st.fixed_dictionaries(
+    {
+        "seed": st.integers(0, 2**32 - 1),
+        "start": st.sampled_from(["box", "point"]),
+        "centerness": st.booleans(),
+        "step": st.sampled_from([0.0, 0.5, 2.0]),  # 0: any logits; else multiples of it, which tie
+        "spread": st.sampled_from([0.5, 1.5, 4.0]),
+    }
+)
+SETTINGS = st.builds(
+    Postprocess,
+    score_threshold=st.sampled_from([0.05, 0.3, 0.77]),
+    candidates_per_level=st.sampled_from([1, 7, 40, 1000]),
+    nms_threshold=st.sampled_from([0.1, 0.5123, 0.6123]),
+    max_detections=st.sampled_from([1, 20, 100]),
+)
+
+
+def assert_plain_on_scenes(max_examples):
+    counts = []
+
+    @settings(max_examples=max_examples)
+    @given(SCENES, SETTINGS)
+    def compare(scene, postprocess):
+        torch.manual_seed(scene["seed"])
+        predictions = random_predictions(scene["centerness"], 2, scene["spread"])
+        if step := scene["step"]:
+            tied = (predictions.cls_logits / step).round() * step
+            predictions = replace(predictions, cls_logits=tied)
+            if scene["centerness"]:
+                predictions = replace(predictions, centerness=predictions.centerness.round())
+        counts.append(assert_plain(postprocess, predictions, scene["start"]))
+
+    compare()
+    assert 0 in counts
+    assert max(counts) == 100
+
+
+def test_detections_of_random_predictions_are_those_of_plain_arithmetic():
+    assert_plain_on_scenes(settings.default.max_examples)
+
+
+@pytest.mark.slow
+def test_detections_of_hundreds_of_random_predictions_are_those_of_plain_arithmetic():
+    assert_plain_on_scenes(500)
 
 
 def one_by_one(boxes, logits, centerness=None, **settings):
@@ -155,6 +207,23 @@ def test_suppression_is_torchvisions():
     found = Postprocess(max_detections=10**6)(predictions, 0, ANCHORS, BoxCoder(), (96, 128))
     again = batched_nms(found["boxes"], found["scores"], found["labels"], 0.6)
     assert again.tolist() == list(range(len(found["scores"])))  # nothing left to suppress
+
+
+@given(st.integers(0, 2**32 - 1), st.sampled_from([0.3, 0.5, 0.6]))
+def test_plain_suppression_is_torchvisions(seed, threshold):
+    """The reference itself; on whole pixels, many boxes overlap by exactly the threshold."""
+    torch.manual_seed(seed)
+    corners = torch.randint(0, 6, (40, 2)).double()
+    boxes = torch.cat([corners, corners + torch.randint(1, 7, (40, 2))], dim=1)
+    scores = torch.randperm(40).double() / 50
+    logits = ((scores + 0.1) / (0.9 - scores)).log()
+    level = [
+        (tuple(box), [x], None, None)
+        for box, x in zip(boxes.tolist(), logits.tolist(), strict=True)
+    ]
+    found = reference.detect([level], lambda box, _: box, (99, 99), overlap=threshold)
+    kept = nms(boxes, scores, threshold)
+    assert [box for _, _, box in found] == [tuple(box) for box in boxes[kept].tolist()]
 
 
 def test_boxes_are_clipped_to_the_image_not_to_its_padding():
