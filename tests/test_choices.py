@@ -1,0 +1,98 @@
+"""docs/choices.md tells the truth: each choice has its home, its comment there and its tests."""
+
+import ast
+import re
+from dataclasses import fields
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from detector.config import DetectorConfig
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "choices.md"
+HOME = re.compile(r'^`(?P<path>\S+\.py): (?P<symbol>\S+)` "(?P<phrase>.+)"$')
+TEST = re.compile(r"`(test_\w+\.py)::(test_\w+)`")
+
+
+def rows():
+    """The cells of every choice, by its number."""
+    lines = [line for line in PAGE.read_text(encoding="utf-8").splitlines() if line[:3] == "| Q"]
+    cells = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
+    return {first: rest for first, *rest in cells}
+
+
+@cache
+def parsed(path):
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def children(node):
+    """Name -> definition of what a module or a class defines."""
+    found = {}
+    for child in node.body:
+        if isinstance(child, ast.FunctionDef | ast.ClassDef):
+            found[child.name] = child
+        elif isinstance(child, ast.Assign):
+            found |= {name.id: child for name in child.targets if isinstance(name, ast.Name)}
+        elif isinstance(child, ast.AnnAssign):
+            found[child.target.id] = child
+    return found
+
+
+def words_at(path, symbol):
+    """A symbol's source with the comments above and behind it, as running text."""
+    if symbol == "docstring":
+        return " ".join(ast.get_docstring(parsed(path)).split())
+    node = parsed(path)
+    for name in symbol.split("."):
+        assert name in children(node), f"{path.name} has no {symbol}"
+        node = children(node)[name]
+    lines = path.read_text(encoding="utf-8").splitlines()
+    first, last = node.lineno - 1, node.end_lineno
+    while lines[first - 1].strip().startswith("#"):
+        first -= 1
+    return " ".join(" ".join(line.strip().lstrip("# ") for line in lines[first:last]).split())
+
+
+def test_the_page_has_all_31_choices_in_order():
+    assert list(rows()) == [f"Q{number}" for number in range(1, 32)]
+
+
+@pytest.mark.parametrize("number", rows())
+def test_a_choice_says_what_was_asked_what_is_known_and_what_we_do(number):
+    question, paper, code, here, home, tests = rows()[number]
+    assert question.endswith("?")
+    assert all([paper, code, here])
+
+
+@pytest.mark.parametrize("number", rows())
+def test_a_choices_home_exists_and_carries_the_quoted_comment(number):
+    home = HOME.match(rows()[number][4])
+    assert home, rows()[number][4]
+    phrase = home["phrase"].replace('\\"', '"')
+    words = words_at(ROOT / home["path"], home["symbol"])
+    assert phrase in words, f"{home['path']}: {home['symbol']} does not say: {phrase}"
+
+
+@pytest.mark.parametrize("number", rows())
+def test_a_choices_tests_exist(number):
+    tests = TEST.findall(rows()[number][5])
+    assert tests
+    assert TEST.sub("", rows()[number][5]).strip(", ") == ""
+    for file, name in tests:
+        assert name in children(parsed(ROOT / "tests" / file)), f"{file} has no {name}"
+
+
+def test_no_two_choices_have_the_same_words_at_the_same_home():
+    homes = [cells[4] for cells in rows().values()]
+    assert len(set(homes)) == len(homes)
+
+
+def test_older_variants_of_the_official_code_have_no_switch():
+    assert [item.name for item in fields(DetectorConfig)] == [
+        *("group_norm", "giou_loss", "in_gt_box", "centerness", "scalar"),  # Table 1
+        *("assigner", "regress_from"),  # Table 2
+        *("k", "anchor_scales", "aspect_ratios"),  # Tables 4 to 7
+    ]
