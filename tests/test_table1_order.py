@@ -1,0 +1,307 @@
+"""Each step of Table 1, and each of Table 2, changes one part of the detector and nothing else.
+
+Two detectors of neighboring columns are built from one seed and given the same weights; they must
+agree in every part, parameter, sample, loss and detection that the step does not name.
+"""
+
+from dataclasses import fields, replace
+
+import pytest
+import torch
+from torch import nn
+
+from detector import losses
+from detector.assigners import IGNORED
+from detector.backbone import build_backbone
+from detector.detector import Detector, build_detector
+from experiments import TABLES
+from experiments.baselines import ATSS, FCOS, FCOS_ATSS, FCOS_CENTER_SAMPLING, IMPROVED_RETINANET
+
+COLUMN = {row.label: row.config for row in TABLES["table1"].rows}
+GRID = {row.label: row.config for row in TABLES["table2"].rows}
+LADDER = list(COLUMN.values())[1:]  # without the first column, FCOS
+SWITCHES = ["group_norm", "giou_loss", "in_gt_box", "centerness", "scalar"]
+IMAGES = 0.5 * torch.randn(2, 3, 128, 160, generator=torch.Generator().manual_seed(1))
+TARGETS = [
+    {
+        "boxes": torch.tensor([[8.0, 8, 60, 70], [20, 30, 150, 120], [100, 5, 104, 11]]),
+        "labels": torch.tensor([0, 1, 2]),
+    },
+    {"boxes": torch.tensor([[50.0, 20, 90, 110]]), "labels": torch.tensor([1])},
+]
+NORMS = {
+    f"head.{tower}_tower.{layer}.norm.{kind}"
+    for tower in ("cls", "box")
+    for layer in range(4)
+    for kind in ("weight", "bias")
+}
+CENTERNESS = {"head.centerness.weight", "head.centerness.bias"}
+
+
+def build(config, seed=0) -> Detector:
+    torch.manual_seed(seed)
+    return build_detector(config, 3, backbone=build_backbone("small", "group_norm"))
+
+
+def neighbors(config, changed) -> tuple[Detector, Detector]:
+    """Both, with the same weights where they have the same parameters, and a head that speaks."""
+    one, other = build(config), build(changed)
+    for layer in (one.head.cls_logits, one.head.bbox_pred, one.head.centerness):
+        if layer is not None:
+            nn.init.normal_(layer.weight, std=0.1)
+    nn.init.constant_(one.head.cls_logits.bias, -1.0)
+    other.load_state_dict(one.state_dict(), strict=False)
+    return one, other
+
+
+def parts(detector: Detector) -> dict[str, object]:
+    """What build_detector chose, comparable with ==; weights aside."""
+    head = detector.head
+    return {
+        "layers": [(name, repr(layer)) for name, layer in head.named_modules() if name],
+        "scales": head.scales is not None,
+        "backbone": repr(detector.backbone),
+        "anchors": torch.cat(detector.anchors(128, 160)).tolist(),
+        "assigner": repr(detector.assigner.keywords["assign"]),
+        "coder": detector.coder,
+        "regression_loss": detector.regression_loss,
+        "regression_weight": detector.regression_weight,
+        "postprocess": detector.postprocess,
+        "score": detector.score,
+    }
+
+
+def changed_parts(config, changed) -> set[str]:
+    one, other = parts(build(config)), parts(build(changed))
+    assert one.keys() == other.keys()
+    return {name for name in one if one[name] != other[name]}
+
+
+def values(detector) -> dict[str, float]:
+    with torch.no_grad():
+        return {name: loss.item() for name, loss in detector.loss(IMAGES, TARGETS).items()}
+
+
+def samples_of(detector):
+    return detector.select_samples((128, 160), TARGETS)
+
+
+def assert_same_samples(one, other):
+    for item in fields(one):
+        assert torch.equal(getattr(one, item.name), getattr(other, item.name)), item.name
+
+
+def assert_same_predictions(one, other, but=()):
+    with torch.no_grad():
+        first, second = one(IMAGES), other(IMAGES)
+    for item in fields(first):
+        if item.name not in but:
+            a, b = getattr(first, item.name), getattr(second, item.name)
+            assert (a is b is None) or torch.equal(a, b), item.name
+
+
+def assert_same_detections(one, other):
+    for found, expected in zip(other.detect(IMAGES), one.detect(IMAGES), strict=True):
+        assert len(expected["scores"]) > 10
+        for name, value in expected.items():
+            assert torch.equal(found[name], value), name
+
+
+def test_the_columns_switch_on_one_toggle_after_the_other_in_the_papers_order():
+    assert len(LADDER) == 6
+    for config, changed, switch in zip(LADDER, LADDER[1:], SWITCHES, strict=False):
+        assert not getattr(config, switch)
+        assert changed == replace(config, **{switch: True})
+    assert LADDER[-1] == IMPROVED_RETINANET == GRID["Intersection over Union, Box"]
+
+
+STEPS = {
+    "+ GroupNorm": (LADDER[0], LADDER[1], {"layers"}, NORMS),
+    "+ GIoU Loss": (LADDER[1], LADDER[2], {"regression_loss", "regression_weight"}, set()),
+    "+ In GT Box": (LADDER[2], LADDER[3], {"assigner"}, set()),
+    "+ Centerness": (LADDER[3], LADDER[4], {"layers"}, CENTERNESS),
+    "+ Scalar": (LADDER[4], LADDER[5], {"scales"}, {"head.scales"}),
+    "Table 2: box to point, IoU": (
+        LADDER[5],
+        GRID["Intersection over Union, Point"],
+        {"coder"},
+        set(),
+    ),
+    "Table 2: IoU to SSC, box": (
+        LADDER[5],
+        GRID["Spatial and Scale Constraint, Box"],
+        {"assigner"},
+        set(),
+    ),
+    "Table 2: IoU to SSC, point": (
+        GRID["Intersection over Union, Point"],
+        COLUMN["FCOS"],
+        {"assigner"},
+        set(),
+    ),
+    "Table 2: box to point, SSC": (
+        GRID["Spatial and Scale Constraint, Box"],
+        COLUMN["FCOS"],
+        {"coder"},
+        set(),
+    ),
+    "Table 3: IoU to ATSS": (IMPROVED_RETINANET, ATSS, {"assigner"}, set()),
+    "Table 3: SSC to center sampling": (FCOS, FCOS_CENTER_SAMPLING, {"assigner"}, set()),
+    "Table 3: SSC to ATSS": (FCOS, FCOS_ATSS, {"assigner"}, set()),
+    "Table 3: ATSS, box to point": (ATSS, FCOS_ATSS, {"coder"}, set()),
+}
+
+
+@pytest.mark.parametrize(("config", "changed", "named", "added"), STEPS.values(), ids=STEPS)
+def test_a_step_changes_the_part_it_names_and_adds_the_parameters_it_names(
+    config, changed, named, added
+):
+    assert changed_parts(config, changed) == named
+    one, other = build(config).state_dict(), build(changed).state_dict()
+    assert other.keys() - one.keys() == added
+    assert one.keys() <= other.keys()
+    assert all(other[name].shape == value.shape for name, value in one.items())
+
+
+@pytest.mark.parametrize(("config", "changed", "named", "added"), STEPS.values(), ids=STEPS)
+def test_a_step_starts_from_the_same_weights(config, changed, named, added):
+    """But for the bias from which regression starts, and that the centerness branch takes its turn
+    when random numbers are drawn: what is drawn after it differs, from the same distribution."""
+    one, other = build(config).state_dict(), build(changed).state_dict()
+    different = {name for name, value in one.items() if not torch.equal(value, other[name])}
+    if named == {"coder"}:
+        assert different == {"head.bbox_pred.bias"}
+    elif added == CENTERNESS:
+        assert all(name.startswith("head.") and name.endswith("weight") for name in different)
+    else:
+        assert not different
+
+
+@pytest.mark.parametrize("row", TABLES["table4"].rows, ids=lambda row: row.label)
+def test_k_is_a_matter_of_the_assigner_alone(row):
+    assert changed_parts(ATSS, row.config) == (set() if row.config == ATSS else {"assigner"})
+
+
+SWEEPS = [row for name in ("table5", "table6") for row in TABLES[name].rows]
+
+
+@pytest.mark.parametrize("row", SWEEPS, ids=lambda row: row.label)
+def test_scale_and_ratio_are_a_matter_of_the_anchors_alone(row):
+    assert changed_parts(ATSS, row.config) == (set() if row.config == ATSS else {"anchors"})
+
+
+# What a toggle must not touch
+
+
+def test_group_norm_is_layers_in_the_towers_and_nothing_else():
+    plain, normed = neighbors(LADDER[0], LADDER[1])
+    assert_same_samples(samples_of(plain), samples_of(normed))
+    assert values(normed) != values(plain)
+    for tower in (normed.head.cls_tower, normed.head.box_tower):
+        for layer in tower:
+            layer.norm = nn.Identity()
+    assert values(normed) == values(plain)
+    assert_same_detections(plain, normed)
+
+
+def test_giou_changes_the_box_loss_and_nothing_else():
+    one, other = neighbors(LADDER[1], LADDER[2])
+    assert_same_samples(samples_of(one), samples_of(other))
+    assert_same_predictions(one, other)
+    assert_same_detections(one, other)
+    before, after = values(one), values(other)
+    assert before["cls"] == after["cls"]
+    assert before["box"] != after["box"]
+
+
+def test_in_gt_box_ignores_positives_whose_center_is_outside_and_nothing_else():
+    one, other = neighbors(LADDER[2], LADDER[3])
+    assert_same_predictions(one, other)
+    assert_same_detections(one, other)
+    before, after = samples_of(one), samples_of(other)
+    is_other = before.classes != after.classes
+    assert is_other.any()
+    assert (before.classes[is_other] >= 0).all()
+    assert (after.classes[is_other] == IGNORED).all()
+    points = (before.anchors[:, :2] + before.anchors[:, 2:]) / 2
+    sides = torch.cat([points - before.gt_boxes[:, :2], before.gt_boxes[:, 2:] - points], dim=1)
+    is_outside = sides.amin(dim=1) <= 0.01
+    assert torch.equal(is_other[before.image, before.anchor], is_outside)
+    # of the anchors that are left, each costs what it did before
+    with torch.no_grad():
+        logits = other(IMAGES).cls_logits
+    kept = (after.classes != IGNORED).nonzero(as_tuple=True)
+    cost = losses.focal(logits[kept], before.classes[kept]).sum() / len(after.anchor)
+    assert values(other)["cls"] == pytest.approx(cost.item(), rel=1e-5)
+
+
+def test_centerness_adds_its_loss_and_weighs_the_box_loss_and_the_score_and_nothing_else():
+    one, other = neighbors(LADDER[3], LADDER[4])
+    assert_same_predictions(one, other, but={"centerness"})
+    before, after = samples_of(one), samples_of(other)
+    assert_same_samples(replace(before, centerness=after.centerness), after)
+    assert before.centerness.eq(1).all()
+    found = values(other)
+    assert found.keys() - values(one).keys() == {"centerness"}
+    assert found["cls"] == values(one)["cls"]
+    with torch.no_grad():
+        codes = one(IMAGES).codes[before.image, before.anchor]
+    each = losses.giou(codes, before.anchors, before.gt_boxes, one.coder)
+    assert values(one)["box"] == pytest.approx(2 * each.mean().item(), rel=1e-5)
+    weighted = (after.centerness * each).sum() / after.centerness.sum()
+    assert found["box"] == pytest.approx(2 * weighted.item(), rel=1e-5)
+    # a branch that always says 1 leaves the detections alone, but for the root of their scores
+    nn.init.zeros_(other.head.centerness.weight)
+    nn.init.constant_(other.head.centerness.bias, 100.0)
+    for plain, rooted in zip(one.detect(IMAGES), other.detect(IMAGES), strict=True):
+        assert torch.equal(plain["labels"], rooted["labels"])
+        assert torch.equal(plain["boxes"], rooted["boxes"])
+        torch.testing.assert_close(plain["scores"].sqrt(), rooted["scores"])
+
+
+def test_a_scalar_of_one_changes_nothing_at_all():
+    one, other = neighbors(LADDER[4], LADDER[5])
+    assert other.head.scales.tolist() == [1.0] * 5
+    assert_same_samples(samples_of(one), samples_of(other))
+    assert_same_predictions(one, other)
+    assert values(one) == values(other)
+    assert_same_detections(one, other)
+
+
+@pytest.mark.parametrize(
+    ("config", "changed"),
+    [(config, changed) for config, changed, named, _ in STEPS.values() if named == {"coder"}],
+    ids=["IoU", "SSC", "ATSS"],
+)
+def test_where_regression_starts_is_what_codes_mean_and_nothing_else(config, changed):
+    one, other = neighbors(config, changed)
+    assert_same_samples(samples_of(one), samples_of(other))
+    assert_same_predictions(one, other)
+    before, after = values(one), values(other)
+    assert (before["cls"], before["centerness"]) == (after["cls"], after["centerness"])
+    assert before["box"] != after["box"]
+    anchors = torch.cat(one.anchors(128, 160))
+    for start in (build(config), build(changed)):
+        nn.init.zeros_(start.head.bbox_pred.weight)
+        with torch.no_grad():
+            codes = start(IMAGES).codes[0]
+        torch.testing.assert_close(start.coder.decode(anchors, codes), anchors)
+
+
+@pytest.mark.parametrize(
+    ("config", "changed"),
+    [
+        (config, changed)
+        for config, changed, named, _ in STEPS.values()
+        if named == {"assigner"} and config.in_gt_box
+    ],
+    ids=lambda config: f"{config.assigner}, {config.regress_from}",
+)
+def test_an_assigner_chooses_samples_and_nothing_else(config, changed):
+    one, other = neighbors(config, changed)
+    assert_same_predictions(one, other)
+    assert_same_detections(one, other)
+    assert not torch.equal(samples_of(one).classes, samples_of(other).classes)
+    other.assigner = one.assigner
+    assert_same_samples(samples_of(one), samples_of(other))
+    assert values(one) == values(other)
