@@ -1,0 +1,507 @@
+"""Plants faults into copies of the project, one at a time, and says which test notices each.
+
+    python tests/mutations.py [--only NAME ...] [--jobs 2]
+
+A fault is what one gets wrong when one re-implements the paper: > for >=, the biased standard
+deviation, k instead of k x anchors per location. Whatever no test notices is a missing test. A
+fault takes half a minute, so this is no part of the test suite; it writes benchmarks/mutations.json
+and benchmarks/mutations.md. It exits with 1 if a fault survives, with 2 if one cannot be planted.
+"""
+
+import argparse
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "mutations.json"
+COPIED = ("detector", "experiments", "reports", "orchestration", "tests", "pyproject.toml")
+LIMIT = 900  # seconds for one fault
+
+# Appended to the copies' conftest.py: the first failure is enough, it need not be a small one.
+UNSHRUNK = """
+from hypothesis import Phase
+phases = [Phase.explicit, Phase.generate]
+settings.register_profile("unshrunk", settings.get_profile("default"), phases=phases)
+settings.load_profile("unshrunk")
+"""
+
+# Where to look first, by the module that is spoiled; then everywhere that takes no training.
+FIRST = {
+    "anchors": ["anchors", "head"],
+    "annotations": ["annotations", "coco"],
+    "assigners": ["assigners"],
+    "backbone": ["backbone", "pyramid"],
+    "batches": ["batches"],
+    "box_coders": ["box_coders"],
+    "boxes": ["boxes", "assigners"],
+    "coco": ["coco"],
+    "config": ["config", "postprocess"],
+    "detector": ["detector", "table1_order"],
+    "evaluation": ["evaluation"],
+    "head": ["head"],
+    "losses": ["losses"],
+    "postprocess": ["postprocess"],
+    "training": ["training", "detector", "parallel"],
+    "transforms": ["transforms"],
+}
+EVERYWHERE = sorted({name for names in FIRST.values() for name in names} | {"experiments"})
+
+# A fault that ends in one of these says nothing: the copy does not run at all.
+BROKEN = ("NameError", "SyntaxError", "IndentationError", "ImportError", "ModuleNotFoundError")
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What a re-implementation may get wrong; each edit's old text must be there `times` times."""
+
+    name: str
+    module: str  # of detector/
+    edits: tuple[tuple[str, str], ...]
+    times: int = 1
+
+    def plant(self, root: Path) -> None:
+        """Change the file below root. ValueError unless every text is there as often as said."""
+        path = root / "detector" / f"{self.module}.py"
+        text = path.read_text(encoding="utf-8")
+        for old, new in self.edits:
+            if (count := text.count(old)) != self.times:
+                raise ValueError(
+                    f"fault '{self.name}' needs its text {self.times} times in {path.name}, "
+                    f"found {count} times: {old!r}"
+                )
+            text = text.replace(old, new)
+        compile(text, path.name, "exec")
+        path.write_text(text, encoding="utf-8")
+
+
+@dataclass
+class Outcome:
+    """What the tests said of a fault; caught_by is the first that failed, or empty."""
+
+    fault: str
+    module: str
+    caught_by: str
+    message: str
+    seconds: float
+
+
+def fault(name: str, module: str, *edits: tuple[str, str], times: int = 1) -> Fault:
+    return Fault(name, module, edits, times)
+
+
+# fmt: off
+FAULTS = [
+    # Sample selection by IoU
+    fault("IoU of exactly 0.5 is not positive", "assigners",
+          ("best_iou >= POSITIVE_IOU", "best_iou > POSITIVE_IOU")),
+    fault("IoU of exactly 0.4 is negative", "assigners",
+          ("best_iou < NEGATIVE_IOU", "best_iou <= NEGATIVE_IOU")),
+    fault("no anchor is ignored for its IoU", "assigners",
+          ("best_iou < NEGATIVE_IOU", "best_iou < POSITIVE_IOU")),
+    fault("center outside: negative, not ignored", "assigners",
+          ("matched[is_positive & ~is_inside] = IGNORED",
+           "matched[is_positive & ~is_inside] = NEGATIVE")),
+    fault("center inside any object counts", "assigners",
+          (".gather(1, best[:, None])[:, 0]", ".any(dim=1)")),
+    fault("low-quality matches dropped", "assigners",
+          ("(best_iou >= POSITIVE_IOU) | is_low_quality", "best_iou >= POSITIVE_IOU")),
+    fault("a low-quality match learns who asked", "assigners",
+          ("    is_low_quality = ((iou == highest) & (highest > 0)).any(dim=1)\n",
+           "    is_best = (iou == highest) & (highest > 0)\n"
+           "    is_low_quality = is_best.any(dim=1)\n"
+           "    best = torch.where(is_low_quality, is_best.int().argmax(dim=1), best)\n")),
+    fault("an object without overlap matches all", "assigners",
+          ("((iou == highest) & (highest > 0)).any", "(iou == highest).any")),
+    fault("only the first of tying low-quality matches", "assigners",
+          ("(iou == highest) & (highest > 0)",
+           "torch.zeros_like(iou, dtype=torch.bool).scatter(0, iou.argmax(0)[None], True)"
+           " & (highest > 0)")),
+    # ... by space and scale
+    fault("largest object wins, not smallest", "assigners",
+          ("torch.where(is_allowed, area(gt_boxes), torch.inf)",
+           "torch.where(is_allowed, -area(gt_boxes), torch.inf)")),
+    fault("lower end of a scale range excluded", "assigners",
+          ("farthest >= lower", "farthest > lower")),
+    fault("upper end of a scale range excluded", "assigners",
+          ("farthest <= upper", "farthest < upper")),
+    fault("scale range of the nearest side", "assigners",
+          ("farthest = distances.amax(dim=0)", "farthest = distances.amin(dim=0)")),
+    fault("center sampling with radius 2.5", "assigners",
+          ("CENTER_RADIUS = 1.5", "CENTER_RADIUS = 2.5")),
+    fault("center sampling reaches beyond the object", "assigners",
+          ("    is_allowed &= distances.amin(dim=0) > INSIDE_MARGIN\n",
+           "    if radius is None:\n"
+           "        is_allowed &= distances.amin(dim=0) > INSIDE_MARGIN\n")),
+    fault("inside margin of 0 px", "boxes", ("INSIDE_MARGIN = 0.01", "INSIDE_MARGIN = 0.0")),
+    fault("on the margin counts as inside", "boxes",
+          (".amin(dim=0) > INSIDE_MARGIN", ".amin(dim=0) >= 0")),
+    # ... by ATSS
+    fault("ATSS: above the threshold, not at it", "assigners",
+          ("(iou >= threshold)", "(iou > threshold)")),
+    fault("ATSS: biased standard deviation", "assigners",
+          ("candidate_iou.std(dim=1)", "candidate_iou.std(dim=1, unbiased=False)")),
+    fault("ATSS: no standard deviation", "assigners",
+          ("candidate_iou.mean(dim=1) + spread", "candidate_iou.mean(dim=1)")),
+    fault("ATSS: k, not k x anchors per location", "assigners",
+          ("k=config.k * config.anchors_per_location", "k=config.k")),
+    fault("ATSS: one candidate too many", "assigners",
+          ("k = min(k, len(distance))", "k = min(k + 1, len(distance))")),
+    fault("ATSS: distance by L1", "boxes", ("dx * dx + dy * dy", "dx.abs() + dy.abs()")),
+    fault("ATSS: candidates of all levels together", "assigners",
+          ("levels = distance.split([len(level) for level in anchors])", "levels = [distance]")),
+    fault("ATSS: center may lie outside", "assigners",
+          ("is_candidate & (iou >= threshold) & is_inside", "is_candidate & (iou >= threshold)")),
+    fault("ATSS: anchors that are no candidates", "assigners",
+          ("is_candidate & (iou >= threshold) & is_inside", "(iou >= threshold) & is_inside")),
+    fault("ATSS: ties at the k-th place to the last", "assigners",
+          ("(is_tied.cumsum(dim=0) <= room)", "(is_tied.flip(0).cumsum(dim=0).flip(0) <= room)")),
+    fault("conflict: the lowest IoU wins", "assigners",
+          ("torch.where(is_positive, iou, -1.0).max(dim=1)",
+           "torch.where(is_positive, iou, 2.0).min(dim=1)"),
+          ("torch.where(best_iou >= 0, matched, NEGATIVE)",
+           "torch.where(best_iou <= 1, matched, NEGATIVE)")),
+    fault("conflict: the last of equals wins", "assigners",
+          ("torch.where(is_positive, iou, -1.0).max(dim=1)",
+           "torch.where(is_positive, iou, -1.0).flip(1).max(dim=1)\n"
+           "    matched = iou.shape[1] - 1 - matched")),
+    fault("selection in half precision", "assigners",
+          ("values.to(torch.promote_types(values.dtype, torch.float32))", "values")),
+    # Anchors
+    fault("aspect ratio is width / height", "anchors",
+          ("(_on_grid(side / math.sqrt(ratio)), _on_grid(side * math.sqrt(ratio)))",
+           "(_on_grid(side * math.sqrt(ratio)), _on_grid(side / math.sqrt(ratio)))")),
+    fault("anchors scale-major", "anchors",
+          ("        for ratio in ratios\n"
+           "        for side in (scale * stride / 2 for scale in scales)\n",
+           "        for side in (scale * stride / 2 for scale in scales)\n"
+           "        for ratio in ratios\n")),
+    fault("anchor centers at i x stride", "anchors", ("+ 0.5) * stride", ") * stride"), times=2),
+    fault("locations column by column", "anchors", ('indexing="ij"', 'indexing="xy"')),
+    fault("P6 and P7 round down", "anchors",
+          ("(math.ceil(height / stride), math.ceil(width / stride))",
+           "(max(height // stride, 1), max(width // stride, 1))")),
+    # Codes
+    fault("weights of center and size swapped", "box_coders",
+          ("CENTER_WEIGHT = 10.0", "CENTER_WEIGHT = 5.0"),
+          ("SIZE_WEIGHT = 5.0", "SIZE_WEIGHT = 10.0")),
+    fault("size ratio not bounded", "box_coders",
+          ("clamp(self.min_log_ratio, MAX_LOG_RATIO)", "clamp(self.min_log_ratio)")),
+    fault("stride of a point taken from scale 8", "box_coders",
+          (".sqrt() / self.anchor_scale", ".sqrt() / 8.0")),
+    fault("no ReLU on a point's distances", "box_coders", ("codes.relu()", "codes")),
+    fault("a point starts with bias 0", "detector",
+          ("initial_bias=coder.initial_bias", "initial_bias=0.0")),
+    # Losses
+    fault("alpha of positives and negatives swapped", "losses",
+          ("torch.where(is_class, ALPHA, 1 - ALPHA)", "torch.where(is_class, 1 - ALPHA, ALPHA)")),
+    fault("gamma of 1", "losses", ("ALPHA, GAMMA = 0.25, 2.0", "ALPHA, GAMMA = 0.25, 1.0")),
+    fault("smooth L1 bends at 1", "losses", ("BETA = 0.11", "BETA = 1.0")),
+    fault("smooth L1 summed, not averaged over codes", "losses",
+          ("beta=BETA).mean(dim=1)", "beta=BETA).sum(dim=1)")),
+    fault("GIoU without the enclosing box", "losses",
+          ("1 - overlap / union + (enclosing - union) / enclosing", "1 - overlap / union")),
+    fault("GIoU: inside-out boxes kept", "losses",
+          ("torch.cat([boxes[:, :2], torch.maximum(boxes[:, :2], boxes[:, 2:])], dim=1)", "boxes")),
+    fault("GIoU loss without its weight", "losses",
+          ("GIOU_WEIGHT, SMOOTH_L1_WEIGHT = 2.0, 1.0", "GIOU_WEIGHT, SMOOTH_L1_WEIGHT = 1.0, 1.0")),
+    fault("loss weight not applied", "detector",
+          ("self.regression_weight * weighted_box", "weighted_box")),
+    fault("centerness without the root", "losses",
+          (".clamp(min=0).sqrt()", ".clamp(min=0)")),
+    fault("centerness of one axis only", "losses",
+          ("(horizontal * vertical)", "(horizontal * horizontal)")),
+    fault("box loss not weighed by centerness", "detector",
+          ("(samples.centerness * box).sum()", "box.sum()")),
+    fault("box loss divided by positives, not centerness", "detector",
+          ("normalizers.centerness.clamp(min=tiny)", "num_positives")),
+    fault("focal loss divided by images", "detector",
+          ('"cls": focal.sum() / num_positives', '"cls": focal.sum() / len(samples.classes)')),
+    fault("focal loss divided by anchors", "detector",
+          ('"cls": focal.sum() / num_positives', '"cls": focal.mean()')),
+    fault("no floor under the number of positives", "detector",
+          ("normalizers.num_positives.clamp(min=1)", "normalizers.num_positives")),
+    fault("ignored anchors learn background", "detector",
+          ("is_counted = samples.classes != IGNORED", "is_counted = samples.classes >= IGNORED")),
+    fault("objects of the first image for all", "detector",
+          ("first[image] + matched[image, anchor]", "matched[image, anchor]")),
+    fault("positives counted per micro-batch", "training",
+          ("detector.loss(images[part], targets[part], normalizers)",
+           "detector.loss(images[part], targets[part])")),
+    fault("positives counted per process", "training",
+          ("        group.sum(normalizers.num_positives, normalizers.centerness)\n", "")),
+    # Head
+    fault("no prior in the class biases", "head",
+          ("nn.init.constant_(self.cls_logits.bias, -math.log((1 - PRIOR) / PRIOR))",
+           "nn.init.zeros_(self.cls_logits.bias)")),
+    fault("centerness on the classification tower", "head",
+          ("self.centerness(level) for level in box_features",
+           "self.centerness(self.cls_tower(level)) for level in features")),
+    fault("scalar not applied", "head",
+          ("scale * level for scale, level", "level for scale, level")),
+    fault("scalar leaves the bias out", "head",
+          ("scale * level for scale, level",
+           "scale * level + (1 - scale) * self.bbox_pred.bias[:, None, None] for scale, level")),
+    fault("one scalar for all levels", "head",
+          ("zip(self.scales, codes, strict=True)",
+           "zip(self.scales[:1].expand(len(codes)), codes, strict=True)")),
+    fault("GroupNorm with one group", "head",
+          ("nn.GroupNorm(channels // CHANNELS_PER_GROUP, channels)", "nn.GroupNorm(1, channels)")),
+    fault("towers of three convolutions", "head", ("TOWER_DEPTH = 4", "TOWER_DEPTH = 3")),
+    fault("no ReLU in the towers", "head", ("nn.ReLU(inplace=True)", "nn.Identity()")),
+    fault("predictions column by column", "head", ("permute(0, 2, 3, 1)", "permute(0, 3, 2, 1)")),
+    # Backbone
+    fault("P6 from C5", "backbone",
+          ("extra_blocks=top(out_channels, out_channels)",
+           "extra_blocks=top(in_channels[-1], out_channels)")),
+    fault("no ReLU before P7", "backbone",
+          ("LastLevelP6P7 if rectified_p6 else UnrectifiedTop", "UnrectifiedTop")),
+    fault("the stem trains", "backbone",
+          ("body.conv1.requires_grad_(False)", "body.conv1.requires_grad_(True)")),
+    # Detections
+    fault("score without the root", "postprocess",
+          ("(probabilities * centerness).sqrt()", "probabilities * centerness")),
+    fault("threshold not strict", "postprocess",
+          ("probabilities > self.score_threshold", "probabilities >= self.score_threshold")),
+    fault("threshold on the score with centerness", "postprocess",
+          ("(probabilities > self.score_threshold).nonzero(as_tuple=True)",
+           "((probabilities if centerness is None else score(probabilities, centerness[:, None]))"
+           " > self.score_threshold).nonzero(as_tuple=True)")),
+    fault("candidates ranked by probability alone", "postprocess",
+          ("scores, best = scores.sort(descending=True, stable=True)",
+           "best = probabilities[anchor, label].argsort(descending=True, stable=True)\n"
+           "        scores = scores[best]")),
+    fault("the 1000 best before the threshold", "postprocess",
+          ("anchor, label = (probabilities > self.score_threshold).nonzero(as_tuple=True)\n",
+           "fused = probabilities\n"
+           "        if centerness is not None:\n"
+           "            fused = score(probabilities, centerness[:, None])\n"
+           "        place = fused.flatten().argsort(descending=True, stable=True)\n"
+           "        place = place[: self.candidates_per_level].sort().values\n"
+           "        place = place[probabilities.flatten()[place] > self.score_threshold]\n"
+           "        num = probabilities.shape[1]\n"
+           "        anchor, label = place // num, place % num\n")),
+    fault("the 1000 best over all levels", "postprocess",
+          ("        best = best[: self.candidates_per_level]\n", ""),
+          ("scores[: self.candidates_per_level]", "scores"),
+          ("        boxes = clip(boxes, *size)\n",
+           "        boxes = clip(boxes, *size)\n"
+           "        best = scores.argsort(descending=True, stable=True)\n"
+           "        best = best[: self.candidates_per_level]\n"
+           "        boxes, scores, labels = boxes[best], scores[best], labels[best]\n")),
+    fault("one class per anchor", "postprocess",
+          ("(probabilities > self.score_threshold)",
+           "((probabilities > self.score_threshold)"
+           " & (probabilities == probabilities.amax(dim=1, keepdim=True)))")),
+    fault("suppression across classes", "postprocess",
+          ("labels, self.nms_threshold", "torch.zeros_like(labels), self.nms_threshold")),
+    fault("suppression from 0.5", "postprocess",
+          ("nms_threshold: float = 0.6", "nms_threshold: float = 0.5")),
+    fault("suppression from 0.5 in the recipe", "config",
+          ("nms_threshold: float = 0.6", "nms_threshold: float = 0.5")),
+    fault("boxes not clipped", "postprocess", ("        boxes = clip(boxes, *size)\n", "")),
+    fault("boxes clipped to the padded batch", "detector",
+          ("self.coder, size, self.score)",
+           "self.coder, (batch.shape[2], batch.shape[3]), self.score)")),
+    fault("more than 100 detections", "postprocess",
+          ("        keep = keep[: self.max_detections]\n", "")),
+    # Training
+    fault("biases learn as slowly as weights", "training",
+          ('"lr_factor": recipe.bias_lr_factor', '"lr_factor": 1.0')),
+    fault("biases decay", "training",
+          ('"weight_decay": 0.0', '"weight_decay": recipe.weight_decay')),
+    fault("linear warm-up", "training",
+          ("return recipe.learning_rate * recipe.warmup_factor",
+           "return recipe.learning_rate * (recipe.warmup_factor + (1 - recipe.warmup_factor)"
+           " * step / recipe.warmup_iterations)")),
+    fault("learning rate drops a step early", "training", ("step > round(", "step >= round(")),
+    fault("learning rate drops by half", "training", ("DROP_FACTOR = 0.1", "DROP_FACTOR = 0.5")),
+    fault("Nesterov's momentum", "training",
+          ("lr=recipe.learning_rate, momentum=recipe.momentum)",
+           "lr=recipe.learning_rate, momentum=recipe.momentum, nesterov=True)")),
+    # Data
+    fault("flip off by one pixel", "transforms",
+          ("[width - x2, y1, width - x1, y2]", "[width - x2 - 1, y1, width - x1 - 1, y2]")),
+    fault("flip leaves the boxes", "transforms",
+          ("[width - x2, y1, width - x1, y2]", "[x1, y1, x2, y2]")),
+    fault("resize leaves the boxes", "transforms", ("boxes * factors", "boxes")),
+    fault("resize mixes up width and height", "transforms",
+          ("[size[1] / width, size[0] / height]", "[size[0] / height, size[1] / width]")),
+    fault("no cap on the long side", "transforms",
+          ("if long / short * short_side > long_side:", "if long_side < 0:"),
+          ("min(int(short_side * long / short), long_side)", "int(short_side * long / short)")),
+    fault("padding left and above", "transforms",
+          ("place[:, : image.shape[-2], : image.shape[-1]] = image",
+           "place[:, -image.shape[-2] :, -image.shape[-1] :] = image")),
+    fault("never flipped", "batches", ("FLIP_PROBABILITY = 0.5", "FLIP_PROBABILITY = 0.0")),
+    fault("crowd regions are objects", "coco",
+          ("~(table.is_crowd | is_flat | is_outside)", "~(is_flat | is_outside)")),
+    fault("width and height read as a corner", "coco",
+          ("np.concatenate([start, start + extent], axis=1)",
+           "np.concatenate([start, extent], axis=1)")),
+    fault("categories in the file's order", "annotations",
+          ('sorted(zip(category_ids, categories.texts("name"), strict=True))',
+           'list(zip(category_ids, categories.texts("name"), strict=True))')),
+    fault("labels reported instead of category ids", "evaluation",
+          ('"category_id": category_ids[label]', '"category_id": label')),
+    fault("detections left in the network's pixels", "evaluation",
+          ("(boxes - end) * scale + end", "boxes")),
+    fault("detections reported as corners", "evaluation",
+          ("corners[:, 2:] - corners[:, :2]", "corners[:, 2:]")),
+]
+# fmt: on
+
+
+def copy_of(source: Path, target: Path) -> Path:
+    """The parts of the project that tests need, without what tests leave behind."""
+    left_out = shutil.ignore_patterns("__pycache__", "*.ipynb", "mutations.py")
+    target.mkdir(parents=True)
+    for name in COPIED:
+        if (source / name).is_dir():
+            shutil.copytree(source / name, target / name, ignore=left_out)
+        else:
+            shutil.copy(source / name, target / name)
+    return target
+
+
+def run_tests(root: Path, names: list[str]) -> tuple[int, str]:
+    """Exit code and output of the fast tests of these modules, up to the first failure."""
+    files = [f"tests/test_{name}.py" for name in names if (root / f"tests/test_{name}.py").exists()]
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--tb=no"]
+    command += ["-m", "not slow and not gpu", "--durations=0", "--durations-min=999", *files]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    environment["COLUMNS"] = "400"  # or pytest cuts the messages off
+    done = subprocess.run(
+        command, cwd=root, env=environment, capture_output=True, text=True, timeout=LIMIT
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def first_failure(output: str) -> tuple[str, str]:
+    """The id of the first test that failed, and its message."""
+    found = re.search(r"^(?:FAILED|ERROR) (tests/\S+\.py(?:::.*?)?)(?: - (.*))?$", output, re.M)
+    if found is None:
+        raise ValueError("pytest failed without naming a test:\n" + output[-2000:])
+    return found[1], (found[2] or "").strip()
+
+
+def try_fault(one: Fault, base: Path, folder: Path) -> Outcome:
+    """Plant it into a copy of base below folder and ask the tests, the likely ones first."""
+    root = copy_of(base, folder / re.sub(r"\W+", "-", one.name))
+    one.plant(root)
+    start = time.perf_counter()
+    first = FIRST[one.module]
+    caught_by = message = ""
+    for names in (first, [name for name in EVERYWHERE if name not in first]):
+        code, output = run_tests(root, names)
+        if code:
+            caught_by, message = first_failure(output)
+            if "::" not in caught_by or message.startswith(BROKEN):
+                raise ValueError(f"fault '{one.name}' does not run: {caught_by} {message}")
+            break
+    shutil.rmtree(root)
+    return Outcome(one.name, one.module, caught_by, message, round(time.perf_counter() - start, 1))
+
+
+def run(faults: list[Fault], jobs: int, console: Console) -> list[Outcome]:
+    """Every fault's outcome, with a bar and the time left."""
+    with tempfile.TemporaryDirectory() as name, ThreadPoolExecutor(jobs) as pool:
+        folder = Path(name)
+        base = copy_of(ROOT, folder / "base")
+        with (base / "tests" / "conftest.py").open("a", encoding="utf-8") as conftest:
+            conftest.write(UNSHRUNK)
+        for one in faults:  # before anything takes long: can all be planted?
+            one.plant(copy_of(base, folder / "trial"))
+            shutil.rmtree(folder / "trial")
+        with console.status("all tests without a fault ..."):
+            code, output = run_tests(base, EVERYWHERE)
+        if code:
+            raise ValueError(f"the tests fail without any fault: {first_failure(output)}")
+        columns = (
+            TextColumn("{task.completed} of {task.total}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.description}"),
+        )
+        outcomes = []
+        with Progress(*columns, console=console) as progress:
+            bar = progress.add_task("", total=len(faults))
+            waiting = [pool.submit(try_fault, one, base, folder) for one in faults]
+            for future in as_completed(waiting):
+                outcomes.append(future.result())
+                outcome = outcomes[-1]
+                mark = "[green]caught[/]" if outcome.caught_by else "[red]SURVIVED[/]"
+                line = f"{mark}  {outcome.fault}  [dim]{escape(outcome.caught_by)}[/]"
+                console.print(line, soft_wrap=True)
+                progress.update(bar, advance=1, description=outcome.fault)
+    return outcomes
+
+
+def write(outcomes: list[Outcome]) -> list[Outcome]:
+    """Add them to the results kept beside, in the order of FAULTS; returns all that are kept."""
+    before = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
+    kept = {one["fault"]: Outcome(**one) for one in before}
+    kept |= {outcome.fault: outcome for outcome in outcomes}
+    ordered = [kept[one.name] for one in FAULTS if one.name in kept]
+    RESULTS.write_text(json.dumps([asdict(one) for one in ordered], indent=1) + "\n")
+    caught = sum(bool(one.caught_by) for one in ordered)
+    lines = [
+        "# Planted faults, and the tests that notice them",
+        "",
+        f"{caught} of {len(ordered)} faults are noticed by the fast tests. Each is planted into a",
+        "copy of the project, whose tests run until one fails, those of the spoiled module first.",
+        "`python tests/mutations.py` does it all again in half an hour; each fault's exact edit",
+        "stands there.",
+        "",
+        "| Fault | In | Noticed first by |",
+        "|-|-|-|",
+    ]
+    for one in ordered:
+        test = one.caught_by.replace("tests/", "").replace("|", "\\|")
+        lines.append(f"| {one.fault} | `{one.module}.py` | {f'`{test}`' if test else '**none**'} |")
+    RESULTS.with_suffix(".md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return ordered
+
+
+def main() -> int:
+    """Plant the faults and print who noticed."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", nargs="+", default=[], help="faults whose name contains this")
+    parser.add_argument("--jobs", type=int, default=1)
+    given, console = parser.parse_args(), Console()
+    faults = [one for one in FAULTS if not given.only or any(p in one.name for p in given.only)]
+    if not faults:
+        console.print(f"--only needs a part of a fault's name, got {given.only}", markup=False)
+        return 2
+    try:
+        outcomes = run(faults, given.jobs, console)
+    except (ValueError, subprocess.TimeoutExpired) as error:
+        console.print(str(error), markup=False)
+        return 2
+    write(outcomes)
+    table = Table("fault", "module", "caught by", "s")
+    for one in outcomes:
+        table.add_row(
+            one.fault, one.module, escape(one.caught_by) or "[red]none[/]", f"{one.seconds:.0f}"
+        )
+    console.print(table)
+    survivors = [one.fault for one in outcomes if not one.caught_by]
+    console.print(f"{len(outcomes) - len(survivors)} of {len(outcomes)} caught")
+    return 1 if survivors else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
