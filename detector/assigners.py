@@ -48,12 +48,16 @@ CENTER_RADIUS = 1.5
 Assigner = Callable[[list[Tensor], Tensor], Tensor]
 
 
-def build_assigner(config: DetectorConfig) -> Assigner:
+def build_assigner(config: DetectorConfig, own: Assigner | None = None) -> Assigner:
     """(anchors: list of [A_l, 4], gt_boxes [M, 4]) -> matched [A] int64, as configured.
+
+    own: a user's, in place of the configured one; it may assume M >= 1 and fp32, too.
 
     ATSS gets k x anchors per location: anchors of a location share their center, so k per level
     would shrink to k / A locations. The paper says "k anchors", its code multiplies.
     """
+    if own is not None:
+        return partial(_assign, assign=own)
     match config.assigner:
         case "iou":
             assign: Assigner = partial(assign_by_iou, in_gt_box=config.in_gt_box)

@@ -64,10 +64,12 @@ def build_detector(
     backbone: PyramidBackbone | None = None,
     postprocess: Postprocess | None = None,
     layout: Layout = ATSS_SUITE,
+    assigner: Assigner | None = None,
 ) -> "Detector":
     """The one place where the paper's toggles become parts.
 
     backbone: default ResNet-50 with frozen batch norm and no weights, the paper's architecture.
+    assigner: a user's own, in place of the configured one.
     layout: conventions of weights that are filled in afterwards.
     """
     backbone = backbone or build_backbone(layout=layout)
@@ -94,7 +96,7 @@ def build_detector(
             + layout.anchor_offset(stride)
             for stride in STRIDES
         ],
-        assigner=build_assigner(config),
+        assigner=build_assigner(config, assigner),
         coder=coder,
         regression_loss=losses.giou if config.giou_loss else losses.smooth_l1,
         regression_weight=losses.GIOU_WEIGHT if config.giou_loss else losses.SMOOTH_L1_WEIGHT,

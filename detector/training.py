@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import Tensor, nn
 
+from detector.assigners import Assigner
 from detector.backbone import build_backbone
 from detector.config import DetectorConfig, Recipe
 from detector.detector import Detector, Normalizers, Target, build_detector, postprocess_of
@@ -28,12 +29,20 @@ def assemble(
     *,
     seed: int,
     device: torch.device | str = "cpu",
+    assigner: Assigner | None = None,
 ) -> tuple[Detector, torch.optim.Optimizer]:
-    """The detector of a run before its first step, and its optimizer; seed decides the weights."""
+    """The detector of a run before its first step, and its optimizer; seed decides the weights.
+
+    assigner: a user's own, in place of the configured one.
+    """
     torch.manual_seed(seed)
     backbone = build_backbone(recipe.backbone, recipe.norm, recipe.weights, recipe.pyramid_channels)
     detector = build_detector(
-        config, num_classes, backbone=backbone, postprocess=postprocess_of(recipe)
+        config,
+        num_classes,
+        backbone=backbone,
+        postprocess=postprocess_of(recipe),
+        assigner=assigner,
     )
     detector.to(device)
     return detector, build_optimizer(detector, recipe)

@@ -3,6 +3,6 @@
 from experiments import table1, table2, table3, table4, table5, table6, table7
 
 TABLES = {
-    f"table{module.TABLE.number}": module.TABLE
+    module.TABLE.name: module.TABLE
     for module in (table1, table2, table3, table4, table5, table6, table7)
 }

@@ -1,62 +1,163 @@
-"""Rows, tables and runs: what the paper prints, and what must be trained to print it beside.
+"""Rows, tables and runs: what a table prints, and what must be trained to print it.
 
-Row, Table   one line or column of a table of the paper, with the paper's own numbers
-Run          everything that can move a run's number
-changes      what a config switches in the paper's baseline, for people
-signature    a run's name, for machines: equal runs share it, whichever table asks for them
+Row, Table    one line or column of a table, with the paper's own numbers where it has any
+OwnAssigner   a user's sample selection: a name and its source
+Run           everything that can move a run's number
+changes       what a config switches in the paper's baseline, for people
+signature     a run's name, for machines: equal runs share it, whichever table asks for them
 """
 
 import hashlib
 import json
-from dataclasses import dataclass, fields
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
+from itertools import product
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from detector.config import DetectorConfig, Recipe
-from detector.metrics import Metrics
+from detector.config import DetectorConfig, K, Recipe
+from detector.metrics import HEADINGS, Metrics
 
 # Raised by hand when the same config and recipe begin to mean another computation: results measured
 # before then keep their names and are never mistaken for the new ones.
 SEMANTICS = 1
 
 Layout = Literal["rows", "columns", "grid"]
+NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"  # of a table: a part of file names and of addresses
+
+
+@dataclass(frozen=True)
+class OwnAssigner:
+    """A user's sample selection: (anchors: list of [A_l, 4], gt_boxes [M, 4]) -> matched [A].
+
+    source: the function with all that it uses of its file (own.py), so that it runs elsewhere and
+    later, without the file. settings: what functools.partial sets of it.
+    """
+
+    name: str
+    source: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        settings = ", ".join(f"{name}={value}" for name, value in self.settings.items())
+        return f"{self.name}({settings})" if settings else self.name
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What it is, in few letters: two of one identity select the same samples."""
+        digest = hashlib.sha256(self.source.encode()).hexdigest()
+        return {"name": self.name, "source": f"sha256:{digest}", "settings": dict(self.settings)}
 
 
 @dataclass(frozen=True)
 class Row:
     """One trained detector of a table.
 
-    label names it, uniquely in its table; printed holds the cells the paper prints in front of the
-    numbers, one for each of the table's headings, and is the label alone where left out.
+    label names it, uniquely in its table; printed holds the cells that stand in front of the
+    numbers, one for each of the table's headings, and is the label alone where left out. assigner
+    takes the place of the config's: a function of a user's file, or partial of one. recipe holds
+    the settings of the schedule that only this row has.
     """
 
     label: str
     config: DetectorConfig
-    paper: Metrics
+    paper: Metrics = field(default_factory=Metrics)  # the paper's numbers, as far as it has any
     printed: tuple[str, ...] = ()
+    assigner: Callable[..., Any] | OwnAssigner | None = None
+    recipe: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def cells(self) -> tuple[str, ...]:
         """What stands in front of the numbers."""
         return self.printed or (self.label,)
 
+    @property
+    def changes(self) -> dict[str, Any]:
+        """What the row switches in the paper's baseline, RetinaNet (#A=1)."""
+        own = {} if self.assigner is None else {"assigner": str(self.assigner)}
+        return changes(self.config) | own | dict(self.recipe)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """One table of the paper: its data, and what it takes to print it the paper's way."""
+    """A table, of the paper or not: its data, and what it takes to print it.
 
-    number: int
-    section: str  # of the paper
-    title: str
-    caption: str  # the paper's, with its "minimal set" corrected to minival
-    headings: tuple[str, ...]  # of the cells in front of the numbers
+    ValueError for rows that cannot be told apart or printed.
+    """
+
+    number: int = 0  # in the paper; 0 for a table that it does not have
+    name: str = ""  # how it is asked for, and what its files are called; by default "table<number>"
+    section: str = ""  # of the paper
+    title: str = ""
+    caption: str = ""  # the paper's, with its "minimal set" corrected to minival
+    headings: tuple[str, ...] = ("Run",)  # of the cells in front of the numbers
     rows: tuple[Row, ...]
     layout: Layout = "rows"  # runs down; runs across; or first cell down and second cell across
     metrics: tuple[str, ...] = ("ap", "ap50", "ap75", "ap_s", "ap_m", "ap_l")  # those it prints
     reference: int = 0  # index of the row that the others are compared with
     axis: str = ""  # what a sweep varies, with its unit; empty where the rows are not one
+    factors: tuple[str, ...] = ()  # settings that its rows combine: their effects are told apart
     note: str = ""  # what a reader of the paper's numbers has to know
+    line: tuple[str, ...] = ()  # what `atss` is told to make it; by default reproduce and the name
+
+    def __post_init__(self) -> None:
+        for name in ("rows", "headings", "metrics", "factors"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))  # a list will do
+        if self.number and not self.name:
+            object.__setattr__(self, "name", f"table{self.number}")
+        for problem in self._problems():
+            raise ValueError(f"table {self.name or '(unnamed)'}: {problem}")
+
+    @property
+    def label(self) -> str:
+        """What people call it: "Table 2", or the name of a table that the paper does not have."""
+        return f"Table {self.number}" if self.number else self.name
+
+    @property
+    def heading(self) -> str:
+        """Label and title in a line."""
+        return ". ".join(filter(None, [self.label, self.title]))
+
+    @property
+    def has_paper(self) -> bool:
+        """Whether the paper has a number for any cell."""
+        return any(getattr(row.paper, name) is not None for row in self.rows for name in HEADINGS)
+
+    def _problems(self) -> Iterator[str]:
+        """What keeps it from being trained and printed."""
+        if not re.fullmatch(NAME, self.name or "unnamed"):
+            yield f"name needs letters, digits, -, _ and dots, got '{self.name}'"
+        if not self.rows:
+            yield "rows needs at least one Row, got none"
+        for i, row in enumerate(self.rows):
+            if row.label in [other.label for other in self.rows[:i]]:
+                yield f"label needs to differ from row to row, got '{row.label}' twice"
+            if row.cells in [other.cells for other in self.rows[:i]]:
+                yield f"printed needs to differ from row to row, got {row.cells} twice"
+            if len(row.cells) != len(self.headings):
+                yield (
+                    f"row '{row.label}' needs one printed cell for each of the headings "
+                    f"{', '.join(self.headings)}, got {row.cells}"
+                )
+        if not self.metrics or not set(self.metrics) <= set(HEADINGS):
+            yield f"metrics needs some of {', '.join(HEADINGS)}, got {self.metrics}"
+        if self.layout not in get_args(Layout):
+            yield f"layout needs one of {', '.join(get_args(Layout))}, got '{self.layout}'"
+        if self.layout == "grid" and not self._is_crossed():
+            yield "layout='grid' needs two printed cells, and a row for every pair of them"
+        for name in self.factors:
+            values = [getattr(row.config, name, None) for row in self.rows]
+            if len({repr(value) for value in values}) != 2:
+                yield f"factors needs settings with two values in its rows, got {name}={values}"
+        if not 0 <= self.reference < len(self.rows):
+            yield f"reference needs a row's index below {len(self.rows)}, got {self.reference}"
+
+    def _is_crossed(self) -> bool:
+        """Whether every first cell stands with every second."""
+        cells = {row.cells for row in self.rows}
+        return len(self.headings) == 2 and cells == set(product(*zip(*cells, strict=True)))
 
 
 @dataclass(frozen=True)
@@ -67,10 +168,20 @@ class Run:
     recipe: Recipe
     data: str
     seed: int
+    assigner: OwnAssigner | None = None  # instead of the config's
 
     def __post_init__(self) -> None:
         if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
             raise ValueError(f"seed needs a whole number from 0 on, got {self.seed!r}")
+        if self.assigner is None:
+            return
+        if self.config.k != K:
+            raise ValueError(
+                f"k={self.config.k} needs assigner='atss', got the own assigner '{self.assigner}': "
+                "it would have no effect; functools.partial sets what a function takes"
+            )
+        # What the config says of the assigner is replaced, so it must not give one run two names.
+        object.__setattr__(self, "config", replace(self.config, assigner="iou"))
 
 
 def changes(config: DetectorConfig) -> dict[str, Any]:
@@ -92,6 +203,8 @@ def canonical(run: Run) -> dict[str, Any]:
         "data": run.data,
         "seed": run.seed,
     }
+    if run.assigner is not None:
+        resolved["assigner"] = run.assigner.identity
     plain: dict[str, Any] = json.loads(json.dumps(resolved))
     return plain
 

@@ -1,4 +1,4 @@
-"""Settings written as text, "k=5" or "anchor_scales=4,5", typed by the dataclasses' fields."""
+"""Settings as text, "k=5" or "anchor_scales=4,5", typed by the dataclasses' fields, and back."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import Field, fields, replace
@@ -27,7 +27,7 @@ def parse_settings(texts: Iterable[str]) -> dict[str, Any]:
             raise ValueError(f"a setting needs name=value, got '{text}'")
         if name in settings:
             raise ValueError(f"{name} is set twice, the second time by '{text}'")
-        settings[name] = _parse(_field(name), value)
+        settings[name] = _parse(field_of(name), value)
     return settings
 
 
@@ -36,14 +36,27 @@ def with_settings(
 ) -> tuple[DetectorConfig, Recipe]:
     """Both with the settings each of them has a field for; ValueError for one that neither has."""
     for name in settings:
-        _field(name)
+        field_of(name)
     of_config = {item.name for item in fields(DetectorConfig)}
     changed = {name: value for name, value in settings.items() if name in of_config}
     others = {name: value for name, value in settings.items() if name not in of_config}
     return replace(config, **changed), replace(recipe, **others)
 
 
-def _field(name: str) -> Field[Any]:
+def show_setting(value: Any) -> str:
+    """A setting's value as --set takes it."""
+    if isinstance(value, (list, tuple)):
+        return ",".join(map(show_setting, value))
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        short = f"{value:g}"
+        return short if float(short) == value else repr(value)
+    return str(value)
+
+
+def field_of(name: str) -> Field[Any]:
+    """The setting's field; ValueError, with the nearest, for a name that is none."""
     if name not in FIELDS:
         near = get_close_matches(name, FIELDS, n=1)
         hint = f" (did you mean '{near[0]}'?)" if near else ""

@@ -1,0 +1,218 @@
+"""A user's own file: tables beyond the paper's, and assigners of their own.
+
+    load_tables     my_ablation.py, which defines TABLE or TABLES -> tables
+    own_assigner    a function of such a file -> its name and all of its source
+    load_assigner   and back: a function again, wherever its file is not
+
+What of the file is an assigner's source? What it can depend on: the function and, through the names
+it uses, the functions, classes, constants and imports at the top of the file, in the file's order.
+Not the tables: a row more must not rename the runs of the others. That text is what the signature
+hashes and also what a trial runs, so nothing that is left out of the one can act in the other.
+Installed packages stay outside, as they do for every run; another file of the user's is refused.
+"""
+
+import ast
+import importlib.util
+import inspect
+import json
+import linecache
+import re
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from functools import lru_cache, partial
+from pathlib import Path
+from types import CodeType, ModuleType
+from typing import Any
+
+from experiments.experiment import OwnAssigner, Table
+
+PACKAGES = ("detector", "experiments", "reports", "orchestration")
+
+
+def load_tables(path: Path) -> dict[str, Table]:
+    """The tables of a Python file by name; ValueError in one line for what keeps it from being one.
+
+    A table without a name is called like the file.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is no file of tables: {error}") from error
+    module = _run(text, str(path), f"own_{re.sub(r'[^A-Za-z0-9_]', '_', path.stem)}")
+    found = getattr(module, "TABLES", None) or [getattr(module, "TABLE", None)]
+    tables = list(found.values() if isinstance(found, Mapping) else found)
+    if not all(isinstance(table, Table) for table in tables):
+        raise ValueError(
+            f"{path} needs TABLE = Table(...) of experiments.experiment, or TABLES with several"
+        )
+    try:
+        named = [_named(table, path) for table in tables]
+    except ValueError as error:
+        raise ValueError(f"{path.name}: {error}") from error
+    by_name = {table.name: table for table in named}
+    if len(by_name) < len(named):
+        raise ValueError(f"{path.name}: two tables are called '{named[-1].name}'; set name=")
+    return by_name
+
+
+def _named(table: Table, path: Path) -> Table:
+    """The table with its name, its command, and its assigners' sources."""
+    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem).strip("-._") or "own"
+    rows = tuple(replace(row, assigner=own_assigner(row.assigner)) for row in table.rows)
+    return replace(
+        table, number=0, name=table.name or stem, rows=rows, line=("reproduce", str(path))
+    )
+
+
+def own_assigner(assigner: Callable[..., Any] | OwnAssigner | None) -> OwnAssigner | None:
+    """A function as what can be stored and hashed; ValueError where its source cannot be told."""
+    if assigner is None or isinstance(assigner, OwnAssigner):
+        return assigner
+    settings = assigner.keywords if isinstance(assigner, partial) else {}
+    function = assigner.func if isinstance(assigner, partial) else assigner
+    name = getattr(function, "__name__", str(function))
+    if not inspect.isfunction(function) or function.__qualname__ != name or not name.isidentifier():
+        raise ValueError(
+            f"assigner needs a function defined at the top of the file, or functools.partial of "
+            f"one, got {name}"
+        )
+    if isinstance(assigner, partial) and assigner.args:
+        raise ValueError(f"assigner partial({name}, ...) needs its settings by name")
+    try:
+        json.dumps(settings)
+    except TypeError as error:
+        raise ValueError(f"assigner partial({name}, ...) needs plain settings: {error}") from error
+    return OwnAssigner(name, _source(function), dict(settings))
+
+
+def load_assigner(own: OwnAssigner) -> Callable[..., Any]:
+    """The function again: (anchors: list of [A_l, 4], gt_boxes [M, 4]) -> matched [A].
+
+    ValueError in one line where its source does not run here.
+    """
+    digest = own.identity["source"].removeprefix("sha256:")[:12]
+    module = _run(own.source, f"<assigner {own.name}>", f"own_assigner_{digest}")
+    function: Callable[..., Any] = getattr(module, own.name)
+    return partial(function, **own.settings) if own.settings else function
+
+
+def _run(text: str, filename: str, name: str) -> ModuleType:
+    """Execute a text as a module; what it raises becomes one line with file, line and reason.
+
+    Not by the import system: that would leave bytecode beside the file, and take an old one for
+    the new where a file is edited twice within a second.
+    """
+    module = ModuleType(name)
+    module.__file__ = filename
+    linecache.cache[filename] = (len(text), None, text.splitlines(keepends=True), filename)
+    sys.modules[name] = module  # dataclasses and pickle look for it there
+    try:
+        code: CodeType = compile(text, filename, "exec", dont_inherit=True)
+        exec(code, module.__dict__)
+    except SyntaxError as error:
+        raise ValueError(f"{error.filename}, line {error.lineno}: {error.msg}") from error
+    except Exception as error:
+        lines = [
+            frame.lineno
+            for frame in traceback.extract_tb(error.__traceback__)
+            if frame.filename == filename
+        ]
+        reason = " ".join(str(error).split()) or type(error).__name__
+        kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
+        raise ValueError(f"{filename}, line {lines[-1]}: {kind}{reason}") from error
+    return module
+
+
+@lru_cache
+def _source(function: Callable[..., Any]) -> str:
+    """All that a function uses of its file."""
+    path = Path(inspect.unwrap(function).__code__.co_filename)
+    text = "".join(linecache.getlines(str(path)))
+    used = _used(ast.parse(text).body, function.__name__)
+    if not any(isinstance(one, ast.FunctionDef) for one in used):
+        raise ValueError(f"assigner {function.__name__} needs its source in a file, got {path}")
+    for statement in used:
+        _refuse_other_files(statement, path)
+    lines = text.splitlines()
+    kept = sorted({number for statement in used for number in _lines(statement)})
+    begins = {_lines(statement)[0] for statement in used if hasattr(statement, "decorator_list")}
+    gaps = {number: "\n\n" for number in begins & set(kept[1:])}  # it is also read by people
+    return "".join(f"{gaps.get(number, '')}{lines[number - 1]}\n" for number in kept)
+
+
+def _used(statements: list[ast.stmt], name: str) -> list[ast.stmt]:
+    """Those that bind the name, or a name that one of these uses, and so on."""
+    wanted, used = {name, "*", "annotations"}, set[int]()  # import *, from __future__
+    while True:
+        more = {
+            i
+            for i, statement in enumerate(statements)
+            if i not in used and wanted & set(_bound(statement))
+        }
+        if not more:
+            return [statements[i] for i in sorted(used)]
+        used |= more
+        wanted |= {
+            node.id for i in more for node in ast.walk(statements[i]) if isinstance(node, ast.Name)
+        }
+
+
+def _bound(statement: ast.stmt) -> Iterator[str]:
+    """The names that a statement at the top of a file gives or changes."""
+    if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        yield statement.name
+        return
+    for node in ast.walk(statement):
+        match node:
+            case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
+                yield name
+            case ast.alias(name=name, asname=asname):
+                yield asname or name.split(".")[0]
+            case ast.Name(id=name, ctx=ast.Store() | ast.Del()):
+                yield name
+            case ast.Attribute(ctx=ast.Store()) | ast.Subscript(ctx=ast.Store()):
+                yield from _roots(node)  # SIZES[0] = 3
+            case ast.Expr(value=ast.Call(func=function)):
+                yield from _roots(function)  # SIZES.append(3)
+
+
+def _roots(node: ast.AST) -> Iterator[str]:
+    """The name that an attribute or an entry belongs to."""
+    while isinstance(node, ast.Attribute | ast.Subscript):
+        node = node.value
+    if isinstance(node, ast.Name):
+        yield node.id
+
+
+def _lines(statement: ast.stmt) -> range:
+    decorators = getattr(statement, "decorator_list", [])
+    first = min([statement.lineno, *(decorator.lineno for decorator in decorators)])
+    return range(first, (statement.end_lineno or first) + 1)
+
+
+def _refuse_other_files(statement: ast.stmt, path: Path) -> None:
+    """ValueError where the source goes on in a file beside: it would be hashed in part only."""
+    for node in ast.walk(statement):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = ["." if node.level else str(node.module)]
+        else:
+            continue
+        for name in (name.split(".")[0] for name in names):
+            if name not in PACKAGES and (not name or _folder(name) == path.absolute().parent):
+                raise ValueError(
+                    f"{path.name}, line {node.lineno}: an assigner needs all of its source in one "
+                    "file, got an import of another beside it"
+                )
+
+
+def _folder(package: str) -> Path | None:
+    """The folder that a package or module lies in."""
+    specification = importlib.util.find_spec(package)
+    if specification is None or specification.origin is None:
+        return None
+    origin = Path(specification.origin).absolute()
+    return origin.parent.parent if specification.submodule_search_locations else origin.parent
