@@ -2,51 +2,42 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from math import ceil
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from detector.config import Recipe
+from detector.config import DetectorConfig, Recipe
 from detector.metrics import Metrics
-from experiments import TABLES
-from experiments.experiment import Table, changes
+from experiments.experiment import OwnAssigner, Row, Table
 from experiments.schedules import PAPER
-from reports.compare import Comparison, Result, join
+from reports.compare import Comparison, Result, Stopped, join
 
-FORMAT = 1  # of the JSON; raised when an older reader could not read it
+FORMAT = 2  # of the JSON; raised when an older reader could not read it
 CURVE_POINTS = 300  # of one run's history; more than a figure can show
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bundle:
-    """One table, how its runs were made, what they measured; ValueError for an unknown table."""
+    """One table, how its runs were made, what they measured."""
 
-    table: str  # a key of TABLES
+    table: Table
     scale: str  # a key of SCALES
     recipe: Recipe
     data: str  # the data set's name
     fingerprint: str  # and the digest of its content
     signatures: Mapping[str, Sequence[str]]  # row label -> its runs, one per seed
     results: Mapping[str, Result]  # signature -> what is measured so far
+    stopped: Mapping[str, Stopped] = field(default_factory=dict)  # signature -> how far it came
     settings: Mapping[str, Any] = field(default_factory=dict)  # what the user changed in every row
     command: str = ""  # that makes these runs
     notes: Sequence[str] = ()  # what else a reader has to know, such as images left out
 
-    def __post_init__(self) -> None:
-        if self.table not in TABLES:
-            raise ValueError(f"no table is called '{self.table}'; there are {', '.join(TABLES)}")
-
-    @property
-    def paper_table(self) -> Table:
-        """The paper's table."""
-        return TABLES[self.table]
-
     @property
     def comparison(self) -> Comparison:
-        """The paper's table joined with the results; ValueError for a row it does not have."""
-        return join(self.paper_table, self.signatures, self.results)
+        """The table joined with the results; ValueError for a row it does not have."""
+        return join(self.table, self.signatures, self.results, self.stopped)
 
     @property
     def is_as_in_paper(self) -> bool:
@@ -58,14 +49,10 @@ class Bundle:
 
 def save_bundle(bundle: Bundle, path: Path) -> None:
     """Write the bundle as JSON; histories are thinned to what a figure can show."""
+    table = {item.name: getattr(bundle.table, item.name) for item in fields(Table)}
     rows = [
-        {
-            "label": row.label,
-            "changes": changes(row.config),
-            "paper": asdict(row.paper),
-            "signatures": list(bundle.signatures.get(row.label, ())),
-        }
-        for row in bundle.paper_table.rows
+        _plain(row) | {"signatures": list(bundle.signatures.get(row.label, ()))}
+        for row in bundle.table.rows
     ]
     results = {
         name: asdict(replace(result, history=thin(result.history)))
@@ -73,8 +60,7 @@ def save_bundle(bundle: Bundle, path: Path) -> None:
     }
     content = {
         "format": FORMAT,
-        "table": bundle.table,
-        "title": bundle.paper_table.title,
+        "table": table | {"rows": rows},
         "scale": bundle.scale,
         "recipe": asdict(bundle.recipe),
         "data": bundle.data,
@@ -82,8 +68,8 @@ def save_bundle(bundle: Bundle, path: Path) -> None:
         "settings": dict(bundle.settings),
         "command": bundle.command,
         "notes": list(bundle.notes),
-        "rows": rows,
         "results": results,
+        "stopped": {name: asdict(stopped) for name, stopped in bundle.stopped.items()},
     }
     path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
@@ -94,8 +80,9 @@ def load_bundle(path: Path) -> Bundle:
         content = json.loads(path.read_text(encoding="utf-8"))
         if content["format"] != FORMAT:
             raise ValueError(f"format {content['format']}, needs {FORMAT}")
+        rows = content["table"]["rows"]
         return Bundle(
-            table=content["table"],
+            table=Table(**_tuples(content["table"]) | {"rows": tuple(map(_row, rows))}),
             scale=content["scale"],
             recipe=Recipe(**content["recipe"]),
             data=content["data"],
@@ -103,11 +90,44 @@ def load_bundle(path: Path) -> Bundle:
             settings=content["settings"],
             command=content["command"],
             notes=content["notes"],
-            signatures={row["label"]: row["signatures"] for row in content["rows"]},
+            signatures={row["label"]: row["signatures"] for row in rows},
             results={name: _result(result) for name, result in content["results"].items()},
+            stopped={name: Stopped(**where) for name, where in content["stopped"].items()},
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} is no report bundle of this version: {error}") from error
+
+
+def _plain(row: Row) -> dict[str, Any]:
+    """A row in JSON's terms; changes are for people, who need not know the defaults."""
+    return {
+        "label": row.label,
+        "changes": row.changes,
+        "config": asdict(row.config),
+        "paper": asdict(row.paper),
+        "printed": row.printed,
+        "recipe": dict(row.recipe),
+        "assigner": asdict(row.assigner) if isinstance(row.assigner, OwnAssigner) else None,
+    }
+
+
+def _row(content: Mapping[str, Any]) -> Row:
+    assigner = content["assigner"]
+    return Row(
+        content["label"],
+        DetectorConfig(**content["config"]),
+        Metrics(**content["paper"]),
+        tuple(content["printed"]),
+        OwnAssigner(**assigner) if assigner else None,
+        _tuples(content["recipe"]),
+    )
+
+
+def _tuples(content: Mapping[str, Any]) -> dict[str, Any]:
+    """JSON has lists only; tables and settings have tuples only."""
+    return {
+        name: tuple(value) if isinstance(value, list) else value for name, value in content.items()
+    }
 
 
 def thin(

@@ -31,6 +31,14 @@ class Result:
 
 
 @dataclass(frozen=True)
+class Stopped:
+    """How far a run came that was ended early on purpose: its last test, which is no result."""
+
+    step: int
+    ap: float | None
+
+
+@dataclass(frozen=True)
 class Sample:
     """One quantity measured with several seeds: seed -> value, in AP points."""
 
@@ -74,12 +82,13 @@ class Compared:
 
 @dataclass(frozen=True)
 class ComparedRow:
-    """A row of the paper with the results of its runs, one per seed that is measured."""
+    """A row of a table with the results of its runs, one per seed that is measured."""
 
     row: Row
     signatures: tuple[str, ...]  # of all runs asked for, measured or not
     results: tuple[Result, ...]
     metrics: Mapping[str, Compared]  # by field of Metrics, all six
+    stopped: tuple[Stopped, ...] = ()  # its runs that were ended early
 
     @property
     def ap(self) -> Compared:
@@ -89,7 +98,7 @@ class ComparedRow:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A table of the paper with our results, row by row in the paper's order."""
+    """A table with our results, row by row in its order."""
 
     table: Table
     rows: tuple[ComparedRow, ...]
@@ -106,29 +115,32 @@ class Comparison:
 
     @cached_property
     def missing(self) -> int:
-        """How many of the runs asked for have no result."""
-        return sum(len(row.signatures) - len(row.results) for row in self.rows)
+        """How many of the runs asked for have no result and were not ended early."""
+        there = ((len(row.results) + len(row.stopped), len(row.signatures)) for row in self.rows)
+        return sum(asked - found for found, asked in there)
 
 
 def join(
-    table: Table, signatures: Mapping[str, Sequence[str]], results: Mapping[str, Result]
+    table: Table,
+    signatures: Mapping[str, Sequence[str]],
+    results: Mapping[str, Result],
+    stopped: Mapping[str, Stopped] | None = None,
 ) -> Comparison:
     """signatures: row label -> its runs, one per seed; results: signature -> what is measured.
 
+    stopped: signature -> how far a run came that was ended early.
     A row without signatures and a signature without a result are missing, not wrong. ValueError
     where signatures name a row that the table does not have.
     """
     unknown = set(signatures) - {row.label for row in table.rows}
     if unknown:
         labels = ", ".join(f"'{row.label}'" for row in table.rows)
-        raise ValueError(
-            f"table {table.number} has no row {sorted(unknown)[0]!r}; its rows are {labels}"
-        )
+        raise ValueError(f"{table.name} has no row {sorted(unknown)[0]!r}; its rows are {labels}")
     measured = [
         tuple(results[name] for name in signatures.get(row.label, ()) if name in results)
         for row in table.rows
     ]
-    reference = table.rows[table.reference]
+    reference, early = table.rows[table.reference], stopped or {}
     rows = tuple(
         ComparedRow(
             row,
@@ -138,6 +150,7 @@ def join(
                 name: _compare(name, row, found, reference, measured[table.reference])
                 for name in HEADINGS
             },
+            tuple(early[name] for name in signatures.get(row.label, ()) if name in early),
         )
         for row, found in zip(table.rows, measured, strict=True)
     )

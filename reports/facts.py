@@ -3,25 +3,32 @@
 from collections.abc import Sequence
 
 from detector.config import Recipe
+from experiments.experiment import OwnAssigner, Table
 from experiments.schedules import PAPER
 from reports.bundle import Bundle
 from reports.compare import Comparison
 from reports.grid import Grid, line
 
 MISSING = "–"
+EARLY = "†"
 MAX_FACT = 80  # letters; longer ones differ from run to run
 
 
 def footnotes(bundle: Bundle) -> tuple[str, ...]:
     """What must stand under the numbers so that nobody misreads them."""
     comparison = bundle.comparison
+    has_paper = bundle.table.has_paper
     notes = [
-        f"Ours: scale {bundle.scale} on {bundle.data}; {schedule(bundle.recipe)}, "
-        f"{image_size(bundle.recipe)}; {seeds(comparison)}. Δ is ours minus the paper's."
+        f"{'Ours: scale' if has_paper else 'Scale'} {bundle.scale} on {bundle.data}; "
+        f"{schedule(bundle.recipe)}, {image_size(bundle.recipe)}; {seeds(comparison)}."
+        + (" Δ is ours minus the paper's." if has_paper else "")
     ]
     if bundle.settings:
         notes.append(f"Changed in every row: {settings(bundle)}.")
-    if not bundle.is_as_in_paper:
+    varied = dict.fromkeys(name for row in bundle.table.rows for name in row.recipe)
+    if varied:
+        notes.append(f"Changed from row to row: {', '.join(varied)}.")
+    if has_paper and not bundle.is_as_in_paper:
         notes.append(
             f"The paper's numbers are of COCO val2017 with {_backbone(PAPER)} and the full "
             f"schedule ({schedule(PAPER)}, {image_size(PAPER)}): beside ours only directions "
@@ -44,6 +51,14 @@ def _gaps(comparison: Comparison) -> list[str]:
     measured = [row for row in comparison.rows if row.results]
     if any(row.metrics[name].ours.n == 0 for row in measured for name in comparison.table.metrics):
         notes.append(f"{MISSING}: undefined, for want of an object of that size.")
+    early = [
+        f"“{row.row.label}” after {stopped.step:,} steps"
+        + ("" if stopped.ap is None else f", AP {stopped.ap:.1f}")
+        for row in comparison.rows
+        for stopped in row.stopped
+    ]
+    if early:
+        notes.append(f"{EARLY}: stopped early, the AP of its last test: {'; '.join(early)}.")
     return notes
 
 
@@ -67,7 +82,7 @@ def facts_grid(bundle: Bundle) -> Grid:
     }
     lines = tuple(line(name, value) for name, value in facts.items())
     return Grid(
-        name=f"{bundle.table}-facts", title="What was run", head=line("", ""), blocks=(lines,)
+        name=f"{bundle.table.name}-facts", title="What was run", head=line("", ""), blocks=(lines,)
     )
 
 
@@ -79,6 +94,12 @@ def _common_facts(comparison: Comparison) -> dict[str, str]:
             values.setdefault(name, {})[str(value)] = None
     texts = {name.capitalize(): "; ".join(found) for name, found in values.items()}
     return {name: text for name, text in texts.items() if len(text) <= MAX_FACT}
+
+
+def assigners(table: Table) -> dict[str, str]:
+    """The user's own assigners in a table: name -> source."""
+    own = [row.assigner for row in table.rows if isinstance(row.assigner, OwnAssigner)]
+    return {assigner.name: assigner.source for assigner in own}
 
 
 def schedule(recipe: Recipe) -> str:
@@ -112,7 +133,8 @@ def settings(bundle: Bundle) -> str:
 def progress(comparison: Comparison) -> str:
     """How many of the runs asked for are there."""
     asked = sum(len(row.signatures) for row in comparison.rows)
-    return f"{asked - comparison.missing} of {_count(asked, 'run')} finished"
+    finished = sum(len(row.results) for row in comparison.rows)
+    return f"{finished} of {_count(asked, 'run')} finished"
 
 
 def _learning_rate(recipe: Recipe) -> str:

@@ -7,7 +7,7 @@ Sized for a column of 10 to 16 cm.
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import nan
+from math import ceil, nan
 from typing import Any
 
 import matplotlib
@@ -61,7 +61,8 @@ def save(figure: Figure, kind: str) -> bytes:
 def comparison_figure(bundle: Bundle) -> Figure:
     """The paper's AP and ours: against the setting that a sweep varies, else one dot per row.
 
-    On one axis where values may be compared, else side by side, an AP point as long in both.
+    On one axis where values may be compared, else side by side, an AP point as long in both; ours
+    alone where the paper has none.
     """
     comparison = bundle.comparison
     papers = [row.ap.paper for row in comparison.rows]
@@ -73,6 +74,8 @@ def comparison_figure(bundle: Bundle) -> Figure:
         OURS_STYLE,
     )
     panels = [[paper, ours]] if bundle.is_as_in_paper else [[paper], [ours]]
+    if not bundle.table.has_paper:
+        panels = [[ours]]
     with matplotlib.rc_context(STYLE):
         if comparison.table.axis:
             return _sweep(comparison, panels)
@@ -84,16 +87,18 @@ def learning_figure(bundle: Bundle) -> Figure:
     rows = [row for row in bundle.comparison.rows if any(run.history for run in row.results)]
     names = _curve_names(rows)
     down, across = max(1, (len(names) + 1) // 2), min(2, max(1, len(names)))
+    longest = max((len(row.row.label) for row in rows), default=0)
+    columns = max(1, LEGEND_LETTERS // (longest + LEGEND_HANDLE))
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, 1.8 * down + 0.08 * len(rows) + 0.3))
+        legend = 0.16 * ceil(len(rows) / columns)
+        figure = Figure(figsize=(WIDTH, 1.8 * down + legend + 0.3))
         panels = figure.subplots(down, across, squeeze=False).ravel().tolist()
         for axes in panels[len(names) :]:
             axes.set_axis_off()
         for axes, name in zip(panels, names, strict=False):
-            _curves(axes, name, rows, is_sweep=bool(bundle.paper_table.axis))
+            _curves(axes, name, rows, is_sweep=bool(bundle.table.axis))
         if rows:
             handles, labels = panels[0].get_legend_handles_labels()
-            columns = max(1, LEGEND_LETTERS // (max(map(len, labels)) + LEGEND_HANDLE))
             figure.legend(handles, labels, loc="outside lower center", ncols=columns)
         return figure
 

@@ -21,6 +21,7 @@ from nbformat import NotebookNode
 
 from reports import figures, tables
 from reports.bundle import Bundle, save_bundle
+from reports.effects import effects_grids
 from reports.grid import latex, markdown
 
 NOTEBOOK = Path(__file__).parent / "notebooks" / "table.py"
@@ -64,14 +65,15 @@ def write_report(bundle: Bundle, folder: Path, progress: Progress = lambda _: No
     progress is told in a few words what is made next. Raises NotebookError where a cell fails.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    bundle_path = folder / f"{bundle.table}.json"
+    bundle_path = folder / f"{bundle.table.name}.json"
     progress("tables")
     save_bundle(bundle, bundle_path)
     grid = tables.paper_grid(bundle)
+    grids = (grid, *effects_grids(bundle.comparison))
     files: dict[str, str | bytes] = {
         ".csv": tables.csv_text(bundle.comparison),
-        ".md": markdown(grid),
-        ".tex": latex(grid),
+        ".md": "\n".join(map(markdown, grids)),
+        ".tex": "\n".join(map(latex, grids)),
     }
     progress("figures")
     drawings = {
@@ -85,7 +87,9 @@ def write_report(bundle: Bundle, folder: Path, progress: Progress = lambda _: No
     progress("page")
     files[".ipynb"] = jupytext.writes(notebook, fmt="ipynb")
     files[".html"] = to_page(notebook, grid.title)
-    written = (_write(folder / f"{bundle.table}{end}", content) for end, content in files.items())
+    written = (
+        _write(folder / f"{bundle.table.name}{end}", content) for end, content in files.items()
+    )
     return [bundle_path, *written]
 
 

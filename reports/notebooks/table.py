@@ -19,19 +19,20 @@ from pathlib import Path
 
 from IPython.display import HTML, Image
 
-from reports import facts, figures, tables
+from reports import effects, facts, figures, tables
 from reports.bundle import load_bundle
 from reports.grid import STYLE, to_html
 
 bundle = load_bundle(Path(bundle_path))
-table = bundle.paper_table
+table = bundle.table
+section = f"Section {table.section} of the paper: " if table.section else ""
 HTML(
-    f"{STYLE}<h1>Table {table.number}. {escape(table.title)}</h1>"
-    f"<p>Section {table.section} of the paper: <em>{escape(table.caption)}</em></p>"
+    f"{STYLE}<h1>{escape(table.heading)}</h1>"
+    f"<p>{section}<em>{escape(table.caption)}</em></p>"
 )
 
 # %% [markdown]
-# ## The table, the paper's numbers and ours
+# ## The table
 
 # %%
 HTML(to_html(tables.paper_grid(bundle)))
@@ -45,6 +46,17 @@ Image(ap, width=720, alt="AP: the paper's and ours")
 
 # %%
 HTML(to_html(tables.gains_grid(bundle.comparison)))
+
+# %%
+HTML("".join(to_html(grid) for grid in effects.effects_grids(bundle.comparison)))
+
+# %%
+HTML(
+    "".join(
+        f"<h3>The assigner {escape(name)}</h3><pre>{escape(source)}</pre>"
+        for name, source in facts.assigners(table).items()
+    )
+)
 
 # %% [markdown]
 # ## How the runs were made
