@@ -1,0 +1,70 @@
+"""Machines are shared out among runs; what could never be scheduled is refused with numbers."""
+
+from typing import Any
+
+import pytest
+
+from orchestration.resources import Resources, share_out
+
+CPU_NODE = {"CPU": 4.0, "memory": 1.0}
+GPU_NODE = {"CPU": 16.0, "GPU": 2.0}
+BIG_NODE = {"CPU": 64.0, "GPU": 8.0}
+
+
+def shared(nodes: list[dict[str, float]], threads: int = 1, **asked: Any) -> Any:
+    return share_out(nodes, Resources(**asked), threads=threads, batch_size=16)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "threads", "asked", "expected"),
+    [
+        ([CPU_NODE], 1, {}, (1, 0.0, 0, 1, 4)),
+        ([CPU_NODE], 3, {}, (3, 0.0, 0, 1, 1)),
+        ([CPU_NODE], 1, {"workers": 1}, (2, 0.0, 1, 1, 2)),
+        ([CPU_NODE], 1, {"processes": 2}, (1, 0.0, 0, 2, 2)),
+        ([GPU_NODE], 2, {}, (8, 1.0, 6, 1, 2)),
+        ([GPU_NODE, GPU_NODE, CPU_NODE], 2, {}, (8, 1.0, 6, 1, 4)),
+        ([GPU_NODE], 2, {"gpus_per_run": 0.5, "workers": 1}, (3, 0.5, 1, 1, 4)),
+        ([{"CPU": 16.0, "GPU": 0.3}], 1, {"gpus_per_run": 0.1, "workers": 0}, (1, 0.1, 0, 1, 3)),
+        ([GPU_NODE], 2, {"gpus_per_run": 0.0}, (2, 0.0, 0, 1, 8)),
+        ([{"CPU": 64.0, "GPU": 1.0}], 2, {}, (10, 1.0, 8, 1, 1)),
+        ([GPU_NODE], 2, {"gpus_per_run": 2}, (8, 1.0, 6, 2, 1)),
+        ([GPU_NODE], 2, {"processes": 2}, (8, 1.0, 6, 2, 1)),
+        ([GPU_NODE], 2, {"gpus_per_run": 0, "processes": 4}, (2, 0.0, 0, 4, 2)),
+        ([BIG_NODE, BIG_NODE], 1, {"gpus_per_run": 4}, (8, 1.0, 7, 4, 4)),
+    ],
+)
+def test_a_machine_is_shared_out(
+    nodes: list[dict[str, float]], threads: int, asked: dict[str, Any], expected: tuple[float, ...]
+) -> None:
+    share = shared(nodes, threads, **asked)
+    assert (share.cpus, share.gpus, share.workers, share.processes, share.at_once) == expected
+    assert share.is_on_one_node
+
+
+def test_a_run_spans_nodes_only_where_none_holds_it() -> None:
+    share = shared([GPU_NODE, GPU_NODE, GPU_NODE], gpus_per_run=4)
+    assert (share.processes, share.at_once, share.is_on_one_node) == (4, 1, False)
+    share = shared([GPU_NODE, GPU_NODE, BIG_NODE], gpus_per_run=4)
+    assert (share.at_once, share.is_on_one_node) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "threads", "asked", "message"),
+    [
+        ([CPU_NODE], 1, {"gpus_per_run": 1}, "1 CPU .* and 1 GPU.* is: 4 CPU and 0 GPU"),
+        ([CPU_NODE, CPU_NODE], 5, {}, "needs 1 process of 5 CPU .* 4 CPU and 0 GPU, 4 CPU"),
+        ([], 1, {}, "no machine"),
+        ([GPU_NODE], 1, {"gpus_per_run": 4}, "needs 4 processes .* 16 CPU and 2 GPU"),
+        ([CPU_NODE], 1, {"processes": 5}, "needs 5 processes of 1 CPU"),
+        ([BIG_NODE, BIG_NODE, BIG_NODE], 1, {"processes": 20}, "20 processes .* batch_size=16"),
+        ([GPU_NODE], 1, {"gpus_per_run": 1.5}, "whole number, a share of 1, or 0, got 1.5"),
+        ([GPU_NODE], 1, {"gpus_per_run": 2, "processes": 4}, "one per GPU, got 4 for 2"),
+        ([GPU_NODE], 1, {"gpus_per_run": 0.5, "processes": 2}, "one per GPU, got 2 for 0.5"),
+    ],
+)
+def test_what_can_never_be_scheduled_is_refused_with_the_numbers(
+    nodes: list[dict[str, float]], threads: int, asked: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        shared(nodes, threads, **asked)
