@@ -1,0 +1,109 @@
+"""What a plan costs: by finished runs, by a measurement, and over the machines' places."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from test_plan import SETUP, finish
+
+from experiments.baselines import ATSS
+from experiments.experiment import canonical
+from experiments.priority import THESIS
+from orchestration import cost
+from orchestration.commands.plan import size
+from orchestration.cost import Pace, known_pace, wall_time
+from orchestration.pace import Spent, evaluation_steps
+from orchestration.plan import PlannedRun, find_tables, make_plan
+from orchestration.resources import Share
+from orchestration.store import Store
+
+SHARE = Share(cpus=1, gpus=0.0, workers=0, processes=1, at_once=2)
+PACE = Pace(
+    Spent(training=10.0, steps=100, testing=5.0, images=500),
+    "measured",
+    start_seconds=4.0,
+    weights_bytes=1000,
+    checkpoint_bytes=2000,
+)
+
+
+def test_a_run_costs_its_steps_its_tests_and_its_start() -> None:
+    recipe = replace(SETUP.recipe, iterations=1000, evaluations=4)
+    tested = 200 * len(evaluation_steps(recipe, 200))
+    assert PACE.spent.whole_run(recipe, 200) == pytest.approx(1000 * 0.1 + tested * 0.01)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "at_once", "expected"),
+    [([4, 4, 4], 1, 12), ([4, 4, 4], 2, 8), ([5, 1, 1, 1], 2, 5), ([], 2, 0), ([3], 8, 3)],
+)
+def test_runs_take_the_first_place_that_is_free(
+    seconds: list[float], at_once: int, expected: float
+) -> None:
+    assert wall_time(seconds, at_once) == expected
+
+
+def test_only_missing_runs_cost(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    plan = make_plan(SETUP, find_tables(["table2"]))
+    whole = cost.cost(plan, store, PACE, SHARE, 2, num_images=100)
+    finish(store.folder(plan.runs[0].signature), 30.0)
+    rest = cost.cost(plan, store, PACE, SHARE, 2, num_images=100)
+    each = 4.0 + PACE.spent.whole_run(SETUP.recipe, 100)
+    assert list(whole.seconds.values()) == [each] * 4 and len(rest.seconds) == 3
+    assert whole.wall_seconds == rest.wall_seconds == pytest.approx(2 * each)
+    assert rest.device_hours == pytest.approx(3 * each / 3600)
+    assert whole.final_bytes == 4 * rest.final_bytes / 3 < whole.peak_bytes
+
+
+def test_gpus_count_as_often_as_a_run_has_them(tmp_path: Path) -> None:
+    plan = make_plan(SETUP, find_tables(["table2"]))
+    share = Share(cpus=4, gpus=1.0, workers=3, processes=4, at_once=1)
+    found = cost.cost(plan, Store(tmp_path), PACE, share, 1, num_images=100)
+    assert found.device == "GPU"
+    assert found.device_hours == pytest.approx(4 * sum(found.seconds.values()) / 3600)
+
+
+def test_finished_runs_tell_the_pace_of_their_like(tmp_path: Path) -> None:
+    store, plan = Store(tmp_path), make_plan(SETUP, find_tables(["table2"]))
+    assert known_pace(plan, store, SHARE, "key") is None
+    for planned, seconds in zip(plan.runs, (10.0, 30.0, 20.0), strict=False):
+        spent = {"training": seconds, "steps": 10, "testing": seconds, "images": 100}
+        done(store, planned, spent)
+    pace = known_pace(plan, store, SHARE, "key")
+    assert pace is not None and "3 finished" in pace.source
+    assert pace.spent.per_step() == pytest.approx(2.0)
+    assert pace.spent.per_image(8) == pytest.approx(0.2)
+    on_gpu = replace(SHARE, gpus=1.0)
+    assert known_pace(plan, store, on_gpu, "key") is None
+    assert known_pace(plan, store, replace(SHARE, processes=2), "key") is None
+    longer = replace(SETUP, recipe=replace(SETUP.recipe, iterations=77))
+    assert known_pace(make_plan(longer, find_tables(["table2"])), store, SHARE, "key") is None
+
+
+def done(store: Store, planned: PlannedRun, spent: dict[str, float]) -> None:
+    """A finished run with the time it took."""
+    folder = store.folder(planned.signature)
+    finish(folder, 30.0)
+    environment = {"gpu": "none", "cpu": "a CPU", "processes": "1"}
+    data = {"fingerprint": planned.run.data, "notes": []}
+    known = {"environment": environment, "data": data, "canonical": canonical(planned.run)}
+    folder.write("run", folder.facts() | known)
+    folder.write("result", (folder.result() or {}) | {"spent": spent})
+    folder.weights.write_bytes(b"0" * 10)
+
+
+def test_the_thesis_comes_first_and_seed_by_seed() -> None:
+    plan = make_plan(SETUP, find_tables(["all"]), seeds=(0, 1))
+    first = [(run.run.config, run.run.seed) for run in plan.runs[:14]]
+    assert first == [(config, seed) for seed in (0, 1) for config in THESIS]
+    assert len({run.signature for run in plan.runs}) == len(plan.runs) == 66
+    assert plan.runs[0].run.config == ATSS
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(0, "0 B"), (999, "999 B"), (1500, "1.5 kB"), (61_600_000, "61.6 MB"), (5e15, "5e+03 TB")],
+)
+def test_sizes_are_written_for_people(count: int, text: str) -> None:
+    assert size(int(count)) == text
