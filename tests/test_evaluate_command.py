@@ -1,0 +1,512 @@
+"""`atss evaluate` and `atss predict`: runs and files, on annotated images and on a person's own."""
+
+import io
+import json
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from made_up_coco import content, write, write_both
+from PIL import Image
+from pycocotools.coco import COCO
+from rich.console import Console
+from test_trial import CONFIG, RECIPE, Killed, kill_at, write_small_data
+
+from detector import checkpoint
+from detector.coco import coco_categories, open_data
+from detector.config import DetectorConfig
+from detector.images import read_upright
+from detector.metrics import COCO_NUMBERS, HEADINGS
+from detector.training import assemble
+from experiments.experiment import Run, signature
+from orchestration import cli, testing, trial
+from orchestration.commands import evaluate, predict
+from orchestration.counting import Counter
+from orchestration.finding import find_run
+from orchestration.plan import Job
+from orchestration.store import RunFolder, Store
+from orchestration.trial import run_trial
+
+Atss = Callable[..., tuple[int, str, str]]
+ROW = "Table 2: Made up, Box"
+
+
+@pytest.fixture
+def atss(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Atss]:
+    """Run the command in this process: exit code, output, errors."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["atss", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        output = capsys.readouterr()
+        return int(end.value.code or 0), output.out, output.err
+
+    for module in (evaluate, predict, testing):
+        monkeypatch.setattr(module, "console", Console(width=160, highlight=False))
+    before = signal.getsignal(signal.SIGTERM)
+    threads = torch.get_num_threads()
+    yield run
+    torch.set_num_threads(threads)
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_small_data(tmp_path_factory.mktemp("data") / "squares")
+
+
+def make_job(data: Path, out: Path, seed: int = 0) -> Job:
+    found = open_data(data)
+    run = Run(CONFIG, RECIPE, found.fingerprint, seed)
+    facts = {
+        "name": f"{ROW} - seed {seed}",
+        "rows": [ROW, "Table 3: The same"],
+        "seed": seed,
+        "setup": {"name": "demo - squares"},
+        "data": {"name": found.name, "fingerprint": found.fingerprint, "where": str(data)},
+    }
+    return Job(run, out / "runs" / signature(run), str(data), facts)
+
+
+@pytest.fixture(scope="module")
+def store(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """A run that is done, and one of another seed that was stopped after its step 4."""
+    out = tmp_path_factory.mktemp("results")
+    run_trial(make_job(data, out), lambda values: None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trial, "REPORT_SECONDS", 0.0)
+        with pytest.raises(Killed):
+            run_trial(make_job(data, out, seed=1), kill_at(6, "training"))
+    return Store(out)
+
+
+def run_of(store: Store, seed: int = 0) -> RunFolder:
+    return next(folder for folder in store.folders() if folder.facts()["seed"] == seed)
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of a detector that has learnt nothing, for the categories of made_up_coco.content()."""
+    return save_untrained(tmp_path_factory.mktemp("file") / "untrained.safetensors")
+
+
+def save_untrained(
+    path: Path,
+    ids: tuple[int, ...] = (3, 7),
+    names: tuple[str, ...] = ("cat", "dog"),
+) -> Path:
+    detector, _ = assemble(DetectorConfig(), RECIPE, len(names), seed=0)
+    torch.nn.init.normal_(detector.head.cls_logits.weight, std=0.3)
+    torch.nn.init.constant_(detector.head.cls_logits.bias, -2.2)  # scores around 0.1, not 0.01
+    description = checkpoint.Description(DetectorConfig(), RECIPE, ids, names)
+    checkpoint.save_weights(path, detector, description)
+    return path
+
+
+def only_folder(folder: Path) -> Path:
+    (found,) = folder.iterdir()
+    return found
+
+
+def read(path: Path) -> Any:
+    return json.loads(path.read_text())
+
+
+# atss evaluate
+
+
+def test_a_run_is_worth_what_its_result_says(atss: Atss, store: Store) -> None:
+    run = run_of(store)
+    code, output, errors = atss("evaluate", run.signature, "--out", store.root)
+    assert (code, errors) == (0, "")
+    folder = store.root / "evaluations" / f"{run.signature}-squares-val"
+    metrics, result = read(folder / "metrics.json"), run.result()
+    assert result is not None and any(result["metrics"].values())
+    six = {name: metrics["numbers"][HEADINGS[name].replace("_", "")] for name in HEADINGS}
+    assert six == result["metrics"]
+    assert (folder / "detections.json").read_bytes() == run.detections.read_bytes()
+    for name in COCO_NUMBERS:
+        assert f"\n{name} " in output
+    assert ROW in output and str(folder) in output
+    assert metrics["detector"]["run"] == run.signature
+    assert metrics["detector"]["step"] is None
+    assert metrics["settings"]["nms_threshold"] == 0.6
+    assert metrics["data"]["images"] == 12 and len(metrics["data"]["fingerprint"]) == 64
+    assert metrics["device"] == "cpu" and metrics["environment"]["torch"]
+
+
+def test_its_detections_are_read_by_pycocotools(atss: Atss, store: Store, data: Path) -> None:
+    assert atss("evaluate", "made up", "--set", "max_detections=5", "--out", store.root)[2] == (
+        f"atss: 'made up' means 2 runs of {store.root}; there are "
+        + "; ".join(
+            f"{run.signature} ({run.facts()['name']}, demo - squares)" for run in store.folders()
+        )
+        + "\n"
+    )
+    run = run_of(store)
+    assert atss("evaluate", run.signature, "--set", "max_detections=5", "--out", store.root)[0] == 0
+    folder = store.root / "evaluations" / f"{run.signature}-max_detections=5-squares-val"
+    with redirect_stdout(io.StringIO()):
+        truth = COCO(data / "annotations" / "instances_val.json")
+        found = truth.loadRes(str(folder / "detections.json"))
+    assert len(found.anns) == 12 * 5
+    assert read(folder / "metrics.json")["settings"]["max_detections"] == 5
+
+
+def test_an_unfinished_run_is_tested_from_its_last_checkpoint(atss: Atss, store: Store) -> None:
+    run = run_of(store, seed=1)
+    assert not run.is_done
+    code, output, _ = atss("evaluate", f"{ROW} - seed 1", "--out", store.root)
+    assert code == 0 and "not finished: tested as of step 4" in output
+    metrics = read(store.root / "evaluations" / f"{run.signature}-squares-val" / "metrics.json")
+    assert metrics["detector"]["step"] == 4
+    measured = next(entry for entry in run.history() if entry["step"] == 4)
+    assert metrics["numbers"]["AP"] == measured["AP"] and measured["AP50"] is not None
+
+
+def test_another_split_and_another_place_of_the_data(atss: Atss, store: Store, data: Path) -> None:
+    run, out = run_of(store).signature, ("--out", store.root)
+    assert atss("evaluate", run, "--split", "train", *out)[0] == 0
+    files = ("--annotations", data / "annotations" / "instances_train.json")
+    code, output, _ = atss("evaluate", run, *files, "--images", data / "train", *out)
+    assert code == 0 and "12 images of instances_train:" in output
+    one = store.root / "evaluations" / f"{run}-squares-train" / "metrics.json"
+    other = store.root / "evaluations" / f"{run}-instances_train" / "metrics.json"
+    assert read(one)["numbers"] == read(other)["numbers"]
+    assert read(one)["data"]["fingerprint"] == read(other)["data"]["fingerprint"]
+
+
+def test_data_that_changed_since_the_training_are_refused(atss: Atss, tmp_path: Path) -> None:
+    data = write_small_data(tmp_path / "squares")
+    job = make_job(data, tmp_path / "results")
+    run_trial(job, lambda values: None)
+    file = data / "annotations" / "instances_val.json"
+    file.write_text(json.dumps(read(file) | {"annotations": read(file)["annotations"][1:]}))
+    out = ("--out", tmp_path / "results")
+    code, _, errors = atss("evaluate", job.folder.name, *out)
+    assert code == 2 and "its content changed" in errors and errors.count("\n") == 1
+    assert not (tmp_path / "results" / "evaluations").exists()
+    assert atss("evaluate", job.folder.name, "--data", data, *out)[0] == 0
+
+
+def test_a_file_is_tested_and_its_images_are_drawn(
+    atss: Atss, weights: Path, tmp_path: Path
+) -> None:
+    data = write_both(tmp_path / "pets")
+    out = ("--out", tmp_path / "out")
+    line = ("evaluate", "--weights", weights, "--data", data, *out)
+    assert atss(*line, "--draw", 2, "--score", 0)[0] == 0
+    folder = tmp_path / "out" / "evaluations" / "untrained-pets-val"
+    assert read(folder / "metrics.json")["detector"]["run"] is None
+    pictures = sorted(path.name for path in (folder / "pictures").iterdir())
+    assert pictures == ["a.png.jpg", "b.png.jpg"]  # the first two of three
+    with Image.open(folder / "pictures" / "a.png.jpg") as sheet:
+        assert sheet.width > 2 * 600  # side by side, and enlarged to be read
+    assert atss(*line)[0] == 0
+    assert not (folder / "pictures").exists()  # they would not be of these detections
+    assert not list(folder.glob(".*"))
+
+
+def test_categories_are_told_by_name(atss: Atss, tmp_path: Path) -> None:
+    """The same detector, once with the data's ids in its file, once with others in other order."""
+    data = write_both(tmp_path / "pets")
+    numbers, found = [], []
+    for ids, names in (((3, 7), ("cat", "dog")), ((1, 2), ("Cat", "dog "))):
+        file = save_untrained(tmp_path / "file.safetensors", ids, names)
+        assert atss("evaluate", "--weights", file, "--data", data, "--out", tmp_path)[0] == 0
+        folder = only_folder(tmp_path / "evaluations")
+        numbers.append(read(folder / "metrics.json")["numbers"])
+        found.append(read(folder / "detections.json"))
+    assert numbers[0] == numbers[1] and found[0] == found[1]
+    assert {item["category_id"] for item in found[0]} == {3, 7}
+
+
+def categories_of(described: dict[str, Any], *names: str) -> dict[str, Any]:
+    categories = [{"id": number, "name": name} for number, name in zip((3, 7), names, strict=True)]
+    return described | {"categories": categories}
+
+
+@pytest.mark.parametrize(
+    ("names", "reason"),
+    [
+        (("cat", "horse"), "the detector's class 'dog' is none of pets, val's (cat, horse)"),
+        (("cat", "cat"), "the detector's class 'dog' is none of"),
+        (("dog", "DOG"), "the detector's class 'cat' is none of"),
+    ],
+)
+def test_other_classes_are_refused(
+    atss: Atss, weights: Path, tmp_path: Path, names: tuple[str, ...], reason: str
+) -> None:
+    data = tmp_path / "pets"
+    write(data, categories_of(content(), *names), "val")
+    code, _, errors = atss("evaluate", "--weights", weights, "--data", data, "--out", tmp_path)
+    assert code == 2 and reason in errors and errors.count("\n") == 1
+
+
+def test_cocos_80_classes_need_a_set_of_80(atss: Atss, tmp_path: Path) -> None:
+    file = save_untrained(tmp_path / "coco.safetensors", *coco_categories())
+    data = write_both(tmp_path / "pets")
+    code, _, errors = atss("evaluate", "--weights", file, "--data", data, "--out", tmp_path)
+    assert code == 2
+    assert "knows 80 classes (person, bicycle, car, motorcycle, airplane and 75 more)" in errors
+    assert "pets, val has 2 (cat, dog)" in errors
+    ids, names = coco_categories()
+    described = content() | {
+        "categories": [{"id": i, "name": name} for i, name in zip(ids, names, strict=True)]
+    }
+    write(tmp_path / "coco", described, "val")  # a split is enough, nothing else is opened
+    line = ("evaluate", "--weights", file, "--data", tmp_path / "coco", "--out", tmp_path)
+    assert atss(*line)[0] == 0
+    found = read(tmp_path / "evaluations" / "coco-coco-val" / "detections.json")
+    assert {item["category_id"] for item in found} <= set(ids)
+    assert max(item["category_id"] for item in found) > 80  # ids with their gaps, no labels
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ((), "needs a RUN of the results folder, or --weights FILE, got neither"),
+        (("RUN", "--weights", "FILE"), "got both 'RUN' and --weights FILE"),
+        (("mede up",), "(did you mean 'made up, box'?)"),
+        (("",), "'' is no run of"),
+        (("README.md",), "it is a file or folder"),
+        (("SIGNATURE", "--set", "k=5"), "k is a setting of training"),
+        (("SIGNATURE", "--set", "nms_treshold=0.5"), "did you mean 'nms_threshold'?"),
+        (("SIGNATURE", "--set", "short_side=0"), "short_side needs to be positive"),
+        (("SIGNATURE", "--device", "abacus"), "no device is called 'abacus'"),
+        (("SIGNATURE", "--data", "nowhere"), "no data set nowhere"),
+        (("SIGNATURE", "--split", "test"), "needs one annotations/instances_test*.json"),
+        (("SIGNATURE", "--annotations", "none.json"), "--annotations none.json: no such file"),
+        (("SIGNATURE", "--images", "tests"), "name a set together"),
+        (("--weights", "FILE", "--data", "shapes"), "weights 'FILE'"),
+        (("--weights", "README.md", "--data", "shapes"), "weights 'README.md'"),
+        (("--weights", "WEIGHTS"), "--weights needs images to be tested on"),
+        (("SIGNATURE", "--draw", "-1"), "Invalid value for '--draw'"),
+    ],
+)
+def test_what_cannot_be_tested_is_refused_in_one_line(
+    atss: Atss, store: Store, weights: Path, arguments: tuple[str, ...], reason: str
+) -> None:
+    meant = {"SIGNATURE": run_of(store).signature, "WEIGHTS": str(weights)}
+    given = [meant.get(argument, argument) for argument in arguments]
+    code, _, errors = atss("evaluate", *given, "--out", store.root)
+    assert code == 2 and errors.count("\n") == 1 and errors.startswith("atss: ")
+    assert reason in errors
+
+
+def test_a_results_folder_without_runs_says_so_and_is_not_made(atss: Atss, tmp_path: Path) -> None:
+    _, _, errors = atss("evaluate", "box", "--out", tmp_path / "none")
+    assert "which holds none" in errors and not (tmp_path / "none").exists()
+
+
+def test_a_run_before_its_first_checkpoint_is_refused(atss: Atss, tmp_path: Path) -> None:
+    RunFolder(tmp_path / "runs" / "abc").write("run", {"name": "young", "rows": ["young"]})
+    code, _, errors = atss("evaluate", "young", "--out", tmp_path)
+    assert code == 2 and "has no checkpoint yet" in errors
+
+
+def test_a_run_is_found_by_what_people_call_it(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    named = {
+        "abc123": ["Table 4: 3"],
+        "3def45": ["Table 4: 9", "Table 1: ATSS"],
+        "999999": ["Table 4: 99"],
+    }
+    for name, rows in named.items():
+        store.folder(name).write("run", {"name": f"{rows[0]} - seed 0", "rows": rows, "seed": 0})
+    for wanted, meant in {
+        "abc123": "abc123",
+        "ABC": "abc123",
+        "3": "abc123",  # a row's whole name comes before the beginning of a signature
+        "3d": "3def45",
+        "9": "3def45",
+        "table 1": "3def45",
+        "atss": "3def45",
+        "table 4: 99 - seed 0": "999999",
+    }.items():
+        assert find_run(store, wanted).signature == meant, wanted
+    for wanted in ("table 4", "seed 0"):
+        with pytest.raises(ValueError, match="means 3 runs of"):
+            find_run(store, wanted)
+    for number in range(9):
+        store.folder(f"eee{number}").write("run", {"name": f"more {number}", "rows": []})
+    with pytest.raises(ValueError, match="and 4 more: atss status lists them"):
+        find_run(store, "nothing like it")
+
+
+# atss predict
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Images of every kind, one of them cut off, one no image, and things that are none."""
+    folder = tmp_path / "photos"
+    (folder / "sub" / ".hidden").mkdir(parents=True)
+    pixels = np.random.default_rng(0).integers(0, 256, (50, 70, 3), dtype=np.uint8)
+    picture = Image.fromarray(pixels)
+    picture.save(folder / "b.jpg")
+    picture.save(folder / "sub" / "b.jpg")
+    picture.save(folder / "A.PNG")
+    picture.convert("L").save(folder / "gray.png")
+    picture.quantize(16).save(folder / "palette.png", transparency=bytes([0, 9]))
+    picture.convert("RGBA").save(folder / "sub" / "clear.webp")
+    picture.save(folder / "sub" / "map.bmp")
+    (folder / "cut.jpg").write_bytes((folder / "b.jpg").read_bytes()[:2000])
+    (folder / "text.jpg").write_text("no image")
+    (folder / "notes.txt").write_text("no image, and not taken for one")
+    picture.save(folder / "sub" / ".hidden" / "c.jpg")
+    return folder
+
+
+def test_a_folder_is_searched_and_what_cannot_be_read_is_left_out(
+    atss: Atss, weights: Path, photos: Path, tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    line = ("predict", "--weights", weights, photos, "--out", tmp_path, "--score", 0)
+    code, output, errors = atss(*line)
+    assert code == 1
+    left_out = [error for error in errors.splitlines() if error.endswith("; left out")]
+    assert len(left_out) == 2 and "cut.jpg" in left_out[0] and "text.jpg" in left_out[1]
+    folder = only_folder(tmp_path / "predictions")
+    assert folder.name == "untrained-photos"
+    described = read(folder / "images.json")
+    taken = {
+        Path(image["file_name"]).relative_to(photos).as_posix(): image["id"]
+        for image in described["images"]
+    }
+    assert taken == {
+        **{"A.PNG": 1, "b.jpg": 2, "gray.png": 4, "palette.png": 5},
+        **{"sub/b.jpg": 6, "sub/clear.webp": 7, "sub/map.bmp": 8},
+    }  # 3 and 9 are those left out
+    assert described["categories"] == [{"id": 3, "name": "cat"}, {"id": 7, "name": "dog"}]
+    found = read(folder / "detections.json")
+    assert {item["image_id"] for item in found} == set(taken.values())
+    assert set(found[0]) == {"image_id", "category_id", "bbox", "score"}
+    for image in described["images"]:
+        assert (image["width"], image["height"]) == (70, 50)
+        with Image.open(folder / image["drawn"]) as drawn:
+            assert drawn.mode == "RGB" and drawn.width == 9 * 70
+    names = {path.name for path in (folder / "pictures").iterdir()}
+    assert {"2-b.jpg", "6-b.jpg", "A.PNG", "clear.webp"} <= names and len(names) == 7
+    assert f"{photos / 'b.jpg'}: " in output and "the best is " in output
+    assert not [w for w in recwarn if "Palette" in str(w.message)]
+
+
+def test_equal_pixels_are_equal_detections_whatever_file_they_come_in(
+    atss: Atss, weights: Path, photos: Path, tmp_path: Path
+) -> None:
+    files = [photos / "A.PNG", photos / "sub" / "map.bmp", photos / "A.PNG"]
+    line = ("predict", "--weights", weights, *files, "--out", tmp_path, "--score", 0.1)
+    assert atss(*line)[0] == 0
+    found = read(only_folder(tmp_path / "predictions") / "detections.json")
+    of_image = [
+        [{**item, "image_id": 0} for item in found if item["image_id"] == n] for n in (1, 2)
+    ]
+    assert of_image[0] and of_image[0] == of_image[1]
+    assert len(found) == 2 * len(of_image[0])  # a file named twice is one image
+    assert min(item["score"] for item in found) >= 0.1
+
+
+def test_a_run_predicts_what_it_detects_when_evaluated(
+    atss: Atss, store: Store, data: Path
+) -> None:
+    """Its val images as files; tested one by one, so all but the padding of a batch is the same."""
+    run = run_of(store)
+    line = ("predict", run.signature, data / "val", "--score", 0, "--set", "max_detections=3")
+    assert atss(*line, "--out", store.root)[0] == 0
+    folder = store.root / "predictions" / f"{run.signature}-max_detections=3-val"
+    image = next(
+        image
+        for image in read(folder / "images.json")["images"]
+        if image["file_name"].endswith("/7.png")
+    )
+    ours = [item for item in read(folder / "detections.json") if item["image_id"] == image["id"]]
+    theirs = [item for item in read(run.detections) if item["image_id"] == 7][:3]
+    for one, other in zip(ours, theirs, strict=True):
+        assert one["bbox"] == pytest.approx(other["bbox"], abs=0.02)
+        assert one["score"] == pytest.approx(other["score"], abs=1e-4)
+
+
+def test_an_image_is_turned_as_its_camera_says(tmp_path: Path) -> None:
+    picture = Image.new("RGB", (40, 20), (200, 0, 0))
+    exif = picture.getexif()
+    exif[0x0112] = 6  # to be turned by a quarter
+    picture.save(tmp_path / "turned.jpg", exif=exif)
+    assert read_upright(tmp_path / "turned.jpg").size == (20, 40)
+
+
+def test_many_images_are_counted_instead_of_listed(
+    atss: Atss, weights: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(predict, "LINES", 1)
+    files = [photos / "A.PNG", photos / "b.jpg"]
+    code, output, _ = atss("predict", "--weights", weights, *files, "--out", tmp_path)
+    assert code == 0 and "A.PNG:" not in output and "in 2 images:" in output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (("SIGNATURE",), "is taken for a RUN; needs images after it"),
+        (("SIGNATURE", "nowhere.jpg"), "no image or folder nowhere.jpg"),
+        (("SIGNATURE", "docs/"), "no images in"),
+        (("README.md", "CHANGELOG.md"), "a RUN or --weights FILE is needed before images"),
+        (("SIGNATURE", "PHOTO", "--set", "iterations=3"), "iterations is a setting of training"),
+        (("SIGNATURE", "PHOTO", "--score", "2"), "Invalid value for '--score'"),
+    ],
+)
+def test_what_cannot_be_predicted_is_refused_in_one_line(
+    atss: Atss, store: Store, data: Path, tmp_path: Path, arguments: tuple[str, ...], reason: str
+) -> None:
+    (tmp_path / "docs").mkdir()
+    photo = data / "val" / "1.png"
+    meant = {"SIGNATURE": run_of(store).signature, "PHOTO": photo, "docs/": tmp_path / "docs"}
+    given = [meant.get(argument, argument) for argument in arguments]
+    code, _, errors = atss("predict", *given, "--out", store.root)
+    assert code == 2 and errors.count("\n") == 1 and reason in errors
+
+
+# Progress
+
+
+def test_a_log_gets_a_line_now_and_then_with_the_time_left() -> None:
+    output, clock = io.StringIO(), iter([0.0, 5.0, 20.0, 21.0, 40.0])
+    console = Console(file=output, width=80)
+    with Counter("testing", 8, console, clock=lambda: next(clock)) as counter:
+        for _ in range(4):
+            counter.add(2)
+    assert output.getvalue().splitlines() == [
+        "    0:20  testing: 4 of 8, 0:20 left",
+        "    0:40  testing: 8 of 8, 0:00 left",
+    ]
+
+
+def test_a_terminal_gets_a_bar() -> None:
+    output = io.StringIO()
+    with Counter("testing", 8, Console(file=output, force_terminal=True, width=80)) as counter:
+        counter.add(3)
+    assert "testing" in output.getvalue() and "3/8" in output.getvalue()
+
+
+def test_help_loads_no_torch_and_shows_examples(atss: Atss) -> None:
+    for command in ("evaluate", "predict"):
+        code, output, _ = atss(command, "--help")
+        assert code == 0 and f"atss {command} --weights" in output
+
+
+def test_threads_are_the_runs_own_or_those_asked_for(
+    atss: Atss, store: Store, weights: Path, photos: Path, tmp_path: Path
+) -> None:
+    torch.set_num_threads(2)
+    line = ("predict", "--weights", weights, photos / "A.PNG", "--out", tmp_path)
+    assert atss(*line)[0] == 0 and torch.get_num_threads() == 2
+    assert atss(*line, "--set", "threads=1")[0] == 0 and torch.get_num_threads() == 1
+    torch.set_num_threads(2)
+    assert atss("predict", run_of(store).signature, photos / "A.PNG", "--out", store.root)[0] == 0
+    assert torch.get_num_threads() == RECIPE.threads == 1
