@@ -11,16 +11,21 @@ from pathlib import Path
 from types import FrameType
 
 import typer
-from rich.console import Console
 
 from orchestration import options, views
-from orchestration.launch import Resources, data_location, data_notes, open_plan, train_missing
+from orchestration.commands.evaluate import evaluate, predict
+from orchestration.commands.plan import plan as plan_command
+from orchestration.commands.plan import show as show_cost
+from orchestration.commands.positives import positives
+from orchestration.commands.runs import cancel, logs, resume, status
+from orchestration.commands.sweep import sweep
+from orchestration.launch import data_location, data_notes, failures, open_plan, train_missing
 from orchestration.options import parse_rows, parse_seeds
-from orchestration.plan import Plan, Setup, find_tables, resolve_scale, setups_in
+from orchestration.plan import Setup, find_tables, resolve_scale, setups_in
+from orchestration.resources import Resources
 from orchestration.results import DEFAULT_OUT, deliver
-from orchestration.store import Store, open_store, records_uri
-
-DONE, SOME_FAILED, REFUSED, STOPPED = 0, 1, 2, 130  # exit codes
+from orchestration.store import open_store, records_uri
+from orchestration.terminal import REFUSED, STOPPED, Stopped, console, finish, refuse
 
 app = typer.Typer(
     name="atss",
@@ -31,11 +36,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-console = Console(highlight=False)
-
-
-class Stopped(Exception):
-    """The user ended a launch."""
 
 
 def main() -> None:
@@ -49,8 +49,8 @@ def main() -> None:
         refuse(f"{reason}; atss --help tells more") if reason else sys.exit(REFUSED)
     except typer.Abort:  # Ctrl-C where nothing can be lost
         sys.exit(STOPPED)
-    except Stopped:
-        print("atss: stopped; the same line goes on from the last checkpoints", file=sys.stderr)
+    except Stopped as stop:
+        print(f"atss: stopped; {stop}", file=sys.stderr)
         sys.exit(STOPPED)
     except (ValueError, OSError) as error:
         if os.environ.get("ATSS_TRACEBACK"):
@@ -66,12 +66,6 @@ def keep_bytecode() -> None:
     """
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     sys.dont_write_bytecode = False
-
-
-def refuse(reason: str) -> None:
-    """End with one line for the user."""
-    print(f"atss: {reason}", file=sys.stderr)
-    sys.exit(REFUSED)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
@@ -109,6 +103,7 @@ def reproduce(
     dry_run: options.DryRun = False,
     concurrent: options.Concurrent = None,
     gpus_per_run: options.GpusPerRun = None,
+    processes: options.Processes = None,
     micro_batch: options.MicroBatch = None,
     workers: options.Workers = None,
     address: options.Address = None,
@@ -130,7 +125,7 @@ def reproduce(
     """
     chosen, (recipe, changed) = find_tables(tables), resolve_scale(scale, settings or [])
     setup = Setup(scale, recipe, changed, "", "", data_location(scale, data))
-    resources = Resources(address, concurrent, gpus_per_run, micro_batch, workers)
+    resources = Resources(address, concurrent, gpus_per_run, processes, micro_batch, workers)
     store = open_store(out)
     if not dry_run:
         store.require_writable()
@@ -139,38 +134,15 @@ def reproduce(
         for note in data_notes(data_set):
             console.print(note, soft_wrap=True)
         if dry_run:
-            console.print(views.show_plan(plan, store))
+            show_cost(plan, store, resources, len(data_set.val), is_measured=False)
             return
         console.print(views.summary(plan, store))
         if plan.missing(store):
             train_missing(plan, store, data_set, resources, console)
         delivered = deliver(store, plan.setup, chosen, plan.seeds_measured(store), console)
     except KeyboardInterrupt:
-        raise Stopped from None
+        raise Stopped("the same line goes on from the last checkpoints") from None
     finish([*failures(plan, store), *delivered.problems])
-
-
-def finish(problems: list[str]) -> None:
-    """Say what went wrong, one line each, and end."""
-    for problem in problems:
-        print(f"atss: {problem}", file=sys.stderr)
-    raise typer.Exit(SOME_FAILED if problems else DONE)
-
-
-def failures(plan: Plan, store: Store) -> list[str]:
-    """One line for each run that has no result."""
-    folders = [(run.name, store.folder(run.signature)) for run in plan.missing(store)]
-    reasons = [(name, (folder.failure() or {}).get("reason", "ended")) for name, folder in folders]
-    return [f"{name} failed: {reason}" for name, reason in reasons]
-
-
-@app.command()
-def status(out: options.Out = DEFAULT_OUT) -> None:
-    """Show every run of a results folder: how far it got, its AP, or why it failed.
-
-    Example: `atss status --out results`
-    """
-    console.print(views.show_status(open_store(out)))
 
 
 @app.command()
@@ -243,6 +215,11 @@ def require_free(port: int) -> None:
             listener.bind(("127.0.0.1", port))
         except OSError as error:
             raise ValueError(f"port {port} is taken: choose another with --port") from error
+
+
+app.command("plan")(plan_command)
+for command in (status, cancel, resume, logs, sweep, positives, evaluate, predict):
+    app.command()(command)
 
 
 if __name__ == "__main__":

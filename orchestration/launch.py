@@ -3,10 +3,10 @@
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,24 +14,16 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from experiments.experiment import Table, canonical
+from orchestration.launches import recorded
 from orchestration.plan import GENERATED, NAMED_DATA, Job, Plan, PlannedRun, Setup, make_plan
-from orchestration.progress import Progress
+from orchestration.progress import Line, Progress
+from orchestration.resources import Resources, share_out
 from orchestration.store import Store
 from orchestration.views import count
 
 if TYPE_CHECKING:
     from detector.coco import DataSet
-
-
-@dataclass(frozen=True)
-class Resources:
-    """What a user asks of the machines; None leaves it to what is there."""
-
-    address: str | None = None  # of a running Ray cluster; None starts one on this machine
-    concurrent: int | None = None  # runs at once
-    gpus_per_run: float | None = None
-    micro_batch_size: int | None = None
-    workers: int | None = None
+    from orchestration.early import Early
 
 
 def data_location(scale: str, given: str | None) -> str:
@@ -67,36 +59,79 @@ def open_plan(
 
 
 def train_missing(
-    plan: Plan, store: Store, data: "DataSet", resources: Resources, console: Console
+    plan: Plan,
+    store: Store,
+    data: "DataSet",
+    resources: Resources,
+    console: Console,
+    *,
+    stopping: "Early | None" = None,
+    search: Iterator[PlannedRun] | None = None,
 ) -> None:
     """Train the runs without a result; those that fail leave the reason in their folders.
 
-    Raises ValueError for what cannot work, before any training.
+    stopping: when runs that are far behind are ended. search: gives the runs, one by one as they
+    fit, instead of the plan. Raises ValueError for what cannot work, before any training.
     """
-    missing, recipe = plan.missing(store), plan.setup.recipe
+    recipe = plan.setup.recipe
+    missing = [it for it in plan.missing(store) if not store.folder(it.signature).cancellation()]
+    if not missing and search is None:
+        return
     _load_weights(plan.setup)
+    _try_assigners(missing)
     from orchestration.tracking import open_tracker
-    from orchestration.tune import cluster, run_trials, share_out
+    from orchestration.tune import cluster, run_trials
 
     with ExitStack() as stack:
+        is_cancelled = stack.enter_context(recorded(store, plan.setup.to_json(), missing, console))
         opening = stack.enter_context(ThreadPoolExecutor(1)).submit(open_tracker, store)
         nodes = stack.enter_context(cluster(resources.address, threads=recipe.threads))
         tracker = opening.result()  # both take seconds, mostly of waiting
-        share = share_out(
-            nodes, threads=recipe.threads, gpus=resources.gpus_per_run, workers=resources.workers
-        )
-        at_once = min(share.at_once, resources.concurrent or share.at_once, len(missing))
-        gpus = f"{share.gpus:g} GPU and " if share.gpus else ""
-        console.print(
-            f"Training {count(len(missing), 'run')}, {at_once} at once, "
-            f"{gpus}{share.cpus} CPU for each"
-        )
+        share = share_out(nodes, resources, threads=recipe.threads, batch_size=recipe.batch_size)
+        at_once = min(share.at_once, resources.concurrent or share.at_once)
+        at_once = at_once if search else min(at_once, len(missing))
+        what = "Searching" if search else f"Training {count(len(missing), 'run')}"
+        console.print(f"{what}, {at_once} at once, {share}")
         facts = _shared_facts(plan.setup, data)
-        jobs = [_job(run, plan.setup, store, facts, resources) for run in missing]
         progress = Progress({run.signature: _label(run, plan) for run in missing}, console)
-        stack.enter_context(tracker.following([store.folder(run.signature) for run in missing]))
+        folders = [store.folder(run.signature) for run in missing]
+        stack.enter_context(tracker.following(folders))
         stack.enter_context(progress)
-        run_trials(jobs, share, progress, storage=store.root / ".ray", concurrent=at_once)
+
+        def show(run: PlannedRun) -> None:
+            progress.lines[run.signature] = Line(_label(run, plan))
+            folders.append(store.folder(run.signature))
+
+        runs = _asked(search, show, is_cancelled) if search else iter(missing)
+        jobs = (_job(run, plan.setup, store, facts, resources) for run in runs)
+        place = store.root / ".ray"
+        run_trials(jobs, share, progress, storage=place, concurrent=at_once, stopping=stopping)
+
+
+def _asked(
+    search: Iterator[PlannedRun],
+    show: Callable[[PlannedRun], None],
+    is_cancelled: Callable[[], bool],
+) -> Iterator[PlannedRun]:
+    """The runs of a search, each shown from when it is asked for."""
+    for run in search:
+        if is_cancelled():
+            return
+        show(run)
+        yield run
+
+
+def failures(plan: Plan, store: Store) -> list[str]:
+    """One line for each run that has no result."""
+    lines = []
+    for run in plan.missing(store):
+        folder = store.folder(run.signature)
+        if cancelled := folder.cancellation():
+            how = f"by {cancelled['by']} at {cancelled['at']}, atss resume takes it up again"
+            lines.append(f"{run.name} cancelled: {how}")
+        else:
+            lines.append(f"{run.name} failed: {(folder.failure() or {}).get('reason', 'ended')}")
+    return lines
 
 
 def _load_weights(setup: Setup) -> None:
@@ -105,6 +140,16 @@ def _load_weights(setup: Setup) -> None:
         from detector.backbone import build_backbone
 
         build_backbone(setup.recipe.backbone, setup.recipe.norm, setup.recipe.weights)
+
+
+def _try_assigners(runs: Sequence[PlannedRun]) -> None:
+    """Let every assigner of a user's select samples once: an error costs seconds here."""
+    own = [run.run for run in runs if run.run.assigner]
+    if own:
+        from orchestration.rehearsal import rehearse  # imports torch
+
+        for run in own:
+            rehearse(run)
 
 
 def _label(run: PlannedRun, plan: Plan) -> str:
@@ -116,6 +161,7 @@ def _job(
 ) -> Job:
     """The run with the facts that its folder keeps about it."""
     params = {**asdict(run.run.config), **asdict(run.run.recipe), "seed": run.run.seed}
+    own = run.run.assigner
     facts = {
         "signature": run.signature,
         "name": run.name,
@@ -125,6 +171,9 @@ def _job(
         "params": params | {"data": setup.data, "data_fingerprint": setup.fingerprint},
         "canonical": canonical(run.run),
     }
+    if own is not None:  # whole, so that the run can go on and be understood without its file
+        facts["params"]["assigner"] = str(own)
+        facts["assigner"] = asdict(own)
     return Job(
         run=run.run,
         folder=store.folder(run.signature).path,

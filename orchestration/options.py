@@ -61,7 +61,17 @@ Concurrent = Annotated[
 ]
 GpusPerRun = Annotated[
     float | None,
-    typer.Option(min=0, help="A share of a GPU, or 0 for none.  [default: one, if any]"),
+    typer.Option(
+        min=0,
+        help="Several share each batch of a run; also a share of one, or 0 for none.  "
+        "[default: one, if any]",
+    ),
+]
+Processes = Annotated[
+    int | None,
+    typer.Option(
+        min=1, help="That share each batch of a run; the batch stays.  [default: one per GPU]"
+    ),
 ]
 MicroBatch = Annotated[
     int | None,
@@ -76,6 +86,87 @@ Workers = Annotated[
 Address = Annotated[
     str | None,
     typer.Option(metavar="HOST:PORT", help="A running Ray cluster.  [default: this machine]"),
+]
+
+# What a trained detector is tested on
+Trained = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="RUN",
+        help="A run of the results folder: its signature, the beginning of one, or a row's name "
+        "such as 'Table 2: ..., Box' or a part of it. atss status lists them.",
+        show_default=False,
+    ),
+]
+TrainedAndImages = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="RUN|IMAGE",
+        help="First a run of the results folder (see atss evaluate), unless there is --weights; "
+        "then image files, or folders with images.",
+        show_default=False,
+    ),
+]
+Weights = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE",
+        help="Instead of a run: weights or a checkpoint of ours, of the official ATSS code or of "
+        "mmdetection.",
+        show_default=False,
+    ),
+]
+TestData = Annotated[
+    str | None,
+    typer.Option(
+        "--data",
+        metavar="WHERE",
+        help="A data set in COCO format: a folder, a TOML file, coco2017 or shapes.  [default: "
+        "what the run was trained on]",
+        show_default=False,
+    ),
+]
+Split = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Which part of it.  [default: val]", show_default=False),
+]
+AnnotationFile = Annotated[
+    str | None,
+    typer.Option(
+        "--annotations", metavar="FILE", help="Instead of --data: COCO's JSON.", show_default=False
+    ),
+]
+ImageFolder = Annotated[
+    str | None,
+    typer.Option("--images", metavar="FOLDER", help="Where its images are.", show_default=False),
+]
+TestSettings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Change how it is tested, such as nms_threshold=0.5 or short_side=600. Repeatable.",
+        show_default=False,
+    ),
+]
+Device = Annotated[
+    str | None,
+    typer.Option(metavar="cpu|cuda", help="[default: a GPU, if any]", show_default=False),
+]
+TestWorkers = Annotated[
+    int | None,
+    typer.Option(
+        "--workers",
+        min=0,
+        help="Processes that load images.  [default: 4 for a GPU, else none]",
+    ),
+]
+Draw = Annotated[
+    int, typer.Option(min=0, help="Draw so many images, ground truth beside detections.")
+]
+Score = Annotated[float, typer.Option(min=0, max=1, help="Leave out detections below this score.")]
+DrawnScore = Annotated[
+    float, typer.Option("--score", min=0, max=1, help="Draw detections from this score on.")
 ]
 
 # What is reported

@@ -14,12 +14,16 @@ from typing import Any
 
 from detector.config import OUTSIDE_IDENTITY, Recipe
 from experiments import TABLES
+from experiments.ablations import ABLATIONS
 from experiments.experiment import Row, Run, Table, signature
+from experiments.own import load_tables, own_assigner
+from experiments.priority import order
 from experiments.schedules import SCALES
-from experiments.settings import parse_settings, with_settings
+from experiments.settings import parse_settings, show_setting, with_settings
 from orchestration.store import Store
 
 EVERY_TABLE = "all"
+OWN = ".py"  # the ending of a user's own tables
 GENERATED = "shapes"  # the data set that demo scale brings along
 NAMED_DATA = (GENERATED, "coco2017")  # data sets that are no paths
 MAX_SLUG = 100  # letters; a file name holds 255
@@ -65,10 +69,11 @@ class Setup:
     def row_run(self, row: Row, seed: int) -> Run:
         """The run behind a row; ValueError where the settings contradict the row's toggles."""
         try:
-            config, recipe = with_settings(row.config, self.recipe, self.settings)
+            config, recipe = with_settings(row.config, self.recipe, row.recipe)
+            config, recipe = with_settings(config, recipe, self.settings)
+            return Run(config, recipe, self.fingerprint, seed, own_assigner(row.assigner))
         except ValueError as error:
             raise ValueError(f"row '{row.label}': {error}") from error
-        return Run(config, recipe, self.fingerprint, seed)
 
 
 @dataclass(frozen=True)
@@ -95,6 +100,7 @@ class Job:
     device: str = "cpu"
     micro_batch_size: int | None = None  # images per forward pass; None takes the whole batch
     workers: int = 0  # processes that load images
+    processes: int = 1  # that share each batch, each with a device of its own
 
 
 @dataclass(frozen=True)
@@ -120,18 +126,34 @@ class Plan:
         return tuple(sorted(names))
 
 
-def find_tables(names: Sequence[str], known: Mapping[str, Table] = TABLES) -> tuple[Table, ...]:
-    """["table2", "table3"] or ["all"] -> tables; ValueError for an unknown name."""
-    if EVERY_TABLE in names:
-        return tuple(known.values())
+def find_tables(names: Sequence[str]) -> tuple[Table, ...]:
+    """["table2", "my_ablation.py"] or ["all"] -> tables; ValueError for what is none."""
+    found: dict[str, Table] = {}
     for name in names:
-        if name not in known:
-            near = get_close_matches(name, [*known, EVERY_TABLE], n=1, cutoff=0.5)
-            hint = f" (did you mean '{near[0]}'?)" if near else ""
-            raise ValueError(
-                f"no table is called '{name}'{hint}; there are {', '.join(known)} and {EVERY_TABLE}"
-            )
-    return tuple(known[name] for name in dict.fromkeys(names))
+        for key, table in _named_tables(name).items():
+            if found.setdefault(key, table).line != table.line:
+                raise ValueError(f"two tables are called '{key}': {table.line[-1]} has another")
+    return tuple(found.values())
+
+
+def _named_tables(name: str) -> dict[str, Table]:
+    """What one argument asks for: a table, all of the paper's, or those of a file."""
+    known = TABLES | ABLATIONS
+    if name == EVERY_TABLE:
+        return TABLES
+    if name.endswith(OWN):
+        tables = load_tables(Path(name).expanduser())
+        for taken in tables.keys() & known.keys():
+            raise ValueError(f"{name}: a table of its own needs another name than '{taken}'")
+        return tables
+    if name not in known:
+        near = get_close_matches(name, [*known, EVERY_TABLE], n=1, cutoff=0.5)
+        hint = f" (did you mean '{near[0]}'?)" if near else ""
+        raise ValueError(
+            f"no table is called '{name}'{hint}; there are {', '.join(known)}, {EVERY_TABLE} (of "
+            f"the paper), and your own: a {OWN} file"
+        )
+    return {name: known[name]}
 
 
 def find_rows(table: Table, wanted: Sequence[str]) -> tuple[Row, ...]:
@@ -154,7 +176,7 @@ def _find_row(table: Table, text: str) -> Row:
     hint = f" (did you mean '{labels[near[0]].label}'?)" if near and not found else ""
     rows = "; ".join(f"{number} {row.label}" for number, row in numbered.items())
     problem = "is part of several rows" if found else "is no row"
-    raise ValueError(f"'{text}' {problem} of Table {table.number}{hint}; there are: {rows}")
+    raise ValueError(f"'{text}' {problem} of {table.label}{hint}; there are: {rows}")
 
 
 def resolve_scale(scale: str, texts: Sequence[str]) -> tuple[Recipe, dict[str, Any]]:
@@ -187,27 +209,30 @@ def resolve_scale(scale: str, texts: Sequence[str]) -> tuple[Recipe, dict[str, A
 def make_plan(
     setup: Setup, tables: Sequence[Table], *, rows: Sequence[str] = (), seeds: Sequence[int] = (0,)
 ) -> Plan:
-    """The distinct runs of the rows, seed by seed; ValueError for what cannot be.
+    """The distinct runs of the rows; ValueError for what cannot be.
 
-    rows: chooses from the one table asked for.
+    rows: chooses from the one table asked for. The runs are in the order of training: those that
+    carry the paper's thesis first.
     """
     if rows and len(tables) > 1:
         raise ValueError(f"--rows chooses from one table, got {len(tables)} tables")
     wanted = [(table, row) for table in tables for row in find_rows(table, rows)]
     others = [(table, row) for table in TABLES.values() for row in table.rows]
     runs: dict[str, PlannedRun] = {}
-    for seed in dict.fromkeys(seeds):
+    places = {seed: place for place, seed in enumerate(dict.fromkeys(seeds))}
+    for seed in places:
         fills = _rows_by_signature(setup, others, seed)
         for table, row in wanted:
             run = setup.row_run(row, seed)
             name = signature(run)
-            here = f"Table {table.number}: {row.label}"
+            here = f"{table.label}: {row.label}"
             known = runs[name].rows if name in runs else ()
             asked_first = dict.fromkeys([*known, here, *fills.get(name, [])])
             runs[name] = PlannedRun(run, name, tuple(asked_first))
-    return Plan(
-        setup, tuple(tables), len(wanted), tuple(dict.fromkeys(seeds)), tuple(runs.values())
+    ordered = sorted(
+        runs.values(), key=lambda planned: order(planned.run.config, places[planned.run.seed])
     )
+    return Plan(setup, tuple(tables), len(wanted), tuple(places), tuple(ordered))
 
 
 def _rows_by_signature(
@@ -220,7 +245,7 @@ def _rows_by_signature(
             name = signature(setup.row_run(row, seed))
         except ValueError:
             continue
-        found.setdefault(name, []).append(f"Table {table.number}: {row.label}")
+        found.setdefault(name, []).append(f"{table.label}: {row.label}")
     return found
 
 
@@ -231,18 +256,9 @@ def setups_in(store: Store) -> list[tuple[Setup, tuple[int, ...]]]:
         facts = folder.facts()
         with suppress(KeyError, ValueError):  # of another version: not for this one to report
             setup = Setup.from_json(facts["setup"])
-            key = json.dumps([setup.name, setup.fingerprint, facts["canonical"]["recipe"]])
+            # A row may have settings of its own; of a weights file only the run knows the content.
+            weights = facts["canonical"]["recipe"].get("weights")
+            recipe = asdict(setup.recipe) | {"evaluations": 0, "weights": weights}
+            key = json.dumps([setup.name, setup.fingerprint, recipe])
             found.setdefault(key, (setup, set()))[1].add(facts["seed"])
     return [(setup, tuple(sorted(seeds))) for setup, seeds in found.values()]
-
-
-def show_setting(value: Any) -> str:
-    """A setting's value as --set takes it."""
-    if isinstance(value, (list, tuple)):
-        return ",".join(map(show_setting, value))
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float):
-        short = f"{value:g}"
-        return short if float(short) == value else repr(value)
-    return str(value)

@@ -1,18 +1,28 @@
 """What a person sees while runs train: a line per run, alive in a terminal, sparse in a log."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 LOG_SECONDS = 15.0  # between two lines of a running run where the output is no terminal
-ENDED = ("done", "failed")
-STYLES = {"waiting": "dim", "done": "green", "failed": "red", "retrying": "yellow"}
+ENDED = ("done", "failed", "cancelled", "stopped", "missing")
+WORKING = ("training", "testing")
+MARK = "!"  # before the state of a run that looks wrong
+STYLES = {
+    "waiting": "dim",
+    "done": "green",
+    "failed": "red",
+    "retrying": "yellow",
+    "cancelled": "yellow",
+    "stopped": "yellow",
+}
 
 
 @dataclass
@@ -20,13 +30,15 @@ class Line:
     """Where one run stands."""
 
     name: str
-    state: str = "waiting"  # then starting, training, testing, retrying; at last done or failed
+    state: str = "waiting"  # then starting, training, testing, retrying; at last one of ENDED
     step: int = 0
     iterations: int = 0
     loss: float | None = None
     ap: float | None = None  # of the last test
     tested: float | None = None  # share of the validation images, while testing
     seconds_left: float | None = None
+    warnings: Sequence[str] = ()  # what looks wrong
+    problem: str | None = None  # what keeps it from writing to its folder
     logged: float = 0.0  # when its last line was printed
 
     @property
@@ -36,7 +48,15 @@ class Line:
     @property
     def doing(self) -> str:
         """The state, and how far it is where that takes long."""
-        return self.state if self.tested is None else f"{self.state} {self.tested:.0%}"
+        state = self.state if self.tested is None else f"{self.state} {self.tested:.0%}"
+        return f"{MARK} {state}" if self.signs else state
+
+    @property
+    def signs(self) -> list[str]:
+        """What a person should know now, a line each."""
+        return [f"warning: {text}" for text in self.warnings] + (
+            [f"problem: {self.problem}"] if self.problem else []
+        )
 
 
 class Progress:
@@ -72,9 +92,12 @@ class Progress:
             self.live = None
 
     def update(self, signature: str, values: Mapping[str, Any]) -> None:
-        """Take in what a trial reports: state, step, iterations, loss, AP, seconds_left, reason."""
+        """Take in what a trial reports: state, step, iterations, loss, AP, seconds_left, reason.
+
+        warnings: all of them so far. problem: what keeps it from writing, while that lasts.
+        """
         line = self.lines[signature]
-        before, ap_before = line.state, line.ap
+        before, ap_before, signs_before = line.state, line.ap, line.signs
         line.state = values.get("state", line.state)
         line.step = values.get("step", line.step)
         line.iterations = values.get("iterations", line.iterations)
@@ -82,20 +105,25 @@ class Progress:
         line.ap = values.get("AP", line.ap)
         line.tested = values.get("tested") if line.state == "testing" else None
         line.seconds_left = values.get("seconds_left", line.seconds_left)
+        line.warnings = values.get("warnings", line.warnings)
+        line.problem = values.get("problem")
         if line.state in ENDED:
             line.seconds_left = None
         if self.live is None:
+            for sign in line.signs:
+                if sign not in signs_before:
+                    self._log(line, sign)
             self._log(line, self._event(line, before, ap_before, values))
 
     def _event(
         self, line: Line, before: str, ap_before: float | None, values: Mapping[str, Any]
     ) -> str | None:
         """What just happened to a run, in words; None if nothing new."""
-        if line.state != before and line.state not in ("training", "testing"):
+        if line.state != before and line.state not in WORKING:
             reason = values.get("reason")
             ap = f", AP {line.ap:.1f}" if line.state == "done" and line.ap is not None else ""
             return line.state + ap + (f": {reason}" if reason else "")
-        if before in ("waiting", "starting", "retrying") and line.state == "training":
+        if before not in WORKING and line.state == "training":
             step = values.get("resumed_at", 0)
             return f"goes on after step {step} of {line.iterations}" if step else "training"
         if line.ap is not None and line.ap != ap_before:
@@ -105,23 +133,25 @@ class Progress:
     def _log(self, line: Line, event: str | None) -> None:
         now = self.clock()
         if event is None:
-            if now - line.logged < LOG_SECONDS or line.state in ENDED:
+            if now - line.logged < LOG_SECONDS or line.state not in WORKING:
                 return
             loss = "" if line.loss is None else f", loss {line.loss:.3f}"
             left = "" if line.seconds_left is None else f", {duration(line.seconds_left)} left"
             event = f"{line.doing} {line.at}{loss}{left}"
         line.logged = now
         clock = duration(now - self.started)
-        self.console.print(f"{clock:>8}  {line.name}: {event}", highlight=False, soft_wrap=True)
+        text = f"{clock:>8}  {line.name}: {event}"
+        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
-    def render(self) -> Table:
+    def render(self) -> Group:
         """The live table; where the terminal is too low, what runs comes before what ended."""
         table = Table(box=None, pad_edge=False, header_style="dim")
         for heading in ("Run", "", "Iteration", "Loss", "AP", "Left"):
             is_number = heading in ("Iteration", "Loss", "AP", "Left")
             table.add_column(heading, justify="right" if is_number else "left", no_wrap=True)
         lines = list(self.lines.values())
-        room = max(4, self.console.height - 4)
+        signs = self._signs()
+        room = max(4, self.console.height - 4 - len(signs))
         ordered = lines if len(lines) <= room else sorted(lines, key=_urgency)
         for line in ordered[:room]:
             table.add_row(
@@ -136,7 +166,17 @@ class Progress:
         if len(lines) > room:
             ended = sum(line.state in ENDED for line in lines)
             table.add_row(f"... {len(lines)} runs in all, {ended} ended", style="dim")
-        return table
+        return Group(table, *signs)
+
+    def _signs(self) -> list[Text]:
+        """What stands below the table, cut to the terminal's width: `atss logs` has it whole."""
+        texts = [
+            f"{MARK} {line.name}: {sign}" for line in self.lines.values() for sign in line.signs
+        ]
+        shown = texts[: max(2, self.console.height // 4)]
+        if len(texts) > len(shown):
+            shown += [f"... {len(texts)} in all: atss logs RUN"]
+        return [Text(text, "yellow", no_wrap=True, overflow="ellipsis") for text in shown]
 
 
 def _urgency(line: Line) -> int:

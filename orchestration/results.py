@@ -16,8 +16,10 @@ from rich.status import Status
 
 from detector.metrics import HEADINGS, Metrics
 from experiments.experiment import Table, signature
-from experiments.settings import with_settings
-from orchestration.plan import GENERATED, NAMED_DATA, Setup, show_setting
+from experiments.settings import show_setting
+from experiments.sweep import show
+from orchestration.early import stopped
+from orchestration.plan import GENERATED, NAMED_DATA, Setup
 from orchestration.store import RunFolder, Store, read_json, records_uri, write_json
 from reports.bundle import Bundle, save_bundle
 from reports.compare import Result
@@ -56,15 +58,17 @@ def bundle(store: Store, setup: Setup, table: Table, seeds: Sequence[int]) -> Bu
     names = dict.fromkeys(name for row in signatures.values() for name in row)
     found = {name: load_result(store.folder(name)) for name in names}
     results = {name: result for name, result in found.items() if result is not None}
+    early = {name: stopped(store.folder(name)) for name in names}
     notes = [note for name in results for note in store.folder(name).facts()["data"]["notes"]]
     return Bundle(
-        table=f"table{table.number}",
+        table=table,
         scale=setup.scale,
         recipe=setup.recipe,
         data=setup.data,
         fingerprint=setup.fingerprint,
         signatures=signatures,
         results=results,
+        stopped={name: where for name, where in early.items() if where is not None},
         settings=setup.settings,
         command=reproduce_line(setup, table, seeds),
         notes=list(dict.fromkeys(notes)),
@@ -83,13 +87,13 @@ def write_report(
     try:
         render(content, folder, progress)
     except NotebookError as error:
-        return f"{content.table}: {error}"
+        return f"{content.table.name}: {error}"
     return None
 
 
 def _is_current(content: Bundle, folder: Path) -> bool:
     """Whether all files are there, and made from the same numbers."""
-    paths = [folder / f"{content.table}{ending}" for ending in (".json", *ENDINGS)]
+    paths = [folder / f"{content.table.name}{ending}" for ending in (".json", *ENDINGS)]
     if not all(path.is_file() for path in paths):
         return False
     with tempfile.TemporaryDirectory() as temporary:
@@ -101,19 +105,21 @@ def _is_current(content: Bundle, folder: Path) -> bool:
 
 def row_records(content: Bundle, setup: Setup) -> list[dict[str, Any]]:
     """The measured rows of a table, one per seed, as tracking.RowRecord wants them."""
-    table, records = content.paper_table, []
+    table, records = content.table, []
     for number, row in enumerate(table.rows):
         for place, name in enumerate(content.signatures.get(row.label, ())):
             if name not in content.results:
                 continue
             result = content.results[name]
-            config, _ = with_settings(row.config, setup.recipe, setup.settings)
+            run = setup.row_run(row, result.seed)
+            toggles = asdict(run.config) | {key: getattr(run.recipe, key) for key in row.recipe}
+            own = {"assigner": str(run.assigner)} if run.assigner else {}
             records.append(
                 {
                     "name": f"{number + 1:02} {row.label} - seed {result.seed}",
                     "order": number * len(content.signatures[row.label]) + place,
                     "signature": name,
-                    "toggles": asdict(config),
+                    "toggles": toggles | own,
                     "metrics": _numbers(result.metrics, row.paper),
                 }
             )
@@ -133,9 +139,7 @@ def record(store: Store, setup: Setup, bundles: Sequence[Bundle]) -> str | None:
 
     Skipped, with the seconds MLflow takes to load, where the same was recorded before.
     """
-    tables = [
-        (f"Table {content.paper_table.number} - {setup.name}", content) for content in bundles
-    ]
+    tables = [(f"{content.table.label} - {setup.name}", content) for content in bundles]
     wanted = [(name, row_records(content, setup)) for name, content in tables]
     marker = store.root / REPORTS / setup.slug / ".recorded.json"
     marks = {"store": _record_store(store), "tables": _digest(wanted)}
@@ -143,7 +147,10 @@ def record(store: Store, setup: Setup, bundles: Sequence[Bundle]) -> str | None:
         return None
     from orchestration.tracking import RowRecord, open_tracker
 
-    tracker = open_tracker(store)
+    try:
+        tracker = open_tracker(store)
+    except ValueError as error:  # the server is away; the trainings are done, so they are reported
+        return str(error)
     with tracker.tolerance():
         for name in dict.fromkeys(name for content in bundles for name in content.results):
             tracker.mirror(store.folder(name))
@@ -182,23 +189,26 @@ def deliver(
 
     Tables without a single result are left out.
     """
+    from reports.effects import effects_grids  # imports numpy, which lists need not wait for
+
     bundles = [bundle(store, setup, table, seeds) for table in tables]
     bundles = [content for content in bundles if content.results]
     folder = store.root / REPORTS / setup.slug
     pages, problems = [], []
     for content in bundles:
-        console.print()
-        console.print(terminal(paper_grid(content)))
+        for grid in (paper_grid(content), *effects_grids(content.comparison)):
+            console.print()
+            console.print(terminal(grid))
     for content in bundles:
         with console.status("Report") as shown:
             problem = write_report(
                 content,
                 folder,
                 is_forced=is_asked,
-                progress=partial(_tell, shown, content.table),
+                progress=partial(_tell, shown, content.table.name),
             )
         problems += [problem] if problem else []
-        pages.append(folder / f"{content.table}.html")
+        pages.append(folder / f"{content.table.name}.html")
     problem = record(store, setup, bundles) if bundles else None
     for page in pages:
         console.print(f"Report   {_near(page)} (also .ipynb, .md, .tex, .csv)", soft_wrap=True)
@@ -225,14 +235,15 @@ def _out_option(store: Store) -> str:
 
 def reproduce_line(setup: Setup, table: Table, seeds: Sequence[int]) -> str:
     """The command that trains what a report shows."""
-    words = ["atss", "reproduce", f"table{table.number}"]
+    words = ["atss", *(table.line or ("reproduce", table.name))]
     words += ["--scale", setup.scale] if setup.scale != "demo" else []
     if setup.where != GENERATED or setup.scale != "demo":
         is_path = setup.where not in NAMED_DATA
         words += ["--data", _near(Path(setup.where)) if is_path else setup.where]
     words += ["--seeds", ",".join(map(str, seeds))] if tuple(seeds) != (0,) else []
+    written = show if words[1] == "sweep" else show_setting
     for name, value in setup.settings.items():
-        words += ["--set", f"{name}={show_setting(value)}"]
+        words += ["--set", f"{name}={written(value)}"]
     return shlex.join(words)
 
 

@@ -8,6 +8,10 @@
         weights.safetensors  of the trained detector
         result.json          written last: a valid one says that the run is done
         failure.json         why the run could not go on; gone once it does
+        cancel.json          who asked the run to end, and when; holds until `atss resume`
+        warnings.json        signs that the run is set up wrongly
+        live.json            what its process said last; gone when that ends
+        log.txt              what its processes printed
 
 Every file is written beside its place and then renamed, so a file that is there is whole.
 """
@@ -15,7 +19,11 @@ Every file is written beside its place and then renamed, so a file that is there
 import fcntl
 import json
 import os
-from collections.abc import Callable, Iterator
+import shutil
+import socket
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +31,7 @@ from typing import Any
 
 RUNS = "runs"
 LOCK = ".lock"
+STALE_SECONDS = 120.0  # a process on another machine that has said nothing for so long has ended
 
 
 @dataclass(frozen=True)
@@ -51,6 +60,10 @@ class RunFolder:
     def history_file(self) -> Path:
         return self.path / "history.jsonl"
 
+    @property
+    def log(self) -> Path:
+        return self.path / "log.txt"
+
     def facts(self) -> dict[str, Any]:
         """run.json; empty before the run was first planned for training."""
         return read_json(self.path / "run.json") or {}
@@ -64,6 +77,33 @@ class RunFolder:
     def failure(self) -> dict[str, Any] | None:
         """failure.json: "reason" in one line, "traceback"; None where nothing failed."""
         return read_json(self.path / "failure.json")
+
+    @property
+    def failed_at(self) -> float:
+        """When failure.json was written, in seconds since 1970; 0 if there is none."""
+        path = self.path / "failure.json"
+        return path.stat().st_mtime if path.exists() else 0.0
+
+    def cancellation(self) -> dict[str, Any] | None:
+        """cancel.json: "by" and "at"; None where nobody asked the run to end."""
+        return read_json(self.path / "cancel.json")
+
+    def warnings(self) -> list[dict[str, Any]]:
+        """warnings.json: what looks wrong, each with "code", "step" and "text"."""
+        return read_json(self.path / "warnings.json") or []
+
+    def remarks(self) -> dict[str, str]:
+        """What people should know of a run at once, each in one line; empty where there is none."""
+        cancelled = self.cancellation() or {}
+        return {
+            "failure": (self.failure() or {}).get("reason", ""),
+            "cancelled": " at ".join(cancelled.values()),
+            "warning": "; ".join(warning["text"] for warning in self.warnings()),
+        }
+
+    def live(self) -> dict[str, Any]:
+        """live.json: where the run stood when its process spoke last; empty if none trains it."""
+        return read_json(self.path / "live.json") or {}
 
     @property
     def is_done(self) -> bool:
@@ -85,10 +125,15 @@ class RunFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         write_json(self.path / f"{name}.json", value)
 
-    def append(self, entry: dict[str, Any]) -> None:
-        """Add one line to the history."""
-        with self.history_file.open("a") as file:
-            file.write(json.dumps(entry) + "\n")
+    def append(self, *entries: dict[str, Any]) -> None:
+        """Add lines to the history, all or, with an OSError, none."""
+        size = self.history_file.stat().st_size if self.history_file.exists() else 0
+        try:
+            with self.history_file.open("a") as file:
+                file.writelines(json.dumps(entry) + "\n" for entry in entries)
+        except OSError:
+            os.truncate(self.history_file, size)
+            raise
 
     def forget_after(self, step: int) -> list[dict[str, Any]]:
         """Drop the history after a step, which will be trained again; returns what is kept."""
@@ -97,26 +142,47 @@ class RunFolder:
         write_atomically(self.history_file, lambda path: path.write_text(lines))
         return kept
 
+    def fail(self, error: Exception) -> str:
+        """Leave the reason why the run ends, if that can be written; returns it, in one line."""
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        with suppress(OSError):
+            self.write("failure", {"reason": reason, "traceback": traceback.format_exc()})
+        return reason
+
+    def say(self, values: Mapping[str, Any]) -> None:
+        """Leave word in live.json; unlike all else it may be lost, so no disk is waited for."""
+        spoken = {**values, "time": time.time(), "host": socket.gethostname(), "pid": os.getpid()}
+        part = self.path / f".live.json.{os.getpid()}.part"
+        part.write_text(json.dumps(spoken))
+        part.replace(self.path / "live.json")
+
+    def fall_silent(self) -> None:
+        """The run's process leaves it."""
+        (self.path / "live.json").unlink(missing_ok=True)
+
     def forget_failure(self) -> None:
         """The run is tried again."""
         (self.path / "failure.json").unlink(missing_ok=True)
 
+    def forget_cancellation(self) -> None:
+        """The run may be trained again."""
+        (self.path / "cancel.json").unlink(missing_ok=True)
+
     def forget_checkpoints(self) -> None:
-        """The run is done: what it would go on from is no longer needed."""
-        for path in self.path.glob(f"{self.checkpoint.name}*"):
-            path.unlink()
+        """The run is done: what it would go on from, or wait for, is no longer needed."""
+        for pattern in (f"{self.checkpoint.name}*", "*.tmp", ".*.part"):  # what a kill left, too
+            for path in self.path.glob(pattern):
+                path.unlink()
+        self.forget_cancellation()
 
     @property
     def is_running(self) -> bool:
-        """Whether some process holds the run's lock."""
-        try:
-            with (self.path / LOCK).open() as file:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except FileNotFoundError:
-            return False
-        except BlockingIOError:
-            return True
-        return False
+        """Whether some process trains it: by its lock or, from another machine, by its word."""
+        live = self.live()
+        is_elsewhere = bool(live) and live["host"] != socket.gethostname()
+        return is_held(self.path / LOCK) or (
+            is_elsewhere and time.time() - live["time"] < STALE_SECONDS
+        )
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -146,6 +212,14 @@ class Store:
             RunFolder(path.parent) for path in sorted(found, key=lambda path: path.stat().st_mtime)
         ]
 
+    def require_there(self) -> None:
+        """ValueError in one line where nothing was ever trained."""
+        if not (self.root / RUNS).is_dir():
+            raise ValueError(
+                f"--out {self.root}: needs a results folder, which atss reproduce makes, "
+                f"this {'is none' if self.root.exists() else 'does not exist'}"
+            )
+
     def require_writable(self) -> None:
         """Make the folder and write to it; ValueError in one line where that cannot be."""
         probe = self.root / RUNS / ".writable"
@@ -168,6 +242,32 @@ def open_store(out: str | Path) -> Store:
 def records_uri(store: Store) -> str:
     """Where MLflow's records are: MLFLOW_TRACKING_URI, or a database in the results folder."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{store.root / 'mlflow.db'}"
+
+
+def is_held(lock: Path) -> bool:
+    """Whether a process holds the lock; asking takes a share of it, so two may ask at once."""
+    try:
+        with lock.open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
+@contextmanager
+def temporary(folder: Path) -> Iterator[None]:
+    """A launch's own folder, removed at the end with those beside it whose launches were killed."""
+    try:
+        with RunFolder(folder).locked():
+            yield
+    finally:
+        for path in folder.parent.glob("*"):
+            if not RunFolder(path).is_running:
+                shutil.rmtree(path, ignore_errors=True)
+        with suppress(OSError):  # others are at work
+            folder.parent.rmdir()
 
 
 def read_json(path: Path) -> Any:

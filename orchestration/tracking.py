@@ -8,6 +8,7 @@ record that is lost is made again, one that exists is brought up to date, never 
 neither MLflow nor its database; a server that is away delays records but stops no training.
 """
 
+import fcntl
 import json
 import logging
 import os
@@ -16,15 +17,18 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
+from orchestration.records import RowRecord, tags_of, texts
 from orchestration.store import RunFolder, Store, records_uri
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # amid the live view
 # A server that is away is asked again at the next round, not for minutes within one.
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
 
@@ -33,6 +37,7 @@ from mlflow.entities import Dataset, DatasetInput, Metric, Param, ViewType  # no
 from mlflow.exceptions import MlflowException  # noqa: E402
 
 TRAININGS = "trainings"
+LOCK = ".records.lock"
 UNUSED = "Default"  # the experiment that MLflow makes by itself
 ROUND_SECONDS = 10.0  # between two looks at the folders of running trials
 MAX_METRICS, MAX_PARAMS = 1000, 100  # MLflow's limits for one call
@@ -43,25 +48,15 @@ for noisy in ("mlflow", "alembic"):
     logging.getLogger(noisy).setLevel(logging.ERROR)
 
 
-@dataclass(frozen=True)
-class RowRecord:
-    """A row of a table with one seed, as MLflow shows it."""
-
-    name: str  # "01 RetinaNet (#A=1) - seed 0"
-    order: int  # its place in the paper's table, from 0
-    signature: str
-    toggles: dict[str, Any]
-    metrics: dict[str, float]  # AP first: the compare page starts with the first one
-
-
 def open_tracker(store: Store) -> "Tracker":
     """Connect, making what is not there yet. ValueError if the store of records cannot be had."""
     uri = records_uri(store)
     try:
-        if uri.startswith("sqlite:///"):
-            _create(Path(uri.removeprefix("sqlite:///")))
-        tracker = Tracker(MlflowClient(uri), uri, store)
-        tracker.experiment(TRAININGS)
+        tracker = Tracker(uri, store)
+        with tracker.alone():
+            if uri.startswith("sqlite:///"):
+                _create(Path(uri.removeprefix("sqlite:///")))
+            tracker.experiment(TRAININGS)
     except AWAY as error:
         raise ValueError(
             f"MLflow needs a store of records at {uri} (MLFLOW_TRACKING_URI), "
@@ -89,12 +84,30 @@ def _create(database: Path) -> None:
 class Tracker:
     """Writes records of one results folder to one MLflow store."""
 
-    def __init__(self, client: MlflowClient, uri: str, store: Store) -> None:
-        self.client = client
-        self.uri = uri
-        self.store = store
+    def __init__(self, uri: str, store: Store) -> None:
+        self.uri, self.store, self.name = uri, store, uuid4().hex
         self.problem: str | None = None  # why the last attempt to write failed
         self._logged: dict[str, dict[str, int]] = {}  # MLflow's run id -> metric -> last step
+
+    @cached_property
+    def client(self) -> MlflowClient:
+        """The connection; making one makes a database where there is none."""
+        return MlflowClient(self.uri)
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """One process of a results folder writes records at a time.
+
+        Where another one has written meanwhile, what it has logged is looked up anew.
+        """
+        with (self.store.root / LOCK).open("a+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            file.seek(0)
+            if file.read() != self.name:
+                self._logged.clear()
+                file.truncate(0)
+                file.write(self.name)
+            yield
 
     def experiment(self, name: str) -> str:
         """The id of the experiment of this name, made or brought back where needed."""
@@ -118,6 +131,10 @@ class Tracker:
 
     def mirror(self, folder: RunFolder, *, is_running: bool = False) -> None:
         """Bring the record of a training up to date with its folder; nothing happens twice."""
+        with self.alone():
+            self._mirror(folder, is_running)
+
+    def _mirror(self, folder: RunFolder, is_running: bool) -> None:
         facts, result, failure = folder.facts(), folder.result(), folder.failure()
         if not facts:
             return
@@ -126,14 +143,16 @@ class Tracker:
             return
         run_id = record.info.run_id
         self._log_history(run_id, folder, is_new=not record.data.metrics)
-        if failure is None and "failure" in record.data.tags:
-            self.client.delete_tag(run_id, "failure")
+        for name, text in folder.remarks().items():
+            if text and text != record.data.tags.get(name):
+                self.client.set_tag(run_id, name, text)
+            elif not text and name in record.data.tags:
+                self.client.delete_tag(run_id, name)
         if result is not None:
             self._log_artifacts(run_id, folder, facts)
             self.client.set_tag(run_id, "seconds", round(result["seconds"], 1))
             self.client.set_terminated(run_id, "FINISHED")
         elif failure is not None:
-            self.client.set_tag(run_id, "failure", failure["reason"])
             self.client.set_terminated(run_id, "FAILED")
         elif is_running and record.info.status != "RUNNING":
             self.client.update_run(run_id, status="RUNNING")
@@ -146,7 +165,7 @@ class Tracker:
         found = self.client.search_runs(
             [experiment], f"tags.signature = '{signature}'", max_results=1
         )
-        tags = {"signature": signature, "kind": "training"} | _tags(facts)
+        tags = {"signature": signature, "kind": "training"} | tags_of(facts)
         record = (
             found[0] if found else self.client.create_run(experiment, None, tags, facts["name"])
         )
@@ -161,7 +180,7 @@ class Tracker:
         digest = data["fingerprint"][:MAX_DIGEST]
         dataset = Dataset(data["name"], digest, "local", json.dumps(source))
         self.client.log_inputs(run_id, datasets=[DatasetInput(dataset)])
-        params = [Param(name, value) for name, value in _text(facts["params"]).items()]
+        params = [Param(name, value) for name, value in texts(facts["params"]).items()]
         for part in _parts(params, MAX_PARAMS):
             self.client.log_batch(run_id, params=part)
 
@@ -196,6 +215,10 @@ class Tracker:
 
     def table(self, name: str, note: str, rows: Iterable[RowRecord]) -> None:
         """Fill a table's experiment: a flat record per row, the first on top, a note above them."""
+        with self.alone():
+            self._table(name, note, rows)
+
+    def _table(self, name: str, note: str, rows: Iterable[RowRecord]) -> None:
         experiment = self.experiment(name)
         self.client.set_experiment_tag(experiment, "mlflow.note.content", note)
         created = self.client.get_experiment(experiment).creation_time
@@ -225,7 +248,7 @@ class Tracker:
         self.client.log_batch(
             record.info.run_id,
             metrics=[Metric(name, value, start, 0) for name, value in row.metrics.items()],
-            params=[Param(name, value) for name, value in _text(row.toggles).items()],
+            params=[Param(name, value) for name, value in texts(row.toggles).items()],
         )
         self.client.set_terminated(record.info.run_id, "FINISHED", end_time=start)
 
@@ -260,33 +283,11 @@ class Tracker:
             self.problem = _first_line(error)
 
 
-def _tags(facts: dict[str, Any]) -> dict[str, str]:
-    """What a training is searched by: setup, rows, seed, code and machine."""
-    groups = {"code": facts["code"], "environment": facts["environment"]}
-    nested = {
-        f"{group}.{name}": text for group, texts in groups.items() for name, text in texts.items()
-    }
-    return _text({"setup": facts["setup"]["name"], "seed": facts["seed"], **nested}) | {
-        "rows": "; ".join(facts["rows"])
-    }
-
-
 def _shows(record: Any, row: RowRecord) -> bool:
     """Whether a record is this row as it is now, and whole."""
     data = record.data
     is_same = data.tags.get("signature") == row.signature and data.metrics == row.metrics
-    return is_same and data.params == _text(row.toggles) and record.info.status == "FINISHED"
-
-
-def _text(values: dict[str, Any]) -> dict[str, str]:
-    """Params and tags are text: true rather than True, "8.0, 10.1" rather than a tuple."""
-
-    def write(value: Any) -> str:
-        if isinstance(value, (list, tuple)):
-            return ", ".join(map(write, value))
-        return value if isinstance(value, str) else json.dumps(value)
-
-    return {name: write(value) for name, value in values.items()}
+    return is_same and data.params == texts(row.toggles) and record.info.status == "FINISHED"
 
 
 def _parts(items: list[Any], size: int) -> Iterator[list[Any]]:

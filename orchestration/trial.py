@@ -4,14 +4,12 @@ It knows neither Ray nor MLflow: what it measures goes into the run's folder, an
 wants to watch goes to report, a function that takes a dict.
 """
 
+import errno
 import json
-import platform
 import time
-import traceback
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from statistics import fmean
 from typing import Any
 
@@ -19,87 +17,115 @@ import torch
 
 from detector import checkpoint
 from detector.coco import DataSet, batches, open_data
-from detector.config import Recipe
 from detector.evaluation import detect_all, evaluate
 from detector.metrics import HEADINGS, Metrics
+from detector.parallel import Group, in_order, joined
 from detector.training import assemble, train
+from experiments.own import load_assigner
+from orchestration.environment import environment
+from orchestration.oversight import Cancelled, Oversight, require_wanted
+from orchestration.pace import Pace
 from orchestration.plan import Job
 from orchestration.store import RunFolder, write_atomically
 
 CHECKPOINT_SECONDS = 10.0  # so much work may be lost when a process is killed
 CHECKPOINT_SHARE = 50  # but a save takes at most 1/50 of the time between two
 REPORT_SECONDS = 1.0
-TRAINING_COST = 3  # of an image, in forward passes: a guess until a test has been timed
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}  # trying again at once is no help
 HISTORY_STEPS = 500  # entries in a history, each the mean over the steps since the one before
 
 Report = Callable[[dict[str, Any]], None]
+Members = Callable[[Job], AbstractContextManager[str]]
 
 
-def run_trial(job: Job, report: Report) -> None:
-    """Train and test until result.json is there, or failure.json where no retry would help."""
+def run_trial(job: Job, report: Report, members: Members = lambda job: nullcontext("")) -> None:
+    """Train and test until result.json is there, or failure.json where no retry would help.
+
+    members: starts the other processes of a run that has several, each with join_trial, and yields
+    the host:port where they meet; by default there are none.
+    """
     folder = RunFolder(job.folder)
+    if folder.is_running:
+        report({"state": "elsewhere", "reason": "another launch trains it, this one waits"})
     with folder.locked():
+        reason = None
         if not folder.is_done:
-            folder.forget_failure()
-            folder.write("run", {**job.facts, "environment": environment(job.device)})
             try:
-                Trial(job, folder, report).run()
-            except (FloatingPointError, ValueError) as error:
-                _fail(folder, error, report)
+                require_wanted(folder)
+                folder.forget_failure()
+                facts = environment(job.device) | {"processes": str(job.processes)}
+                folder.write("run", {**job.facts, "environment": facts})
+                with members(job) as address:
+                    _take_part(job, report, address, 0)
+            except (FloatingPointError, ValueError, OSError) as error:
+                if isinstance(error, OSError) and error.errno not in NO_ROOM:
+                    raise
+                reason = folder.fail(error)
+            except RuntimeError:
+                if folder.failure() is None:  # which another process of the run may have left
+                    raise
+            except Cancelled as end:
+                report({"state": "cancelled", "reason": str(end)})
                 return
+            finally:
+                folder.fall_silent()
+        if reason := reason or (folder.failure() or {}).get("reason"):
+            report({"state": "failed", "reason": reason})
+            return
     metrics = (folder.result() or {}).get("metrics", {})
     report({"state": "done", "AP": metrics.get("ap"), "seconds_left": 0.0})
 
 
-def _fail(folder: RunFolder, error: Exception, report: Report) -> None:
-    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    folder.write("failure", {"reason": reason, "traceback": traceback.format_exc()})
-    report({"state": "failed", "reason": reason})
+def join_trial(job: Job, rank: int, address: str) -> None:
+    """Share a run's batches with the process that runs the trial; it writes, this one does not."""
+    try:
+        _take_part(job, lambda values: None, address, rank)
+    except (FloatingPointError, ValueError) as error:
+        RunFolder(job.folder).fail(error)
 
 
-def evaluation_steps(recipe: Recipe, num_images: int) -> set[int]:
-    """After which steps AP is measured: evenly, and always after the last one.
-
-    No oftener than the num_images to test on are matched by as many trained: in a run cut short,
-    testing would take longer than training.
-    """
-    affordable = recipe.iterations * recipe.batch_size // max(num_images, 1)
-    times = max(1, min(recipe.evaluations, recipe.iterations, affordable))
-    return {round(recipe.iterations * part / times) for part in range(1, times + 1)}
+def _take_part(job: Job, report: Report, address: str, rank: int) -> None:
+    with joined(address, rank, job.processes, job.device) as group:
+        Trial(job, RunFolder(job.folder), report, group).run()
 
 
 class Trial:
-    """The state of a run between two of its steps."""
+    """The state of a run between two of its steps, in one of its processes; the first writes."""
 
-    def __init__(self, job: Job, folder: RunFolder, report: Report) -> None:
-        self.job, self.folder, self.report = job, folder, report
+    def __init__(self, job: Job, folder: RunFolder, report: Report, group: Group) -> None:
+        self.job, self.folder, self.report, self.group = job, folder, report, group
         self.recipe = job.run.recipe
         torch.set_num_threads(self.recipe.threads)  # sums depend on their number
         self.data = _open(job)
-        self.tests = evaluation_steps(self.recipe, len(self.data.val))
+        own = job.run.assigner
         self.detector, self.optimizer = assemble(
             job.run.config,
             self.recipe,
             len(self.data.train.names),
             seed=job.run.seed,
             device=job.device,
+            assigner=load_assigner(own) if own else None,
+        )
+        train = self.data.train
+        self.description = checkpoint.Description(
+            job.run.config, self.recipe, tuple(train.category_ids), tuple(train.names)
         )
         self.step, facts = checkpoint.load(folder.checkpoint, self.detector, self.optimizer)
-        self.window: list[dict[str, float]] = facts.get(
-            "window", []
-        )  # steps not in the history yet
-        self.seconds_before: float = facts.get("seconds", 0.0)
-        self.history = folder.forget_after(self.step)
-        self.first_step, self.started = self.step, time.monotonic()
-        self.last_save, self.last_report = self.started, -REPORT_SECONDS
-        self.save_seconds = self.test_seconds = 0.0
-        self.num_tested = self.num_untested = 0  # images: in all tests, and left in the present one
+        self.window: list[dict[str, float]] = facts.get("window", [])  # not in the history yet
+        self.unwritten: list[dict[str, Any]] = facts.get("unwritten", [])  # but should be
+        self.pace = Pace(self.recipe, len(self.data.val), facts.get("spent", {}))
+        if group.is_first:
+            folder.forget_after(self.step)
+        self.oversight = Oversight(job, folder, train, self.step)
+        self.first_step = self.step
+        self.last_save, self.last_report = time.monotonic(), -REPORT_SECONDS
+        self.save_seconds = 0.0
         self.latest: dict[str, Any] = {}
 
     def run(self) -> None:
         """Train to the end, then test once more and write the result."""
         self.tell("training")
-        tests = self.tests
+        tests = self.pace.tests
         detections: list[dict[str, Any]] = []
         metrics = Metrics()
         if self.step in tests:  # stopped between the checkpoint and the end of the test
@@ -118,7 +144,12 @@ class Trial:
         """The training loop; its numbers, once per step."""
         job, recipe = self.job, self.recipe
         images = batches(
-            self.data.train, recipe, seed=job.run.seed, start=self.step, workers=job.workers
+            self.data.train,
+            recipe,
+            seed=job.run.seed,
+            start=self.step,
+            workers=job.workers,
+            share=self.group.share,
         )
         for values in train(
             self.detector,
@@ -127,80 +158,114 @@ class Trial:
             recipe,
             start=self.step,
             micro_batch_size=job.micro_batch_size,
+            group=self.group,
         ):
             self.step = int(values["step"])
+            self.pace.stepped()
             yield values
 
     def keep(self, values: dict[str, float], *, is_test: bool) -> None:
         """Add a step to the history, averaged with others so that a long run's stays short."""
+        if not self.group.is_first:
+            return
         self.window.append(values)
         every = max(1, self.recipe.iterations // HISTORY_STEPS)
-        if is_test or self.step % every == 0:
+        if is_test or self.step == 1 or self.step % every == 0:
             means = {name: fmean(step[name] for step in self.window) for name in values}
-            self.folder.append(
-                means | {"step": self.step, "learning_rate": values["learning_rate"]}
-            )
+            self.note(means | {"step": self.step, "learning_rate": values["learning_rate"]})
             self.window = []
+
+    def note(self, entry: dict[str, Any]) -> None:
+        """Add an entry to the history, with those that could not be written before."""
+        self.unwritten.append(entry)
+        with self.tolerance():
+            self.folder.append(*self.unwritten)
+            self.unwritten = []
+            self.oversight.note(entry)
+
+    @contextmanager
+    def tolerance(self) -> Iterator[None]:
+        """While training, a disk that is full or away is told of, and costs no more than that."""
+        try:
+            yield
+            self.latest.pop("problem", None)
+        except OSError as error:
+            self.latest["problem"] = f"{self.folder.path} cannot be written: {error.strerror}"
 
     def is_save_due(self) -> bool:
         pause = max(CHECKPOINT_SECONDS, CHECKPOINT_SHARE * self.save_seconds)
         return time.monotonic() - self.last_save >= pause
 
     def save(self) -> None:
-        """Write a checkpoint, and remember what it cost."""
+        """Write a checkpoint, and remember what it cost; if that fails, the one before remains."""
+        if not self.group.is_first:
+            return
         begun = time.monotonic()
-        facts = {"window": self.window, "seconds": self.seconds()}
-        checkpoint.save(
-            self.folder.checkpoint, self.detector, self.optimizer, step=self.step, facts=facts
-        )
+        facts = {"window": self.window, "unwritten": self.unwritten, "spent": self.pace.spent()}
+        with self.tolerance():
+            checkpoint.save(
+                self.folder.checkpoint,
+                self.detector,
+                self.optimizer,
+                step=self.step,
+                facts=facts,
+                description=self.description,
+            )
         self.last_save = time.monotonic()
         self.save_seconds = self.last_save - begun
 
     def test(self) -> tuple[Metrics, list[dict[str, Any]]]:
-        """The six numbers on the validation images, and the detections behind them."""
-        begun, before, val = time.monotonic(), self.test_seconds, self.data.val
-        detections: list[dict[str, Any]] = []
-        self.num_untested = len(val)
+        """The six numbers on the validation images, and the detections behind them.
+
+        Every process tests its share of the images; only the first evaluates what all found.
+        """
+        val = self.data.val
+        mine: list[list[dict[str, Any]]] = []
+        self.pace.testing()
         self.detector.eval()
         for part in detect_all(
-            self.detector, val, self.recipe, device=self.job.device, workers=self.job.workers
+            self.detector,
+            val,
+            self.recipe,
+            device=self.job.device,
+            workers=self.job.workers,
+            share=self.group.share,
         ):
-            detections += part
-            images = min(self.recipe.batch_size, self.num_untested)
-            self.num_tested, self.num_untested = (
-                self.num_tested + images,
-                self.num_untested - images,
-            )
-            self.test_seconds = before + time.monotonic() - begun
-            self.tell("testing", tested=1 - self.num_untested / len(val))
+            mine.append(part)
+            self.pace.tested(self.recipe.batch_size * self.group.size)
+            self.tell("testing", tested=1 - self.pace.untested / len(val))
+        detections = in_order(self.group.gather(mine))
+        if not self.group.is_first:
+            return Metrics(), []
         metrics = evaluate(val.ground_truth, detections)
-        self.test_seconds = before + time.monotonic() - begun
+        self.pace.tested()
+        self.oversight.num_detections = len(detections)
         named = {HEADINGS[name]: value for name, value in asdict(metrics).items()}
-        self.folder.append({"step": self.step} | named)
-        self.tell("training", is_urgent=True, **named)
+        self.note({"step": self.step} | named)
+        self.tell("training", is_urgent=True, tested_at=self.step, **named)
         return metrics, detections
 
     def finish(self, metrics: Metrics, detections: list[dict[str, Any]]) -> None:
         """Write what is left of the run; result.json last, because it says that all is there."""
+        if not self.group.is_first:
+            return
+        self.folder.append(*self.unwritten)
         text = json.dumps(detections)
         write_atomically(self.folder.detections, lambda part: part.write_text(text))
-        checkpoint.save_weights(self.folder.weights, self.detector)
+        checkpoint.save_weights(self.folder.weights, self.detector, self.description)
         result = {
             "signature": self.folder.signature,
             "seed": self.job.run.seed,
             "metrics": asdict(metrics),
-            "seconds": self.seconds(),
+            "seconds": self.pace.seconds(),
+            "spent": self.pace.spent(),
             "facts": environment(self.job.device),
         }
         self.folder.write("result", result)
         self.folder.forget_checkpoints()
 
-    def seconds(self) -> float:
-        """Wall time of training and testing, over all attempts, without what was lost."""
-        return self.seconds_before + time.monotonic() - self.started
-
     def tell(self, state: str, *, is_urgent: bool = False, **values: Any) -> None:
-        """Report where the run stands, at most once a second."""
+        """Report where the run stands, at most once a second; Cancelled if it shall end."""
         self.latest |= values
         now = time.monotonic()
         if not is_urgent and now - self.last_report < REPORT_SECONDS:
@@ -211,22 +276,15 @@ class Trial:
             "step": self.step,
             "iterations": self.recipe.iterations,
             "resumed_at": self.first_step,
-            "seconds_left": self.seconds_left(),
+            "seconds_left": self.pace.seconds_left(self.step),
         }
+        self.latest["warnings"] = self.oversight.texts
         self.report(dict(self.latest))
-
-    def seconds_left(self) -> float | None:
-        """By the pace of this attempt so far; None before its first step."""
-        steps = self.step - self.first_step
-        if not steps and not self.num_tested:
-            return None
-        trained = time.monotonic() - self.started - self.test_seconds
-        per_step = trained / steps if steps else 0.0
-        guess = per_step / self.recipe.batch_size / TRAINING_COST
-        per_image = self.test_seconds / self.num_tested if self.num_tested else guess
-        tests_left = sum(step > self.step for step in self.tests)
-        images_left = tests_left * len(self.data.val) + self.num_untested
-        return per_step * (self.recipe.iterations - self.step) + per_image * images_left
+        if self.group.is_first:
+            self.oversight.say(self.latest)
+            if self.folder.cancellation() and state == "training":  # before a test it was saved
+                self.save()
+            require_wanted(self.folder)
 
 
 def _open(job: Job) -> DataSet:
@@ -238,32 +296,3 @@ def _open(job: Job) -> DataSet:
             f"(fingerprint {data.fingerprint}, planned with {job.run.data}); start again"
         )
     return data
-
-
-def environment(device: str) -> dict[str, str]:
-    """Where a run is trained: versions and devices."""
-    packages = ("torch", "torchvision", "ray", "mlflow", "pycocotools")
-    gpu = torch.cuda.get_device_name() if device == "cuda" else "none"
-    return {
-        "python": platform.python_version(),
-        **{name: _version(name) for name in packages},
-        "cuda": str(torch.version.cuda) if device == "cuda" else "none",
-        "gpu": gpu,
-        "cpu": _cpu_model(),
-        "system": f"{platform.system()} {platform.machine()}",
-    }
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "unknown"
-
-
-def _cpu_model() -> str:
-    """The processor's name; "unknown" where the system does not tell."""
-    path = Path("/proc/cpuinfo")
-    lines = path.read_text().splitlines() if path.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or "unknown"

@@ -6,15 +6,15 @@ are all the same case: launch again, and what is missing is trained.
 """
 
 import os
+import platform
 import re
-import shutil
 import signal
-import socket
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
-from types import FrameType
+from types import SimpleNamespace
 from typing import Any
 
 SETTINGS = {
@@ -24,6 +24,7 @@ SETTINGS = {
     "RAY_SCHEDULER_EVENTS": "0",
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # `uv run` would rebuild the environment in every worker
     "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # AP is there only after a test
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # CSV, JSON and event files; ours suffice
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C ends at once: the folder holds the last checkpoint
     "TUNE_GLOBAL_CHECKPOINT_S": "3600",  # Ray's own snapshots are never read
@@ -33,73 +34,22 @@ for name, value in SETTINGS.items():
 
 import ray  # noqa: E402 - reads the settings above when it is imported
 from ray import tune  # noqa: E402
+from ray.tune.schedulers import ASHAScheduler  # noqa: E402
+from ray.tune.search import Searcher  # noqa: E402
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy  # noqa: E402
 
+from orchestration import early, logs  # noqa: E402
+from orchestration.addresses import free_port, require_answer  # noqa: E402
 from orchestration.plan import Job  # noqa: E402
 from orchestration.progress import Progress  # noqa: E402
-from orchestration.store import RunFolder  # noqa: E402
-from orchestration.views import count  # noqa: E402
+from orchestration.resources import Share  # noqa: E402
+from orchestration.store import RunFolder, temporary  # noqa: E402
+from orchestration.terminal import termination_as_interrupt  # noqa: E402
 
-ANSWER_SECONDS = 10.0
 MAX_CRASHES = 2  # of a trial's process, each followed by another attempt from the last checkpoint
+GRACE_SECONDS = 20.0  # for the processes of a run to end when one of them has
 Report = Callable[[dict[str, Any]], None]
 Work = Callable[[Job, Report], None]
-
-
-MAX_WORKERS = 8  # that load images for one run, unless the user asks for more
-
-
-@dataclass(frozen=True)
-class Share:
-    """What every run gets, and how many fit at once."""
-
-    cpus: int
-    gpus: float
-    workers: int
-    at_once: int
-
-
-def share_out(
-    nodes: Sequence[Mapping[str, float]],
-    *,
-    threads: int,
-    gpus: float | None = None,
-    workers: int | None = None,
-) -> Share:
-    """Divide nodes, each {"CPU": ..., "GPU": ...}, among runs of so many threads.
-
-    gpus: per run; one each by default, none where there are none. Raises ValueError if not a single
-    run fits on any node: it would wait for ever.
-    """
-    if gpus is not None and gpus > 1:
-        raise ValueError(f"--gpus-per-run needs 1, a share of 1, or 0, got {gpus:g}")
-    if gpus is None:
-        gpus = 1.0 if any(node.get("GPU", 0) >= 1 for node in nodes) else 0.0
-    if workers is None:
-        workers = _default_workers(nodes, threads, gpus)
-    cpus = threads + workers
-    at_once = sum(_fit(node, cpus, gpus) for node in nodes)
-    if at_once == 0:
-        offers = ", ".join(f"{n.get('CPU', 0):g} CPU and {n.get('GPU', 0):g} GPU" for n in nodes)
-        raise ValueError(
-            f"every run needs {cpus} CPU ({count(threads, 'thread')}, "
-            f"{count(workers, 'worker')}) and {gpus:g} GPU on one machine, but there is: "
-            f"{offers or 'no machine'}; ask for less with --gpus-per-run or --workers"
-        )
-    return Share(cpus, gpus, workers, at_once)
-
-
-def _fit(node: Mapping[str, float], cpus: int, gpus: float) -> int:
-    """How many runs a node takes at once."""
-    by_gpu = node.get("GPU", 0) / gpus + 1e-6 if gpus else float("inf")
-    return int(min(node.get("CPU", 0) / cpus, by_gpu))
-
-
-def _default_workers(nodes: Sequence[Mapping[str, float]], threads: int, gpus: float) -> int:
-    """A GPU waits for images, so the CPUs beside it load them; a CPU run loads its own."""
-    if not gpus:
-        return 0
-    spare = [node["CPU"] * gpus / node["GPU"] - threads for node in nodes if node.get("GPU")]
-    return int(min(MAX_WORKERS, max(0.0, min(spare, default=0.0))))
 
 
 @contextmanager
@@ -112,7 +62,7 @@ def cluster(address: str | None, *, threads: int) -> Iterator[list[dict[str, flo
         cores = max(len(os.sched_getaffinity(0)), threads)
         quiet |= {"include_dashboard": False, "num_cpus": cores}
     else:
-        _require_answer(address)
+        require_answer(address)
     try:
         ray.init(address=address or "local", **quiet)
     except ConnectionError as error:
@@ -123,47 +73,96 @@ def cluster(address: str | None, *, threads: int) -> Iterator[list[dict[str, flo
         ray.shutdown()
 
 
-def _require_answer(address: str) -> None:
-    """ValueError if nothing listens at host:port: Ray itself would wait for ten minutes."""
-    host, separator, port = address.rpartition(":")
-    if address == "auto":
-        return
-    if not separator or not port.isdigit() or "/" in host:
-        raise ValueError(f"--address needs auto or the HOST:PORT of a Ray head, got '{address}'")
-    try:
-        socket.create_connection((host, int(port)), timeout=ANSWER_SECONDS).close()
-    except (OSError, OverflowError) as error:
-        raise ValueError(f"--address {address}: no Ray head answers there ({error})") from error
-
-
 def _train(job: Job, report: Report) -> None:
     """Torch is imported here, in the trial's process, not with this module."""
-    from orchestration.trial import run_trial
+    with logs.kept(RunFolder(job.folder).log):
+        from orchestration.trial import run_trial
 
-    run_trial(job, report)
+        run_trial(job, report, _members)
+
+
+def _join(job: Job, rank: int, address: str) -> None:
+    """What another process of a trial does."""
+    with logs.kept(RunFolder(job.folder).log):
+        from orchestration.trial import join_trial
+
+        join_trial(job, rank, address)
+
+
+@contextmanager
+def _members(job: Job) -> Iterator[str]:
+    """Start the other processes of a trial in the bundles reserved with it; yields host:port.
+
+    They belong to this process: Ray ends them when it ends, whatever ended it.
+    """
+    if job.processes == 1:
+        yield ""
+        return
+    place = ray.util.get_current_placement_group()
+    needs = place.bundle_specs[0]
+    address = f"{ray.util.get_node_ip_address()}:{free_port()}"
+    started = [
+        ray.remote(_join)
+        .options(
+            num_cpus=needs["CPU"],
+            num_gpus=needs.get("GPU", 0),
+            max_retries=0,
+            scheduling_strategy=PlacementGroupSchedulingStrategy(place, rank),
+        )
+        .remote(job, rank, address)
+        for rank in range(1, job.processes)
+    ]
+    is_over = threading.Event()
+    threading.Thread(target=_watch_members, args=(started, is_over), daemon=True).start()
+    try:
+        yield address
+    finally:
+        is_over.set()
+        _, late = ray.wait(started, num_returns=len(started), timeout=GRACE_SECONDS)
+        for member in late:
+            ray.cancel(member, force=True)
+
+
+def _watch_members(started: list[Any], is_over: threading.Event) -> None:
+    """End this process when another has died: on GPUs its next sum would wait for half an hour."""
+    waiting = started
+    while waiting and not is_over.is_set():
+        ended, waiting = ray.wait(waiting, timeout=1.0)
+        try:
+            ray.get(ended)
+        except ray.exceptions.RayError:
+            if not is_over.wait(GRACE_SECONDS):  # the sum may fail by itself, and say why
+                os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _bundles(share: Share) -> tune.PlacementGroupFactory:
+    """What is reserved for a run: a bundle for each of its processes, all at once."""
+    bundle = {"CPU": share.cpus} | ({"GPU": share.gpus} if share.gpus else {})
+    strategy = "STRICT_PACK" if share.is_on_one_node else "PACK"
+    return tune.PlacementGroupFactory([bundle] * share.processes, strategy=strategy)
 
 
 def run_trials(
-    jobs: Sequence[Job],
+    jobs: Iterable[Job],
     share: Share,
     progress: Progress,
     *,
     storage: Path,
     concurrent: int | None = None,
     work: Work = _train,
+    stopping: early.Early | None = None,
 ) -> None:
     """Run every job to its end, at most concurrent at once; failures are left in their folders.
 
-    storage: a folder for Ray's own files, on a path that all nodes share; removed at the end.
+    jobs: asked for the next one whenever one fits, so a search may look first.
+    storage: for Ray's own files, on a path that all nodes share; each launch removes its own.
     work: what a trial does, a function of an importable module.
+    stopping: when runs that are far behind are ended.
     """
-    device = "cuda" if share.gpus else "cpu"
-    by_name = {job.folder.name: replace(job, device=device, workers=share.workers) for job in jobs}
-    bundle = {"CPU": share.cpus} | ({"GPU": share.gpus} if share.gpus else {})
-    trainable = tune.with_parameters(trial, jobs=by_name, work=work)
+    own = storage / f"{platform.node()}-{os.getpid()}"
+    trainable = tune.with_parameters(trial, work=work)
     tuner = tune.Tuner(
-        tune.with_resources(trainable, tune.PlacementGroupFactory([bundle])),
-        param_space={"signature": tune.grid_search(list(by_name))},
+        tune.with_resources(trainable, _bundles(share)),
         tune_config=tune.TuneConfig(
             max_concurrent_trials=min(concurrent or share.at_once, share.at_once),
             # Loading torch takes a trial ten seconds of two cores; but a GPU's memory is only
@@ -171,37 +170,83 @@ def run_trials(
             reuse_actors=not share.gpus,
             trial_name_creator=_signature,
             trial_dirname_creator=_signature,
+            search_alg=_Search(jobs, share),
+            num_samples=-1,
+            scheduler=_halving(stopping) if stopping else None,
         ),
         run_config=tune.RunConfig(
-            name="launch",
+            name=own.name,
             storage_path=str(storage),
             verbose=0,
-            callbacks=[_Watch(progress, by_name)],
+            callbacks=[_Watch(progress, is_halving=stopping is not None)],
             failure_config=tune.FailureConfig(max_failures=MAX_CRASHES),
         ),
     )
-    with _termination_as_interrupt():
-        try:
-            tuner.fit()
-        finally:
-            shutil.rmtree(storage, ignore_errors=True)
+    with termination_as_interrupt(), temporary(own):
+        tuner.fit()
 
 
-def trial(config: dict[str, Any], jobs: Mapping[str, Job], work: Work) -> None:
+def trial(config: dict[str, Job], work: Work) -> None:
     """What Ray runs in a process of its own."""
-    work(jobs[config["signature"]], tune.report)
+    work(config["job"], tune.report)
+
+
+class _Search(Searcher):
+    """Ray's way of asking for the next run; which one it is, is decided elsewhere."""
+
+    def __init__(self, jobs: Iterable[Job], share: Share) -> None:
+        super().__init__(metric="AP", mode="max")
+        self.jobs, self.share = iter(jobs), share
+
+    def suggest(self, trial_id: str) -> Any:
+        job, share = next(self.jobs, None), self.share
+        if job is None:
+            return Searcher.FINISHED
+        device = "cuda" if share.gpus else "cpu"
+        job = replace(job, device=device, workers=share.workers, processes=share.processes)
+        return {"job": job}
+
+    def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
+        """The iterator reads results where they are: in the folders."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Ray writes its searchers to disk, too; nothing is restored from there."""
+        return {}
+
+    def save(self, checkpoint_path: str) -> None:
+        """Likewise."""
+
+
+class _Halving(ASHAScheduler):
+    """ASHA, but who gets to the last step is not ended there: its result is still to be written."""
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        if result.get("AP") is None or result.get("tested_at", 0) >= self._max_t:
+            return str(self.CONTINUE)
+        return str(super().on_trial_result(tune_controller, trial, result))
+
+
+def _halving(stopping: early.Early) -> ASHAScheduler:
+    """The scheduler, with what earlier launches have shown it."""
+    steps = {"grace_period": stopping.first, "max_t": stopping.iterations}
+    scheduler = _Halving("tested_at", "AP", "max", reduction_factor=early.FACTOR, **steps)
+    for signature, tests in stopping.past.items():
+        past = SimpleNamespace(trial_id=signature)
+        scheduler.on_trial_add(None, past)
+        for step, ap in tests:
+            scheduler.on_trial_result(None, past, {"tested_at": step, "AP": ap})
+    return scheduler
 
 
 def _signature(ray_trial: Any) -> str:
-    return str(ray_trial.config["signature"])
+    return str(ray_trial.config["job"].folder.name)
 
 
 class _Watch(tune.Callback):
     """Hands what Ray reports to the one view of the launch."""
 
-    def __init__(self, progress: Progress, jobs: Mapping[str, Job]) -> None:
-        self.progress = progress
-        self.jobs = jobs
+    def __init__(self, progress: Progress, *, is_halving: bool) -> None:
+        self.progress, self.is_halving = progress, is_halving
 
     def __getstate__(self) -> dict[str, Any]:
         """Ray writes its callbacks to disk; a terminal cannot be, and nobody reads it back."""
@@ -216,6 +261,13 @@ class _Watch(tune.Callback):
         if "state" in result:
             self.progress.update(_signature(trial), result)
 
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Done, failed for a reason, or ended early."""
+        folder = RunFolder(trial.config["job"].folder)
+        if self.is_halving and (where := early.stop(folder)):
+            reason = f"AP {where.ap:.1f} after {where.step} steps is not among the best"
+            self.progress.update(_signature(trial), {"state": early.NAME, "reason": reason})
+
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         values = {"state": "retrying", "reason": _reason(trial)}
         self.progress.update(_signature(trial), values)
@@ -223,11 +275,12 @@ class _Watch(tune.Callback):
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """The last attempt ended in a crash: leave the reason where the next one finds it."""
         reason = f"crashed {MAX_CRASHES + 1} times, at last: {_reason(trial)}"
-        job = self.jobs[_signature(trial)]
+        job = trial.config["job"]
         folder = RunFolder(job.folder)
-        if not folder.facts():  # not even begun
-            folder.write("run", {**job.facts, "environment": {}})
-        folder.write("failure", {"reason": reason, "traceback": _error_text(trial)})
+        with suppress(OSError):  # a full disk; the terminal and Ray's own logs say it, too
+            if not folder.facts():  # not even begun
+                folder.write("run", {**job.facts, "environment": {}})
+            folder.write("failure", {"reason": reason, "traceback": _error_text(trial)})
         self.progress.update(_signature(trial), {"state": "failed", "reason": reason})
 
 
@@ -242,17 +295,3 @@ def _error_text(ray_trial: Any) -> str:
     """What Ray noted on this machine about the failures of a trial."""
     path = ray_trial.error_file
     return Path(path).read_text() if path and Path(path).is_file() else ""
-
-
-@contextmanager
-def _termination_as_interrupt() -> Iterator[None]:
-    """A polite kill ends a launch like Ctrl-C; Ray's own handler would exit on the spot."""
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -1,19 +1,22 @@
 """What the `atss` command prints: lists of tables, rows, runs and results."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from rich.console import Group, RenderableType
 from rich.table import Table as Grid
 from rich.text import Text
 
 from experiments import TABLES
-from experiments.experiment import Run, Table, changes, signature
+from experiments.ablations import ABLATIONS
+from experiments.experiment import Run, Table, signature
 from experiments.schedules import DEMO
 from orchestration.plan import Plan, setups_in, show_setting
 from orchestration.progress import duration
-from orchestration.store import RunFolder, Store
+from orchestration.standing import Standing, all_standings, standing
+from orchestration.store import Store
 
-STYLES = {"done": "green", "failed": "red", "running": "yellow"}
+STYLES = {"done": "green", "failed": "red", "training": "yellow", "testing": "yellow"}
 
 
 def list_tables() -> RenderableType:
@@ -26,32 +29,51 @@ def list_tables() -> RenderableType:
         grid.add_row(name, str(len(table.rows)), str(len(runs)), table.section, table.title)
     rows = sum(len(table.rows) for table in TABLES.values())
     return Group(
-        grid, f"{rows} rows, {len(everything)} distinct runs: shared ones are trained once."
+        grid,
+        f"{rows} rows, {len(everything)} distinct runs: shared ones are trained once.",
+        "",
+        _beyond(),
+        "These are not part of all. Your own: atss reproduce FILE.py, atss sweep.",
     )
+
+
+def _beyond() -> Grid:
+    """The tables that the paper does not have."""
+    grid = _grid("Beyond it", "Rows", "Runs", "Title")
+    for name, table in ABLATIONS.items():
+        runs = len({signature(Run(row.config, DEMO, "", 0)) for row in table.rows})
+        grid.add_row(name, str(len(table.rows)), str(runs), table.title)
+    return grid
 
 
 def show_table(table: Table) -> RenderableType:
     """A table's rows: number, label, the paper's AP, what differs from RetinaNet (#A=1)."""
-    grid = _grid("", "Row", "AP", "Changes in RetinaNet (#A=1)")
+    ap_heading = ["AP"] if table.has_paper else []
+    grid = _grid("", "Row", *ap_heading, "Changes in RetinaNet (#A=1)")
     for number, row in enumerate(table.rows, start=1):
         settings = ", ".join(
             name if value is True else f"{name}={show_setting(value)}"
-            for name, value in changes(row.config).items()
+            for name, value in row.changes.items()
         )
-        ap = "" if row.paper.ap is None else f"{row.paper.ap:.1f}"
-        grid.add_row(str(number), Text(row.label), ap, settings or "nothing")
-    title = f"Table {table.number}. {table.title} (Sec. {table.section})"
+        ap = ["" if row.paper.ap is None else f"{row.paper.ap:.1f}"] if table.has_paper else []
+        grid.add_row(str(number), Text(row.label), *ap, Text(settings or "nothing"))
+    section = f" (Sec. {table.section})" if table.section else ""
+    above = [Text(table.caption, style="dim")] if table.caption else []
     below = [Text(table.note)] if table.note else []
-    return Group(Text(title, style="bold"), Text(table.caption, style="dim"), grid, *below)
+    return Group(Text(f"{table.heading}{section}", style="bold"), *above, grid, *below)
 
 
-def show_plan(plan: Plan, store: Store) -> RenderableType:
-    """The distinct runs of a plan, and which of them are done."""
-    grid = _grid("Run", "Seed", "State", "Fills")
+def show_plan(
+    plan: Plan, store: Store, times: Mapping[str, str] = MappingProxyType({})
+) -> RenderableType:
+    """The distinct runs of a plan in the order of training, which are done, and their times."""
+    grid = _grid("Run", "Seed", "State", *(["Time"] if times else []), "Fills")
     for run in plan.runs:
-        state, detail = _state(store.folder(run.signature))
-        label = Text(f"{state} {detail}".strip(), style=STYLES.get(state, ""))
-        grid.add_row(run.signature, str(run.run.seed), label, Text("\n".join(run.rows)))
+        folder = store.folder(run.signature)
+        it = standing(folder, folder.facts())
+        label = Text(f"{it.state} {it.detail}".strip(), style=STYLES.get(it.state, ""))
+        cells = [times.get(run.signature, "")] if times else []
+        grid.add_row(run.signature, str(run.run.seed), label, *cells, Text("\n".join(run.rows)))
     return Group(grid, summary(plan, store))
 
 
@@ -64,52 +86,31 @@ def summary(plan: Plan, store: Store) -> str:
 
 
 def count(number: int, noun: str) -> str:
-    """A number with its noun: "1 run", "2 runs"."""
-    return f"{number} {noun}" + ("" if number == 1 else "s")
+    """A number with its noun: "1 run", "2 runs", "2 processes"."""
+    ending = "es" if noun.endswith("s") else "s"
+    return f"{number} {noun}" + ("" if number == 1 else ending)
 
 
 def show_status(store: Store) -> RenderableType:
     """Every run of a results folder, by setup; a run says how far it got, or why it failed."""
     parts: list[RenderableType] = []
-    folders = store.folders()
-    for name in dict.fromkeys(_setup_name(folder) for folder in folders):
+    everything = all_standings(store)
+    for setup in dict.fromkeys(it.setup for it in everything):
         grid = _grid("Run", "Seed", "State", "", "Time", "Fills")
-        ours = [folder for folder in folders if _setup_name(folder) == name]
-        for folder in sorted(ours, key=lambda folder: folder.facts().get("name", "")):
-            grid.add_row(*_status_line(folder))
-        parts += [Text(name, style="bold"), grid, ""]
-    num_done = sum(folder.is_done for folder in folders)
-    return Group(*parts, f"{count(len(folders), 'run')} in {store.root}, {num_done} done")
+        ours = [it for it in everything if it.setup == setup]
+        for it in sorted(ours, key=lambda it: it.name):
+            grid.add_row(*_status_line(it))
+        signs = [Text(f"! {it.name}: {text}", "yellow") for it in ours for text in it.warnings]
+        parts += [Text(setup, style="bold"), grid, *signs, ""]
+    num_done = sum(it.state == "done" for it in everything)
+    return Group(*parts, f"{count(len(everything), 'run')} in {store.root}, {num_done} done")
 
 
-def _setup_name(folder: RunFolder) -> str:
-    return str(folder.facts().get("setup", {}).get("name", "unknown"))
-
-
-def _status_line(folder: RunFolder) -> Sequence[str | Text]:
-    facts, result = folder.facts(), folder.result()
-    state, detail = _state(folder)
-    seconds = duration(result["seconds"]) if result else ""
-    rows = Text("; ".join(facts.get("rows", [])))
-    label = Text(state, style=STYLES.get(state, ""))
-    return folder.signature, str(facts.get("seed", "")), label, Text(detail), seconds, rows
-
-
-def _state(folder: RunFolder) -> tuple[str, str]:
-    """done, failed, running, stopped or missing, and a detail."""
-    result, failure = folder.result(), folder.failure()
-    if result is not None:
-        ap = result["metrics"]["ap"]
-        return "done", "" if ap is None else f"AP {ap:.1f}"
-    facts, history = folder.facts(), folder.history()
-    if not facts:
-        return "missing", ""
-    steps = (
-        f"after {history[-1]['step'] if history else 0} of {facts['params']['iterations']} steps"
-    )
-    if folder.is_running:
-        return "running", steps
-    return ("failed", failure["reason"]) if failure else ("stopped", steps)
+def _status_line(it: Standing) -> Sequence[str | Text]:
+    seed, rows = str(it.facts.get("seed", "")), Text("; ".join(it.facts.get("rows", [])))
+    state = Text(it.state, style=STYLES.get(it.state, ""))
+    seconds = duration(it.values.get("seconds"))
+    return it.folder.signature, seed, state, Text(it.detail), seconds, rows
 
 
 def nothing_found(store: Store, tables: Sequence[str]) -> str:

@@ -1,0 +1,232 @@
+"""`atss status`, `cancel`, `resume`, `logs`: what becomes of the runs, and a say in it."""
+
+import getpass
+import os
+import shlex
+import socket
+import sys
+import time
+from typing import Annotated
+
+import typer
+
+from orchestration import launches, options, views
+from orchestration.finding import find_run
+from orchestration.logs import last_lines
+from orchestration.progress import Line, Progress
+from orchestration.results import DEFAULT_OUT
+from orchestration.standing import Standing, all_standings, standing
+from orchestration.store import RunFolder, Store, open_store
+from orchestration.terminal import console
+
+WATCH_SECONDS = 2.0
+PATIENCE = 60.0  # seconds for runs to end that were asked to
+
+NAMED = "its signature, the beginning of one, or a row's name or a part of it"
+Watch = Annotated[bool, typer.Option("--watch", help="Go on until nothing runs or waits.")]
+SomeRuns = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[RUN...]", help=f"Each by {NAMED}.", show_default=False),
+]
+OneRun = Annotated[
+    str | None, typer.Argument(metavar="[RUN]", help=f"By {NAMED}.", show_default=False)
+]
+Lines = Annotated[int, typer.Option(min=0, help="How many of the log's last lines.")]
+
+
+def status(watch: Watch = False, out: options.Out = DEFAULT_OUT) -> None:
+    """Show every run of a results folder: how far it got, its AP, or why it failed.
+
+    It reads files alone, so a shared folder can be watched from any machine. Ctrl-C ends the
+    watching and nothing else.
+
+    Examples:
+
+    - `atss status --out results`
+    - `atss status --watch`
+    """
+    store = _open(out)
+    if watch:
+        try:
+            follow(store)
+        except KeyboardInterrupt:
+            return
+    else:
+        console.print(views.show_status(store))
+
+
+def follow(store: Store) -> None:
+    """Show the runs, as a launch does, until nothing runs or waits."""
+    progress = Progress({}, console)
+    with progress:
+        while True:
+            is_over = not launches.going_on(store)  # before the last look at the runs
+            everything = all_standings(store)
+            for it in everything:
+                _show(progress, it)
+            if is_over and not any(it.is_moving for it in everything):
+                break
+            time.sleep(WATCH_SECONDS)
+    num_done = sum(it.state == "done" for it in everything)
+    total = views.count(len(everything), "run")
+    console.print(f"Nothing runs or waits: {total} in {store.root}, {num_done} done")
+
+
+def _show(progress: Progress, it: Standing) -> None:
+    """A run that had come to rest before the first look at it is no news."""
+    if it.folder.signature not in progress.lines:
+        line = Line(it.name) if it.is_moving else Line(it.name, it.state, ap=it.values.get("AP"))
+        progress.lines[it.folder.signature] = line
+    progress.update(it.folder.signature, {**it.values, "state": it.state})
+
+
+def cancel(runs: SomeRuns = None, out: options.Out = DEFAULT_OUT) -> None:
+    """Ask runs to end: each saves a checkpoint, and is left out until `atss resume`.
+
+    Without RUN it is the launch that ends: all that runs or waits. With RUN the launch goes on with
+    the others.
+
+    Examples:
+
+    - `atss cancel`
+    - `atss cancel 3f2a "Table 2: Intersection over Union, Box"`
+    """
+    store = _open(out)
+    if runs:
+        folders = [find_run(store, text, launches.planned(store)) for text in runs]
+    else:
+        folders = [it.folder for it in all_standings(store) if it.is_moving]
+        if not folders and not launches.going_on(store):
+            raise ValueError(f"nothing runs or waits in {store.root}: cancel needs something to")
+        launches.cancel(store)
+    for folder in folders:
+        if folder.is_done:
+            raise ValueError(f"run {folder.signature} is done; only one that is not can be ended")
+    mark = {
+        "by": f"{getpass.getuser()}@{socket.gethostname()}",
+        "at": time.strftime("%Y-%m-%d %H:%M:%S"),
+    }
+    running = [folder for folder in folders if folder.is_running]
+    for folder in folders:
+        if folder.cancellation() is None:
+            folder.write("cancel", mark)
+    _await(running)
+    again = "" if out == DEFAULT_OUT else f" --out {out}"
+    for folder in folders:
+        how = "will end at its next step" if folder.is_running else "cancelled"
+        console.print(f"{_name(store, folder)}: {how}", soft_wrap=True)
+    console.print(f"atss resume{again} takes up what was cancelled", soft_wrap=True)
+
+
+def _await(running: list[RunFolder]) -> None:
+    limit = time.monotonic() + PATIENCE
+    while any(folder.is_running for folder in running) and time.monotonic() < limit:
+        time.sleep(0.5)
+
+
+def resume(run: OneRun = None, out: options.Out = DEFAULT_OUT) -> None:
+    """Give the line of the last launch again, where it was given, with what was cancelled.
+
+    Finished runs are not trained again, the others go on from their last checkpoints. With RUN only
+    this one is taken up, and what else was cancelled is left out again.
+
+    Examples:
+
+    - `atss resume`
+    - `atss resume 3f2a --out results`
+    """
+    store = _open(out)
+    marked = [RunFolder(path.parent) for path in store.root.glob("runs/*/cancel.json")]
+    if run is not None:
+        chosen = find_run(store, run, launches.planned(store))
+        if chosen not in marked:
+            raise ValueError(
+                f"run {chosen.signature} was not cancelled, which resume RUN needs; "
+                "atss resume gives the whole line of the last launch again"
+            )
+        marked = [chosen]
+    going, last = launches.going_on(store), launches.last(store)
+    if last is None:
+        raise ValueError(f"no launch to resume in {store.root}: needs one that began to train")
+    if not going and not os.path.isdir(last.folder):
+        raise ValueError(
+            f"the last launch was given in {last.folder}, which is not there; give its line where "
+            f"its paths hold: atss {shlex.join(last.arguments)}"
+        )
+    for folder in marked:
+        folder.forget_cancellation()
+    if going:
+        console.print(
+            f"{going[-1]} trains here and goes on with what it has not begun; when it has ended, "
+            "atss resume trains what is left",
+            soft_wrap=True,
+        )
+        return
+    _again(last, store)
+
+
+def _again(launch: launches.Launch, store: Store) -> None:
+    """Become the command that the launch was; a results folder that has moved stays itself."""
+    from orchestration.cli import app
+
+    moved = [] if launch.out == str(store.root) else ["--out", str(store.root)]
+    arguments = [*launch.arguments, *moved]
+    console.print(f"atss {shlex.join(arguments)}", soft_wrap=True)
+    os.chdir(launch.folder)
+    sys.argv[1:] = arguments
+    sys.exit(app(arguments, standalone_mode=False))
+
+
+def logs(run: OneRun = None, lines: Lines = 40, out: options.Out = DEFAULT_OUT) -> None:
+    """Show why a run failed in one line, then its traceback and what its processes printed.
+
+    Without RUN: every run that failed or looks wrong, a line each.
+
+    Examples:
+
+    - `atss logs`
+    - `atss logs 3f2a --lines 200`
+    """
+    store = _open(out)
+    if run is None:
+        _list_troubled(store)
+        return
+    planned = launches.planned(store)
+    folder = find_run(store, run, planned)
+    facts = folder.facts() or planned.get(folder.signature, {})
+    it = standing(folder, facts, launches.going_on(store))
+    _print(f"{it.name} ({folder.signature}): {it.state}" + (f", {it.detail}" if it.detail else ""))
+    for text in it.warnings:
+        _print(f"warning: {text}")
+    if trace := (folder.failure() or {}).get("traceback", "").strip():
+        _print(f"\n{trace}")
+    printed = last_lines(folder.log, lines)
+    _print(
+        "\n".join(["", *printed]) if printed else f"\nno log: {folder.log} is not there, or empty"
+    )
+
+
+def _list_troubled(store: Store) -> None:
+    everything = all_standings(store)
+    shown = [(it, it.detail) for it in everything if it.state == "failed"]
+    shown += [(it, f"warning: {text}") for it in everything for text in it.warnings]
+    for it, why in shown:
+        _print(f"{it.name} ({it.folder.signature}): {why}")
+    more = "atss logs RUN shows more" if shown else "no run failed or looks wrong"
+    _print(f"{views.count(len(everything), 'run')} in {store.root}; {more}")
+
+
+def _open(out: str) -> Store:
+    store = open_store(out)
+    store.require_there()
+    return store
+
+
+def _name(store: Store, folder: RunFolder) -> str:
+    """A run for people."""
+    facts = folder.facts() or launches.planned(store).get(folder.signature, {})
+    return f"{facts.get('name', 'run')} ({folder.signature})"
+
+
+def _print(text: str) -> None:
+    console.print(text, soft_wrap=True)

@@ -1,0 +1,292 @@
+"""`atss sweep`: one detector with settings that take several values, trained and reported."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from experiments import TABLES
+from experiments.ablations import ABLATIONS
+from experiments.baselines import ATSS, FCOS, FCOS_ATSS, IMPROVED_RETINANET, RETINANET
+from experiments.experiment import Row, Table
+from experiments.settings import show_setting, with_settings
+from experiments.sweep import OF_CONFIG, Sweep, parse_axis
+from orchestration import options, views
+from orchestration.commands.plan import show as show_cost
+from orchestration.early import Early, early_stopping, stopped
+from orchestration.launch import data_location, data_notes, failures, open_plan, train_missing
+from orchestration.options import parse_seeds
+from orchestration.plan import Plan, PlannedRun, Setup, find_rows, find_tables, resolve_scale
+from orchestration.resources import Resources
+from orchestration.results import DEFAULT_OUT, deliver
+from orchestration.store import Store, open_store
+from orchestration.terminal import Stopped, console, finish
+
+if TYPE_CHECKING:
+    from detector.coco import DataSet
+
+BASES = {
+    "retinanet": RETINANET,
+    "improved-retinanet": IMPROVED_RETINANET,
+    "fcos": FCOS,
+    "fcos-atss": FCOS_ATSS,
+    "atss": ATSS,
+}
+SCHEDULERS, SEARCHES = ("fifo", "asha"), ("grid", "random", "optuna")
+MAX_SHOWN = 3  # combinations that are left out for one reason
+
+Base = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME|TABLE:ROW",
+        help=f"What is varied: {', '.join(BASES)}, or a row such as table3:2 or my_ablation.py:2.",
+    ),
+]
+Axes = Annotated[
+    list[str],
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUES",
+        help="What is varied: 3,5,7 (a tuple with +: 4+8,8), 3..7, 4..6..0.5, or for a search "
+        "0.001..0.1 and 1e-4..1e-1..log. One value holds for every run. Repeatable.",
+        show_default=False,
+    ),
+]
+Scheduler = Annotated[
+    str,
+    typer.Option(
+        metavar="|".join(SCHEDULERS),
+        help="fifo trains every run to its end; asha ends those that are far behind after a test.",
+    ),
+]
+Search = Annotated[
+    str,
+    typer.Option(
+        metavar="|".join(SEARCHES),
+        help="grid takes every combination, random draws some, optuna proposes by what the others "
+        "reached.",
+    ),
+]
+Samples = Annotated[
+    int | None,
+    typer.Option(min=1, help="How many combinations a search takes.", show_default=False),
+]
+Name = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Of the report and its files.  [default: by base and settings]",
+        show_default=False,
+    ),
+]
+
+
+def sweep(
+    settings: Axes,
+    base: Base = "atss",
+    seeds: options.Seeds = "0",
+    scale: options.Scale = "demo",
+    data: options.Data = None,
+    out: options.Out = DEFAULT_OUT,
+    scheduler: Scheduler = "fifo",
+    search: Search = "grid",
+    samples: Samples = None,
+    name: Name = None,
+    dry_run: options.DryRun = False,
+    concurrent: options.Concurrent = None,
+    gpus_per_run: options.GpusPerRun = None,
+    processes: options.Processes = None,
+    micro_batch: options.MicroBatch = None,
+    workers: options.Workers = None,
+    address: options.Address = None,
+) -> None:
+    """Train a detector with every combination of some settings, and report them as one table.
+
+    Runs that a table of the paper has too are shared with it, and the same line goes on where it
+    was ended. Combinations that no detector can be are named and left out.
+
+    Examples:
+
+    - `atss sweep --base atss --set k=3,5,7 --set anchor_scales=4..10`
+    - `atss sweep --base table3:2 --set scalar=true,false --set centerness=true,false --seeds 0,1`
+    - `atss sweep --set k=3..19 --set learning_rate=1e-4..1e-2..log --search optuna --samples 20`
+    - `atss sweep --set k=3..19 --scheduler asha --scale mini --data photos.toml`
+
+    Exit codes: 0 all runs are there, 1 some failed, 2 refused, 130 stopped.
+    """
+    how = _how(scheduler, search, samples)
+    what, setup = _define(base, settings, name, how, scale, data)
+    table = _table(what, search, samples or 0)
+    resources = Resources(address, concurrent, gpus_per_run, processes, micro_batch, workers)
+    store = open_store(out)
+    if not dry_run:
+        store.require_writable()
+    plan, data_set = open_plan(setup, store, [table], (), parse_seeds(seeds))
+    launch = Launch(what, plan, store, data_set, resources)
+    if scheduler == "asha":
+        launch = replace(launch, stopping=launch.stopping_by(plan.runs))
+    if dry_run:
+        show_cost(plan, store, resources, len(data_set.val), is_measured=False)
+        return
+    try:
+        problems = launch.search(samples or 0) if search == "optuna" else launch.all()
+    except KeyboardInterrupt:
+        raise Stopped("the same line goes on from the last checkpoints") from None
+    finish(problems)
+
+
+@dataclass(frozen=True)
+class Launch:
+    """A sweep on its data and machines."""
+
+    sweep: Sweep
+    plan: Plan
+    store: Store
+    data: "DataSet"
+    resources: Resources
+    stopping: Early | None = None
+
+    def stopping_by(self, runs: Sequence[PlannedRun]) -> Early:
+        """When ASHA may end runs, knowing some; ValueError where they have no rungs in common."""
+        if "iterations" in {axis.name for axis in self.sweep.axes}:
+            raise ValueError("--scheduler asha needs runs of one length, so iterations cannot vary")
+        folders = [self.store.folder(run.signature) for run in runs]
+        return early_stopping(self.plan.setup.recipe, len(self.data.val), folders)
+
+    def all(self) -> list[str]:
+        """Train what is missing of the plan and report it; one line for each problem."""
+        plan = self._without_stopped()
+        early = len(self.plan.runs) - len(plan.runs)
+        ended = f", {early} stopped early" if early else ""
+        console.print(views.summary(plan, self.store) + ended)
+        if plan.missing(self.store):
+            self._train(plan)
+        return [
+            *failures(self._without_stopped(), self.store),
+            *self._deliver(self.plan.tables[0]),
+        ]
+
+    def search(self, samples: int) -> list[str]:
+        """Train what Optuna asks for and report it; one line for each problem."""
+        from orchestration.search import Search
+
+        search = Search(self.sweep, samples, self.plan.setup, self.plan.seeds, self.store)
+        runs = search.runs()
+        if first := next(runs, None):  # by now it has asked for what earlier launches trained
+            launch = replace(self, stopping=self.stopping and self.stopping_by(search.asked()))
+            launch._train(replace(self.plan, runs=()), chain([first], runs))
+        tell_left_out(self.sweep)
+        table = self.sweep.table(list(search.rows.values()))
+        if best := search.best():
+            table = replace(table, note=f"The best of {len(table.rows)}: {best}.")
+        missing = replace(self.plan, runs=tuple(search.missing()))
+        return [*failures(missing, self.store), *self._deliver(table)]
+
+    def _without_stopped(self) -> Plan:
+        """The plan, without what ASHA gave up: only a launch without it trains that."""
+        kept = (run for run in self.plan.runs if not stopped(self.store.folder(run.signature)))
+        return replace(self.plan, runs=tuple(kept)) if self.stopping else self.plan
+
+    def _train(self, plan: Plan, search: Iterator[PlannedRun] | None = None) -> None:
+        for note in data_notes(self.data):
+            console.print(note, soft_wrap=True)
+        train_missing(
+            plan,
+            self.store,
+            self.data,
+            self.resources,
+            console,
+            stopping=self.stopping,
+            search=search,
+        )
+
+    def _deliver(self, table: Table) -> tuple[str, ...]:
+        plan = self.plan
+        return deliver(self.store, plan.setup, [table], plan.seeds, console).problems
+
+
+def _how(scheduler: str, search: str, samples: int | None) -> list[str]:
+    """The part of the command that says how; ValueError for a word that is none."""
+    for option, given, choices in (
+        ("--scheduler", scheduler, SCHEDULERS),
+        ("--search", search, SEARCHES),
+    ):
+        if given not in choices:
+            raise ValueError(f"{option} needs one of {', '.join(choices)}, got '{given}'")
+    if (search == "grid") != (samples is None):
+        raise ValueError("--search random and optuna need --samples, and --samples needs one")
+    how = [] if samples is None else ["--search", search, "--samples", str(samples)]
+    return how + (["--scheduler", scheduler] if scheduler != SCHEDULERS[0] else [])
+
+
+def _define(
+    base: str, texts: Sequence[str], name: str | None, how: list[str], scale: str, data: str | None
+) -> tuple[Sweep, Setup]:
+    """What is varied, and what all runs share; settings with one value are no axes."""
+    axes = {text: parse_axis(text) for text in texts}
+    names = [axis.name for axis in axes.values()]
+    for twice in (name for i, name in enumerate(names) if name in names[:i]):
+        raise ValueError(f"{twice} is set twice; its values are separated by commas")
+    fixed = {axis.name: axis.values[0] for axis in axes.values() if len(axis.values) == 1}
+    varied = tuple(axis for axis in axes.values() if axis.name not in fixed)
+    if not varied:
+        raise ValueError("a sweep needs a setting with several values, such as --set k=3,5,7")
+    shared = {key: value for key, value in fixed.items() if key not in OF_CONFIG}
+    recipe, changed = resolve_scale(scale, [f"{k}={show_setting(v)}" for k, v in shared.items()])
+    row = find_base(base)
+    toggles = {key: value for key, value in fixed.items() if key in OF_CONFIG}
+    row = replace(row, config=with_settings(row.config, recipe, toggles)[0])
+    words = [text for text, axis in axes.items() if axis.name not in shared]
+    line = ("sweep", "--base", base, *(part for word in words for part in ("--set", word)), *how)
+    called = name or _name(base, [axis.name for axis in varied])
+    if called in TABLES | ABLATIONS:
+        raise ValueError(f"--name {called} is another table's")
+    sweep = Sweep(row, recipe, varied, called, line)
+    return sweep, Setup(scale, recipe, changed, "", "", data_location(scale, data))
+
+
+def _table(sweep: Sweep, search: str, samples: int) -> Table:
+    """The rows to train, as far as they are known before; what no detector can be is told."""
+    if search == "optuna":
+        return Table(name=sweep.name, rows=(sweep.base,))
+    table = sweep.table(sweep.draw(samples) if search == "random" else sweep.grid())
+    tell_left_out(sweep)
+    return table
+
+
+def _name(base: str, settings: Sequence[str]) -> str:
+    """ "sweep-table3-2-k": from "table3:2" and ["k"]."""
+    table, *row = base.rsplit(":", 1)
+    words = "-".join(["sweep", Path(table).stem, *row, *settings])
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", words)
+
+
+def find_base(text: str) -> Row:
+    """A detector's name, or a row of a table, such as table3:2 or my_ablation.py:mine."""
+    if text in BASES:
+        return Row(text, BASES[text])
+    table, separator, wanted = text.rpartition(":")
+    if not separator:
+        raise ValueError(
+            f"--base needs one of {', '.join(BASES)}, or a row such as table3:2, got '{text}'"
+        )
+    tables = find_tables([table])
+    if len(tables) > 1:
+        raise ValueError(f"--base needs a row of one table, got {len(tables)} tables")
+    (row,) = find_rows(tables[0], [wanted])
+    return row
+
+
+def tell_left_out(sweep: Sweep) -> None:
+    """The combinations that no detector can be, by reason."""
+    by_reason: dict[str, list[str]] = {}
+    for label, reason in sweep.left_out.items():
+        by_reason.setdefault(reason, []).append(label)
+    for reason, labels in by_reason.items():
+        more = f" and {len(labels) - MAX_SHOWN} more" if len(labels) > MAX_SHOWN else ""
+        shown = "; ".join(labels[:MAX_SHOWN])
+        console.print(f"Left out: {shown}{more}: {reason}", soft_wrap=True)
