@@ -5,7 +5,8 @@ from collections.abc import Collection, Sequence
 from detector.config import Recipe
 from detector.metrics import Metrics
 from experiments import TABLES
-from experiments.experiment import Run, signature
+from experiments.experiment import Run, Table, signature
+from experiments.own import own_assigner
 from reports.bundle import Bundle
 from reports.compare import Result
 
@@ -26,7 +27,7 @@ def metrics_of(ap: float) -> Metrics:
 
 
 def make_bundle(
-    table: str,
+    table: str | Table,
     seeds: Sequence[int] = (0,),
     *,
     missing: Collection[tuple[str, int]] = (),
@@ -34,15 +35,19 @@ def make_bundle(
     recipe: Recipe = RECIPE,
     data: str = "made-up",
 ) -> Bundle:
-    """A table's runs for some seeds; missing: (row label, seed) of those without a result."""
+    """A table's runs for some seeds; missing: (row label, seed) of those without a result.
+
+    A row without a number of the paper's gets 10, plus its index.
+    """
+    table = TABLES[table] if isinstance(table, str) else table
     signatures: dict[str, list[str]] = {}
     results = {}
-    for row in TABLES[table].rows:
+    for index, row in enumerate(table.rows):
         for seed in seeds:
-            name = signature(Run(row.config, recipe, "f" * 16, seed))
+            name = signature(Run(row.config, recipe, "f" * 16, seed, own_assigner(row.assigner)))
             signatures.setdefault(row.label, []).append(name)
             if (row.label, seed) not in missing:
-                ap = (row.paper.ap or 0) / 2 + seed
+                ap = (row.paper.ap / 2 if row.paper.ap else 10.0 + index) + seed
                 history = [
                     {"step": step, "loss/cls": 1 / step, "loss/box": 2 / step}
                     | ({"AP": ap * step / 40} if step % 20 == 0 else {})
@@ -64,5 +69,5 @@ def make_bundle(
         fingerprint="f" * 16,
         signatures=signatures,
         results=results,
-        command=f"atss run {table} --scale {scale}",
+        command=f"atss run {table.name} --scale {scale}",
     )

@@ -90,6 +90,20 @@ def test_what_is_no_checkpoint_is_none(path, content):
     assert checkpoint.load(path, *build()) == (0, {})
 
 
+@pytest.mark.parametrize("share", [0.2, 0.5, 0.8])
+def test_a_single_bit_that_flipped_is_noticed(path, share):
+    """torch.load gives wrong weights without a word."""
+    first, second = trained(1), trained(2)
+    checkpoint.save(path, *first, step=1)
+    checkpoint.save(path, *second, step=2)
+    content = bytearray(path.read_bytes())
+    content[int(share * len(content))] ^= 1
+    path.write_bytes(content)
+    fresh = build()
+    assert checkpoint.load(path, *fresh)[0] == 1
+    assert_same(fresh, first)
+
+
 def test_of_two_damaged_checkpoints_nothing_is_loaded(path):
     path.write_bytes(b"half")
     checkpoint.previous(path).write_bytes(b"a file")
@@ -110,7 +124,7 @@ def failing(*_args, **_kwargs):
 def test_a_write_that_fails_leaves_a_readable_checkpoint_and_no_debris(path, monkeypatch):
     saved = trained()
     checkpoint.save(path, *saved, step=1)
-    monkeypatch.setattr(torch, "save", failing)
+    monkeypatch.setattr(os, "fsync", failing)
     with pytest.raises(OSError, match="no space"):
         checkpoint.save(path, *trained(2), step=2)
     fresh = build()
@@ -124,7 +138,7 @@ def test_a_damaged_file_never_takes_the_place_of_a_good_one(path, monkeypatch):
     checkpoint.save(path, *trained(1), step=1)
     checkpoint.save(path, *trained(2), step=2)
     path.write_bytes(path.read_bytes()[:1000])
-    monkeypatch.setattr(torch, "save", failing)
+    monkeypatch.setattr(os, "fsync", failing)
     with pytest.raises(OSError, match="no space"):
         checkpoint.save(path, *trained(3), step=2)
     assert checkpoint.load(path, *build())[0] == 1

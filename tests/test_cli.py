@@ -18,6 +18,7 @@ from test_trial import write_small_data
 
 from experiments import TABLES
 from orchestration import cli, launch, results
+from orchestration.commands import runs
 from orchestration.plan import find_tables, make_plan
 from orchestration.progress import Progress, duration
 from orchestration.store import Store, open_store
@@ -43,7 +44,8 @@ def atss(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
         output = capsys.readouterr()
         return int(end.value.code or 0), output.out, output.err
 
-    monkeypatch.setattr(cli, "console", Console(width=160, highlight=False))
+    for module in (cli, runs):
+        monkeypatch.setattr(module, "console", Console(width=160, highlight=False))
     before = signal.getsignal(signal.SIGTERM)
     yield run
     signal.signal(signal.SIGTERM, before)
@@ -102,7 +104,7 @@ REFUSED = {
     "reproduce table2 --out /dev/null/results": "--out /dev/null/results: results need a folder",
     "report table2 --out /nowhere": "no results for table2 in /nowhere, which holds no runs",
     "ui --out /nowhere": "no records in /nowhere",
-    "bogus": "No such command 'bogus'; atss --help tells more",
+    "bogus": "No such command 'bogus'. .*; atss --help tells more",
     "reproduce": "Missing argument 'TABLE...'; atss --help tells more",
     "reproduce table2 --concurrent 0": "Invalid value for '--concurrent'",
 }
@@ -180,10 +182,10 @@ def rendered(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     def fake(bundle: Any, folder: Path, progress: Any) -> list[Path]:
         folder.mkdir(parents=True, exist_ok=True)
-        results.save_bundle(bundle, folder / f"{bundle.table}.json")
+        results.save_bundle(bundle, folder / f"{bundle.table.name}.json")
         for ending in results.ENDINGS:
-            (folder / f"{bundle.table}{ending}").touch()
-        names.append(bundle.table)
+            (folder / f"{bundle.table.name}{ending}").touch()
+        names.append(bundle.table.name)
         return []
 
     monkeypatch.setattr(render, "write_report", fake)

@@ -70,7 +70,7 @@ def test_a_result_serves_every_table_that_asks_for_its_run():
 
 
 def test_a_row_that_the_table_does_not_have_is_refused():
-    with pytest.raises(ValueError, match="table 4 has no row 'k = 4'; its rows are 'k = 3'"):
+    with pytest.raises(ValueError, match="table4 has no row 'k = 4'; its rows are 'k = 3'"):
         join(TABLES["table4"], {"k = 4": ["abc"]}, {})
 
 

@@ -206,7 +206,7 @@ def test_boxes_alone_are_counted_as_with_their_images(tmp_path: Path) -> None:
 @needs_real_images
 @pytest.mark.slow
 def test_the_figures_of_the_images_that_the_simulation_used() -> None:
-    """fidelity.md, section 4, counts the same 3,237 objects, ATSS in other coordinates."""
+    """A separate simulation counts the same 3,237 objects, ATSS in other coordinates."""
     data = open_data(REAL / "coco-tiny")
     selections = [build(name_of(config), config) for config in PAPERS]
     sides = {"short_side": 800, "long_side": 1333, "workers": 2}
@@ -232,7 +232,7 @@ def test_the_figures_of_the_images_that_the_simulation_used() -> None:
 @needs_real_images
 @pytest.mark.slow
 def test_in_the_simulations_coordinates_atss_has_its_figures() -> None:
-    """There a corner pixel counts: a box from x1 to x2 is x2 - x1 + 1 wide (fidelity 3.3, 4.4)."""
+    """There a corner pixel counts: a box from x1 to x2 is x2 - x1 + 1 wide."""
     data, atss = open_data(REAL / "coco-tiny"), SELECTIONS["ATSS"]
     counts, areas = [], []
     for part in (data.train, data.val):

@@ -150,7 +150,7 @@ def test_differences_have_a_sign(value, text):
 @pytest.mark.parametrize("name", TABLES)
 def test_every_writer_shows_every_row_and_number_of_the_paper(name):
     bundle = make_bundle(name)
-    table, grid = bundle.paper_table, paper_grid(bundle)
+    table, grid = bundle.table, paper_grid(bundle)
     texts = [markdown(grid), printed(grid, 200), to_html(grid), latex(grid)]
     texts = [re.sub(r"[\\]", "", text) for text in texts]
     for text in texts:

@@ -131,6 +131,25 @@ def test_a_training_that_failed_or_was_stopped_says_so_and_can_go_on(
     assert record.info.status == "FINISHED" and "failure" not in record.data.tags
 
 
+def test_what_looks_wrong_and_who_cancelled_it_is_on_the_record(
+    tracker: Tracker, folder: RunFolder
+) -> None:
+    advance(folder, 1, 3)
+    signs = [{"code": text, "step": 1, "text": text} for text in ("loss is 9", "AP is 0")]
+    folder.write("warnings", signs)
+    folder.write("cancel", {"by": "me@here", "at": "noon"})
+    tracker.mirror(folder)
+    (record,) = trainings(tracker)
+    assert record.data.tags["warning"] == "loss is 9; AP is 0"
+    assert record.data.tags["cancelled"] == "me@here at noon" and record.info.status == "KILLED"
+    folder.forget_cancellation()
+    tracker.mirror(folder, is_running=True)
+    assert "cancelled" not in trainings(tracker)[0].data.tags
+    finish(folder)
+    tracker.mirror(folder)
+    assert trainings(tracker)[0].data.tags["warning"] == "loss is 9; AP is 0"
+
+
 def test_a_lost_record_is_made_again(tracker: Tracker, folder: RunFolder) -> None:
     advance(folder, 1, 10)
     finish(folder)

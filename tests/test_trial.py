@@ -17,9 +17,10 @@ from detector.coco import open_data
 from detector.config import DetectorConfig, Recipe
 from experiments.experiment import Run, signature
 from orchestration import trial
+from orchestration.pace import evaluation_steps
 from orchestration.plan import Job
 from orchestration.store import RunFolder
-from orchestration.trial import evaluation_steps, run_trial
+from orchestration.trial import run_trial
 
 ROOT = Path(__file__).parents[1]
 RECIPE = Recipe(
@@ -164,12 +165,13 @@ def test_steps_are_averaged_over_where_a_run_is_long(
     monkeypatch.setattr(trial, "CHECKPOINT_SHARE", 0.0)
     job = make_job(data, tmp_path)
     with pytest.raises(Killed):
-        run_trial(job, kill_at(1, "training"))
+        run_trial(job, kill_at(3, "training"))
     run_trial(job, lambda values: None)
     every, means = whole.history(), RunFolder(job.folder).history()
-    assert [entry["step"] for entry in means] == [2, 4, 6, 7]
-    assert means[0]["loss"] == pytest.approx((every[0]["loss"] + every[1]["loss"]) / 2)
-    assert means[3]["AP"] == every[6]["AP"]
+    assert [entry["step"] for entry in means] == [1, 2, 4, 6, 7]
+    assert means[0] == every[0]  # how the losses begin tells whether the run is set up rightly
+    assert means[2]["loss"] == pytest.approx((every[2]["loss"] + every[3]["loss"]) / 2)
+    assert means[4]["AP"] == every[6]["AP"]
 
 
 def test_a_finished_run_is_not_touched(data: Path, whole: RunFolder) -> None:
@@ -205,6 +207,81 @@ def test_a_data_set_that_changed_is_refused(data: Path, tmp_path: Path) -> None:
     assert failure is not None and "its content changed since the launch" in failure["reason"]
 
 
+def cancel_at(
+    step: int, state: str, folder: RunFolder, reports: list[dict[str, Any]]
+) -> Callable[[dict[str, Any]], None]:
+    """What `atss cancel` does, just before the trial looks."""
+
+    def report(values: dict[str, Any]) -> None:
+        if values.get("step") == step and values["state"] == state:
+            folder.write("cancel", {"by": "me@here", "at": "2020-06-14 12:00:00"})
+        reports.append(values)
+
+    return report
+
+
+@pytest.mark.parametrize(
+    ("step", "state", "resumed_at"),
+    [
+        (0, "training", 0),
+        (3, "training", 3),
+        (4, "testing", 4),
+        (4, "training", 4),
+        (7, "testing", 7),
+    ],
+)
+def test_a_cancelled_run_keeps_its_last_step_and_ends_as_if_it_had_not_been(
+    data: Path,
+    tmp_path: Path,
+    whole: RunFolder,
+    monkeypatch: pytest.MonkeyPatch,
+    step: int,
+    state: str,
+    resumed_at: int,
+) -> None:
+    monkeypatch.setattr(trial, "REPORT_SECONDS", 0.0)
+    job = make_job(data, tmp_path)
+    folder = RunFolder(job.folder)
+    reports: list[dict[str, Any]] = []
+    run_trial(job, cancel_at(step, state, folder, reports))
+    assert reports[-1] == {"state": "cancelled", "reason": "by me@here at 2020-06-14 12:00:00"}
+    assert not folder.is_done and folder.failure() is None and folder.live() == {}
+    history = folder.history_file.read_bytes()
+    run_trial(job, lambda values: None)  # it stays cancelled
+    assert not folder.is_done and folder.history_file.read_bytes() == history
+    folder.forget_cancellation()
+    again: list[dict[str, Any]] = []
+    run_trial(job, again.append)
+    assert again[0]["resumed_at"] == resumed_at
+    assert files(folder) == files(whole)
+
+
+def test_a_run_cancelled_before_it_began_is_not_begun(data: Path, tmp_path: Path) -> None:
+    job = make_job(data, tmp_path)
+    folder = RunFolder(job.folder)
+    folder.write("cancel", {"by": "me@here", "at": "noon"})
+    reports: list[dict[str, Any]] = []
+    run_trial(job, reports.append)
+    assert reports == [{"state": "cancelled", "reason": "by me@here at noon"}]
+    assert folder.facts() == {} and folder.history() == []
+
+
+def test_a_run_says_where_it_stands_until_it_ends(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trial, "REPORT_SECONDS", 0.0)
+    monkeypatch.setattr("orchestration.oversight.LIVE_SECONDS", 0.0)
+    job = make_job(data, tmp_path)
+    folder = RunFolder(job.folder)
+    heard: list[dict[str, Any]] = []
+    run_trial(job, lambda values: heard.append(folder.live()))
+    words = [words for words in heard if words]
+    assert {"training", "testing"} == {word["state"] for word in words}
+    assert words[-1]["step"] == 7 and words[-1]["iterations"] == 7 and "AP" in words[-1]
+    assert words[-1]["host"] and words[-1]["time"] <= time.time()
+    assert folder.live() == {}
+
+
 HOLD = """
 import sys, time, pathlib
 from orchestration.store import RunFolder
@@ -214,6 +291,21 @@ with folder.locked():
     time.sleep(1)
     (folder.path / "let go").touch()
 """
+
+
+def test_a_run_that_another_launch_trains_says_that_it_waits(
+    data: Path, whole: RunFolder, tmp_path: Path
+) -> None:
+    job = make_job(data, tmp_path)
+    folder = RunFolder(job.folder)
+    process = subprocess.Popen([sys.executable, "-c", HOLD, str(folder.path)], cwd=ROOT)
+    while not (folder.path / "held").exists():
+        time.sleep(0.05)
+    reports: list[dict[str, Any]] = []
+    run_trial(job, reports.append)
+    assert process.wait() == 0
+    assert reports[0]["state"] == "elsewhere" and "another launch" in reports[0]["reason"]
+    assert reports[-1]["state"] == "done"
 
 
 def test_two_processes_never_train_one_run(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Trials through a real Ray with a fake piece of work: shares, retries, failures, interruption."""
+"""Trials through a real Ray with a fake piece of work: retries, failures, interruption."""
 
 import io
 import os
@@ -16,53 +16,10 @@ from detector.config import DetectorConfig, Recipe
 from experiments.experiment import Run
 from orchestration.plan import Job
 from orchestration.progress import Progress
+from orchestration.resources import Resources, share_out
 from orchestration.store import RunFolder
 
 RECIPE = Recipe(backbone="small", norm="group_norm", weights="none", iterations=10)
-CPU_NODE = {"CPU": 4.0, "memory": 1.0}
-GPU_NODE = {"CPU": 16.0, "GPU": 2.0}
-
-
-def share_out(*arguments: Any, **options: Any) -> Any:
-    from orchestration.tune import share_out
-
-    return share_out(*arguments, **options)
-
-
-@pytest.mark.parametrize(
-    ("nodes", "options", "expected"),
-    [
-        ([CPU_NODE], {"threads": 1}, (1, 0.0, 0, 4)),
-        ([CPU_NODE], {"threads": 3}, (3, 0.0, 0, 1)),
-        ([CPU_NODE], {"threads": 1, "workers": 1}, (2, 0.0, 1, 2)),
-        ([GPU_NODE], {"threads": 2}, (8, 1.0, 6, 2)),
-        ([GPU_NODE, GPU_NODE, CPU_NODE], {"threads": 2}, (8, 1.0, 6, 4)),
-        ([GPU_NODE], {"threads": 2, "gpus": 0.5, "workers": 1}, (3, 0.5, 1, 4)),
-        ([{"CPU": 16.0, "GPU": 0.3}], {"threads": 1, "gpus": 0.1, "workers": 0}, (1, 0.1, 0, 3)),
-        ([GPU_NODE], {"threads": 2, "gpus": 0.0}, (2, 0.0, 0, 8)),
-        ([{"CPU": 64.0, "GPU": 1.0}], {"threads": 2}, (10, 1.0, 8, 1)),
-    ],
-)
-def test_a_machine_is_shared_out(
-    nodes: list[dict[str, float]], options: dict[str, Any], expected: tuple[float, ...]
-) -> None:
-    share = share_out(nodes, **options)
-    assert (share.cpus, share.gpus, share.workers, share.at_once) == expected
-
-
-@pytest.mark.parametrize(
-    ("nodes", "options", "message"),
-    [
-        ([CPU_NODE], {"threads": 1, "gpus": 1}, "needs 1 CPU .* and 1 GPU .* 4 CPU and 0 GPU"),
-        ([CPU_NODE, CPU_NODE], {"threads": 5}, "needs 5 CPU .* 4 CPU and 0 GPU, 4 CPU"),
-        ([], {"threads": 1}, "no machine"),
-    ],
-)
-def test_what_can_never_be_scheduled_is_refused_with_the_numbers(
-    nodes: list[dict[str, float]], options: dict[str, Any], message: str
-) -> None:
-    with pytest.raises(ValueError, match=message):
-        share_out(nodes, **options)
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "head", "ray://head:10001", "head:x"])
@@ -115,7 +72,7 @@ def launch(root: Path, *seeds: int) -> str:
     names = {job.folder.name: f"seed {job.run.seed}" for job in todo}
     progress = Progress(names, Console(file=log, width=200))
     with cluster(None, threads=1) as nodes, progress:
-        share = share_out(nodes, threads=1)
+        share = share_out(nodes, Resources(), threads=1, batch_size=16)
         run_trials(todo, share, progress, storage=root / ".ray", work=work)
     return log.getvalue()
 

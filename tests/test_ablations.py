@@ -1,0 +1,67 @@
+"""Table 1 without its order: every combination that exists, once, and shared with Table 1."""
+
+from dataclasses import replace
+from itertools import product
+
+import pytest
+
+from detector.config import DetectorConfig
+from experiments import TABLES
+from experiments.ablations import ABLATIONS, FACTORIAL, LEAVE_ONE_OUT
+from experiments.baselines import IMPROVED_RETINANET, RETINANET
+from experiments.experiment import Run, signature
+from experiments.schedules import DEMO
+from experiments.table1 import SWITCHES
+from orchestration.plan import find_tables
+
+
+def possible(values):
+    try:
+        return DetectorConfig(**dict(zip(SWITCHES, values, strict=True)))
+    except ValueError:
+        return None
+
+
+def test_the_factorial_has_every_combination_that_a_detector_can_be():
+    configs = {possible(values) for values in product((False, True), repeat=5)} - {None}
+    assert {row.config for row in FACTORIAL.rows} == configs
+    assert len(FACTORIAL.rows) == len(configs) == 24
+
+
+def test_the_columns_of_table_1_are_among_the_combinations_and_the_same_runs():
+    def names(table):
+        return {signature(Run(row.config, DEMO, "data", 0)) for row in table.rows}
+
+    table1 = TABLES["table1"]
+    fcos = signature(Run(table1.rows[0].config, DEMO, "data", 0))
+    assert names(table1) - names(FACTORIAL) == {fcos}
+    assert len(names(FACTORIAL)) == 24 and len(names(LEAVE_ONE_OUT) - names(FACTORIAL)) == 0
+
+
+@pytest.mark.parametrize("table", ABLATIONS.values(), ids=list(ABLATIONS))
+def test_a_row_has_the_papers_number_exactly_where_table_1_has_it(table):
+    paper = {row.config: row.paper.ap for row in TABLES["table1"].rows}
+    assert [row.paper.ap for row in table.rows] == [paper.get(row.config) for row in table.rows]
+
+
+def test_leaving_one_out_is_the_improved_retinanet_without_it():
+    full, *others = LEAVE_ONE_OUT.rows
+    assert full.config == IMPROVED_RETINANET and LEAVE_ONE_OUT.reference == 0
+    for row, switch in zip(others, SWITCHES, strict=True):
+        off = {switch: False} | ({"centerness": False} if switch == "in_gt_box" else {})
+        assert row.config == replace(IMPROVED_RETINANET, **off)
+    assert others[2].label == "without In GT Box and Centerness"
+
+
+@pytest.mark.parametrize("table", ABLATIONS.values(), ids=list(ABLATIONS))
+def test_the_check_marks_are_those_of_the_configs(table):
+    for row in table.rows:
+        assert [cell == "✓" for cell in row.cells] == [getattr(row.config, n) for n in SWITCHES]
+    assert FACTORIAL.rows[0].config == RETINANET
+
+
+def test_they_are_asked_for_by_name_and_are_no_part_of_all():
+    assert find_tables(["leave-one-out", "factorial"]) == (LEAVE_ONE_OUT, FACTORIAL)
+    assert find_tables(["all"]) == tuple(TABLES.values())
+    with pytest.raises(ValueError, match="did you mean 'factorial'"):
+        find_tables(["factorail"])

@@ -1,0 +1,125 @@
+"""Many write records at once, and somebody reads: nothing is lost, nothing stands twice."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from test_cluster import ROOT, free_port, is_healthy
+from test_tracking import FACTS
+
+from orchestration.store import open_store
+from orchestration.tracking import TRAININGS, open_tracker
+
+TRIALS, STEPS = 8, 100
+
+# A launch whose eight trials write a history each, and which mirrors them and another launch's.
+LAUNCH = """
+import json, sys, threading, time
+from pathlib import Path
+from orchestration import tracking
+from orchestration.store import open_store
+
+root, name, facts, trials, steps = Path(sys.argv[1]), sys.argv[2], *map(json.loads, sys.argv[3:])
+tracking.ROUND_SECONDS = 0.2
+store = open_store(root)
+tracker = tracking.open_tracker(store)
+(root / f"{name}.ready").touch()
+while not (root / "go").exists():
+    time.sleep(0.02)
+
+def train(folder):
+    for step in range(1, steps + 1):
+        folder.append({"step": step, "loss": 1 / step, "learning_rate": 0.01})
+        time.sleep(0.02)
+    folder.detections.write_text("[]")
+    folder.weights.write_bytes(folder.signature.encode())
+    result = {"signature": folder.signature, "seed": 0, "metrics": {"ap": 1.0}, "seconds": 2.0}
+    folder.write("result", result)
+
+own = [store.folder(f"{name}{number}") for number in range(trials)]
+for folder in own:
+    folder.write("run", facts)
+others = [store.folder(f"{other}{number}") for other in "ab" for number in range(trials)]
+threads = [threading.Thread(target=train, args=[folder]) for folder in own]
+with tracker.following(others):
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+print(tracker.problem)
+"""
+
+
+@pytest.mark.slow
+def test_two_launches_of_eight_trials_and_an_open_page_share_the_records(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment.pop("MLFLOW_TRACKING_URI", None)
+    values = [json.dumps(FACTS), str(TRIALS), str(STEPS)]
+    launches = [
+        subprocess.Popen(
+            [sys.executable, "-c", LAUNCH, str(tmp_path), name, *values],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for name in "ab"  # both find no database, and make it
+    ]
+    wait_for_files(tmp_path / "a.ready", tmp_path / "b.ready")
+    port = free_port()
+    page = subprocess.Popen(
+        [sys.executable, "-m", "orchestration.cli", "ui", "--out", tmp_path, "--port", str(port)],
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        while not is_healthy(f"http://127.0.0.1:{port}"):
+            assert page.poll() is None
+            time.sleep(0.1)
+        (tmp_path / "go").touch()
+        reads = read_until_over(f"http://127.0.0.1:{port}", launches)
+    finally:
+        page.terminate()
+        said = [launch.communicate()[0] for launch in launches]
+    page.wait()
+    assert said == ["None\n", "None\n"]
+    assert reads > 3
+
+    client = open_tracker(store).client
+    trainings = client.search_runs([client.get_experiment_by_name(TRAININGS).experiment_id])
+    names = sorted(f"{name}{number}" for name in "ab" for number in range(TRIALS))
+    assert sorted(training.data.tags["signature"] for training in trainings) == names
+    for training in trainings:
+        assert training.info.status == "FINISHED"
+        for metric in ("loss", "learning_rate"):
+            points = client.get_metric_history(training.info.run_id, metric)
+            assert Counter(point.step for point in points) == Counter(range(1, STEPS + 1))
+        weights = client.download_artifacts(training.info.run_id, "weights.safetensors")
+        assert Path(weights).read_text() == training.data.tags["signature"]
+
+
+def read_until_over(address: str, launches: list[subprocess.Popen[str]]) -> int:
+    """Look at the records as a person with the page open does; how often that worked."""
+    from mlflow import MlflowClient
+
+    client, reads = MlflowClient(address), 0
+    while any(launch.poll() is None for launch in launches):
+        experiment = client.get_experiment_by_name(TRAININGS)
+        for training in client.search_runs([experiment.experiment_id])[:4]:
+            client.get_metric_history(training.info.run_id, "loss")
+        reads += 1
+    return reads
+
+
+def wait_for_files(*paths: Path) -> None:
+    limit = time.monotonic() + 300
+    while not all(path.exists() for path in paths):
+        assert time.monotonic() < limit
+        time.sleep(0.1)

@@ -1,0 +1,188 @@
+"""Effects and interactions: against plain means of differences, known truths, and missing cells."""
+
+import io
+from itertools import combinations, product
+from statistics import fmean
+
+import numpy as np
+import pytest
+from made_up_results import make_bundle
+from rich.console import Console
+
+from experiments import TABLES
+from experiments.ablations import FACTORIAL, LEAVE_ONE_OUT
+from reports.effects import Effects, effects_grids, effects_of
+from reports.grid import markdown, terminal
+from reports.tables import paper_grid
+
+CELLS = tuple(
+    tuple(int(x) for x in values)
+    for values in product((0, 1), repeat=5)
+    if values[2] or not values[3]
+)
+PAIRS = list(combinations(range(5), 2))
+
+
+def switched(cell, *on):
+    return tuple(1 if i in on else x for i, x in enumerate(cell))
+
+
+def mean_change(aps, i):
+    """Plainly: over all pairs that differ in i alone, the mean of on minus off."""
+    pairs = [(switched(cell, i), cell) for cell in aps if not cell[i]]
+    return fmean(aps[on] - aps[off] for on, off in pairs if on in aps)
+
+
+def mean_surplus(aps, i, j):
+    """Plainly: over all squares, both - i alone - j alone + neither."""
+    corners = [cell for cell in aps if not cell[i] and not cell[j]]
+    squares = [
+        (switched(cell, i, j), switched(cell, i), switched(cell, j), cell) for cell in corners
+    ]
+    squares = [square for square in squares if all(cell in aps for cell in square)]
+    return fmean(aps[a] - aps[b] - aps[c] + aps[d] for a, b, c, d in squares) if squares else None
+
+
+def random_aps(seed):
+    return {
+        cell: float(ap)
+        for cell, ap in zip(CELLS, np.random.default_rng(seed).normal(30, 3, 24), strict=True)
+    }
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_with_all_combinations_measured_effects_are_plain_means_of_differences(seed):
+    aps = random_aps(seed)  # with interactions of every order
+    effects = Effects(CELLS, tuple(aps.items()))
+    for i in range(5):
+        assert effects.effect(i).value == pytest.approx(mean_change(aps, i))
+    for i, j in PAIRS:
+        expected = mean_surplus(aps, i, j)
+        assert effects.interaction(i, j).value == (expected and pytest.approx(expected))
+    assert effects.interaction(2, 3).value is None  # centerness without the in-box limit is nothing
+
+
+def truth(cell):
+    """AP with effects and pairs only, so that the model is right."""
+    gn, giou, inside, centerness, scalar = cell
+    return (
+        30
+        + 1.0 * gn
+        + 2.0 * giou
+        + 0.5 * inside
+        + 1.5 * centerness
+        + 0.7 * gn * giou
+        - 0.4 * giou * scalar
+    )
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_what_is_determined_by_a_part_of_the_combinations_is_right(seed):
+    measured = np.random.default_rng(seed).permutation(24)[: 24 - 2 * seed]
+    effects = Effects(CELLS, tuple((CELLS[n], truth(CELLS[n])) for n in measured))
+    everything = {cell: truth(cell) for cell in CELLS}
+    found = 0
+    for i in range(5):
+        estimate = effects.effect(i).value
+        found += estimate is not None
+        assert estimate is None or estimate == pytest.approx(mean_change(everything, i))
+    for i, j in PAIRS:
+        estimate = effects.interaction(i, j).value
+        assert estimate is None or estimate == pytest.approx(
+            mean_surplus(everything, i, j), abs=1e-9
+        )
+    assert found == 5 or seed == 4
+
+
+def test_nothing_is_invented_for_what_was_not_measured():
+    never_on = tuple((cell, truth(cell)) for cell in CELLS if not cell[1])
+    effects = Effects(CELLS, never_on)
+    assert effects.effect(1).value is None and effects.interaction(0, 1).value is None
+    assert (
+        effects.effect(0).value is None
+    )  # of it half the combinations are unknown, pairs interact
+    assert Effects(CELLS, ()).effect(0).value is None
+    assert Effects(CELLS, ((CELLS[0], 30.0),)).misfit is None
+
+
+def test_the_columns_of_table_1_alone_do_not_determine_the_factorial():
+    columns = [(0, 0, 0, 0, 0), (1, 0, 0, 0, 0), (1, 1, 0, 0, 0), (1, 1, 1, 0, 0), (1, 1, 1, 1, 0)]
+    effects = Effects(CELLS, tuple((cell, truth(cell)) for cell in [*columns, (1,) * 5]))
+    assert [effects.effect(i).value for i in range(5)] == [None] * 5
+
+
+def test_the_standard_error_is_that_of_a_mean_of_differences():
+    noisy = [(cell, truth(cell) + sign * 0.3) for cell in CELLS for sign in (-1, 1)]
+    effects = Effects(CELLS, tuple(noisy))
+    assert effects.spread == pytest.approx(0.3 * 2**0.5)
+    # 12 differences of means over 2 seeds each: variance 2 / 2 of one, / 12 of their mean
+    assert effects.effect(0).error == pytest.approx(effects.spread * (1 / 12) ** 0.5)
+    assert effects.effect(3).error == pytest.approx(effects.spread * (1 / 8) ** 0.5)
+    # 6 squares of four
+    assert effects.interaction(0, 1).error == pytest.approx(effects.spread * (2 / 6) ** 0.5)
+    assert effects.misfit == pytest.approx(0, abs=1e-9)
+
+
+def test_the_standard_error_is_how_far_estimates_scatter():
+    rng = np.random.default_rng(0)
+    estimates, errors = [], []
+    for _ in range(300):
+        measured = [(cell, truth(cell) + rng.normal(0, 0.5)) for cell in CELLS for _ in range(3)]
+        estimate = Effects(CELLS, tuple(measured)).interaction(0, 4)
+        estimates.append(estimate.value)
+        errors.append(estimate.error)
+    assert np.std(estimates) == pytest.approx(np.mean(errors), rel=0.15)
+    assert np.mean(estimates) == pytest.approx(0, abs=0.06)
+
+
+def test_effects_beyond_pairs_are_told():
+    three = {cell: truth(cell) + 2.0 * (cell[0] and cell[1] and cell[4]) for cell in CELLS}
+    assert Effects(CELLS, tuple(three.items())).misfit > 0.2
+
+
+# --- in a report
+
+
+def printed(grid):
+    console = Console(width=150, file=io.StringIO(), color_system=None)
+    console.print(terminal(grid))
+    return console.file.getvalue()
+
+
+def test_the_factorials_effects_stand_beside_the_papers_steps():
+    bundle = make_bundle(FACTORIAL, seeds=(0, 1))
+    (grid,) = effects_grids(bundle.comparison)
+    lines = {cells[0].text: [cell.text for cell in cells[1:]] for cells in grid.blocks[0]}
+    assert list(lines) == ["GroupNorm", "GIoU Loss", "In GT Box", "Centerness", "Scalar"]
+    assert [cells[0] for cells in lines.values()] == ["+0.9", "+1.5", "+0.4", "+1.5", "+0.2"]
+    effect = effects_of(bundle.comparison).effect(0)
+    assert lines["GroupNorm"][1] == f"+{effect.value:.1f} ±{effect.error:.1f}".replace("+-", "−")
+    assert lines["In GT Box"][2:] == ["", "", "–", lines["In GT Box"][5]]
+    assert lines["Scalar"][2:] == [""] * 4
+    assert grid.notes[-1].endswith("or that there are: In GT Box × Centerness.")
+    assert "24 of 24 combinations" in grid.notes[0]
+    assert "In GT Box" in markdown(grid) and "± standard" not in printed(grid)
+
+
+def test_one_seed_has_no_standard_error_and_says_so():
+    (grid,) = effects_grids(make_bundle(FACTORIAL).comparison)
+    assert not any(
+        "±" in cell.text for cells in grid.blocks[0] for cell in cells if cell.text != "±0.0"
+    )
+    assert "One seed for each combination, so nothing tells chance from an effect." in grid.notes
+
+
+def test_only_tables_that_combine_settings_have_effects():
+    nothing = make_bundle(FACTORIAL, missing={(row.label, 0) for row in FACTORIAL.rows})
+    for bundle in (make_bundle("table1"), make_bundle(LEAVE_ONE_OUT), nothing):
+        assert effects_grids(bundle.comparison) == ()
+    assert not any(table.factors for table in TABLES.values())
+
+
+def test_a_table_with_some_of_the_papers_numbers_prints_blanks_for_the_others():
+    grid = paper_grid(make_bundle(FACTORIAL))
+    blocks = [[cell.text for cell in cells] for block in grid.blocks for cells in block]
+    assert [len(block) for block in grid.blocks] == [3, 11, 3, 5, 3, 1, 3, 1, 3, 3]
+    assert blocks[0] == ["", "", "", "", "", "paper", "32.5"]
+    assert blocks[3] == ["", "", "", "", "✓", "ours", "11.0"]
+    assert grid.title == "factorial. All combinations of the five improvements"

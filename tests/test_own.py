@@ -1,0 +1,311 @@
+"""A user's own file: its tables, its assigners, what names their runs, and what is refused."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+
+import pytest
+from test_end_to_end import SHORT, reproduce
+from test_plan import SETUP
+from test_trial import write_small_data
+
+from experiments.baselines import ATSS, IMPROVED_RETINANET
+from experiments.experiment import OwnAssigner, Row, Run, canonical, signature
+from experiments.own import load_assigner, load_tables, own_assigner
+from experiments.schedules import DEMO
+from orchestration.plan import find_tables, make_plan
+from orchestration.results import reproduce_line
+
+ROOT = Path(__file__).parents[1]
+EXAMPLE = ROOT / "docs" / "my_ablation.py"
+
+HEAD = """\
+from experiments.baselines import ATSS, IMPROVED_RETINANET
+from experiments.experiment import Row, Table
+"""
+BODY = '''\
+import math
+
+SIZES = [8]
+SIZES.append(16)
+UNUSED = 1
+
+
+def unused():
+    return UNUSED
+
+
+def helper(x):
+    return x * SIZES[0] * math.pi
+
+
+def mine(anchors, gt_boxes, k=3):
+    """All that it uses is above."""
+    return helper(k)
+
+
+'''
+TAIL = 'TABLE = Table(rows=[Row("mine", IMPROVED_RETINANET, assigner=mine)])\n'
+FILE = HEAD + BODY + TAIL
+
+WriteFile = Callable[..., Path]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> WriteFile:
+    def write(text: str, name: str = "my_ablation.py") -> Path:
+        path = tmp_path / name
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def only_row(path: Path) -> Row:
+    ((_, table),) = load_tables(path).items()
+    return table.rows[-1]
+
+
+def assigner_in(path: Path) -> OwnAssigner:
+    own = only_row(path).assigner
+    assert isinstance(own, OwnAssigner)
+    return own
+
+
+def name_of(path: Path) -> str:
+    row = only_row(path)
+    return signature(Run(row.config, DEMO, "data", 0, own_assigner(row.assigner)))
+
+
+# --- the table
+
+
+def test_a_file_is_a_table_called_like_the_file(write: WriteFile) -> None:
+    path = write(HEAD + 'TABLE = Table(title="One", rows=[Row("ATSS", ATSS)])')
+    (table,) = find_tables([str(path)])
+    assert (table.name, table.label, table.heading) == ("my_ablation",) * 2 + ("my_ablation. One",)
+    assert reproduce_line(SETUP, table, [0, 1]) == f"atss reproduce {path} --seeds 0,1"
+
+
+def test_a_file_may_have_several_tables_each_with_a_name(write: WriteFile) -> None:
+    rows = 'rows=[Row("ATSS", ATSS)]'
+    path = write(HEAD + f'TABLES = [Table(name="a", {rows}), Table(name="b", {rows})]')
+    assert [table.name for table in find_tables([str(path), "table3"])] == ["a", "b", "table3"]
+
+
+def test_rows_that_the_paper_has_too_are_trained_once(write: WriteFile) -> None:
+    path = write(HEAD + 'TABLE = Table(rows=[Row("ATSS", ATSS), Row("k", ATSS)][:1])')
+    (run,) = make_plan(SETUP, find_tables([str(path)])).runs
+    assert run.rows[0] == "my_ablation: ATSS"
+    assert "Table 3: RetinaNet (#A=1) + ATSS" in run.rows and "Table 4: k = 9" in run.rows
+
+
+def test_a_row_may_have_a_schedule_of_its_own(write: WriteFile) -> None:
+    rows = '[Row("long", ATSS), Row("short", ATSS, recipe={"iterations": 50})]'
+    table = find_tables([str(write(HEAD + f"TABLE = Table(rows={rows})"))])[0]
+    plan = make_plan(SETUP, [table])
+    assert [run.run.recipe.iterations for run in plan.runs] == [DEMO.iterations, 50]
+    assert list(table.rows[1].changes.items())[-1] == ("iterations", 50)
+
+
+REFUSED = {
+    "TABLE = 1": "my_ablation.py needs TABLE = Table(...)",
+    "x = 1": "my_ablation.py needs TABLE = Table(...)",
+    "x = (": "my_ablation.py, line 3: '.' was never closed",
+    "import nothing_there": "line 3: ModuleNotFoundError: No module named 'nothing_there'",
+    'TABLE = Table(rows=[Row("a", ATSS, asigner=1)])': "line 3: TypeError: .*asigner",
+    'TABLE = Table(rows=[Row("a", ATSS), Row("a", ATSS)])': "line 3: .*'a' twice",
+    "TABLE = Table(rows=[])": "needs at least one Row, got none",
+    'TABLE = Table(rows=[Row("a", ATSS)], metrics=["AP"])': "metrics needs some of ap, ap50",
+    'TABLE = Table(rows=[Row("a", ATSS)], reference=1)': "reference needs a row's index below 1",
+    'TABLE = Table(rows=[Row("a", ATSS)], layout="grid")': "layout='grid' needs two printed cells",
+    'TABLE = Table(rows=[Row("a", ATSS)], headings=["A", "B"])': "one printed cell for each",
+    'TABLE = Table(rows=[Row("a", ATSS)], factors=["k"])': "factors needs settings with two",
+    'TABLE = Table(name="a b", rows=[Row("a", ATSS)])': "name needs letters, .* got 'a b'",
+    'TABLE = Table(name="table2", rows=[Row("a", ATSS)])': "needs another name than 'table2'",
+    'TABLES = [Table(rows=[Row("a", ATSS)])] * 2': "two tables are called 'my_ablation'; set name=",
+    "import dataclasses\ndataclasses.replace(ATSS, k=0)": "line 4: k needs to be positive, got 0",
+}
+
+
+@pytest.mark.parametrize("body", REFUSED)
+def test_a_file_that_is_no_table_is_refused_in_one_line(write: WriteFile, body: str) -> None:
+    path = write(HEAD + body + "\n")
+    with pytest.raises(ValueError, match=REFUSED[body]) as refused:
+        find_tables([str(path)])
+    assert "\n" not in str(refused.value)
+
+
+def test_a_file_that_is_not_there_is_refused() -> None:
+    with pytest.raises(ValueError, match="/nowhere/my.py is no file of tables: .*No such file"):
+        find_tables(["/nowhere/my.py"])
+
+
+def test_loading_a_file_twice_sees_it_change_and_leaves_nothing_beside_it(write: WriteFile) -> None:
+    first = load_tables(write(HEAD + 'TABLE = Table(title="a", rows=[Row("a", ATSS)])'))
+    path = write(HEAD + 'TABLE = Table(title="b", rows=[Row("a", ATSS)])')
+    assert [table.title for table in (*first.values(), *load_tables(path).values())] == ["a", "b"]
+    assert list(path.parent.iterdir()) == [path]
+
+
+# --- the assigner and its identity
+
+
+def test_an_assigner_is_kept_with_all_that_it_uses_and_no_more(write: WriteFile) -> None:
+    source = assigner_in(write(FILE)).source
+    assert "SIZES.append(16)" in source and "def helper" in source and "import math" in source
+    assert not any(word in source for word in ("unused", "UNUSED", "TABLE", "Row", "ATSS"))
+
+
+def test_an_assigner_runs_without_its_file(write: WriteFile) -> None:
+    path = write(FILE)
+    own = assigner_in(path)
+    path.unlink()
+    kept = json.loads(json.dumps(asdict(own)))  # as in run.json
+    assert load_assigner(OwnAssigner(**kept))([], None) == pytest.approx(3 * 8 * 3.14159, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "is_same"),
+    [
+        ("x * SIZES", "2 * x * SIZES", False),  # a helper
+        ("SIZES = [8]", "SIZES = [9]", False),  # a constant
+        ("append(16)", "append(17)", False),  # and what changes it
+        ("k=3", "k=4", False),  # a default
+        ("UNUSED = 1", "UNUSED = 2", True),
+        ('Row("mine"', 'Row("another label"', True),
+        ("rows=[", 'rows=[Row("a", ATSS), ', True),
+        ("import math\n", "\n# a comment\nimport math\n", True),
+    ],
+)
+def test_a_run_is_another_exactly_when_its_assigner_is(
+    write: WriteFile, before: str, after: str, is_same: bool
+) -> None:
+    assert before in FILE
+    name = name_of(write(FILE))
+    assert (name_of(write(FILE.replace(before, after), "renamed.py")) == name) == is_same
+
+
+def test_partial_sets_what_an_assigner_takes_and_names_another_run(write: WriteFile) -> None:
+    text = FILE.replace("assigner=mine", "assigner=partial(mine, k=5)")
+    own = assigner_in(write("from functools import partial\n" + text))
+    assert str(own) == "mine(k=5)"
+    assert load_assigner(own)([], None) == pytest.approx(5 / 3 * 75.398, abs=1e-2)
+    plain = write(FILE)
+    assert name_of(plain) != name_of(write("from functools import partial\n" + text))
+
+
+def test_an_assigner_takes_the_place_of_the_configs() -> None:
+    own = OwnAssigner("mine", "def mine(anchors, gt_boxes): ...\n")
+    runs = [Run(config, DEMO, "data", 0, own) for config in (ATSS, IMPROVED_RETINANET)]
+    assert runs[0] == runs[1] and signature(runs[0]) != signature(replace(runs[0], assigner=None))
+    assert list(canonical(runs[0]))[-1] == "assigner"
+    assert canonical(runs[0])["assigner"]["source"].startswith("sha256:")
+    with pytest.raises(ValueError, match="k=5 needs assigner='atss', got the own assigner 'mine'"):
+        Run(replace(ATSS, k=5), DEMO, "data", 0, own)
+
+
+def test_an_assigner_of_ours_may_be_taken_and_set() -> None:
+    from detector.assigners import assign_atss
+
+    own = own_assigner(partial(assign_atss, k=5))
+    assert own is not None and "def k_smallest" in own.source
+    assert "def build_assigner" not in own.source
+    assert load_assigner(own).keywords == {"k": 5}
+
+
+NO_ASSIGNER = {
+    "lambda anchors, gt_boxes: 1": "needs a function defined at the top of the file.*lambda",
+    "max": "needs a function defined at the top of the file.*max",
+    "partial(mine, [])": "partial.mine, .* needs its settings by name",
+    "partial(mine, k=mine)": "partial.mine, .* needs plain settings",
+    "nested()": "needs a function defined at the top of the file.*inner",
+}
+
+
+@pytest.mark.parametrize("text", NO_ASSIGNER)
+def test_what_cannot_be_stored_is_refused(write: WriteFile, text: str) -> None:
+    nested = "def nested():\n    def inner(a, b): ...\n    return inner\n"
+    path = write(
+        "from functools import partial\n"
+        + HEAD
+        + BODY
+        + nested
+        + f'TABLE = Table(rows=[Row("a", ATSS, assigner={text})])\n'
+    )
+    with pytest.raises(ValueError, match=NO_ASSIGNER[text]):
+        load_tables(path)
+
+
+def test_an_assigner_with_a_part_in_another_file_is_refused(
+    write: WriteFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write("def helper(x):\n    return x\n", "my_helpers.py")
+    path = write(
+        "from my_helpers import helper\n" + HEAD + BODY.replace("def helper", "def h") + TAIL
+    )
+    monkeypatch.syspath_prepend(path.parent)
+    with pytest.raises(ValueError, match="my_ablation.py, line 1: .*all of its source in one file"):
+        load_tables(path)
+
+
+def test_a_stored_source_that_does_not_run_here_says_why() -> None:
+    with pytest.raises(ValueError, match="<assigner mine>, line 1: ModuleNotFoundError"):
+        load_assigner(OwnAssigner("mine", "import nothing_there\ndef mine(a, b): ...\n"))
+
+
+def test_our_files_are_read_without_torch(write: WriteFile) -> None:
+    path = write(HEAD + 'TABLE = Table(rows=[Row("ATSS", ATSS)])')
+    code = f"""
+import sys; from pathlib import Path; from experiments.own import load_tables
+load_tables(Path({str(path)!r})); print(sorted({{"torch", "numpy", "ray"}} & set(sys.modules)))
+"""
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", code]
+    answer = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert answer.stdout == "[]\n"
+
+
+# --- the example of the docs
+
+
+def test_the_example_takes_all_the_candidates_of_atss_and_so_its_positives() -> None:
+    import torch
+
+    from detector.detector import build_detector
+
+    detector = build_detector(ATSS, 1)
+    anchors = detector.anchors(128, 160)
+    gt_boxes = torch.tensor([[10.0, 20.0, 60.0, 90.0], [70.0, 40.0, 150.0, 70.0]])
+    own = next(iter(load_tables(EXAMPLE).values())).rows[1].assigner
+    closest = load_assigner(own)(anchors, gt_boxes)
+    atss = detector.assigner(anchors, gt_boxes)
+    assert torch.equal(closest[atss >= 0], atss[atss >= 0]) and (atss >= 0).any()
+    assert 0 < (closest >= 0).sum() <= 2 * 9 * 5
+
+
+def test_the_page_shows_files_that_load_and_the_example_as_it_is(write: WriteFile) -> None:
+    first, example = (ROOT / "docs" / "own-tables.md").read_text().split("```python\n")[1:]
+    (table,) = load_tables(write(first.partition("```")[0])).values()
+    assert [row.changes.get("iterations") for row in table.rows] == [None, None, None, 550]
+    assert example.partition("```")[0] in EXAMPLE.read_text()
+
+
+@pytest.mark.slow
+def test_the_example_is_trained_like_a_table_of_the_paper(tmp_path: Path) -> None:
+    data, out = write_small_data(tmp_path / "squares"), tmp_path / "out"
+    output, _ = reproduce(out, data, str(EXAMPLE), settings=SHORT)
+    assert "4 rows, 1 seed: 4 distinct runs, 0 done, 4 to train" in output
+    assert output.count(": done, AP") == 4
+    assert "my_ablation. What makes ATSS" in output and "paper" not in output
+    page = next(out.glob("reports/*/my_ablation.html")).read_text()
+    assert "def closest(" in page and "closest 3" in page
+    facts = [json.loads(path.read_text()) for path in out.glob("runs/*/run.json")]
+    stored = {entry["params"]["assigner"]: entry.get("assigner") for entry in facts}
+    assert set(stored) == {"iou", "closest", "closest(k=3)", "atss"}
+    assert stored["atss"] is None and "def closest(" in stored["closest(k=3)"]["source"]

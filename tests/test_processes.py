@@ -1,0 +1,96 @@
+"""A run of several processes through Ray: the same numbers, and no way to hang."""
+
+import io
+import json
+import os
+import signal
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+from test_trial import RECIPE, make_job, write_small_data
+
+from orchestration.plan import Job
+from orchestration.progress import Progress
+from orchestration.resources import Resources, share_out
+from orchestration.store import RunFolder
+from orchestration.trial import run_trial
+
+LONGER = replace(RECIPE, iterations=60)
+
+
+def launch(job: Job, root: Path, processes: int) -> str:
+    """Train the job through Ray, as `atss reproduce --processes N` does; what the log said."""
+    from orchestration.tune import cluster, run_trials
+
+    log = io.StringIO()
+    progress = Progress({job.folder.name: "run"}, Console(file=log, width=200))
+    with cluster(None, threads=1) as nodes, progress:
+        asked = Resources(gpus_per_run=0, processes=processes)
+        share = share_out(nodes, asked, threads=1, batch_size=4)
+        run_trials([job], share, progress, storage=root / ".ray")
+    return log.getvalue()
+
+
+def numbers(folder: RunFolder) -> list[dict[str, Any]]:
+    return [dict(entry) for entry in folder.history()]
+
+
+@pytest.mark.slow
+def test_two_processes_give_the_numbers_of_one(tmp_path: Path) -> None:
+    data = write_small_data(tmp_path / "squares")
+    alone, together = make_job(data, tmp_path / "one"), make_job(data, tmp_path / "two")
+    run_trial(alone, lambda values: None)
+    launch(together, tmp_path, processes=2)
+    one, two = RunFolder(alone.folder), RunFolder(together.folder)
+    assert two.is_done, two.failure()
+    assert two.facts()["environment"]["processes"] == "2"
+    for ours, its in zip(numbers(one), numbers(two), strict=True):
+        losses = {name: value for name, value in ours.items() if "AP" not in name}
+        assert {name: its[name] for name in losses} == pytest.approx(losses, rel=1e-3)
+        assert its.get("AP") == pytest.approx(ours.get("AP"), abs=2.0)
+    shown = [{item["image_id"] for item in folder_detections(folder)} for folder in (one, two)]
+    assert shown[0] == shown[1]  # each process tested its share, and all of it arrived
+
+
+def folder_detections(folder: RunFolder) -> list[dict[str, Any]]:
+    return json.loads(folder.detections.read_text())
+
+
+@pytest.mark.slow
+def test_a_run_goes_on_when_one_of_its_processes_is_killed(tmp_path: Path) -> None:
+    data = write_small_data(tmp_path / "squares")
+    job = make_job(data, tmp_path / "two", LONGER)
+    killed: list[int] = []
+
+    def kill_a_member() -> None:
+        limit = time.monotonic() + 120
+        while time.monotonic() < limit and not killed:
+            if len(RunFolder(job.folder).history()) >= 10 and (found := members()):
+                os.kill(found[0], signal.SIGKILL)
+                killed.append(found[0])
+            time.sleep(0.02)
+
+    threading.Thread(target=kill_a_member, daemon=True).start()
+    log = launch(job, tmp_path, processes=2)
+    folder = RunFolder(job.folder)
+    assert killed and "run: retrying" in log
+    assert folder.is_done, folder.failure()
+    assert [entry["step"] for entry in folder.history()] == list(range(1, 61))
+
+
+def members() -> list[int]:
+    """Processes in which Ray runs the second half of a trial."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            command = path.read_bytes().decode()
+        except OSError:
+            continue
+        if command.startswith("ray::_join"):
+            found.append(int(path.parent.name))
+    return found

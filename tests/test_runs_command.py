@@ -1,0 +1,542 @@
+"""`atss status`, `cancel`, `resume`, `logs`: what they say of a results folder, what they do."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+from test_end_to_end import SHORT, start, wait_for
+from test_plan import SETUP, facts, finish
+from test_trial import write_small_data
+
+from detector.coco import open_data
+from experiments import TABLES
+from experiments.experiment import Run, signature
+from orchestration import cli, launch, launches, logs
+from orchestration.commands import runs as command
+from orchestration.plan import Job, PlannedRun, find_tables, make_plan, resolve_scale
+from orchestration.resources import Resources
+from orchestration.standing import all_standings
+from orchestration.store import STALE_SECONDS, RunFolder, Store, open_store
+
+ROOT = Path(__file__).parents[1]
+BOX, SSC_POINT, SSC_BOX, POINT = make_plan(SETUP, find_tables(["table2"])).runs
+MARK = {"by": "me@here", "at": "2020-06-14 12:00:00"}
+
+Atss = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def atss(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Atss]:
+    """Run the command in this process: exit code, output, errors."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["atss", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        output = capsys.readouterr()
+        return int(end.value.code or 0), output.out, output.err
+
+    monkeypatch.setattr(command, "console", Console(width=160, highlight=False, markup=False))
+    monkeypatch.setattr(command, "PATIENCE", 0.0)
+    before, folder = signal.getsignal(signal.SIGTERM), os.getcwd()
+    yield run
+    signal.signal(signal.SIGTERM, before)
+    os.chdir(folder)
+
+
+def begin(store: Store, run: PlannedRun, *steps: int) -> RunFolder:
+    folder = store.folder(run.signature)
+    known = facts(0) | {"name": run.name, "rows": list(run.rows), "params": {"iterations": 300}}
+    folder.write("run", known)
+    for step in steps:
+        folder.append({"step": step, "loss": 1.0})
+    return folder
+
+
+def say(folder: RunFolder, seconds_ago: float = 0.0, host: str = "node7", **values: Any) -> None:
+    """What a process on another machine said."""
+    word = {"state": "training", "step": 30, "iterations": 300, "seconds_left": 75.0} | values
+    word |= {"time": time.time() - seconds_ago, "host": host, "pid": 1}
+    (folder.path / "live.json").write_text(json.dumps(word))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """Table 2: a run done, one failed, one that another machine trains, one stopped."""
+    store = open_store(tmp_path / "out")
+    done, failed, running, _ = (begin(store, run, 120) for run in (BOX, POINT, SSC_BOX, SSC_POINT))
+    finish(done, 33.3)
+    done.write("run", done.facts() | {"name": BOX.name, "rows": list(BOX.rows)})
+    trace = "Traceback ...\nValueError: x"
+    failed.write("failure", {"reason": "the loss is nan at step 7", "traceback": trace})
+    say(running)
+    return store
+
+
+def states(store: Store) -> dict[str, str]:
+    return {it.folder.signature: it.state for it in all_standings(store)}
+
+
+# atss status
+
+
+@pytest.mark.parametrize("line", ["status", "status --watch", "cancel", "resume", "logs"])
+def test_a_folder_without_results_is_refused_in_one_line(
+    atss: Atss, tmp_path: Path, line: str
+) -> None:
+    for out, why in ((tmp_path / "no", "this does not exist"), (tmp_path, "this is none")):
+        code, output, errors = atss(*line.split(), "--out", out)
+        assert (code, output) == (2, "")
+        assert errors == (
+            f"atss: --out {out}: needs a results folder, which atss reproduce makes, {why}\n"
+        )
+
+
+def test_status_says_where_every_run_stands(atss: Atss, store: Store) -> None:
+    store.folder(SSC_BOX.signature).write(
+        "warnings", [{"code": "x", "step": 1, "text": "loss/cls begins at 9"}]
+    )
+    code, output, _ = atss("status", "--out", store.root)
+    lines = {line.split()[0]: line for line in output.splitlines() if line.strip()}
+    assert code == 0
+    assert "done" in lines[BOX.signature] and "AP 33.3" in lines[BOX.signature]
+    assert "failed    the loss is nan at step 7" in lines[POINT.signature]
+    assert "training  after 30 of 300 steps, 1:15 left" in lines[SSC_BOX.signature]
+    assert "stopped   after 120 of 300 steps" in lines[SSC_POINT.signature]
+    assert f"! {SSC_BOX.name}: loss/cls begins at 9" in output
+    assert "4 runs in" in output and "1 done" in output
+
+
+def test_a_machine_that_fell_silent_trains_no_more(store: Store) -> None:
+    running = store.folder(SSC_BOX.signature)
+    assert states(store)[SSC_BOX.signature] == "training"
+    say(running, seconds_ago=STALE_SECONDS + 1)
+    assert states(store)[SSC_BOX.signature] == "stopped"
+
+
+def test_here_the_lock_alone_tells_whether_a_run_is_trained(store: Store) -> None:
+    import socket
+
+    killed = store.folder(SSC_BOX.signature)
+    say(killed, host=socket.gethostname())
+    assert states(store)[SSC_BOX.signature] == "stopped"
+    with killed.locked():
+        assert killed.is_running and killed.is_running  # asking takes nothing away
+        assert states(store)[SSC_BOX.signature] == "training"
+        killed.write("cancel", MARK)
+        assert states(store)[SSC_BOX.signature] == "cancelling"
+    assert states(store)[SSC_BOX.signature] == "cancelled"
+
+
+def test_watching_prints_a_line_per_change_and_ends_when_nothing_runs(
+    atss: Atss, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = store.folder(SSC_BOX.signature)
+    changes = iter(
+        [
+            lambda: say(running, step=60, AP=11.5),
+            lambda: say(running, step=90, AP=11.5, warnings=["AP is 11.5"]),
+            lambda: finish(running, 30.0),
+        ]
+    )
+    monkeypatch.setattr(command.time, "sleep", lambda seconds: next(changes)())
+    code, output, _ = atss("status", "--watch", "--out", store.root)
+    assert code == 0
+    said = [line[10:] for line in output.splitlines()[:-1]]
+    name = SSC_BOX.name
+    assert said == [
+        f"{name}: training",
+        f"{name}: AP 11.5 after step 60 of 300",
+        f"{name}: warning: AP is 11.5",
+        f"{name}: done, AP 30.0",
+    ]
+    assert output.splitlines()[-1].startswith("Nothing runs or waits: 4 runs in ")
+
+
+def test_ctrl_c_ends_the_watching_as_it_should(
+    atss: Atss, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(seconds: float) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(command.time, "sleep", interrupt)
+    code, _, errors = atss("status", "--watch", "--out", store.root)
+    assert (code, errors) == (0, "")
+
+
+# Launches
+
+
+def recorded(store: Store, *runs: PlannedRun) -> Any:
+    return launches.recorded(store, SETUP.to_json(), runs, Console(quiet=True))
+
+
+def test_what_a_launch_has_not_begun_waits_while_it_goes_on(store: Store) -> None:
+    later = make_plan(SETUP, find_tables(["table4"])).runs[0]
+    with recorded(store, BOX, POINT, SSC_POINT, later):
+        (going,) = launches.going_on(store)
+        assert str(going) == f"process {os.getpid()} on {going.host}"
+        assert states(store) == {
+            BOX.signature: "done",
+            POINT.signature: "waiting",  # it failed, but before this launch
+            SSC_BOX.signature: "training",
+            SSC_POINT.signature: "waiting",
+            later.signature: "waiting",
+        }
+        store.folder(POINT.signature).fail(ValueError("again"))
+        assert states(store)[POINT.signature] == "failed"
+    assert launches.going_on(store) == []
+    after = states(store)
+    assert after[SSC_POINT.signature] == "stopped" and after[later.signature] == "missing"
+
+
+def test_a_launch_is_known_when_it_has_ended_and_replaced_by_the_next(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["atss", "reproduce", "table2"])
+    with recorded(store, BOX):
+        pass
+    first = launches.last(store)
+    assert first is not None and first.arguments == ["reproduce", "table2"]
+    assert first.folder == os.getcwd() and first.out == str(store.root)
+    (path,) = (store.root / "launches").iterdir()
+    old = time.time() - STALE_SECONDS - 1
+    os.utime(path, (old, old))
+    with recorded(store, POINT):
+        assert not path.exists()
+    assert launches.planned(store).keys() == {POINT.signature}
+
+
+LAUNCH = """
+import sys, time
+from rich.console import Console
+from orchestration.launches import recorded
+from orchestration.store import open_store
+store = open_store(sys.argv[1])
+with recorded(store, {}, (), Console(quiet=True)):
+    print("begun", flush=True)
+    time.sleep(60)
+"""
+
+
+def begin_launch(store: Store) -> subprocess.Popen[str]:
+    """A launch by another process, which has begun."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", LAUNCH, str(store.root)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None and process.stdout.readline() == "begun\n"
+    return process
+
+
+def test_a_killed_launch_goes_on_no_more(store: Store) -> None:
+    process = begin_launch(store)
+    assert [going.pid for going in launches.going_on(store)] == [process.pid]
+    process.kill()
+    process.wait()
+    assert launches.going_on(store) == []
+    last = launches.last(store)
+    assert last is not None and last.pid == process.pid
+
+
+def test_a_second_launch_is_told_of_the_first(
+    store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = begin_launch(store)
+    with launches.recorded(store, {}, (), Console(width=200)):
+        assert {going.pid for going in launches.going_on(store)} == {first.pid, os.getpid()}
+    first.kill()
+    first.wait()
+    assert capsys.readouterr().out.startswith(f"process {first.pid} on ")
+
+
+def test_another_machines_launch_goes_on_while_it_touches_its_file(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with recorded(store, BOX):
+        (path,) = (store.root / "launches").iterdir()
+        content = json.loads(path.read_text())
+    elsewhere = path.with_name("20200614-120000-1.json")
+    elsewhere.write_text(json.dumps(content | {"host": "node7"}))
+    assert [going.host for going in launches.going_on(store)] == ["node7"]
+    old = time.time() - STALE_SECONDS - 1
+    os.utime(elsewhere, (old, old))
+    assert launches.going_on(store) == []
+
+
+# atss cancel
+
+
+def test_cancel_marks_the_runs_that_are_named(atss: Atss, store: Store) -> None:
+    code, output, _ = atss(
+        "cancel", SSC_BOX.signature[:6], "constraint, point", "--out", store.root
+    )
+    assert code == 0
+    assert f"{SSC_BOX.name} ({SSC_BOX.signature}): will end at its next step" in output
+    assert f"{SSC_POINT.name} ({SSC_POINT.signature}): cancelled" in output
+    assert f"atss resume --out {store.root}" in output
+    marks = [store.folder(run.signature).cancellation() for run in (SSC_BOX, SSC_POINT)]
+    assert all(mark is not None and "@" in mark["by"] for mark in marks)
+    assert store.folder(POINT.signature).cancellation() is None
+    code, output, _ = atss("status", "--out", store.root)
+    assert "cancelling" in output and f"cancelled   by {marks[1]['by']} at" in output
+
+
+def test_cancel_alone_ends_what_runs_or_waits_and_begins_no_more(atss: Atss, store: Store) -> None:
+    launch_of = launches.recorded(store, SETUP.to_json(), [POINT], Console(quiet=True))
+    with launch_of as is_cancelled:
+        assert not is_cancelled()
+        assert atss("cancel", "--out", store.root)[0] == 0
+        assert is_cancelled()
+    marked = {run.signature for run in (BOX, POINT, SSC_BOX, SSC_POINT)} & {
+        path.parent.name for path in store.root.glob("runs/*/cancel.json")
+    }
+    assert marked == {POINT.signature, SSC_BOX.signature}
+
+
+def test_what_cannot_be_cancelled_is_refused(atss: Atss, store: Store) -> None:
+    code, _, errors = atss("cancel", BOX.signature, "--out", store.root)
+    assert code == 2 and errors.count("\n") == 1 and "is done" in errors
+    code, _, errors = atss("cancel", "box", "--out", store.root)
+    assert code == 2 and "means 2 runs of" in errors
+    (store.folder(SSC_BOX.signature).path / "live.json").unlink()
+    code, _, errors = atss("cancel", "--out", store.root)
+    assert code == 2 and "nothing runs or waits in" in errors
+
+
+def test_cancelled_runs_are_left_out_of_a_launch_and_named_at_its_end(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = make_plan(SETUP, find_tables(["table2"]), rows=["1", "2"])
+    store.folder(POINT.signature).write("cancel", MARK)
+    quiet = Console(quiet=True)
+    launch.train_missing(plan, store, None, Resources(), quiet)  # type: ignore[arg-type]
+    assert launches.last(store) is None  # nothing was left to train, so nothing was started
+    assert launch.failures(plan, store) == [
+        f"{POINT.name} cancelled: by me@here at 2020-06-14 12:00:00, atss resume takes it up again"
+    ]
+
+
+# atss resume
+
+
+@dataclass
+class Given:
+    """Stands for the command that resume becomes."""
+
+    arguments: list[str] | None = None
+    folder: str = ""
+
+    def __call__(self, arguments: list[str] | None = None, **others: Any) -> int:
+        if arguments is None:
+            return self.app(**others) or 0
+        self.arguments, self.folder = arguments, os.getcwd()
+        return 0
+
+    app: Any = None
+
+
+@pytest.fixture
+def given(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Given:
+    """The store with a launch that ended, given in tmp_path / "here"."""
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    monkeypatch.setattr(sys, "argv", ["atss", "reproduce", "table2", "--out", "../out"])
+    with recorded(store, BOX, POINT, SSC_BOX, SSC_POINT):
+        pass
+    monkeypatch.chdir(tmp_path)
+    given = Given(app=cli.app)
+    monkeypatch.setattr(cli, "app", given)
+    return given
+
+
+def test_resume_gives_the_last_line_again_where_it_was_given(
+    atss: Atss, store: Store, tmp_path: Path, given: Given
+) -> None:
+    for run in (POINT, SSC_POINT):
+        store.folder(run.signature).write("cancel", MARK)
+    code, output, _ = atss("resume", "--out", "out")
+    assert (code, output) == (0, "atss reproduce table2 --out ../out\n")
+    assert given.arguments == ["reproduce", "table2", "--out", "../out"]
+    assert given.folder == str(tmp_path / "here")
+    assert sys.argv[1:] == given.arguments  # what the next launch keeps
+    assert not list(store.root.glob("runs/*/cancel.json"))
+
+
+def test_resume_of_one_run_leaves_the_others_cancelled(
+    atss: Atss, store: Store, given: Given
+) -> None:
+    for run in (POINT, SSC_POINT):
+        store.folder(run.signature).write("cancel", MARK)
+    assert atss("resume", POINT.signature[:5], "--out", "out")[0] == 0
+    assert given.arguments is not None
+    left = [path.parent.name for path in store.root.glob("runs/*/cancel.json")]
+    assert left == [SSC_POINT.signature]
+    code, _, errors = atss("resume", POINT.signature, "--out", store.root)
+    assert code == 2 and "was not cancelled" in errors
+
+
+def test_a_results_folder_that_was_moved_is_resumed_where_it_is(
+    atss: Atss, store: Store, tmp_path: Path, given: Given
+) -> None:
+    store.root.rename(tmp_path / "moved")
+    assert atss("resume", "--out", "moved")[0] == 0
+    assert given.arguments is not None
+    assert given.arguments[-2:] == ["--out", str(tmp_path / "moved")]
+
+
+def test_what_cannot_be_resumed_is_refused_and_keeps_its_marks(
+    atss: Atss, store: Store, tmp_path: Path, given: Given
+) -> None:
+    store.folder(POINT.signature).write("cancel", MARK)
+    (tmp_path / "here").rmdir()
+    code, _, errors = atss("resume", "--out", store.root)
+    assert code == 2 and "was given in" in errors and "atss reproduce table2" in errors
+    for path in (store.root / "launches").iterdir():
+        path.unlink()
+    code, _, errors = atss("resume", "--out", store.root)
+    assert code == 2 and "no launch to resume in" in errors and errors.count("\n") == 1
+    assert store.folder(POINT.signature).cancellation() == MARK and given.arguments is None
+
+
+def test_resume_while_a_launch_goes_on_leaves_the_rest_to_it(
+    atss: Atss, store: Store, given: Given
+) -> None:
+    store.folder(POINT.signature).write("cancel", MARK)
+    with recorded(store, POINT):
+        code, output, _ = atss("resume", "--out", store.root)
+        assert code == 0 and "goes on with what it has not begun" in output
+        assert states(store)[POINT.signature] == "waiting"
+    assert given.arguments is None
+
+
+# atss logs
+
+
+def test_logs_begin_with_the_reason_in_one_line(atss: Atss, store: Store) -> None:
+    folder = store.folder(POINT.signature)
+    folder.log.write_text("".join(f"line {number}\n" for number in range(100)))
+    code, output, _ = atss("logs", POINT.signature, "--lines", 3, "--out", store.root)
+    assert code == 0
+    assert output.splitlines() == [
+        f"{POINT.name} ({POINT.signature}): failed, the loss is nan at step 7",
+        "",
+        "Traceback ...",
+        "ValueError: x",
+        "",
+        *("line 97", "line 98", "line 99"),
+    ]
+
+
+def test_logs_alone_list_what_failed_or_looks_wrong(atss: Atss, store: Store) -> None:
+    store.folder(BOX.signature).write("warnings", [{"code": "x", "step": 1, "text": "so high"}])
+    code, output, _ = atss("logs", "--out", store.root)
+    assert code == 0
+    assert output.splitlines() == [
+        f"{POINT.name} ({POINT.signature}): the loss is nan at step 7",
+        f"{BOX.name} ({BOX.signature}): warning: so high",
+        f"4 runs in {store.root}; atss logs RUN shows more",
+    ]
+    code, output, _ = atss("logs", BOX.signature, "--out", store.root)
+    assert "done, AP 33.3\nwarning: so high\n" in output and "no log: " in output
+
+
+SPEAK = """
+import logging, os, subprocess, sys, warnings
+from pathlib import Path
+from orchestration import logs
+print("before")
+try:
+    with logs.kept(Path(sys.argv[1])):
+        print("printed")
+        os.write(1, b"written by a library\\n")
+        subprocess.run(["echo", "by a child"])
+        warnings.warn("odd")
+        logging.warning("logged")
+        raise RuntimeError("the end")
+except RuntimeError:
+    print("after")
+"""
+
+
+def test_a_log_keeps_all_that_is_printed_and_nothing_else(tmp_path: Path) -> None:
+    log = tmp_path / "run" / "log.txt"
+    for _ in range(2):
+        done = subprocess.run(
+            [sys.executable, "-c", SPEAK, str(log)], cwd=ROOT, capture_output=True, text=True
+        )
+        assert (done.stdout, done.stderr) == ("before\nafter\n", "")
+    text = log.read_text()
+    for said in ("printed", "written by a library", "by a child", "odd", "logged", "the end"):
+        assert text.count(f"{said}\n") == 2, said
+    assert text.count("Traceback") == 2 and text.count(", process ") == 2
+
+
+def test_a_log_stays_short_and_loses_its_beginning(tmp_path: Path) -> None:
+    log = tmp_path / "log.txt"
+    logs.shorten(log)
+    with log.open("a") as file:
+        for number in range(200_000):
+            file.write(f"line {number}\n")
+        file.flush()
+        logs.shorten(log)
+        file.write("and on\n")
+    assert logs.MAX_BYTES // 3 < log.stat().st_size < logs.MAX_BYTES
+    lines = log.read_text().splitlines()
+    assert lines[0].startswith("line 1") and lines[-2:] == ["line 199999", "and on"]
+    assert logs.last_lines(log, 1) == ["and on"] and logs.last_lines(log, 0) == []
+
+
+# All of it, through Ray
+
+
+@pytest.mark.slow
+def test_a_cancelled_and_resumed_launch_ends_as_if_nothing_had_happened(tmp_path: Path) -> None:
+    from orchestration.trial import run_trial
+
+    data, out = write_small_data(tmp_path / "squares"), tmp_path / "out"
+    settings = [*SHORT[1:3], "iterations=200", "evaluations=8", "short_side=64,64"]
+    recipe, _ = resolve_scale("demo", settings)
+    configs = [TABLES["table2"].rows[number].config for number in (0, 1)]
+    runs = [Run(config, recipe, open_data(data).fingerprint, 0) for config in configs]
+    folders = [open_store(out).folder(signature(run)) for run in runs]
+
+    def atss(*arguments: object) -> subprocess.CompletedProcess[str]:
+        line = [sys.executable, "-m", "orchestration.cli", *map(str, arguments)]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
+        environment.pop("MLFLOW_TRACKING_URI", None)
+        return subprocess.run(line, env=environment, capture_output=True, text=True, timeout=300)
+
+    driver = start(out, data, "table2", "--rows", "1,2", settings=settings)
+    wait_for(lambda: any(len(folder.history()) > 20 for folder in folders), seconds=180)
+    chosen = next(folder for folder in folders if len(folder.history()) > 20)
+    cancelled = atss("cancel", chosen.signature, "--out", out)
+    assert (cancelled.returncode, cancelled.stderr) == (0, "") and ": cancelled" in cancelled.stdout
+    output, errors = driver.communicate(timeout=300)
+    assert driver.returncode == 1 and errors.count("\n") == 1 and "cancelled: by " in errors
+    assert ": cancelled: by " in output and output.count(": done, AP") == 1
+    assert "retrying" not in output
+    assert chosen.checkpoint.exists() and not chosen.is_done
+    resumed = atss("resume", "--out", out)
+    assert (resumed.returncode, resumed.stderr) == (0, "")
+    assert "2 distinct runs, 1 done, 1 to train" in resumed.stdout
+    assert "goes on after step" in resumed.stdout
+    watched = atss("status", "--watch", "--out", out)
+    assert watched.returncode == 0 and "2 done" in watched.stdout
+    for run, folder in zip(runs, folders, strict=True):
+        undisturbed = RunFolder(tmp_path / "undisturbed" / folder.signature)
+        run_trial(Job(run, undisturbed.path, str(data), {}), lambda values: None)
+        assert folder.weights.read_bytes() == undisturbed.weights.read_bytes()
+        assert folder.history() == undisturbed.history()
+        assert folder.detections.read_bytes() == undisturbed.detections.read_bytes()
+        assert (folder.result() or {})["metrics"] == (undisturbed.result() or {})["metrics"]
+    assert "process " in chosen.log.read_text()

@@ -1,0 +1,445 @@
+"""Sweeps: values, combinations, their table, ending runs early, and a search that goes on."""
+
+import io
+import re
+import sys
+from dataclasses import replace
+from math import log10
+from pathlib import Path
+from statistics import fmean
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from rich.console import Console
+from test_cli import Atss, atss, data  # noqa: F401 - fixtures
+from test_plan import SETUP, facts, finish
+
+from experiments import TABLES
+from experiments.baselines import ATSS, IMPROVED_RETINANET, RETINANET
+from experiments.experiment import OwnAssigner, Row, Run
+from experiments.schedules import DEMO
+from experiments.sweep import Sweep, parse_axis
+from orchestration.commands.sweep import BASES, find_base
+from orchestration.early import early_stopping, stop, stopped
+from orchestration.plan import Job, PlannedRun, make_plan
+from orchestration.results import bundle, reproduce_line
+from orchestration.search import Search
+from orchestration.store import RunFolder, Store, open_store
+from orchestration.views import show_status
+from reports.compare import Stopped
+from reports.facts import footnotes
+from reports.tables import gains_grid, paper_grid
+
+LINE = ("sweep", "--base", "atss", "--set", "k=3,5,9")
+
+
+def sweep(*texts: str, base: Row | None = None) -> Sweep:
+    axes = tuple(parse_axis(text) for text in texts)
+    return Sweep(base or Row("ATSS", ATSS), DEMO, axes, "my-sweep", LINE)
+
+
+# --- values
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("k=3,5,7", (3, 5, 7)),
+        ("k=3..6", (3, 4, 5, 6)),
+        ("k=3..9..3", (3, 6, 9)),
+        ("k=3,5..7", (3, 5, 6, 7)),
+        ("anchor_scales=4+8,8", ((4.0, 8.0), (8.0,))),
+        ("anchor_scales=4..6", ((4.0,), (5.0,), (6.0,))),
+        ("anchor_scales=4..5..0.5", ((4.0,), (4.5,), (5.0,))),
+        ("aspect_ratios=1/2, 1/2+1+2", ((0.5,), (0.5, 1.0, 2.0))),
+        ("learning_rate=0.1..0.3..0.1", (0.1, 0.2, 0.3)),
+        ("scalar=true,off", (True, False)),
+        ("assigner=iou,atss", ("iou", "atss")),
+    ],
+)
+def test_values_are_alternatives_ranges_and_tuples(text: str, values: tuple[Any, ...]) -> None:
+    axis = parse_axis(text)
+    assert axis.values == values and axis.name == text.split("=")[0]
+    assert [axis.at(share) for share in (0.0, 1.0)] == [values[0], values[-1]]
+
+
+def test_a_search_draws_from_a_range_evenly_or_by_order_of_magnitude() -> None:
+    even = parse_axis("learning_rate=0.001..0.1")
+    by_order = parse_axis("learning_rate=1e-3..0.1..log")
+    assert [even.at(share) for share in (0, 0.5, 1)] == [0.001, 0.0505, 0.1]
+    assert [by_order.at(share) for share in (0, 0.5, 1)] == [0.001, 0.01, 0.1]
+    assert parse_axis("anchor_scales=4..8").at(0.1) == (4.4,)
+    assert parse_axis("iterations=10..1000..log").at(0.5) == 100
+
+
+NO_VALUES = {
+    "k": "a setting needs name=value, got 'k'",
+    "kk=3,5": "no setting is called 'kk' .did you mean 'k'",
+    "k=3,x": "k needs a whole number, got 'x'",
+    "k=3,3": "k has the value 3 twice",
+    "short_side=64,64": "64 twice, .*a tuple's entries are joined by",
+    "k=7..3": "k needs a range LOW..HIGH",
+    "k=1..2..3..4": "k needs a range LOW..HIGH",
+    "k=3..5..0": "k needs a step above 0",
+    "scalar=false..true": "only numbers have ranges",
+    "learning_rate=0..1..log": "learning_rate needs a range above 0",
+    "learning_rate=0.1..0.2,0.5": "learning_rate needs a range alone",
+}
+
+
+@pytest.mark.parametrize("text", NO_VALUES)
+def test_what_no_setting_can_take_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=NO_VALUES[text]):
+        parse_axis(text)
+
+
+# --- combinations and their table
+
+
+def test_a_grid_has_every_combination_that_a_detector_can_be_and_names_the_others() -> None:
+    grid = sweep("k=3,9", "assigner=atss,ssc")
+    rows = grid.grid()
+    labels = ["k = 3, assigner = atss", "k = 9, assigner = atss", "k = 9, assigner = ssc"]
+    assert [row.label for row in rows] == labels
+    assert [row.config for row in rows][1:] == [ATSS, replace(ATSS, assigner="ssc")]
+    (left_out,) = grid.left_out.items()
+    assert left_out[0] == "k = 3, assigner = ssc" and "k=3 needs assigner='atss'" in left_out[1]
+    nothing = sweep("k=3,5", base=Row("RetinaNet", RETINANET))
+    with pytest.raises(ValueError, match="no combination is left to train; k = 3: k=3 needs"):
+        nothing.table(nothing.grid())
+
+
+def test_a_grid_needs_steps() -> None:
+    with pytest.raises(ValueError, match="learning_rate=0.001..0.1..STEP; a search draws without"):
+        sweep("learning_rate=0.001..0.1").grid()
+
+
+def test_draws_differ_from_one_another_and_are_the_same_every_time() -> None:
+    rows = sweep("k=3..19", "learning_rate=1e-4..1e-2..log").draw(8)
+    assert len({row.label for row in rows}) == 8
+    assert all(1e-4 <= row.recipe["learning_rate"] <= 1e-2 for row in rows)
+    assert sweep("k=3..19", "learning_rate=1e-4..1e-2..log").draw(8) == rows
+    assert sweep("k=3..19", "learning_rate=1e-4..1e-2..log").draw(5) == rows[:5]
+    assert {row.config.k for row in sweep("k=3,5,7").draw(9)} == {3, 5, 7}  # there are no more
+
+
+def test_a_sweep_is_a_table_that_compares_with_its_base() -> None:
+    one = sweep("k=3,5,9")
+    table = one.table(one.grid())
+    assert (table.axis, table.headings, table.reference) == ("k", ("k",), 2)
+    assert [row.cells for row in table.rows] == [("3",), ("5",), ("9",)] and not table.has_paper
+    two = sweep("scalar=false,true", "centerness=false,true")
+    assert two.table(two.grid()).factors == ("scalar", "centerness")
+    mixed = sweep("scalar=false,true", "iterations=5,6")
+    table = mixed.table(mixed.grid())
+    assert table.factors == () and table.rows[0].recipe == {"iterations": 5}
+    assert table.axis == "" and table.rows[0].label == "scalar = false, iterations = 5"
+
+
+def test_its_runs_are_those_of_the_papers_tables_where_they_are_equal() -> None:
+    rows = sweep("k=3,9").grid()
+    runs = make_plan(SETUP, [sweep("k=3,9").table(rows)]).runs
+    by_row = {run.rows[0]: run.rows[1:] for run in runs}
+    assert by_row["my-sweep: k = 3"] == ("Table 4: k = 3",)
+    assert "Table 5: 8S" in by_row["my-sweep: k = 9"]
+
+
+def test_the_base_is_a_detector_or_a_row_of_any_table(tmp_path: Path) -> None:
+    assert {name: find_base(name).config for name in BASES} == BASES
+    assert find_base("table3:2").config == find_base("table4:k = 9").config == ATSS
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "from experiments.baselines import ATSS\n"
+        "from experiments.experiment import Row, Table\n"
+        "def mine(anchors, gt_boxes): ...\n"
+        "TABLE = Table(rows=[Row('a', ATSS, assigner=mine)])\n"
+    )
+    base = find_base(f"{path}:1")
+    assert isinstance(base.assigner, OwnAssigner)
+    (row, _) = sweep("scalar=true,false", base=base).grid()
+    assert row.assigner == base.assigner
+    refused = sweep("k=5,7", base=base)
+    assert refused.grid() == [] and "got the own assigner 'mine'" in str(refused.left_out)
+
+
+def test_a_report_tells_how_to_make_a_sweep() -> None:
+    table = sweep("k=3,5,9").table(sweep("k=3,5,9").grid())
+    setup = replace(SETUP, settings={"short_side": (64, 64)})
+    assert reproduce_line(setup, table, [0, 1]) == (
+        "atss sweep --base atss --set k=3,5,9 --seeds 0,1 --set short_side=64+64"
+    )
+
+
+REFUSED = {
+    "--set k=3": "a sweep needs a setting with several values",
+    "--set k=3,5 --set k=7,9": "k is set twice",
+    "--base retina --set k=3,5": "--base needs one of retinanet, .*got 'retina'",
+    "--base table9:1 --set k=3,5": "no table is called 'table9'",
+    "--base table3:9 --set k=3,5": "'9' is no row of Table 3",
+    "--set k=3,5 --search random": "--samples",
+    "--set k=3,5 --samples 2": "--samples",
+    "--set k=3,5 --search best --samples 2": "--search needs one of grid, random, optuna",
+    "--set k=3,5 --scheduler none": "--scheduler needs one of fifo, asha, got 'none'",
+    "--set k=3,5 --name factorial": "--name factorial is another table's",
+    "--set k=3,5 --name a/b": "name needs letters",
+    "--set iterations=5,6 --scheduler asha": "needs runs of one length",
+    "--set k=3,5 --set evaluations=1 --scheduler asha": "needs a test before the last step",
+    "--set k=3,5 --set weights=imagenet": "norm='group_norm' needs weights=none",
+}
+
+
+@pytest.mark.parametrize("line", REFUSED)
+def test_what_is_wrong_is_refused_in_one_line(
+    atss: Atss,  # noqa: F811
+    data: Path,  # noqa: F811
+    tmp_path: Path,
+    line: str,
+) -> None:
+    place = ["--data", data, "--out", tmp_path / "out", "--dry-run"]
+    code, output, errors = atss("sweep", *line.split(), *place)
+    assert code == 2 and re.fullmatch(r"atss: [^\n]+\n", errors), errors
+    assert re.search(REFUSED[line], errors), errors
+
+
+def test_a_dry_run_shows_the_runs_and_what_is_left_out(
+    atss: Atss,  # noqa: F811
+    data: Path,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    line = ["--set", "k=3,9", "--set", "assigner=atss,ssc", "--set", "iterations=50", "--dry-run"]
+    code, output, _ = atss("sweep", *line, "--data", data, "--out", tmp_path / "out")
+    assert code == 0 and "3 rows, 1 seed: 3 distinct runs, 0 done, 3 to train" in output
+    assert "Left out: k = 3, assigner = ssc: k=3 needs assigner='atss'" in output
+    assert "sweep-atss-k-assigner: k = 3, assigner = atss" in output
+
+
+# --- ending runs early
+
+
+def after_tests(folder: RunFolder, *aps: float, is_done: bool = False) -> RunFolder:
+    """A run that was tested after every tenth step."""
+    folder.write("run", {**facts(0), "name": "a", "params": {"iterations": 90}})
+    for place, ap in enumerate(aps, start=1):
+        folder.append({"step": 10 * place, "AP": ap})
+    if is_done:
+        metrics = {"ap": aps[-1]}
+        folder.write("result", {"signature": folder.signature, "seed": 0, "metrics": metrics})
+    return folder
+
+
+def test_rungs_begin_at_the_first_test_and_know_what_ended_before(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    folders = [after_tests(store.folder(name * 12), 5.0, 6.0) for name in "abc"]
+    stop(folders[1])
+    recipe = replace(DEMO, iterations=90, evaluations=9, batch_size=1)
+    found = early_stopping(recipe, 10, folders)
+    assert (found.first, found.iterations) == (10, 90)
+    assert found.past == {"b" * 12: [(10, 5.0), (20, 6.0)]}
+    with pytest.raises(ValueError, match="needs a test before the last step, got only one at 90"):
+        early_stopping(replace(recipe, evaluations=1), 10, [])
+
+
+def test_a_run_that_was_ended_early_says_so_until_somebody_trains_it(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    folder, failed, done = (store.folder(name * 12) for name in "abc")
+    after_tests(folder, 5.0, 6.5)
+    after_tests(failed, 5.0).write("failure", {"reason": "x", "traceback": ""})
+    after_tests(done, 7.0, is_done=True)
+    assert [stop(one) for one in (folder, failed, done)] == [Stopped(20, 6.5), None, None]
+    assert stopped(folder) == Stopped(20, 6.5) and stopped(failed) is None
+    text = io.StringIO()
+    Console(file=text, width=200).print(show_status(store))
+    assert re.search(r"stopped +early, AP 6.5 after 20 steps", text.getvalue())
+    finish(folder, 30.0)
+    assert stopped(folder) is None
+
+
+def test_its_table_marks_what_was_ended_early_and_compares_nothing_with_it(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    table = sweep("k=3,5,9").table(sweep("k=3,5,9").grid())
+    runs = make_plan(SETUP, [table]).runs
+    by_row = {run.rows[0].removeprefix("my-sweep: "): store.folder(run.signature) for run in runs}
+    finish(by_row["k = 9"], 30.0)
+    stop(after_tests(by_row["k = 3"], 5.0, 6.5))
+    content = bundle(store, SETUP, table, [0])
+    cells = {line[0].text: line[1].text for line in paper_grid(content).blocks[0]}
+    assert cells == {"3": "†6.5", "5": "–", "9": "30.0"}
+    gains = {line[0].text: line[2].text for line in gains_grid(content.comparison).blocks[0]}
+    assert gains == {"k = 3": "–", "k = 5": "–", "k = 9": ""}
+    notes = " ".join(footnotes(content))
+    assert "†: stopped early, the AP of its last test: “k = 3” after 20 steps, AP 6.5." in notes
+    assert "–: not measured; 1 of 3 runs finished." in notes
+
+
+def test_asha_ends_who_is_behind_at_a_test_but_nobody_at_the_end() -> None:
+    from orchestration.early import Early
+    from orchestration.tune import _halving
+
+    scheduler = _halving(Early(10, 90, {"earlier": [(10, 20.0), (20, 30.0), (90, 50.0)]}))
+
+    def decide(name: str, step: int, ap: float | None) -> str:
+        trial = SimpleNamespace(trial_id=name)
+        if name not in scheduler._trial_info:
+            scheduler.on_trial_add(None, trial)
+        return scheduler.on_trial_result(None, trial, {"tested_at": step, "AP": ap})
+
+    assert decide("worse", 10, 19.0) == "STOP"
+    assert decide("better", 10, 21.0) == "CONTINUE"
+    assert decide("better", 20, 0.0) == "CONTINUE"  # between the rungs at 10, 30 and 90
+    assert decide("better", 30, 40.0) == "CONTINUE"
+    assert decide("late", 10, 25.0) == "CONTINUE" and decide("late", 30, 39.0) == "STOP"
+    assert decide("better", 90, 0.0) == "CONTINUE"
+    assert decide("empty", 10, None) == "CONTINUE"
+
+
+# --- a search
+
+
+def ap_of(run: PlannedRun) -> float:
+    """Best at k = 12."""
+    return 40.0 - abs(run.run.config.k - 12)
+
+
+def search_in(store: Store, samples: int, *texts: str, seeds: tuple[int, ...] = (0,)) -> Search:
+    return Search(sweep(*(texts or ("k=3..19",))), samples, SETUP, seeds, store)
+
+
+def train(search: Search, store: Store) -> list[int]:
+    """Train what a search asks for, as Ray would one at a time; the k of every run."""
+    asked = []
+    for run in search.runs():
+        finish(store.folder(run.signature), ap_of(run), run.run.seed)
+        asked.append(run.run.config.k)
+    return asked
+
+
+def test_a_search_learns_from_what_was_reached(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    search = search_in(store, 20, "learning_rate=1e-5..1e-1..log")
+    misses = []
+    for run in search.runs():
+        misses.append(abs(log10(run.run.recipe.learning_rate) + 3))  # the best is 0.001
+        finish(store.folder(run.signature), 40.0 - 10 * misses[-1])
+    assert len(misses) == len(search.rows) == 20 and search.missing() == []
+    assert fmean(misses[10:]) < 0.8  # blind draws, as the first six are, miss by 1 on average
+    assert search.best().endswith(f"(AP {40.0 - 10 * min(misses):.1f})")
+
+
+def test_the_same_search_goes_on_and_trains_nothing_twice(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    first = search_in(store, 6)
+    runs = first.runs()
+    for run, _ in zip(runs, range(3), strict=False):  # and the fourth is begun when all is killed
+        finish(store.folder(run.signature), ap_of(run))
+    begun = list(first.rows)
+    assert len(begun) == 4
+    asked = train(search_in(store, 6), store)
+    assert len(asked) == 3 and asked[0] == first.rows[begun[-1]].config.k
+    again = search_in(store, 6)
+    assert train(again, store) == [] and list(again.rows)[:4] == begun
+    assert len(train(search_in(store, 8), store)) == 2  # more samples are two more
+    longer = replace(SETUP, recipe=replace(DEMO, iterations=7))
+    other = Search(sweep("k=3..19"), 2, longer, (0,), store)
+    assert len(train(other, store)) == 2  # of another schedule nothing is known
+
+
+def test_a_search_knows_runs_of_other_tables_and_counts_only_what_can_be(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    for run in make_plan(SETUP, [TABLES["table4"]]).runs:
+        finish(store.folder(run.signature), ap_of(run))
+    search = search_in(store, 6, "k=3..19..2", "assigner=atss,ssc")
+    assert train(search, store) == [9]  # with ssc; no other k has a meaning there
+    assert "k = 9, assigner = ssc" in search.rows and len(search.rows) == 6
+    assert all("needs assigner='atss', got 'ssc'" in why for why in search.sweep.left_out.values())
+
+
+def test_what_failed_or_was_ended_early_teaches_a_search_too(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    search = search_in(store, 5)
+    for number, run in enumerate(search.runs()):
+        folder = store.folder(run.signature)
+        match number:
+            case 0:
+                after_tests(folder).write("failure", {"reason": "the loss is nan"})
+            case 1:
+                stop(after_tests(folder, 1.0, 2.0))
+            case _:
+                finish(folder, 30.0)
+    values = {trial.value for trial in search.study.get_trials()}
+    assert values == {None, 2.0, 30.0}
+    assert len(search.missing()) == 1 and search.best().endswith("(AP 30.0)")
+
+
+def test_a_search_trains_every_seed_of_a_combination_and_learns_their_mean(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    search = search_in(store, 2, seeds=(0, 1))
+    for run in search.runs():
+        finish(store.folder(run.signature), 20.0 + 2 * run.run.seed, run.run.seed)
+    assert {trial.value for trial in search.study.get_trials()} == {21.0}
+    assert len(search.asked()) == 4
+
+
+def test_a_search_without_optuna_says_what_it_needs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(ValueError, match="--search optuna needs Optuna, .*pip install optuna"):
+        search_in(open_store(tmp_path), 2)
+
+
+# --- through Ray
+
+
+def work(job: Job, report: Any) -> None:
+    """Six tests; the higher k, the better."""
+    folder = RunFolder(job.folder)
+    folder.write("run", {**facts(0), "name": "a", "params": {"iterations": 60}})
+    with folder.locked():
+        for step in range(10, 61, 10):
+            ap = step / 10 + job.run.config.k
+            report({"state": "testing", "step": step, "AP": ap - 1})  # that of the test before
+            folder.append({"step": step, "AP": ap})
+            report({"state": "training", "step": step, "AP": ap, "tested_at": step})
+        finish(folder, ap)
+    report({"state": "done", "AP": ap})
+
+
+@pytest.mark.slow
+def test_ray_asks_for_runs_one_by_one_and_ends_those_that_are_behind(tmp_path: Path) -> None:
+    import ray
+
+    from orchestration.early import Early
+    from orchestration.progress import Line, Progress
+    from orchestration.resources import Resources, share_out
+    from orchestration.tune import cluster, run_trials
+
+    for name in (__name__, "test_plan"):
+        ray.cloudpickle.register_pickle_by_value(sys.modules[name])  # trials cannot import a test
+    store, log, known = open_store(tmp_path), io.StringIO(), []
+    progress = Progress({}, Console(file=log, width=200))
+
+    def jobs() -> Any:
+        for k in (9, 19, 3, 5):
+            run = Run(replace(IMPROVED_RETINANET, assigner="atss", k=k), DEMO, "data", 0)
+            known.append(sum(folder.is_done for folder in store.folders()))
+            progress.lines[f"{k:012}"] = Line(f"k = {k}")
+            yield Job(run, store.folder(f"{k:012}").path, "shapes", {})
+
+    with cluster(None, threads=1) as nodes, progress:
+        share = share_out(nodes, Resources(), threads=1, batch_size=8)
+        run_trials(
+            jobs(),
+            share,
+            progress,
+            storage=tmp_path / ".ray",
+            concurrent=1,
+            work=work,
+            stopping=Early(10, 60),
+        )
+    assert known == [0, 1, 2, 2]  # who is asked can look at what was reached before
+    ended = {k: stopped(store.folder(f"{k:012}")) for k in (9, 19, 3, 5)}
+    assert ended == {9: None, 19: None, 3: Stopped(10, 4.0), 5: Stopped(10, 6.0)}
+    assert [store.folder(f"{k:012}").is_done for k in (9, 19)] == [True, True]
+    assert "k = 5: stopped: AP 6.0 after 10 steps is not among the best" in log.getvalue()
+    assert not any(folder.is_running for folder in store.folders())
