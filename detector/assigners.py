@@ -51,13 +51,14 @@ Assigner = Callable[[list[Tensor], Tensor], Tensor]
 def build_assigner(config: DetectorConfig, own: Assigner | None = None) -> Assigner:
     """(anchors: list of [A_l, 4], gt_boxes [M, 4]) -> matched [A] int64, as configured.
 
-    own: a user's, in place of the configured one; it may assume M >= 1 and fp32, too.
+    own: a user's, in place of the configured one; it may assume M >= 1 and fp32, too. Under
+    in_gt_box its positives outside their ground truth become IGNORED, as with IoU.
 
     ATSS gets k x anchors per location: anchors of a location share their center, so k per level
     would shrink to k / A locations. The paper says "k anchors", its code multiplies.
     """
     if own is not None:
-        return partial(_assign, assign=own)
+        return partial(_assign, assign=_limited(own) if config.in_gt_box else own)
     match config.assigner:
         case "iou":
             assign: Assigner = partial(assign_by_iou, in_gt_box=config.in_gt_box)
@@ -106,11 +107,22 @@ def assign_by_iou(anchors: list[Tensor], gt_boxes: Tensor, *, in_gt_box: bool) -
 
     matched = torch.full_like(best, IGNORED)
     matched[best_iou < NEGATIVE_IOU] = NEGATIVE
-    if in_gt_box:
-        is_inside = inside(centers(anchor_boxes), gt_boxes).gather(1, best[:, None])[:, 0]
-        matched[is_positive & ~is_inside] = IGNORED
-        is_positive = is_positive & is_inside
-    return torch.where(is_positive, best, matched)
+    matched = torch.where(is_positive, best, matched)
+    return ignore_outside(anchor_boxes, gt_boxes, matched) if in_gt_box else matched
+
+
+def ignore_outside(anchor_boxes: Tensor, gt_boxes: Tensor, matched: Tensor) -> Tensor:
+    """[A, 4], [M, 4], [A] -> [A]. Positives with their center outside their object are IGNORED."""
+    is_inside = inside(centers(anchor_boxes), gt_boxes)  # [A, M]
+    is_inside = is_inside.gather(1, matched.clamp(min=0)[:, None])[:, 0]
+    return torch.where((matched >= 0) & ~is_inside, IGNORED, matched)
+
+
+def _limited(own: Assigner) -> Assigner:
+    def assign(anchors: list[Tensor], gt_boxes: Tensor) -> Tensor:
+        return ignore_outside(torch.cat(anchors), gt_boxes, own(anchors, gt_boxes))
+
+    return assign
 
 
 def assign_by_space_and_scale(

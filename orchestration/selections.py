@@ -46,7 +46,7 @@ def choose(
     wanted = [(name_of(config), config) for config in PAPERS]
     if tables:
         wanted = [
-            (f"Table {table.number}: {row.label}", row.config)
+            (f"{table.label}: {row.label}", row.config)
             for table in find_tables(tables)
             for row in find_rows(table, rows)
         ]

@@ -410,3 +410,17 @@ def test_the_gpu_selects_what_the_cpu_selects(config):
         expected = matched_by(config, levels, boxes)
         found = build_assigner(config)(on_gpu, boxes_tensor(boxes).cuda())
         assert torch.equal(found.cpu(), expected)
+
+
+def test_an_assigner_of_ones_own_is_limited_to_the_box_where_the_config_says_so():
+    anchors = [torch.tensor([[0.0, 0.0, 8.0, 8.0], [6.0, 0.0, 14.0, 8.0]])]
+    gt_boxes = torch.tensor([[0.0, 0.0, 8.0, 8.0]])
+
+    def everything(levels, boxes):
+        return torch.zeros(len(torch.cat(levels)), dtype=torch.int64)
+
+    free = build_assigner(DetectorConfig(), everything)
+    limited = build_assigner(DetectorConfig(in_gt_box=True), everything)
+    assert free(anchors, gt_boxes).tolist() == [0, 0]
+    assert limited(anchors, gt_boxes).tolist() == [0, IGNORED]
+    assert limited(anchors, gt_boxes[:0]).tolist() == [NEGATIVE, NEGATIVE]
