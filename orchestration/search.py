@@ -144,6 +144,7 @@ def _distributions(axes: tuple[Axis, ...]) -> dict[str, "BaseDistribution"]:
     )
 
     def places(axis: Axis) -> "BaseDistribution":
+        """Of one axis."""
         if axis.ends is not None:
             return FloatDistribution(0.0, 1.0)
         if axis.is_ordered:

@@ -153,9 +153,10 @@ def effects_of(comparison: Comparison, *, of_paper: bool = False) -> Effects:
 
 
 def _combination(table: Table, row: Row) -> Combination:
-    """Which factors are on; the first row has them off."""
-    off = table.rows[0].config
-    return tuple(int(getattr(row.config, name) != getattr(off, name)) for name in table.factors)
+    """Which factors are on: toggles that are true, other settings that are not row one's."""
+    first = table.rows[0].config
+    values = [(getattr(row.config, name), getattr(first, name)) for name in table.factors]
+    return tuple(int(v if isinstance(v, bool) else v != off) for v, off in values)
 
 
 def effects_grids(comparison: Comparison) -> tuple[Grid, ...]:

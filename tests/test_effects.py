@@ -1,6 +1,7 @@
 """Effects and interactions: against plain means of differences, known truths, and missing cells."""
 
 import io
+from dataclasses import replace
 from itertools import combinations, product
 from statistics import fmean
 
@@ -162,6 +163,13 @@ def test_the_factorials_effects_stand_beside_the_papers_steps():
     assert grid.notes[-1].endswith("or that there are: In GT Box × Centerness.")
     assert "24 of 24 combinations" in grid.notes[0]
     assert "In GT Box" in markdown(grid) and "± standard" not in printed(grid)
+
+
+def test_a_toggle_is_on_where_it_is_true_whichever_row_comes_first():
+    backwards = replace(FACTORIAL, rows=FACTORIAL.rows[::-1])
+    bundles = [make_bundle(table) for table in (FACTORIAL, backwards)]
+    there, back = (dict(effects_of(bundle.comparison).measured) for bundle in bundles)
+    assert set(there) == set(back) and back[0, 0, 0, 0, 0] == 32.5 / 2
 
 
 def test_one_seed_has_no_standard_error_and_says_so():

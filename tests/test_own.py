@@ -271,6 +271,35 @@ load_tables(Path({str(path)!r})); print(sorted({{"torch", "numpy", "ray"}} & set
     assert answer.stdout == "[]\n"
 
 
+NO_ASSIGNMENT = {
+    "return None": "got a NoneType",
+    "return torch.cat(anchors)[:, 0]": r"int64 \[1706\], got float32 \[1706\]",
+    "return torch.zeros(3, dtype=torch.int64)": r"got int64 \[3\]",
+    "return torch.full((1706,), 3)": "got values from 3 to 3 for 3 objects",
+    "return torch.full((1706,), -3)": "got values from -3 to -3",
+    "return anchors[7]": "the assigner mine fails: IndexError: list index out of range",
+}
+
+
+@pytest.mark.parametrize("body", NO_ASSIGNMENT)
+def test_what_returns_no_assignment_is_refused_before_anything_is_trained(body: str) -> None:
+    source = f"import torch\ndef mine(anchors, gt_boxes):\n    {body}\n"
+    run = Run(ATSS, DEMO, "data", 0, OwnAssigner("mine", source))
+    from orchestration.rehearsal import rehearse
+
+    with pytest.raises(ValueError, match=NO_ASSIGNMENT[body]) as refused:
+        rehearse(run)
+    assert "\n" not in str(refused.value)
+
+
+def test_the_assigners_of_the_example_are_assignments() -> None:
+    from orchestration.rehearsal import rehearse
+
+    for planned in make_plan(SETUP, find_tables([str(EXAMPLE)])).runs:
+        if planned.run.assigner is not None:
+            rehearse(planned.run)
+
+
 # --- the example of the docs
 
 

@@ -132,11 +132,7 @@ def sweep(
     if dry_run:
         show_cost(plan, store, resources, len(data_set.val), is_measured=False)
         return
-    try:
-        problems = launch.search(samples or 0) if search == "optuna" else launch.all()
-    except KeyboardInterrupt:
-        raise Stopped("the same line goes on from the last checkpoints") from None
-    finish(problems)
+    finish(launch.run(samples if search == "optuna" else None))
 
 
 @dataclass(frozen=True)
@@ -156,6 +152,13 @@ class Launch:
             raise ValueError("--scheduler asha needs runs of one length, so iterations cannot vary")
         folders = [self.store.folder(run.signature) for run in runs]
         return early_stopping(self.plan.setup.recipe, len(self.data.val), folders)
+
+    def run(self, samples: int | None) -> list[str]:
+        """Train and report: so many samples of a search, or all of the plan; the problems."""
+        try:
+            return self.search(samples) if samples else self.all()
+        except KeyboardInterrupt:
+            raise Stopped("the same line goes on from the last checkpoints") from None
 
     def all(self) -> list[str]:
         """Train what is missing of the plan and report it; one line for each problem."""
