@@ -19,9 +19,9 @@ from orchestration.commands.plan import show as show_cost
 from orchestration.commands.positives import positives
 from orchestration.commands.runs import cancel, logs, resume, status
 from orchestration.commands.sweep import sweep
-from orchestration.launch import data_location, data_notes, failures, open_plan, train_missing
+from orchestration.launch import asked_setup, data_notes, failures, open_plan, train_missing
 from orchestration.options import parse_rows, parse_seeds
-from orchestration.plan import Setup, find_tables, resolve_scale, setups_in
+from orchestration.plan import find_tables, setups_in
 from orchestration.resources import Resources
 from orchestration.results import DEFAULT_OUT, deliver
 from orchestration.store import open_store, records_uri
@@ -123,8 +123,7 @@ def reproduce(
 
     Exit codes: 0 all rows are there, 1 some runs failed, 2 refused, 130 stopped.
     """
-    chosen, (recipe, changed) = find_tables(tables), resolve_scale(scale, settings or [])
-    setup = Setup(scale, recipe, changed, "", "", data_location(scale, data))
+    chosen, setup = find_tables(tables), asked_setup(scale, data, settings)
     resources = Resources(address, concurrent, gpus_per_run, processes, micro_batch, workers)
     store = open_store(out)
     if not dry_run:

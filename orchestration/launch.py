@@ -1,6 +1,8 @@
 """From a plan to results: what is missing is trained, all of it is reported and recorded."""
 
+import os
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,8 +16,17 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from experiments.experiment import Table, canonical
-from orchestration.launches import recorded
-from orchestration.plan import GENERATED, NAMED_DATA, Job, Plan, PlannedRun, Setup, make_plan
+from orchestration.launches import going_on, recorded
+from orchestration.plan import (
+    GENERATED,
+    NAMED_DATA,
+    Job,
+    Plan,
+    PlannedRun,
+    Setup,
+    make_plan,
+    resolve_scale,
+)
 from orchestration.progress import Line, Progress
 from orchestration.resources import Resources, share_out
 from orchestration.store import Store
@@ -24,6 +35,8 @@ from orchestration.views import count
 if TYPE_CHECKING:
     from detector.coco import DataSet
     from orchestration.early import Early
+
+RAY = ".ray-"  # and the launch's process: a folder for Ray's own files
 
 
 def data_location(scale: str, given: str | None) -> str:
@@ -37,6 +50,12 @@ def data_location(scale: str, given: str | None) -> str:
     if given is None or given in NAMED_DATA:
         return given or GENERATED
     return str(Path(given).expanduser().absolute())
+
+
+def asked_setup(scale: str, data: str | None, settings: Sequence[str] | None) -> Setup:
+    """The setup that options ask for; its data is not opened yet and has no name."""
+    recipe, changed = resolve_scale(scale, settings or [])
+    return Setup(scale, recipe, changed, "", "", data_location(scale, data))
 
 
 def open_plan(
@@ -79,6 +98,7 @@ def train_missing(
         return
     _load_weights(plan.setup)
     _try_assigners(missing)
+    _clean(store)
     from orchestration.tracking import open_tracker
     from orchestration.tune import cluster, run_trials
 
@@ -104,7 +124,7 @@ def train_missing(
 
         runs = _asked(search, show, is_cancelled) if search else iter(missing)
         jobs = (_job(run, plan.setup, store, facts, resources) for run in runs)
-        place = store.root / ".ray"
+        place = store.root / f"{RAY}{os.getpid()}"
         run_trials(jobs, share, progress, storage=place, concurrent=at_once, stopping=stopping)
 
 
@@ -132,6 +152,13 @@ def failures(plan: Plan, store: Store) -> list[str]:
         else:
             lines.append(f"{run.name} failed: {(folder.failure() or {}).get('reason', 'ended')}")
     return lines
+
+
+def _clean(store: Store) -> None:
+    """Remove what Ray left behind in launches that were killed."""
+    if not going_on(store):
+        for left in store.root.glob(f"{RAY}*"):
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def _load_weights(setup: Setup) -> None:

@@ -60,6 +60,7 @@ def bundle(store: Store, setup: Setup, table: Table, seeds: Sequence[int]) -> Bu
     results = {name: result for name, result in found.items() if result is not None}
     early = {name: stopped(store.folder(name)) for name in names}
     notes = [note for name in results for note in store.folder(name).facts()["data"]["notes"]]
+    notes += [f"warning: {it['text']}" for name in results for it in store.folder(name).warnings()]
     return Bundle(
         table=table,
         scale=setup.scale,

@@ -10,9 +10,9 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from orchestration import options, views
-from orchestration.launch import data_location, open_plan
+from orchestration.launch import asked_setup, open_plan
 from orchestration.options import parse_rows, parse_seeds
-from orchestration.plan import Plan, Setup, find_tables, resolve_scale
+from orchestration.plan import Plan, find_tables
 from orchestration.progress import Progress, duration
 from orchestration.resources import Resources, share_out
 from orchestration.results import DEFAULT_OUT
@@ -50,8 +50,7 @@ def plan(
     - `atss plan all`
     - `atss plan table3 --scale paper --data coco2017 --gpus-per-run 8 --address auto`
     """
-    chosen, (recipe, changed) = find_tables(tables), resolve_scale(scale, settings or [])
-    setup = Setup(scale, recipe, changed, "", "", data_location(scale, data))
+    chosen, setup = find_tables(tables), asked_setup(scale, data, settings)
     resources = Resources(address, concurrent, gpus_per_run, processes, micro_batch, workers)
     store = open_store(out)
     found, data_set = open_plan(setup, store, chosen, parse_rows(rows or []), parse_seeds(seeds))
