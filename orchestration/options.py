@@ -11,9 +11,7 @@ ONE_TABLE = "table1 ... table7, leave-one-out, factorial, or a file of your own:
 TableName = Annotated[str, typer.Argument(metavar="TABLE", help=ONE_TABLE, show_default=False)]
 TableNames = Annotated[
     list[str],
-    typer.Argument(
-        metavar="TABLE...", help=f"all (of the paper), {ONE_TABLE}", show_default=False
-    ),
+    typer.Argument(metavar="TABLE...", help=f"all (of the paper), {ONE_TABLE}", show_default=False),
 ]
 Out = Annotated[str, typer.Option("--out", metavar="FOLDER", help="The results folder.")]
 
