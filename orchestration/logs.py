@@ -10,7 +10,7 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 MAX_BYTES = 2**20  # of a log; a longer one loses its first half
@@ -18,19 +18,22 @@ MAX_BYTES = 2**20  # of a log; a longer one loses its first half
 
 @contextmanager
 def kept(log: Path) -> Iterator[None]:
-    """Append all that this process prints to the log while the block runs, and why it failed."""
-    log.parent.mkdir(parents=True, exist_ok=True)
+    """Append all that this process prints to the log while the block runs, and why it failed.
+
+    Where the log cannot be written, it is as it would be without.
+    """
     before = _send(log)
     try:
         now = time.strftime("%Y-%m-%d %H:%M:%S")
-        print(f"--- {now}, process {os.getpid()} on {socket.gethostname()}", flush=True)
+        with suppress(OSError):
+            print(f"--- {now}, process {os.getpid()} on {socket.gethostname()}", flush=True)
         yield
-    except BaseException:
-        traceback.print_exc()
+    except Exception:
+        with suppress(OSError):
+            traceback.print_exc()
         raise
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        _flush()
         for number, copy in enumerate(before, start=1):
             os.dup2(copy, number)
             os.close(copy)
@@ -38,14 +41,23 @@ def kept(log: Path) -> Iterator[None]:
 
 def _send(log: Path) -> list[int]:
     """Let the standard streams lead to the file; returns copies of what they led to."""
-    sys.stdout.flush()
-    sys.stderr.flush()
+    _flush()
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        file = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    except OSError:
+        return []
     before = [os.dup(number) for number in (1, 2)]
-    file = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     for number in (1, 2):
         os.dup2(file, number)
     os.close(file)
     return before
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError):
+            stream.flush()
 
 
 def shorten(log: Path) -> None:

@@ -15,6 +15,7 @@ LOG_SECONDS = 15.0  # between two lines of a running run where the output is no 
 ENDED = ("done", "failed", "cancelled", "stopped", "missing")
 WORKING = ("training", "testing")
 MARK = "!"  # before the state of a run that looks wrong
+HEADINGS = ("Run", "", "Iteration", "Loss", "AP", "Left")
 STYLES = {
     "waiting": "dim",
     "done": "green",
@@ -50,6 +51,13 @@ class Line:
         """The state, and how far it is where that takes long."""
         state = self.state if self.tested is None else f"{self.state} {self.tested:.0%}"
         return f"{MARK} {state}" if self.signs else state
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """What stands under HEADINGS."""
+        loss = "" if self.loss is None else f"{self.loss:.3f}"
+        ap = "" if self.ap is None else f"{self.ap:.1f}"
+        return (self.name, self.doing, self.at, loss, ap, duration(self.seconds_left))
 
     @property
     def signs(self) -> list[str]:
@@ -145,27 +153,23 @@ class Progress:
 
     def render(self) -> Group:
         """The live table; where the terminal is too low, what runs comes before what ended."""
-        table = Table(box=None, pad_edge=False, header_style="dim")
-        for heading in ("Run", "", "Iteration", "Loss", "AP", "Left"):
-            is_number = heading in ("Iteration", "Loss", "AP", "Left")
-            table.add_column(heading, justify="right" if is_number else "left", no_wrap=True)
-        lines = list(self.lines.values())
-        signs = self._signs()
+        lines, signs = list(self.lines.values()), self._signs()
         room = max(4, self.console.height - 4 - len(signs))
         ordered = lines if len(lines) <= room else sorted(lines, key=_urgency)
-        for line in ordered[:room]:
-            table.add_row(
-                line.name,
-                line.doing,
-                line.at,
-                "" if line.loss is None else f"{line.loss:.3f}",
-                "" if line.ap is None else f"{line.ap:.1f}",
-                duration(line.seconds_left),
-                style=STYLES.get(line.state, ""),
+        rows = [line.cells for line in ordered[:room]]
+        _, *others = zip(HEADINGS, *rows, strict=True)
+        left = self.console.width - sum(2 + max(map(len, column)) for column in others)
+        table = Table(box=None, pad_edge=False, header_style="dim")
+        for place, heading in enumerate(HEADINGS):
+            width = None if place else max(16, left)  # names give way, states and numbers do not
+            table.add_column(
+                heading, justify="left" if place < 2 else "right", no_wrap=True, max_width=width
             )
+        for line, cells in zip(ordered, rows, strict=False):
+            table.add_row(*cells, style=STYLES.get(line.state, ""))
         if len(lines) > room:
             ended = sum(line.state in ENDED for line in lines)
-            table.add_row(f"... {len(lines)} runs in all, {ended} ended", style="dim")
+            signs = [Text(f"... {len(lines)} runs in all, {ended} ended", "dim"), *signs]
         return Group(table, *signs)
 
     def _signs(self) -> list[Text]:

@@ -87,8 +87,8 @@ def write_report(
 
     try:
         render(content, folder, progress)
-    except NotebookError as error:
-        return f"{content.table.name}: {error}"
+    except (NotebookError, OSError) as error:  # a cell that fails, a full disk
+        return f"the report of {content.table.name} failed: {error}"
     return None
 
 
@@ -158,8 +158,9 @@ def record(store: Store, setup: Setup, bundles: Sequence[Bundle]) -> str | None:
         for (name, rows), (_, content) in zip(wanted, tables, strict=True):
             tracker.table(name, markdown(paper_grid(content)), [RowRecord(**row) for row in rows])
     if tracker.problem is None:
-        marker.parent.mkdir(parents=True, exist_ok=True)
-        write_json(marker, {**marks, "store": _record_store(store)})
+        with tracker.tolerance():
+            marker.parent.mkdir(parents=True, exist_ok=True)
+            write_json(marker, {**marks, "store": _record_store(store)})
     return tracker.problem
 
 

@@ -145,6 +145,8 @@ class RunFolder:
     def fail(self, error: Exception) -> str:
         """Leave the reason why the run ends, if that can be written; returns it, in one line."""
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        if isinstance(error, OSError):
+            reason = f"{self.path} cannot be written: {error.strerror}"
         with suppress(OSError):
             self.write("failure", {"reason": reason, "traceback": traceback.format_exc()})
         return reason

@@ -121,6 +121,7 @@ class Trial:
         self.last_save, self.last_report = time.monotonic(), -REPORT_SECONDS
         self.save_seconds = 0.0
         self.latest: dict[str, Any] = {}
+        self.problems: dict[str, str] = {}
 
     def run(self) -> None:
         """Train to the end, then test once more and write the result."""
@@ -178,19 +179,19 @@ class Trial:
     def note(self, entry: dict[str, Any]) -> None:
         """Add an entry to the history, with those that could not be written before."""
         self.unwritten.append(entry)
-        with self.tolerance():
+        with self.tolerance("history"):
             self.folder.append(*self.unwritten)
             self.unwritten = []
             self.oversight.note(entry)
 
     @contextmanager
-    def tolerance(self) -> Iterator[None]:
+    def tolerance(self, what: str) -> Iterator[None]:
         """While training, a disk that is full or away is told of, and costs no more than that."""
         try:
             yield
-            self.latest.pop("problem", None)
+            self.problems.pop(what, None)
         except OSError as error:
-            self.latest["problem"] = f"{self.folder.path} cannot be written: {error.strerror}"
+            self.problems[what] = f"no {what} can be written to {self.folder.path}: {error.strerror}"
 
     def is_save_due(self) -> bool:
         pause = max(CHECKPOINT_SECONDS, CHECKPOINT_SHARE * self.save_seconds)
@@ -202,7 +203,7 @@ class Trial:
             return
         begun = time.monotonic()
         facts = {"window": self.window, "unwritten": self.unwritten, "spent": self.pace.spent()}
-        with self.tolerance():
+        with self.tolerance("checkpoint"):
             checkpoint.save(
                 self.folder.checkpoint,
                 self.detector,
@@ -277,6 +278,7 @@ class Trial:
             "iterations": self.recipe.iterations,
             "resumed_at": self.first_step,
             "seconds_left": self.pace.seconds_left(self.step),
+            "problem": next(iter(self.problems.values()), None),
         }
         self.latest["warnings"] = self.oversight.texts
         self.report(dict(self.latest))

@@ -199,6 +199,7 @@ class _Search(Searcher):
         self.jobs, self.share = iter(jobs), share
 
     def suggest(self, trial_id: str) -> Any:
+        """The next job, as Ray's config; asked whenever a run fits."""
         job, share = next(self.jobs, None), self.share
         if job is None:
             return Searcher.FINISHED

@@ -148,8 +148,12 @@ def thin(
 
 def _mean(entries: Sequence[Mapping[str, float]]) -> dict[str, float]:
     """Each value's mean over the entries that have it, at the last entry's step."""
-    names = dict.fromkeys(name for entry in entries for name in entry)
-    means = {name: fmean(entry[name] for entry in entries if name in entry) for name in names}
+    values: dict[str, list[float]] = {}
+    for entry in entries:
+        for name, value in entry.items():
+            if value is not None:  # AP of small objects, where the data set has none
+                values.setdefault(name, []).append(value)
+    means = {name: fmean(found) for name, found in values.items()}
     return means | {"step": entries[-1]["step"]}
 
 

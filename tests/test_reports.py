@@ -64,6 +64,12 @@ def test_a_long_history_is_thinned_to_means_and_keeps_every_ap():
     assert thin(short) == short
 
 
+def test_a_data_set_without_small_objects_has_no_ap_for_them_in_a_thinned_history_either():
+    history = [{"step": i, "loss": 1.0} for i in range(1, 2001)]
+    history[-1] |= {"AP": 30.0, "AP_S": None}
+    assert thin(history)[-1] == {"step": 2000, "loss": 1.0, "AP": 30.0}
+
+
 def test_a_short_history_stays_as_it_is():
     assert thin([{"step": 1, "loss/cls": 2.0}]) == [{"step": 1, "loss/cls": 2.0}]
     assert thin([]) == []

@@ -481,6 +481,26 @@ def test_a_log_keeps_all_that_is_printed_and_nothing_else(tmp_path: Path) -> Non
     assert text.count("Traceback") == 2 and text.count(", process ") == 2
 
 
+FAIL = """
+import sys
+from pathlib import Path
+from orchestration import logs
+try:
+    with logs.kept(Path(sys.argv[1])):
+        raise RuntimeError("the end")
+except RuntimeError:
+    print("after")
+"""
+
+
+@pytest.mark.parametrize("log", ["/dev/full", "/dev/null/run/log.txt"])
+def test_a_log_that_cannot_be_written_stops_nothing(log: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", FAIL, log], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0 and done.stdout.endswith("after\n")
+
+
 def test_a_log_stays_short_and_loses_its_beginning(tmp_path: Path) -> None:
     log = tmp_path / "log.txt"
     logs.shorten(log)
