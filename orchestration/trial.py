@@ -191,8 +191,7 @@ class Trial:
             yield
             self.problems.pop(what, None)
         except OSError as error:
-            where = self.folder.path
-            self.problems[what] = f"no {what} can be written to {where}: {error.strerror}"
+            self.problems[what] = f"no {what} written to {self.folder.path}: {error.strerror}"
 
     def is_save_due(self) -> bool:
         pause = max(CHECKPOINT_SECONDS, CHECKPOINT_SHARE * self.save_seconds)

@@ -192,7 +192,7 @@ def broken_files(out: Path) -> list[str]:
     """Files that are not whole: JSON that cannot be read, checkpoints whose sums are wrong."""
     broken = []
     for path in out.rglob("*.json"):
-        if path.is_relative_to(out / ".ray"):  # Ray's own, which nobody reads
+        if path.relative_to(out).parts[0].startswith(".ray"):  # Ray's own, which nobody reads
             continue
         try:
             json.loads(path.read_text())
@@ -214,7 +214,7 @@ def is_whole(path: Path) -> bool:
 
 def remains(out: Path) -> list[str]:
     """What a kill left half-written, and nobody took away."""
-    found = [*out.glob("runs/*/*.tmp"), *out.glob("runs/*/.*.part"), *out.glob(".ray/*")]
+    found = [*out.glob("runs/*/*.tmp"), *out.glob("runs/*/.*.part"), *out.glob(".ray*")]
     return [str(path.relative_to(out)) for path in found]
 
 
