@@ -202,7 +202,8 @@ def _number(name: str, value: Any, kind: type) -> Any:
     except (TypeError, ValueError):
         number = None
     if number is None or isinstance(value, str) or number != value:
-        raise ValueError(f"{name} needs a {kind.__name__}, got {value!r}")
+        words = {bool: "true or false", int: "a whole number", float: "a number"}
+        raise ValueError(f"{name} needs {words.get(kind, kind.__name__)}, got {value!r}")
     return number
 
 

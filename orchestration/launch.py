@@ -72,6 +72,7 @@ def open_plan(
     setup = replace(setup, data=data.name, fingerprint=data.fingerprint)
     plan = make_plan(setup, tables, rows=rows, seeds=seeds)
     if plan.missing(store):
+        _try_assigners(plan.missing(store))
         data.train.check_images()
         data.val.check_images()
     return plan, data
@@ -97,7 +98,6 @@ def train_missing(
     if not missing and search is None:
         return
     _load_weights(plan.setup)
-    _try_assigners(missing)
     _clean(store)
     from orchestration.tracking import open_tracker
     from orchestration.tune import cluster, run_trials

@@ -187,7 +187,10 @@ def parse_seeds(text: str) -> list[int]:
     parts = [part.strip() for part in text.split(",")]
     if not all(part.isascii() and part.isdigit() for part in parts):
         raise ValueError(f"--seeds needs whole numbers from 0 on, such as 0,1,2, got '{text}'")
-    return [int(part) for part in parts]
+    seeds = [int(part) for part in parts]
+    if len(set(seeds)) < len(seeds):
+        raise ValueError(f"--seeds needs each seed once, got '{text}': equal runs are one run")
+    return seeds
 
 
 def parse_rows(texts: list[str]) -> list[str]:

@@ -4,7 +4,7 @@ Rows that train differently but select alike, such as Table 1's, are one selecti
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 from detector.config import DetectorConfig
@@ -15,6 +15,8 @@ from experiments.baselines import (
     IMPROVED_RETINANET,
     RETINANET,
 )
+from experiments.experiment import OwnAssigner, Row
+from experiments.own import load_assigner, own_assigner
 from experiments.schedules import PAPER
 from experiments.settings import with_settings
 from orchestration.plan import find_rows, find_tables, show_setting
@@ -29,8 +31,8 @@ SELECTING = ("assigner", "in_gt_box", "k", "anchor_scales", "aspect_ratios")  # 
 
 def choose(
     tables: Sequence[str], rows: Sequence[str], settings: Mapping[str, Any]
-) -> dict[str, tuple[DetectorConfig, list[str]]]:
-    """Name -> a config that selects so, and the rows that do; by default the paper's five.
+) -> dict[str, tuple[Row, list[str]]]:
+    """Name -> a row that selects so, and the labels of all that do; by default the paper's five.
 
     ValueError for a table or row that is not there, for a setting that selection does not read, and
     for one that contradicts a row.
@@ -43,27 +45,29 @@ def choose(
         )
     if rows and len(tables) != 1:
         raise ValueError(f"--rows chooses from one table, got {len(tables)} tables")
-    wanted = [(name_of(config), config) for config in PAPERS]
+    wanted = [(name_of(config), Row("", config)) for config in PAPERS]
     if tables:
         wanted = [
-            (f"{table.label}: {row.label}", row.config)
+            (f"{table.label}: {row.label}", row)
             for table in find_tables(tables)
             for row in find_rows(table, rows)
         ]
-    found: dict[str, tuple[DetectorConfig, list[str]]] = {}
-    for label, config in wanted:
+    found: dict[str, tuple[Row, list[str]]] = {}
+    for label, row in wanted:
         try:
-            changed, _ = with_settings(config, PAPER, settings)
+            config, _ = with_settings(row.config, PAPER, settings)
         except ValueError as error:
             raise ValueError(f"{label}: {error}") from error
-        found.setdefault(name_of(changed), (changed, []))[1].append(label)
+        own = own_assigner(row.assigner)
+        changed = replace(row, config=config, assigner=own)
+        found.setdefault(name_of(config, own), (changed, []))[1].append(label)
     return found
 
 
-def name_of(config: DetectorConfig) -> str:
-    """What a config selects by, such as "ATSS, k=5": configs that select alike share it."""
-    name = NAMES.get(config.assigner, config.assigner.upper())
-    if config.assigner == "iou" and config.in_gt_box:
+def name_of(config: DetectorConfig, own: OwnAssigner | None = None) -> str:
+    """What a config selects by, such as "ATSS, k=5": rows that select alike share it."""
+    name = str(own) if own else NAMES.get(config.assigner, config.assigner.upper())
+    if (own or config.assigner == "iou") and config.in_gt_box:
         name += " in GT box"
     defaults = {item.name: item.default for item in fields(DetectorConfig)}
     parts = {
@@ -75,15 +79,18 @@ def name_of(config: DetectorConfig) -> str:
     return ", ".join([name, *shown])
 
 
-def build(name: str, config: DetectorConfig) -> "Selection":
-    """The selection of a config. k is ATSS's per level, over all anchors of a location."""
+def build(name: str, config: DetectorConfig, own: OwnAssigner | None = None) -> "Selection":
+    """The selection of a config, or of a user's assigner in its place.
+
+    k is ATSS's per level, over all anchors of a location.
+    """
     from detector.assigners import build_assigner
     from detector.positives import Selection
 
     return Selection(
         name,
-        build_assigner(config),
+        build_assigner(config, load_assigner(own) if own else None),
         config.anchor_scales,
         config.aspect_ratios,
-        config.k * config.anchors_per_location if config.assigner == "atss" else None,
+        config.k * config.anchors_per_location if config.assigner == "atss" and not own else None,
     )

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
+from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table as Grid
@@ -52,7 +53,7 @@ def show_table(table: Table) -> RenderableType:
     grid = _grid("", "Row", *ap_heading, "Changes in RetinaNet (#A=1)")
     for number, row in enumerate(table.rows, start=1):
         settings = ", ".join(
-            name if value is True else f"{name}={show_setting(value)}"
+            name if value is True else f"{name}={_short(value)}"
             for name, value in row.changes.items()
         )
         ap = ["" if row.paper.ap is None else f"{row.paper.ap:.1f}"] if table.has_paper else []
@@ -61,6 +62,13 @@ def show_table(table: Table) -> RenderableType:
     above = [Text(table.caption, style="dim")] if table.caption else []
     below = [Text(table.note)] if table.note else []
     return Group(Text(f"{table.heading}{section}", style="bold"), *above, grid, *below)
+
+
+def _short(value: Any) -> str:
+    """A setting's value with as many digits as tell it from others: 4,5.04,6.35."""
+    if isinstance(value, (tuple, list)):
+        return ",".join(map(_short, value))
+    return f"{value:.4g}" if isinstance(value, float) else show_setting(value)
 
 
 def show_plan(

@@ -104,11 +104,11 @@ def levels_grid(summary: pd.DataFrame) -> Grid:
         + line(number(row["lost"], 2))
         for name, row in summary.iterrows()
     ]
-    head = line("", *(f"{level}, %" for level in LEVELS), "ignored", "contested", "lost")
+    head = line("", *LEVELS, "ignored", "contested", "lost")
     notes = (LEGEND_OF_LEVELS,)
     return Grid(
         name="levels",
-        title="Levels, ignored anchors and conflicts",
+        title="Positives by level (%), ignored anchors, conflicts",
         head=head,
         blocks=(tuple(lines),),
         notes=notes,

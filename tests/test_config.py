@@ -90,7 +90,7 @@ def test_a_recipe_is_coerced_like_a_config():
 )
 def test_a_value_that_coercion_would_change_is_refused(wrong):
     (name,) = wrong
-    with pytest.raises(ValueError, match=f"^{name} needs a .*got "):
+    with pytest.raises(ValueError, match=f"^{name} needs .*got "):
         DetectorConfig(**wrong)
 
 

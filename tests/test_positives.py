@@ -33,6 +33,7 @@ from detector.positives import (
     describe_objects,
     scene_of,
 )
+from experiments.own import own_assigner
 from orchestration import cli, positives
 from orchestration.selections import PAPERS, build, choose, name_of
 from reports.fairness import claims, markdown_claims
@@ -395,7 +396,7 @@ def test_counting_prints_and_writes_what_was_counted(atss: Atss, tmp_path: Path)
     assert (code, errors) == (0, "")
     for expected in ("pets val, 4 objects, 64/96 pixels", "H17", "H18", "H19", "H23", "images/s"):
         assert expected in output
-    folder = out / "positives" / "pets-val"
+    folder = out / "positives" / "pets-val-64px-96px"
     assert f"Written to {folder}: summary.md" in output.replace("\n", "")
     objects = pd.read_csv(folder / "positives.csv")
     assert len(objects) == 5 * 4 and set(objects["selection"]) == {*CONFIGS} - {name_of(NINE)}
@@ -414,7 +415,7 @@ def test_a_table_with_a_setting_on_boxes_alone(atss: Atss, tmp_path: Path) -> No
     code, output, errors = atss(*line, *SIZE)
     assert (code, errors) == (0, "")
     assert "ATSS, k=5, 7S" in output
-    text = (tmp_path / "o/positives/instances_train-table5-k=5/summary.md").read_text()
+    text = (tmp_path / "o/positives/instances_train-table5-k=5-64px-96px/summary.md").read_text()
     assert "- ATSS, k=5: Table 5: " in text
 
 
@@ -424,7 +425,7 @@ def test_an_image_is_drawn_with_its_objects_listed(atss: Atss, tmp_path: Path) -
     code, output, errors = atss(*line, "--image", "20", "--image", "a.png", "--object", 2)
     assert (code, errors) == (0, "")
     assert "1 dog" in output and "2 cat" in output
-    names = {path.name for path in (out / "positives" / "pets-val").iterdir()}
+    names = {path.name for path in (out / "positives" / "pets-val-64px-96px").iterdir()}
     one = ("b.png", "b-object2.png", "b-object2-candidates.png")
     assert names == {*one, *(name.replace("b", "a", 1) for name in one)}
 
@@ -513,3 +514,14 @@ def test_pictures_get_every_anchor_once() -> None:
             np.bincount(levels[matched == 1], minlength=5).tolist() == found.positives[1].tolist()
         )
         assert columns["is_ignored"].sum() == found.num_ignored
+
+
+def test_an_assigner_of_ones_own_is_counted_as_itself() -> None:
+    example = str(Path(__file__).parents[1] / "docs" / "my_ablation.py")
+    chosen = choose([example], [], {})
+    assert list(chosen) == ["IoU in GT box", "closest in GT box", "closest(k=3) in GT box", "ATSS"]
+    row, _ = chosen["closest(k=3) in GT box"]
+    selection = build("closest 3", row.config, own_assigner(row.assigner))
+    scene = Scene(256, 256, torch.tensor([[60.0, 60.0, 190.0, 190.0]]))
+    assert count(selection, scene).positives.tolist() == [[3, 3, 3, 3, 1]]
+    assert selection.k is None

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from experiments.own import own_assigner
 from experiments.schedules import DEMO, PAPER
 from experiments.settings import parse_settings
 from orchestration import options
@@ -26,7 +27,7 @@ Tables = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="TABLE...",
-        help="table1 ... table7, or all: their distinct sample selections.  "
+        help="table1 ... table7, all, or FILE.py: their distinct sample selections.  "
         "[default: the paper's five]",
         show_default=False,
     ),
@@ -132,9 +133,19 @@ def positives(
         datasets=datasets,
         short_side=short_side or sides.short_side[-1],
         long_side=long_side or sides.long_side,
-        selections=tuple(build(name, config) for name, (config, _) in chosen.items()),
+        selections=tuple(
+            build(name, row.config, own_assigner(row.assigner)) for name, (row, _) in chosen.items()
+        ),
         rows={name: labels for name, (_, labels) in chosen.items()},
-        folder=Path(out) / "positives" / slug(name, tables or [], rows or [], settings or []),
+        folder=Path(out)
+        / "positives"
+        / slug(
+            name,
+            [Path(table).stem for table in tables or []],
+            rows or [],
+            settings or [],
+            [f"{length}px" for length in (short_side, long_side) if length],
+        ),
     )
     if image:
         draw_images(study, image, object_number)
