@@ -70,7 +70,7 @@ def test_a_full_disk_costs_a_run_that_trains_nothing(
 
     run_trial(job, report)
     assert disk.refused == {"save", "append"}
-    assert problems[3] == f"no history can be written to {job.folder}: No space left on device"
+    assert problems[3] == f"no history written to {job.folder}: No space left on device"
     assert problems[1] is None and problems[6] is None
     assert files(RunFolder(job.folder)) == files(whole)
 
