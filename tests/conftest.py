@@ -4,6 +4,9 @@ HYPOTHESIS_PROFILE=thorough draws thousands of fresh scenes instead of the fixed
 """
 
 import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: its sums depend on it
 
@@ -39,7 +42,30 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(autouse=True)
 def _random_numbers_start_anew() -> None:
     """Every test draws torch's random numbers from the same start, whatever ran before it."""
-    import sys
-
     if "torch" in sys.modules:
         sys.modules["torch"].manual_seed(0)
+
+
+@pytest.fixture
+def atss(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Callable[..., tuple[int, str, str]]]:
+    """Run the command in this process: exit code, output, errors."""
+    from orchestration import cli, terminal
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["atss", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        output = capsys.readouterr()
+        return int(end.value.code or 0), output.out, output.err
+
+    monkeypatch.setattr(terminal.console, "_width", 160)
+    before, folder = signal.getsignal(signal.SIGTERM), os.getcwd()
+    torch = sys.modules.get("torch")
+    threads = torch.get_num_threads() if torch else 1
+    yield run
+    signal.signal(signal.SIGTERM, before)
+    os.chdir(folder)
+    if torch:
+        torch.set_num_threads(threads)

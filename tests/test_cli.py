@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,6 @@ from test_trial import write_small_data
 
 from experiments import TABLES
 from orchestration import cli, launch, results
-from orchestration.commands import runs
 from orchestration.plan import find_tables, make_plan
 from orchestration.progress import Progress, duration
 from orchestration.store import Store, open_store
@@ -31,24 +30,6 @@ Atss = Callable[..., tuple[int, str, str]]
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_small_data(tmp_path_factory.mktemp("data") / "squares")
-
-
-@pytest.fixture
-def atss(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Atss]:
-    """Run the command in this process: exit code, output, errors."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["atss", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        output = capsys.readouterr()
-        return int(end.value.code or 0), output.out, output.err
-
-    for module in (cli, runs):
-        monkeypatch.setattr(module, "console", Console(width=160, highlight=False))
-    before = signal.getsignal(signal.SIGTERM)
-    yield run
-    signal.signal(signal.SIGTERM, before)
 
 
 def test_lists_answer_at_once() -> None:

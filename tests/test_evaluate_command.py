@@ -2,9 +2,7 @@
 
 import io
 import json
-import signal
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -25,8 +23,8 @@ from detector.images import read_upright
 from detector.metrics import COCO_NUMBERS, HEADINGS
 from detector.training import assemble
 from experiments.experiment import Run, signature
-from orchestration import cli, testing, trial
-from orchestration.commands import evaluate, predict
+from orchestration import trial
+from orchestration.commands import predict
 from orchestration.counting import Counter
 from orchestration.finding import find_run
 from orchestration.plan import Job
@@ -35,26 +33,6 @@ from orchestration.trial import run_trial
 
 Atss = Callable[..., tuple[int, str, str]]
 ROW = "Table 2: Made up, Box"
-
-
-@pytest.fixture
-def atss(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Atss]:
-    """Run the command in this process: exit code, output, errors."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["atss", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        output = capsys.readouterr()
-        return int(end.value.code or 0), output.out, output.err
-
-    for module in (evaluate, predict, testing):
-        monkeypatch.setattr(module, "console", Console(width=160, highlight=False))
-    before = signal.getsignal(signal.SIGTERM)
-    threads = torch.get_num_threads()
-    yield run
-    torch.set_num_threads(threads)
-    signal.signal(signal.SIGTERM, before)
 
 
 @pytest.fixture(scope="module")

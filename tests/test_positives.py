@@ -4,7 +4,6 @@ import os
 import random
 import signal
 import statistics
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,7 +13,6 @@ import pytest
 import reference
 import torch
 from made_up_coco import REAL, annotation, content, needs_real_images, write, write_both
-from rich.console import Console
 
 from detector.assigners import closest_anchors, highest_iou_match, mean_plus_std
 from detector.boxes import area, box_iou, centers, inside, squared_distances
@@ -34,7 +32,7 @@ from detector.positives import (
     scene_of,
 )
 from experiments.own import own_assigner
-from orchestration import cli, positives
+from orchestration import positives
 from orchestration.selections import PAPERS, build, choose, name_of
 from reports.fairness import claims, markdown_claims
 from reports.positives import by_group, summarize
@@ -366,25 +364,6 @@ def test_rows_that_select_alike_are_one() -> None:
     assert list(choose(["table4"], ["k = 5"], {})) == ["ATSS, k=5"]
     assert list(choose(["table7"], ["3"], {})) == ["ATSS, 4/5.04/6.35S, h/w 0.5/1/2"]
     assert build("", NINE).k == 3 * 9 and build("", DetectorConfig()).k is None
-
-
-@pytest.fixture
-def atss(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Atss]:
-    """Run the command in this process: exit code, output, errors."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["atss", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        output = capsys.readouterr()
-        return int(end.value.code or 0), output.out, output.err
-
-    console = Console(width=160, highlight=False)
-    for module in ("positives", "positives_drawn"):
-        monkeypatch.setattr(f"orchestration.{module}.console", console)
-    before = signal.getsignal(signal.SIGTERM)
-    yield run
-    signal.signal(signal.SIGTERM, before)
 
 
 SIZE = ("--short-side", 64, "--long-side", 96, "--workers", 0)

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,23 +34,9 @@ MARK = {"by": "me@here", "at": "2020-06-14 12:00:00"}
 Atss = Callable[..., tuple[int, str, str]]
 
 
-@pytest.fixture
-def atss(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Atss]:
-    """Run the command in this process: exit code, output, errors."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["atss", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        output = capsys.readouterr()
-        return int(end.value.code or 0), output.out, output.err
-
-    monkeypatch.setattr(command, "console", Console(width=160, highlight=False, markup=False))
+@pytest.fixture(autouse=True)
+def _nobody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(command, "PATIENCE", 0.0)
-    before, folder = signal.getsignal(signal.SIGTERM), os.getcwd()
-    yield run
-    signal.signal(signal.SIGTERM, before)
-    os.chdir(folder)
 
 
 def begin(store: Store, run: PlannedRun, *steps: int) -> RunFolder:
