@@ -375,7 +375,7 @@ def test_counting_prints_and_writes_what_was_counted(atss: Atss, tmp_path: Path)
     assert (code, errors) == (0, "")
     for expected in ("pets val, 4 objects, 64/96 pixels", "H17", "H18", "H19", "H23", "images/s"):
         assert expected in output
-    folder = out / "positives" / "pets-val-64px-96px"
+    folder = out / "positives" / "pets-val-64-96"
     assert f"Written to {folder}: summary.md" in output.replace("\n", "")
     objects = pd.read_csv(folder / "positives.csv")
     assert len(objects) == 5 * 4 and set(objects["selection"]) == {*CONFIGS} - {name_of(NINE)}
@@ -394,7 +394,7 @@ def test_a_table_with_a_setting_on_boxes_alone(atss: Atss, tmp_path: Path) -> No
     code, output, errors = atss(*line, *SIZE)
     assert (code, errors) == (0, "")
     assert "ATSS, k=5, 7S" in output
-    text = (tmp_path / "o/positives/instances_train-table5-k=5-64px-96px/summary.md").read_text()
+    text = (tmp_path / "o/positives/instances_train-table5-k=5-64-96/summary.md").read_text()
     assert "- ATSS, k=5: Table 5: " in text
 
 
@@ -404,7 +404,7 @@ def test_an_image_is_drawn_with_its_objects_listed(atss: Atss, tmp_path: Path) -
     code, output, errors = atss(*line, "--image", "20", "--image", "a.png", "--object", 2)
     assert (code, errors) == (0, "")
     assert "1 dog" in output and "2 cat" in output
-    names = {path.name for path in (out / "positives" / "pets-val-64px-96px").iterdir()}
+    names = {path.name for path in (out / "positives" / "pets-val-64-96").iterdir()}
     one = ("b.png", "b-object2.png", "b-object2-candidates.png")
     assert names == {*one, *(name.replace("b", "a", 1) for name in one)}
 

@@ -127,6 +127,7 @@ def positives(
     if object_number is not None and not image:
         raise ValueError("--object needs --image: it looks closely at one object of an image")
     name, datasets = open_data_sets(data, split, annotations)
+    asked = [*(tables or []), *(rows or []), *(settings or []), short_side, long_side]
     sides = DEMO if data in (None, GENERATED) and annotations is None else PAPER
     study = Study(
         name=name,
@@ -137,15 +138,7 @@ def positives(
             build(name, row.config, own_assigner(row.assigner)) for name, (row, _) in chosen.items()
         ),
         rows={name: labels for name, (_, labels) in chosen.items()},
-        folder=Path(out)
-        / "positives"
-        / slug(
-            name,
-            [Path(table).stem for table in tables or []],
-            rows or [],
-            settings or [],
-            [f"{length}px" for length in (short_side, long_side) if length],
-        ),
+        folder=Path(out) / "positives" / slug(name, asked),
     )
     if image:
         draw_images(study, image, object_number)
@@ -172,8 +165,7 @@ def open_data_sets(
     return f"{found.name} {split}", both[split]
 
 
-def slug(name: str, *more: Sequence[str]) -> str:
-    """The name as a folder's: "coco-tiny-val", "shapes-val-table4"."""
-    return re.sub(
-        r"[^A-Za-z0-9.,=_]+", "-", " ".join([name, *(part for parts in more for part in parts)])
-    ).strip("-")[:100]
+def slug(name: str, asked: Sequence[str | int | None]) -> str:
+    """The name as a folder's, with what was asked for: "coco-tiny-val", "shapes-val-table4"."""
+    words = [name, *(Path(str(text)).name.removesuffix(".py") for text in asked if text)]
+    return re.sub(r"[^A-Za-z0-9.,=_]+", "-", " ".join(words)).strip("-")[:100]
