@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from rich.console import Console
-from test_cli import Atss, atss, data  # noqa: F401 - fixtures
+from test_cli import Atss, data  # noqa: F401 - a fixture
 from test_plan import SETUP, facts, finish
 
 from experiments import TABLES
