@@ -73,6 +73,7 @@ def try_fault(
         outcome.problems.append((str(error).strip().splitlines() or ["nothing said"])[-1])
     finally:
         scene.end()
+    outcome.note = outcome.note.replace(f"{scene.root}/", "")
     return outcome
 
 
