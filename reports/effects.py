@@ -29,10 +29,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments.experiment import Row, Table
+from reports.cells import Cell, Grid, line
 from reports.compare import Comparison
-from reports.facts import MISSING
-from reports.grid import Cell, Grid, line
-from reports.tables import signed
+from reports.numbers import MISSING, signed
 
 Combination = tuple[int, ...]  # of F zeros and ones
 Array = NDArray[np.floating[Any]]

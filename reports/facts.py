@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 
 from detector.config import Recipe
-from experiments.experiment import OwnAssigner, Table
-from experiments.schedules import PAPER
+from experiments.experiment import OwnAssigner, Row, Table
+from experiments.schedules import SCALES
 from reports.bundle import Bundle
+from reports.cells import Grid, line
 from reports.compare import Comparison
-from reports.grid import Grid, line
+from reports.differing import common, differing
+from reports.numbers import EARLY, MISSING, has_intervals, level
 
-MISSING = "–"
-EARLY = "†"
 MAX_FACT = 80  # letters; longer ones differ from run to run
 
 
@@ -19,25 +19,82 @@ def footnotes(bundle: Bundle) -> tuple[str, ...]:
     comparison = bundle.comparison
     has_paper = bundle.table.has_paper
     notes = [
-        f"{'Ours: scale' if has_paper else 'Scale'} {bundle.scale} on {bundle.data}; "
+        f"{'Ours: scale' if has_paper else 'Scale'} {bundle.scale} on {_data(bundle)}; "
         f"{schedule(bundle.recipe)}, {image_size(bundle.recipe)}; {seeds(comparison)}."
         + (" Δ is ours minus the paper's." if has_paper else "")
     ]
     if bundle.settings:
         notes.append(f"Changed in every row: {settings(bundle)}.")
-    varied = dict.fromkeys(name for row in bundle.table.rows for name in row.recipe)
-    if varied:
-        notes.append(f"Changed from row to row: {', '.join(varied)}.")
+    notes += _row_settings(bundle)
     if has_paper and not bundle.is_as_in_paper:
+        papers = SCALES[bundle.table.scale]
         notes.append(
-            f"The paper's numbers are of COCO val2017 with {_backbone(PAPER)} and the full "
-            f"schedule ({schedule(PAPER)}, {image_size(PAPER)}): beside ours only directions "
+            f"The paper's numbers are of {bundle.table.tested_on} with "
+            f"{_backbones(bundle.table.rows, bundle.table.scale, papers)} and the full "
+            f"schedule ({schedule(papers)}, {image_size(papers)}): beside ours only directions "
             "can be compared, not values."
         )
-    notes += _gaps(comparison)
+    notes += [*_legend(comparison), *differing(comparison).notes, *_gaps(comparison)]
     if comparison.table.note:
         notes.append(comparison.table.note)
     return (*notes, *bundle.notes)
+
+
+def _row_settings(bundle: Bundle) -> list[str]:
+    """What else than toggles distinguishes rows, and what takes its place at this scale."""
+    rows, notes = bundle.table.rows, []
+    varied = dict.fromkeys(name for row in rows for name in row.recipe)
+    replaced: dict[str, object] = {}
+    for row in rows:
+        replaced |= row.at_scale.get(bundle.scale, {})
+    if kept := [name for name in varied if name not in {**replaced, **bundle.settings}]:
+        notes.append(f"Changed from row to row: {', '.join(kept)}.")
+    stand_ins = {name: value for name, value in replaced.items() if name not in bundle.settings}
+    if stand_ins:
+        stands = ", ".join(f"{name}={_plain(value)}" for name, value in stand_ins.items())
+        notes.append(
+            f"At this scale every row has {stands}, so rows that the paper distinguishes by it "
+            "alone are one run."
+        )
+    return notes
+
+
+def _data(bundle: Bundle) -> str:
+    """The data set, what was tested on it, and by which evaluation."""
+    comparison = bundle.comparison
+    sizes = {score.num_images for row in comparison.rows for score in row.scores}
+    version = common(comparison, "pycocotools")
+    told = [f"{min(sizes):,} test images"] if len(sizes) == 1 else []
+    told += [f"pycocotools {version}"] if version else []
+    return f"{bundle.data} (fingerprint {', '.join([bundle.fingerprint[:12], *told])})"
+
+
+def _legend(comparison: Comparison) -> list[str]:
+    """What the ranks and the intervals mean, of those that there are."""
+    whose = ["the paper's numbers"] if comparison.table.has_paper else []
+    whose += ["ours"] if sum(bool(row.results) for row in comparison.rows) > 1 else []
+    notes = [f"{{best}}: the highest of {' and of '.join(whose)}"] if whose else []
+    if not has_intervals(comparison):
+        return [f"{notes[0]}; whether by more than chance is not known."] if notes else []
+    single = [row for row in comparison.rows if len(row.results) == 1]
+    several = [row for row in comparison.rows if len(row.results) > 1]
+    if notes:
+        weights = " (with one seed, for these trained weights)" if single else ""
+        notes = [
+            f"{notes[0]}; {{tied}}: of ours, not told apart from it: the interval of their "
+            f"difference includes zero{weights}."
+        ]
+    if several:
+        notes.append(
+            f"{level()}: confidence interval of the mean over seeds, of images and seeds together."
+        )
+    if single:
+        rows = "of rows with one seed, " if several else ""
+        notes.append(
+            f"{level()}: {rows}confidence interval of the images alone: it holds for these trained "
+            "weights, not for training again."
+        )
+    return notes
 
 
 def _gaps(comparison: Comparison) -> list[str]:
@@ -65,10 +122,12 @@ def _gaps(comparison: Comparison) -> list[str]:
 def facts_grid(bundle: Bundle) -> Grid:
     """What was run, one fact per line."""
     recipe, comparison = bundle.recipe, bundle.comparison
+    rows = () if "backbone" in bundle.settings else bundle.table.rows
     facts = {
         "Scale": bundle.scale,
         "Data set": f"{bundle.data} (fingerprint {bundle.fingerprint[:12]})",
-        "Backbone": f"{_backbone(recipe)}, {recipe.norm}, weights {recipe.weights}",
+        "Backbone": f"{_backbones(rows, bundle.scale, recipe)}, {recipe.norm}, "
+        f"weights {recipe.weights}",
         "Schedule": schedule(recipe),
         "Learning rate": _learning_rate(recipe),
         "Images": image_size(recipe),
@@ -93,7 +152,9 @@ def _common_facts(comparison: Comparison) -> dict[str, str]:
         for name, value in result.facts.items():
             values.setdefault(name, {})[str(value)] = None
     texts = {name.capitalize(): "; ".join(found) for name, found in values.items()}
-    return {name: text for name, text in texts.items() if len(text) <= MAX_FACT}
+    return {
+        name: text for name, text in texts.items() if len(text) <= MAX_FACT and name != "Mlflow run"
+    }
 
 
 def assigners(table: Table) -> dict[str, str]:
@@ -120,8 +181,10 @@ def seeds(comparison: Comparison) -> str:
     if not found:
         return "no run is finished"
     if len(found) == 1:
-        return f"seed {found[0]} alone, so the spread is unknown"
+        return f"seed {found[0]} alone, so the spread between seeds is unknown"
     listed = ", ".join(str(seed) for seed in found)
+    if has_intervals(comparison):
+        return f"mean of seeds {listed}"
     return f"seeds {listed}: mean ± sample standard deviation"
 
 
@@ -149,8 +212,12 @@ def _learning_rate(recipe: Recipe) -> str:
     )
 
 
-def _backbone(recipe: Recipe) -> str:
-    return recipe.backbone.replace("resnet", "ResNet-")
+def _backbones(rows: Sequence[Row], scale: str, recipe: Recipe) -> str:
+    """Those of rows at a scale, and the recipe's where a row has none of its own."""
+    names = [row.recipe_at(scale).get("backbone", recipe.backbone) for row in rows]
+    names = names or [recipe.backbone]
+    shown = (name.replace("resnet", "ResNet-").replace("resnext", "ResNeXt-") for name in names)
+    return ", ".join(dict.fromkeys(name.replace("_", " ") for name in shown))
 
 
 def _count(number: int, noun: str) -> str:

@@ -1,118 +1,156 @@
-"""Which tables a report prints: the paper's own form with our numbers in it, and what goes with it.
+"""Which tables a report prints: the paper's own form with our numbers in it, and each run's origin.
 
-paper_grid   as the paper prints it; under each number of the paper ours and the difference; a
-             table that the paper does not have is printed in the same way, with ours alone
-gains_grid   AP against the table's reference row: what may hold at any scale is a direction
-runs_grid    each run by its name
-csv_text     every number in full precision, one metric of one row per line
+paper_grid   as the paper prints it; under each number of the paper ours, its interval where there
+             is one, and the difference; a table that the paper does not have is printed in the
+             same way, with ours alone
+runs_grid    each run by its name, and by what made it
+
+The best of the paper's numbers and of ours are marked, and those of ours not told apart from it.
 """
 
-import csv
-import io
 from collections.abc import Iterable, Sequence
 from itertools import groupby, zip_longest
 from typing import assert_never
 
 from detector.metrics import HEADINGS
-from experiments.experiment import Table
+from reports import ranks
 from reports.bundle import Bundle
-from reports.compare import Compared, ComparedRow, Comparison, Sample
-from reports.facts import EARLY, MISSING, footnotes
-from reports.grid import Cell, Grid, Line, line
+from reports.cells import Cell, Grid, Line, line
+from reports.compare import ComparedRow, Comparison, Result
+from reports.differing import common, differing
+from reports.facts import footnotes
+from reports.numbers import (
+    EARLY,
+    MISSING,
+    has_intervals,
+    interval,
+    level,
+    number,
+    signed,
+    spread,
+)
+
+Block = tuple[Line, ...]
+Numbers = Sequence[tuple[ComparedRow, str]]  # whose, and which field of Metrics
+SHORT = 2  # lines of a row that needs no rule to be told from its neighbours
 
 
 def paper_grid(bundle: Bundle) -> Grid:
     """The table in the paper's form, our numbers under the paper's if any, footnotes below."""
-    comparison = bundle.comparison
-    table = comparison.table
+    table, form = bundle.table, _Form(bundle.comparison)
+    over: Line = ()
     match table.layout:
         case "rows":
-            head, blocks = _rows_down(comparison)
+            head, blocks = _rows_down(form)
         case "columns":
-            head, blocks = _rows_across(comparison)
+            head, blocks = _rows_across(form)
         case "grid":
-            head, blocks = _down_and_across(comparison)
+            over, head, blocks = _down_and_across(form)
         case _:
             assert_never(table.layout)
     title = f"{table.label} of the paper. {table.title}" if table.number else table.heading
-    return Grid(name=table.name, title=title, head=head, blocks=blocks, notes=footnotes(bundle))
+    notes = footnotes(bundle)
+    return Grid(name=table.name, title=title, head=head, blocks=blocks, notes=notes, over=over)
 
 
-def _rows_down(comparison: Comparison) -> tuple[Line, tuple[tuple[Line, ...], ...]]:
-    """Tables 3, 5, 6, 7: a run per block, a metric per column."""
-    table = comparison.table
-    head = line(*table.headings, *_whose(table), *(HEADINGS[name] for name in table.metrics))
+class _Form:
+    """The numbers of a table, and all that is shown of each."""
+
+    def __init__(self, comparison: Comparison) -> None:
+        self.comparison, self.table = comparison, comparison.table
+        self.letters = differing(comparison).letters
+        self.of_paper = {name: ranks.of_paper(comparison, name) for name in self.table.metrics}
+        self.of_ours = {name: ranks.of_ours(comparison, name) for name in self.table.metrics}
+
+    @property
+    def whose(self) -> tuple[str, ...]:
+        """The head of the column that says whose number it is, where there are several."""
+        has_several = self.table.has_paper or has_intervals(self.comparison)
+        return ("",) if has_several else ()
+
+    def lines(self, stub: Sequence[str], numbers: Numbers) -> Block:
+        """The paper's line, ours, its interval, and the difference, as far as there are any."""
+        found = {"paper": [self._paper(row, name) for row, name in numbers]}
+        found["ours"] = [self._ours(row, name) for row, name in numbers]
+        if any(name in row.estimates for row, name in numbers):
+            found[level()] = [
+                Cell(interval(row.estimates.get(name)), "interval") for row, name in numbers
+            ]
+        found["Δ"] = [self._difference(row, name) for row, name in numbers]
+        lines = [
+            [*([Cell(label, cells[0].kind)] if self.whose else []), *cells]
+            for label, cells in found.items()
+            if any(cell.text for cell in cells)
+        ]
+        blank = [""] * len(stub)
+        return tuple((*line(*(blank if i else stub)), *cells) for i, cells in enumerate(lines))
+
+    def _paper(self, row: ComparedRow, name: str) -> Cell:
+        paper = row.metrics[name].paper
+        text = "" if paper is None else number(paper)
+        return Cell(text, "paper", rank=self.of_paper[name].get(row.row.label, ""))
+
+    def _ours(self, row: ComparedRow, name: str) -> Cell:
+        """Our number; of a run that was ended early its last AP, marked as what it is."""
+        ours, label = row.metrics[name].ours, row.row.label
+        early = [stopped.ap for stopped in row.stopped if stopped.ap is not None]
+        if ours.n == 0 and early and name == "ap":
+            return Cell(f"{EARLY}{max(early):.1f}", "ours")
+        text = number(ours.mean) if name in row.estimates else spread(ours)
+        mark = self.letters.get(label, "") if ours.n else ""
+        return Cell(text, "ours", rank=self.of_ours[name].get(label, ""), mark=mark)
+
+    def _difference(self, row: ComparedRow, name: str) -> Cell:
+        found = row.metrics[name]
+        return Cell("" if found.paper is None else signed(found.difference), "difference")
+
+
+def _rows_down(form: _Form) -> tuple[Line, tuple[Block, ...]]:
+    """Tables 3, 5, 6, 7, 8: a run per block, a metric per column."""
+    table = form.table
+    head = line(*table.headings, *form.whose, *(HEADINGS[name] for name in table.metrics))
     rows = [
-        _lines(table, row.row.cells, [(row, row.metrics[name]) for name in table.metrics])
-        for row in comparison.rows
+        form.lines(row.row.cells, [(row, name) for name in table.metrics])
+        for row in form.comparison.rows
     ]
     return head, _together(rows)
 
 
-def _together(rows: Iterable[tuple[Line, ...]]) -> tuple[tuple[Line, ...], ...]:
-    """Rows as blocks; neighbours of one line each need no rule between them."""
-    blocks: list[tuple[Line, ...]] = []
-    for is_short, neighbours in groupby(rows, lambda row: len(row) == 1):
+def _together(rows: Iterable[Block]) -> tuple[Block, ...]:
+    """Rows as blocks; short neighbours need no rule between them."""
+    blocks: list[Block] = []
+    for is_short, neighbours in groupby(rows, lambda row: len(row) <= SHORT):
         lines = list(neighbours)
         blocks += [tuple(one for row in lines for one in row)] if is_short else lines
     return tuple(blocks)
 
 
-def _rows_across(comparison: Comparison) -> tuple[Line, tuple[tuple[Line, ...], ...]]:
+def _rows_across(form: _Form) -> tuple[Line, tuple[Block, ...]]:
     """Tables 1 and 4: a run per column, under it what the paper prints of it, then the AP."""
-    table = comparison.table
-    first, *others = table.headings
-    columns = [row.row.cells for row in comparison.rows]
-    head = (*line(first, *_whose(table)), *_merged([cells[0] for cells in columns]))
+    rows, whose = form.comparison.rows, form.whose
+    first, *others = form.table.headings
+    columns = [row.row.cells for row in rows]
+    head = (*line(first, *whose), *_merged([cells[0] for cells in columns]))
     toggles = tuple(
-        line(heading, *_whose(table), *(cells[i] for cells in columns))
+        line(heading, *whose, *(cells[i] for cells in columns))
         for i, heading in enumerate(others, start=1)
     )
-    numbers = _lines(table, ("AP (%)",), [(row, row.ap) for row in comparison.rows])
+    numbers = form.lines(("AP (%)",), [(row, "ap") for row in rows])
     return head, (toggles, numbers) if toggles else (numbers,)
 
 
-def _down_and_across(comparison: Comparison) -> tuple[Line, tuple[tuple[Line, ...], ...]]:
+def _down_and_across(form: _Form) -> tuple[Line, Line, tuple[Block, ...]]:
     """Table 2: the first cell goes down, the second across."""
-    table = comparison.table
-    by_cells = {row.row.cells: (row, row.ap) for row in comparison.rows}
+    by_cells = {row.row.cells: row for row in form.comparison.rows}
     down = dict.fromkeys(cells[0] for cells in by_cells)
     across = dict.fromkeys(cells[1] for cells in by_cells)
-    head = line(" \\ ".join(table.headings), *_whose(table), *across)
-    blocks = (_lines(table, (one,), [by_cells[one, other] for other in across]) for one in down)
-    return head, tuple(blocks)
-
-
-def _whose(table: Table) -> tuple[str, ...]:
-    """The head of the column that says whose number it is, where there are two."""
-    return ("",) if table.has_paper else ()
-
-
-def _lines(
-    table: Table, stub: Sequence[str], numbers: Sequence[tuple[ComparedRow, Compared]]
-) -> tuple[Line, ...]:
-    """The paper's line, ours, and the difference; ours alone where the paper has none."""
-    ours = [Cell(_ours(row, n), "ours") for row, n in numbers]
-    if not table.has_paper:
-        return ((*line(*stub), *ours),)
-    if all(n.paper is None for _, n in numbers):
-        return ((*line(*stub), Cell("ours", "ours"), *ours),)
-    blank = line(*("" for _ in stub))
-    paper = ["" if n.paper is None else number(n.paper) for _, n in numbers]
-    difference = ["" if n.paper is None else signed(n.difference) for _, n in numbers]
-    return (
-        (*line(*stub, "paper"), *(Cell(text, "paper") for text in paper)),
-        (*blank, Cell("ours", "ours"), *ours),
-        (*blank, Cell("Δ", "difference"), *(Cell(text, "difference") for text in difference)),
+    of_lines, of_columns = form.table.headings
+    over = (*line("", *form.whose), Cell(of_columns, span=len(across)))
+    head = line(of_lines, *form.whose, *across)
+    blocks = (
+        form.lines((one,), [(by_cells[one, other], "ap") for other in across]) for one in down
     )
-
-
-def _ours(row: ComparedRow, n: Compared) -> str:
-    """Our number; of a run that was ended early its last AP, marked as what it is."""
-    early = [stopped.ap for stopped in row.stopped if stopped.ap is not None]
-    if n.ours.n == 0 and early and n is row.ap:
-        return f"{EARLY}{max(early):.1f}"
-    return spread(n.ours)
+    return over, head, tuple(blocks)
 
 
 def _merged(texts: Iterable[str]) -> Line:
@@ -126,101 +164,44 @@ def _merged(texts: Iterable[str]) -> Line:
     return tuple(cells)
 
 
-def number(value: float | None) -> str:
-    """One decimal, as the paper; figure spaces keep the points of 5.3 and 12.8 in one line."""
-    return MISSING if value is None else f"{value:.1f}".rjust(4, "\u2007")
+ORIGINS = ("code", "MLflow run")  # facts of a run that tell what made it, and where its record is
 
 
-def signed(value: float | None) -> str:
-    """A difference with its sign."""
-    if value is None:
-        return MISSING
-    text = f"{abs(value):.1f}"
-    sign = "±" if float(text) == 0 else "+" if value > 0 else "−"
-    return sign + text
+def runs_grid(bundle: Bundle) -> Grid:
+    """Every run: its name, seed, AP and time, and what each number can be traced by."""
+    comparison = bundle.comparison
+    shown = [name for name in ORIGINS if common(comparison, name) is None and _has(bundle, name)]
+    head = line("Run", "signature", "seed", "AP", "minutes", *shown)
+    blocks = tuple(_run_lines(row, shown) for row in comparison.rows if row.signatures)
+    notes = [
+        f"Data: {bundle.data}, fingerprint {bundle.fingerprint}. A run's folder is called by its "
+        "signature."
+    ]
+    notes += [
+        f"{name[0].upper()}{name[1:]}: {value}."
+        for name in ORIGINS
+        if (value := common(comparison, name)) is not None
+    ]
+    name = f"{bundle.table.name}-runs"
+    title = "Runs, by signature"
+    return Grid(name=name, title=title, head=head, blocks=blocks, notes=tuple(notes))
 
 
-def spread(sample: Sample) -> str:
-    """Mean, and standard deviation where several seeds tell one."""
-    return number(sample.mean) + ("" if sample.std is None else f" ±{sample.std:.1f}")
+def _has(bundle: Bundle, fact: str) -> bool:
+    return any(fact in result.facts for result in bundle.results.values())
 
 
-def gains_grid(comparison: Comparison) -> Grid:
-    """AP of every row, and what it changes against the reference row: the paper's and ours."""
-    table, reference = comparison.table, comparison.reference.row.label
-    heads = {"AP": ["AP, paper", "AP, ours"], "change": ["change, paper", "change, ours"]}
-    shown = [names if table.has_paper else names[1:] for names in heads.values()]
-    return Grid(
-        name=f"{table.name}-gains",
-        title=f"AP (%), and its change against “{reference}”",
-        head=line("Run", *(name for names in shown for name in names), "seeds"),
-        blocks=(
-            tuple(
-                _gain_line(row, row.row.label == reference, table.has_paper)
-                for row in comparison.rows
-            ),
-        ),
-        notes=(
-            "Changes of ours are paired by seed: the mean of the differences ± their standard "
-            "deviation.",
-        ),
-    )
-
-
-def _gain_line(row: ComparedRow, is_reference: bool, has_paper: bool) -> Line:
-    ap, std = row.ap, row.ap.gain.std
-    gain = signed(ap.gain.mean) + ("" if std is None else f" ±{std:.1f}")
-    paper_gain = "" if ap.paper_gain is None else signed(ap.paper_gain)
-    changes = ("", "") if is_reference else (paper_gain, gain)
-    return (
-        Cell(row.row.label),
-        *([Cell("" if ap.paper is None else number(ap.paper))] if has_paper else []),
-        Cell(spread(ap.ours), "ours"),
-        *([Cell(changes[0])] if has_paper else []),
-        Cell(changes[1], "ours"),
-        Cell(f"{ap.ours.n}"),
-    )
-
-
-def runs_grid(comparison: Comparison) -> Grid:
-    """Every run: its name, seed, time and AP."""
-    head = line("Run", "signature", "seed", "AP", "minutes")
-    blocks = tuple(_run_lines(row) for row in comparison.rows if row.signatures)
-    name = f"{comparison.table.name}-runs"
-    return Grid(name=name, title="Runs, by signature", head=head, blocks=blocks)
-
-
-def _run_lines(row: ComparedRow) -> tuple[Line, ...]:
+def _run_lines(row: ComparedRow, shown: Sequence[str]) -> Block:
     by_name = {result.signature: result for result in row.results}
     lines = []
     for label, name in zip_longest([row.row.label], row.signatures, fillvalue=""):
-        result = by_name.get(name)
-        if result is None:
-            lines.append(line(label, name, MISSING, MISSING, MISSING))
-            continue
-        minutes = MISSING if result.seconds is None else f"{result.seconds / 60:.1f}"
-        lines.append(line(label, name, f"{result.seed}", number(result.metrics.ap), minutes))
+        lines.append(line(label, name, *_run_cells(by_name.get(name), shown)))
     return tuple(lines)
 
 
-COLUMNS = (
-    *("table", "row", "metric", "paper", "ours", "std", "n", "difference"),
-    *("paper_gain", "gain", "gain_std", "seeds", "signatures"),
-)
-
-
-def csv_text(comparison: Comparison) -> str:
-    """Long form under COLUMNS; what is not known stays empty; lists are separated by spaces."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for row in comparison.rows:
-        for name, heading in HEADINGS.items():
-            n = row.metrics[name]
-            seeds = " ".join(str(seed) for seed in n.ours.by_seed)
-            writer.writerow(
-                [comparison.table.number or comparison.table.name, row.row.label, heading]
-                + [n.paper, n.ours.mean, n.ours.std, n.ours.n, n.difference]
-                + [n.paper_gain, n.gain.mean, n.gain.std, seeds, " ".join(row.signatures)]
-            )
-    return text.getvalue()
+def _run_cells(result: Result | None, shown: Sequence[str]) -> list[str]:
+    if result is None:
+        return [MISSING] * (3 + len(shown))
+    minutes = MISSING if result.seconds is None else f"{result.seconds / 60:.1f}"
+    origins = [str(result.facts.get(name, MISSING)) for name in shown]
+    return [f"{result.seed}", number(result.metrics.ap), minutes, *origins]

@@ -4,126 +4,26 @@ import csv
 import io
 import re
 from dataclasses import replace
-from html.parser import HTMLParser
 
 import pytest
-from made_up_results import make_bundle
+from made_up_results import make_bundle, with_scores
 from rich.console import Console
 
 from detector.metrics import HEADINGS
 from experiments import TABLES
 from experiments.schedules import PAPER
 from reports.facts import facts_grid, footnotes
-from reports.grid import Cell, Grid, latex, line, markdown, terminal, to_html
-from reports.tables import csv_text, gains_grid, number, paper_grid, runs_grid, signed
-
-SMALL = Grid(
-    name="small",
-    title="Of 100% & more",
-    head=(*line("#A_1|x", ""), Cell("wide AP50", span=2)),
-    blocks=(
-        (
-            (*line("✓ <a>", "paper"), Cell("37.8", "paper"), Cell("–", "paper")),
-            (*line("", "ours"), Cell("16.3 ±0.3", "ours"), Cell("\u20075.0", "ours")),
-        ),
-        ((*line("", "Δ"), Cell("−21.5", "difference"), Cell("+0.1", "difference")),),
-    ),
-    notes=("÷ and AP_S.",),
-)
+from reports.gains import gains_grid
+from reports.grid import latex, markdown, terminal, to_html
+from reports.numbers import number, signed
+from reports.tables import paper_grid, runs_grid
+from reports.tidy import csv_text
 
 
 def printed(grid, width=100):
     console = Console(width=width, file=io.StringIO(), color_system=None, legacy_windows=False)
     console.print(terminal(grid))
     return "\n".join(text.rstrip() for text in console.file.getvalue().splitlines())
-
-
-# --- the writers, letter by letter
-
-
-def test_markdown_letter_by_letter():
-    assert markdown(SMALL) == (
-        "**Of 100% & more**\n"
-        "\n"
-        "| #A\\_1\\|x |  | wide AP<sub>50</sub> |  |\n"
-        "|---|---|---|---|\n"
-        "| ✓ \\<a\\> | paper | 37.8 | – |\n"
-        "|  | ours | **16.3 ±0.3** | **\u20075.0** |\n"
-        "|  | Δ | −21.5 | +0.1 |\n"
-        "\n"
-        "÷ and AP<sub>S</sub>.\n"
-    )
-
-
-def test_latex_letter_by_letter():
-    assert latex(SMALL) == (
-        "% needs \\usepackage{amssymb,booktabs}\n"
-        "\\begin{table}\n"
-        "\\centering\\small\n"
-        "\\caption{Of 100\\% \\& more}\n"
-        "\\label{tab:small}\n"
-        "\\begin{tabular}{@{}llll@{}}\n"
-        "\\toprule\n"
-        "\\#A\\_1|x &  & \\multicolumn{2}{c}{wide AP$_{50}$} \\\\\n"
-        "\\midrule\n"
-        "\\checkmark $<$a$>$ & paper & 37.8 & -- \\\\\n"
-        " & ours & \\textbf{16.3 $\\pm$0.3} & \\textbf{\\phantom{0}5.0} \\\\\n"
-        "\\addlinespace\n"
-        " & $\\Delta$ & $-$21.5 & +0.1 \\\\\n"
-        "\\bottomrule\n"
-        "\\end{tabular}\n"
-        "\n"
-        "\\smallskip\n"
-        "\\parbox{\\linewidth}{\\footnotesize $\\div$ and AP$_{S}$.}\n"
-        "\\end{table}\n"
-    )
-
-
-def test_html_letter_by_letter():
-    assert to_html(SMALL) == (
-        '<figure class="grid" id="small">\n'
-        "<figcaption>Of 100% &amp; more</figcaption>\n"
-        '<div class="wide"><table>\n'
-        "<thead><tr><th>#A_1|x</th><th></th>"
-        '<th colspan="2">wide AP<sub>50</sub></th></tr></thead>\n'
-        '<tbody><tr><td>✓ &lt;a&gt;</td><td>paper</td><td class="paper">37.8</td>'
-        '<td class="paper">–</td></tr>'
-        '<tr><td></td><td>ours</td><td class="ours">16.3 ±0.3</td>'
-        '<td class="ours">\u20075.0</td></tr></tbody>\n'
-        '<tbody><tr><td></td><td>Δ</td><td class="difference">−21.5</td>'
-        '<td class="difference">+0.1</td></tr></tbody>\n'
-        "</table></div>\n"
-        "<p>÷ and AP<sub>S</sub>.</p></figure>\n"
-    )
-
-
-def test_terminal_letter_by_letter():
-    assert printed(SMALL) == (
-        "Of 100% & more\n"
-        " ───────────────────────────────\n"
-        " #A_1|x         wide AP50\n"
-        " ───────────────────────────────\n"
-        " ✓ <a>   paper  37.8       –\n"
-        "         ours   16.3 ±0.3  \u20075.0\n"
-        " ───────────────────────────────\n"
-        "         Δ      −21.5      +0.1\n"
-        " ───────────────────────────────\n"
-        "÷ and AP_S."
-    )
-
-
-def test_csv_letter_by_letter():
-    bundle = make_bundle("table2", seeds=(0, 1))
-    lines = csv_text(bundle.comparison).splitlines()
-    assert lines[0] == (
-        "table,row,metric,paper,ours,std,n,difference,paper_gain,gain,gain_std,seeds,signatures"
-    )
-    label = "Intersection over Union, Box"
-    names = " ".join(bundle.signatures[label])
-    spread = "0.7071067811865476"
-    assert lines[1] == (f'2,"{label}",AP,37.0,19.0,{spread},2,-18.0,0.0,0.0,0.0,0 1,{names}')
-    assert lines[4] == f'2,"{label}",AP_S,,,,0,,,,,,{names}'
-    assert len(lines) == 1 + 4 * 6
 
 
 # --- numbers
@@ -164,7 +64,7 @@ def test_every_writer_shows_every_row_and_number_of_the_paper(name):
 def test_every_line_of_a_grid_is_as_wide_as_its_head(name):
     bundle = make_bundle(name)
     comparison = bundle.comparison
-    grids = [paper_grid(bundle), gains_grid(comparison), runs_grid(comparison), facts_grid(bundle)]
+    grids = [paper_grid(bundle), gains_grid(comparison), runs_grid(bundle), facts_grid(bundle)]
     for grid in grids:
         for cells in (cells for block in grid.blocks for cells in block):
             assert sum(cell.span for cell in cells) == grid.width
@@ -192,7 +92,8 @@ def test_table_1_has_toggles_down_and_runs_across():
 
 def test_table_2_is_a_grid_of_two_by_two():
     grid = paper_grid(make_bundle("table2"))
-    assert texts(grid.head) == ["Classification \\ Regression", "", "Box", "Point"]
+    assert texts(grid.over) == ["", "", "Regression"] and grid.over[2].span == 2
+    assert texts(grid.head) == ["Classification", "", "Box", "Point"]
     assert [texts(block[0]) for block in grid.blocks] == [
         ["Intersection over Union", "paper", "37.0", "36.9"],
         ["Spatial and Scale Constraint", "paper", "37.8", "37.8"],
@@ -225,7 +126,7 @@ def test_missing_runs_are_dashes():
     assert gains["k = 5"] == ["38.8", "–", "−0.5", "–", "0"]
     assert gains["k = 9"] == ["39.3", "19.6", "", "", "1"]
     assert gains["k = 7"] == ["39.1", "19.6", "−0.2", "−0.1", "1"]
-    assert [texts(cells)[2:] for cells in runs_grid(bundle.comparison).blocks[1]] == [["–"] * 3]
+    assert [texts(cells)[2:] for cells in runs_grid(bundle).blocks[1]] == [["–"] * 3]
 
 
 # --- what stands below
@@ -234,9 +135,9 @@ def test_missing_runs_are_dashes():
 def test_footnotes_say_how_ours_were_made_and_forbid_comparing_values():
     first, second, *_ = footnotes(make_bundle("table5", seeds=(0, 1)))
     assert first == (
-        "Ours: scale demo on made-up; 40 iterations of 4 images, short side 96 to 128 px, "
-        "long side at most 160 px; seeds 0, 1: mean ± sample standard deviation. "
-        "Δ is ours minus the paper's."
+        "Ours: scale demo on made-up (fingerprint ffffffffffff); 40 iterations of 4 images, short "
+        "side 96 to 128 px, long side at most 160 px; seeds 0, 1: mean ± sample standard "
+        "deviation. Δ is ours minus the paper's."
     )
     assert "COCO val2017 with ResNet-50" in second
     assert "only directions can be compared" in second
@@ -268,7 +169,7 @@ def test_footnotes_name_settings_single_seeds_misprints_and_the_readers_notes():
         bundle, settings={"scalar": False, "lr_drops": (0.5, 0.9)}, notes=["3 crowds."]
     )
     notes = footnotes(bundle)
-    assert "seed 0 alone, so the spread is unknown" in notes[0]
+    assert "seed 0 alone, so the spread between seeds is unknown" in notes[0]
     assert notes[1] == "Changed in every row: scalar=false, lr_drops=0.5,0.9."
     assert "–: undefined, for want of an object of that size." in notes
     assert "confirmed that the first two are 1:4 and 1:2" in notes[-2]
@@ -292,45 +193,42 @@ def test_facts_tell_the_recipe_and_what_the_runs_have_in_common():
     assert facts["Device"] == "cpu"
 
 
-# --- what data sets may be called
+# --- for other programs
 
 
-NASTY = 'a_b & 100% #1 $x ~^ {c} \\d "e" <script>|*`'
+def test_csv_letter_by_letter():
+    bundle = make_bundle("table2", seeds=(0, 1))
+    lines = csv_text(bundle.comparison).splitlines()
+    assert lines[0] == (
+        "table,row,metric,paper,ours,std,n,low,high,image_error,seed_error,images,difference,"
+        "paper_gain,gain,gain_std,gain_low,gain_high,gain_image_error,gain_seed_error,seeds,"
+        "signatures"
+    )
+    label = "Intersection over Union, Box"
+    names = " ".join(bundle.signatures[label])
+    spread = "0.7071067811865476"
+    assert lines[1] == (
+        f'2,"{label}",AP,37.0,19.0,{spread},2,,,,,,-18.0,0.0,0.0,0.0,,,,,0 1,{names}'
+    )
+    assert lines[4] == f'2,"{label}",AP_S,,,,0,,,,,,,,,,,,,,,{names}'
+    assert len(lines) == 1 + 4 * 6
 
 
-def test_latex_escapes_whatever_a_data_set_is_called():
-    text = latex(paper_grid(make_bundle("table1", data=NASTY)))
-    line_of_name = next(entry for entry in text.splitlines() if "100" in entry)
-    for sign in "&%#$_{}":
-        assert f"\\{sign}" in line_of_name
-    assert "\\textasciitilde{}\\textasciicircum{}" in line_of_name
-    assert "\\textbackslash{}d" in line_of_name
-    body = re.sub(r"\\[\\&%#$_{}]", "", text)
-    assert body.count("{") == body.count("}")
-    assert body.count("$") % 2 == 0
-    assert body.count("\\begin") == body.count("\\end") == 2
-    assert "#" not in body
-
-
-def test_latex_rows_have_as_many_cells_as_the_table_has_columns():
-    text = latex(paper_grid(make_bundle("table1", data=NASTY)))
-    rows = [row for row in text.splitlines() if row.endswith(r" \\")][:9]
-    for row in rows:
-        plain = row.replace(r"\&", "")
-        wide = [int(span) - 1 for span in re.findall(r"\\multicolumn\{(\d)\}", plain)]
-        assert plain.count("&") + 1 + sum(wide) == 9
-
-
-def test_html_and_markdown_escape_whatever_a_data_set_is_called():
-    grid = paper_grid(make_bundle("table1", data=NASTY))
-    assert "<script>" not in to_html(grid)
-    assert "\\<script\\>\\|\\*\\`" in markdown(grid)
-    parser = HTMLParser()
-    parser.feed(to_html(grid))
-
-
-def test_rich_markup_in_a_name_is_text():
-    assert "[red]data[/]" in printed(paper_grid(make_bundle("table2", data="[red]data[/]")))
+def test_csv_has_both_ends_of_an_interval_and_both_errors_in_full():
+    comparison = with_scores(make_bundle("table2", seeds=(0, 1))).comparison
+    rows = list(csv.DictReader(io.StringIO(csv_text(comparison))))
+    second = comparison.rows[1]
+    estimate, change = second.estimates["ap"], second.differences["ap"]
+    row = rows[6]
+    assert (row["row"], row["metric"]) == (second.row.label, "AP")
+    assert [float(row[name]) for name in ("low", "high", "image_error", "seed_error")] == [
+        *(estimate.low, estimate.high, estimate.image_error, estimate.seed_error),
+    ]
+    assert [float(row[name]) for name in ("gain_low", "gain_high", "gain_image_error")] == [
+        *(change.low, change.high, change.image_error),
+    ]
+    assert row["images"] == "1000"
+    assert rows[0]["gain_low"] == ""  # the reference has no difference from itself
 
 
 def test_csv_keeps_full_precision_and_leaves_the_unknown_empty():

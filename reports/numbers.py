@@ -1,0 +1,81 @@
+"""How numbers are written: one decimal as in the paper, a sign on what is a change."""
+
+from typing import TYPE_CHECKING
+
+from reports.cells import BREAK, PAD
+from reports.compare import Comparison, Sample
+
+if TYPE_CHECKING:  # it imports numpy, which lists need not wait for
+    from reports.statistics import Estimate
+
+MISSING = "–"
+EARLY = "†"
+MOST_IMAGES = 1_000_000  # beyond them nobody will test
+
+
+def number(value: float | None) -> str:
+    """One decimal, as the paper; figure spaces keep the points of 5.3 and 12.8 in one line."""
+    return MISSING if value is None else f"{value:.1f}".rjust(4, PAD)
+
+
+def signed(value: float | None) -> str:
+    """A difference with its sign."""
+    if value is None:
+        return MISSING
+    text = f"{abs(value):.1f}"
+    sign = "±" if float(text) == 0 else "+" if value > 0 else "−"
+    return sign + text
+
+
+def spread(sample: Sample) -> str:
+    """Mean, and standard deviation where several seeds tell one."""
+    return number(sample.mean) + ("" if sample.std is None else f" ±{sample.std:.1f}")
+
+
+def interval(estimate: "Estimate | None") -> str:
+    """From low to high, of a number that cannot be below zero."""
+    if estimate is None:
+        return MISSING
+    return f"{max(estimate.low, 0):.1f}–{BREAK}{min(estimate.high, 100):.1f}"
+
+
+def signed_interval(estimate: "Estimate | None") -> str:
+    """From low to high, of a difference; +0.0 tells on which side of zero it is."""
+    if estimate is None:
+        return MISSING
+    low, high = (
+        ("−" if end < 0 else "+") + f"{abs(end):.1f}" for end in (estimate.low, estimate.high)
+    )
+    return f"{low} to {BREAK}{high}"
+
+
+def has_intervals(comparison: Comparison) -> bool:
+    """Whether anything is known of how far our numbers are to be trusted."""
+    return any(row.estimates for row in comparison.rows)
+
+
+def level() -> str:
+    """How sure intervals are: "95 %"."""
+    from reports.statistics import LEVEL
+
+    return f"{LEVEL:.0%}".replace("%", " %")
+
+
+def enough(estimate: "Estimate") -> str:
+    """How many seeds, or images, would probably tell a difference from zero; empty for none."""
+    from reports.statistics import needed
+
+    need = needed(estimate)
+    if need is None:
+        return ""
+    ways = []
+    if need.seeds is not None and estimate.seed_error is not None:
+        ways.append(f"{need.seeds:,} seed{'' if need.seeds == 1 else 's'}")
+    if need.images is not None and need.images <= MOST_IMAGES:
+        ways.append(f"{_rounded(need.images):,} images")
+    return f"≈ {' or '.join(ways)}" if ways else "no practical number of either"
+
+
+def _rounded(number: int) -> int:
+    """To two digits: more would claim a precision that such an estimate does not have."""
+    return round(number, 2 - len(str(number)))
