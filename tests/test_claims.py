@@ -1,0 +1,170 @@
+"""The paper's claims as data: the paper's own numbers, its rows, and the page that lists them."""
+
+import math
+import re
+import subprocess
+import sys
+from itertools import combinations
+from pathlib import Path
+
+import pytest
+
+from detector.metrics import HEADINGS
+from experiments import TABLES
+from experiments.claim import Claim, Difference, Equal, Place, Region, Spread, places
+from experiments.claims import BY_NAME, CLAIMS
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "claims.md"
+INF = math.inf
+
+# The project's list of claims (the paper's number, then what agrees with it), typed independently.
+EXPECTED = {
+    "H1": [(5.3, 4, INF)],
+    "H2": [(4.5, 3.3, INF), (0.9, 0, INF), (1.5, 0, INF), (0.4, 0.1, 0.7), (1.5, 0, INF)]
+    + [(0.2, -0.1, 0.5)],
+    "H3": [(0.8, 0.4, 1.2)],
+    "H4": [(0.8, 0.4, INF), (0.9, 0.4, INF)],
+    "H5": [(0.1, 0, 0.3), (0.0, 0, 0.3)],
+    "H6": [(2.3, 1.7, INF), (2.4, 0, INF), (2.9, 0, INF), (2.9, 0, INF), (2.1, 0, INF)]
+    + [(2.7, 0, INF)],
+    "H7": [(1.4, 0.9, INF), 1.7, 1.7, 0.6, 1.3, 2.7],
+    "H8": [(0.8, 0.4, INF), (0.6, 0.2, INF)],
+    "H9": [(0.1, 0, 0.3)],
+    "H10": [(0.3, 0, 0.5)],
+    "H11": [(1.3, 0.8, INF), (0.5, 0.1, INF), (0.4, 0, 0.8)],
+    "H12": [(0.4, 0, 0.6)],
+    "H13": [(0.3, 0, 0.5)],
+    "H14": [(1.4, 0.8, INF)],
+    "H15": [(0.1, 0, 0.3)],
+    "H16": [(2.1, 1.3, INF), (0.8, 0.4, INF), 1.4, 1.1],
+    "H21": [(2.7, 0, INF), (2.6, 0, INF), (2.1, 0, INF)],
+    "H22": [(2.9, 0, INF), (3.0, 0, INF)],
+}
+STRICT = {"H1": [0], "H2": [0], "H6": [1, 2, 3, 4, 5], "H21": [0, 1, 2], "H22": [0, 1]}
+
+PARTS = [(claim.name, part) for claim in CLAIMS for part in claim.parts]
+MEASURED = [(name, part) for name, part in PARTS if not isinstance(part, Equal)]
+
+
+def value(place: Place, metric: str) -> float:
+    """The paper's number of a row, found by hand."""
+    (row,) = [row for row in TABLES[f"table{place.table}"].rows if row.label == place.label]
+    return getattr(row.paper, metric)
+
+
+def test_there_are_twenty_three_claims_in_order() -> None:
+    assert [claim.name for claim in CLAIMS if claim.evidence == "training"] == [*EXPECTED]
+    assert {claim.name for claim in CLAIMS} == {f"H{number}" for number in range(1, 24)}
+    assert [claim.name for claim in CLAIMS] == sorted(BY_NAME, key=lambda name: int(name[1:]))
+
+
+@pytest.mark.parametrize(("name", "part"), PARTS)
+def test_every_row_that_a_claim_names_is_there(name: str, part: Difference) -> None:
+    for place in places(part):
+        labels = [row.label for row in TABLES[f"table{place.table}"].rows]
+        assert place.label in labels
+    assert len(set(places(part))) == len(places(part)) > 1
+
+
+@pytest.mark.parametrize(("name", "part"), MEASURED)
+def test_the_papers_number_follows_from_its_tables(name: str, part: Difference | Spread) -> None:
+    values = [value(place, part.metric) for place in places(part)]
+    if isinstance(part, Difference):
+        found = values[0] - values[1]
+    else:
+        found = max(abs(one - other) for one, other in combinations(values, 2))
+    assert found == pytest.approx(part.paper, abs=1e-9)
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_numbers_and_regions_are_those_of_the_list(name: str) -> None:
+    found = [
+        part.paper if part.region is None else (part.paper, part.region.low, part.region.high)
+        for part in BY_NAME[name].parts
+    ]
+    assert found == EXPECTED[name]
+    strict = [
+        i for i, part in enumerate(BY_NAME[name].parts) if part.region and part.region.is_open
+    ]
+    assert strict == STRICT.get(name, [])
+
+
+@pytest.mark.parametrize(("name", "part"), MEASURED)
+def test_the_papers_own_number_lies_in_its_region(name: str, part: Difference | Spread) -> None:
+    if part.region is not None:
+        assert part.region.low < part.paper < part.region.high or part.paper == part.region.low == 0
+
+
+@pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.name)
+def test_a_claim_says_where_it_stands_and_names_its_parts(claim: Claim) -> None:
+    assert claim.where.startswith("Sec. ") and claim.says[0].isupper() and claim.says[-1] != "."
+    numbers = re.search(r"Tables? ([\d, and]+)", claim.where)
+    if claim.evidence == "training":
+        assert numbers and {int(n) for n in re.findall(r"\d", numbers[1])} == {*claim.tables}
+    names = [part.what for part in claim.parts]
+    assert len(set(names)) == len(names) and (all(names) or len(names) == 1)
+    assert bool(claim.paper) == (claim.evidence != "training")
+
+
+def test_only_a_region_of_one_sign_has_a_direction() -> None:
+    assert Region(0.4, 1.2).direction == Region(0, is_open=True)
+    assert Region(0).direction == Region(0, is_open=True)
+    assert Region(-0.1, 0.5).direction is None
+
+
+def test_a_region_says_what_it_takes() -> None:
+    assert str(Region(4, is_open=True)) == "more than 4"
+    assert [it.sign for it in (Region(4, is_open=True), Region(0.4))] == ["> 4", "≥ 0.4"]
+    assert str(Region(0.4)) == "at least 0.4"
+    assert str(Region(-0.1, 0.5)) == "−0.1 to 0.5"
+
+
+def test_listing_the_claims_loads_nothing_heavy() -> None:
+    code = (
+        "import sys, experiments.claims; "
+        "print({'torch', 'numpy', 'pandas', 'ray', 'mlflow'} & set(sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "set()\n"
+
+
+# The page
+
+
+def quantity(part: Difference | Spread | Equal) -> str:
+    """What a part compares, for people."""
+    metric = "" if isinstance(part, Equal) or part.metric == "ap" else f"{HEADINGS[part.metric]}, "
+    names = [place.label for place in places(part)]
+    tables = sorted({place.table for place in places(part)})
+    where = f" (T{', T'.join(map(str, tables))})"
+    if isinstance(part, Spread):
+        return f"spread of {', '.join(names)}{where}"
+    sign = " = " if isinstance(part, Equal) else " − "
+    return f"{metric}{names[0]}{sign}{names[1]}{where}"
+
+
+def rows_of_the_page() -> list[str]:
+    """The table of docs/claims.md, from the data."""
+    rows = []
+    for claim in CLAIMS:
+        first = f"| {claim.name} | {claim.says} | {claim.where} | "
+        if not claim.parts:
+            rows.append(f"{first}positives, counted | {claim.paper} | |")
+        for i, part in enumerate(claim.parts):
+            start = first if i == 0 else "| | | | "
+            if isinstance(part, Equal):
+                rows.append(f"{start}{quantity(part)} | equal | equal |")
+                continue
+            sign = "+" if isinstance(part, Difference) else ""
+            region = "not judged" if part.region is None else str(part.region)
+            rows.append(f"{start}{quantity(part)} | {part.paper:{sign}.1f} | {region} |")
+    return rows
+
+
+def test_the_page_lists_every_claim_as_it_is() -> None:
+    lines = PAGE.read_text(encoding="utf-8").splitlines()
+    begin = lines.index("|-|-|-|-|-|-|") + 1
+    assert lines[begin : begin + len(rows_of_the_page())] == rows_of_the_page()
