@@ -1,0 +1,334 @@
+"""Verdicts: every rule with made-up intervals, then whole studies."""
+
+import collections
+import itertools
+import json
+import math
+import random
+from dataclasses import replace
+from statistics import NormalDist
+
+import numpy as np
+import pytest
+from made_up_studies import made_up_study, papers_numbers
+
+from experiments import STUDY, TABLES, claims
+from experiments.claim import Place, Region
+from experiments.claims import BY_NAME, CLAIMS
+from experiments.schedules import DEMO, SCALES
+from reports.claims import as_json, claims_grid, deciding
+from reports.evidence import Interval, compare, number, power, shown, spread
+from reports.grid import markdown
+from reports.statistics import Estimate
+from reports.study import Study
+from reports.verdicts import Cost, Verdict, concerning, judge, judge_all
+
+INF = math.inf
+TRAINED = [claim for claim in CLAIMS if claim.evidence == "training" and 8 not in claim.tables]
+
+
+def estimate(value: float, low: float, high: float, **changes: object) -> Estimate:
+    made = Estimate(
+        value=value,
+        low=low,
+        high=high,
+        image_error=0.1,
+        seed_error=0.1,
+        num_seeds=3,
+        num_images=5000,
+    )
+    return replace(made, **changes)
+
+
+# The rules
+
+
+@pytest.mark.parametrize(
+    ("region", "low", "high", "state"),
+    [
+        (Region(0.4), 0.4, 0.9, "supported"),
+        (Region(0.4), 0.39, 0.9, "undecided"),
+        (Region(0.4), 0.1, 0.4, "undecided"),  # its end lies in the region
+        (Region(0.4), 0.1, 0.39, "contradicted"),
+        (Region(4, is_open=True), 4.0, 5.0, "undecided"),
+        (Region(4, is_open=True), 4.01, 5.0, "supported"),
+        (Region(4, is_open=True), 3.0, 4.0, "contradicted"),
+        (Region(0.4, 1.2), 0.4, 1.2, "supported"),
+        (Region(0.4, 1.2), 0.5, 1.21, "undecided"),
+        (Region(0.4, 1.2), 1.2, 1.5, "undecided"),
+        (Region(0.4, 1.2), 1.21, 1.5, "contradicted"),
+        (Region(0.4, 1.2), 0.0, 2.0, "undecided"),  # as wide as can be
+        (Region(0, 0.3), 0.0, 0.3, "supported"),
+        (Region(0, 0.3), 0.0, 0.31, "undecided"),  # not significant, and not shown to be equal
+        (Region(0, 0.3), 0.31, 0.5, "contradicted"),
+        (Region(0, is_open=True), 0.0, 0.0, "contradicted"),  # no difference at all
+    ],
+)
+def test_an_interval_is_judged_as_a_whole(
+    region: Region, low: float, high: float, state: str
+) -> None:
+    one = estimate((low + high) / 2, low, high)
+    assert compare(region, Interval(one, one)) == state
+
+
+def test_the_stricter_interval_contradicts_and_the_other_supports() -> None:
+    region = Region(0.4)
+    narrow, wide = estimate(0.2, 0.1, 0.3), estimate(0.2, -0.1, 0.5)
+    assert compare(region, Interval(narrow, wide)) == "undecided"
+    narrow, wide = estimate(0.7, 0.5, 0.9), estimate(0.7, 0.2, 1.2)
+    assert compare(region, Interval(narrow, wide)) == "supported"
+
+
+def test_a_spread_holds_what_any_pair_may_be() -> None:
+    """Against all values that its pairs' intervals allow, one by one."""
+    draw = random.Random(0)
+    for _ in range(200):
+        pairs = []
+        for _ in range(draw.randint(1, 4)):
+            low, high = sorted(draw.uniform(-1, 1) for _ in range(2))
+            pairs.append(estimate(draw.uniform(low, high), low, high))
+        found = spread(pairs)
+        ends = [
+            [pair.low, pair.high] + ([0.0] if pair.low < 0 < pair.high else []) for pair in pairs
+        ]
+        possible = [max(map(abs, values)) for values in itertools.product(*ends)]
+        assert found.low == pytest.approx(min(possible))
+        assert found.high == pytest.approx(max(possible))
+        assert found.low <= found.value <= found.high
+
+
+def test_chance_alone_decides_about_spreads_less_often_than_its_level() -> None:
+    """Six rows of which two lie apart by just the tolerance: either verdict would be an error."""
+    draw, error, trials = np.random.default_rng(0), 0.1, 1000
+    centers, found = np.array([0, 0.1, 0.2, 0.3, 0.4, 0.5]), collections.Counter[str]()
+    pairs = list(itertools.combinations(range(len(centers)), 2))
+    reach = {
+        level: NormalDist().inv_cdf((1 + level) / 2) * math.sqrt(2) * error
+        for level in (0.95, 1 - 0.05 / len(pairs))
+    }
+    for _ in range(trials):
+        means = draw.normal(centers, error)
+        loose, strict = (
+            spread(
+                [estimate(means[i] - means[j], *ends(means[i] - means[j], it)) for i, j in pairs]
+            )
+            for it in reach.values()
+        )
+        found[compare(Region(0, 0.5), Interval(loose, strict))] += 1
+    assert found["supported"] <= 0.05 * trials
+    assert found["contradicted"] <= 0.05 * trials
+    assert found["undecided"] >= 0.9 * trials
+
+
+def ends(value: float, reach: float) -> tuple[float, float]:
+    return value - reach, value + reach
+
+
+def test_what_would_decide_is_measured_from_the_nearest_end_of_the_region() -> None:
+    close, far = estimate(0.5, 0.2, 0.8), estimate(0.9, 0.3, 1.5)
+    region = Region(0.4)
+    assert power(close, region).endswith("to tell 0.5 from 0.4")
+    seeds = [int(power(it, region).split()[1]) for it in (far, replace(far, seed_error=0.3))]
+    assert seeds[0] < seeds[1]
+    assert power(estimate(0.4, 0.2, 0.6), region).startswith("nothing would")
+    assert power(estimate(1.1, 0.2, 1.6), Region(0.4, 1.2)).endswith("from 1.2")
+
+
+def test_numbers_are_printed_with_their_signs() -> None:
+    assert shown(estimate(3.94, 3.06, 4.81), "+") == "+3.9 (3.1 to 4.8)"
+    assert shown(estimate(-0.04, -0.4, 0.3), "+") == "+0.0 (−0.4 to 0.3)"
+    assert number(-1.25) == "−1.2" and number(0.04, "+") == "+0.0"
+
+
+# Whole studies
+
+
+def states(found: list[Verdict]) -> dict[str, str]:
+    return {verdict.claim.name: verdict.state for verdict in found}
+
+
+def test_the_papers_own_numbers_support_its_claims() -> None:
+    found = judge_all(made_up_study(), CLAIMS)
+    expected = {claim.name: "supported" for claim in TRAINED}
+    assert {name: state for name, state in states(found).items() if name in expected} == expected
+    assert all(verdict.is_as_in_paper for verdict in found if verdict.claim in TRAINED)
+    assert "H21" not in states(found)  # Table 8 has a scale of its own
+    untrained = {it.claim.name: it.state for it in found if it.claim not in TRAINED}
+    assert untrained == {name: "undecided" for name in ("H17", "H18", "H19", "H20", "H23")}
+
+
+MOVED = {
+    "H1": (claims.FCOS, -2.0),
+    "H2": (claims.IN_GT_BOX, 1.0),
+    "H3": (claims.FCOS, -0.8),
+    "H4": (claims.SSC_BOX, -0.8),
+    "H5": (claims.IOU_POINT, -0.8),
+    "H6": (claims.WITH_ATSS, -1.5),
+    "H7": (claims.FCOS_WITH_ATSS, -1.2),
+    "H8": (claims.FCOS_SAMPLING, -0.9),
+    "H9": (claims.FCOS_WITH_ATSS, -0.9),
+    "H10": (Place(4, "k = 13"), -0.9),
+    "H11": (claims.K3, 1.5),
+    "H12": (Place(5, "9S"), -0.9),
+    "H13": (Place(6, "1:2"), -0.9),
+    "H14": (claims.NINE_IMPROVED, -1.4),
+    "H15": (claims.NINE_ATSS, -0.9),
+    "H16": (claims.NINE, 1.9),
+}
+
+
+@pytest.mark.parametrize("name", [claim.name for claim in TRAINED])
+def test_other_numbers_contradict(name: str) -> None:
+    place, change = MOVED[name]
+    found = judge(BY_NAME[name], made_up_study(moved={place: change}))
+    assert found.state == "contradicted"
+    assert found.needs == () and found.reason
+
+
+def test_a_number_between_decides_nothing() -> None:
+    """H3 takes 0.4 to 1.2; a number that near to its end may be either."""
+    found = judge(BY_NAME["H3"], made_up_study(moved={claims.FCOS: -0.4}))
+    assert found.state == "undecided" and found.reason.startswith("only a part of the interval")
+    assert found.needs == ("more seeds and more images, to tell 0.41 from 0.40",)
+
+
+def test_one_seed_is_undecided_and_says_what_the_images_say() -> None:
+    study = made_up_study((0,), scale="demo", recipe=DEMO, data="shapes")
+    found = judge_all(study, TRAINED)
+    assert set(states(found).values()) == {"undecided"}
+    gap = next(verdict for verdict in found if verdict.claim.name == "H1")
+    assert gap.ours[0].startswith("+5.3 (")
+    text = markdown(claims_grid(found))
+    assert text.count("one seed; over images alone, so of these trained weights") == 1
+    assert gap.reason == "one seed, so other trainings may differ"
+    assert gap.needs == ("atss reproduce table1 --scale demo --rows 1,2 --seeds 0,1,2",)
+
+
+def test_one_seed_as_in_the_paper_borrows_the_spread_of_reruns() -> None:
+    found = {it.claim.name: it for it in judge_all(made_up_study((0,)), TRAINED)}
+    gap = found["H1"].findings[0].estimate
+    assert gap is not None and gap.seed_error == pytest.approx(0.1 * math.sqrt(2))
+    reach = 1.96 * math.hypot(gap.image_error, gap.seed_error)
+    assert gap.high - gap.value == pytest.approx(reach, rel=0.05)
+    assert found["H1"].state == "supported" and "one seed; reruns" in found["H1"].reason
+    assert found["H10"].state == "undecided"  # 0.3 of at most 0.5, give or take 0.3
+    assert "0.7" in next(it.reason for it in found["H6"].findings if it.what == "AP_S")
+    text = markdown(claims_grid([*found.values()]))
+    assert "the spread of published reruns stands in for that of the seeds" in text
+
+
+def test_elsewhere_only_directions_are_judged() -> None:
+    """FCOS 3 AP better than RetinaNet: not the paper's 4, but the same direction."""
+    study = made_up_study(moved={claims.FCOS: -2.0}, scale="demo", recipe=DEMO, data="shapes")
+    gap = judge(BY_NAME["H1"], study)
+    assert (gap.state, gap.is_as_in_paper) == ("supported", False)
+    assert gap.setting == "scale demo on shapes"
+    steps = judge(BY_NAME["H2"], study)
+    assert [it.state for it in steps.findings] == ["supported"] * 5 + [None]
+    worse = made_up_study(moved={claims.FCOS: -6.0}, scale="demo", recipe=DEMO, data="shapes")
+    assert judge(BY_NAME["H1"], worse).state == "contradicted"
+    text = markdown(claims_grid([gap]))
+    assert "only the sign of a difference" in text and "scale demo on shapes" in text
+
+
+def test_small_objects_decide_nothing_below_one_point() -> None:
+    study = made_up_study(moved={claims.WITH_ATSS: -2.0})
+    small = next(it for it in judge(BY_NAME["H6"], study).findings if it.what == "AP_S")
+    assert small.state == "undecided" and "AP_S difference below 1" in small.reason
+    assert small.estimate is not None and small.estimate.low > 0
+
+
+def test_missing_rows_are_named_with_the_line_that_trains_them() -> None:
+    study = made_up_study(without=[claims.PLAIN_FCOS, claims.FCOS_WITH_ATSS])
+    found = judge(BY_NAME["H7"], study)
+    assert found.state == "undecided"
+    assert found.findings[0].reason == "no result of “FCOS + ATSS” of Table 3 and “FCOS” of Table 3"
+    assert found.needs == ("atss reproduce table3 --scale paper --seeds 7 --rows 3,5",)
+    papers = judge(BY_NAME["H9"], Study(scale="paper", data="coco2017"))
+    assert papers.needs == ("atss reproduce table3 --scale paper --data coco2017 --rows 2,5",)
+    nine = judge(BY_NAME["H14"], Study(scale="mini", data="my pets"))
+    assert nine.needs == (
+        "atss reproduce table1 --scale mini --data 'my pets' --rows 7 --seeds 0,1,2",
+        "atss reproduce table7 --scale mini --data 'my pets' --rows 2 --seeds 0,1,2",
+    )
+
+
+def test_rows_are_found_in_whatever_table_their_run_stands() -> None:
+    """Table 1 alone has both rows of "RetinaNet lifted by ATSS" but ATSS; Table 4 has that."""
+    some = {name: STUDY[name] for name in ("table1", "table4")}
+    study = made_up_study(tables=some)
+    assert study.runs(claims.WITH_ATSS) == study.runs(claims.K9) != ()
+    assert judge(BY_NAME["H9"], study).state == "undecided"
+    assert judge(BY_NAME["H11"], study).state == "supported"
+
+
+def test_without_match_records_there_is_a_number_and_no_verdict() -> None:
+    study = made_up_study()
+    bare = Study([replace(bundle, scores={}) for bundle in study.bundles])
+    found = judge(BY_NAME["H1"], bare)
+    assert (found.state, found.ours) == ("undecided", ("+5.3",))
+    assert "match records" in found.reason
+    assert judge(BY_NAME["H10"], bare).ours == ("0.3",)
+
+
+def test_rows_that_a_setting_makes_one_run_say_nothing() -> None:
+    study = made_up_study()
+    bundles = [
+        replace(
+            bundle,
+            signatures={label: ["0" * 12] for label in bundle.signatures},
+            results={"0" * 12: next(iter(bundle.results.values()))},
+        )
+        for bundle in study.bundles
+    ]
+    found = judge(BY_NAME["H11"], Study(bundles))
+    assert found.state == "undecided" and "one run in this setup" in found.findings[0].reason
+
+
+def test_bundles_of_two_setups_are_no_study() -> None:
+    one, other = made_up_study().bundles[0], made_up_study(data="other").bundles[1]
+    with pytest.raises(ValueError, match=r"one scale, data and settings, got Table 1 .* Table 2"):
+        Study([one, replace(other, fingerprint="0" * 16)])
+
+
+def test_table_8_is_judged_by_directions_at_its_own_scale() -> None:
+    own = SCALES["paper-2x"]
+    tables = {"table8": TABLES["table8"]}
+    study = made_up_study(tables=tables, recipe=own, scale="paper-2x", data="coco2017")
+    assert states(judge_all(study)) == {
+        **{name: "undecided" for name in ("H17", "H18", "H19", "H20", "H23")},
+        "H21": "supported",
+        "H22": "supported",
+    }
+    assert study.is_as_in_paper and judge(BY_NAME["H21"], study).is_as_in_paper
+    assert not study.are_as_in_paper([1, 8])
+
+
+def test_costs_are_equal_exactly_or_not_at_all() -> None:
+    claim = BY_NAME["H20"]
+    networks = {config: Cost(100, 200) for config in papers_numbers()}
+    assert judge(claim, Study(), networks).state == "supported"
+    atss = next(config for config in networks if config.assigner == "atss")
+    found = judge(claim, Study(), {**networks, atss: Cost(100, 201)})
+    assert found.state == "contradicted"
+    assert judge(claim, Study()).needs == ("atss claims --count",)
+
+
+def test_claims_about_a_table_are_those_that_name_its_rows() -> None:
+    found = judge_all(made_up_study())
+    names = [it.claim.name for it in concerning(found, TABLES["table3"])]
+    assert names == ["H6", "H7", "H8", "H9", "H20"]
+    assert [it.claim.name for it in concerning(found, TABLES["table7"])] == ["H14", "H15", "H16"]
+
+
+def test_the_grid_and_the_json_hold_every_claim_and_part() -> None:
+    found = judge_all(made_up_study())
+    grid = claims_grid(found)
+    assert len(grid.blocks) == len(found)
+    text = markdown(grid)
+    for verdict in found:
+        assert f"| {verdict.claim.name} |" in text
+        content = json.loads(json.dumps(as_json(verdict)))
+        assert content["verdict"] == verdict.state
+        assert len(content["parts"]) == len(verdict.findings)
+    assert deciding(found)[0] == "H17, H18, H19, H23: atss positives"
