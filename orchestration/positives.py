@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
     from detector.coco import CocoDataset
     from detector.positives import Counts, Selection
-    from reports.fairness import Claim
+    from reports.verdicts import Verdict
+
+STYLES = {"supported": "green", "contradicted": "red", "undecided": "yellow"}
 
 
 @dataclass(frozen=True)
@@ -103,8 +105,7 @@ def _frames(
 
 def _report(study: Study, objects: "pd.DataFrame", images: "pd.DataFrame", speed: str) -> None:
     """Print what was counted, and write it."""
-    from reports.fairness import claims, markdown_claims
-    from reports.figures import save
+    from reports.fairness import LEGEND, claims, markdown_claims
     from reports.grid import markdown, terminal
     from reports.positives import (
         by_group,
@@ -114,7 +115,8 @@ def _report(study: Study, objects: "pd.DataFrame", images: "pd.DataFrame", speed
         places_grid,
         summarize,
     )
-    from reports.positives_figures import all_figures
+    from reports.positives_figures import all_figures, alts
+    from reports.theme import save
 
     num_objects = len(objects) // len(study.selections)
     title = f"Positives per object: {study.name}, {num_objects:,} objects, {study.pixels}"
@@ -122,7 +124,8 @@ def _report(study: Study, objects: "pd.DataFrame", images: "pd.DataFrame", speed
     grids = [means_grid(summary, title), places_grid(summary), levels_grid(summary)]
     for grid in grids:
         console.print(terminal(grid))
-    _print_claims(found)
+    print_counted(found)
+    console.print(f"\n{LEGEND}", soft_wrap=True)
     command = f"Counted by `{shlex.join(['atss', *sys.argv[1:]])}`: {speed}."
     named = {name: labels for name, labels in study.rows.items() if labels != [name]}
     rows = [f"- {name}: {'; '.join(labels)}" for name, labels in named.items()]
@@ -137,8 +140,9 @@ def _report(study: Study, objects: "pd.DataFrame", images: "pd.DataFrame", speed
     }
     console.print(f"\n{speed}", soft_wrap=True)
     write_files(study.folder, {name: text.encode() for name, text in files.items()})
+    described = alts(objects)
     pictures = {
-        f"{name}.{kind}": save(figure, kind)
+        f"{name}.{kind}": save(figure, kind, described[name])
         for name, figure in all_figures(objects).items()
         for kind in ("svg", "png")
     }
@@ -153,9 +157,12 @@ def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
     console.print(f"Written to {folder}: {', '.join(files)}", soft_wrap=True, markup=False)
 
 
-def _print_claims(found: Sequence["Claim"]) -> None:
-    for claim in found:
+def print_counted(found: Sequence["Verdict"]) -> None:
+    """The claims that counting can judge: what was counted of each, and what that says."""
+    for verdict in found:
+        claim = verdict.claim
         console.print(Text(f"\n{claim.name}  {claim.says}", style="bold"), soft_wrap=True)
-        lines = [f"{claim.where}; the paper: {claim.paper}", *claim.ours]
+        lines = [f"{claim.where}; the paper: {claim.paper}", *verdict.ours]
         console.print(Text("\n".join(f"     {text}" for text in lines)), soft_wrap=True)
-        console.print(Text(f"     {claim.meaning}", style="green"), soft_wrap=True)
+        meaning = f"     {verdict.state}: {verdict.reason}"
+        console.print(Text(meaning, style=STYLES[verdict.state]), soft_wrap=True)

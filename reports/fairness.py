@@ -9,34 +9,26 @@ unlike COCO's areas, does not depend on how large the files are.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from math import isfinite, nan
 
 import numpy as np
 import pandas as pd
 
+from experiments.claims import BY_NAME
 from reports.positives import number, with_groups
+from reports.verdicts import Finding, State, Verdict
 
-WHERE = 'Sec. 4.1, "Maintaining fairness"'
 NORMAL = 15.9  # percent of a normal distribution above mean + one standard deviation
 NEAR = 1.1  # ratios this close are called equal
+OLDER = ("IoU", "spatial and scale")  # how the selections of RetinaNet's and FCOS's rules begin
+UNSAID = "nothing we can count: the paper does not say with which variants of the rules it counted"
+LEGEND = "H17 and the like: numbers in our list of the paper's claims (atss claims)."
 
 Parts = Mapping[str, pd.DataFrame]  # the objects of each selection
 
 
-@dataclass(frozen=True)
-class Claim:
-    """One of the paper's sentences, its number, ours, and what ours says about it."""
-
-    name: str
-    says: str  # in our words
-    paper: str
-    ours: tuple[str, ...]  # one line per selection
-    meaning: str
-    where: str = WHERE
-
-
-def claims(objects: pd.DataFrame) -> list[Claim]:
+def claims(objects: pd.DataFrame) -> list[Verdict]:
     """What counting says about H17, H18, H19 and H23; without ATSS about H23 alone."""
     parts = dict(list(with_groups(_with_thirds(objects)).groupby("selection", sort=False)))
     atss = {
@@ -56,7 +48,7 @@ def _with_thirds(objects: pd.DataFrame) -> pd.DataFrame:
     return objects.assign(third=np.select([sizes >= high, sizes <= low], [2, 0], default=1))
 
 
-def _amount(atss: Parts) -> Claim:
+def _amount(atss: Parts) -> Verdict:
     shares, ours = [], []
     for name, part in atss.items():
         num, mean, above = part[["candidates", "positives", "above_threshold"]].mean()
@@ -65,18 +57,12 @@ def _amount(atss: Parts) -> Claim:
             f"{name}: {mean:.2f} of {num:.4g} candidates ({mean / num:.3f}); before the in-box "
             f"test and conflicts {above:.2f} ({above / num:.3f})"
         )
-    return Claim(
-        name="H17",
-        says="An object has about 0.2 k L positives",
-        paper="9 of 45",
-        ours=tuple(ours),
-        meaning="About 0.2, as the paper says."
-        if set(shares) == {0.2}
-        else "Not about 0.2 for each of these.",
-    )
+    if set(shares) == {0.2}:
+        return _verdict("H17", ours, "supported", "About 0.2, as the paper says.")
+    return _verdict("H17", ours, "contradicted", "Not about 0.2 for each of these.")
 
 
-def _invariance(parts: Parts, atss: Parts) -> Claim:
+def _invariance(parts: Parts, atss: Parts) -> Verdict:
     ratios = {name: _of_thirds(part) for name, part in parts.items()}
     ours = []
     for name, part in atss.items():
@@ -92,51 +78,44 @@ def _invariance(parts: Parts, atss: Parts) -> Claim:
     if others:
         listed = ", ".join(f"{name} {number(ratio, 2)}" for name, ratio in others.items())
         ours.append(f"largest / smallest third of the others: {listed}")
-    return Claim(
-        name="H18",
-        says="Their number is the same at every scale, aspect ratio and location",
-        paper='"invariant"',
-        ours=tuple(ours),
-        meaning=_judge_invariance(max((ratios[name] for name in atss), default=nan), others),
+    return _verdict(
+        "H18", ours, *_judge_invariance(max((ratios[name] for name in atss), default=nan), others)
     )
 
 
-def _judge_invariance(ratio: float, others: Mapping[str, float]) -> str:
+def _judge_invariance(ratio: float, others: Mapping[str, float]) -> tuple[State, str]:
     """ratio: positives of the largest third over those of the smallest, under ATSS."""
     if not isfinite(ratio):
-        return "Undecided: too few objects."
+        return "undecided", "Too few objects."
     if ratio < 1 / NEAR:
-        return "Not so: larger objects have fewer positives."
+        return "contradicted", "Not so: larger objects have fewer positives."
     if ratio <= NEAR:
-        return "So it is for scale here."
+        return "supported", "So it is for scale here."
     unfair = [name for name, other in others.items() if other > NEAR * ratio]
     less = f", though less so than with {_listed(unfair)}" if unfair else ""
-    return f"Weaker than stated: larger objects have more positives{less}."
+    return "contradicted", f"Weaker than stated: larger objects have more positives{less}."
 
 
-def _theory(atss: Parts) -> Claim:
+def _theory(atss: Parts) -> Verdict:
     totals = {name: part[["above_threshold", "candidates"]].sum() for name, part in atss.items()}
     shares = {
         name: 100 * total["above_threshold"] / total["candidates"] for name, total in totals.items()
     }
     is_more = min(shares.values()) > NEAR * NORMAL
-    return Claim(
-        name="H19",
-        says="In theory 16 % of the candidates reach mean + standard deviation",
-        paper=f"about 16 % (a normal distribution's {NORMAL} %), in practice about 20 %",
-        ours=tuple(
-            f"{name}: {share:.1f} %; the threshold is {atss[name]['threshold'].mean():.3f} in "
-            "the mean"
-            for name, share in shares.items()
-        ),
-        meaning="More than in theory: candidates' IoUs are not normally distributed, as the paper "
-        "itself says."
-        if is_more
-        else "As in theory for some of these, which the paper's own 20 % are not.",
-    )
+    ours = [
+        f"{name}: {share:.1f} %; the threshold is {atss[name]['threshold'].mean():.3f} in the mean"
+        for name, share in shares.items()
+    ]
+    if is_more:
+        meaning = (
+            "More than in theory: candidates' IoUs are not normally distributed, as the paper "
+        )
+        return _verdict("H19", ours, "supported", f"{meaning}itself says.")
+    meaning = "As in theory for some of these, which the paper's own 20 % are not."
+    return _verdict("H19", ours, "contradicted", meaning)
 
 
-def _unfairness(parts: Parts, atss: Parts) -> Claim:
+def _unfairness(parts: Parts, atss: Parts) -> Verdict:
     ours, ratios = [], {}
     for name, part in parts.items():
         ranks = part[["relative_size", "positives"]].rank()
@@ -153,13 +132,34 @@ def _unfairness(parts: Parts, atss: Parts) -> Claim:
     than = " more than ATSS does" if atss else ""
     verdicts = [f"Favoring larger objects{than}: {_listed(unfair)}"] if unfair else []
     verdicts += [f"Not so: {_listed(fair)}"] if fair else []
-    return Claim(
-        name="H23",
-        says="The IoU and the spatial and scale rules give larger objects many more positives",
-        paper="stated without a number",
-        ours=tuple(ours),
-        meaning=(". ".join(verdicts) or "Only ATSS was counted") + ".",
-    )
+    meaning = (". ".join(verdicts) or "Only ATSS was counted") + "."
+    state = _judge_unfairness(unfair, fair)
+    if all(any(name.startswith(rule) for name in (*unfair, *fair)) for rule in OLDER):
+        needs = () if state != "undecided" else (UNSAID,)
+    else:
+        needs = ("atss positives",)  # which counts both rules
+    return replace(_verdict("H23", ours, state, meaning), needs=needs)
+
+
+def _judge_unfairness(unfair: Sequence[str], fair: Sequence[str]) -> State:
+    """Both older rules have to be unfair, in every variant counted; one that is fair in all of
+    them contradicts. The paper does not say with which variants it counted."""
+    states: list[State] = []
+    for rule in OLDER:
+        is_unfair = any(name.startswith(rule) for name in unfair)
+        is_fair = any(name.startswith(rule) for name in fair)
+        states.append(
+            "undecided" if is_fair == is_unfair else "supported" if is_unfair else "contradicted"
+        )
+    if "contradicted" in states:
+        return "contradicted"
+    return "undecided" if "undecided" in states else "supported"
+
+
+def _verdict(name: str, ours: Sequence[str], state: State, meaning: str) -> Verdict:
+    """A claim with what was counted, a line per selection."""
+    findings = tuple(Finding(ours=text, state=None) for text in ours)
+    return Verdict(claim=BY_NAME[name], state=state, reason=meaning, findings=findings)
 
 
 def _of_thirds(part: pd.DataFrame, column: str = "positives") -> float:
@@ -184,10 +184,11 @@ def _listed(names: Sequence[str]) -> str:
     return f"{', '.join(first)} and {last}" if first else last
 
 
-def markdown_claims(found: Sequence[Claim]) -> str:
+def markdown_claims(found: Sequence[Verdict]) -> str:
     """The claims as a Markdown list."""
-    lines = ["**The paper's claims that need no training**", ""]
-    for claim in found:
+    lines = ["**The paper's claims that need no training**", "", LEGEND, ""]
+    for verdict in found:
+        claim = verdict.claim
         lines.append(f"- **{claim.name}: {claim.says}** ({claim.where}; the paper: {claim.paper})")
-        lines += [f"  - {text}" for text in (*claim.ours, f"*{claim.meaning}*")]
+        lines += [f"  - {text}" for text in (*verdict.ours, f"*{verdict.state}: {verdict.reason}*")]
     return "\n".join(lines) + "\n"

@@ -13,6 +13,7 @@ import pytest
 import reference
 import torch
 from made_up_coco import REAL, annotation, content, needs_real_images, write, write_both
+from made_up_counts import frame
 
 from detector.assigners import closest_anchors, highest_iou_match, mean_plus_std
 from detector.boxes import area, box_iou, centers, inside, squared_distances
@@ -262,32 +263,6 @@ def test_in_the_simulations_coordinates_atss_has_its_figures() -> None:
 # What is made of the counts
 
 
-def frame(positives: dict[str, list[int]], **columns: list) -> pd.DataFrame:
-    """Objects of two sizes under some selections; candidates where the name begins with ATSS."""
-    parts = []
-    for name, counts in positives.items():
-        number = len(counts)
-        part = pd.DataFrame(
-            {
-                "selection": name,
-                "image": range(number),
-                "annotation": range(number),
-                "size": ["small", "large"] * (number // 2),
-                "relative_size": [2.0, 50.0] * (number // 2),
-                "aspect_ratio": [1.0, 3.0] * (number // 2),
-                "x": [0.5, 0.1] * (number // 2),
-                "y": [0.5, 0.9] * (number // 2),
-                "positives": counts,
-                "lost": [0, 1] * (number // 2),
-                **{level: counts if level == "P4" else [0] * number for level in LEVELS},
-            }
-        )
-        if name.startswith("ATSS"):
-            part = part.assign(candidates=45, above_threshold=10, threshold=0.5)
-        parts.append(part.assign(**columns))
-    return pd.concat(parts, ignore_index=True)
-
-
 IMAGES = pd.DataFrame(
     {"selection": ["IoU", "ATSS"], "image": [1, 1], "ignored": [30, 0], "contested": [4, 2]}
 )
@@ -312,34 +287,51 @@ def test_a_summary_has_means_spreads_and_shares() -> None:
 def test_claims_are_judged_by_their_direction() -> None:
     fair = frame({"IoU": [2, 20, 4, 20], "ATSS": [9, 9, 9, 9]})
     amount, invariance, theory, unfairness = claims(fair)
-    assert [one.name for one in claims(fair)] == ["H17", "H18", "H19", "H23"]
+    names = [one.claim.name for one in claims(fair)]
+    assert names == ["H17", "H18", "H19", "H23"]
+    assert [one.state for one in claims(fair)] == ["supported"] * 3 + ["undecided"]
     assert "9.00 of 45 candidates (0.200)" in amount.ours[0] and "10.00 (0.222)" in amount.ours[0]
-    assert amount.meaning.startswith("About 0.2")
+    assert amount.reason.startswith("About 0.2")
     assert "largest / smallest third 1.00" in invariance.ours[0]
-    assert invariance.meaning == "So it is for scale here."
+    assert invariance.reason == "So it is for scale here."
     assert "IoU 6.67" in invariance.ours[1]
-    assert "22.2 %" in theory.ours[0] and theory.meaning.startswith("More than in theory")
-    assert unfairness.meaning == "Favoring larger objects more than ATSS does: IoU."
+    assert "22.2 %" in theory.ours[0] and theory.reason.startswith("More than in theory")
+    assert unfairness.reason == "Favoring larger objects more than ATSS does: IoU."
     assert "by COCO's areas medium / small –, large / small 6.67" in unfairness.ours[0]
-    assert all(one.name in markdown_claims(claims(fair)) for one in claims(fair))
+    assert all(name in markdown_claims(claims(fair)) for name in names)
 
 
 def test_claims_that_do_not_hold_are_not_called_so() -> None:
     unfair = frame({"IoU": [8, 8, 8, 8], "ATSS": [2, 4, 2, 4]})
     unfair.loc[unfair["selection"] == "ATSS", "above_threshold"] = 7
     amount, invariance, theory, unfairness = claims(unfair)
-    assert amount.meaning.startswith("Not about 0.2")
-    assert invariance.meaning == "Weaker than stated: larger objects have more positives."
-    assert theory.meaning.startswith("As in theory")
-    assert unfairness.meaning == "Not so: IoU."
+    assert amount.reason.startswith("Not about 0.2")
+    assert invariance.reason == "Weaker than stated: larger objects have more positives."
+    assert theory.reason.startswith("As in theory")
+    assert unfairness.reason == "Not so: IoU."
     fewer = claims(frame({"ATSS": [9, 3, 9, 3]}))
-    assert fewer[1].meaning.startswith("Not so")
-    assert claims(frame({"ATSS": [0, 0]}))[1].meaning.startswith("Undecided")
+    assert fewer[1].reason.startswith("Not so")
+    assert [one.state for one in claims(unfair)] == ["contradicted"] * 4
+    none = claims(frame({"ATSS": [0, 0]}))[1]
+    assert (none.state, none.reason) == ("undecided", "Too few objects.")
+
+
+def test_both_older_rules_have_to_be_unfair_in_all_their_variants() -> None:
+    unfair, fair, atss = [2, 20, 2, 20], [9, 9, 9, 9], {"ATSS": [9, 9, 9, 9]}
+
+    def state(**counts: list[int]) -> str:
+        named = {name.replace("_", " "): values for name, values in counts.items()}
+        return claims(frame(named | atss))[3].state
+
+    assert state(IoU=unfair, spatial_and_scale=unfair) == "supported"
+    assert state(IoU=unfair) == "undecided"  # the other rule was not counted
+    assert state(IoU=fair, IoU_in_GT_box=unfair, spatial_and_scale=unfair) == "undecided"
+    assert state(IoU=unfair, spatial_and_scale=fair) == "contradicted"
 
 
 def test_without_atss_only_the_other_rules_are_judged() -> None:
     (only,) = claims(frame({"IoU": [2, 20, 4, 20]}))
-    assert only.name == "H23" and only.meaning == "Favoring larger objects: IoU."
+    assert only.claim.name == "H23" and only.reason == "Favoring larger objects: IoU."
 
 
 def test_figures_show_every_selection() -> None:
