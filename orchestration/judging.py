@@ -1,0 +1,76 @@
+"""What a results folder says about the paper's claims: its runs by setup, and its counts."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from experiments import TABLES
+from experiments.claims import CLAIMS
+from orchestration.plan import setups_in
+from orchestration.results import bundle
+from orchestration.store import Store
+
+if TYPE_CHECKING:  # they import numpy and pandas, which lists need not wait for
+    from reports.study import Study
+    from reports.verdicts import Verdict
+
+Progress = Callable[[str], None]
+
+
+def studies(store: Store, scale: str | None, data: str | None, progress: Progress) -> list["Study"]:
+    """What is measured, setup by setup, of this scale and data if one is asked for."""
+    from reports.study import Study
+
+    found = []
+    for setup, seeds in setups_in(store):
+        if scale in (None, setup.scale) and data in (None, setup.data, setup.where):
+            tables = [bundle(store, setup, table, seeds, progress) for table in TABLES.values()]
+            found.append(Study(tables))
+    return [study for study in found if study.is_measured]
+
+
+def of_training(study: "Study") -> list["Verdict"]:
+    """What the runs of a study say."""
+    from reports.verdicts import judge_all
+
+    return judge_all(study, [claim for claim in CLAIMS if claim.evidence == "training"])
+
+
+def of_counts(store: Store, data: str | None) -> dict[str, list["Verdict"]]:
+    """What `atss positives` counted says, by the folders it wrote; those without ATSS say little.
+
+    data: how the folder's name begins.
+    """
+    found = {}
+    for path in sorted((store.root / "positives").glob("*/positives.csv")):
+        if path.parent.name.startswith(data or ""):
+            import pandas as pd
+
+            from reports.fairness import claims
+
+            try:
+                verdicts = claims(pd.read_csv(path))
+            except (KeyError, ValueError) as error:
+                problem = f"{path} needs the columns that atss positives writes: {error}"
+                raise ValueError(problem) from error
+            if len(verdicts) > 1:
+                found[path.parent.name] = verdicts
+    return found
+
+
+def of_building(*, is_to_count: bool) -> list["Verdict"]:
+    """What ATSS costs; undecided unless the networks are to be built."""
+    from orchestration.overhead import costs
+    from reports.study import Study
+    from reports.verdicts import judge
+
+    chosen = [claim for claim in CLAIMS if claim.evidence == "building"]
+    built = costs(chosen) if is_to_count else {}
+    return [judge(claim, Study(), built) for claim in chosen]
+
+
+def not_counted() -> list["Verdict"]:
+    """The claims about counts where nothing is counted."""
+    from reports.study import Study
+    from reports.verdicts import judge
+
+    return [judge(claim, Study()) for claim in CLAIMS if claim.evidence == "counting"]

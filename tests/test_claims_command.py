@@ -1,0 +1,163 @@
+"""`atss claims` on results folders that nobody measured."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+from made_up_counts import frame
+from made_up_studies import made_up, papers_numbers
+
+from experiments import TABLES
+from experiments.claims import BY_NAME, CLAIMS
+from experiments.experiment import canonical, signature
+from experiments.schedules import DEMO
+from orchestration.plan import Setup
+from orchestration.store import RunFolder, Store, open_store
+from reports.insight import Insight
+from reports.statistics import Scores, save_scores
+
+Atss = Callable[..., tuple[int, str, str]]
+ROOT = Path(__file__).parents[1]
+SETUP = Setup(
+    scale="demo", recipe=DEMO, settings={}, data="shapes", fingerprint="f" * 16, where="shapes"
+)
+
+
+def measure(store: Store, table: str, seeds: tuple[int, ...], setup: Setup = SETUP) -> None:
+    """Leave the files of finished runs: the paper's numbers, and draws made up from them."""
+    for row in TABLES[table].rows:
+        for seed in seeds:
+            run = setup.row_run(row, seed)
+            name = signature(run)
+            folder = store.folder(name)
+            result, scores = made_up(name, seed, papers_numbers()[row.config])
+            facts = {
+                "name": row.label,
+                "setup": setup.to_json(),
+                "canonical": canonical(run),
+                "seed": seed,
+                "data": {"notes": [], "where": "nowhere", "fingerprint": "f" * 16},
+            }
+            folder.write("run", facts)
+            numbers = {"metrics": asdict(result.metrics), "seed": seed, "signature": name}
+            folder.write("result", {**numbers, "seconds": 1.0, "facts": {}})
+            leave_records(folder, scores)
+
+
+def leave_records(folder: RunFolder, scores: Scores) -> None:
+    nothing = Insight(precision={}, classes=(), errors={}, threshold=0.5, images=())
+    folder.write("insight", nothing.to_json())
+    folder.matches.write_bytes(b"made up")
+    source = hashlib.sha256(b"made up").hexdigest()
+    save_scores(scores, folder.scores, source=source)
+
+
+def test_a_fresh_folder_has_the_list_and_what_each_claim_needs(atss: Atss, tmp_path: Path) -> None:
+    code, output, errors = atss("claims", "--out", tmp_path / "none")
+    assert (code, errors) == (0, "")
+    for claim in CLAIMS:
+        assert f"\n{claim.name} " in output
+    assert "H1: atss reproduce table1 --rows 1,2 --seeds 0,1,2\n" in output
+    assert "H21: atss reproduce table8 --rows 1,2,3,4,5,6 --seeds 0,1,2\n" in output
+    assert "H17, H18, H19, H23: atss positives\n" in output
+    assert "supported\n" not in output
+    assert "agrees" in output and "> 4" in output and "0.4 to 1.2" in output
+    assert not (tmp_path / "none").exists()
+
+
+def test_the_list_comes_at_once_and_without_torch(tmp_path: Path) -> None:
+    code = (
+        "import sys; sys.argv = ['atss', 'claims', '--out', 'none']\n"
+        "from orchestration import cli\n"
+        "try: cli.main()\n"
+        "except SystemExit: print({'torch', 'ray', 'mlflow', 'pandas'} & set(sys.modules))"
+    )
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines()[-1] == "set()"
+
+
+def test_what_is_measured_is_judged_by_setup(atss: Atss, tmp_path: Path) -> None:
+    store = open_store(tmp_path / "out")
+    measure(store, "table3", (0, 1, 2))
+    pets = replace(SETUP, scale="mini", data="pets", fingerprint="0" * 16)
+    measure(store, "table2", (0,), pets)
+    code, output, errors = atss("claims", "--out", store.root)
+    assert (code, errors) == (0, "")
+    demo, mini = output.split("The paper's claims: scale mini on pets")
+    assert "The paper's claims: scale demo on shapes" in demo
+    (lifted,) = [line for line in demo.splitlines() if line.startswith("H6 ")]
+    assert lifted.endswith("supported")
+    assert "only the sign of a difference is judged" in " ".join(demo.split())
+    assert "H1: atss reproduce table1 --seeds 0,1,2 --rows 1,2\n" in demo
+    assert "*: one seed" not in demo
+    assert "*: one seed; over images alone, so of these trained weights" in mini
+    assert "--scale mini" in mini and "H20: atss claims --count" in mini
+    code, output, _ = atss("claims", "--out", store.root, "--scale", "mini")
+    assert code == 0 and "scale demo" not in output and "scale mini on pets" in output
+    code, output, _ = atss("claims", "--out", store.root, "--data", "other")
+    assert code == 0 and "nothing measured on other" in output
+
+
+def test_claims_as_json_and_markdown_say_the_same(atss: Atss, tmp_path: Path) -> None:
+    store = open_store(tmp_path / "out")
+    measure(store, "table3", (0, 1, 2))
+    code, output, errors = atss("claims", "--out", store.root, "--format", "json")
+    assert (code, errors) == (0, "")
+    trained, others = json.loads(output)["judged"]
+    by_name = {claim["name"]: claim for claim in [*trained, *others]}
+    assert sorted(by_name) == sorted(BY_NAME)
+    assert by_name["H9"]["verdict"] == "supported"
+    assert by_name["H9"]["setting"] == "scale demo on shapes"
+    assert by_name["H9"]["parts"][0]["estimate"]["num_seeds"] == 3
+    code, output, errors = atss("claims", "--out", store.root, "--format", "markdown")
+    assert (code, errors) == (0, "")
+    (line,) = [line for line in output.splitlines() if line.startswith("| H9 |")]
+    assert line.endswith("| supported |")
+    assert "- H1: atss reproduce table1" in output
+
+
+def test_counted_positives_judge_their_claims(atss: Atss, tmp_path: Path) -> None:
+    folder = tmp_path / "out" / "positives" / "pets-val"
+    folder.mkdir(parents=True)
+    frame({"IoU": [2, 20, 4, 20], "ATSS": [9, 9, 9, 9]}).to_csv(
+        folder / "positives.csv", index=False
+    )
+    code, output, errors = atss("claims", "--out", tmp_path / "out")
+    assert (code, errors) == (0, "")
+    assert "Counted: pets-val" in output and "supported: About 0.2, as the paper says." in output
+    assert "atss positives" not in output
+    code, output, _ = atss("claims", "--out", tmp_path / "out", "--format", "json")
+    counted = json.loads(output)["counted"]["pets-val"]
+    assert [claim["verdict"] for claim in counted] == ["supported"] * 3 + ["undecided"]
+    (folder / "positives.csv").write_text("selection\nATSS\n")
+    code, _, errors = atss("claims", "--out", tmp_path / "out")
+    assert code == 2 and "needs the columns that atss positives writes" in errors
+    assert errors.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_counting_the_networks_decides_about_overhead(atss: Atss, tmp_path: Path) -> None:
+    code, output, errors = atss("claims", "--out", tmp_path, "--count", "--format", "json")
+    assert (code, errors) == (0, "")
+    (claim,) = [claim for claim in json.loads(output)["judged"][0] if claim["name"] == "H20"]
+    assert claim["verdict"] == "supported"
+    assert claim["parts"][0]["ours"] == "32,244,250 parameters, 429.46 GFLOPs: equal"
+
+
+def test_another_format_is_refused(atss: Atss) -> None:
+    code, _, errors = atss("claims", "--format", "pdf")
+    assert code == 2 and errors == "atss: --format needs one of text, markdown, json, got 'pdf'\n"
