@@ -7,9 +7,12 @@ image, "category_id", and perhaps "score" or "iscrowd".
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 Picture = Image.Image
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 Color = tuple[int, int, int]
 Box = tuple[float, float, float, float]  # corners, in pixels of the drawn copy
 
@@ -55,18 +58,27 @@ def drawn(
     return copy
 
 
-def beside(left: Picture, right: Picture, titles: tuple[str, str]) -> Picture:
-    """Two pictures of equal height beside each other, a title above each."""
-    height = max(LEAST_TEXT, round(TEXT * sum(left.size) / 2))
+def beside(pictures: Sequence[Picture], titles: Sequence[str]) -> Picture:
+    """Pictures of equal height beside each other, a title above each."""
+    height = max(LEAST_TEXT, round(TEXT * sum(pictures[0].size) / 2))
     font = ImageFont.load_default(height)
     gap, top = round(height / 2), 2 * height
-    size = (left.width + gap + right.width, top + left.height)
-    sheet = Image.new("RGB", size, PAPER)
+    starts = [sum(it.width + gap for it in pictures[:n]) for n in range(len(pictures) + 1)]
+    sheet = Image.new("RGB", (starts[-1] - gap, top + pictures[0].height), PAPER)
     canvas = ImageDraw.Draw(sheet)
-    for x, picture, title in zip((0, left.width + gap), (left, right), titles, strict=True):
+    for x, picture, title in zip(starts, pictures, titles, strict=False):  # one start is the end
         sheet.paste(picture, (x, top))
-        canvas.text((x + gap / 2, top / 2), title, INK, font, anchor="lm")
+        text = _shortened(title, font, picture.width - gap / 2)
+        canvas.text((x + gap / 2, top / 2), text, INK, font, anchor="lm")
     return sheet
+
+
+def _shortened(text: str, font: Font, width: float) -> str:
+    """As much of a text as is no wider."""
+    if font.getlength(text) <= width:
+        return text
+    fitting = (text[:end] + "…" for end in range(len(text), 0, -1))
+    return next((part for part in fitting if font.getlength(part) <= width), "")
 
 
 def _corners(bbox: Sequence[float], factor: int) -> Box:
@@ -93,23 +105,47 @@ def _outline(canvas: ImageDraw.ImageDraw, box: Box, color: Color, width: int) ->
 def _places(
     boxes: list[Box], lengths: list[float], height: float, line: int, size: tuple[int, int]
 ) -> list[Box]:
-    """Where each box's label goes, the best's first: at a corner, if it can off earlier ones."""
+    """Where each box's label goes, the best's first: at one of its corners, outside or inside.
+
+    There where it hides least of earlier labels and then of lines, its own box's among them.
+    """
+    sides = np.array([side for box in boxes for side in _sides(box, line / 2)]).reshape(-1, 4)
     places: list[Box] = []
     pad = max(2, round(height / 5))
     high = round(height + 1.2 * pad)
-    for (x1, y1, _, y2), length in zip(boxes, lengths, strict=True):
-        wide, half = length + 2 * pad, line / 2
-        x = max(0, min(x1 - half, size[0] - wide))
-        tries = [y1 - half - high, y1 + half, y2 + half, y2 - half - high]
-        inside = [y for y in tries if 0 <= y <= size[1] - high] or [0]
-        fitting = [(x, y, x + wide, y + high) for y in inside]
-        free = (at for at in fitting if not any(_overlap(at, other) for other in places))
-        places.append(next(free, fitting[0]))
+    for box, length in zip(boxes, lengths, strict=True):
+        labels = np.array(places).reshape(-1, 4)
+        tries = _around(box, length + 2 * pad, high, line / 2 + HALO, size)
+        places.append(min(tries, key=lambda place: (_hidden(place, labels), _hidden(place, sides))))
     return places
 
 
-def _overlap(one: Box, other: Box) -> bool:
-    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+def _around(box: Box, wide: float, high: float, off: float, size: tuple[int, int]) -> list[Box]:
+    """The places for a label of a box, from the usual one on, all inside the picture."""
+    x1, y1, x2, y2 = box
+    corners = [
+        *((x1 - off, y1 - off - high), (x1 + off, y1 + off)),
+        *((x1 - off, y2 + off), (x1 + off, y2 - off - high)),
+        *((x2 + off - wide, y1 - off - high), (x2 - off - wide, y1 + off)),
+        *((x2 + off - wide, y2 + off), (x2 - off - wide, y2 - off - high)),
+    ]
+    inside = [(x, y) for x, y in corners if 0 <= y <= size[1] - high] or [(x1, 0.0)]
+    fitting = [(max(0.0, min(x, size[0] - wide)), y) for x, y in inside]
+    return [(x, y, x + wide, y + high) for x, y in fitting]
+
+
+def _sides(box: Box, half: float) -> list[Box]:
+    """The four lines of a box, as boxes."""
+    x1, y1, x2, y2 = box
+    ends = [(x1, y1, x2, y1), (x1, y2, x2, y2), (x1, y1, x1, y2), (x2, y1, x2, y2)]
+    return [(a - half, b - half, c + half, d + half) for a, b, c, d in ends]
+
+
+def _hidden(place: Box, others: NDArray[np.float64]) -> float:
+    """How many pixels of the others [N, 4] lie under a place."""
+    low = np.maximum(place[:2], others[:, :2])
+    high = np.minimum(place[2:], others[:, 2:])
+    return float(np.maximum(high - low, 0).prod(axis=1).sum())
 
 
 def _brightness(color: Color) -> float:

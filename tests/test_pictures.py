@@ -50,6 +50,28 @@ def test_labels_of_equal_boxes_do_not_hide_each_other() -> None:
     assert places[0][3] <= 100  # the best keeps the usual place, above
 
 
+def test_a_label_keeps_off_the_lines_of_other_boxes() -> None:
+    inner = (200, 212, 400, 380)  # above it runs the other's upper side, inside it is room
+    outer = (100, 200, 600, 480)
+    places = _places([inner, outer], [80.0, 80.0], 16, 3, (700, 500))
+    for x1, y1, x2, y2 in places:
+        for left, top, right, bottom in (inner, outer):
+            crosses_level = (
+                any(y1 < side < y2 for side in (top, bottom)) and x1 < right and x2 > left
+            )
+            crosses_upright = any(x1 < side < x2 for side in (left, right)) and (
+                y1 < bottom and y2 > top
+            )
+            assert not crosses_level and not crosses_upright
+
+
+def test_as_many_pictures_as_there_are_stand_beside_each_other() -> None:
+    parts = [Image.new("RGB", (100, 80), (shade, 0, 0)) for shade in (10, 20, 30)]
+    sheet = beside(parts, ("one", "two", "three"))
+    bottom = [sheet.getpixel((x, sheet.height - 1))[0] for x in range(sheet.width)]
+    assert [bottom.count(shade) for shade in (10, 20, 30)] == [100, 100, 100]
+
+
 def test_the_best_is_on_top() -> None:
     boxes = [record([100, 100, 200, 200], 3, score=0.9), record([100, 100, 200, 200], 7, score=0.4)]
     for order in (boxes, boxes[::-1]):
@@ -68,13 +90,13 @@ def test_odd_sizes_and_boxes_without_area_are_drawn(size: tuple[int, int]) -> No
     boxes = [record([0, 0, 0, 0]), record([0, 0, *size], 3, iscrowd=1)]
     picture = drawn(canvas(*size), boxes, NAMES)
     assert picture.width % size[0] == 0
-    sheet = beside(picture, picture, ("ground truth", "detections"))
+    sheet = beside([picture, picture], ("ground truth", "detections"))
     assert sheet.width > 2 * picture.width and sheet.height > picture.height
 
 
 def test_titles_are_above_and_pictures_side_by_side() -> None:
     left, right = Image.new("RGB", (300, 200), (9, 0, 0)), Image.new("RGB", (300, 200), (0, 9, 0))
-    sheet = beside(left, right, ("one", "two"))
+    sheet = beside([left, right], ("one", "two"))
     assert sheet.getpixel((0, sheet.height - 1)) == (9, 0, 0)
     assert sheet.getpixel((sheet.width - 1, sheet.height - 1)) == (0, 9, 0)
     title = sheet.crop((0, 0, sheet.width, sheet.height - 200))

@@ -139,7 +139,7 @@ def _draw(
         with Image.open(dataset.path(index)) as file:
             picture = file.convert("RGB")
         titles = ("ground truth", f"detections, score {score:g} and more")
-        sheet = beside(drawn(picture, is_here, names), drawn(picture, is_found, names), titles)
+        sheet = beside([drawn(picture, is_here, names), drawn(picture, is_found, names)], titles)
         name = dataset.file_names[index].replace("/", "-")
         sheet.save(folder / (name if name.endswith(".jpg") else f"{name}.jpg"), quality=92)
 
