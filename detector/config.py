@@ -21,6 +21,7 @@ BackboneName = Literal[
     "resnext101_64x4d",
     "small",
 ]
+Deformable = Literal["none", "c3-c5", "c4-c5"]
 Norm = Literal["frozen_batch_norm", "group_norm"]
 Precision = Literal["fp32", "bf16"]
 Optimizer = Literal["sgd", "adamw"]
@@ -105,6 +106,9 @@ class DetectorConfig:
 
 # A field marked with this cannot move a number, so it is no part of a run's identity.
 OUTSIDE_IDENTITY = {"identity": False}
+# A field marked with this is part of it where it is not at its default: it came after results were
+# stored, which were measured as by its default and keep their names.
+ADDED_LATER = {"identity": "unless default"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,6 +123,8 @@ class Recipe:
     norm: Norm = "frozen_batch_norm"  # of the backbone; group_norm trains, and needs no weights
     weights: str = "imagenet"  # "imagenet" (torchvision's V1), "none", or a file's path
     pyramid_channels: int = 256  # of P3 to P7 and the head's towers
+    # Stages whose 3x3 convolutions are deformable, with the towers' last ones (Table 8's "DCN")
+    deformable: Deformable = field(default="none", metadata=ADDED_LATER)
     # Optimization
     iterations: int = 90_000
     batch_size: int = 16  # images per step, over all micro-batches and devices
@@ -144,15 +150,17 @@ class Recipe:
     candidates_per_level: int = 1000
     # The paper's; RetinaNet's own code has 0.4: one value for all rows, or Table 1 would vary two.
     nms_threshold: float = 0.6
-    max_detections: int = 100  # its code keeps 1000 for multi-scale testing (Table 8)
+    max_detections: int = 100  # of an image; multi-scale testing: of each of its passes
+    multi_scale_test: bool = field(default=False, metadata=ADDED_LATER)  # Table 8's last two rows
     # Execution
     threads: int = 1  # CPU threads per run: fixed here because sums depend on their number
     evaluations: int = field(default=9, metadata=OUTSIDE_IDENTITY)  # times AP is measured, evenly
 
     def __post_init__(self) -> None:
         _coerce(self)
-        choices = {"backbone": BackboneName, "norm": Norm, "precision": Precision}
-        for name, choice in {**choices, "optimizer": Optimizer, "lr_decay": Decay}.items():
+        choices = {"backbone": BackboneName, "deformable": Deformable, "norm": Norm}
+        choices |= {"precision": Precision, "optimizer": Optimizer, "lr_decay": Decay}
+        for name, choice in choices.items():
             _check_choice(name, getattr(self, name), get_args(choice))
         _check_positive(
             self, "iterations", "batch_size", "learning_rate", "short_side", "long_side"

@@ -17,7 +17,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from detector.config import DetectorConfig, K, Recipe
+from detector.config import ADDED_LATER, OUTSIDE_IDENTITY, DetectorConfig, K, Recipe
 from detector.metrics import HEADINGS, Metrics
 
 # Raised by hand when the same config and recipe begin to mean another computation: results measured
@@ -58,7 +58,8 @@ class Row:
     label names it, uniquely in its table; printed holds the cells that stand in front of the
     numbers, one for each of the table's headings, and is the label alone where left out. assigner
     takes the place of the config's: a function of a user's file, or partial of one. recipe holds
-    the settings of the schedule that only this row has.
+    the settings of the schedule that only this row has; at_scale those that take their place at
+    some scale, such as a backbone that a CPU can train.
     """
 
     label: str
@@ -67,6 +68,7 @@ class Row:
     printed: tuple[str, ...] = ()
     assigner: Callable[..., Any] | OwnAssigner | None = None
     recipe: Mapping[str, Any] = field(default_factory=dict)
+    at_scale: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def cells(self) -> tuple[str, ...]:
@@ -78,6 +80,10 @@ class Row:
         """What the row switches in the paper's baseline, RetinaNet (#A=1)."""
         own = {} if self.assigner is None else {"assigner": str(self.assigner)}
         return changes(self.config) | own | dict(self.recipe)
+
+    def recipe_at(self, scale: str) -> dict[str, Any]:
+        """What a scale trains of recipe."""
+        return {**self.recipe, **self.at_scale.get(scale, {})}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +105,8 @@ class Table:
     reference: int = 0  # index of the row that the others are compared with
     axis: str = ""  # what a sweep varies, with its unit; empty where the rows are not one
     factors: tuple[str, ...] = ()  # settings that its rows combine: their effects are told apart
+    scale: str = "paper"  # at which the paper trained it
+    tested_on: str = "COCO val2017"  # by the paper
     note: str = ""  # what a reader of the paper's numbers has to know
     line: tuple[str, ...] = ()  # what `atss` is told to make it; by default reproduce and the name
 
@@ -183,6 +191,13 @@ class Run:
         # What the config says of the assigner is replaced, so it must not give one run two names.
         object.__setattr__(self, "config", replace(self.config, assigner="iou"))
 
+    @property
+    def training(self) -> "Run | None":
+        """The run whose detector this one tests in another way; None where it trains its own."""
+        if not self.recipe.multi_scale_test:
+            return None
+        return replace(self, recipe=replace(self.recipe, multi_scale_test=False))
+
 
 def changes(config: DetectorConfig) -> dict[str, Any]:
     """What config switches in the paper's baseline, RetinaNet (#A=1): field name -> value."""
@@ -211,21 +226,30 @@ def canonical(run: Run) -> dict[str, Any]:
 
 def signature(run: Run) -> str:
     """Twelve hex digits naming a run: equal runs share a name, whichever table asks for them."""
-    text = json.dumps(canonical(run), sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+    return signature_of(canonical(run))
+
+
+def signature_of(resolved: Mapping[str, Any]) -> str:
+    """The name of a run in canonical form, wherever that was kept."""
+    return hashlib.sha256(json.dumps(resolved, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def _settings(settings: DetectorConfig | Recipe) -> dict[str, Any]:
     """Field name -> value of everything that belongs to a run's identity."""
-    kept = (item for item in fields(settings) if item.metadata.get("identity", True))
-    return {item.name: getattr(settings, item.name) for item in kept}
+    values = {item: getattr(settings, item.name) for item in fields(settings)}
+    return {
+        item.name: value
+        for item, value in values.items()
+        if item.metadata != OUTSIDE_IDENTITY
+        and not (item.metadata == ADDED_LATER and value == item.default)
+    }
 
 
 def _weights_identity(weights: str) -> str:
     """What the initial weights are, not where they lie: a moved file stays the same."""
     if weights == "imagenet":
         return "torchvision IMAGENET1K_V1"
-    if weights == "none":
+    if weights == "none" or weights.startswith("sha256:"):  # of a sealed result: no path, but this
         return weights
     try:
         status = Path(weights).stat()

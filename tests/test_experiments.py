@@ -2,6 +2,7 @@
 
 import copy
 import hashlib
+import json
 import subprocess
 import sys
 from collections import defaultdict
@@ -10,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from detector.config import DetectorConfig, Recipe
+from detector.config import ADDED_LATER, DetectorConfig, Recipe
 from detector.metrics import HEADINGS
-from experiments import TABLES, experiment
+from experiments import STUDY, TABLES, experiment
 from experiments.baselines import ATSS, FCOS, FCOS_ATSS, IMPROVED_RETINANET, RETINANET
 from experiments.experiment import Run, canonical, changes, signature
-from experiments.schedules import DEMO, MINI, PAPER, SCALES
+from experiments.schedules import DEMO, MINI, PAPER, PAPER_2X, SCALES
 
-ROWS = [row for table in TABLES.values() for row in table.rows]
+ROWS = [row for table in STUDY.values() for row in table.rows]
 
 
 def a_run(config: DetectorConfig = ATSS, recipe: Recipe = PAPER) -> Run:
@@ -57,6 +58,7 @@ def test_equal_configs_carry_equal_metrics_wherever_all_six_are_printed():
         ("table5", [39.0, 39.2, 39.3, 39.3, 38.9]),
         ("table6", [39.1, 39.0, 39.3, 39.3, 39.1]),
         ("table7", [36.3, 38.4, 39.2, 39.3, 39.2, 39.3]),
+        ("table8", [43.6, 45.1, 45.6, 46.3, 47.7, 47.7, 50.6, 50.7]),
     ],
 )
 def test_each_table_has_the_papers_ap_in_its_order(name, aps):
@@ -70,6 +72,7 @@ def test_each_table_has_the_papers_ap_in_its_order(name, aps):
         ("table5", [195.7, 287.1, 211.6, 116.8, 214.5, 254.5]),
         ("table6", [195.8, 285.9, 212.5, 116.4, 216.2, 255.0]),
         ("table7", [231.7, 341.3, 251.0, 137.1, 254.9, 302.6]),
+        ("table8", [377.3, 525.9, 413.0, 236.0, 401.3, 465.9]),
     ],
 )
 def test_the_columns_of_the_six_metrics_add_up(name, sums):
@@ -155,6 +158,7 @@ def test_a_table_prints_the_metrics_that_the_paper_gives(name):
         ("table5", "8S"),
         ("table6", "1:1"),
         ("table7", "RetinaNet (#A=9)"),
+        ("table8", "ResNet-101"),
     ],
 )
 def test_each_table_compares_with_its_baseline(name, label):
@@ -239,6 +243,29 @@ def test_names_stay_what_they_are(config, recipe, name):
     assert signature(Run(config, recipe, "fingerprint", 0)) == name
 
 
+def test_the_runs_of_tables_1_to_7_keep_their_names_at_every_scale():
+    """Those of before Table 8, whose settings came later: no stored result is orphaned."""
+    stored = json.loads((Path(__file__).parent / "signatures.json").read_text())
+    found = {
+        scale: {
+            f"{table.label}: {row.label}": signature(a_run(row.config, SCALES[scale]))
+            for table in STUDY.values()
+            for row in table.rows
+        }
+        for scale in stored
+    }
+    assert found == stored
+    assert list(stored) == ["demo", "mini", "paper"]
+
+
+def test_a_setting_that_came_later_is_part_of_the_name_only_where_it_is_used():
+    later = {"deformable": "c3-c5", "multi_scale_test": True}
+    assert {i.name for i in fields(Recipe) if i.metadata == ADDED_LATER} == set(later)
+    assert not set(later) & set(canonical(a_run())["recipe"])
+    used = canonical(a_run(recipe=replace(PAPER, **later)))["recipe"]
+    assert {name: used[name] for name in later} == later
+
+
 def test_another_semantics_is_another_run(monkeypatch):
     before = signature(a_run())
     monkeypatch.setattr(experiment, "SEMANTICS", experiment.SEMANTICS + 1)
@@ -249,7 +276,8 @@ def test_the_canonical_form_is_whole_and_plain():
     run = canonical(a_run())
     assert list(run) == ["semantics", "config", "recipe", "data", "seed"]
     assert set(run["config"]) == {item.name for item in fields(DetectorConfig)}
-    assert set(run["recipe"]) == {item.name for item in fields(Recipe)} - {"evaluations"}
+    later = {item.name for item in fields(Recipe) if item.metadata == ADDED_LATER}
+    assert set(run["recipe"]) == {item.name for item in fields(Recipe)} - {"evaluations"} - later
     assert run["recipe"]["short_side"] == [800, 800]
     assert run["recipe"]["weights"] == "torchvision IMAGENET1K_V1"
 
@@ -283,9 +311,15 @@ def test_a_seed_is_a_whole_number(seed):
 
 
 def test_the_paper_scale_is_the_papers():
-    assert SCALES == {"demo": DEMO, "mini": MINI, "paper": PAPER}
+    assert SCALES == {"demo": DEMO, "mini": MINI, "paper": PAPER, "paper-2x": PAPER_2X}
     assert (PAPER.iterations, PAPER.batch_size, PAPER.learning_rate) == (90_000, 16, 0.01)
     assert [round(share * PAPER.iterations) for share in PAPER.lr_drops] == [60_000, 80_000]
+
+
+def test_table_8s_scale_is_twice_as_long_and_draws_the_short_side():
+    assert replace(PAPER, iterations=180_000, short_side=(640, 800)) == PAPER_2X
+    drops = [round(share * PAPER_2X.iterations) for share in PAPER_2X.lr_drops]
+    assert drops == [120_000, 160_000]
 
 
 @pytest.mark.parametrize("recipe", [DEMO, MINI])
