@@ -67,18 +67,10 @@ class UnrectifiedTop(LastLevelP6P7):
 class ResNetBody(nn.Module):
     """torchvision's ResNet up to layer4; layer2, layer3 and layer4 give C3, C4 and C5.
 
-    stride_in_1x1: bottlenecks halve the map in their first convolution. deformable_stages: layers,
-    by number, whose 3x3 convolutions are deformable.
+    stride_in_1x1: bottlenecks halve the map in their first convolution.
     """
 
-    def __init__(
-        self,
-        name: str,
-        norm_layer: NormLayer,
-        *,
-        stride_in_1x1: bool = False,
-        deformable_stages: tuple[int, ...] = (),
-    ) -> None:
+    def __init__(self, name: str, norm_layer: NormLayer, *, stride_in_1x1: bool = False) -> None:
         super().__init__()
         resnet = get_model(name, weights=None, norm_layer=norm_layer)
         self.conv1, self.bn1 = resnet.conv1, resnet.bn1
@@ -88,7 +80,10 @@ class ResNetBody(nn.Module):
         if stride_in_1x1:
             for block in self._blocks(2, 3, 4):
                 block.conv1.stride, block.conv2.stride = block.conv2.stride, block.conv1.stride
-        for block in self._blocks(*deformable_stages):
+
+    def deform(self, *stages: int) -> None:
+        """Make the 3x3 convolutions of these layers, by number, deformable."""
+        for block in self._blocks(*stages):
             block.conv2 = DeformableConv2d(block.conv2)
 
     def _blocks(self, *stages: int) -> list[Any]:
@@ -128,6 +123,13 @@ class SmallBody(nn.Module):
             )
             for before, after in stages
         )
+
+    def deform(self, *stages: int) -> None:
+        """Make each block's second convolution deformable; a ResNet's layer2 is the first stage."""
+        for stage in stages:
+            for block in self.get_submodule(f"stages.{stage - 2}").children():
+                residual: Any = block.residual
+                residual[3] = DeformableConv2d(residual[3])
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """[B, 3, H, W] -> C3, C4, C5."""
@@ -172,7 +174,8 @@ def build_backbone(
     """The body, its norm and its weights: "imagenet" (torchvision's V1), "none" or a file's path.
 
     channels: of P3 ... P7; 256 by default, 32 for the small backbone. layout: conventions of
-    weights that are filled in afterwards.
+    weights that are filled in afterwards, and what is deformable: weights loaded here are of plain
+    convolutions.
     Under frozen batch norm the stem and layer1 do not train either, as in the official code. Raises
     ValueError where the weights cannot be had or do not fit.
     """
@@ -181,15 +184,11 @@ def build_backbone(
     if name == "small":
         body: SmallBody | ResNetBody = SmallBody(norm_layer)
     else:
-        body = ResNetBody(
-            name,
-            norm_layer,
-            stride_in_1x1=layout.stride_in_1x1,
-            deformable_stages=layout.deformable_stages,
-        )
+        body = ResNetBody(name, norm_layer, stride_in_1x1=layout.stride_in_1x1)
     _initialize(body)
     if weights != "none":
         load_body(body, name, weights)
+    body.deform(*layout.deformable_stages)
     if norm == "frozen_batch_norm" and isinstance(body, ResNetBody):
         body.conv1.requires_grad_(False)
         body.layer1.requires_grad_(False)
@@ -206,9 +205,6 @@ def _initialize(body: nn.Module) -> None:
     for module in body.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-    for module in body.modules():
-        if isinstance(module, DeformableConv2d):
-            module.reset_offset()
 
 
 def load_body(body: nn.Module, name: str, weights: str) -> None:
@@ -231,7 +227,10 @@ def load_body(body: nn.Module, name: str, weights: str) -> None:
 
 
 def imagenet_state(name: str) -> dict[str, Tensor]:
-    """torchvision's V1 weights (V2 come from another training recipe, not comparable)."""
+    """torchvision's V1 weights (V2 come from another training recipe, not comparable).
+
+    Of resnext101_64x4d there are none by the old recipe: its V1 is by the newer one.
+    """
     weights = get_model_weights(name)["IMAGENET1K_V1"]
     file = Path(weights.url).name
     try:

@@ -5,6 +5,8 @@ by a mask: 27 channels, the nine offsets (dy, dx, dy, dx ...) in pixels of the m
 logits.
 """
 
+from math import inf, nan
+
 from torch import Tensor, nn
 from torchvision.ops import deform_conv2d
 
@@ -33,12 +35,15 @@ class DeformableConv2d(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """[B, C, H, W] -> [B, C', H / stride, W / stride]."""
         offsets, masks = self.offset(features).split([2 * TAPS, TAPS], dim=1)
+        # torchvision would read from anywhere in memory where a coordinate is no number, as in a
+        # run that diverges; the mask says so instead, and the loss is no number, as it should be.
+        is_nowhere = offsets.isnan().unflatten(1, (TAPS, 2)).any(dim=2)
         return deform_conv2d(
             features,
-            offsets,
+            offsets.nan_to_num(0.0, inf, -inf),
             self.conv.weight,
             self.conv.bias,
             stride=self.conv.stride,
             padding=self.conv.padding,
-            mask=masks.sigmoid(),
+            mask=masks.sigmoid().masked_fill(is_nowhere, nan),
         )

@@ -11,10 +11,18 @@ differences into parts; only Layout knows whose they are.
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from detector.anchors import STRIDES
+from detector.config import Deformable
 from detector.transforms import IMAGENET, Normalization
+
+# Table 8: C3 is layer2's. Where stages are deformable, so are the last convolutions of both towers.
+DEFORMABLE_STAGES: dict[Deformable, tuple[int, ...]] = {
+    "none": (),
+    "c3-c5": (2, 3, 4),
+    "c4-c5": (3, 4),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,6 +118,13 @@ def mmdetection_key(ours: str) -> str:
 
 
 ATSS_SUITE = Layout()
+
+
+def own_layout(deformable: Deformable) -> Layout:
+    """This project's own, for a detector with deformable convolutions in these stages."""
+    stages = DEFORMABLE_STAGES[deformable]
+    return replace(ATSS_SUITE, deformable_stages=stages, deformable_towers=bool(stages))
+
 
 OFFICIAL = Layout(
     name="official ATSS",

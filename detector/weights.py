@@ -19,7 +19,7 @@ from torch import Tensor
 from detector.backbone import build_backbone
 from detector.checkpoint import METADATA, Description
 from detector.detector import Detector, build_detector, postprocess_of
-from detector.layouts import ATSS_SUITE, LAYOUTS, Layout
+from detector.layouts import ATSS_SUITE, LAYOUTS, Layout, own_layout
 from detector.published import State, check_anchors, infer
 from detector.tensor_files import read
 
@@ -50,6 +50,7 @@ def load_detector(path: Path) -> Loaded:
         layout = recognize(state)
         if layout == ATSS_SUITE:
             description = own_description(content)
+            layout = own_layout(description.recipe.deformable)
         else:
             layout, description = infer(layout, state, content.get("meta"))
         detector = _build(description, layout)
@@ -151,12 +152,12 @@ def _notes(detector: Detector, description: Description, layout: Layout, state: 
         f"{layout.name} weights: {description.recipe.backbone}, {len(description.names)} classes, "
         f"{anchors} per location"
     ]
-    if layout == ATSS_SUITE:
-        return notes
     if layout.deformable_stages or layout.deformable_towers:
         stages = ", ".join(f"layer{stage}" for stage in layout.deformable_stages) or "none"
         towers = "and the towers' last" if layout.deformable_towers else "not the towers"
         notes.append(f"deformable convolutions: {stages}; {towers}")
+    if layout.name == ATSS_SUITE.name:
+        return notes
     num_mapped = sum(map(layout.is_weight, state))
     taken = "regressed from boxes" + ("" if layout.anchors_key else ", of 8S anchors")
     return [
