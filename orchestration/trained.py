@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 # All that can be changed once a detector is trained.
 TEST_SETTINGS = (
     *("short_side", "long_side", "score_threshold", "candidates_per_level"),
-    *("nms_threshold", "max_detections", "batch_size", "threads"),
+    *("nms_threshold", "max_detections", "multi_scale_test", "batch_size", "threads"),
 )
 IN_POSTPROCESS = ("score_threshold", "candidates_per_level", "nms_threshold", "max_detections")
 

@@ -1,0 +1,182 @@
+"""Testing at many scales, mirrored and not, and merging what was found (Table 8's last two rows).
+
+The paper calls it "the multi-scale testing strategy"; what follows is its code's.
+
+    passes       26: the usual test and twelve other short sides, each of them also mirrored
+    Pass.keeps   an extra pass keeps the sizes it is made for: small images large objects ...
+    soft_vote    overlapping boxes of a class become one, their mean weighed by score
+
+Every pass is a whole test, with its own NMS and its own best 100. Lengths below are those beside
+the paper's short side of 800; beside another one all of them shrink or grow with it.
+
+Shapes: D detections, of a pass or of all of them; boxes are [D, 4] xyxy.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import inf
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from detector import transforms
+from detector.boxes import area, box_iou
+from detector.config import Recipe
+from detector.postprocess import Detections
+from detector.transforms import Normalization
+
+if TYPE_CHECKING:
+    from detector.evaluation import Detects
+
+PAPER_SHORT_SIDE = 800
+LARGE_LONG_SIDE = 3000  # at most, of the passes above it; below, the usual limit holds
+ANY = 10_000  # longer than any box
+# Short side of a pass -> it keeps boxes whose area lies between these two squared
+EXTRA_PASSES = {
+    **dict.fromkeys((400, 500), (96, ANY)),
+    **dict.fromkeys((600, 640, 700), (64, ANY)),
+    **dict.fromkeys((900, 1000), (0, ANY)),
+    **dict.fromkeys((1100, 1200), (0, 256)),
+    **dict.fromkeys((1300, 1400), (0, 192)),
+    1800: (0, 96),
+}
+VOTE_IOU = 0.66  # from here on a box votes with the best one
+MIN_SCORE = 0.05  # of a box that voted, to be kept beside the mean
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One look at an image; lengths in pixels of the image as it is resized for it."""
+
+    short_side: int
+    long_side: int  # at most
+    is_flipped: bool
+    smallest: float = -inf  # area of a box, and below: what must be passed
+    largest: float = inf
+
+    def keeps(self, boxes: Tensor) -> Tensor:
+        """[D, 4] -> [D] bool: of a size that this pass is made for."""
+        areas = area(boxes)
+        return (areas > self.smallest) & (areas < self.largest)
+
+
+def passes(recipe: Recipe) -> Iterator[Pass]:
+    """The usual test, which keeps everything, and the extra ones; each, then mirrored."""
+    usual = recipe.short_side[1]
+    factor = usual / PAPER_SHORT_SIDE
+    for is_flipped in (False, True):
+        yield Pass(usual, recipe.long_side, is_flipped)
+        for side, (low, high) in EXTRA_PASSES.items():
+            is_large = side > PAPER_SHORT_SIDE
+            long_side = round(LARGE_LONG_SIDE * factor) if is_large else recipe.long_side
+            limits = ((low * factor) ** 2, (high * factor) ** 2)
+            yield Pass(max(1, round(side * factor)), long_side, is_flipped, *limits)
+
+
+def relative_cost(recipe: Recipe) -> float:
+    """How many usual tests it takes, by the pixels looked at: 43, where no long side is cut."""
+    return sum(each.short_side**2 for each in passes(recipe)) / recipe.short_side[1] ** 2
+
+
+@dataclass(frozen=True)
+class MultiScaleTest:
+    """A detector that looks at every image in many passes, and so is shown it as it is stored.
+
+    normalize, inclusive_corners: conventions that its weights were learnt with (evaluation.py).
+    """
+
+    detector: "Detects"
+    recipe: Recipe
+    normalize: Normalization
+    inclusive_corners: bool = False
+
+    def detect(self, images: list[Tensor]) -> list[Detections]:
+        """Images uint8 [3, H, W] RGB -> each one's detections, in its own pixels."""
+        return [self._detect(image) for image in images]
+
+    def _detect(self, image: Tensor) -> Detections:
+        found = [self._look(image, each) for each in passes(self.recipe)]
+        together = {name: torch.cat([part[name] for part in found]) for name in found[0]}
+        # Its code keeps 1000 of an image, by the limit that it has for candidates of a level.
+        return merge(together, self.recipe.candidates_per_level)
+
+    def _look(self, image: Tensor, each: Pass) -> Detections:
+        """What one pass finds, on the CPU and in pixels of the image.
+
+        Its code merges in pixels of the usual test: IoU and means are the same in either.
+        """
+        height, width = image.shape[-2:]
+        tested = transforms.resize_sizes(
+            (height, width), short_side=each.short_side, long_side=each.long_side
+        )
+        shown = self.normalize(transforms.resize(image, torch.zeros(0, 4), tested)[0])
+        found = self.detector.detect([shown.flip(-1) if each.is_flipped else shown])[0]
+        boxes = found["boxes"].detach().cpu().double()
+        if each.is_flipped:
+            x1, y1, x2, y2 = boxes.unbind(dim=1)
+            boxes = torch.stack([tested[1] - x2, y1, tested[1] - x1, y2], dim=1)
+        scale = torch.tensor([width / tested[1], height / tested[0]], dtype=torch.float64).repeat(2)
+        end = torch.tensor([0, 0, 1, 1], dtype=torch.float64) * self.inclusive_corners
+        is_kept = each.keeps(boxes)
+        return {
+            "boxes": ((boxes - end) * scale + end)[is_kept],
+            "scores": found["scores"].detach().cpu().double()[is_kept],
+            "labels": found["labels"].detach().cpu()[is_kept],
+        }
+
+
+def merge(found: Detections, limit: int) -> Detections:
+    """Let each class vote; the best of what comes out, at most limit of them."""
+    boxes, scores, labels = [found["boxes"]], [found["scores"]], [found["labels"]]
+    if len(found["labels"]):
+        classes = [found["labels"] == label for label in found["labels"].unique()]
+        voted = [soft_vote(found["boxes"][one], found["scores"][one]) for one in classes]
+        boxes, scores = [part[0] for part in voted], [part[1] for part in voted]
+        labels = [
+            found["labels"][one][:1].expand(len(part[1]))
+            for one, part in zip(classes, voted, strict=True)
+        ]
+    best = torch.cat(scores).argsort(descending=True, stable=True)[:limit]
+    return {
+        "boxes": torch.cat(boxes)[best],
+        "scores": torch.cat(scores)[best],
+        "labels": torch.cat(labels)[best],
+    }
+
+
+def soft_vote(boxes: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
+    """[D, 4], [D] of one class, on the CPU -> the same of what they agree on.
+
+    The best box and those that overlap it by VOTE_IOU become one: their mean, weighed by score,
+    with the best score. Each of them also stays as it was, its score lowered by its overlap with
+    the best, where MIN_SCORE is left. So on with the others; a box that overlaps none stays.
+    """
+    order = scores.argsort(descending=True, stable=True)
+    boxes, scores = boxes[order], scores[order]
+    iou = box_iou(boxes, boxes)
+    best = _best_of_vote(iou)
+    num_votes = best.bincount(minlength=len(best))
+    weights = torch.zeros_like(scores).index_add(0, best, scores)
+    sums = torch.zeros_like(boxes).index_add(0, best, boxes * scores[:, None])
+    is_alone = num_votes[best] == 1
+    agreed = torch.where(is_alone[:, None], boxes, sums / weights[:, None])
+    is_best = num_votes > 0
+    lowered = scores * (1 - iou.gather(1, best[:, None])[:, 0])
+    is_kept = ~is_alone & (lowered >= MIN_SCORE)
+    return (
+        torch.cat([agreed[is_best], boxes[is_kept]]),
+        torch.cat([scores[is_best], lowered[is_kept]]),
+    )
+
+
+def _best_of_vote(iou: Tensor) -> Tensor:
+    """[D, D] between boxes, best first -> [D]: the index of the box with which each one votes."""
+    overlaps = (iou >= VOTE_IOU).numpy()
+    best = np.full(len(overlaps), -1)
+    for index in range(len(overlaps)):
+        if best[index] < 0:
+            best[overlaps[index] & (best < 0)] = index
+            best[index] = index  # without area it overlaps nothing, not even itself
+    return torch.from_numpy(best)
