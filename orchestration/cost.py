@@ -15,7 +15,7 @@ from typing import Any
 from detector.config import Recipe
 from experiments.experiment import canonical
 from orchestration.pace import Spent
-from orchestration.plan import Job, Plan
+from orchestration.plan import Job, Plan, PlannedRun
 from orchestration.resources import Share
 from orchestration.store import RunFolder, Store, read_json
 
@@ -55,7 +55,7 @@ def cost(plan: Plan, store: Store, pace: Pace, share: Share, at_once: int, num_i
     missing = plan.missing(store)
     recipe = plan.setup.recipe
     seconds = {
-        run.signature: pace.start_seconds + pace.spent.whole_run(recipe, num_images)
+        run.signature: pace.start_seconds + _seconds(run, recipe, pace.spent, num_images)
         for run in missing
     }
     devices = share.processes * (share.gpus or share.cpus)
@@ -71,6 +71,15 @@ def cost(plan: Plan, store: Store, pace: Pace, share: Share, at_once: int, num_i
         final_bytes=final * len(missing),
         source=pace.source,
     )
+
+
+def _seconds(run: PlannedRun, recipe: Recipe, spent: Spent, num_images: int) -> float:
+    """Of a whole run, or of a test that trains nothing."""
+    if run.training is None:
+        return spent.whole_run(recipe, num_images)
+    from detector.multi_scale_test import relative_cost  # imports torch
+
+    return num_images * spent.per_image(recipe.batch_size) * relative_cost(run.run.recipe)
 
 
 def wall_time(seconds: Sequence[float], at_once: int) -> float:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from detector.config import OUTSIDE_IDENTITY, Recipe
-from experiments import TABLES
+from experiments import STUDY, TABLES
 from experiments.ablations import ABLATIONS
 from experiments.experiment import Row, Run, Table, signature
 from experiments.own import load_tables, own_assigner
@@ -33,7 +33,7 @@ MAX_SLUG = 100  # letters; a file name holds 255
 class Setup:
     """What all runs of one comparison share: how they are trained, and on what."""
 
-    scale: str  # "demo", "mini" or "paper"
+    scale: str  # a key of SCALES
     recipe: Recipe  # of the scale, with the settings
     settings: Mapping[str, Any]  # those of --set that move a number or a toggle
     data: str  # name of the data set
@@ -69,7 +69,7 @@ class Setup:
     def row_run(self, row: Row, seed: int) -> Run:
         """The run behind a row; ValueError where the settings contradict the row's toggles."""
         try:
-            config, recipe = with_settings(row.config, self.recipe, row.recipe)
+            config, recipe = with_settings(row.config, self.recipe, row.recipe_at(self.scale))
             config, recipe = with_settings(config, recipe, self.settings)
             return Run(config, recipe, self.fingerprint, seed, own_assigner(row.assigner))
         except ValueError as error:
@@ -83,6 +83,7 @@ class PlannedRun:
     run: Run
     signature: str
     rows: tuple[str, ...]
+    training: "PlannedRun | None" = None  # of the detector that it only tests in another way
 
     @property
     def name(self) -> str:
@@ -101,6 +102,7 @@ class Job:
     micro_batch_size: int | None = None  # images per forward pass; None takes the whole batch
     workers: int = 0  # processes that load images
     processes: int = 1  # that share each batch, each with a device of its own
+    training: "Job | None" = None  # of the detector that it only tests in another way
 
 
 @dataclass(frozen=True)
@@ -137,10 +139,10 @@ def find_tables(names: Sequence[str]) -> tuple[Table, ...]:
 
 
 def _named_tables(name: str) -> dict[str, Table]:
-    """What one argument asks for: a table, all of the paper's, or those of a file."""
+    """What one argument asks for: a table, all of the paper's study, or those of a file."""
     known = TABLES | ABLATIONS
     if name == EVERY_TABLE:
-        return TABLES
+        return STUDY
     if name.endswith(OWN):
         tables = load_tables(Path(name).expanduser())
         for taken in tables.keys() & known.keys():
@@ -150,8 +152,8 @@ def _named_tables(name: str) -> dict[str, Table]:
         near = get_close_matches(name, [*known, EVERY_TABLE], n=1, cutoff=0.5)
         hint = f" (did you mean '{near[0]}'?)" if near else ""
         raise ValueError(
-            f"no table is called '{name}'{hint}; there are {', '.join(known)}, {EVERY_TABLE} (of "
-            f"the paper), and your own: a {OWN} file"
+            f"no table is called '{name}'{hint}; there are {', '.join(known)}, {EVERY_TABLE} "
+            f"(table1 to table7), and your own: a {OWN} file"
         )
     return {name: known[name]}
 
@@ -217,22 +219,41 @@ def make_plan(
     if rows and len(tables) > 1:
         raise ValueError(f"--rows chooses from one table, got {len(tables)} tables")
     wanted = [(table, row) for table in tables for row in find_rows(table, rows)]
-    others = [(table, row) for table in TABLES.values() for row in table.rows]
+    related = {table.name: table for table in (*STUDY.values(), *tables)}
+    others = [(table, row) for table in related.values() for row in table.rows]
     runs: dict[str, PlannedRun] = {}
     places = {seed: place for place, seed in enumerate(dict.fromkeys(seeds))}
     for seed in places:
         fills = _rows_by_signature(setup, others, seed)
         for table, row in wanted:
-            run = setup.row_run(row, seed)
-            name = signature(run)
-            here = f"{table.label}: {row.label}"
-            known = runs[name].rows if name in runs else ()
-            asked_first = dict.fromkeys([*known, here, *fills.get(name, [])])
-            runs[name] = PlannedRun(run, name, tuple(asked_first))
-    ordered = sorted(
-        runs.values(), key=lambda planned: order(planned.run.config, places[planned.run.seed])
-    )
+            run, here = setup.row_run(row, seed), f"{table.label}: {row.label}"
+            training = None
+            if run.training is not None:
+                fallback = [] if signature(run.training) in fills else [f"{here} (its training)"]
+                training = _add(runs, run.training, fallback, fills)
+            _add(runs, run, [here], fills, training)
+    ordered = sorted(runs.values(), key=lambda it: _place(it, places[it.run.seed]))
     return Plan(setup, tuple(tables), len(wanted), tuple(places), tuple(ordered))
+
+
+def _add(
+    runs: dict[str, PlannedRun],
+    run: Run,
+    asked: Sequence[str],
+    fills: Mapping[str, Sequence[str]],
+    training: PlannedRun | None = None,
+) -> PlannedRun:
+    """Plan a run, or for one that is planned note the rows that it fills, those asked for first."""
+    name = signature(run)
+    known = runs[name].rows if name in runs else ()
+    rows = dict.fromkeys([*known, *asked, *fills.get(name, ())])
+    runs[name] = PlannedRun(run, name, tuple(rows), training)
+    return runs[name]
+
+
+def _place(planned: PlannedRun, seed_place: int) -> tuple[bool, tuple[int, int, int]]:
+    """A key to sort by: tests of what others train come last, so that they need not wait."""
+    return planned.training is not None, order(planned.run.config, seed_place)
 
 
 def _rows_by_signature(
