@@ -186,6 +186,10 @@ class Sweep:
             paper=Metrics(),
             printed=tuple(show(value) for value in point.values()),
             recipe={**self.base.recipe, **schedule},
+            at_scale={
+                scale: {name: value for name, value in settings.items() if name not in point}
+                for scale, settings in self.base.at_scale.items()
+            },
         )
 
     def table(self, rows: Sequence[Row]) -> Table:

@@ -6,12 +6,15 @@ from typing import Annotated
 import typer
 
 from detector.config import DetectorConfig, Recipe
+from experiments.schedules import SCALES
 
-ONE_TABLE = "table1 ... table7, leave-one-out, factorial, or a file of your own: FILE.py"
+ONE_TABLE = "table1 ... table8, leave-one-out, factorial, or a file of your own: FILE.py"
 TableName = Annotated[str, typer.Argument(metavar="TABLE", help=ONE_TABLE, show_default=False)]
 TableNames = Annotated[
     list[str],
-    typer.Argument(metavar="TABLE...", help=f"all (of the paper), {ONE_TABLE}", show_default=False),
+    typer.Argument(
+        metavar="TABLE...", help=f"all (table1 ... table7), {ONE_TABLE}", show_default=False
+    ),
 ]
 Out = Annotated[str, typer.Option("--out", metavar="FOLDER", help="The results folder.")]
 
@@ -19,9 +22,9 @@ Out = Annotated[str, typer.Option("--out", metavar="FOLDER", help="The results f
 Scale = Annotated[
     str,
     typer.Option(
-        metavar="demo|mini|paper",
+        metavar="|".join(SCALES),
         help="How much is trained: demo (a CPU, minutes, generated images), mini (one GPU, "
-        "minutes, your images), paper (90,000 iterations a run).",
+        "minutes, your images), paper (90,000 iterations a run), paper-2x (180,000: Table 8's).",
     ),
 ]
 Data = Annotated[
@@ -172,7 +175,7 @@ DrawnScore = Annotated[
 OnlyScale = Annotated[
     str | None,
     typer.Option(
-        "--scale", metavar="demo|mini|paper", help="Only results of it.", show_default=False
+        "--scale", metavar="|".join(SCALES), help="Only results of it.", show_default=False
     ),
 ]
 OnlyData = Annotated[

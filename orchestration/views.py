@@ -8,10 +8,11 @@ from rich.console import Group, RenderableType
 from rich.table import Table as Grid
 from rich.text import Text
 
-from experiments import TABLES
+from experiments import STUDY, TABLES
 from experiments.ablations import ABLATIONS
 from experiments.experiment import Run, Table, signature
-from experiments.schedules import DEMO
+from experiments.schedules import SCALES
+from experiments.settings import with_settings
 from orchestration.plan import Plan, setups_in, show_setting
 from orchestration.progress import duration
 from orchestration.standing import Standing, all_standings, standing
@@ -23,27 +24,35 @@ STYLES = {"done": "green", "failed": "red", "training": "yellow", "testing": "ye
 def list_tables() -> RenderableType:
     """Every table of the paper, and how many runs stand behind its rows."""
     grid = _grid("Name", "Rows", "Runs", "Section", "Title")
-    everything: set[str] = set()
     for name, table in TABLES.items():
-        runs = {signature(Run(row.config, DEMO, "", 0)) for row in table.rows}
-        everything |= runs
-        grid.add_row(name, str(len(table.rows)), str(len(runs)), table.section, table.title)
-    rows = sum(len(table.rows) for table in TABLES.values())
+        runs, rows = len(_signatures(table)), len(table.rows)
+        grid.add_row(name, str(rows), str(runs), table.section, table.title)
+    everything = set().union(*(_signatures(table) for table in STUDY.values()))
+    num_rows = sum(len(table.rows) for table in STUDY.values())
     return Group(
         grid,
-        f"{rows} rows, {len(everything)} distinct runs: shared ones are trained once.",
+        f"{num_rows} rows, {len(everything)} distinct runs in table1 to table7, which all stands "
+        "for: shared ones are trained once.",
         "",
         _beyond(),
-        "These are not part of all. Your own: atss reproduce FILE.py, atss sweep.",
+        "These are not part of all, nor is table8, whose schedule is its own: --scale paper-2x. "
+        "Your own: atss reproduce FILE.py, atss sweep.",
     )
+
+
+def _signatures(table: Table) -> set[str]:
+    """The distinct runs behind its rows, at the paper's scale."""
+    recipe = SCALES[table.scale]
+    return {
+        signature(Run(*with_settings(row.config, recipe, row.recipe), "", 0)) for row in table.rows
+    }
 
 
 def _beyond() -> Grid:
     """The tables that the paper does not have."""
     grid = _grid("Beyond it", "Rows", "Runs", "Title")
     for name, table in ABLATIONS.items():
-        runs = len({signature(Run(row.config, DEMO, "", 0)) for row in table.rows})
-        grid.add_row(name, str(len(table.rows)), str(runs), table.title)
+        grid.add_row(name, str(len(table.rows)), str(len(_signatures(table))), table.title)
     return grid
 
 
@@ -87,10 +96,12 @@ def show_plan(
 
 def summary(plan: Plan, store: Store) -> str:
     """ "4 rows, 1 seed: 4 distinct runs, 1 done, 3 to train"."""
-    missing = len(plan.missing(store))
+    missing = plan.missing(store)
+    tests = sum(run.training is not None for run in missing)
     rows, seeds = count(plan.num_rows, "row"), count(len(plan.seeds), "seed")
     runs = count(len(plan.runs), "distinct run")
-    return f"{rows}, {seeds}: {runs}, {len(plan.runs) - missing} done, {missing} to train"
+    to_do = f"{len(missing) - tests} to train" + (f", {tests} to test anew" if tests else "")
+    return f"{rows}, {seeds}: {runs}, {len(plan.runs) - len(missing)} done, {to_do}"
 
 
 def count(number: int, noun: str) -> str:

@@ -1,0 +1,406 @@
+"""Table 8: its rows' detectors as they are built, and rows that only test what others train."""
+
+import json
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from made_up_results import make_bundle
+from test_trial import CONFIG, RECIPE, write_small_data
+from torchvision.models import resnet18
+
+from detector import backbone
+from detector.backbone import build_backbone
+from detector.batches import batches
+from detector.coco import open_data
+from detector.config import Recipe
+from detector.deformable import DeformableConv2d
+from detector.detector import Detector, build_detector
+from detector.evaluation import detect_all, evaluate
+from detector.layouts import own_layout
+from detector.metrics import Metrics
+from detector.training import assemble, build_optimizer, train
+from detector.weights import load_detector
+from experiments import STUDY, TABLES
+from experiments.baselines import ATSS
+from experiments.experiment import Run, signature
+from experiments.schedules import DEMO, PAPER, PAPER_2X
+from experiments.sweep import Sweep, parse_axis
+from orchestration.launch import _job, _load_weights, failures
+from orchestration.plan import Job, Setup, find_tables, make_plan
+from orchestration.resources import Resources
+from orchestration.store import RunFolder, Store, open_store
+from orchestration.trial import run_trial
+from orchestration.views import summary
+from reports.bundle import load_bundle, save_bundle
+from reports.facts import footnotes
+
+Atss = Callable[..., tuple[int, str, str]]
+TABLE = TABLES["table8"]
+AT_PAPERS = Setup("paper-2x", PAPER_2X, {}, "coco2017", "f00d", "coco2017")
+AT_DEMO = Setup("demo", DEMO, {}, "shapes", "f00d", "shapes")
+
+
+# --- the rows
+
+
+def test_the_labels_are_those_that_claims_use() -> None:
+    assert [row.label for row in TABLE.rows] == [
+        "ResNet-101",
+        "ResNeXt-32x8d-101",
+        "ResNeXt-64x4d-101",
+        "ResNet-101-DCN",
+        "ResNeXt-32x8d-101-DCN",
+        "ResNeXt-64x4d-101-DCN",
+        "ResNeXt-32x8d-101-DCN, multi-scale test",
+        "ResNeXt-64x4d-101-DCN, multi-scale test",
+    ]
+
+
+def test_all_rows_are_atss_and_differ_in_backbone_convolutions_and_test_alone() -> None:
+    assert {row.config for row in TABLE.rows} == {ATSS}
+    assert [dict(row.recipe) for row in TABLE.rows] == [
+        {"backbone": "resnet101"},
+        {"backbone": "resnext101_32x8d"},
+        {"backbone": "resnext101_64x4d"},
+        {"backbone": "resnet101", "deformable": "c3-c5"},
+        {"backbone": "resnext101_32x8d", "deformable": "c4-c5"},
+        {"backbone": "resnext101_64x4d", "deformable": "c4-c5"},
+        {"backbone": "resnext101_32x8d", "deformable": "c4-c5", "multi_scale_test": True},
+        {"backbone": "resnext101_64x4d", "deformable": "c4-c5", "multi_scale_test": True},
+    ]
+
+
+def test_the_last_two_rows_train_nothing() -> None:
+    *trained, one, other = make_plan(AT_PAPERS, [TABLE]).runs
+    assert len(trained) == 6 and all(run.training is None for run in trained)
+    assert [run.training and run.training.signature for run in (one, other)] == [
+        trained[4].signature,
+        trained[5].signature,
+    ]
+    assert trained[4].run.recipe == replace(one.run.recipe, multi_scale_test=False)
+    plan = make_plan(AT_PAPERS, [TABLE])
+    told = summary(plan, Store(Path("/nowhere")))
+    assert told == "8 rows, 1 seed: 8 distinct runs, 0 done, 6 to train, 2 to test anew"
+
+
+def test_a_test_alone_is_planned_with_its_training() -> None:
+    training, test = make_plan(AT_PAPERS, [TABLE], rows=["7"], seeds=[3]).runs
+    assert test.training == training and training.run == test.run.training
+    assert training.name == "Table 8: ResNeXt-32x8d-101-DCN - seed 3"
+    own = replace(TABLE, number=0, name="own", rows=TABLE.rows[6:])
+    training, *_ = make_plan(AT_PAPERS, [own]).runs
+    assert training.rows == (f"own: {TABLE.rows[6].label} (its training)",)
+
+
+def test_tests_of_all_seeds_come_after_all_trainings() -> None:
+    runs = make_plan(AT_PAPERS, [TABLE], seeds=[0, 1]).runs
+    assert [run.training is None for run in runs] == [True] * 12 + [False] * 4
+
+
+def test_all_stands_for_tables_1_to_7() -> None:
+    assert list(STUDY) == [f"table{number}" for number in range(1, 8)]
+    assert find_tables(["all"]) == tuple(STUDY.values())
+    assert find_tables(["table8"]) == (TABLE,)
+
+
+def test_at_demo_scale_the_small_backbone_stands_for_all_three() -> None:
+    runs = make_plan(AT_DEMO, [TABLE]).runs
+    assert {run.run.recipe.backbone for run in runs} == {"small"}
+    assert [run.run.recipe.deformable for run in runs] == ["none", "c3-c5", "c4-c5", "c4-c5"]
+    assert [run.training is None for run in runs] == [True, True, True, False]
+    assert "Table 8: ResNeXt-64x4d-101" in runs[0].rows
+    mine = replace(AT_DEMO, settings={"backbone": "resnet18"})
+    assert {it.run.recipe.backbone for it in make_plan(mine, [TABLE]).runs} == {"resnet18"}
+
+
+def test_a_report_says_whose_numbers_the_papers_are_and_what_stands_in(tmp_path: Path) -> None:
+    bundle = make_bundle("table8", scale="demo")
+    notes = " ".join(footnotes(bundle))
+    assert "COCO test-dev with ResNet-101, ResNeXt-101 32x8d, ResNeXt-101 64x4d" in notes
+    assert "180,000 iterations of 16 images, short side 640 to 800 px" in notes
+    assert "every row has backbone=small" in notes
+    assert "Changed from row to row: deformable, multi_scale_test." in notes
+    at_mini = " ".join(footnotes(replace(bundle, scale="mini")))
+    assert "Changed from row to row: backbone, deformable, multi_scale_test." in at_mini
+    assert "every row has" not in at_mini
+    save_bundle(bundle, tmp_path / "table8.json")
+    assert load_bundle(tmp_path / "table8.json").table == TABLE
+
+
+def test_values_are_held_against_the_papers_only_at_the_tables_own_schedule() -> None:
+    bundle = make_bundle("table8", scale="paper-2x", recipe=PAPER_2X, data="COCO 2017")
+    assert bundle.is_as_in_paper
+    assert not replace(bundle, recipe=PAPER).is_as_in_paper
+    table2 = make_bundle("table2", scale="paper", recipe=PAPER, data="COCO 2017")
+    assert table2.is_as_in_paper
+    assert not replace(table2, recipe=PAPER_2X).is_as_in_paper
+
+
+def test_a_sweep_over_backbones_of_a_row_is_not_overruled_by_its_stand_in() -> None:
+    axes = (parse_axis("backbone=small,resnet18"), parse_axis("k=5,9"))
+    rows = Sweep(TABLE.rows[3], DEMO, axes, "sweep", ()).grid()
+    recipes = [AT_DEMO.row_run(row, 0).recipe for row in rows]
+    assert [recipe.backbone for recipe in recipes] == ["small"] * 2 + ["resnet18"] * 2
+    assert {recipe.deformable for recipe in recipes} == {"c3-c5"}
+    (row, _) = Sweep(TABLE.rows[3], DEMO, axes[1:], "sweep", ()).grid()
+    assert AT_DEMO.row_run(row, 0).recipe.backbone == "small"
+
+
+# --- their detectors
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),  # torchvision's, less those of the classifier: 2048 x 1000 + 1000
+    [
+        ("resnet101", 44_549_160 - 2_049_000),
+        ("resnext101_32x8d", 88_791_336 - 2_049_000),
+        ("resnext101_64x4d", 83_455_272 - 2_049_000),
+    ],
+)
+def test_backbones_have_as_many_parameters_as_their_publications(
+    name: Any, parameters: int
+) -> None:
+    with torch.device("meta"):
+        body = build_backbone(name, "group_norm").body  # as many as batch norm's
+    assert sum(parameter.numel() for parameter in body.parameters()) == parameters
+
+
+def places(detector: torch.nn.Module) -> list[str]:
+    modules = detector.named_modules()
+    return [name for name, module in modules if isinstance(module, DeformableConv2d)]
+
+
+@pytest.mark.parametrize("row", TABLE.rows, ids=lambda row: row.label)
+def test_a_row_is_deformable_where_the_paper_says(row: Any) -> None:
+    run = AT_PAPERS.row_run(row, 0)
+    layout = own_layout(run.recipe.deformable)
+    with torch.device("meta"):
+        body = build_backbone(run.recipe.backbone, "group_norm", layout=layout)
+        detector = build_detector(run.config, 80, backbone=body, layout=layout)
+    blocks = {"none": {}, "c3-c5": {2: 4, 3: 23, 4: 3}, "c4-c5": {3: 23, 4: 3}}
+    expected = [
+        f"backbone.body.layer{stage}.{block}.conv2"
+        for stage, count in blocks[run.recipe.deformable].items()
+        for block in range(count)
+    ]
+    if expected:
+        expected += ["head.cls_tower.3.conv", "head.box_tower.3.conv"]
+    assert places(detector) == expected
+
+
+def test_the_small_backbones_stages_are_deformable_likewise() -> None:
+    def convolutions(deformable: Any) -> list[str]:
+        return places(build_backbone("small", "group_norm", layout=own_layout(deformable)))
+
+    stages = [[f"body.stages.{stage}.{block}.residual.3" for block in (0, 1)] for stage in range(3)]
+    assert convolutions("none") == []
+    assert convolutions("c3-c5") == sum(stages, [])
+    assert convolutions("c4-c5") == sum(stages[1:], [])
+
+
+def test_a_deformable_backbone_begins_with_the_weights_of_the_plain_one(tmp_path: Path) -> None:
+    theirs = resnet18().state_dict()
+    torch.save(theirs, tmp_path / "weights.pth")
+    weights = str(tmp_path / "weights.pth")
+    body = build_backbone("resnet18", weights=weights, layout=own_layout("c4-c5")).body.state_dict()
+    assert torch.equal(body["layer3.0.conv2.conv.weight"], theirs["layer3.0.conv2.weight"])
+    assert torch.equal(body["layer2.0.conv2.weight"], theirs["layer2.0.conv2.weight"])
+    assert body["layer4.1.conv2.offset.weight"].eq(0).all()
+
+
+SMALL_DCN = replace(RECIPE, deformable="c4-c5", iterations=3, batch_size=2, evaluations=1)
+
+
+def test_offsets_are_trained_at_the_learning_rate_of_all_else() -> None:
+    detector, optimizer = assemble(CONFIG, SMALL_DCN, 2, seed=0)
+    offset = detector.get_parameter("head.cls_tower.3.conv.offset.weight")
+    bias = detector.get_parameter("backbone.body.stages.1.0.residual.3.offset.bias")
+    factors = {
+        id(p): group["lr_factor"] for group in optimizer.param_groups for p in group["params"]
+    }
+    assert factors[id(offset)] == 1 and factors[id(bias)] == 2
+    assert len(factors) == len(list(detector.parameters()))
+    assert len(build_optimizer(detector, SMALL_DCN).param_groups) == 2
+
+
+def test_training_moves_the_offsets(tmp_path: Path) -> None:
+    data = open_data(write_small_data(tmp_path / "squares"))
+    detector, optimizer = assemble(CONFIG, SMALL_DCN, 1, seed=0)
+    list(train(detector, optimizer, batches(data.train, SMALL_DCN, seed=0), replace(
+        SMALL_DCN, iterations=2)))  # fmt: skip
+    for name in places(detector):
+        assert detector.get_submodule(name).get_submodule("offset").weight.abs().max() > 0, name
+
+
+@pytest.mark.parametrize("part", ["offsets", "masks", "all"])
+def test_an_offset_that_is_no_number_makes_the_output_none_and_reads_no_memory(part: str) -> None:
+    convolution = DeformableConv2d(torch.nn.Conv2d(4, 3, 3, padding=1))
+    assert convolution.offset.bias is not None
+    channels = {"offsets": slice(7, 8), "masks": slice(20, 21), "all": slice(None)}[part]
+    convolution.offset.bias.data[channels] = torch.nan
+    maps = torch.randn(1, 4, 6, 5, requires_grad=True)
+    found = convolution(maps)
+    found.sum().backward()
+    assert found.isnan().all()
+
+
+def test_an_offset_out_of_the_map_samples_nothing() -> None:
+    plain = torch.nn.Conv2d(4, 3, 3, padding=1)
+    convolution = DeformableConv2d(plain)
+    assert convolution.offset.bias is not None and plain.bias is not None
+    for far in (1e4, 1e30, torch.inf, -torch.inf):
+        convolution.offset.bias.data[:18] = far
+        found = convolution(torch.randn(1, 4, 6, 5))
+        torch.testing.assert_close(found, plain.bias[:, None, None].expand(1, 3, 6, 5))
+
+
+# --- a row that only tests
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dozen images to train on, and two to test: each of them is looked at 26 times."""
+    root = write_small_data(tmp_path_factory.mktemp("data") / "squares")
+    path = root / "annotations" / "instances_val.json"
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps({**content, "images": content["images"][:2], "annotations": [
+        item for item in content["annotations"] if item["image_id"] <= 2]}))  # fmt: skip
+    return root
+
+
+def make_job(data: Path, out: Path, recipe: Recipe = SMALL_DCN) -> Job:
+    """The multi-scale test of a small detector."""
+    run = Run(CONFIG, replace(recipe, multi_scale_test=True), open_data(data).fingerprint, 0)
+    assert run.training is not None
+    first, second = (
+        Job(it, out / "runs" / signature(it), str(data), {"name": name})
+        for it, name in ((run.training, "the training"), (run, "the test"))
+    )
+    return replace(second, training=first)
+
+
+class Reports(list[dict[str, Any]]):
+    """What a trial says, in order."""
+
+    @property
+    def states(self) -> list[str]:
+        return list(dict.fromkeys(values["state"] for values in self))
+
+
+@pytest.fixture(scope="module")
+def tested(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Job, Reports]:
+    job, told = make_job(data, tmp_path_factory.mktemp("out")), Reports()
+    run_trial(job, told.append)
+    return job, told
+
+
+def training_folder(job: Job) -> RunFolder:
+    assert job.training is not None
+    return RunFolder(job.training.folder)
+
+
+def test_a_test_trains_what_is_not_trained_and_then_only_tests(tested: Any, data: Path) -> None:
+    job, told = tested
+    training, test = training_folder(job), RunFolder(job.folder)
+    assert training.is_done and test.is_done
+    assert training.facts()["name"] == "the training" and test.facts()["name"] == "the test"
+    assert training.weights.read_bytes()[-1000:] == test.weights.read_bytes()[-1000:]
+    assert [entry["step"] for entry in test.history()] == [SMALL_DCN.iterations]
+    assert told.states == ["training", "testing", "done"]
+    assert told[-1]["AP"] == (test.result() or {})["metrics"]["ap"]
+    # Its numbers are those of the trained detector under the multi-scale test.
+    detector, val = load_detector(training.weights).detector, open_data(data).val
+    parts = detect_all(detector, val, job.run.recipe, device="cpu")
+    detections = [detection for part in parts for detection in part]
+    assert json.loads(test.detections.read_text()) == detections
+    assert Metrics(**(test.result() or {})["metrics"]) == evaluate(val.ground_truth, detections)
+
+
+def test_what_is_trained_is_not_trained_again(tested: Any) -> None:
+    job, _ = tested
+    before = (training_folder(job).path / "result.json").stat().st_mtime_ns
+    (job.folder / "result.json").unlink()
+    told = Reports()
+    run_trial(job, told.append)
+    assert RunFolder(job.folder).is_done
+    assert (training_folder(job).path / "result.json").stat().st_mtime_ns == before
+
+
+def test_evaluate_tests_a_run_at_many_scales_too(tested: Any, atss: Atss) -> None:
+    job, _ = tested
+    out = job.folder.parents[1]
+    run = training_folder(job).signature
+    setting = ("--set", "multi_scale_test=true", "--data", job.where, "--out", out)
+    code, output, errors = atss("evaluate", run, *setting)
+    assert code == 0, errors
+    (metrics,) = out.glob("evaluations/*multi_scale_test=true*/metrics.json")
+    found = json.loads(metrics.read_text())
+    result = RunFolder(job.folder).result() or {}
+    assert found["numbers"]["AP"] == result["metrics"]["ap"]
+    assert found["settings"]["multi_scale_test"] is True
+
+
+def test_a_weights_file_with_deformable_convolutions_is_a_detector_again(tested: Any) -> None:
+    job, _ = tested
+    loaded = load_detector(training_folder(job).weights)
+    assert isinstance(loaded.detector, Detector) and len(places(loaded.detector)) == 4 + 2
+    assert any("deformable convolutions: layer3, layer4" in note for note in loaded.notes)
+
+
+def test_a_training_that_fails_fails_its_test_in_one_line(data: Path, tmp_path: Path) -> None:
+    job = make_job(data, tmp_path, replace(SMALL_DCN, learning_rate=1e30))
+    told = Reports()
+    run_trial(job, told.append)
+    assert training_folder(job).failure() is not None
+    reason = (RunFolder(job.folder).failure() or {})["reason"]
+    assert "could not be trained: the loss is" in reason and told[-1]["reason"] == reason
+    assert not RunFolder(job.folder).is_done
+
+
+@pytest.mark.slow
+def test_a_test_waits_for_a_training_that_is_going_on(data: Path, tmp_path: Path) -> None:
+    job, told = make_job(data, tmp_path), Reports()
+    assert job.training is not None
+    begun = threading.Event()
+    trainer = threading.Thread(target=run_trial, args=(job.training, lambda values: begun.set()))
+    trainer.start()
+    assert begun.wait(60)
+    run_trial(job, told.append)
+    trainer.join()
+    assert told.states[0] == "elsewhere"
+    assert "trains its detector" in told[0]["reason"]
+    assert RunFolder(job.folder).is_done
+
+
+def test_a_cancelled_training_leaves_its_test_untested(data: Path, tmp_path: Path) -> None:
+    job, told = make_job(data, tmp_path), Reports()
+    training_folder(job).write("cancel", {"by": "me", "at": "noon"})
+    run_trial(job, told.append)
+    assert told[-1]["state"] == "cancelled" and "by me at noon" in told[-1]["reason"]
+    assert not RunFolder(job.folder).is_done
+
+
+def test_the_weights_of_every_backbone_are_fetched_before_anything_is_trained(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[tuple[str, ...]] = []
+    monkeypatch.setattr(backbone, "build_backbone", lambda *what: asked.append(what))
+    _load_weights([run.run.recipe for run in make_plan(AT_PAPERS, [TABLE]).runs])
+    names = ["resnet101", "resnext101_32x8d", "resnext101_64x4d"]
+    assert asked == [(name, "frozen_batch_norm", "imagenet") for name in names]
+
+
+def test_a_launch_hands_a_test_its_training(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    plan = make_plan(AT_DEMO, [TABLE], rows=["7"])
+    job = _job(plan.runs[1], AT_DEMO, store, {"shared": 1}, Resources(micro_batch_size=4))
+    assert job.training is not None
+    assert job.training.folder == store.folder(plan.runs[0].signature).path
+    assert job.training.facts["name"] == plan.runs[0].name
+    assert job.training.micro_batch_size == 4
+    assert failures(plan, store) == [f"{run.name} failed: ended" for run in plan.runs]
