@@ -1,0 +1,189 @@
+"""`atss export`, `atss verify`: results sealed in one file, and whether they stand."""
+
+import tempfile
+import zipfile
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.status import Status
+
+from experiments.experiment import Table
+from orchestration import options, views
+from orchestration.plan import find_tables, setups_in
+from orchestration.results import DEFAULT_OUT
+from orchestration.store import open_store, write_atomically
+from orchestration.terminal import console, finish
+
+if TYPE_CHECKING:  # they import numpy, which help and lists need not wait for
+    from reports.archive import Unsealed
+    from reports.verification import Verification
+
+ENDING = ".sealed.zip"
+To = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE", help=f"The archive.  [default: TABLE{ENDING}]", show_default=False
+    ),
+]
+Archives = Annotated[
+    list[str], typer.Argument(metavar="ARCHIVE...", help="What atss export wrote.")
+]
+Digest = Annotated[
+    str | None,
+    typer.Option(
+        metavar="HEX", help="The digest that was published for the archive.", show_default=False
+    ),
+]
+Quick = Annotated[
+    bool,
+    typer.Option("--quick", help="Compute 20 of each run's 1,000 resamples again, not all."),
+]
+
+
+def export(
+    tables: options.TableNames,
+    out: options.Out = DEFAULT_OUT,
+    scale: options.OnlyScale = None,
+    data: options.OnlyData = None,
+    to: To = None,
+) -> None:
+    """Seal results in one file that anybody can check: atss verify needs no data and no GPU.
+
+    It holds tables and claims to be read, and of every run the resolved config, its numbers, the
+    match records that they follow from, and versions; no images, no weights, no paths. Publish the
+    digest that is printed with the paper: it tells the archive from any other.
+
+    Examples:
+
+    - `atss export table2`
+    - `atss export all --scale paper --to atss-study.zip`
+    """
+    chosen, store = find_tables(tables), open_store(out)
+    path = _destination(to, tables, chosen)
+    store.require_there()
+    found = [
+        (setup, seeds)
+        for setup, seeds in setups_in(store)
+        if scale in (None, setup.scale) and data in (None, setup.data, setup.where)
+    ]
+    from orchestration.sealing import stage
+    from reports.archive import Unsealed
+    from reports.verification import verify as check
+
+    with tempfile.TemporaryDirectory() as name, console.status("Sealing") as status:
+        folder = Path(name)
+        if not stage(store, found, chosen, folder, status.update):
+            raise ValueError(views.nothing_found(store, tables))
+        digest = _seal(folder, path)
+        status.update("Looking at it as atss verify will")
+        looked = check(Unsealed(folder, {}, digest, ()), is_quick=True, progress=status.update)
+    for problem in looked.problems:
+        console.print(f"! {problem}", soft_wrap=True)
+    what = f"{views.count(len(looked.tables), 'table')}, {views.count(len(looked.runs), 'run')}"
+    console.print(f"{path}: {what}, {path.stat().st_size / 1e6:.1f} MB", soft_wrap=True)
+    console.print(f"digest {digest}", soft_wrap=True)
+
+
+def _destination(to: str | None, names: Sequence[str], tables: Sequence[Table]) -> Path:
+    """Where the archive goes; ValueError for what must not be overwritten."""
+    several = Path(names[0]).stem if len(names) == 1 else "tables"
+    name = tables[0].name if len(tables) == 1 else several
+    path = Path(to or f"{name}{ENDING}").expanduser()
+    if path.is_dir() or (path.exists() and not zipfile.is_zipfile(path)):
+        raise ValueError(f"--to {path}: needs a new file or an archive, this is neither")
+    return path
+
+
+def _seal(folder: Path, path: Path) -> str:
+    from orchestration.launch import code_version
+    from reports.archive import seal
+
+    code, digests = {"code": code_version()}, list[str]()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, lambda part: digests.append(seal(folder, code, part)))
+    return digests[0]
+
+
+def verify(
+    archives: Archives,
+    digest: Digest = None,
+    quick: Quick = False,
+) -> None:
+    """Say of each cell and claim of an archive whether it stands, and why not.
+
+    Everything is made again of the runs' match records: numbers, intervals, verdicts, pages. With
+    several archives their tables are then shown side by side, with every difference of data,
+    schedule, evaluation and versions below.
+
+    Examples:
+
+    - `atss verify table2.sealed.zip --digest 3f2a...`
+    - `atss verify ours.zip theirs.zip`
+
+    Exit codes: 0 all stand, 1 something does not, 2 not an archive.
+    """
+    if digest is not None and len(archives) > 1:
+        raise ValueError(f"--digest is of one archive, got {len(archives)}")
+    from reports.archive import unseal
+    from reports.side_by_side import side_by_side
+    from reports.terminal import terminal
+    from reports.verification import verify as check
+    from reports.verified import conclusions
+
+    problems: list[str] = []
+    found: dict[str, Verification] = {}
+    for name in archives:
+        path = Path(name).expanduser()
+        if not path.is_file():
+            raise ValueError(f"{path}: no such file; needs an archive of atss export")
+        with tempfile.TemporaryDirectory() as folder, console.status(path.name) as status:
+            unsealed = unseal(path, Path(folder))
+            tell = partial(_tell, status, path.name)
+            found[name] = check(unsealed, is_quick=quick, progress=tell)
+        _show(name, unsealed, found[name], is_quick=quick)
+        problems += [f"{name}: {text}" for text in conclusions(found[name])]
+    if digest is not None and (its := found[archives[0]].digest) != digest.strip().lower():
+        problems.append(f"{archives[0]}: its digest is {its}, not {digest}")
+    for grid in side_by_side(found) if len(found) > 1 else []:
+        console.print()
+        console.print(terminal(grid))
+    finish(problems)
+
+
+def _tell(status: Status, name: str, text: str) -> None:
+    status.update(f"{name}: {text}")
+
+
+def _shown(code: Any) -> str:
+    its = code if isinstance(code, dict) else {}
+    return f"{its.get('version')} ({str(its.get('commit'))[:12]}, {its.get('tree')})"
+
+
+def _show(name: str, unsealed: "Unsealed", found: "Verification", *, is_quick: bool) -> None:
+    """What stands and what does not, in tables and lines."""
+    from orchestration.launch import code_version
+    from reports.terminal import terminal
+    from reports.verified import cells_grid, claims_lines, others
+
+    console.print(name, soft_wrap=True)
+    if unsealed.manifest.get("code") != (here := code_version()):
+        sealed = _shown(unsealed.manifest.get("code"))
+        text = (
+            f"sealed by version {sealed}, this is {_shown(here)}: pages may be worded differently"
+        )
+        console.print(text, soft_wrap=True)
+    for table in found.tables:
+        if (grid := cells_grid(table)) is not None:
+            console.print()
+            console.print(terminal(grid))
+    console.print()
+    for text in [*claims_lines(found), *map(str, others(found))]:
+        console.print(text, soft_wrap=True)
+    cells = found.cells
+    stands = sum(cell.stands for cell in cells)
+    sample = ", 20 of each run's resamples" if is_quick else ""
+    console.print(f"{stands} of {views.count(len(cells), 'cell')} stand{sample}")
+    console.print(f"digest {found.digest}", soft_wrap=True)

@@ -1,0 +1,130 @@
+"""A results folder that nobody trained: made-up detections, really evaluated, and their results."""
+
+import json
+import random
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from detector.config import Recipe
+from detector.evaluation import measure, six
+from detector.matches import save_matches
+from detector.metrics import HEADINGS
+from experiments.experiment import Table, canonical
+from orchestration.plan import Setup, make_plan
+from orchestration.store import RunFolder, Store
+from reports.insight import insight
+
+FINGERPRINT = "f" * 64
+CLASSES = ["cat", "dog"]
+ENVIRONMENT = {"python": "3.11.7", "torch": "2.15.0", "pycocotools": "2.0.11", "gpu": "none"}
+RECIPE = Recipe(
+    backbone="small", norm="group_norm", weights="none", iterations=40, short_side=(96, 128)
+)
+
+
+def ground_truth(num_images: int = 12) -> dict[str, Any]:
+    """Images with three objects each, small, medium and large, of two classes."""
+    draw = random.Random(1)
+    annotations = [
+        {
+            "id": 3 * image + place,
+            "image_id": image,
+            "category_id": draw.choice([3, 7]),
+            "bbox": [draw.randint(0, 100), draw.randint(0, 100), side, side],
+            "area": side * side,
+            "iscrowd": 0,
+        }
+        for image in range(1, num_images + 1)
+        for place, side in enumerate((20, 60, 150))
+    ]
+    names = zip((3, 7), CLASSES, strict=True)
+    return {
+        "images": [{"id": n, "width": 300, "height": 300} for n in range(1, num_images + 1)],
+        "categories": [{"id": number, "name": name} for number, name in names],
+        "annotations": annotations,
+    }
+
+
+def detections(truth: dict[str, Any], seed: int, skill: float) -> list[dict[str, Any]]:
+    """Most objects, more or less well, and something that is none on every image."""
+    draw = random.Random(seed)
+    found = []
+    for item in truth["annotations"]:
+        off = [draw.gauss(0, (1 - skill) * side / 4) for side in item["bbox"][2:] * 2]
+        box = [max(1.0, side + error) for side, error in zip(item["bbox"], off, strict=True)]
+        if draw.random() < 0.6 + skill / 3:
+            found.append({**_of(item), "bbox": box, "score": round(draw.uniform(0.3, 1), 6)})
+        found.append({**_of(item), "bbox": [1, 1, 40, 30], "score": round(draw.random(), 6)})
+    return found
+
+
+def _of(item: dict[str, Any]) -> dict[str, Any]:
+    return {"image_id": item["image_id"], "category_id": item["category_id"]}
+
+
+def fill(
+    root: Path,
+    tables: Sequence[Table],
+    *,
+    seeds: Sequence[int] = (0, 1),
+    skill: float = 0.5,
+    settings: dict[str, Any] | None = None,
+    recipe: Recipe = RECIPE,
+    where: str = "/data/animals",
+    rows: Sequence[str] = (),
+    num_images: int = 12,
+) -> Store:
+    """Every run of the tables' rows, done; each a little better than the one before."""
+    store = Store(root)
+    setup = Setup("demo", recipe, settings or {}, "animals", FINGERPRINT, where)
+    truth = ground_truth(num_images)
+    for number, planned in enumerate(make_plan(setup, tables, rows=rows, seeds=seeds).runs):
+        found = detections(truth, number, skill + number / 100)
+        numbers, matches = measure(truth, found)
+        folder = store.folder(planned.signature)
+        folder.write("run", _facts(setup, planned, num_images))
+        metrics = asdict(six(numbers))
+        test = {HEADINGS[name]: value for name, value in metrics.items()}
+        folder.append({"step": 20, "loss": 2.0}, {"step": 40, "loss": 1.0}, {"step": 40, **test})
+        save_matches(matches, folder.matches)
+        told = insight(matches, truth, found).to_json()
+        (folder.path / "insight.json").write_text(json.dumps(told))
+        folder.write("result", _result(folder, planned.run.seed, metrics))
+    return store
+
+
+def _facts(setup: Setup, planned: Any, num_images: int) -> dict[str, Any]:
+    return {
+        "signature": planned.signature,
+        "name": planned.name,
+        "rows": list(planned.rows),
+        "seed": planned.run.seed,
+        "setup": setup.to_json(),
+        "data": {
+            "name": setup.data,
+            "fingerprint": setup.fingerprint,
+            "where": setup.where,
+            "images": {"train": 30, "val": num_images},
+            "classes": CLASSES,
+            "notes": ["animals, train: train.json: 2 boxes without area are not learnt"],
+        },
+        "code": {"version": "0.1.0", "commit": "a" * 40, "tree": "clean"},
+        "command": f"atss reproduce --data {setup.where} --out /home/someone/results",
+        "params": {**asdict(planned.run.config), **asdict(planned.run.recipe)},
+        "canonical": canonical(planned.run),
+        "environment": {**ENVIRONMENT, "processes": "1"},
+        **({"assigner": asdict(planned.run.assigner)} if planned.run.assigner else {}),
+    }
+
+
+def _result(folder: RunFolder, seed: int, metrics: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "signature": folder.signature,
+        "seed": seed,
+        "metrics": metrics,
+        "seconds": 90.0,
+        "spent": {"training": 60.0, "steps": 40, "testing": 30.0, "images": 12},
+        "facts": ENVIRONMENT,
+    }
