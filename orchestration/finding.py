@@ -13,7 +13,7 @@ from typing import Any
 
 from orchestration.store import RunFolder, Store
 
-LISTED = 8  # runs in a line that refuses one
+LISTED = 5  # runs in a line that refuses one
 Facts = Mapping[str, Any]
 NOTHING: Mapping[str, Facts] = MappingProxyType({})
 
@@ -43,7 +43,7 @@ def find_run(store: Store, wanted: str, awaited: Mapping[str, Facts] = NOTHING) 
             f"no run '{wanted}' in {store.root}, which holds none; --out names another"
         )
     problem = f"means {len(found)} runs of" if found else "is no run of"
-    hint = "" if found else _hint(wanted, names)
+    hint = ", and a signature, or its beginning, one" if found else _hint(wanted, names)
     listed = _list({name: known[name] for name in found or names})
     raise ValueError(f"'{wanted}' {problem} {store.root}{hint}; there are {listed}")
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+HEADER = "--- "  # before the line that every process begins with
 MAX_BYTES = 2**20  # of a log; a longer one loses its first half
 
 
@@ -26,7 +27,7 @@ def kept(log: Path) -> Iterator[None]:
     try:
         now = time.strftime("%Y-%m-%d %H:%M:%S")
         with suppress(OSError):
-            print(f"--- {now}, process {os.getpid()} on {socket.gethostname()}", flush=True)
+            print(f"{HEADER}{now}, process {os.getpid()} on {socket.gethostname()}", flush=True)
         yield
     except Exception:
         with suppress(OSError):

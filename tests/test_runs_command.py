@@ -293,6 +293,7 @@ def test_what_cannot_be_cancelled_is_refused(atss: Atss, store: Store) -> None:
     assert code == 2 and errors.count("\n") == 1 and "is done" in errors
     code, _, errors = atss("cancel", "box", "--out", store.root)
     assert code == 2 and "means 2 runs of" in errors
+    assert "and a signature, or its beginning, one; there are" in errors
     (store.folder(SSC_BOX.signature).path / "live.json").unlink()
     code, _, errors = atss("cancel", "--out", store.root)
     assert code == 2 and "nothing runs or waits in" in errors
@@ -307,8 +308,29 @@ def test_cancelled_runs_are_left_out_of_a_launch_and_named_at_its_end(
     launch.train_missing(plan, store, None, Resources(), quiet)  # type: ignore[arg-type]
     assert launches.last(store) is None  # nothing was left to train, so nothing was started
     assert launch.failures(plan, store) == [
-        f"{POINT.name} cancelled: by me@here at 2020-06-14 12:00:00, atss resume takes it up again"
+        f"1 run cancelled as asked, atss resume goes on: {POINT.name}"
     ]
+
+
+def test_many_cancelled_runs_are_told_in_a_line(tmp_path: Path) -> None:
+    store = open_store(tmp_path / "out")
+    plan = make_plan(SETUP, find_tables(["table2"]), seeds=(0, 1))
+    for run in plan.runs[1:]:
+        store.folder(run.signature).write("cancel", MARK)
+    failed, cancelled = launch.failures(plan, store)
+    assert failed == f"{plan.runs[0].name} failed: ended"
+    listed = "; ".join(run.name for run in plan.runs[1:6])
+    assert cancelled == f"7 runs cancelled as asked, atss resume goes on: {listed} and 2 more"
+
+
+def test_at_most_five_runs_are_listed_where_several_are_meant(atss: Atss, tmp_path: Path) -> None:
+    store = open_store(tmp_path / "out")
+    for run in make_plan(SETUP, find_tables(["table2"]), seeds=(0, 1)).runs:
+        begin(store, run, 20)
+    for text in ("table 2", "nothing like it"):
+        code, _, errors = atss("logs", text, "--out", store.root)
+        assert code == 2 and errors.count(" (Table 2: ") == 5
+        assert "; and 3 more: atss status lists them" in errors
 
 
 # atss resume
@@ -436,6 +458,16 @@ def test_logs_alone_list_what_failed_or_looks_wrong(atss: Atss, store: Store) ->
     assert "done, AP 33.3\nwarning: so high\n" in output and "no log: " in output
 
 
+def test_logs_say_where_a_run_printed_nothing(atss: Atss, store: Store) -> None:
+    log = store.folder(BOX.signature).log
+    log.write_text("--- 2020-06-14 12:00:00, process 7 on here\n")
+    output = atss("logs", BOX.signature, "--out", store.root)[1]
+    assert output.endswith("process 7 on here\nits processes printed nothing\n")
+    with log.open("a") as file:
+        file.write("so much\n")
+    assert "printed nothing" not in atss("logs", BOX.signature, "--out", store.root)[1]
+
+
 SPEAK = """
 import logging, os, subprocess, sys, warnings
 from pathlib import Path
@@ -528,7 +560,8 @@ def test_a_cancelled_and_resumed_launch_ends_as_if_nothing_had_happened(tmp_path
     cancelled = atss("cancel", chosen.signature, "--out", out)
     assert (cancelled.returncode, cancelled.stderr) == (0, "") and ": cancelled" in cancelled.stdout
     output, errors = driver.communicate(timeout=300)
-    assert driver.returncode == 1 and errors.count("\n") == 1 and "cancelled: by " in errors
+    assert driver.returncode == 1 and errors.count("\n") == 1
+    assert "atss: 1 run cancelled as asked, atss resume goes on: " in errors
     assert ": cancelled: by " in output and output.count(": done, AP") == 1
     assert "retrying" not in output
     assert chosen.checkpoint.exists() and not chosen.is_done

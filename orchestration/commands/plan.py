@@ -3,12 +3,14 @@
 import platform
 import shutil
 import time
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
+from detector.config import Recipe
 from orchestration import options, views
 from orchestration.launch import asked_setup, open_plan
 from orchestration.options import parse_rows, parse_seeds
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from orchestration.cost import Cost
 
 UNITS = ("B", "kB", "MB", "GB", "TB")
+UNKNOWN = "Time: unknown yet, atss plan measures it"
 
 
 def plan(
@@ -77,7 +80,7 @@ def show(
     found = _cost(plan, store, resources, num_images, is_measured=is_measured)
     seconds = {name: duration(value) for name, value in found[0].seconds.items()} if found else {}
     console.print(views.show_plan(plan, store, seconds))
-    console.print(_summary(*found, store) if found else "Time: unknown yet, atss plan measures it")
+    console.print(_summary(*found, plan, store) if found else UNKNOWN)
 
 
 def _cost(
@@ -98,10 +101,9 @@ def _cost(
         if pace is None and is_measured:
             jobs = cost.calibration_jobs(plan, store, key, at_once)
             begun = time.monotonic()
-            with Progress(
-                {job.folder.name: "Measuring the time of a run" for job in jobs}, console
-            ) as progress:
-                run_trials(jobs, share, progress, storage=store.root / ".ray-plan", work=calibrate)
+            console.print(f"Measuring the time of a run, {at_once} at once: about a minute")
+            unseen = Progress({job.folder.name: "" for job in jobs}, Console(quiet=True))
+            run_trials(jobs, share, unseen, storage=store.root / ".ray-plan", work=calibrate)
             cost.keep_pace(jobs, time.monotonic() - begun)
             pace = cost.known_pace(plan, store, share, key)
         if pace is None:
@@ -109,7 +111,7 @@ def _cost(
         return cost.cost(plan, store, pace, share, at_once, num_images), at_once
 
 
-def _summary(found: "Cost", at_once: int, store: Store) -> RenderableType:
+def _summary(found: "Cost", at_once: int, plan: Plan, store: Store) -> RenderableType:
     runs = len(found.seconds)
     each = duration(sum(found.seconds.values()) / runs)
     lines = [
@@ -117,6 +119,12 @@ def _summary(found: "Cost", at_once: int, store: Store) -> RenderableType:
         f"in all, {found.device_hours:.1f} {found.device} hours",
         f"Disk: {size(found.peak_bytes)} at most, {size(found.final_bytes)} when all is done",
     ]
+    recipes = [run.run.recipe for run in plan.missing(store)]
+    names = [item.name for item in fields(Recipe)]
+    varied = [name for name in names if len({getattr(it, name) for it in recipes}) > 1]
+    if varied:
+        of = plan.runs[0].rows[0]
+        lines.append(f"The pace is that of {of}: for another {', '.join(varied)} it is a guess")
     free = shutil.disk_usage(_existing(store.root)).free
     if free < found.peak_bytes:
         lines.append(f"Too little: {store.root} has {size(free)} left")

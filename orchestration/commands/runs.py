@@ -12,7 +12,7 @@ import typer
 
 from orchestration import launches, options, views
 from orchestration.finding import find_run
-from orchestration.logs import last_lines
+from orchestration.logs import HEADER, last_lines
 from orchestration.progress import Line, Progress
 from orchestration.results import DEFAULT_OUT
 from orchestration.standing import Standing, all_standings, standing
@@ -201,9 +201,12 @@ def logs(run: OneRun = None, lines: Lines = 40, out: options.Out = DEFAULT_OUT) 
     if trace := (folder.failure() or {}).get("traceback", "").strip():
         _print(f"\n{trace}")
     printed = last_lines(folder.log, lines)
-    _print(
-        "\n".join(["", *printed]) if printed else f"\nno log: {folder.log} is not there, or empty"
-    )
+    if not printed:
+        _print(f"\nno log: {folder.log} is not there, or empty")
+        return
+    _print("\n".join(["", *printed]))
+    if all(line.startswith(HEADER) for line in printed):
+        _print("its processes printed nothing")
 
 
 def _list_troubled(store: Store) -> None:
