@@ -21,9 +21,9 @@ def draw_images(study: Study, wanted: Sequence[str], object_number: int | None) 
 
     object_number: counts from 1; that object is drawn closely as well.
     """
-    from reports.figures import save
     from reports.grid import terminal
     from reports.positives_drawn import selections_figure
+    from reports.theme import save
 
     found = [find_image(study.datasets, text) for text in wanted]
     files: dict[str, bytes] = {}

@@ -3,8 +3,10 @@
 Rows that train differently but select alike, such as Table 1's, are one selection.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from detector.config import DetectorConfig
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
 PAPERS = (RETINANET, IMPROVED_RETINANET, FCOS, FCOS_CENTER_SAMPLING, ATSS)
 NAMES = {"iou": "IoU", "ssc": "spatial and scale", "center_sampling": "center sampling"}
+POSITIVES = "positives"  # the folder of what is counted, in the results folder
 SELECTING = ("assigner", "in_gt_box", "k", "anchor_scales", "aspect_ratios")  # what selection reads
 
 
@@ -94,3 +97,9 @@ def build(name: str, config: DetectorConfig, own: OwnAssigner | None = None) -> 
         config.aspect_ratios,
         config.k * config.anchors_per_location if config.assigner == "atss" and not own else None,
     )
+
+
+def slug(name: str, asked: Sequence[str | int | None]) -> str:
+    """The name as a folder's, with what was asked for: "coco-tiny-val", "shapes-val-table4"."""
+    words = [name, *(Path(str(text)).name.removesuffix(".py") for text in asked if text)]
+    return re.sub(r"[^A-Za-z0-9.,=_]+", "-", " ".join(words)).strip("-")[:100]

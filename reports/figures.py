@@ -1,10 +1,9 @@
-"""Pictures of a comparison: the paper's AP beside ours, and how our runs learnt.
+"""Pictures of a comparison: the paper's AP beside ours, what rows change, and how our runs learnt.
 
-Colours are Okabe and Ito's, told apart by every kind of eye; shapes and line styles say the same.
-Sized for a column of 10 to 16 cm.
+Bars are 95 % intervals where the runs' match records give them, else the standard deviation of
+several seeds; with neither there is no bar.
 """
 
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, nan
@@ -15,47 +14,47 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from reports.bundle import Bundle, thin
+from reports.colors import CYCLE, MUTED
 from reports.compare import ComparedRow, Comparison
+from reports.numbers import signed
+from reports.theme import BESIDE, DASHES, OURS_STYLE, PAPER_STYLE, STYLE, WIDTH
 
-PAPER_STYLE: Any = {"color": "#555555", "marker": "D", "markerfacecolor": "white"}
-OURS_STYLE: Any = {"color": "#0072b2", "marker": "o"}
-CYCLE = ("#0072b2", "#d55e00", "#009e73", "#e69f00", "#cc79a7", "#56b4e9", "#000000")
 CURVE_NAMES = {
     "loss/cls": "classification loss",
     "loss/box": "box loss",
     "loss/centerness": "centerness loss",
     "AP": "AP (%)",
 }
-DASHES = ("-", "--", "-.", ":")
-
-STYLE: Any = {
-    "font.size": 8,
-    "axes.titlesize": 8,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#dddddd",
-    "grid.linewidth": 0.6,
-    "legend.frameon": False,
-    "lines.linewidth": 1.2,
-    "lines.markersize": 4.5,
-    "figure.constrained_layout.use": True,
-    "svg.hashsalt": "reports",  # the same figure is the same file
-    "svg.fonttype": "none",
-    "text.parse_math": False,  # a data set may have dollars in its name
-}
-WIDTH = 5.5  # inches, 14 cm
 LEGEND_LETTERS, LEGEND_HANDLE = 80, 7  # that fit into a line; what a line sample takes of them
 MIN_RANGE = 3.0  # AP points an axis covers at least: noise shall not look like an effect
 
+Ends = tuple[float, float] | None  # of a bar
 
-def save(figure: Figure, kind: str) -> bytes:
-    """The figure as "png" (200 dpi) or "svg"."""
-    buffer = io.BytesIO()
-    metadata = {"Date": None} if kind == "svg" else {}
-    with matplotlib.rc_context(STYLE):
-        figure.savefig(buffer, format=kind, dpi=200, metadata=metadata)
-    return buffer.getvalue()
+
+@dataclass(frozen=True)
+class Series:
+    """One number per row of the table, some missing, with its interval where known."""
+
+    name: str
+    values: Sequence[float | None]
+    ends: Sequence[Ends]
+    style: Mapping[str, Any]
+
+    @property
+    def points(self) -> list[tuple[int, float, float, float]]:
+        """(row, value, low, high) of the rows that have a value."""
+        found = []
+        for i, (value, ends) in enumerate(zip(self.values, self.ends, strict=True)):
+            if value is not None:
+                found.append((i, value, *(ends or (value, value))))
+        return found
+
+    @property
+    def bars(self) -> list[list[float]]:
+        """How far the bars reach below and above the values; not a number where there is none."""
+        pairs = zip(self.values, self.ends, strict=True)
+        reach = [(v - e[0], e[1] - v) if v is not None and e else (nan, nan) for v, e in pairs]
+        return [[max(low, 0.0) for low, _ in reach], [max(high, 0.0) for _, high in reach]]
 
 
 def comparison_figure(bundle: Bundle) -> Figure:
@@ -70,7 +69,7 @@ def comparison_figure(bundle: Bundle) -> Figure:
     ours = Series(
         f"ours, scale {bundle.scale} on {bundle.data}",
         [row.ap.ours.mean for row in comparison.rows],
-        [row.ap.ours.std for row in comparison.rows],
+        [_ends(row) for row in comparison.rows],
         OURS_STYLE,
     )
     panels = [[paper, ours]] if bundle.is_as_in_paper else [[paper], [ours]]
@@ -82,16 +81,38 @@ def comparison_figure(bundle: Bundle) -> Figure:
         return _dots(comparison, panels)
 
 
+def gains_figure(bundle: Bundle) -> Figure:
+    """How far each row's AP is from the reference row's: ours with its interval, the paper's."""
+    comparison = bundle.comparison
+    rows = [row for row in comparison.rows if row is not comparison.reference]
+    paper = Series("paper", [row.ap.paper_gain for row in rows], [None] * len(rows), PAPER_STYLE)
+    ours = Series(
+        "ours", [row.ap.gain.mean for row in rows], [_gain_ends(row) for row in rows], OURS_STYLE
+    )
+    shown = [paper, ours] if bundle.table.has_paper else [ours]
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, 0.24 * len(rows) * len(shown) + 0.8))
+        axes = figure.subplots()
+        axes.axvline(0, color=MUTED, lw=0.8)
+        for i, series in enumerate(shown):
+            _dot_series(axes, series, i - (len(shown) - 1) / 2)
+        rows_down(axes, [row.row.label for row in rows])
+        (low, high), *_ = _limits([shown], after=0.2)
+        axes.set_xlim(min(low, -0.3), max(high, 0.3))
+        if len(shown) > 1:
+            axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=2)
+        figure.supxlabel(f"AP against {comparison.reference.row.label} (points)", fontsize=8)
+        return figure
+
+
 def learning_figure(bundle: Bundle) -> Figure:
     """Losses and AP against the training step: a colour per row, a line per seed."""
     rows = [row for row in bundle.comparison.rows if any(run.history for run in row.results)]
-    names = _curve_names(rows)
+    names = curve_names(rows)
     down, across = max(1, (len(names) + 1) // 2), min(2, max(1, len(names)))
-    longest = max((len(row.row.label) for row in rows), default=0)
-    columns = max(1, LEGEND_LETTERS // (longest + LEGEND_HANDLE))
+    columns, lines = legend_columns([row.row.label for row in rows])
     with matplotlib.rc_context(STYLE):
-        legend = 0.16 * ceil(len(rows) / columns)
-        figure = Figure(figsize=(WIDTH, 1.8 * down + legend + 0.3))
+        figure = Figure(figsize=(WIDTH, 1.8 * down + 0.16 * lines + 0.3))
         panels = figure.subplots(down, across, squeeze=False).ravel().tolist()
         for axes in panels[len(names) :]:
             axes.set_axis_off()
@@ -103,20 +124,48 @@ def learning_figure(bundle: Bundle) -> Figure:
         return figure
 
 
-@dataclass(frozen=True)
-class Series:
-    """One number per row of the table, some missing, with its spread where known."""
+def legend_columns(labels: Sequence[str]) -> tuple[int, int]:
+    """How many of these labels fit beside each other under a figure, and how many lines it takes.
 
-    name: str
-    values: Sequence[float | None]
-    spreads: Sequence[float | None]
-    style: Mapping[str, Any]
+    No more than are needed for that many lines, so that the last line is not a single one.
+    """
+    longest = max(map(len, labels), default=0)
+    fitting = max(1, LEGEND_LETTERS // (longest + LEGEND_HANDLE))
+    lines = ceil(len(labels) / fitting)
+    return ceil(len(labels) / max(lines, 1)) or 1, lines
 
-    @property
-    def points(self) -> list[tuple[int, float, float]]:
-        """(row, value, spread or 0) of the rows that have a value."""
-        pairs = enumerate(zip(self.values, self.spreads, strict=True))
-        return [(i, value, spread or 0.0) for i, (value, spread) in pairs if value is not None]
+
+def line_style(i: int, count: int, *, is_sweep: bool) -> dict[str, Any]:
+    """Of row i of so many: a colour of its own, or in a sweep a shade; and its dashes."""
+    shade = matplotlib.colors.to_hex(matplotlib.colormaps["cividis"](0.85 * i / max(count - 1, 1)))
+    color = shade if is_sweep or count > len(CYCLE) else CYCLE[i]
+    return {"color": color, "linestyle": DASHES[i % len(DASHES)]}
+
+
+def curve_names(rows: Sequence[ComparedRow]) -> list[str]:
+    """The losses in the order they were logged, then AP."""
+    entries = (entry for row in rows for run in row.results for entry in run.history)
+    names = dict.fromkeys(name for entry in entries for name in entry)
+    losses = [name for name in names if name.startswith("loss/")]
+    return losses + (["AP"] if "AP" in names else [])
+
+
+def _ends(row: ComparedRow) -> Ends:
+    """Of the bar on a row's AP."""
+    found = row.estimates.get("ap")
+    if found is not None:
+        return found.low, found.high
+    mean, std = row.ap.ours.mean, row.ap.ours.std
+    return None if mean is None or std is None else (mean - std, mean + std)
+
+
+def _gain_ends(row: ComparedRow) -> Ends:
+    """Of the bar on a row's difference from the reference row."""
+    found = row.differences.get("ap")
+    if found is not None:
+        return found.low, found.high
+    mean, std = row.ap.gain.mean, row.ap.gain.std
+    return None if mean is None or std is None else (mean - std, mean + std)
 
 
 def _sweep(comparison: Comparison, panels: Sequence[Sequence[Series]]) -> Figure:
@@ -127,12 +176,13 @@ def _sweep(comparison: Comparison, panels: Sequence[Sequence[Series]]) -> Figure
     for axes, series, limits in zip(grid, panels, _limits(panels), strict=True):
         for one in series:
             y = [nan if value is None else value for value in one.values]  # a gap, not a bridge
-            spread = [value or 0.0 for value in one.spreads]
-            axes.errorbar(range(len(y)), y, yerr=spread, capsize=2, label=one.name, **one.style)
+            bars = one.bars if any(one.ends) else None
+            axes.errorbar(range(len(y)), y, yerr=bars, capsize=2, label=one.name, **one.style)
         axes.set_xticks(range(len(settings)), settings)
         axes.set_xlim(-0.5, len(settings) - 0.5)
-        axes.set(ylim=limits, ylabel="AP (%)", xlabel=comparison.table.axis)
+        axes.set(ylim=limits, ylabel="AP (%)")
         _name(axes, series)
+    figure.supxlabel(comparison.table.axis, fontsize=8)
     return figure
 
 
@@ -145,21 +195,30 @@ def _dots(comparison: Comparison, panels: Sequence[Sequence[Series]]) -> Figure:
     for axes, series, limits in zip(grid, panels, limits_by_panel, strict=True):
         for i, one in enumerate(series):
             _dot_series(axes, one, i - (len(series) - 1) / 2, comparison.table.reference)
-        axes.set_yticks(range(len(labels)), labels)
-        axes.set(xlim=limits, ylim=(len(labels) - 0.5, -0.5))
-        axes.grid(visible=False, axis="y")
+        rows_down(axes, labels)
+        axes.set_xlim(limits)
         _name(axes, series)
     figure.supxlabel(f"AP (%); dashed: {comparison.reference.row.label}", fontsize=8)
     return figure
 
 
-def _dot_series(axes: Axes, series: Series, offset: float, reference: int) -> None:
-    for row, value, spread in series.points:
+def rows_down(axes: Axes, labels: Sequence[str]) -> None:
+    """A line per row of a table, the first on top."""
+    axes.set_yticks(range(len(labels)), labels)
+    axes.set_ylim(len(labels) - 0.5, -0.5)
+    axes.grid(visible=False, axis="y")
+    axes.tick_params(axis="y", length=0)
+
+
+def _dot_series(axes: Axes, series: Series, offset: float, reference: int | None = None) -> None:
+    """A dot, its bar and its number per row; without a reference row with their signs."""
+    for row, value, low, high in series.points:
         y = row + 0.35 * offset
         label = series.name if row == series.points[0][0] else None
-        axes.errorbar([value], [y], xerr=[spread], capsize=2, ls="", label=label, **series.style)
-        text = f"{value:.1f}" + (f" ±{spread:.1f}" if spread else "")
-        axes.annotate(text, (value + spread, y), (5, 0), textcoords="offset points", va="center")
+        bar = None if series.ends[row] is None else [[value - low], [high - value]]
+        axes.errorbar([value], [y], xerr=bar, capsize=2, ls="", label=label, **series.style)
+        text = f"{value:.1f}" if reference is not None else signed(value)
+        axes.annotate(text, (high, y), (5, 0), **BESIDE)
         if row == reference:
             axes.axvline(value, color=series.style["color"], ls="--", lw=0.7, zorder=0)
 
@@ -181,30 +240,17 @@ def _limits(panels: Sequence[Sequence[Series]], after: float = 0.15) -> list[tup
     """
     ranges = []
     for panel in panels:
-        ends = [v + sign * s for one in panel for _, v, s in one.points for sign in (-1, 1)]
+        ends = [end for one in panel for _, *found in one.points for end in found]
         ranges.append((min(ends, default=0.0), max(ends, default=0.0)))
     length = max(MIN_RANGE, *(high - low for low, high in ranges))
     middles = [(low + high) / 2 for low, high in ranges]
     return [(middle - 0.65 * length, middle + (0.5 + after) * length) for middle in middles]
 
 
-def _curve_names(rows: Sequence[ComparedRow]) -> list[str]:
-    """The losses in the order they were logged, then AP."""
-    entries = (entry for row in rows for run in row.results for entry in run.history)
-    names = dict.fromkeys(name for entry in entries for name in entry)
-    losses = [name for name in names if name.startswith("loss/")]
-    return losses + (["AP"] if "AP" in names else [])
-
-
 def _curves(axes: Axes, name: str, rows: Sequence[ComparedRow], *, is_sweep: bool) -> None:
-    shades = matplotlib.colormaps["cividis"]
     for i, row in enumerate(rows):
-        last = max(len(rows) - 1, 1)
-        style: dict[str, Any] = {
-            "color": shades(0.85 * i / last) if is_sweep else CYCLE[i % len(CYCLE)],
-            "linestyle": DASHES[i % len(DASHES)],
-            **({"marker": "o", "markersize": 3} if name == "AP" else {"linewidth": 0.8}),
-        }
+        style = line_style(i, len(rows), is_sweep=is_sweep)
+        style |= {"marker": "o", "markersize": 3} if name == "AP" else {"linewidth": 0.8}
         label: str | None = row.row.label
         for run in row.results:
             entries = [entry for entry in thin(run.history) if name in entry]

@@ -21,8 +21,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from reports.figures import STYLE
 from reports.positives import LEVELS
+from reports.theme import STYLE
 
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#e69f00", "#cc79a7", "#56b4e9", "#f0e442")
 DOTS = np.array([2.0, 2.6, 3.4, 4.4, 5.6])  # diameters of the dots of P3 ... P7 in points, at least

@@ -1,7 +1,5 @@
 """`atss positives`: what sample selection does to the objects of a data set, without training."""
 
-import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,7 +14,7 @@ from orchestration.plan import GENERATED
 from orchestration.positives import Study, count_and_report
 from orchestration.positives_drawn import draw_images
 from orchestration.results import DEFAULT_OUT
-from orchestration.selections import SELECTING, build, choose
+from orchestration.selections import POSITIVES, SELECTING, build, choose, slug
 
 if TYPE_CHECKING:
     from detector.coco import CocoDataset
@@ -27,7 +25,7 @@ Tables = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="TABLE...",
-        help="table1 ... table7, all, or FILE.py: their distinct sample selections.  "
+        help="table1 ... table8, all, or FILE.py: their distinct sample selections.  "
         "[default: the paper's five]",
         show_default=False,
     ),
@@ -138,7 +136,7 @@ def positives(
             build(name, row.config, own_assigner(row.assigner)) for name, (row, _) in chosen.items()
         ),
         rows={name: labels for name, (_, labels) in chosen.items()},
-        folder=Path(out) / "positives" / slug(name, asked),
+        folder=Path(out) / POSITIVES / slug(name, asked),
     )
     if image:
         draw_images(study, image, object_number)
@@ -163,9 +161,3 @@ def open_data_sets(
     split = split or "val"
     both = {"train": (found.train,), "val": (found.val,), "all": (found.train, found.val)}
     return f"{found.name} {split}", both[split]
-
-
-def slug(name: str, asked: Sequence[str | int | None]) -> str:
-    """The name as a folder's, with what was asked for: "coco-tiny-val", "shapes-val-table4"."""
-    words = [name, *(Path(str(text)).name.removesuffix(".py") for text in asked if text)]
-    return re.sub(r"[^A-Za-z0-9.,=_]+", "-", " ".join(words)).strip("-")[:100]
