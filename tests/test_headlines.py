@@ -1,0 +1,112 @@
+"""What a study says in a few lines: its path, its sweeps, its findings, its verdicts."""
+
+from pathlib import Path
+
+import pytest
+from made_up_results import make_bundle, with_scores
+from test_positives import frame
+
+from experiments import TABLES
+from reports.headlines import claims_about, finding, judged, path, sweeps
+from reports.statistics import difference
+from reports.study import Study
+
+NAMES = [f"table{number}" for number in range(1, 8)]
+
+
+@pytest.fixture(scope="module")
+def study():
+    return Study([with_scores(make_bundle(name, seeds=(0, 1))) for name in NAMES])
+
+
+def test_the_path_is_the_papers(study):
+    steps = path(study)
+    assert [step.paper for step in steps] == [32.5, 33.4, 34.9, 35.3, 36.8, 37.0, 37.8, 39.3]
+    gains = [step.paper_gain for step in steps]
+    assert gains[0] is None
+    assert gains[1:] == pytest.approx([0.9, 1.5, 0.4, 1.5, 0.2, 0.8, 1.5])  # Sec. 3.2, 3.3, 4.2
+
+
+def test_our_steps_are_paired_and_add_up_to_the_whole_way(study):
+    steps = path(study)
+    assert [step.ours.mean for step in steps] == pytest.approx(
+        [step.paper / 2 + 0.5 for step in steps]
+    )
+    assert sum(step.gain.mean for step in steps[1:]) == pytest.approx((39.3 - 32.5) / 2)
+    table1 = study.bundles[0]
+    scores = [
+        [table1.scores[name] for name in table1.signatures[label]]
+        for label in ("+ GIoU Loss", "+ GroupNorm")
+    ]
+    assert steps[2].interval == difference(*scores, "ap")
+
+
+def test_a_row_of_any_table_fills_a_step():
+    steps = path(Study([make_bundle("table2")]))
+    measured = {step.label: step.ours.mean for step in steps if step.ours.n}
+    assert measured == {"+ Scalar": 18.5, "SSC instead of IoU": 18.9}
+    assert [step.label for step in steps if step.gain.n] == ["SSC instead of IoU"]
+
+
+def test_sweeps_span_what_the_paper_says(study):
+    found = {sweep.table: sweep.ranges for sweep in sweeps(study)}
+    papers = {table: paper for table, (paper, _) in found.items()}
+    assert papers == pytest.approx({"table4": 0.3, "table5": 0.4, "table6": 0.3, "table7": 0.1})
+    assert [ours for _, ours in found.values()] == pytest.approx([0.15, 0.2, 0.15, 0.05])
+
+
+def test_a_sweep_that_lacks_a_run_has_no_range():
+    bundle = make_bundle("table5", missing={("6S", 0), ("scale 6", 0), *missing("table5", 1)})
+    assert sweeps(Study([bundle]))[1].ranges == (pytest.approx(0.4), None)
+
+
+def missing(name, index):
+    return {(TABLES[name].rows[index].label, 0)}
+
+
+def test_findings_are_sentences_with_our_numbers_and_the_papers():
+    assert finding(make_bundle("table3")) == (
+        "The highest AP: “RetinaNet (#A=1) + ATSS” (19.6), +1.1 against “RetinaNet (#A=1)”. "
+        "The paper’s: “RetinaNet (#A=1) + ATSS” (39.3)."
+    )
+    assert finding(make_bundle("table4")) == (
+        "AP 19.0 (k = 3) to 19.6 (k = 9). The paper: 38.0 (k = 3) to 39.3 (k = 9)."
+    )
+
+
+def test_an_interval_says_whether_it_is_of_these_trained_weights_alone():
+    one, three = (with_scores(make_bundle("table3", seeds)) for seeds in ((0,), (0, 1, 2)))
+    low, high = (
+        f"{end:+.1f}".replace("-", "−")
+        for end in (lambda it: (it.low, it.high))(one.comparison.rows[1].differences["ap"])
+    )
+    assert f"+1.1 (95 %, these weights: {low} to {high})" in finding(one)
+    assert "(95 %: " in finding(three)
+
+
+def test_findings_of_what_is_hardly_measured():
+    table = TABLES["table2"]
+    everything = {(row.label, 0) for row in table.rows}
+    assert finding(make_bundle("table2", missing=everything)) == "No run is finished."
+    first = {(table.rows[0].label, 0)}
+    assert finding(make_bundle("table2", missing=everything - first)) == (
+        "AP 18.5 for “Intersection over Union, Box”, the only row measured."
+    )
+
+
+def test_a_table_has_the_claims_that_its_rows_can_decide():
+    names = {name: [claim.name for claim in claims_about(TABLES[name])] for name in NAMES}
+    assert names["table1"] == ["H1", "H2", "H3"]
+    assert names["table2"] == ["H3", "H4", "H5"]
+    assert {"H6", "H7", "H8", "H9"} <= set(names["table3"])
+    assert names["table4"] == ["H10", "H11"]
+    assert "H21" not in sum(names.values(), [])  # of Table 8's longer schedule
+
+
+def test_counts_judge_what_training_cannot(study, tmp_path: Path):
+    file = tmp_path / "positives.csv"
+    frame({"IoU": [1, 9] * 30, "ATSS": [9, 9] * 30}).to_csv(file, index=False)
+    without, counted = judged(study, None), judged(study, file)
+    assert [verdict.claim.name for verdict in counted] == [it.claim.name for it in without]
+    changed = {one.claim.name for one, other in zip(counted, without, strict=True) if one != other}
+    assert changed == {"H17", "H18", "H19", "H23"}
