@@ -1,15 +1,23 @@
 """Results that nobody measured, for the tests of reports: the paper's AP, halved, plus the seed."""
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
+
+import numpy as np
 
 from detector.config import Recipe
-from detector.metrics import Metrics
+from detector.metrics import HEADINGS, Metrics
 from experiments import TABLES
 from experiments.experiment import Run, Table, signature
 from experiments.own import own_assigner
+from experiments.settings import with_settings
 from reports.bundle import Bundle
 from reports.compare import Result
+from reports.insight import ClassInsight, ImageInsight, Insight
+from reports.mending import ERRORS, SPECIAL, Share
+from reports.statistics import Scores
 
+KINDS = (*ERRORS, *SPECIAL)
 RECIPE = Recipe(
     backbone="small",
     norm="group_norm",
@@ -44,7 +52,8 @@ def make_bundle(
     results = {}
     for index, row in enumerate(table.rows):
         for seed in seeds:
-            name = signature(Run(row.config, recipe, "f" * 16, seed, own_assigner(row.assigner)))
+            config, schedule = with_settings(row.config, recipe, row.recipe)
+            name = signature(Run(config, schedule, "f" * 16, seed, own_assigner(row.assigner)))
             signatures.setdefault(row.label, []).append(name)
             if (row.label, seed) not in missing:
                 ap = (row.paper.ap / 2 if row.paper.ap else 10.0 + index) + seed
@@ -71,3 +80,38 @@ def make_bundle(
         results=results,
         command=f"atss run {table.name} --scale {scale}",
     )
+
+
+def with_scores(bundle: Bundle, *, noise: float = 0.5, num_images: int = 1000) -> Bundle:
+    """The bundle with draws for its results: what resampled images do to all runs, and to one."""
+    shared = np.random.default_rng(0).normal(0, 1, (200, 6))
+    scores = {}
+    for number, (name, result) in enumerate(bundle.results.items(), start=1):
+        own = np.random.default_rng(number).normal(0, noise, (200, 6))
+        values = [getattr(result.metrics, metric) for metric in HEADINGS]
+        centers = np.array([np.nan if value is None else value for value in values])
+        scores[name] = Scores(
+            signature=name,
+            seed=result.seed,
+            metrics=result.metrics,
+            draws=centers + shared + own,
+            images="f" * 64,
+            num_images=num_images,
+        )
+    return replace(bundle, scores=scores)
+
+
+def with_insights(bundle: Bundle) -> Bundle:
+    """The bundle with curves, errors, two classes and two images for each of its results."""
+    insights = {}
+    for number, (name, result) in enumerate(bundle.results.items()):
+        ap = result.metrics.ap
+        curve = tuple(round(max(0.0, 2.5 * ap - recall), 2) for recall in range(101))
+        insights[name] = Insight(
+            precision={"ap": curve, "ap50": curve[:50] + (0.0,) * 51, "ap75": curve},
+            classes=(ClassInsight(1, "disc", 5, ap, ap + 1), ClassInsight(2, "<b>", 0, None, None)),
+            errors={kind: Share(10 * i + number, i + ap / 10) for i, kind in enumerate(KINDS)},
+            threshold=0.5,
+            images=(ImageInsight(7, 80.0, 4, 1, 0), ImageInsight(9, None, 0, 0, 2)),
+        )
+    return replace(bundle, insights=insights)
