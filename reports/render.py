@@ -4,12 +4,12 @@ The notebook is run by this very interpreter, whatever kernels are installed, ov
 instead of a network port, and its HTML needs nothing from outside.
 """
 
-import html
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import jupytext
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
@@ -19,38 +19,18 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 from nbconvert import HTMLExporter
 from nbformat import NotebookNode
 
-from reports import figures, tables
+from reports import gains, tables, tidy
 from reports.bundle import Bundle, save_bundle
 from reports.effects import effects_grids
 from reports.grid import latex, markdown
+from reports.page import page
+from reports.plates import Plate, plates, study_plates
+from reports.study import Study
 
-NOTEBOOK = Path(__file__).parent / "notebooks" / "table.py"
+NOTEBOOKS = Path(__file__).parent / "notebooks"
+TABLE, STUDY = NOTEBOOKS / "table.py", NOTEBOOKS / "study.py"
 ROOT = Path(__file__).parents[1]  # the folder of the packages
 CELL_SECONDS = 300
-
-# nbconvert's own pages load scripts from elsewhere; its bare template and this need nothing.
-PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
-<title>{title}</title>
-<style>
-body {{ max-width: 60em; margin: 2em auto; padding: 0 1em; color: #222; background: #fff; }}
-body {{ font: 15px/1.5 system-ui, sans-serif; }}
-h1, h2 {{ line-height: 1.2; }}
-h2 {{ margin-top: 2em; }}
-figure {{ margin-left: 0; }}
-img {{ max-width: 100%; height: auto; }}
-pre {{ overflow-x: auto; padding: .6em; background: #f4f4f4; }}
-.anchor-link {{ display: none; }}
-</style>
-</head>
-<body>
-{body}
-</body>
-</html>
-"""
 
 Progress = Callable[[str], None]
 
@@ -65,40 +45,58 @@ def write_report(bundle: Bundle, folder: Path, progress: Progress = lambda _: No
     progress is told in a few words what is made next. Raises NotebookError where a cell fails.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    bundle_path = folder / f"{bundle.table.name}.json"
+    name = bundle.table.name
     progress("tables")
-    save_bundle(bundle, bundle_path)
+    save_bundle(bundle, folder / f"{name}.json")
     grid = tables.paper_grid(bundle)
-    grids = (grid, *effects_grids(bundle.comparison))
-    files: dict[str, str | bytes] = {
-        ".csv": tables.csv_text(bundle.comparison),
-        ".md": "\n".join(map(markdown, grids)),
-        ".tex": "\n".join(map(latex, grids)),
-    }
-    progress("figures")
-    drawings = {
-        "-ap": figures.comparison_figure(bundle),
-        "-curves": figures.learning_figure(bundle),
-    }
-    for name, figure in drawings.items():
-        for kind in ("png", "svg"):
-            files[f"{name}.{kind}"] = figures.save(figure, kind)
-    notebook = run_notebook(bundle_path, progress)
-    progress("page")
-    files[".ipynb"] = jupytext.writes(notebook, fmt="ipynb")
-    files[".html"] = to_page(notebook, grid.title)
-    written = (
-        _write(folder / f"{bundle.table.name}{end}", content) for end, content in files.items()
+    grids = (
+        grid,
+        gains.gains_grid(bundle.comparison),
+        *gains.changes_grid(bundle.comparison),
+        *effects_grids(bundle.comparison),
     )
-    return [bundle_path, *written]
+    written = [
+        folder / f"{name}.json",
+        _write(folder / f"{name}.csv", tidy.csv_text(bundle.comparison)),
+        _write(folder / f"{name}.md", "\n".join(map(markdown, grids))),
+        _write(folder / f"{name}.tex", "\n".join(map(latex, grids))),
+    ]
+    progress("figures")
+    written += _draw(plates(bundle).values(), folder)
+    parameters = {"bundle_path": str((folder / f"{name}.json").absolute())}
+    notebook = run_notebook(TABLE, parameters, progress)
+    progress("page")
+    return written + _write_notebook(notebook, folder / name, grid.title)
+
+
+def write_study(
+    study: Study,
+    folder: Path,
+    progress: Progress = lambda _: None,
+    counts: Path | None = None,
+) -> list[Path]:
+    """Write study.ipynb, study.html and their figures; the tables' bundles are in the folder.
+
+    counts: positives.csv on the study's data, if there is one.
+    """
+    progress("figures")
+    written = _draw(study_plates(study).values(), folder)
+    paths = [str((folder / f"{it.table.name}.json").absolute()) for it in study.bundles]
+    parameters = {"bundle_paths": paths, "counts_path": str(counts.absolute()) if counts else ""}
+    notebook = run_notebook(STUDY, parameters, progress)
+    progress("page")
+    return written + _write_notebook(notebook, folder / "study", f"The whole study: {study.name}")
 
 
 def run_notebook(
-    bundle_path: Path, progress: Progress = lambda _: None, source: Path = NOTEBOOK
+    source: Path, parameters: Mapping[str, Any], progress: Progress = lambda _: None
 ) -> NotebookNode:
-    """The report notebook, executed for one bundle; NotebookError where a cell fails."""
+    """A notebook of ours, executed with these parameters, without the sections that say nothing.
+
+    NotebookError where a cell fails.
+    """
     notebook = jupytext.read(source)
-    _parameters(notebook).source = f"bundle_path = {str(bundle_path.absolute())!r}"
+    _parameters(notebook).source = "\n".join(f"{k} = {v!r}" for k, v in parameters.items())
     place = "the first cell"
 
     def starts(cell: NotebookNode, cell_index: int) -> None:
@@ -118,14 +116,41 @@ def run_notebook(
         except (CellTimeoutError, DeadKernelError) as error:
             cause = str(error).splitlines()[0]
             raise NotebookError(f"the report notebook stopped in {place}: {cause}") from error
+    notebook.cells = _telling(notebook.cells)
     return notebook
+
+
+def _telling(cells: Sequence[NotebookNode]) -> list[NotebookNode]:
+    """The cells without the headings under which no cell shows anything, and without those cells.
+
+    What stands before the first heading stays.
+    """
+    sections: list[list[NotebookNode]] = [[]]
+    for cell in cells:
+        if cell.cell_type == "markdown":
+            sections.append([])
+        sections[-1].append(cell)
+    first, *others = sections
+    kept = [section for section in others if any(cell.get("outputs") for cell in section)]
+    return [cell for section in [first, *kept] for cell in section]
 
 
 def to_page(notebook: NotebookNode, title: str) -> str:
     """One HTML file with everything in it and without the code, which the .ipynb has."""
     exporter = HTMLExporter(template_name="basic", exclude_input=True, exclude_output_prompt=True)
     body, _ = exporter.from_notebook_node(notebook)
-    return PAGE.format(title=html.escape(title), body=body)
+    return page(title, body)
+
+
+def _draw(figures: Iterable[Plate], folder: Path) -> list[Path]:
+    return [path for plate in figures for path in plate.write(folder)]
+
+
+def _write_notebook(notebook: NotebookNode, stem: Path, title: str) -> list[Path]:
+    return [
+        _write(stem.with_name(f"{stem.name}.ipynb"), jupytext.writes(notebook, fmt="ipynb")),
+        _write(stem.with_name(f"{stem.name}.html"), to_page(notebook, title)),
+    ]
 
 
 class _ThisInterpreter(KernelSpecManager):
@@ -168,12 +193,10 @@ def _parameters(notebook: NotebookNode) -> NotebookNode:
 def _place(notebook: NotebookNode, index: int) -> str:
     """Where a reader finds a cell: its number, and the heading it stands under."""
     above = [cell.source for cell in notebook.cells[:index] if cell.cell_type == "markdown"]
-    heading = f" under '{above[-1].lstrip('# ')}'" if above else ""
+    heading = f" under '{above[-1].lstrip('# ').splitlines()[0]}'" if above else ""
     return f"cell {index + 1}{heading}"
 
 
-def _write(path: Path, content: str | bytes) -> Path:
-    if isinstance(content, str):
-        content = content.encode()
-    path.write_bytes(content)
+def _write(path: Path, content: str) -> Path:
+    path.write_text(content, encoding="utf-8")
     return path

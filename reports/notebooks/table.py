@@ -17,68 +17,137 @@ bundle_path = "table1.json"  # one bundle: everything below is read from it
 from html import escape
 from pathlib import Path
 
-from IPython.display import HTML, Image
+from IPython.display import HTML
 
-from reports import effects, facts, figures, tables
+from reports import effects, facts, gains, gaps, headlines, page, provenance, tables
 from reports.bundle import load_bundle
+from reports.claims import claims_grid, deciding
+from reports.frames import frames, overview
 from reports.grid import STYLE, to_html
+from reports.plates import plates
+from reports.prints import gallery, positives
+from reports.study import Study
+from reports.verdicts import judge_all
 
+folder = Path(bundle_path).parent
 bundle = load_bundle(Path(bundle_path))
-table = bundle.table
+table, comparison = bundle.table, bundle.comparison
+verdicts = judge_all(Study([bundle]), headlines.claims_about(table))
+drawn = plates(bundle)
+
+
+def show(*parts):
+    """What is there of these HTML parts, None where nothing is."""
+    return HTML("".join(parts)) if any(parts) else None
+
+
+def plate(name):
+    """The figure of this name, if the results allow it."""
+    return drawn[name].shown(folder) if name in drawn else ""
+
+
 section = f"Section {table.section} of the paper: " if table.section else ""
-HTML(
-    f"{STYLE}<h1>{escape(table.heading)}</h1>"
-    f"<p>{section}<em>{escape(table.caption)}</em></p>"
+show(
+    f"{STYLE}<h1>{escape(table.heading)}</h1>",
+    f"<p>{section}<em>{escape(table.caption)}</em></p>",
+    page.paragraphs([headlines.finding(bundle)]),
 )
 
 # %% [markdown]
 # ## The table
 
 # %%
-HTML(to_html(tables.paper_grid(bundle)))
-
-# %%
-ap = figures.save(figures.comparison_figure(bundle), "png")
-Image(ap, width=720, alt="AP: the paper's and ours")
+show(to_html(tables.paper_grid(bundle)), plate("ap"))
 
 # %% [markdown]
 # ## What each row changes
 
 # %%
-HTML(to_html(tables.gains_grid(bundle.comparison)))
+show(to_html(gains.gains_grid(comparison)), plate("gains"))
 
 # %%
-HTML("".join(to_html(grid) for grid in effects.effects_grids(bundle.comparison)))
+show(*map(to_html, gains.changes_grid(comparison)))
 
 # %%
-HTML(
-    "".join(
+show(*map(to_html, effects.effects_grids(comparison)))
+
+# %%
+show(
+    *(
         f"<h3>The assigner {escape(name)}</h3><pre>{escape(source)}</pre>"
         for name, source in facts.assigners(table).items()
     )
 )
 
 # %% [markdown]
-# ## How the runs were made
+# ## The paper's claims about it
 
 # %%
-HTML(to_html(facts.facts_grid(bundle)))
-
-# %%
-HTML(to_html(tables.runs_grid(bundle.comparison)))
+show(
+    to_html(claims_grid(verdicts)) if verdicts else "",
+    page.listed("What would decide what is open", deciding(verdicts)),
+)
 
 # %% [markdown]
 # ## Learning curves
 
 # %%
-curves = figures.save(figures.learning_figure(bundle), "png")
-Image(curves, width=720, alt="Losses and AP against the step")
+show(plate("curves"))
+
+# %% [markdown]
+# ## Precision and recall
+
+# %%
+show(plate("precision"))
+
+# %% [markdown]
+# ## Kinds of errors
+
+# %%
+show(plate("errors"))
+
+# %% [markdown]
+# ## Images, from best to worst
+
+# %%
+show(*gallery(folder, table.name))
+
+# %% [markdown]
+# ## Where the positives are
+
+# %%
+show(*positives(folder, table.name))
+
+# %% [markdown]
+# ## How the runs were made
+
+# %%
+show(to_html(facts.facts_grid(bundle)), page.paragraphs(provenance.cost([bundle])))
+
+# %%
+show(to_html(tables.runs_grid(bundle)))
+
+# %%
+show(page.listed("Not in this report, and what would bring it", gaps.gaps(bundle, folder)))
 
 # %% [markdown]
 # ## How to reproduce it
 
 # %%
-HTML(
-    f"<pre>{escape(bundle.command)}</pre>"
-    "<p>Equal runs are trained once: what is there is not trained again.</p>"
+show(
+    f"<pre>{escape(bundle.command)}</pre>",
+    page.paragraphs(["Equal runs are trained once: what is there is not trained again."]),
 )
+
+# %% [markdown]
+# ## The results as data frames
+#
+# For whoever goes on from here, in Jupyter: the results as tidy pandas data frames.
+
+# %%
+data = frames(bundle)
+runs, metrics, differences, history = (
+    data[name] for name in ("runs", "metrics", "differences", "history")
+)
+curves, errors, classes, images = (data[name] for name in ("curves", "errors", "classes", "images"))
+show(to_html(overview(data)))
