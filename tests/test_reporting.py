@@ -1,0 +1,119 @@
+"""A setup's folder of reports: what is written anew, and when its pages form a site."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from made_up_results import make_bundle
+from test_plan import SETUP
+
+from orchestration.positives import write_files
+from orchestration.reporting import ENDINGS, reports_folder, write_reports
+from orchestration.store import Store, open_store
+from reports import render
+from reports.bundle import Bundle, save_bundle
+from reports.page import page
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return open_store(tmp_path / "out")
+
+
+@pytest.fixture
+def written(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the notebooks that would have been run; their pages are there, but empty."""
+    names: list[str] = []
+
+    def report(bundle: Bundle, folder: Path, progress: Callable[[str], None]) -> list[Path]:
+        folder.mkdir(parents=True, exist_ok=True)
+        save_bundle(bundle, folder / f"{bundle.table.name}.json")
+        for ending in ENDINGS:
+            content = page(bundle.table.name, "<h1>a table</h1>") if ending == ".html" else ""
+            (folder / f"{bundle.table.name}{ending}").write_text(content)
+        names.append(bundle.table.name)
+        return []
+
+    def study(study: object, folder: Path, progress: object, counts: Path | None) -> list[Path]:
+        (folder / "study.html").write_text(page("study", "<h1>the study</h1>"))
+        names.append("study" if counts is None else f"study with {counts.parent.name}")
+        return []
+
+    monkeypatch.setattr(render, "write_report", report)
+    monkeypatch.setattr(render, "write_study", study)
+    return names
+
+
+def deliver(store: Store, *tables: str, ap: float = 0.0, is_forced: bool = False) -> list[str]:
+    bundles = [make_bundle(table, seeds=(int(ap),)) for table in tables]
+    return write_reports(bundles, store, SETUP, lambda text: None, is_forced=is_forced)
+
+
+def pages(store: Store) -> list[str]:
+    return sorted(path.name for path in reports_folder(store, SETUP).glob("*.html"))
+
+
+def test_one_table_alone_is_no_site(store: Store, written: list[str]) -> None:
+    assert deliver(store, "table2") == []
+    assert pages(store) == ["table2.html"]
+    assert "<nav" not in (reports_folder(store, SETUP) / "table2.html").read_text()
+
+
+def test_several_tables_are_a_site_whose_pages_lead_to_each_other(
+    store: Store, written: list[str]
+) -> None:
+    assert deliver(store, "table2", "table1") == []
+    assert written == ["table2", "table1", "study"]
+    everything = ["claims.html", "index.html", "study.html", "table1.html", "table2.html"]
+    assert pages(store) == everything
+    for name in everything:
+        text = (reports_folder(store, SETUP) / name).read_text()
+        assert [text.count(f'<li><a href="{other}"') for other in everything] == [1] * 5, name
+        assert text.index("table1.html") < text.index("table2.html")
+
+
+def test_a_later_table_joins_the_site_without_running_the_others_again(
+    store: Store, written: list[str]
+) -> None:
+    deliver(store, "table2", "table1")
+    del written[:]
+    assert deliver(store, "table3") == []
+    assert written == ["table3"]
+    folder = reports_folder(store, SETUP)
+    assert 'href="table3.html"' in (folder / "table2.html").read_text()
+    assert "Table 3. Verification" in (folder / "index.html").read_text()
+
+
+def test_what_has_not_changed_is_not_written_again_unless_asked(
+    store: Store, written: list[str]
+) -> None:
+    deliver(store, "table2", "table1")
+    del written[:]
+    deliver(store, "table2", "table1")
+    assert written == []
+    deliver(store, "table2", "table1", ap=1.0)
+    deliver(store, "table2", ap=1.0, is_forced=True)
+    assert written == ["table2", "table1", "study", "table2"]
+
+
+def test_counted_positives_are_brought_to_the_report(store: Store, written: list[str]) -> None:
+    own, five = (store.root / "positives" / name for name in ("shapes-val-table2", "shapes-val"))
+    write_files(own, {"positives-by-size.svg": b"of table 2"})
+    write_files(five, {"positives-by-size.svg": b"of five", "other.svg": b""})
+    deliver(store, "table2")
+    deliver(store, "table3")
+    folder = reports_folder(store, SETUP)
+    assert (folder / "table2-positives-by-size.svg").read_bytes() == b"of table 2"
+    assert (folder / "table3-positives-by-size.svg").read_bytes() == b"of five"
+    assert len(list(folder.glob("*.svg"))) == 2
+
+
+def test_a_full_disk_is_told_and_ends_nothing(
+    store: Store, written: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*arguments: object) -> list[Path]:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(render, "write_report", fails)
+    (problem,) = deliver(store, "table2")
+    assert problem.startswith("the report of table2 failed") and "No space left" in problem

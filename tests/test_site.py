@@ -1,0 +1,208 @@
+"""Notebooks and pages as they are written: whole, self-contained, linked, and readable by all."""
+
+import json
+import re
+from base64 import b64decode
+from collections import Counter
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from made_up_results import make_bundle, with_insights, with_scores
+
+from experiments import TABLES
+from reports import site
+from reports.gallery import Shown, gallery_folder, save_gallery
+from reports.plates import plates
+from reports.prints import POSITIVES
+from reports.render import write_report, write_study
+from reports.study import Study
+from reports.theme import save
+
+pytestmark = pytest.mark.slow
+VOID = {"meta", "img", "wbr", "br", "hr", "input", "link", "col"}
+
+
+class Page(HTMLParser):
+    """What a browser, or a screen reader, would find in a page."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.open, self.text = [], [], ""
+        self.feed(text)
+        assert not self.open, f"left open: {self.open}"
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        assert tag in VOID, tag
+        self.handle_starttag(tag, attrs)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag, tag
+
+    def handle_data(self, data):
+        self.text += data
+
+    def all(self, *names):
+        return [attrs for tag, attrs in self.tags if tag in names]
+
+
+def check(path):
+    """A page is whole, needs nothing from outside, and can be read without seeing it."""
+    text = path.read_text()
+    page = Page(text)
+    assert not page.all("script", "link", "iframe", "object")
+    addresses = [a[name] for a in page.all("a", "img") for name in ("href", "src") if name in a]
+    for address in addresses:
+        assert not re.match(r"[a-z]+:", address) or address.startswith("data:image/"), address
+        if not address.startswith(("data:", "#")):
+            assert (path.parent / address).is_file(), f"{path.name} leads to {address}"
+    assert not re.search(r"url\(|@import|https?://", text)
+    check_images(page)
+    assert page.all("html")[0]["lang"] == "en" and page.all("title") and page.all("main")
+    levels = [int(tag[1]) for tag, _ in page.tags if re.fullmatch("h[1-6]", tag)]
+    assert levels[0] == 1 and levels.count(1) == 1
+    assert all(after - before <= 1 for before, after in zip(levels, levels[1:], strict=False))
+    assert all(head.get("scope") for head in page.all("th"))
+    names = Counter(attrs["id"] for _, attrs in page.tags if "id" in attrs)
+    assert not [name for name, count in names.items() if count > 1]
+    labels = [attrs["aria-labelledby"] for _, attrs in page.tags if "aria-labelledby" in attrs]
+    assert set(labels) <= set(names)
+    assert "Traceback" not in text and "Warning" not in text
+    return page
+
+
+def check_images(page):
+    for image in page.all("img"):
+        assert len(image["alt"]) > 20, image["alt"]
+        source = image["src"]
+        if source.startswith("data:image/svg+xml;base64,"):
+            svg = b64decode(source.partition(",")[2]).decode()
+            loaded = re.findall(r'(?:href|src)="([^"#][^"]*)"', svg)
+            assert not loaded, loaded
+
+
+def bring_pictures(folder, table):
+    """What `atss positives` and the gallery leave in a report's folder."""
+    figure = plates(make_bundle(table))["ap"].draw()
+    for name in POSITIVES:
+        svg = save(figure, "svg", f"A made-up figure of {name}.")
+        (folder / f"{table}-{name}.svg").write_bytes(svg)
+    pictures = gallery_folder(folder, table)
+    pictures.mkdir()
+    (pictures / "1.jpg").write_bytes(b"\xff\xd8 no picture")
+    save_gallery(pictures, [Shown("1.jpg", "a & caption", "a made-up image with a dog")], [1])
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory):
+    """A site of two tables with everything that a report can show, and of one with nothing."""
+    folder = tmp_path_factory.mktemp("full")
+    nothing = {(row.label, 0) for row in TABLES["table5"].rows}
+    bundles = [
+        with_insights(with_scores(make_bundle("table2", seeds=(0, 1), data="<b>$bold</b>"))),
+        with_scores(make_bundle("table4", seeds=(0, 1), data="<b>$bold</b>")),
+        make_bundle("table5", missing=nothing, data="<b>$bold</b>"),
+    ]
+    bring_pictures(folder, "table2")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)  # notebooks import the project from anywhere
+        for bundle in bundles:
+            write_report(bundle, folder)
+        write_study(Study(bundles), folder)
+        site.write_site(Study(bundles), folder)
+    return folder, bundles
+
+
+def headings(path):
+    return re.findall(r"<h2[^>]*>([^<]*)", path.read_text())
+
+
+def test_every_page_is_whole_and_needs_nothing(full):
+    folder, _ = full
+    pages = sorted(path.name for path in folder.glob("*.html"))
+    tables = ["table2.html", "table4.html", "table5.html"]
+    assert pages == ["claims.html", "index.html", "study.html", *tables]
+    for name in pages:
+        page = check(folder / name)
+        assert "<b>bold" not in (folder / name).read_text(), name
+        assert sum("aria-current" in attrs for attrs in page.all("a")) == 1
+
+
+def test_everything_that_is_known_is_shown(full):
+    folder, bundles = full
+    assert headings(folder / "table2.html") == [
+        "The table",
+        "What each row changes",
+        "The paper's claims about it",
+        "Learning curves",
+        "Precision and recall",
+        "Kinds of errors",
+        "Images, from best to worst",
+        "Where the positives are",
+        "How the runs were made",
+        "How to reproduce it",
+        "The results as data frames",
+    ]
+    text = Page((folder / "table2.html").read_text()).text
+    for wanted in [*(row.label for row in bundles[0].table.rows), bundles[0].command, "H4"]:
+        assert wanted in text
+    images = Page((folder / "table2.html").read_text()).all("img")
+    assert sum(image["src"].startswith("data:image/svg+xml") for image in images) == 5 + 4
+    assert any(image["alt"] == "a made-up image with a dog" for image in images)
+
+
+def test_what_is_not_known_has_no_heading_and_a_line_that_says_what_would_bring_it(full):
+    folder, _ = full
+    shown = headings(folder / "table5.html")
+    for absent in ("Learning curves", "Precision and recall", "Kinds of errors"):
+        assert absent not in shown
+    text = Page((folder / "table5.html").read_text()).text
+    assert "No run is finished" in text
+    assert "5 of the runs: atss run table5" in text
+    assert "where the positives are: atss positives" in text
+    assert "where the positives are" not in Page((folder / "table2.html").read_text()).text
+
+
+def test_all_code_of_the_notebooks_has_run(full):
+    folder, _ = full
+    for name in ("table2", "table5", "study"):
+        notebook = json.loads((folder / f"{name}.ipynb").read_text())
+        code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+        assert len(code) > 3 and all(cell["execution_count"] for cell in code)
+
+
+def test_the_index_says_what_each_table_found(full):
+    folder, bundles = full
+    text = Page((folder / "index.html").read_text()).text
+    for bundle in bundles:
+        assert bundle.table.heading in text
+    assert "The highest AP: “Spatial and Scale Constraint, Box” (19.4)" in text
+    assert "19.5 (k = 3) to 20.1 (k = 9). The paper: 38.0 (k = 3) to 39.3 (k = 9)" in text
+
+
+def test_files_of_a_report_are_those_that_are_told(tmp_path):
+    bundle = make_bundle("table2")
+    heard = []
+    written = write_report(bundle, tmp_path / "reports", heard.append)
+    figures = [f"-{name}.{kind}" for name in ("ap", "gains", "curves") for kind in ("png", "svg")]
+    ends = [".json", ".csv", ".md", ".tex", *figures, ".ipynb", ".html"]
+    assert [path.name for path in written] == [f"table2{end}" for end in ends]
+    assert all(path.stat().st_size > 0 for path in written)
+    assert sorted((tmp_path / "reports").iterdir()) == sorted(written)
+    assert heard[:2] == ["tables", "figures"] and heard[-1] == "page"
+    assert any("Learning curves" in text for text in heard)
+    check(tmp_path / "reports" / "table2.html")
+
+
+def test_several_setups_have_an_index_above_them(tmp_path):
+    for name in ("demo-shapes", "mini-coco"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "index.html").touch()
+    names = {"demo-shapes": "demo - <shapes>", "mini-coco": "mini - coco"}
+    page = check(Path(site.write_top(names, tmp_path)))
+    assert "demo - <shapes>" in page.text
