@@ -1,0 +1,167 @@
+"""`atss compare`: two configurations on the same images, and whether they can be told apart."""
+
+import json
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from orchestration import options
+from orchestration.inspection import Progress, inspect
+from orchestration.results import DEFAULT_OUT
+from orchestration.sides import Meant, choose, facts_of
+from orchestration.store import open_store, write_atomically
+from orchestration.terminal import console
+
+if TYPE_CHECKING:  # it imports numpy, which lists need not wait for
+    from reports.paired import Paired, Side
+
+FORMATS = ("terminal", "markdown", "json")
+ENDINGS = {".md": "markdown", ".json": "json"}
+
+MEANT = (
+    "A row of a table, with all its seeds: table3:5, or by its label or a part of it, without "
+    "spaces: table3:fcos+atss; table3:5@1 is its run of seed 1. Or a run: its signature or the "
+    "beginning of one."
+)
+First = Annotated[str, typer.Argument(metavar="A", help=MEANT, show_default=False)]
+Second = Annotated[str, typer.Argument(metavar="B", help="Likewise.", show_default=False)]
+Format = Annotated[
+    str | None,
+    typer.Option(
+        "--format",
+        metavar="|".join(FORMATS),
+        help="How it is printed.  [default: terminal]",
+        show_default=False,
+    ),
+]
+Save = Annotated[
+    str | None,
+    typer.Option(metavar="FILE", help="Write it to a file: .md or .json.", show_default=False),
+]
+Pictures = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FOLDER",
+        help="Draw the images on which they differ most: ground truth, A, B.",
+        show_default=False,
+    ),
+]
+
+
+def compare(
+    first: First,
+    second: Second,
+    scale: options.OnlyScale = None,
+    data: options.OnlyData = None,
+    form: Format = None,
+    save: Save = None,
+    pictures: Pictures = None,
+    out: options.Out = DEFAULT_OUT,
+) -> None:
+    """Compare two configurations on the same images, B against A: can they be told apart?
+
+    All numbers with the interval of their difference, paired by image and by seed; per class, per
+    kind of error, and the images on which they differ most.
+
+    Examples:
+
+    - `atss compare table3:1 table3:2`
+    - `atss compare d0aff5 10c6df --pictures differences`
+    - `atss compare table4:k=3 table4:k=9 --scale mini --save k.md`
+    """
+    written = _written(form, save)
+    store = open_store(out)
+    store.require_there()
+    sides = choose(store, [first, second], scale, data)
+    with console.status("Comparing") as status:
+        measured = [_side(meant, status.update) for meant in sides]
+        from reports.paired import compare as paired
+
+        status.update("Comparing")
+        found = paired(*measured)
+    for form, file in written.items():
+        if file is not None:
+            text = _text(found, form)
+            write_atomically(file, partial(_write, text))
+            console.print(f"Written  {file}", soft_wrap=True)
+        elif form == "terminal":
+            _print(found)
+        else:
+            print(_text(found, form), end="")
+    if pictures is not None:
+        _draw(found, sides, measured, Path(pictures).expanduser())
+
+
+def _draw(
+    found: "Paired", sides: Sequence[Meant], measured: Sequence["Side"], folder: Path
+) -> None:
+    """The images on which they differ most, by each side's run of the lowest seed."""
+    from orchestration.gallery import Drawn, draw_differences
+
+    runs = [
+        Drawn(f"{letter}: {meant.name}", meant.folders[0], side.runs[0].insight.threshold)
+        for letter, meant, side in zip("AB", sides, measured, strict=True)
+    ]
+    setup = sides[0].setup
+    count = draw_differences(found, runs, setup.where, setup.fingerprint, folder)
+    console.print(f"Pictures {folder} ({count})", soft_wrap=True)
+
+
+def _written(form: str | None, save: str | None) -> dict[str, Path | None]:
+    """format -> the file to write, or None to print; ValueError for what is none of these."""
+    if form not in (None, *FORMATS):
+        raise ValueError(f"--format {form} is none of {', '.join(FORMATS)}")
+    if save is None:
+        return {form or "terminal": None}
+    file = Path(save).expanduser()
+    ending = ENDINGS.get(file.suffix)
+    if ending is None:
+        raise ValueError(f"--save {save}: needs a file that ends in {' or '.join(ENDINGS)}")
+    if not file.absolute().parent.is_dir():
+        raise ValueError(f"--save {save}: there is no folder {file.absolute().parent}")
+    return {form or "terminal": None} | {ending: file}
+
+
+def _side(meant: Meant, progress: Progress) -> "Side":
+    """All that is known of one configuration; ValueError where its runs left too little behind."""
+    from detector.matches import load_matches
+    from reports.paired import Measured, Side
+
+    known = inspect(meant.folders, progress)
+    if known.reasons:
+        raise ValueError(f"{meant.name}: {'; '.join(known.reasons)}")
+    runs = tuple(
+        Measured(
+            scores=known.scores[folder.signature],
+            matches=load_matches(folder.matches),
+            insight=known.insights[folder.signature],
+        )
+        for folder in meant.folders
+    )
+    return Side(name=meant.name, runs=runs, facts=facts_of(meant))
+
+
+def _print(found: "Paired") -> None:
+    from reports.paired_tables import grids, meaning
+    from reports.terminal import terminal
+
+    for grid in grids(found):
+        console.print(terminal(grid))
+        console.print()
+    console.print(meaning(found))
+
+
+def _text(found: "Paired", form: str) -> str:
+    from reports.grid import markdown
+    from reports.paired_tables import grids, meaning, to_json
+
+    if form == "json":
+        return json.dumps(to_json(found), indent=1, allow_nan=False) + "\n"
+    return "\n".join([*map(markdown, grids(found)), meaning(found)]) + "\n"
+
+
+def _write(text: str, part: Path) -> None:
+    part.write_text(text, encoding="utf-8")

@@ -1,0 +1,124 @@
+"""The best and the worst images of a table's rows, drawn into its report's folder."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+from made_up_runs import finish_run, setup_of, write_data
+from PIL import Image
+
+from experiments import TABLES
+from orchestration.gallery import BEST, MOST_BYTES, WORST, bring_gallery
+from orchestration.plan import Setup
+from orchestration.results import bundle
+from orchestration.store import Store, open_store
+from reports import statistics
+from reports.bundle import Bundle
+from reports.gallery import INDEX, gallery_folder, load_gallery
+from reports.prints import gallery
+
+TABLE = TABLES["table2"]
+
+
+@dataclass(frozen=True)
+class Made:
+    store: Store
+    setup: Setup
+    content: Bundle
+
+    def bring(self, to: Path, content: Bundle | None = None) -> None:
+        bring_gallery(content or self.content, self.setup, self.store.folder, to)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
+    """Three rows of Table 2, of which the third has the highest AP."""
+    root = tmp_path_factory.mktemp("gallery")
+    data = write_data(root / "pets", num_images=12)
+    store, setup = open_store(root / "out"), setup_of(data, root / "pets")
+    for row, right in zip(TABLE.rows, (0.4, 0.3, 0.9), strict=False):
+        finish_run(store, setup, row, data, seed=0, right=right)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(statistics, "RESAMPLES", 10)
+        yield Made(store, setup, bundle(store, setup, TABLE, [0]))
+
+
+def test_the_best_row_and_the_reference_row_are_shown(made: Made, tmp_path: Path) -> None:
+    made.bring(tmp_path)
+    shown, _ = load_gallery(gallery_folder(tmp_path, "table2"))
+    assert len(shown) == 2 * (BEST + WORST)
+    reference, best = TABLE.rows[0].label, TABLE.rows[2].label
+    assert TABLE.reference == 0
+    for label, pictures in ((reference, shown[: BEST + WORST]), (best, shown[BEST + WORST :])):
+        captions = [picture.caption for picture in pictures]
+        ranks = ["best"] * BEST + ["worst"] * WORST
+        for rank, caption in zip(ranks, captions, strict=True):
+            assert caption.startswith(f"{label}, seed 0, among its {rank}: 0")
+
+
+def test_each_picture_is_small_and_says_what_it_shows(made: Made, tmp_path: Path) -> None:
+    made.bring(tmp_path)
+    folder = gallery_folder(tmp_path, "table2")
+    insight = made.content.insights[made.content.signatures[TABLE.rows[0].label][0]]
+    for image, picture in zip(insight.best(BEST), load_gallery(folder)[0], strict=False):
+        assert (folder / picture.file).stat().st_size <= MOST_BYTES
+        with Image.open(folder / picture.file) as sheet:
+            assert sheet.width > 1.8 * sheet.height  # two square images
+        found = f"{image.found} of {image.num_truths} objects found, {image.false} false"
+        assert f"{image.id:03}.png, F1 {image.score:.0f} %, {found}" in picture.caption
+        assert picture.alt.startswith(f"{image.id:03}.png: ground truth on the left, detections")
+        assert ("; missed: " in picture.alt) == (image.missed > 0)
+        assert ("; false: " in picture.alt) == (image.false > 0)
+
+
+def test_what_is_missed_and_false_is_named(made: Made, tmp_path: Path) -> None:
+    made.bring(tmp_path)
+    label = TABLE.rows[0].label
+    insight = made.content.insights[made.content.signatures[label][0]]
+    shown, _ = load_gallery(gallery_folder(tmp_path, "table2"))
+    for image, picture in zip(insight.worst(WORST), shown[BEST:], strict=False):
+        for word, number in (("missed", image.missed), ("false", image.false)):
+            part = picture.alt.partition(f"; {word}: ")[2].partition(";")[0].rstrip(".")
+            named = [it.partition(" × ") for it in part.split(", ") if it]
+            assert sum(int(count or 1) for _, _, count in named) == number
+            assert {name for name, _, _ in named} <= {"cat", "dog"}
+
+
+def test_they_are_drawn_once_and_anew_for_other_runs(made: Made, tmp_path: Path) -> None:
+    made.bring(tmp_path)
+    folder = gallery_folder(tmp_path, "table2")
+    (folder / "mark").touch()
+    made.bring(tmp_path)
+    assert (folder / "mark").exists()
+    (folder / "1.jpg").unlink()  # a picture is missing, so there is no gallery
+    assert load_gallery(folder) == ([], None)
+    made.bring(tmp_path)
+    assert (folder / "1.jpg").exists() and not (folder / "mark").exists()
+
+
+def test_without_the_data_set_there_are_no_pictures_rather_than_old_ones(
+    made: Made, tmp_path: Path
+) -> None:
+    made.bring(tmp_path)
+    assert gallery_folder(tmp_path, "table2").is_dir()
+    made.bring(tmp_path, replace(made.content, fingerprint="0" * 64))
+    assert not gallery_folder(tmp_path, "table2").exists()
+    away = replace(made.setup, where=str(tmp_path / "nowhere"))
+    bring_gallery(made.content, away, made.store.folder, tmp_path)
+    assert gallery(tmp_path, "table2") == []
+
+
+def test_without_insights_nothing_is_drawn(made: Made, tmp_path: Path) -> None:
+    made.bring(tmp_path, replace(made.content, insights={}))
+    assert not gallery_folder(tmp_path, "table2").exists()
+
+
+def test_the_report_holds_the_pictures_themselves(made: Made, tmp_path: Path) -> None:
+    made.bring(tmp_path)
+    parts = gallery(tmp_path, "table2")
+    assert len(parts) == 2 * (BEST + WORST)
+    assert all('src="data:image/jpeg;base64,' in part for part in parts)
+    assert all('alt="' in part and "<figcaption>" in part for part in parts)
+    (gallery_folder(tmp_path, "table2") / INDEX).write_text("{")
+    assert gallery(tmp_path, "table2") == []
