@@ -1,0 +1,114 @@
+"""COCO's six numbers where every image counts as often as one likes, without matching again.
+
+An image's weight is how often it stands in the sample: 1 everywhere gives pycocotools' numbers, to
+the last bit; those of a bootstrap are drawn with replacement. What a detection is, true or false,
+does not depend on other images, so only precision and recall are accumulated anew.
+
+Shapes: R samples, I images; D detections of a category, K of them true; 4 areas, 10 IoUs, 101
+recalls; the last axis of numbers is the six fields of Metrics, in their order.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from detector.matches import AREAS, IGNORED, IOUS, TRUE, Matches
+
+RESAMPLES = 1000
+SEED = 2020  # the paper's year; the same for all runs, so that their draws are paired
+RECALLS = np.linspace(0, 1, 101)  # where COCO reads the precision
+BLOCK = 128  # samples at a time: what is needed for them is about 100 MB for COCO
+TINY = np.spacing(1)  # as pycocotools has it, against 0 / 0
+NONE = -1.0  # the precision of a category without objects
+
+Numbers = NDArray[np.float64]
+
+
+def image_weights(num_images: int, resamples: int = RESAMPLES) -> NDArray[np.uint8]:
+    """[R, I]: how often each image is drawn when num_images are, with replacement, R times.
+
+    They depend on nothing else: so the r-th sample of two runs on the same images is the same.
+    """
+    random = np.random.default_rng(SEED)
+    drawn = random.integers(0, num_images, (resamples, num_images))
+    return np.stack([np.bincount(row, minlength=num_images) for row in drawn]).astype(np.uint8)
+
+
+def metrics_of(matches: Matches, weights: NDArray[np.uint8]) -> Numbers:
+    """[R, I] whole numbers -> [R, 6] in percent, NaN where there is nothing to find.
+
+    Equal to pycocotools' for a data set in which every image stands as often as its weight says.
+    """
+    blocks = [weights[start : start + BLOCK] for start in range(0, len(weights), BLOCK)]
+    return np.concatenate([_numbers(matches, block) for block in blocks])
+
+
+def _numbers(matches: Matches, weights: NDArray[np.uint8]) -> Numbers:
+    """[R, I] -> [R, 6], for as many samples as memory holds."""
+    every, *by_size = (precisions(matches, weights, area) for area in range(len(AREAS)))
+    parts = (every, *(every[:, iou == IOUS] for iou in (0.5, 0.75)), *by_size)
+    return np.stack([_mean(part) for part in parts], axis=1)
+
+
+def _mean(precision: Numbers) -> Numbers:
+    """[R, T, 101, C] -> [R]: the mean over all that is defined, summed as pycocotools does."""
+    defined = (part[part > NONE] for part in precision)
+    return np.array([100 * part.mean() if part.size else np.nan for part in defined])
+
+
+def precisions(matches: Matches, weights: NDArray[Any], area: int) -> Numbers:
+    """[R, I] -> [R, 10, 101, C]: precision at 101 recalls as COCO reads it; NONE without objects.
+
+    At a recall it is the highest that any detection reaches there or beyond.
+    """
+    num_categories = len(matches.category_ids)
+    result = np.full((len(weights), len(IOUS), len(RECALLS), num_categories), NONE)
+    by_image = np.ascontiguousarray(weights.T, dtype=np.int32)  # sums stay exact
+    ends = np.searchsorted(matches.category, np.arange(num_categories + 1))
+    for category in range(num_categories):
+        is_sought = matches.truth_counts[:, area] & (matches.truth_category == category)
+        num_truths = by_image[matches.truth_image[is_sought]].sum(axis=0)
+        is_there = num_truths > 0
+        if not is_there.any():
+            continue
+        mine = slice(ends[category], ends[category + 1])
+        image, state = matches.image[mine], matches.state[mine, area]
+        for iou in range(len(IOUS)):
+            result[:, iou, :, category] = _curve(image, state[:, iou], by_image, num_truths)
+        result[~is_there, :, :, category] = NONE
+    return result
+
+
+def _curve(
+    image: NDArray[np.int32],
+    state: NDArray[np.uint8],
+    weights: NDArray[np.int32],
+    num_truths: NDArray[np.int32],
+) -> Numbers:
+    """[D], [D], [I, R], [R] -> [R, 101]. Only true detections raise recall and best precision."""
+    image, state = image[state != IGNORED], state[state != IGNORED]
+    places = np.flatnonzero(state == TRUE)
+    ends = np.concatenate([[0], places + 1])  # detections from one true one to the next
+    ones = np.ones(ends[-1], dtype=np.int32)
+    steps = csr_array((ones, image[: ends[-1]], ends), shape=(len(places), len(weights)))
+    num_found = np.ascontiguousarray((steps @ weights).T).cumsum(axis=1, dtype=np.int32)  # [R, K]
+    num_true = np.ascontiguousarray(weights[image[places]].T).cumsum(axis=1, dtype=np.int32)
+    precision = num_true / (num_found + TINY)
+    best = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+    return _at_recalls(num_true / np.maximum(num_truths, 1)[:, None], best)
+
+
+def _at_recalls(recall: Numbers, precision: Numbers) -> Numbers:
+    """[R, K], [R, K] -> [R, 101]: the precision where a recall is first reached, 0 beyond."""
+    (num_samples, length), size = recall.shape, len(RECALLS) + 1
+    row = np.arange(num_samples)[:, None]
+    reached = np.rint(100 * recall).astype(np.intp)  # how many of RECALLS: this, or one more
+    reached += RECALLS[reached] <= recall
+    reached += size * row
+    counts = np.bincount(reached.ravel(), minlength=size * num_samples)
+    place = counts.reshape(num_samples, size)[:, :-1].cumsum(axis=1)  # [R, 101], K where beyond
+    padded = np.zeros((num_samples, length + 1))
+    padded[:, :-1] = precision
+    return padded.take(place + (length + 1) * row)
