@@ -1,20 +1,30 @@
-"""All that a report of one table needs, in one JSON file, from which it can be rendered anew."""
+"""All that a report of one table needs, in one JSON file, from which it can be rendered anew.
+
+What the numbers would be for other images, thousands of them, stands beside it: table2.json and
+table2.npz. Without the latter a report has no intervals.
+"""
 
 import json
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
+from functools import cached_property
 from math import ceil
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from detector.config import DetectorConfig, Recipe
 from detector.metrics import Metrics
 from experiments.experiment import OwnAssigner, Row, Table
-from experiments.schedules import PAPER
+from experiments.schedules import SCALES
 from reports.compare import Comparison, Result, Stopped, join
 
-FORMAT = 2  # of the JSON; raised when an older reader could not read it
+if TYPE_CHECKING:  # they import numpy, which lists need not wait for
+    from reports.insight import Insight
+    from reports.statistics import Scores
+
+FORMAT = 3  # of the JSON; raised when an older reader could not read it
 CURVE_POINTS = 300  # of one run's history; more than a figure can show
 
 
@@ -33,22 +43,28 @@ class Bundle:
     settings: Mapping[str, Any] = field(default_factory=dict)  # what the user changed in every row
     command: str = ""  # that makes these runs
     notes: Sequence[str] = ()  # what else a reader has to know, such as images left out
+    scores: Mapping[str, "Scores"] = field(default_factory=dict)  # signature -> resampled
+    insights: Mapping[str, "Insight"] = field(default_factory=dict)  # signature -> its errors
 
-    @property
+    @cached_property
     def comparison(self) -> Comparison:
         """The table joined with the results; ValueError for a row it does not have."""
-        return join(self.table, self.signatures, self.results, self.stopped)
+        return join(self.table, self.signatures, self.results, self.stopped, self.scores)
 
     @property
     def is_as_in_paper(self) -> bool:
         """Whether values may be compared with the paper's, not only directions."""
-        recipe = replace(self.recipe, evaluations=PAPER.evaluations, threads=PAPER.threads)
+        papers = SCALES[self.table.scale]
+        recipe = replace(self.recipe, evaluations=papers.evaluations, threads=papers.threads)
         is_coco = self.data.lower().replace(" ", "").startswith("coco2017")
-        return is_coco and recipe == PAPER and not self.settings
+        return is_coco and recipe == papers and not self.settings
 
 
 def save_bundle(bundle: Bundle, path: Path) -> None:
-    """Write the bundle as JSON; histories are thinned to what a figure can show."""
+    """Write the bundle as JSON, and its scores' draws beside it as NumPy's archive.
+
+    Histories are thinned to what a figure can show.
+    """
     table = {item.name: getattr(bundle.table, item.name) for item in fields(Table)}
     rows = [
         _plain(row) | {"signatures": list(bundle.signatures.get(row.label, ()))}
@@ -70,6 +86,8 @@ def save_bundle(bundle: Bundle, path: Path) -> None:
         "notes": list(bundle.notes),
         "results": results,
         "stopped": {name: asdict(stopped) for name, stopped in bundle.stopped.items()},
+        "scores": _save_scores(bundle.scores, path.with_suffix(".npz")),
+        "insights": {name: insight.to_json() for name, insight in bundle.insights.items()},
     }
     path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
@@ -93,8 +111,10 @@ def load_bundle(path: Path) -> Bundle:
             signatures={row["label"]: row["signatures"] for row in rows},
             results={name: _result(result) for name, result in content["results"].items()},
             stopped={name: Stopped(**where) for name, where in content["stopped"].items()},
+            scores=_load_scores(content, path.with_suffix(".npz")),
+            insights=_insights(content["insights"]),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path} is no report bundle of this version: {error}") from error
 
 
@@ -107,6 +127,7 @@ def _plain(row: Row) -> dict[str, Any]:
         "paper": asdict(row.paper),
         "printed": row.printed,
         "recipe": dict(row.recipe),
+        "at_scale": {scale: dict(settings) for scale, settings in row.at_scale.items()},
         "assigner": asdict(row.assigner) if isinstance(row.assigner, OwnAssigner) else None,
     }
 
@@ -120,6 +141,7 @@ def _row(content: Mapping[str, Any]) -> Row:
         tuple(content["printed"]),
         OwnAssigner(**assigner) if assigner else None,
         _tuples(content["recipe"]),
+        {scale: _tuples(settings) for scale, settings in content["at_scale"].items()},
     )
 
 
@@ -159,3 +181,52 @@ def _mean(entries: Sequence[Mapping[str, float]]) -> dict[str, float]:
 
 def _result(content: Mapping[str, Any]) -> Result:
     return Result(**{**content, "metrics": Metrics(**content["metrics"])})
+
+
+def _save_scores(scores: Mapping[str, "Scores"], path: Path) -> dict[str, Any]:
+    """Write the draws, if there are any; returns what the JSON says of them."""
+    if not scores:
+        path.unlink(missing_ok=True)
+        return {}
+    import numpy as np
+
+    draws: dict[str, Any] = {name: score.draws for name, score in scores.items()}
+    with path.open("wb") as file:
+        np.savez_compressed(file, **draws)
+    return {
+        name: {"images": score.images, "num_images": score.num_images, "digest": score.digest}
+        for name, score in scores.items()
+    }
+
+
+def _load_scores(content: Mapping[str, Any], path: Path) -> dict[str, "Scores"]:
+    """Empty where the draws are not there; ValueError where they are another bundle's."""
+    if not content["scores"] or not path.exists():
+        return {}
+    import numpy as np
+
+    from reports.statistics import Scores
+
+    found = {}
+    with np.load(path, allow_pickle=False) as draws:
+        for name, facts in content["scores"].items():
+            result = content["results"][name]
+            found[name] = Scores(
+                signature=name,
+                seed=result["seed"],
+                metrics=Metrics(**result["metrics"]),
+                draws=draws[name],
+                images=facts["images"],
+                num_images=facts["num_images"],
+            )
+            if found[name].digest != facts["digest"]:
+                raise ValueError(f"{path.name} has other draws for {name}")
+    return found
+
+
+def _insights(content: Mapping[str, Any]) -> dict[str, "Insight"]:
+    if not content:
+        return {}
+    from reports.insight import Insight
+
+    return {name: Insight.from_json(insight) for name, insight in content.items()}

@@ -1,17 +1,20 @@
 """A table's rows joined with measured results: the paper's number, ours, and what changed.
 
-Nothing is inferred here: a mean, a sample standard deviation and a count of seeds. What was not
-measured is None, never 0.
+Nothing is inferred here: a mean, a sample standard deviation, a count of seeds, and what
+statistics.py makes of resampled images where there are any. What was not measured is None, never 0.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from statistics import fmean, stdev
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from detector.metrics import HEADINGS, Metrics
 from experiments.experiment import Row, Table
+
+if TYPE_CHECKING:  # it imports numpy, which lists need not wait for
+    from reports.statistics import Estimate, Scores
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +92,9 @@ class ComparedRow:
     results: tuple[Result, ...]
     metrics: Mapping[str, Compared]  # by field of Metrics, all six
     stopped: tuple[Stopped, ...] = ()  # its runs that were ended early
+    scores: tuple["Scores", ...] = ()  # of the results whose images can be resampled
+    estimates: Mapping[str, "Estimate"] = field(default_factory=dict)  # by field of Metrics
+    differences: Mapping[str, "Estimate"] = field(default_factory=dict)  # from the reference row
 
     @property
     def ap(self) -> Compared:
@@ -125,10 +131,12 @@ def join(
     signatures: Mapping[str, Sequence[str]],
     results: Mapping[str, Result],
     stopped: Mapping[str, Stopped] | None = None,
+    scores: Mapping[str, "Scores"] | None = None,
 ) -> Comparison:
     """signatures: row label -> its runs, one per seed; results: signature -> what is measured.
 
-    stopped: signature -> how far a run came that was ended early.
+    stopped: signature -> how far a run came that was ended early; scores: of any results, what
+    their numbers would be for other images, without which there are no estimates.
     A row without signatures and a signature without a result are missing, not wrong. ValueError
     where signatures name a row that the table does not have.
     """
@@ -141,6 +149,7 @@ def join(
         for row in table.rows
     ]
     reference, early = table.rows[table.reference], stopped or {}
+    resampled = [_all_scores(found, scores or {}) for found in measured]
     rows = tuple(
         ComparedRow(
             row,
@@ -151,10 +160,34 @@ def join(
                 for name in HEADINGS
             },
             tuple(early[name] for name in signatures.get(row.label, ()) if name in early),
+            drawn,
+            *_estimates(drawn, resampled[table.reference]),
         )
-        for row, found in zip(table.rows, measured, strict=True)
+        for row, found, drawn in zip(table.rows, measured, resampled, strict=True)
     )
     return Comparison(table, rows)
+
+
+def _all_scores(results: Sequence[Result], scores: Mapping[str, "Scores"]) -> tuple["Scores", ...]:
+    """Empty unless all have some: an interval of some seeds would not be that of their mean."""
+    found = [scores[result.signature] for result in results if result.signature in scores]
+    return tuple(found) if len(found) == len(results) else ()
+
+
+def _estimates(
+    runs: Sequence["Scores"], reference: Sequence["Scores"]
+) -> tuple[dict[str, "Estimate"], dict[str, "Estimate"]]:
+    """A row's numbers, and their differences from the reference row's, each with its interval."""
+    if not runs:
+        return {}, {}
+    from reports.statistics import difference, estimate
+
+    alone = {name: estimate(runs, name) for name in HEADINGS}
+    against = {name: difference(runs, reference, name) for name in HEADINGS}
+    return (
+        {name: found for name, found in alone.items() if found},
+        {name: found for name, found in against.items() if found and runs != reference},
+    )
 
 
 def _compare(
