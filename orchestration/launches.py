@@ -10,6 +10,7 @@ do not see each other's locks it touches the file, too.
 
 import fcntl
 import os
+import shutil
 import socket
 import sys
 import threading
@@ -23,7 +24,7 @@ from typing import Any
 from rich.console import Console
 
 from orchestration.plan import PlannedRun
-from orchestration.store import STALE_SECONDS, Store, is_held, read_json, write_json
+from orchestration.store import STALE_SECONDS, RunFolder, Store, is_held, read_json, write_json
 
 FOLDER = "launches"
 ENDED, CANCEL = ".ended.json", ".cancel"
@@ -140,3 +141,17 @@ def _goes_on(path: Path, host: str | None = None) -> bool:
 def planned(store: Store) -> dict[str, dict[str, Any]]:
     """Signature -> facts of the runs of all launches that are still known, begun or not."""
     return {name: facts for _, launch in _launches(store) for name, facts in launch.runs.items()}
+
+
+@contextmanager
+def temporary(folder: Path) -> Iterator[None]:
+    """A launch's own folder, removed at the end with those beside it whose launches were killed."""
+    try:
+        with RunFolder(folder).locked():
+            yield
+    finally:
+        for path in folder.parent.glob("*"):
+            if not RunFolder(path).is_running:
+                shutil.rmtree(path, ignore_errors=True)
+        with suppress(OSError):  # others are at work
+            folder.parent.rmdir()

@@ -5,11 +5,15 @@
         last.ckpt            what is needed to go on
         history.jsonl        one line per recorded step
         detections.json      of the last evaluation, COCO's results format
+        matches.npz          which of them are right, and what they should have found
+        insight.json         kinds of errors, classes, images: what is behind the result
+        scores.npz           the result for resampled images; made for the first report
         weights.safetensors  of the trained detector
         result.json          written last: a valid one says that the run is done
         failure.json         why the run could not go on; gone once it does
         cancel.json          who asked the run to end, and when; holds until `atss resume`
         warnings.json        signs that the run is set up wrongly
+        record.json          what MLflow calls the record of the run
         live.json            what its process said last; gone when that ends
         log.txt              what its processes printed
 
@@ -19,7 +23,6 @@ Every file is written beside its place and then renamed, so a file that is there
 import fcntl
 import json
 import os
-import shutil
 import socket
 import time
 import traceback
@@ -51,6 +54,18 @@ class RunFolder:
     @property
     def detections(self) -> Path:
         return self.path / "detections.json"
+
+    @property
+    def matches(self) -> Path:
+        return self.path / "matches.npz"
+
+    @property
+    def insight(self) -> Path:
+        return self.path / "insight.json"
+
+    @property
+    def scores(self) -> Path:
+        return self.path / "scores.npz"
 
     @property
     def weights(self) -> Path:
@@ -256,20 +271,6 @@ def is_held(lock: Path) -> bool:
     except BlockingIOError:
         return True
     return False
-
-
-@contextmanager
-def temporary(folder: Path) -> Iterator[None]:
-    """A launch's own folder, removed at the end with those beside it whose launches were killed."""
-    try:
-        with RunFolder(folder).locked():
-            yield
-    finally:
-        for path in folder.parent.glob("*"):
-            if not RunFolder(path).is_running:
-                shutil.rmtree(path, ignore_errors=True)
-        with suppress(OSError):  # others are at work
-            folder.parent.rmdir()
 
 
 def read_json(path: Path) -> Any:

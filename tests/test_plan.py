@@ -18,7 +18,7 @@ from orchestration.plan import (
     setups_in,
     show_setting,
 )
-from orchestration.results import bundle, load_result, reproduce_line, row_records
+from orchestration.results import bundle, load_result, reproduce_line
 from orchestration.store import RunFolder, Store, open_store
 
 SETUP = Setup("demo", DEMO, {}, "shapes", "f00d", "shapes")
@@ -35,8 +35,10 @@ def finish(folder: RunFolder, ap: float, seed: int = 0) -> None:
 
 def facts(seed: int, setup: Setup = SETUP) -> dict[str, object]:
     canonical = {"recipe": {"iterations": setup.recipe.iterations}}
-    data = {"name": "shapes", "notes": ["shapes, train: 2 boxes without area dropped"]}
-    return {"setup": setup.to_json(), "seed": seed, "canonical": canonical, "data": data}
+    notes = ["shapes, train: 2 boxes without area dropped"]
+    data = {"name": "shapes", "notes": notes, "where": "/nowhere", "fingerprint": "f" * 16}
+    about = {"setup": setup.to_json(), "seed": seed, "canonical": canonical, "data": data}
+    return about | {"name": "Table 2"}
 
 
 def test_a_row_is_trained_once_however_many_tables_want_it() -> None:
@@ -192,13 +194,9 @@ def test_results_are_read_as_reports_want_them(tmp_path: Path) -> None:
     content = bundle(store, SETUP, TABLES["table2"], [0])
     assert list(content.results) == [runs[0].signature]
     assert list(content.signatures) == [row.label for row in TABLES["table2"].rows]
-    assert content.notes == ["shapes, train: 2 boxes without area dropped"]
-    (record,) = row_records(content, SETUP)
-    assert record["name"] == "01 Intersection over Union, Box - seed 0" and record["order"] == 0
-    assert list(record["metrics"].items()) == [
-        *(("AP", 33.0), ("AP50", 53.0), ("paper_AP", 37.0), ("delta_AP", -4.0))
-    ]
-    assert record["toggles"]["assigner"] == "iou" and record["toggles"]["scalar"] is True
+    dropped, missing = content.notes
+    assert dropped == "shapes, train: 2 boxes without area dropped"
+    assert missing.startswith("no intervals for 1 run: ") and "/nowhere" in missing
 
 
 def test_a_report_tells_how_to_make_its_runs() -> None:

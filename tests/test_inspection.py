@@ -1,0 +1,155 @@
+"""What a run leaves for its reports, and how that of an older run is made up for."""
+
+import json
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_trial import make_job, write_small_data
+
+from detector import coco
+from detector.coco import open_data
+from detector.matches import load_matches
+from detector.metrics import Metrics
+from orchestration.inspection import inspect
+from orchestration.store import RunFolder
+from orchestration.trial import run_trial
+from reports import statistics
+from reports.resampling import metrics_of
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_small_data(tmp_path_factory.mktemp("data") / "squares")
+
+
+@pytest.fixture(scope="module")
+def finished(data: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """A run as `atss reproduce` leaves it."""
+    job = make_job(data, tmp_path_factory.mktemp("finished"))
+    where = {"where": str(data), "fingerprint": job.run.data, "name": "squares", "notes": []}
+    job.facts["data"] = where
+    run_trial(job, lambda values: None)
+    return RunFolder(job.folder)
+
+
+@pytest.fixture
+def folder(finished: RunFolder, tmp_path: Path) -> RunFolder:
+    """A copy of its own for each test."""
+    shutil.copytree(finished.path, tmp_path / finished.signature)
+    return RunFolder(tmp_path / finished.signature)
+
+
+@pytest.fixture(autouse=True)
+def few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(statistics, "RESAMPLES", 20)
+
+
+def test_a_runs_records_give_its_result_to_the_last_bit(folder: RunFolder) -> None:
+    matches = load_matches(folder.matches)
+    found = metrics_of(matches, np.ones((1, len(matches.image_ids)), dtype=np.uint8))[0]
+    values = [None if np.isnan(value) else float(value) for value in found]
+    assert asdict(Metrics(*values)) == (folder.result() or {})["metrics"]
+    detections = json.loads(folder.detections.read_text())
+    scores = [detections[source]["score"] for source in matches.source]
+    assert scores == matches.score.tolist()
+
+
+def test_what_a_report_needs_is_made_once(folder: RunFolder) -> None:
+    told: list[str] = []
+    first = inspect([folder], told.append)
+    assert told == ["squares, seed 0: what it would be for other images"]
+    again = inspect([folder], told.append)
+    assert len(told) == 1
+    assert first.reasons == again.reasons == []
+    mine, theirs = first.scores[folder.signature], again.scores[folder.signature]
+    assert np.array_equal(mine.draws, theirs.draws, equal_nan=True)
+    assert (mine.images, mine.num_images, mine.seed) == (theirs.images, 12, 0)
+    assert len(again.insights[folder.signature].images) == 12
+
+
+def test_a_run_from_before_there_were_records_gets_the_same(
+    folder: RunFolder, finished: RunFolder
+) -> None:
+    folder.matches.unlink()
+    folder.insight.unlink()
+    told: list[str] = []
+    found = inspect([folder], told.append)
+    assert told[0] == "squares, seed 0: which detections are right"
+    assert found.reasons == []
+    assert folder.insight.read_bytes() == finished.insight.read_bytes()
+    before, after = load_matches(finished.matches), load_matches(folder.matches)
+    assert np.array_equal(before.state, after.state)
+
+
+def test_older_runs_of_one_data_set_open_it_once_and_each_gets_what_it_left(
+    folder: RunFolder, finished: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    second = RunFolder(tmp_path / "second" / folder.signature)
+    shutil.copytree(folder.path, second.path)
+    folders = [folder, second]
+    for run in folders:
+        run.matches.unlink()
+        run.insight.unlink()
+    opened: list[str] = []
+    monkeypatch.setattr(coco, "open_data", lambda where: opened.append(where) or open_data(where))
+    assert inspect(folders, lambda text: None).reasons == []
+    assert len(opened) == 1
+    assert {run.insight.read_bytes() for run in folders} == {finished.insight.read_bytes()}
+
+
+def test_draws_of_other_matches_are_made_anew(folder: RunFolder) -> None:
+    inspect([folder], lambda text: None)
+    matches = load_matches(folder.matches)
+    shutil.copy(folder.scores, folder.scores.with_name("old.npz"))
+    with folder.matches.open("wb") as file:
+        np.savez(file, **vars(matches))  # the same, written in another way
+    told: list[str] = []
+    inspect([folder], told.append)
+    assert told == ["squares, seed 0: what it would be for other images"]
+
+
+def test_broken_draws_are_made_anew(folder: RunFolder) -> None:
+    folder.scores.write_bytes(b"")
+    assert inspect([folder], lambda text: None).reasons == []
+
+
+def test_without_the_data_set_there_are_no_intervals_and_one_line_says_why(
+    folder: RunFolder,
+) -> None:
+    folder.matches.unlink()
+    facts = folder.facts()
+    facts["data"]["where"] = "/nowhere"
+    folder.write("run", facts)
+    found = inspect([folder, folder], lambda text: None)
+    assert found.scores == {} and found.insights == {}
+    (reason,) = found.reasons
+    assert reason.startswith("no intervals for 2 runs: they need matches.npz or the data set: ")
+    assert "/nowhere" in reason and "\n" not in reason
+
+
+def test_another_data_set_in_its_place_is_refused(folder: RunFolder, tmp_path: Path) -> None:
+    folder.matches.unlink()
+    facts = folder.facts()
+    facts["data"]["fingerprint"] = "0" * 64
+    folder.write("run", facts)
+    (reason,) = inspect([folder], lambda text: None).reasons
+    assert "the data set as it was" in reason and "trained with 000000000000" in reason
+
+
+def test_detections_that_do_not_give_the_result_are_refused(folder: RunFolder) -> None:
+    folder.matches.unlink()
+    folder.detections.write_text("[]")
+    (reason,) = inspect([folder], lambda text: None).reasons
+    assert "detections.json gives AP 0.0, but result.json has" in reason
+
+
+def test_a_run_without_records_keeps_the_others(folder: RunFolder, tmp_path: Path) -> None:
+    other = RunFolder(tmp_path / "other" / folder.signature)
+    shutil.copytree(folder.path, other.path)
+    other.matches.write_bytes(b"no archive")
+    found = inspect([other, folder], lambda text: None)
+    assert list(found.scores) == [folder.signature]
+    assert len(found.reasons) == 1
