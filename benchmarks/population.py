@@ -1,0 +1,162 @@
+"""Made-up images, and detectors that were tested on them, of whom everything is known.
+
+Images differ in difficulty, classes in frequency; two detectors fail on the same objects, more
+often than not, and so do two trainings of one. Only the records of matches are made, no boxes.
+"""
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detector.matches import FALSE, IGNORED, IOUS, TRUE, Matches
+
+SIZES = 3  # small, medium, large
+SIZE_SHARES = (0.4, 0.35, 0.25)
+SIZE_SKILL = np.array([-0.9, 0.1, 0.6])  # small objects are harder
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class World:
+    """N images and G objects, with what makes some harder than others for every detector."""
+
+    difficulty: Floats  # [N]
+    subject: Ints  # [N] the class that most of an image's objects are of
+    image: Ints  # [G]
+    category: Ints  # [G]
+    size: Ints  # [G]
+    ease: Floats  # [G]
+    num_classes: int
+
+
+def make_world(num_images: int, num_classes: int, random: np.random.Generator) -> World:
+    """Class c is 1 / (c + 1) as frequent as the first; an image has one object or more."""
+    shares = 1 / np.arange(1, num_classes + 1)
+    shares /= shares.sum()
+    subject = random.choice(num_classes, num_images, p=shares)
+    image = np.repeat(np.arange(num_images), 1 + random.poisson(3, num_images))
+    count = len(image)
+    category = np.where(
+        random.random(count) < 0.6, subject[image], random.choice(num_classes, count, p=shares)
+    )
+    size = random.choice(SIZES, count, p=SIZE_SHARES)
+    difficulty = random.normal(0, 1, num_images)
+    ease = SIZE_SKILL[size] - 0.7 * difficulty[image] + random.normal(0, 0.9, count)
+    return World(difficulty, subject, image, category, size, ease, num_classes)
+
+
+def detect(world: World, skill: Floats, random: np.random.Generator) -> Matches:
+    """What a detector of some skill [C] for each class finds."""
+    ease = world.ease + skill[world.category] + random.normal(0, 0.7, len(world.ease))
+    iou = 1 - 0.5 * np.exp(-0.45 * ease) * random.uniform(0.5, 1.3, len(ease))
+    seen = np.flatnonzero(iou > 0.3)
+    score = _logistic(0.9 * ease[seen] + random.normal(0, 0.6, len(seen)))
+    own_size = np.where(
+        random.random(len(seen)) < 0.9, world.size[seen], random.choice(SIZES, len(seen))
+    )
+    image, category, size, wrong_score = _background(world, random)
+    none = np.full(len(image), -1)
+    return _matches(
+        world,
+        image=np.concatenate([world.image[seen], image]),
+        category=np.concatenate([world.category[seen], category]),
+        score=np.concatenate([score, wrong_score]),
+        iou=np.concatenate([iou[seen], np.zeros(len(image))]),
+        size=np.concatenate([own_size, size]),
+        truth_size=np.concatenate([world.size[seen], none]),
+    )
+
+
+def _background(world: World, random: np.random.Generator) -> tuple[Ints, Ints, Ints, Floats]:
+    """Detections where nothing is: image, category, size and score."""
+    counts = random.poisson(3 * np.exp(0.4 * world.difficulty))
+    image = np.repeat(np.arange(len(counts)), counts)
+    anything = random.choice(world.num_classes, len(image))
+    category = np.where(random.random(len(image)) < 0.6, world.subject[image], anything)
+    size = random.choice(SIZES, len(image))
+    return image, category, size, _logistic(random.normal(-1.2, 1.1, len(image)))
+
+
+def _logistic(values: Floats) -> Floats:
+    return 1 / (1 + np.exp(-values))
+
+
+def _matches(
+    world: World,
+    *,
+    image: Ints,
+    category: Ints,
+    score: Floats,
+    iou: Floats,
+    size: Ints,
+    truth_size: Ints,
+) -> Matches:
+    """As COCO judges them: of another size's object, or of no object and another size, ignored."""
+    order = np.lexsort((image, -score, category))
+    areas = np.arange(-1, SIZES)  # all, small, medium, large
+    is_found = (iou[order, None] >= IOUS)[:, None, :]
+    is_mine = ((truth_size[order, None] == areas) | (areas < 0))[:, :, None]
+    is_sized = ((size[order, None] == areas) | (areas < 0))[:, :, None]
+    state = np.where(
+        is_found,
+        np.where(is_mine, TRUE, IGNORED),
+        np.where(is_sized, FALSE, IGNORED),
+    )
+    return Matches(
+        image_ids=np.arange(len(world.difficulty)),
+        category_ids=np.arange(world.num_classes),
+        image=image[order].astype(np.int32),
+        category=category[order].astype(np.int16),
+        score=score[order],
+        state=state.astype(np.uint8),
+        source=order.astype(np.int32),
+        truth_image=world.image.astype(np.int32),
+        truth_category=world.category.astype(np.int16),
+        truth_counts=(world.size[:, None] == areas) | (areas < 0),
+        truth_source=np.arange(len(world.image), dtype=np.int32),
+    )
+
+
+class Images:
+    """The records of a population, image by image, of which samples are taken."""
+
+    def __init__(self, matches: Matches) -> None:
+        self.matches = matches
+        self.found = _Rows(matches.image, len(matches.image_ids))
+        self.truths = _Rows(matches.truth_image, len(matches.image_ids))
+
+    def sample(self, images: Ints) -> Matches:
+        """[n] images, the same perhaps twice -> their records, as those of so many images."""
+        found, image = self.found.of(images)
+        truths, truth_image = self.truths.of(images)
+        matches = self.matches
+        order = np.lexsort((image, -matches.score[found], matches.category[found]))
+        columns = {
+            field.name: getattr(matches, field.name)[
+                truths if "truth" in field.name else found[order]
+            ]
+            for field in fields(Matches)
+            if not field.name.endswith("_ids")
+        }
+        columns |= {"image": image[order].astype(np.int32), "truth_image": truth_image}
+        ids = np.arange(len(images))
+        return Matches(image_ids=ids, category_ids=matches.category_ids, **columns)
+
+
+class _Rows:
+    """The rows of a table, by the image they belong to."""
+
+    def __init__(self, image: NDArray[np.int32], num_images: int) -> None:
+        self.order = np.argsort(image, kind="stable")
+        self.counts = np.bincount(image, minlength=num_images)
+        self.starts = np.concatenate([[0], np.cumsum(self.counts)[:-1]])
+
+    def of(self, images: Ints) -> tuple[Ints, NDArray[np.int32]]:
+        """The rows of these images, and for each the place of its image among them."""
+        counts = self.counts[images]
+        place = np.repeat(np.arange(len(images), dtype=np.int32), counts)
+        before = np.repeat(np.cumsum(counts) - counts, counts)
+        inside = np.arange(counts.sum()) - before
+        return self.order[self.starts[images][place] + inside], place
