@@ -39,7 +39,12 @@ def gains_grid(comparison: Comparison) -> Grid:
         over=columns.over,
         head=columns.head,
         blocks=(tuple(columns.line(row) for row in comparison.rows),),
-        notes=(*_notes(comparison, ["ap"]), *_power(comparison), *differing(comparison).notes),
+        notes=(
+            *_notes(comparison, ["ap"]),
+            "n: seeds of a row.",
+            *_power(comparison),
+            *differing(comparison).notes,
+        ),
     )
 
 
@@ -169,7 +174,7 @@ def _notes(comparison: Comparison, metrics: Sequence[str]) -> tuple[str, ...]:
             "Changes of ours are paired by seed: the mean of the differences ± their standard "
             "deviation.",
         )
-    notes = ["Changes of ours are paired by image and by seed; n: seeds of a row."]
+    notes = ["Changes of ours are paired by image and by seed."]
     marks = {_mark(change) for change in changes}
     if any(change.seed_error is not None for change in changes):
         notes.append(

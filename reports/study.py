@@ -125,8 +125,7 @@ class Study:
         return {name: it for bundle in self.bundles for name, it in bundle.results.items()}
 
     def _line(self, name: str, rows: Sequence[int], num_seeds: int) -> str:
-        commands = {bundle.table.name: bundle.command for bundle in self.bundles}
-        words = shlex.split(commands.get(name, ""))
+        words = self._command(name)
         if not words:
             asked = {"--scale": self.scale, "--data": self.data}
             options = [word for pair in asked.items() if pair[1] for word in pair]
@@ -142,6 +141,16 @@ class Study:
                 del words[at : at + 2]
             words += ["--seeds", ",".join(map(str, seeds))]
         return shlex.join(words)
+
+    def _command(self, name: str) -> list[str]:
+        """The table's own command, else another table's in this setting, for this one."""
+        found = {bundle.table.name: shlex.split(bundle.command) for bundle in self.bundles}
+        if found.get(name):
+            return found[name]
+        for other, words in found.items():
+            if words[:3] == ["atss", "reproduce", other]:
+                return [*words[:2], name, *words[3:]]
+        return []
 
 
 def find_row(place: Place) -> Row | None:

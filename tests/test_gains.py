@@ -50,6 +50,7 @@ def test_without_intervals_gains_are_means_and_spreads_of_seeds():
     assert grid.notes == (
         "Changes of ours are paired by seed: the mean of the differences ± their standard "
         "deviation.",
+        "n: seeds of a row.",
     )
 
 
