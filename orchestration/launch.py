@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from detector.config import Recipe
 from experiments.experiment import Table, canonical
 from orchestration.launches import going_on, recorded
 from orchestration.plan import (
@@ -36,13 +37,14 @@ if TYPE_CHECKING:
     from detector.coco import DataSet
     from orchestration.early import Early
 
+NAMED = 5  # runs in a line that says which are missing
 RAY = ".ray-"  # and the launch's process: a folder for Ray's own files
 
 
 def data_location(scale: str, given: str | None) -> str:
     """What --data says, as an absolute path; at demo scale the generated set by default."""
     if given is None and scale != "demo":
-        hint = " (coco2017 for the paper's)" if scale == "paper" else ""
+        hint = " (coco2017 for the paper's)" if scale.startswith("paper") else ""
         raise ValueError(
             f"--scale {scale} needs --data: a folder or a TOML file in COCO format{hint}; "
             "only --scale demo brings its own"
@@ -97,8 +99,9 @@ def train_missing(
     missing = [it for it in plan.missing(store) if not store.folder(it.signature).cancellation()]
     if not missing and search is None:
         return
-    _load_weights(plan.setup)
-    _clean(store)
+    _load_weights([run.run.recipe for run in missing] or [recipe])
+    _clean(store, missing)
+    from orchestration.mirroring import following
     from orchestration.tracking import open_tracker
     from orchestration.tune import cluster, run_trials
 
@@ -115,7 +118,7 @@ def train_missing(
         facts = _shared_facts(plan.setup, data)
         progress = Progress({run.signature: _label(run, plan) for run in missing}, console)
         folders = [store.folder(run.signature) for run in missing]
-        stack.enter_context(tracker.following(folders))
+        stack.enter_context(following(tracker, folders))
         stack.enter_context(progress)
 
         def show(run: PlannedRun) -> None:
@@ -142,31 +145,42 @@ def _asked(
 
 
 def failures(plan: Plan, store: Store) -> list[str]:
-    """One line for each run that has no result."""
-    lines = []
+    """One line for each run that has no result; those that somebody cancelled share one."""
+    lines, cancelled = [], []
     for run in plan.missing(store):
         folder = store.folder(run.signature)
-        if cancelled := folder.cancellation():
-            how = f"by {cancelled['by']} at {cancelled['at']}, atss resume takes it up again"
-            lines.append(f"{run.name} cancelled: {how}")
+        if folder.cancellation():
+            cancelled.append(run.name)
         else:
             lines.append(f"{run.name} failed: {(folder.failure() or {}).get('reason', 'ended')}")
+    if cancelled:
+        more = f" and {len(cancelled) - NAMED} more" if len(cancelled) > NAMED else ""
+        listed = f"{'; '.join(cancelled[:NAMED])}{more}"
+        what = count(len(cancelled), "run")
+        lines.append(f"{what} cancelled as asked, atss resume goes on: {listed}")
     return lines
 
 
-def _clean(store: Store) -> None:
-    """Remove what Ray left behind in launches that were killed."""
+def _clean(store: Store, missing: Sequence[PlannedRun]) -> None:
+    """Remove what Ray left behind in launches that were killed, and old failures of trainings.
+
+    A run that only tests another's detector would take such a failure for a new one.
+    """
+    for training in (run.training for run in missing if run.training):
+        store.folder(training.signature).forget_failure()
     if not going_on(store):
         for left in store.root.glob(f"{RAY}*"):
             shutil.rmtree(left, ignore_errors=True)
 
 
-def _load_weights(setup: Setup) -> None:
+def _load_weights(recipes: Sequence[Recipe]) -> None:
     """Fetch the initial weights once, and refuse here what every trial would fail on."""
-    if setup.recipe.weights != "none":
-        from detector.backbone import build_backbone
+    wanted = dict.fromkeys((it.backbone, it.norm, it.weights) for it in recipes)
+    for backbone, norm, weights in wanted:
+        if weights != "none":
+            from detector.backbone import build_backbone
 
-        build_backbone(setup.recipe.backbone, setup.recipe.norm, setup.recipe.weights)
+            build_backbone(backbone, norm, weights)
 
 
 def _try_assigners(runs: Sequence[PlannedRun]) -> None:
@@ -207,6 +221,7 @@ def _job(
         where=setup.where,
         facts=facts,
         micro_batch_size=resources.micro_batch_size,
+        training=_job(run.training, setup, store, shared, resources) if run.training else None,
     )
 
 

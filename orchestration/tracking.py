@@ -1,7 +1,8 @@
-"""MLflow's records, mirrored from the results folder: the only file that knows MLflow.
+"""MLflow, behind the few verbs that our records need: the only file that knows it.
 
-    trainings                       one record per run: params, curves, artifacts
-    Table 2 - demo - shapes         one flat record per row and seed, in the paper's order
+    trainings                       one record per run: params, curves, artifacts   mirroring.py
+    Table 2 - demo - shapes         one flat record per row and seed, and one of    recording.py
+                                    the report
 
 The folder is the truth and a record only its image, made by the launching process alone. So a
 record that is lost is made again, one that exists is brought up to date, never doubled; trials need
@@ -13,9 +14,7 @@ import json
 import logging
 import os
 import sqlite3
-import threading
-import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from itertools import islice
@@ -23,8 +22,8 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from orchestration.records import RowRecord, tags_of, texts
-from orchestration.store import RunFolder, Store, records_uri
+from orchestration.records import MOST_NOTE, NOTE, VIEW, charts, cut
+from orchestration.store import Store, records_uri
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
@@ -33,15 +32,24 @@ os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # amid 
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
 
 from mlflow import MlflowClient  # noqa: E402 - reads the settings above when it is imported
-from mlflow.entities import Dataset, DatasetInput, Metric, Param, ViewType  # noqa: E402
+from mlflow.entities import (  # noqa: E402
+    Dataset,
+    DatasetInput,
+    InputTag,
+    Metric,
+    Param,
+    RunTag,
+)
 from mlflow.exceptions import MlflowException  # noqa: E402
 
 TRAININGS = "trainings"
+VIEWS = "mlflow.sharedViewState."  # what tags of an experiment with saved views begin with
 LOCK = ".records.lock"
 UNUSED = "Default"  # the experiment that MLflow makes by itself
-ROUND_SECONDS = 10.0  # between two looks at the folders of running trials
 MAX_METRICS, MAX_PARAMS = 1000, 100  # MLflow's limits for one call
+MAX_RECORDS = 50_000  # that one search gives
 MAX_DIGEST = 36  # letters, its limit for a data set's
+Point = tuple[str, float, int, int]  # of a metric: name, value, time in milliseconds, step
 AWAY = (MlflowException, OSError)  # what a store that cannot be reached raises
 
 for noisy in ("mlflow", "alembic"):
@@ -87,7 +95,7 @@ class Tracker:
     def __init__(self, uri: str, store: Store) -> None:
         self.uri, self.store, self.name = uri, store, uuid4().hex
         self.problem: str | None = None  # why the last attempt to write failed
-        self._logged: dict[str, dict[str, int]] = {}  # MLflow's run id -> metric -> last step
+        self.logged: dict[str, dict[str, int]] = {}  # MLflow's run id -> metric -> last step
 
     @cached_property
     def client(self) -> MlflowClient:
@@ -104,7 +112,7 @@ class Tracker:
             fcntl.flock(file, fcntl.LOCK_EX)
             file.seek(0)
             if file.read() != self.name:
-                self._logged.clear()
+                self.logged.clear()
                 file.truncate(0)
                 file.write(self.name)
             yield
@@ -120,86 +128,48 @@ class Tracker:
             self.client.restore_experiment(found.experiment_id)
         return found.experiment_id
 
-    def pages(self, address: str) -> dict[str, str]:
+    def pages(self, at: str) -> dict[str, str]:
         """Experiment -> its page of charts; MLflow's own first page is about language models."""
-        found = self.client.search_experiments(order_by=["name ASC"])
-        return {
-            item.name: f"{address}/#/experiments/{item.experiment_id}/runs?compareRunsMode=CHART"
-            for item in found
-            if item.name != UNUSED
-        }
+        pages = {}
+        for item in self.client.search_experiments(order_by=["name ASC"]):
+            view = VIEW if VIEWS + VIEW in item.tags else ""
+            if item.name != UNUSED:
+                pages[item.name] = f"{at}/{charts(item.experiment_id, view)}"
+        return pages
 
-    def mirror(self, folder: RunFolder, *, is_running: bool = False) -> None:
-        """Bring the record of a training up to date with its folder; nothing happens twice."""
-        with self.alone():
-            self._mirror(folder, is_running)
+    def find(self, experiment: str, sought: str) -> Any | None:
+        """A record that is not deleted, by MLflow's own search language; None if there is none."""
+        found = self.client.search_runs([experiment], sought, max_results=1)
+        return found[0] if found else None
 
-    def _mirror(self, folder: RunFolder, is_running: bool) -> None:
-        facts, result, failure = folder.facts(), folder.result(), folder.failure()
-        if not facts:
-            return
-        record = self._record(folder.signature, facts)
-        if record.info.status == "FINISHED":
-            return
-        run_id = record.info.run_id
-        self._log_history(run_id, folder, is_new=not record.data.metrics)
-        for name, text in folder.remarks().items():
-            if text and text != record.data.tags.get(name):
-                self.client.set_tag(run_id, name, text)
-            elif not text and name in record.data.tags:
-                self.client.delete_tag(run_id, name)
-        if result is not None:
-            self._log_artifacts(run_id, folder, facts)
-            self.client.set_tag(run_id, "seconds", round(result["seconds"], 1))
-            self.client.set_terminated(run_id, "FINISHED")
-        elif failure is not None:
-            self.client.set_terminated(run_id, "FAILED")
-        elif is_running and record.info.status != "RUNNING":
-            self.client.update_run(run_id, status="RUNNING")
-        elif not is_running and record.info.status == "RUNNING":
-            self.client.set_terminated(run_id, "KILLED")
+    def records(self, experiments: Sequence[str], kind: str) -> list[Any]:
+        """The records of a kind that are not deleted."""
+        sought = f"tags.kind = '{kind}'"
+        return list(self.client.search_runs(list(experiments), sought, max_results=MAX_RECORDS))
 
-    def _record(self, signature: str, facts: dict[str, Any]) -> Any:
-        """The training's record, found by its signature or begun with all that is known before."""
-        experiment = self.experiment(TRAININGS)
-        found = self.client.search_runs(
-            [experiment], f"tags.signature = '{signature}'", max_results=1
-        )
-        tags = {"signature": signature, "kind": "training"} | tags_of(facts)
-        record = (
-            found[0] if found else self.client.create_run(experiment, None, tags, facts["name"])
-        )
-        if not record.data.params:  # new, or its creation was cut short
-            self._log_facts(record.info.run_id, facts)
-        return record
+    def begin(
+        self, experiment: str, name: str, tags: Mapping[str, str], start: int | None = None
+    ) -> Any:
+        """A new record. start: in milliseconds; MLflow lists the newest first."""
+        return self.client.create_run(experiment, start, dict(tags), name)
 
-    def _log_facts(self, run_id: str, facts: dict[str, Any]) -> None:
-        """What is known of a run before it is trained: its data set and every setting."""
-        data = facts["data"]
-        source = {"where": data["where"], "fingerprint": data["fingerprint"]}
-        digest = data["fingerprint"][:MAX_DIGEST]
-        dataset = Dataset(data["name"], digest, "local", json.dumps(source))
-        self.client.log_inputs(run_id, datasets=[DatasetInput(dataset)])
-        params = [Param(name, value) for name, value in texts(facts["params"]).items()]
-        for part in _parts(params, MAX_PARAMS):
-            self.client.log_batch(run_id, params=part)
+    def log(
+        self,
+        run_id: str,
+        *,
+        points: Iterable[Point] = (),
+        params: Mapping[str, str] | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
+        """Add to a record. A param that is there cannot change; a tag takes another's place."""
+        for many in _parts((Metric(*point) for point in points), MAX_METRICS):
+            self.client.log_batch(run_id, metrics=many)
+        for some in _parts((Param(*item) for item in (params or {}).items()), MAX_PARAMS):
+            self.client.log_batch(run_id, params=some)
+        for few in _parts((RunTag(*item) for item in (tags or {}).items()), MAX_PARAMS):
+            self.client.log_batch(run_id, tags=few)
 
-    def _log_history(self, run_id: str, folder: RunFolder, *, is_new: bool) -> None:
-        """Log what is newer than the last step logged: MLflow keeps both values of a step."""
-        if run_id not in self._logged:
-            self._logged[run_id] = {} if is_new else self._last_steps(run_id)
-        logged, now = self._logged[run_id], int(time.time() * 1000)
-        metrics = [
-            Metric(name, value, now, entry["step"])
-            for entry in folder.history()
-            for name, value in entry.items()
-            if name != "step" and value is not None and entry["step"] > logged.get(name, 0)
-        ]
-        for part in _parts(metrics, MAX_METRICS):
-            self.client.log_batch(run_id, metrics=part)
-        logged |= {metric.key: metric.step for metric in metrics}
-
-    def _last_steps(self, run_id: str) -> dict[str, int]:
+    def last_steps(self, run_id: str) -> dict[str, int]:
         """Of every metric of a record, the last step that is logged."""
         histories = {
             name: self.client.get_metric_history(run_id, name)
@@ -207,71 +177,42 @@ class Tracker:
         }
         return {name: max(point.step for point in points) for name, points in histories.items()}
 
-    def _log_artifacts(self, run_id: str, folder: RunFolder, facts: dict[str, Any]) -> None:
-        self.client.log_dict(run_id, facts["canonical"], "config.json")
-        self.client.log_dict(run_id, facts, "run.json")
-        for path in (folder.detections, folder.weights, folder.history_file):
-            self.client.log_artifact(run_id, str(path))
+    def log_data(self, run_id: str, data: Mapping[str, Any], context: str) -> None:
+        """The data set behind a record; context: what it was for, in MLflow's words."""
+        source = {name: data[name] for name in ("where", "fingerprint")}
+        digest = data["fingerprint"][:MAX_DIGEST]
+        dataset = Dataset(data["name"], digest, "local", json.dumps(source))
+        tags = [InputTag("mlflow.data.context", context)]
+        self.client.log_inputs(run_id, datasets=[DatasetInput(dataset, tags)])
 
-    def table(self, name: str, note: str, rows: Iterable[RowRecord]) -> None:
-        """Fill a table's experiment: a flat record per row, the first on top, a note above them."""
-        with self.alone():
-            self._table(name, note, rows)
+    def log_files(self, run_id: str, files: Iterable[Path]) -> None:
+        """Attach those files that are there, in place of older ones of their names."""
+        for path in files:
+            if path.is_file():
+                self.client.log_artifact(run_id, str(path))
 
-    def _table(self, name: str, note: str, rows: Iterable[RowRecord]) -> None:
-        experiment = self.experiment(name)
-        self.client.set_experiment_tag(experiment, "mlflow.note.content", note)
-        created = self.client.get_experiment(experiment).creation_time
-        kept = {run.info.run_name: run for run in self._rows(experiment)}
-        for row in sorted(rows, key=lambda row: row.order, reverse=True):
-            old = kept.get(row.name)
-            if old is not None and not _shows(old, row):
-                self.client.delete_run(old.info.run_id)
-                old = None
-            if old is None:
-                self._log_row(experiment, created - 1000 * row.order, row)
+    def log_tables(self, run_id: str, tables: Mapping[str, Mapping[str, Any]]) -> None:
+        """Attach tables, file name -> columns and data, so that MLflow shows them as such."""
+        for name, table in tables.items():
+            self.client.log_dict(run_id, dict(table), name)
+        listed = [{"path": name, "type": "table"} for name in tables]
+        self.client.set_tag(run_id, "mlflow.loggedArtifacts", json.dumps(listed))
 
-    def _rows(self, experiment: str) -> list[Any]:
-        return list(
-            self.client.search_runs([experiment], "", ViewType.ACTIVE_ONLY, max_results=5000)
-        )
+    def end(self, run_id: str, at: int) -> None:
+        """A record of something that took no time."""
+        self.client.set_terminated(run_id, "FINISHED", end_time=at)
 
-    def _log_row(self, experiment: str, start: int, row: RowRecord) -> None:
-        """start: in milliseconds; MLflow lists the newest first, so the order is told by it."""
-        trainings = self.client.search_runs(
-            [self.experiment(TRAININGS)], f"tags.signature = '{row.signature}'", max_results=1
-        )
-        tags = {"signature": row.signature, "kind": "row"}
-        if trainings:
-            tags["training_run"] = trainings[0].info.run_id
-        record = self.client.create_run(experiment, start, tags, row.name)
-        self.client.log_batch(
-            record.info.run_id,
-            metrics=[Metric(name, value, start, 0) for name, value in row.metrics.items()],
-            params=[Param(name, value) for name, value in texts(row.toggles).items()],
-        )
-        self.client.set_terminated(record.info.run_id, "FINISHED", end_time=start)
+    def delete(self, run_id: str) -> None:
+        """MLflow keeps what is deleted: its page can restore it."""
+        self.client.delete_run(run_id)
 
-    @contextmanager
-    def following(self, folders: list[RunFolder]) -> Iterator[None]:
-        """Mirror these folders while the block runs, and once more when it ends."""
-        stop = threading.Event()
-        thread = threading.Thread(target=self._follow, args=(folders, stop), daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            stop.set()
-            thread.join()
-            with self.tolerance():
-                for folder in folders:
-                    self.mirror(folder)
-
-    def _follow(self, folders: list[RunFolder], stop: threading.Event) -> None:
-        while not stop.wait(ROUND_SECONDS):
-            with self.tolerance():
-                for folder in folders:
-                    self.mirror(folder, is_running=True)
+    def describe(self, experiment: str, note: str, views: Mapping[str, str]) -> None:
+        """The description of an experiment's page, and how that opens."""
+        known = self.client.get_experiment(experiment).tags
+        wanted = {NOTE: cut(note, MOST_NOTE), **{VIEWS + key: it for key, it in views.items()}}
+        for tag, text in wanted.items():
+            if known.get(tag) != text:
+                self.client.set_experiment_tag(experiment, tag, text)
 
     @contextmanager
     def tolerance(self) -> Iterator[None]:
@@ -283,14 +224,7 @@ class Tracker:
             self.problem = _first_line(error)
 
 
-def _shows(record: Any, row: RowRecord) -> bool:
-    """Whether a record is this row as it is now, and whole."""
-    data = record.data
-    is_same = data.tags.get("signature") == row.signature and data.metrics == row.metrics
-    return is_same and data.params == texts(row.toggles) and record.info.status == "FINISHED"
-
-
-def _parts(items: list[Any], size: int) -> Iterator[list[Any]]:
+def _parts(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
     remaining = iter(items)
     while part := list(islice(remaining, size)):
         yield part

@@ -95,7 +95,9 @@ def check_records(out: Path, labels: list[str]) -> None:
     assert name.startswith("Table 2 - demo ") and name.endswith(" - squares")
     rows = client.search_runs([experiment], order_by=["start_time DESC"])
     expected = [f"{number:02} {label} - seed 0" for number, label in enumerate(labels, start=1)]
-    assert [row.info.run_name for row in rows] == expected
+    assert [row.info.run_name for row in rows] == [*expected, "report"]
+    *rows, report = rows
+    assert "table2.html" in {file.path for file in client.list_artifacts(report.info.run_id)}
     assert {row.data.tags["training_run"] for row in rows} == {t.info.run_id for t in trainings}
 
 
