@@ -151,7 +151,7 @@ def _common_facts(comparison: Comparison) -> dict[str, str]:
     for result in (result for row in comparison.rows for result in row.results):
         for name, value in result.facts.items():
             values.setdefault(name, {})[str(value)] = None
-    texts = {name.capitalize(): "; ".join(found) for name, found in values.items()}
+    texts = {name[:1].upper() + name[1:]: "; ".join(found) for name, found in values.items()}
     return {
         name: text for name, text in texts.items() if len(text) <= MAX_FACT and name != "Mlflow run"
     }

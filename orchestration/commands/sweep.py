@@ -209,7 +209,7 @@ class Launch:
 
     def _deliver(self, table: Table) -> tuple[str, ...]:
         plan = self.plan
-        return deliver(self.store, plan.setup, [table], plan.seeds, console).problems
+        return deliver(self.store, plan.setup, [table], plan.seeds_measured(self.store), console).problems
 
 
 def _how(scheduler: str, search: str, samples: int | None) -> list[str]:
