@@ -208,8 +208,8 @@ class Launch:
         )
 
     def _deliver(self, table: Table) -> tuple[str, ...]:
-        plan = self.plan
-        return deliver(self.store, plan.setup, [table], plan.seeds_measured(self.store), console).problems
+        plan, store = self.plan, self.store
+        return deliver(store, plan.setup, [table], plan.seeds_measured(store), console).problems
 
 
 def _how(scheduler: str, search: str, samples: int | None) -> list[str]:
