@@ -16,13 +16,13 @@ from orchestration.plan import Setup
 from orchestration.store import RunFolder
 from reports.bundle import Bundle
 from reports.compare import ComparedRow
-from reports.gallery import Shown, gallery_folder, load_gallery, save_gallery
+from reports.pages.gallery import Shown, gallery_folder, load_gallery, save_gallery
 
 if TYPE_CHECKING:  # they import torch and numpy, which lists need not wait for
     from detector.coco import CocoDataset
     from reports.insight import Insight
     from reports.paired import Paired
-    from reports.pictures import Picture
+    from reports.plots.pictures import Picture
 
 VERSION = 1  # of the pictures; raised when they are drawn in another way
 BEST, WORST = 2, 3  # images of a row
@@ -186,7 +186,7 @@ class _Sheets:
     def draw(self, image: int, file: Path) -> str:
         """Write the sheet of an image by id; returns the image's name."""
         from detector.images import opened
-        from reports.pictures import beside, drawn
+        from reports.plots.pictures import beside, drawn
 
         place = self.places[image]
         with opened(self.dataset.path(place)) as source:

@@ -45,7 +45,7 @@ def of_counts(store: Store, data: str | None) -> dict[str, list["Verdict"]]:
         if path.parent.name.startswith(data or ""):
             import pandas as pd
 
-            from reports.fairness import claims
+            from reports.positives.fairness import claims
 
             try:
                 verdicts = claims(pd.read_csv(path))

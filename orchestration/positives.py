@@ -105,9 +105,9 @@ def _frames(
 
 def _report(study: Study, objects: "pd.DataFrame", images: "pd.DataFrame", speed: str) -> None:
     """Print what was counted, and write it."""
-    from reports.fairness import LEGEND, claims, markdown_claims
-    from reports.grid import markdown, terminal
-    from reports.positives import (
+    from reports.grids.grid import markdown, terminal
+    from reports.plots.theme import save
+    from reports.positives.counts import (
         by_group,
         groups_grid,
         levels_grid,
@@ -115,8 +115,8 @@ def _report(study: Study, objects: "pd.DataFrame", images: "pd.DataFrame", speed
         places_grid,
         summarize,
     )
-    from reports.positives_figures import all_figures, alts
-    from reports.theme import save
+    from reports.positives.fairness import LEGEND, claims, markdown_claims
+    from reports.positives.figures import all_figures, alts
 
     num_objects = len(objects) // len(study.selections)
     title = f"Positives per object: {study.name}, {num_objects:,} objects, {study.pixels}"

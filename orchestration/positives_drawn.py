@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
     from detector.coco import CocoDataset
     from detector.positives import Scene
-    from reports.grid import Grid
-    from reports.positives_drawn import Picture
+    from reports.grids.grid import Grid
+    from reports.positives.drawn import Picture
 
 
 def draw_images(study: Study, wanted: Sequence[str], object_number: int | None) -> None:
@@ -21,9 +21,9 @@ def draw_images(study: Study, wanted: Sequence[str], object_number: int | None) 
 
     object_number: counts from 1; that object is drawn closely as well.
     """
-    from reports.grid import terminal
-    from reports.positives_drawn import selections_figure
-    from reports.theme import save
+    from reports.grids.grid import terminal
+    from reports.plots.theme import save
+    from reports.positives.drawn import selections_figure
 
     found = [find_image(study.datasets, text) for text in wanted]
     files: dict[str, bytes] = {}
@@ -69,7 +69,7 @@ def _look_at(
 ) -> tuple["Scene", "Picture"]:
     from detector.images import read_pixels
     from detector.positives import anchors_of, scene_of
-    from reports.positives_drawn import Picture
+    from reports.positives.drawn import Picture
 
     scene = scene_of(dataset, index, **study.sides)
     labels = dataset.target(index)["labels"].tolist()
@@ -86,7 +86,7 @@ def _look_at(
 
 def _table(picture: "Picture", title: str) -> "Grid":
     """A line per object: its size in pixels, its positives under each selection."""
-    from reports.grid import Grid, line
+    from reports.grids.grid import Grid, line
 
     counts = [
         [int((anchors["matched"] == g).sum()) for anchors in picture.anchors.values()]
@@ -106,7 +106,7 @@ def _draw_object(
 ) -> dict[str, "Figure"]:
     """File name -> figure of object g; its candidates too, where there is ATSS."""
     from detector.positives import candidates_of
-    from reports.positives_drawn import candidates_figure, object_figure
+    from reports.positives.drawn import candidates_figure, object_figure
 
     if g >= len(picture.boxes):
         raise ValueError(f"{name} has {len(picture.boxes)} objects, got --object {g + 1}")

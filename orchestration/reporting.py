@@ -54,7 +54,10 @@ def write_reports(
 
 def _write_report(content: Bundle, folder: Path, progress: Progress) -> str:
     """Write one table's files; what failed, if anything."""
-    from reports.render import NotebookError, write_report  # seconds of imports, often not needed
+    from reports.pages.render import (  # seconds of imports, often not needed
+        NotebookError,
+        write_report,
+    )
 
     name = content.table.name
     try:
@@ -75,8 +78,8 @@ def _write_site(
 
     The study's notebook is run where several tables are asked for and any of them has changed.
     """
-    from reports.render import NotebookError, write_study
-    from reports.site import STUDY, write_site
+    from reports.pages.render import NotebookError, write_study
+    from reports.pages.site import STUDY, write_site
     from reports.study import Study
 
     try:
@@ -102,7 +105,7 @@ def with_others(bundles: Sequence[Bundle], folder: Path) -> list[Bundle]:
 
 def _write_top(store: Store) -> None:
     """The index above all setups that have a site, where there are several."""
-    from reports.site import write_top
+    from reports.pages.site import write_top
 
     setups = {setup.slug: setup.name for setup, _ in setups_in(store)}
     folder = store.root / REPORTS

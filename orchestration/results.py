@@ -22,7 +22,7 @@ from orchestration.reporting import INDEX, reports_folder, write_reports
 from orchestration.store import RunFolder, Store, read_json
 from reports.bundle import Bundle
 from reports.compare import Result
-from reports.grid import terminal
+from reports.grids.grid import terminal
 from reports.tables import paper_grid
 
 DEFAULT_OUT = "results"

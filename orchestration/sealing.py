@@ -18,9 +18,9 @@ from orchestration.plan import Setup
 from orchestration.results import bundle
 from orchestration.store import RunFolder, Store
 from reports.bundle import Bundle, save_bundle
-from reports.sealed_runs import read_run
-from reports.sealed_tables import rebuilt
-from reports.sealed_text import texts
+from reports.sealed.runs import read_run
+from reports.sealed.tables import rebuilt
+from reports.sealed.text import texts
 
 Progress = Callable[[str], None]
 RUN_FACTS = ("signature", "name", "rows", "seed", "canonical", "assigner", "code", "environment")

@@ -25,7 +25,7 @@ from orchestration.record_views import table_views
 from orchestration.records import ROW, ReportRecord, RowRecord, TableRecord, texts
 from reports.bundle import Bundle
 from reports.compare import Result
-from reports.grid import markdown
+from reports.grids.grid import markdown
 from reports.tables import paper_grid
 
 if TYPE_CHECKING:  # it imports numpy, which lists need not wait for

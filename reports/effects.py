@@ -29,8 +29,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments.experiment import Row, Table
-from reports.cells import Cell, Grid, line
 from reports.compare import Comparison
+from reports.grids.cells import Cell, Grid, line
 from reports.numbers import MISSING, signed
 
 Combination = tuple[int, ...]  # of F zeros and ones

@@ -6,9 +6,9 @@ from detector.config import Recipe
 from experiments.experiment import OwnAssigner, Row, Table
 from experiments.schedules import SCALES
 from reports.bundle import Bundle
-from reports.cells import Grid, line
 from reports.compare import Comparison
 from reports.differing import common, differing
+from reports.grids.cells import Grid, line
 from reports.numbers import EARLY, MISSING, has_intervals, level
 
 MAX_FACT = 80  # letters; longer ones differ from run to run

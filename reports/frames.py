@@ -20,8 +20,8 @@ import pandas as pd
 
 from detector.metrics import HEADINGS
 from reports.bundle import Bundle
-from reports.cells import Grid, line
 from reports.compare import ComparedRow, Result
+from reports.grids.cells import Grid, line
 from reports.statistics import Estimate
 
 Lines = Iterator[dict[str, Any]]

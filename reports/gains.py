@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from detector.metrics import HEADINGS
-from reports.cells import Cell, Grid, Line, line
 from reports.compare import ComparedRow, Comparison
 from reports.differing import differing
+from reports.grids.cells import Cell, Grid, Line, line
 from reports.numbers import (
     MISSING,
     enough,

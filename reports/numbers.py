@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from reports.cells import BREAK, PAD
 from reports.compare import Comparison, Sample
+from reports.grids.cells import BREAK, PAD
 
 if TYPE_CHECKING:  # it imports numpy, which lists need not wait for
     from reports.statistics import Estimate

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from reports.cells import BREAK, Cell, Grid, line
+from reports.grids.cells import BREAK, Cell, Grid, line
 from reports.numbers import MISSING, enough, number, signed, signed_interval
 from reports.paired import Difference, ImageDifference, Paired
 

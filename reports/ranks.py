@@ -7,8 +7,8 @@ seed, includes zero. Without intervals nothing is called tied.
 
 from collections.abc import Mapping
 
-from reports.cells import Rank
 from reports.compare import ComparedRow, Comparison
+from reports.grids.cells import Rank
 from reports.numbers import number
 
 

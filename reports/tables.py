@@ -15,10 +15,10 @@ from typing import assert_never
 from detector.metrics import HEADINGS
 from reports import ranks
 from reports.bundle import Bundle
-from reports.cells import Cell, Grid, Line, line
 from reports.compare import ComparedRow, Comparison, Result
 from reports.differing import common, differing
 from reports.facts import footnotes
+from reports.grids.cells import Cell, Grid, Line, line
 from reports.numbers import (
     EARLY,
     MISSING,

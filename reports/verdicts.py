@@ -111,7 +111,7 @@ def concerning(verdicts: Sequence[Verdict], table: Table) -> list[Verdict]:
 def judge(claim: Claim, study: Study, costs: Costs | None = None) -> Verdict:
     """What a study, or for a claim about costs the networks built, say about a claim.
 
-    Counts are judged by reports.fairness: they have nothing to do with a study's runs.
+    Counts are judged by reports.positives.fairness: they have nothing to do with a study's runs.
     """
     match claim.evidence:
         case "counting":

@@ -25,12 +25,12 @@ from experiments.experiment import Row, Table
 from orchestration.plan import setups_in
 from orchestration.sealing import stage
 from orchestration.store import Store
-from reports import archive
-from reports.archive import MANIFEST, seal, unseal
-from reports.sealed_records import require_harmless
-from reports.side_by_side import side_by_side
-from reports.verification import Verification, verify
-from reports.verified import cells_grid, conclusions
+from reports.sealed import archive
+from reports.sealed.archive import MANIFEST, seal, unseal
+from reports.sealed.records import require_harmless
+from reports.sealed.side_by_side import side_by_side
+from reports.sealed.verification import Verification, verify
+from reports.sealed.verified import cells_grid, conclusions
 
 Members = dict[str, bytes]
 Change = Callable[[Members], None]
@@ -638,7 +638,7 @@ def test_arrays_that_unpack_to_more_than_they_may_are_not_read(
     tmp_path: Path, monkeypatch: Any
 ) -> None:
     path = tmp_path / "matches.npz"
-    monkeypatch.setattr("reports.sealed_records.MOST_BYTES", 1_000_000)
+    monkeypatch.setattr("reports.sealed.records.MOST_BYTES", 1_000_000)
     path.write_bytes(packed({"score": np.zeros(1_000_000)}))
     assert path.stat().st_size < 10_000
     with pytest.raises(ValueError, match="unpacked it has more than 1,000,000 bytes"):

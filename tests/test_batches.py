@@ -1,15 +1,21 @@
 """A training batch is a function of the data, the recipe, the seed and the step."""
 
+import gc
+import multiprocessing
 from collections import Counter
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from made_up_coco import RECIPE, annotation, write
+from PIL import Image
+from torch.nn import functional
 
-from detector.batches import ahead, batches
+from detector.batches import _finish, _finish_on, _train_batch, ahead, batches
 from detector.coco import CocoDataset, Target
 
 
@@ -28,8 +34,8 @@ def dataset(tmp_path: Path) -> CocoDataset:
     return CocoDataset(*write(tmp_path, described))
 
 
-def take(dataset: CocoDataset, count: int, **given: int) -> list[tuple[torch.Tensor, list[Target]]]:
-    return list(islice(batches(dataset, RECIPE, **{"seed": 0, **given}), count))
+def take(dataset: CocoDataset, count: int, **given: Any) -> list[tuple[torch.Tensor, list[Target]]]:
+    return list(islice(batches(dataset, **{"recipe": RECIPE, "seed": 0, **given}), count))
 
 
 def equal(one: tuple[torch.Tensor, list[Target]], other: tuple[torch.Tensor, list[Target]]) -> bool:
@@ -56,6 +62,75 @@ def test_batches_leave_torchs_random_numbers_alone(dataset: CocoDataset) -> None
     take(dataset, 2, workers=1)
     take(dataset, 2)
     assert torch.equal(before, torch.random.get_rng_state())
+
+
+def plainly(path: Path, size: tuple[int, int]) -> torch.Tensor:
+    """PIL's pixels, resized (height, width) in planes, normalized by the formula."""
+    planes = torch.from_numpy(np.array(Image.open(path).convert("RGB"))).permute(2, 0, 1)
+    resized = functional.interpolate(
+        planes.contiguous()[None], size, mode="bilinear", antialias=True, align_corners=False
+    )[0]
+    mean = torch.tensor([0.485, 0.456, 0.406])[:, None, None]
+    std = torch.tensor([0.229, 0.224, 0.225])[:, None, None]
+    return (resized.float() / 255 - mean) / std
+
+
+@pytest.mark.parametrize("ending", ["png", "jpg"])
+def test_a_batch_is_to_the_bit_what_plain_steps_give(dataset: CocoDataset, ending: str) -> None:
+    draw = np.random.default_rng(0)
+    for index, (width, height) in enumerate(dataset.sizes):
+        noise = draw.integers(0, 256, (height // 4, width // 4, 3), dtype=np.uint8)
+        dataset.file_names[index] = f"noise{index}.{ending}"
+        Image.fromarray(noise).resize((width, height)).save(dataset.path(index))
+    recipe = replace(RECIPE, short_side=(70, 70), long_side=200)
+    for images, targets in take(dataset, 3, recipe=recipe):
+        for image, target in zip(images, targets, strict=True):
+            index, is_landscape = shown(target, image)
+            height, width = (70, 105) if is_landscape else (105, 70)
+            plain = plainly(dataset.path(index), (height, width))
+            is_flipped = target["boxes"][0, 0] > 4  # as stored, boxes begin at 2, here at 3.5
+            assert torch.equal(image[:, :height, :width], plain.flip(-1) if is_flipped else plain)
+            assert not image[:, height:].any() and not image[:, :, width:].any()
+
+
+def test_a_devices_numbers_are_the_cpus_to_the_bit(dataset: CocoDataset) -> None:
+    """Out of a table, which leaves no device a choice of how to divide."""
+    work = (0, [0, 1, 9, 10])
+    pixels = _train_batch(dataset, (40, 50), 200, 0, slice(None), work)
+    assert torch.equal(_finish_on("cpu")(pixels), _finish(pixels))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("workers", [0, 2])
+def test_batches_on_a_gpu_are_those_on_the_cpu(dataset: CocoDataset, workers: int) -> None:
+    on_gpu = take(dataset, 3, workers=workers, device="cuda")
+    for cpu, gpu in zip(take(dataset, 3), on_gpu, strict=True):
+        assert gpu[0].is_cuda
+        assert equal(cpu, (gpu[0].cpu(), gpu[1]))
+
+
+def workers_alive() -> int:
+    """Processes of ours that load images."""
+    gc.collect()
+    return len(multiprocessing.active_children())
+
+
+def test_workers_end_when_nobody_wants_batches_any_more(dataset: CocoDataset) -> None:
+    before = workers_alive()
+    for _ in range(3):
+        wanted = batches(dataset, RECIPE, seed=0, workers=2)
+        next(wanted)
+        assert workers_alive() == before + 2
+        del wanted
+        assert workers_alive() == before
+
+
+def test_workers_end_after_an_error(dataset: CocoDataset) -> None:
+    before = workers_alive()
+    dataset.path(3).unlink()
+    with pytest.raises(ValueError, match="3.png"):
+        take(dataset, 14, workers=2)
+    assert workers_alive() == before
 
 
 def test_another_seed_gives_other_batches(dataset: CocoDataset) -> None:

@@ -17,11 +17,12 @@ from test_plan import SETUP, facts, finish
 from test_trial import write_small_data
 
 from experiments import TABLES
-from orchestration import cli, launch, results
+from orchestration import cli, launch, reporting, results
 from orchestration.plan import find_tables, make_plan
 from orchestration.progress import Progress, duration
 from orchestration.store import Store, open_store
-from reports import render
+from reports.bundle import save_bundle
+from reports.pages import render
 
 ROOT = Path(__file__).parents[1]
 Atss = Callable[..., tuple[int, str, str]]
@@ -163,13 +164,14 @@ def rendered(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     def fake(bundle: Any, folder: Path, progress: Any) -> list[Path]:
         folder.mkdir(parents=True, exist_ok=True)
-        results.save_bundle(bundle, folder / f"{bundle.table.name}.json")
-        for ending in results.ENDINGS:
+        save_bundle(bundle, folder / f"{bundle.table.name}.json")
+        for ending in reporting.ENDINGS:
             (folder / f"{bundle.table.name}{ending}").touch()
         names.append(bundle.table.name)
         return []
 
     monkeypatch.setattr(render, "write_report", fake)
+    monkeypatch.setattr(render, "write_study", lambda *arguments: [])
     monkeypatch.setattr(results, "record", lambda *arguments: None)
     return names
 

@@ -374,6 +374,59 @@ def test_a_transparent_palette_is_read_without_its_transparency(tmp_path: Path) 
     assert torch.equal(one, other)
 
 
+def pils_pixels(path: Path) -> np.ndarray | None:
+    """[3, H, W] RGB; None where PIL refuses the file."""
+    try:
+        return np.array(Image.open(path).convert("RGB")).transpose(2, 0, 1)
+    except OSError:
+        return None
+
+
+@pytest.mark.parametrize("quality", [30, 95])
+@pytest.mark.parametrize("kind", ["4:4:4", "4:2:2", "4:2:0", "progressive", "gray", "CMYK"])
+@pytest.mark.parametrize("size", [(64, 48), (37, 51), (1, 1)])
+def test_a_jpegs_pixels_are_pils_to_the_bit(
+    tmp_path: Path, quality: int, kind: str, size: tuple[int, int]
+) -> None:
+    width, height = size
+    pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    image = Image.fromarray(pixels).convert({"gray": "L", "CMYK": "CMYK"}.get(kind, "RGB"))
+    sampling = {"subsampling": kind} if ":" in kind else {}
+    image.save(tmp_path / "a.jpg", quality=quality, progressive=kind == "progressive", **sampling)
+    found = read_pixels(tmp_path / "a.jpg", size).numpy()
+    assert np.array_equal(found, pils_pixels(tmp_path / "a.jpg"))
+
+
+@needs_real_images
+@pytest.mark.parametrize("where", ["coco-tiny", "coco-mini", "bccd"])
+def test_photographs_pixels_are_pils_to_the_bit(where: str) -> None:
+    _, dataset = open_split(REAL / where, "val")
+    for index in range(0, len(dataset), 10):
+        assert np.array_equal(dataset[index][0].numpy(), pils_pixels(dataset.path(index)))
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_damaged_jpeg_is_read_or_refused_as_by_pil(tmp_path: Path, progressive: bool) -> None:
+    draw, seen = np.random.default_rng(0), set()
+    pixels = draw.integers(0, 256, (40, 40, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.jpg", progressive=progressive)
+    whole = (tmp_path / "a.jpg").read_bytes()
+    start = whole.index(b"\xff\xda") + 20  # of the pixels; the header stays
+    for cut in (1, 2, 500, *[0] * 60):
+        content = np.frombuffer(whole[: len(whole) - cut], np.uint8).copy()
+        if not cut:
+            content[draw.integers(start, len(content), 3)] = draw.integers(0, 256, 3)
+        (tmp_path / "a.jpg").write_bytes(content.tobytes())
+        expected = pils_pixels(tmp_path / "a.jpg")
+        seen.add(expected is None)
+        if expected is None:
+            with pytest.raises(ValueError, match="a.jpg: not readable as an image, which is"):
+                read_pixels(tmp_path / "a.jpg", (40, 40))
+        else:
+            assert np.array_equal(read_pixels(tmp_path / "a.jpg", (40, 40)).numpy(), expected)
+    assert seen == {False, True}
+
+
 def test_cocos_categories_are_80_with_gaps_in_their_ids() -> None:
     ids, names = coco_categories()
     assert len(ids) == len(names) == len(set(names)) == 80

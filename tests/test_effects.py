@@ -13,7 +13,7 @@ from rich.console import Console
 from experiments import TABLES
 from experiments.ablations import FACTORIAL, LEAVE_ONE_OUT
 from reports.effects import Effects, effects_grids, effects_of
-from reports.grid import markdown, terminal
+from reports.grids.grid import markdown, terminal
 from reports.tables import paper_grid
 
 CELLS = tuple(

@@ -15,8 +15,8 @@ from orchestration.results import bundle
 from orchestration.store import Store, open_store
 from reports import statistics
 from reports.bundle import Bundle
-from reports.gallery import INDEX, gallery_folder, load_gallery
-from reports.prints import gallery
+from reports.pages.gallery import INDEX, gallery_folder, load_gallery
+from reports.pages.prints import gallery
 
 TABLE = TABLES["table2"]
 

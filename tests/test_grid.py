@@ -15,7 +15,7 @@ from experiments import TABLES
 from experiments.ablations import FACTORIAL
 from reports.effects import effects_grids
 from reports.gains import changes_grid, gains_grid
-from reports.grid import BREAK, STYLE, Cell, Grid, latex, line, markdown, terminal, to_html
+from reports.grids.grid import BREAK, STYLE, Cell, Grid, latex, line, markdown, terminal, to_html
 from reports.tables import paper_grid, runs_grid
 
 SMALL = Grid(

@@ -7,7 +7,7 @@ from made_up_results import make_bundle, with_scores
 from test_positives import frame
 
 from experiments import TABLES
-from reports.headlines import claims_about, finding, judged, path, sweeps
+from reports.pages.headlines import claims_about, finding, judged, path, sweeps
 from reports.statistics import difference
 from reports.study import Study
 

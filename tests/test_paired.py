@@ -13,7 +13,7 @@ from made_up_runs import described, detections
 from detector.evaluation import measure, six
 from reports import paired, statistics
 from reports.by_class import class_precisions, holm, recalls
-from reports.grid import markdown
+from reports.grids.grid import markdown
 from reports.insight import insight
 from reports.numbers import enough
 from reports.paired import Difference, Measured, Side, compare

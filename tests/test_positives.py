@@ -35,10 +35,10 @@ from detector.positives import (
 from experiments.own import own_assigner
 from orchestration import positives
 from orchestration.selections import PAPERS, build, choose, name_of
-from reports.fairness import claims, markdown_claims
-from reports.positives import by_group, summarize
-from reports.positives_drawn import Picture, object_figure, selections_figure
-from reports.positives_figures import all_figures
+from reports.positives.counts import by_group, summarize
+from reports.positives.drawn import Picture, object_figure, selections_figure
+from reports.positives.fairness import claims, markdown_claims
+from reports.positives.figures import all_figures
 
 Atss = Callable[..., tuple[int, str, str]]
 NINE = DetectorConfig(

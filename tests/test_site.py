@@ -11,13 +11,13 @@ import pytest
 from made_up_results import make_bundle, with_insights, with_scores
 
 from experiments import TABLES
-from reports import site
-from reports.gallery import Shown, gallery_folder, save_gallery
-from reports.plates import plates
-from reports.prints import POSITIVES
-from reports.render import write_report, write_study
+from reports.pages import site
+from reports.pages.gallery import Shown, gallery_folder, save_gallery
+from reports.pages.prints import POSITIVES
+from reports.pages.render import write_report, write_study
+from reports.plots.plates import plates
+from reports.plots.theme import save
 from reports.study import Study
-from reports.theme import save
 
 pytestmark = pytest.mark.slow
 VOID = {"meta", "img", "wbr", "br", "hr", "input", "link", "col"}

@@ -29,7 +29,8 @@ from orchestration.store import RunFolder, Store, open_store
 from orchestration.views import show_status
 from reports.compare import Stopped
 from reports.facts import footnotes
-from reports.tables import gains_grid, paper_grid
+from reports.gains import gains_grid
+from reports.tables import paper_grid
 
 LINE = ("sweep", "--base", "atss", "--set", "k=3,5,9")
 

@@ -14,7 +14,7 @@ from experiments import TABLES
 from experiments.schedules import PAPER
 from reports.facts import facts_grid, footnotes
 from reports.gains import gains_grid
-from reports.grid import latex, markdown, terminal, to_html
+from reports.grids.grid import latex, markdown, terminal, to_html
 from reports.numbers import number, signed
 from reports.tables import paper_grid, runs_grid
 from reports.tidy import csv_text

@@ -6,11 +6,12 @@ from xml.etree import ElementTree
 import pytest
 from made_up_results import make_bundle, with_insights, with_scores
 
-from reports import colors, page
-from reports.colors import CYCLE, DARK, INK, LINK, MUTED, PAPER, contrast, on_dark
-from reports.plates import plates, study_plates
+from reports.pages import page
+from reports.plots import colors
+from reports.plots.colors import CYCLE, DARK, INK, LINK, MUTED, PAPER, contrast, on_dark
+from reports.plots.plates import plates, study_plates
+from reports.plots.theme import description, save
 from reports.study import Study
-from reports.theme import description, save
 
 READABLE, SEEN = 4.5, 3  # the contrasts that WCAG 2.1 asks of text and of graphics
 

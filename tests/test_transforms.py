@@ -8,6 +8,8 @@ from torch import Tensor
 
 from detector.transforms import IMAGENET, Normalization, collate, flip, resize, resize_sizes
 
+NONE = torch.zeros(0, 4)  # boxes
+
 
 @pytest.mark.parametrize(
     ("size", "resized"),
@@ -94,6 +96,26 @@ def test_normalizing_gives_imagenets_mean_the_value_zero() -> None:
     assert IMAGENET(image).abs().max() < 0.01
     white = IMAGENET(torch.full((3, 1, 1), 255, dtype=torch.uint8)).flatten()
     assert torch.allclose(white, (1 - mean) / torch.tensor([0.229, 0.224, 0.225]))
+
+
+def test_normalizing_in_place_and_by_a_table_is_the_formula_to_the_bit() -> None:
+    values = torch.arange(256, dtype=torch.uint8).expand(3, 4, 256)
+    mean = torch.tensor(IMAGENET.mean)[:, None, None]
+    formula = (values.float() / 255 - mean) / torch.tensor(IMAGENET.std)[:, None, None]
+    padded = torch.zeros(3, 8, 300)
+    IMAGENET.write(values, padded[:, :4, :256])
+    assert torch.equal(IMAGENET(values), formula)
+    assert torch.equal(padded[:, :4, :256], formula)
+    assert torch.equal(IMAGENET.table(), formula[:, 0])
+
+
+@pytest.mark.parametrize("layout", ["RGB side by side", "in planes"])
+def test_resizing_does_not_depend_on_how_pixels_lie_in_memory(layout: str) -> None:
+    pixels = torch.randint(0, 256, (61, 83, 3), dtype=torch.uint8).permute(2, 0, 1)
+    image = pixels if layout == "RGB side by side" else pixels.contiguous()
+    for size in ((200, 272), (40, 54), (61, 83)):
+        expected = resize(pixels.clone(memory_format=torch.contiguous_format), NONE, size)[0]
+        assert torch.equal(resize(image, NONE, size)[0], expected)
 
 
 @pytest.mark.parametrize("seed", range(3))

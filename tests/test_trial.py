@@ -106,7 +106,8 @@ def test_a_run_leaves_all_that_a_report_needs(whole: RunFolder) -> None:
     assert facts["name"] == "squares" and facts["environment"]["python"]
     left = {path.name for path in whole.path.iterdir() if not path.name.startswith(".")}
     assert left == {
-        *("run.json", "result.json", "history.jsonl", "detections.json", "weights.safetensors")
+        *("run.json", "result.json", "history.jsonl", "detections.json", "weights.safetensors"),
+        *("matches.npz", "insight.json"),
     }  # the checkpoint has served
 
 

@@ -18,7 +18,7 @@ from experiments.claims import BY_NAME, CLAIMS
 from experiments.schedules import DEMO, SCALES
 from reports.claims import as_json, claims_grid, deciding
 from reports.evidence import Interval, compare, number, power, shown, spread
-from reports.grid import markdown
+from reports.grids.grid import markdown
 from reports.statistics import Estimate
 from reports.study import Study
 from reports.verdicts import Cost, Verdict, concerning, judge, judge_all

@@ -18,8 +18,8 @@ from orchestration.store import open_store, write_atomically
 from orchestration.terminal import console, finish
 
 if TYPE_CHECKING:  # they import numpy, which help and lists need not wait for
-    from reports.archive import Unsealed
-    from reports.verification import Verification
+    from reports.sealed.archive import Unsealed
+    from reports.sealed.verification import Verification
 
 ENDING = ".sealed.zip"
 To = Annotated[
@@ -70,8 +70,8 @@ def export(
         if scale in (None, setup.scale) and data in (None, setup.data, setup.where)
     ]
     from orchestration.sealing import stage
-    from reports.archive import Unsealed
-    from reports.verification import verify as check
+    from reports.sealed.archive import Unsealed
+    from reports.sealed.verification import verify as check
 
     with tempfile.TemporaryDirectory() as name, console.status("Sealing") as status:
         folder = Path(name)
@@ -99,7 +99,7 @@ def _destination(to: str | None, names: Sequence[str], tables: Sequence[Table]) 
 
 def _seal(folder: Path, path: Path) -> str:
     from orchestration.launch import code_version
-    from reports.archive import seal
+    from reports.sealed.archive import seal
 
     code, digests = {"code": code_version()}, list[str]()
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -127,11 +127,11 @@ def verify(
     """
     if digest is not None and len(archives) > 1:
         raise ValueError(f"--digest is of one archive, got {len(archives)}")
-    from reports.archive import unseal
-    from reports.side_by_side import side_by_side
-    from reports.terminal import terminal
-    from reports.verification import verify as check
-    from reports.verified import conclusions
+    from reports.grids.terminal import terminal
+    from reports.sealed.archive import unseal
+    from reports.sealed.side_by_side import side_by_side
+    from reports.sealed.verification import verify as check
+    from reports.sealed.verified import conclusions
 
     problems: list[str] = []
     found: dict[str, Verification] = {}
@@ -165,8 +165,8 @@ def _shown(code: Any) -> str:
 def _show(name: str, unsealed: "Unsealed", found: "Verification", *, is_quick: bool) -> None:
     """What stands and what does not, in tables and lines."""
     from orchestration.launch import code_version
-    from reports.terminal import terminal
-    from reports.verified import cells_grid, claims_lines, others
+    from reports.grids.terminal import terminal
+    from reports.sealed.verified import cells_grid, claims_lines, others
 
     console.print(name, soft_wrap=True)
     if unsealed.manifest.get("code") != (here := code_version()):

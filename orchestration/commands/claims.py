@@ -82,7 +82,7 @@ def _tell(status: Status, text: str) -> None:
 
 def _print(blocks: Sequence[Sequence["Verdict"]], counted: dict[str, list["Verdict"]]) -> None:
     from reports.claims import claims_grid, deciding
-    from reports.grid import terminal
+    from reports.grids.grid import terminal
 
     for verdicts in blocks:
         console.print(terminal(claims_grid(verdicts)))
@@ -101,8 +101,8 @@ def _print_markdown(
     blocks: Sequence[Sequence["Verdict"]], counted: dict[str, list["Verdict"]]
 ) -> None:
     from reports.claims import claims_grid, deciding
-    from reports.fairness import markdown_claims
-    from reports.grid import markdown
+    from reports.grids.grid import markdown
+    from reports.positives.fairness import markdown_claims
 
     for verdicts in blocks:
         print(markdown(claims_grid(verdicts)))

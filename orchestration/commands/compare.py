@@ -145,8 +145,8 @@ def _side(meant: Meant, progress: Progress) -> "Side":
 
 
 def _print(found: "Paired") -> None:
+    from reports.grids.terminal import terminal
     from reports.paired_tables import grids, meaning
-    from reports.terminal import terminal
 
     for grid in grids(found):
         console.print(terminal(grid))
@@ -155,7 +155,7 @@ def _print(found: "Paired") -> None:
 
 
 def _text(found: "Paired", form: str) -> str:
-    from reports.grid import markdown
+    from reports.grids.grid import markdown
     from reports.paired_tables import grids, meaning, to_json
 
     if form == "json":

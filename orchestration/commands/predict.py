@@ -145,7 +145,7 @@ def _predict_one(
     """An image's width and height, and its detections; ValueError where it cannot be read."""
     from detector.evaluation import detect_one
     from detector.images import as_tensor, read_upright
-    from reports.pictures import drawn
+    from reports.plots.pictures import drawn
 
     picture, loaded = read_upright(file), trained.loaded
     description = loaded.description

@@ -20,12 +20,15 @@ from pathlib import Path
 
 from IPython.display import HTML
 
-from reports import facts, headlines, page, provenance, tables
+from reports import facts, tables
+from reports.pages import headlines
+from reports.pages import page
+from reports.pages import provenance
 from reports.bundle import load_bundle
 from reports.claims import claims_grid, deciding
 from reports.frames import all_frames, overview
-from reports.grid import STYLE, to_html
-from reports.plates import study_plates
+from reports.grids.grid import STYLE, to_html
+from reports.plots.plates import study_plates
 from reports.study import Study
 
 folder = Path(bundle_paths[0]).parent

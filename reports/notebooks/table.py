@@ -19,13 +19,17 @@ from pathlib import Path
 
 from IPython.display import HTML
 
-from reports import effects, facts, gains, gaps, headlines, page, provenance, tables
+from reports import effects, facts, gains, tables
+from reports.pages import gaps
+from reports.pages import headlines
+from reports.pages import page
+from reports.pages import provenance
 from reports.bundle import load_bundle
 from reports.claims import claims_grid, deciding
 from reports.frames import frames, overview
-from reports.grid import STYLE, to_html
-from reports.plates import plates
-from reports.prints import gallery, positives
+from reports.grids.grid import STYLE, to_html
+from reports.plots.plates import plates
+from reports.pages.prints import gallery, positives
 from reports.study import Study
 from reports.verdicts import judge_all
 

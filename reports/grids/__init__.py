@@ -1,0 +1,1 @@
+"""A printed table, whatever it says, in five languages."""

@@ -1,0 +1,58 @@
+"""Where numbers come from, and what they cost."""
+
+from collections.abc import Iterable, Sequence
+
+from reports.bundle import Bundle
+from reports.compare import Result
+from reports.grids.cells import Grid, line
+
+HOUR = 3600.0
+MAX_COMMIT = 12  # letters
+
+
+def sources(bundles: Sequence[Bundle]) -> Grid:
+    """By what name each kind of thing behind a number is found."""
+    first = bundles[0]
+    codes = dict.fromkeys(str(run.facts["code"]) for run in runs_of(bundles) if "code" in run.facts)
+    lines = [
+        line("a run", "its signature: the folder of that name in runs/ of the results folder"),
+        line("in MLflow", "experiment “trainings”, search for tags.signature = '<signature>'"),
+        line("data", f"{first.data}, fingerprint {first.fingerprint}"),
+        *([line("code", "; ".join(codes))] if codes else []),
+    ]
+    return Grid(name="sources", title="Where the numbers come from", head=line("", ""),
+                blocks=(tuple(lines),))  # fmt: skip
+
+
+def cost(bundles: Sequence[Bundle]) -> list[str]:
+    """What the distinct runs took, a sentence per device: "Cost: 2.1 hours of Tesla T4 ..."."""
+    hours: dict[str, list[float]] = {}
+    for run in runs_of(bundles):
+        if run.seconds is not None:
+            hours.setdefault(device(run), []).append(run.seconds * _processes(run) / HOUR)
+    return [
+        f"Cost: {duration(sum(found))} of {name}, training and test, for {len(found)} distinct "
+        f"{'runs' if len(found) > 1 else 'run'}."
+        for name, found in hours.items()
+    ]
+
+
+def device(run: Result) -> str:
+    """On what a run was trained, for people."""
+    gpu = str(run.facts.get("gpu", "none"))
+    return "CPU time" if gpu == "none" else gpu
+
+
+def duration(hours: float) -> str:
+    """Hours, or minutes where that is less than two hours."""
+    return f"{hours:.1f} hours" if hours >= 2 else f"{60 * hours:.0f} minutes"
+
+
+def runs_of(bundles: Iterable[Bundle]) -> list[Result]:
+    """Every distinct run with a result."""
+    return list({name: run for one in bundles for name, run in one.results.items()}.values())
+
+
+def _processes(run: Result) -> int:
+    """How many devices a run took."""
+    return int(run.facts.get("processes", 1))

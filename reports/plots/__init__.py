@@ -1,0 +1,1 @@
+"""Figures, pictures, and the words for those who do not see them."""

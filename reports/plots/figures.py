@@ -1,0 +1,263 @@
+"""Pictures of a comparison: the paper's AP beside ours, what rows change, and how our runs learnt.
+
+Bars are 95 % intervals where the runs' match records give them, else the standard deviation of
+several seeds; with neither there is no bar.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import ceil, nan
+from typing import Any
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from reports.bundle import Bundle, thin
+from reports.compare import ComparedRow, Comparison
+from reports.numbers import signed
+from reports.plots.colors import CYCLE, MUTED
+from reports.plots.theme import BESIDE, DASHES, OURS_STYLE, PAPER_STYLE, STYLE, WIDTH
+
+CURVE_NAMES = {
+    "loss/cls": "classification loss",
+    "loss/box": "box loss",
+    "loss/centerness": "centerness loss",
+    "AP": "AP (%)",
+}
+LEGEND_LETTERS, LEGEND_HANDLE = 80, 7  # that fit into a line; what a line sample takes of them
+MIN_RANGE = 3.0  # AP points an axis covers at least: noise shall not look like an effect
+
+Ends = tuple[float, float] | None  # of a bar
+
+
+@dataclass(frozen=True)
+class Series:
+    """One number per row of the table, some missing, with its interval where known."""
+
+    name: str
+    values: Sequence[float | None]
+    ends: Sequence[Ends]
+    style: Mapping[str, Any]
+
+    @property
+    def points(self) -> list[tuple[int, float, float, float]]:
+        """(row, value, low, high) of the rows that have a value."""
+        found = []
+        for i, (value, ends) in enumerate(zip(self.values, self.ends, strict=True)):
+            if value is not None:
+                found.append((i, value, *(ends or (value, value))))
+        return found
+
+    @property
+    def bars(self) -> list[list[float]]:
+        """How far the bars reach below and above the values; not a number where there is none."""
+        pairs = zip(self.values, self.ends, strict=True)
+        reach = [(v - e[0], e[1] - v) if v is not None and e else (nan, nan) for v, e in pairs]
+        return [[max(low, 0.0) for low, _ in reach], [max(high, 0.0) for _, high in reach]]
+
+
+def comparison_figure(bundle: Bundle) -> Figure:
+    """The paper's AP and ours: against the setting that a sweep varies, else one dot per row.
+
+    On one axis where values may be compared, else side by side, an AP point as long in both; ours
+    alone where the paper has none.
+    """
+    comparison = bundle.comparison
+    papers = [row.ap.paper for row in comparison.rows]
+    paper = Series("paper, COCO val2017", papers, [None] * len(papers), PAPER_STYLE)
+    ours = Series(
+        f"ours, scale {bundle.scale} on {bundle.data}",
+        [row.ap.ours.mean for row in comparison.rows],
+        [_ends(row) for row in comparison.rows],
+        OURS_STYLE,
+    )
+    panels = [[paper, ours]] if bundle.is_as_in_paper else [[paper], [ours]]
+    if not bundle.table.has_paper:
+        panels = [[ours]]
+    with matplotlib.rc_context(STYLE):
+        if comparison.table.axis:
+            return _sweep(comparison, panels)
+        return _dots(comparison, panels)
+
+
+def gains_figure(bundle: Bundle) -> Figure:
+    """How far each row's AP is from the reference row's: ours with its interval, the paper's."""
+    comparison = bundle.comparison
+    rows = [row for row in comparison.rows if row is not comparison.reference]
+    paper = Series("paper", [row.ap.paper_gain for row in rows], [None] * len(rows), PAPER_STYLE)
+    ours = Series(
+        "ours", [row.ap.gain.mean for row in rows], [_gain_ends(row) for row in rows], OURS_STYLE
+    )
+    shown = [paper, ours] if bundle.table.has_paper else [ours]
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, 0.24 * len(rows) * len(shown) + 0.8))
+        axes = figure.subplots()
+        axes.axvline(0, color=MUTED, lw=0.8)
+        for i, series in enumerate(shown):
+            _dot_series(axes, series, i - (len(shown) - 1) / 2)
+        rows_down(axes, [row.row.label for row in rows])
+        (low, high), *_ = _limits([shown], after=0.2)
+        axes.set_xlim(min(low, -0.3), max(high, 0.3))
+        if len(shown) > 1:
+            axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=2)
+        figure.supxlabel(f"AP against {comparison.reference.row.label} (points)", fontsize=8)
+        return figure
+
+
+def learning_figure(bundle: Bundle) -> Figure:
+    """Losses and AP against the training step: a colour per row, a line per seed."""
+    rows = [row for row in bundle.comparison.rows if any(run.history for run in row.results)]
+    names = curve_names(rows)
+    down, across = max(1, (len(names) + 1) // 2), min(2, max(1, len(names)))
+    columns, lines = legend_columns([row.row.label for row in rows])
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, 1.8 * down + 0.16 * lines + 0.3))
+        panels = figure.subplots(down, across, squeeze=False).ravel().tolist()
+        for axes in panels[len(names) :]:
+            axes.set_axis_off()
+        for axes, name in zip(panels, names, strict=False):
+            _curves(axes, name, rows, is_sweep=bool(bundle.table.axis))
+        if rows:
+            handles, labels = panels[0].get_legend_handles_labels()
+            figure.legend(handles, labels, loc="outside lower center", ncols=columns)
+        return figure
+
+
+def legend_columns(labels: Sequence[str]) -> tuple[int, int]:
+    """How many of these labels fit beside each other under a figure, and how many lines it takes.
+
+    No more than are needed for that many lines, so that the last line is not a single one.
+    """
+    longest = max(map(len, labels), default=0)
+    fitting = max(1, LEGEND_LETTERS // (longest + LEGEND_HANDLE))
+    lines = ceil(len(labels) / fitting)
+    return ceil(len(labels) / max(lines, 1)) or 1, lines
+
+
+def line_style(i: int, count: int, *, is_sweep: bool) -> dict[str, Any]:
+    """Of row i of so many: a colour of its own, or in a sweep a shade; and its dashes."""
+    shade = matplotlib.colors.to_hex(matplotlib.colormaps["cividis"](0.85 * i / max(count - 1, 1)))
+    color = shade if is_sweep or count > len(CYCLE) else CYCLE[i]
+    return {"color": color, "linestyle": DASHES[i % len(DASHES)]}
+
+
+def curve_names(rows: Sequence[ComparedRow]) -> list[str]:
+    """The losses in the order they were logged, then AP."""
+    entries = (entry for row in rows for run in row.results for entry in run.history)
+    names = dict.fromkeys(name for entry in entries for name in entry)
+    losses = [name for name in names if name.startswith("loss/")]
+    return losses + (["AP"] if "AP" in names else [])
+
+
+def _ends(row: ComparedRow) -> Ends:
+    """Of the bar on a row's AP."""
+    found = row.estimates.get("ap")
+    if found is not None:
+        return found.low, found.high
+    mean, std = row.ap.ours.mean, row.ap.ours.std
+    return None if mean is None or std is None else (mean - std, mean + std)
+
+
+def _gain_ends(row: ComparedRow) -> Ends:
+    """Of the bar on a row's difference from the reference row."""
+    found = row.differences.get("ap")
+    if found is not None:
+        return found.low, found.high
+    mean, std = row.ap.gain.mean, row.ap.gain.std
+    return None if mean is None or std is None else (mean - std, mean + std)
+
+
+def _sweep(comparison: Comparison, panels: Sequence[Sequence[Series]]) -> Figure:
+    """AP upwards, the settings in the paper's order to the right."""
+    figure = Figure(figsize=(WIDTH, 2.4))
+    settings = [row.row.cells[0] for row in comparison.rows]
+    grid = figure.subplots(1, len(panels), squeeze=False).ravel().tolist()
+    for axes, series, limits in zip(grid, panels, _limits(panels), strict=True):
+        for one in series:
+            y = [nan if value is None else value for value in one.values]  # a gap, not a bridge
+            bars = one.bars if any(one.ends) else None
+            axes.errorbar(range(len(y)), y, yerr=bars, capsize=2, label=one.name, **one.style)
+        axes.set_xticks(range(len(settings)), settings)
+        axes.set_xlim(-0.5, len(settings) - 0.5)
+        axes.set(ylim=limits, ylabel="AP (%)")
+        _name(axes, series)
+    figure.supxlabel(comparison.table.axis, fontsize=8)
+    return figure
+
+
+def _dots(comparison: Comparison, panels: Sequence[Sequence[Series]]) -> Figure:
+    """AP to the right, the rows downwards; a dashed line through the reference row's dot."""
+    labels = [row.row.label for row in comparison.rows]
+    figure = Figure(figsize=(WIDTH, 0.25 * len(labels) * len(panels[0]) + 0.9))
+    grid = figure.subplots(1, len(panels), squeeze=False, sharey=True).ravel().tolist()
+    limits_by_panel = _limits(panels, after=0.35)  # the numbers stand to the right of the dots
+    for axes, series, limits in zip(grid, panels, limits_by_panel, strict=True):
+        for i, one in enumerate(series):
+            _dot_series(axes, one, i - (len(series) - 1) / 2, comparison.table.reference)
+        rows_down(axes, labels)
+        axes.set_xlim(limits)
+        _name(axes, series)
+    figure.supxlabel(f"AP (%); dashed: {comparison.reference.row.label}", fontsize=8)
+    return figure
+
+
+def rows_down(axes: Axes, labels: Sequence[str]) -> None:
+    """A line per row of a table, the first on top."""
+    axes.set_yticks(range(len(labels)), labels)
+    axes.set_ylim(len(labels) - 0.5, -0.5)
+    axes.grid(visible=False, axis="y")
+    axes.tick_params(axis="y", length=0)
+
+
+def _dot_series(axes: Axes, series: Series, offset: float, reference: int | None = None) -> None:
+    """A dot, its bar and its number per row; without a reference row with their signs."""
+    for row, value, low, high in series.points:
+        y = row + 0.35 * offset
+        label = series.name if row == series.points[0][0] else None
+        bar = None if series.ends[row] is None else [[value - low], [high - value]]
+        axes.errorbar([value], [y], xerr=bar, capsize=2, ls="", label=label, **series.style)
+        text = f"{value:.1f}" if reference is not None else signed(value)
+        axes.annotate(text, (high, y), (5, 0), **BESIDE)
+        if row == reference:
+            axes.axvline(value, color=series.style["color"], ls="--", lw=0.7, zorder=0)
+
+
+def _name(axes: Axes, series: Sequence[Series]) -> None:
+    """A title for one series, a legend for two, a word for none measured."""
+    if len(series) > 1:
+        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(series))
+        return
+    axes.set_title(series[0].name, loc="left")
+    if not series[0].points:
+        axes.text(0.5, 0.5, "no run is finished", transform=axes.transAxes, ha="center")
+
+
+def _limits(panels: Sequence[Sequence[Series]], after: float = 0.15) -> list[tuple[float, float]]:
+    """Ranges of AP that hold every number and are equally long, so that slopes can be compared.
+
+    after: what is left free behind the largest number, as a share of the range.
+    """
+    ranges = []
+    for panel in panels:
+        ends = [end for one in panel for _, *found in one.points for end in found]
+        ranges.append((min(ends, default=0.0), max(ends, default=0.0)))
+    length = max(MIN_RANGE, *(high - low for low, high in ranges))
+    middles = [(low + high) / 2 for low, high in ranges]
+    return [(middle - 0.65 * length, middle + (0.5 + after) * length) for middle in middles]
+
+
+def _curves(axes: Axes, name: str, rows: Sequence[ComparedRow], *, is_sweep: bool) -> None:
+    for i, row in enumerate(rows):
+        style = line_style(i, len(rows), is_sweep=is_sweep)
+        style |= {"marker": "o", "markersize": 3} if name == "AP" else {"linewidth": 0.8}
+        label: str | None = row.row.label
+        for run in row.results:
+            entries = [entry for entry in thin(run.history) if name in entry]
+            steps, values = [e["step"] for e in entries], [e[name] for e in entries]
+            axes.plot(steps, values, label=label, **style)
+            label = None
+    axes.set(xlabel="step", ylabel=CURVE_NAMES.get(name, name))
+    axes.set_xlim(left=0)
+    if name == "AP":
+        axes.set_ylim(bottom=0)

@@ -1,0 +1,1 @@
+"""Which objects get how many positives, and what that says of the paper: counted and drawn."""

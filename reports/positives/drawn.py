@@ -1,0 +1,251 @@
+"""The positives of one image, drawn: each selection's side by side, as in the paper's Figure 1.
+
+    selections_figure   the image once per selection, its objects' positives on it
+    object_figure       one object level by level, what is positive on each level's grid: Figure 1
+    candidates_figure   the IoUs of its ATSS candidates, level by level, and the threshold: Figure 3
+
+Shapes: A anchors, M ground truths, C candidates. Everything is in pixels of the resized image.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib import patheffects
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
+from numpy.typing import NDArray
+
+from reports.plots.theme import STYLE
+from reports.positives.counts import LEVELS
+
+COLORS = ("#0072b2", "#d55e00", "#009e73", "#e69f00", "#cc79a7", "#56b4e9", "#f0e442")
+DOTS = np.array([2.0, 2.6, 3.4, 4.4, 5.6])  # diameters of the dots of P3 ... P7 in points, at least
+MOST = 1.8  # times as large where the locations are far apart
+PANEL = 3.4  # inches, the longer side of an image
+LABEL = 0.03  # of an image's height, that a label takes
+MOST_NAMES = 8  # objects that are labeled with their category; of more, only the number
+HALO = [patheffects.withStroke(linewidth=1.6, foreground="white")]
+
+# What is on a level's grid, as scatter draws it; and an anchor box's line.
+POSITIVE: dict[str, Any] = {"s": 16, "c": COLORS[1], "edgecolors": "white", "linewidths": 0.5}
+OTHERS: dict[str, Any] = {"s": 9, "c": COLORS[3], "edgecolors": "white", "linewidths": 0.4}
+NEGATIVE: dict[str, Any] = {"s": 5, "c": "white", "edgecolors": "#777777", "linewidths": 0.4}
+IGNORED: dict[str, Any] = {"s": 7, "c": "#444444", "marker": "x", "linewidths": 0.6}
+ANCHOR: dict[str, Any] = {"ec": COLORS[1], "ls": (0, (4, 2)), "lw": 0.8}
+
+Anchors = Mapping[str, NDArray[Any]]  # box [A, 4], level [A], matched [A], is_ignored [A]
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """An image with its ground truths, and what each selection makes of its anchors."""
+
+    pixels: NDArray[np.uint8]  # [H, W, 3], of any size
+    height: int
+    width: int
+    boxes: NDArray[np.float32]  # [M, 4]
+    names: Sequence[str]  # [M] categories
+    anchors: Mapping[str, Anchors]  # by selection
+
+    def show(self, axes: Axes, *, alpha: float) -> None:
+        """The image, paled, without a frame."""
+        axes.set_facecolor("white")
+        axes.imshow(self.pixels, extent=(0, self.width, self.height, 0), alpha=alpha)
+        axes.set(xlim=(0, self.width), ylim=(self.height, 0), xticks=[], yticks=[])
+        for spine in axes.spines.values():
+            spine.set_visible(False)
+
+
+def selections_figure(picture: Picture) -> Figure:
+    """A panel per selection: a dot for each positive's center, as large as its level is coarse."""
+    count, longest = len(picture.anchors), max(picture.height, picture.width)
+    across = min(count, 3)
+    down = -(-count // across)
+    panel = PANEL * picture.width / longest, PANEL * picture.height / longest
+    gaps = 72 * PANEL / longest * 2.0 ** np.arange(3, 3 + len(LEVELS))  # points between locations
+    diameters = np.clip(gaps / 2, DOTS, MOST * DOTS)
+    with matplotlib.rc_context({**STYLE, "axes.grid": False}):
+        figure = Figure(figsize=(panel[0] * across, (panel[1] + 0.25) * down + 0.3))
+        panels = figure.subplots(down, across, squeeze=False).ravel().tolist()
+        for axes in panels[count:]:
+            axes.set_axis_off()
+        for axes, (name, anchors) in zip(panels, picture.anchors.items(), strict=False):
+            picture.show(axes, alpha=0.45)
+            _draw_positives(axes, anchors, diameters)
+            for g, box in enumerate(picture.boxes):
+                category = f" {picture.names[g]}" if len(picture.boxes) <= MOST_NAMES else ""
+                _draw_object(axes, g, box, f" {g + 1}{category}")
+            counts = np.bincount(anchors["matched"][anchors["matched"] >= 0], minlength=1)
+            without = len(picture.boxes) - int((counts > 0).sum())
+            mean = counts.sum() / max(1, len(picture.boxes))
+            title = f"{name}: {mean:.1f} per object" + (f", {without} without" if without else "")
+            axes.set_title(title, loc="left")
+        figure.legend(handles=_level_legend(diameters), loc="outside lower center", ncols=6)
+        return figure
+
+
+def _draw_positives(axes: Axes, anchors: Anchors, diameters: NDArray[np.float64]) -> None:
+    """Ignored anchors' centers as gray crosses; of positives the box, thin, and the center."""
+    centers = (anchors["box"][:, :2] + anchors["box"][:, 2:]) / 2
+    x, y = centers[anchors["is_ignored"]].T
+    axes.scatter(x, y, s=4, marker="x", color="#555555", linewidths=0.4, alpha=0.8)
+    is_positive = anchors["matched"] >= 0
+    colors = [_color(g) for g in anchors["matched"][is_positive]]
+    corners = anchors["box"][is_positive][:, [0, 1, 2, 1, 2, 3, 0, 3, 0, 1]].reshape(-1, 5, 2)
+    axes.add_collection(LineCollection(list(corners), colors=colors, linewidths=0.3, alpha=0.15))
+    x, y = centers[is_positive].T
+    sizes = diameters[anchors["level"][is_positive]] ** 2
+    axes.scatter(x, y, s=sizes, c=colors, edgecolors="white", linewidths=0.4, zorder=3)
+
+
+def _draw_object(axes: Axes, g: int, box: NDArray[np.float32], text: str) -> None:
+    """A ground truth's box, and what it is called."""
+    x1, y1, x2, y2 = box
+    style: dict[str, Any] = {"fill": False, "zorder": 2}
+    axes.add_patch(Rectangle((x1, y1), x2 - x1, y2 - y1, ec="white", lw=2.2, **style))
+    axes.add_patch(Rectangle((x1, y1), x2 - x1, y2 - y1, ec=_color(g), lw=1.2, **style))
+    label: dict[str, Any] = {"color": _color(g), "fontsize": 6, "path_effects": HALO, "zorder": 4}
+    is_at_top = y1 < LABEL * (axes.get_ylim()[0] - axes.get_ylim()[1])
+    label |= {"va": "top" if is_at_top else "bottom", "clip_on": True}
+    axes.text(max(x1, 0), y1, text, **label)
+
+
+def _color(g: int) -> str:
+    return COLORS[g % len(COLORS)]
+
+
+def _level_legend(diameters: NDArray[np.float64]) -> list[Line2D]:
+    style: dict[str, Any] = {"ls": "", "color": "#444444"}
+    dots = [
+        Line2D([], [], marker="o", ms=diameter, mec="none", label=level, **style)
+        for level, diameter in zip(LEVELS, diameters, strict=True)
+    ]
+    return [*dots, Line2D([], [], marker="x", ms=3, label="ignored", **style)]
+
+
+def object_figure(picture: Picture, g: int) -> Figure:
+    """One object: selections across, levels down, on each the level's locations around it."""
+    num_positives = {
+        name: np.bincount(anchors["level"][anchors["matched"] == g], minlength=len(LEVELS))
+        for name, anchors in picture.anchors.items()
+    }
+    shown = np.flatnonzero(sum(num_positives.values())) if num_positives else np.arange(0)
+    shown = np.arange(shown.min(), shown.max() + 1) if len(shown) else np.arange(1)
+    view = _view(picture, g)
+    cell = 1.55, 1.55 * (view[3] - view[1]) / (view[2] - view[0])
+    with matplotlib.rc_context({**STYLE, "axes.grid": False}):
+        figure = Figure(figsize=(cell[0] * len(num_positives) + 0.3, cell[1] * len(shown) + 0.75))
+        grid = figure.subplots(len(shown), len(num_positives), squeeze=False)
+        for column, (name, anchors) in zip(grid.T, picture.anchors.items(), strict=True):
+            column[0].set_title(f"{name}: {num_positives[name].sum()}")
+            for axes, level in zip(column, shown.tolist(), strict=True):
+                picture.show(axes, alpha=0.4)
+                axes.set(xlim=(view[0], view[2]), ylim=(view[3], view[1]))
+                _draw_locations(axes, anchors, level, g, picture.boxes[g])
+        for axes, level in zip(grid[:, 0], shown.tolist(), strict=True):
+            axes.set_ylabel(LEVELS[level], rotation=0, labelpad=10, va="center")
+        _add_location_legend(figure)
+        return figure
+
+
+def _view(picture: Picture, g: int) -> NDArray[np.float32]:
+    """The part of the image around an object that holds all of its positives' centers."""
+    found = [picture.boxes[g]]
+    for anchors in picture.anchors.values():
+        boxes = anchors["box"][anchors["matched"] == g]
+        middles = (boxes[:, :2] + boxes[:, 2:]) / 2
+        found += [np.concatenate([middle, middle]) for middle in middles]
+    corners = np.stack(found)
+    low, high = corners[:, :2].min(axis=0), corners[:, 2:].max(axis=0)
+    margin = 0.12 * (high - low).max() + 8
+    end = [picture.width, picture.height]
+    return np.concatenate([np.maximum(low - margin, 0), np.minimum(high + margin, end)])
+
+
+def _draw_locations(
+    axes: Axes, anchors: Anchors, level: int, g: int, box: NDArray[np.float32]
+) -> None:
+    """A level's locations, the object's box, and the anchor in its middle if that fits."""
+    is_here = anchors["level"] == level
+    boxes, matched = anchors["box"][is_here], anchors["matched"][is_here]
+    centers = (boxes[:, :2] + boxes[:, 2:]) / 2
+    is_ignored, is_positive = anchors["is_ignored"][is_here], matched == g
+    is_others = (matched >= 0) & ~is_positive
+    kinds: list[tuple[NDArray[np.bool_], dict[str, Any]]] = [
+        (~is_positive & ~is_others & ~is_ignored, NEGATIVE),
+        (is_ignored, IGNORED),
+        (is_others, OTHERS),
+        (is_positive, POSITIVE),
+    ]
+    for which, style in kinds:
+        axes.scatter(centers[which, 0], centers[which, 1], **style)
+    x1, y1, x2, y2 = box
+    axes.add_patch(Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, ec=COLORS[0], lw=1.4))
+    middle = np.abs(centers - [(x1 + x2) / 2, (y1 + y2) / 2]).sum(axis=1).argmin()
+    x1, y1, x2, y2 = boxes[middle]
+    left, right = axes.get_xlim()
+    bottom, top = axes.get_ylim()
+    if left <= x1 and x2 <= right and top <= y1 and y2 <= bottom:
+        axes.add_patch(Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, **ANCHOR))
+    text: dict[str, Any] = {"color": COLORS[1], "weight": "bold", "path_effects": HALO, "va": "top"}
+    axes.text(0.03, 0.97, str(int(is_positive.sum())), transform=axes.transAxes, **text)
+
+
+def _add_location_legend(figure: Figure) -> None:
+    """With the very marks of the panels, an anchor box as a line."""
+    kinds = {"positive": POSITIVE, "another's": OTHERS, "negative": NEGATIVE, "ignored": IGNORED}
+    axes = figure.axes[0]
+    handles: list[Any] = [axes.scatter([], [], label=name, **kinds[name]) for name in kinds]
+    line = Line2D([], [], color=ANCHOR["ec"], lw=ANCHOR["lw"], ls=ANCHOR["ls"], label="an anchor")
+    figure.legend(handles=[*handles, line], loc="outside lower center", ncols=5)
+
+
+def candidates_figure(candidates: Mapping[str, Anchors], title: str) -> Figure:
+    """One object's candidates, a panel per ATSS selection.
+
+    candidates: columns [C]: level, iou, is_inside, threshold (of all the same).
+    """
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(3.2 * len(candidates) + 0.4, 2.7))
+        grid = figure.subplots(1, len(candidates), squeeze=False, sharey=True)
+        for axes, (name, found) in zip(grid[0], candidates.items(), strict=True):
+            _draw_candidates(axes, found)
+            axes.set_title(name, loc="left")
+        grid[0, 0].set_ylabel("IoU of the candidates")
+        figure.suptitle(title, fontsize=8)
+        figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+        return figure
+
+
+def _draw_candidates(axes: Axes, found: Anchors) -> None:
+    """Dots by level, spread by rank so that equal IoUs are told apart; mean and threshold."""
+    levels, iou = found["level"], found["iou"]
+    threshold, mean = float(found["threshold"][0]), float(iou.mean())
+    x = levels.astype(float)
+    for level in np.unique(levels):
+        mine = np.flatnonzero(levels == level)
+        step = min(0.075, 0.7 / len(mine))
+        x[mine[np.argsort(-iou[mine])]] += step * (np.arange(len(mine)) - (len(mine) - 1) / 2)
+    is_high = iou >= threshold
+    kinds: dict[str, tuple[NDArray[np.bool_], dict[str, Any]]] = {
+        "positive": (is_high & found["is_inside"], {"color": COLORS[1], "marker": "o"}),
+        "center outside": (is_high & ~found["is_inside"], {"color": COLORS[1], "marker": "x"}),
+        "below": (~is_high, {"facecolors": "white", "edgecolors": "#777777", "marker": "o"}),
+    }
+    for label, (which, style) in kinds.items():
+        axes.scatter(x[which], iou[which], s=14, linewidths=0.8, label=label, zorder=3, **style)
+    for label, value, dashes in (("mean", mean, ":"), ("mean + std", threshold, "-")):
+        axes.axhline(value, color=COLORS[0], lw=1.0, ls=dashes)
+        axes.annotate(
+            f"{label} {value:.3f}", (1, value), (0, 2), xycoords=("axes fraction", "data"),
+            textcoords="offset points", ha="right", color=COLORS[0], path_effects=HALO,
+        )  # fmt: skip
+    axes.set_xticks(range(len(LEVELS)), LEVELS)
+    axes.set(xlim=(-0.5, len(LEVELS) - 0.5), ylim=(-0.02, None))
+    axes.grid(visible=False, axis="x")

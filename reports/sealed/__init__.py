@@ -1,0 +1,1 @@
+"""Results in one file that anybody can check: written, opened, verified."""
