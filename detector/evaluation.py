@@ -6,26 +6,28 @@ height] in pixels of the original image, score. A list of them is the content of
 Shapes: D detections of an image; boxes in the network's input are [D, 4] xyxy.
 """
 
-import contextlib
-import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from functools import partial
 from typing import Any, Protocol
 
 import torch
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
 from torch import Tensor
 
 from detector import transforms
+from detector.accumulation import accumulate
 from detector.batches import EVERYTHING, ahead
 from detector.coco import CocoDataset
 from detector.config import Recipe
-from detector.metrics import COCO_NUMBERS, Metrics
+from detector.matches import Matches
+from detector.matching import match
+from detector.metrics import Metrics
+from detector.multi_scale_test import MultiScaleTest
 from detector.transforms import IMAGENET, Normalization
 
 Detection = dict[str, Any]
+Prepare = Callable[[Tensor], Tensor]  # a stored image, uint8 [3, H, W] RGB -> what is detected in
+Evaluation = Callable[[dict[str, Any], list[Detection]], tuple[dict[str, float | None], Matches]]
 BOX_DIGITS, SCORE_DIGITS = 2, 6  # of pixels, of scores
 
 
@@ -33,7 +35,7 @@ class Detects(Protocol):
     """What is tested: a Detector, or a stand-in."""
 
     def detect(self, images: list[Tensor]) -> list[dict[str, Tensor]]:
-        """Normalized images [3, H, W] -> boxes [D, 4] in their pixels, scores [D], labels [D]."""
+        """Prepared images [3, H, W] -> boxes [D, 4] in their pixels, scores [D], labels [D]."""
 
 
 def detect_all(
@@ -50,17 +52,18 @@ def detect_all(
 ) -> Iterator[list[Detection]]:
     """Yield each batch's detections, in pixels of the original images, over the whole data set.
 
-    Images are tested at recipe.short_side[1], recipe.batch_size of them at a time, landscape ones
-    first: what is padded to what does not depend on workers. normalization and inclusive_corners
-    (see as_results) are conventions that the weights were learnt with; category_ids are those of
-    the detector's labels, by default the data set's. share: which of the batches to test.
+    Images are tested at recipe.short_side[1] (and others, if recipe.multi_scale_test says so),
+    recipe.batch_size of them at a time, landscape ones first: what is padded to what does not
+    depend on workers. normalization and inclusive_corners (see as_results) are conventions that the
+    weights were learnt with; category_ids are those of the detector's labels, by default the data
+    set's. share: which of the batches to test.
     """
     order = sorted(range(len(dataset)), key=lambda i: dataset.sizes[i][0] < dataset.sizes[i][1])
     groups = [order[i : i + recipe.batch_size] for i in range(0, len(order), recipe.batch_size)]
-    prepare = partial(_test_images, dataset, recipe.short_side[1], recipe.long_side, normalization)
-    for indices, images in ahead(prepare, groups[share], workers):
+    test, prepare = _way_of_testing(detector, recipe, normalization, inclusive_corners)
+    for indices, images in ahead(partial(_test_images, dataset, prepare), groups[share], workers):
         with torch.no_grad():
-            found = detector.detect([image.to(device) for image in images])
+            found = test.detect([image.to(device) for image in images])
         results: list[Detection] = []
         for index, image, detections in zip(indices, images, found, strict=True):
             results += as_results(
@@ -74,21 +77,29 @@ def detect_all(
         yield results
 
 
+def _way_of_testing(
+    detector: Detects, recipe: Recipe, normalization: Normalization, inclusive_corners: bool
+) -> tuple[Detects, Prepare]:
+    """Who detects, and what it is shown of a stored image: resized and normalized, or all of it."""
+    if recipe.multi_scale_test:
+        return MultiScaleTest(detector, recipe, normalization, inclusive_corners), _as_stored
+    return detector, partial(_prepared, recipe.short_side[1], recipe.long_side, normalization)
+
+
 def _test_images(
-    dataset: CocoDataset,
-    short_side: int,
-    long_side: int,
-    normalize: Normalization,
-    indices: list[int],
+    dataset: CocoDataset, prepare: Prepare, indices: list[int]
 ) -> tuple[list[int], list[Tensor]]:
-    """The indices and their images, resized and normalized."""
-    images = [_prepared(dataset[index][0], short_side, long_side, normalize) for index in indices]
-    return indices, images
+    """The indices and their images, prepared."""
+    return indices, [prepare(dataset[index][0]) for index in indices]
 
 
-def _prepared(image: Tensor, short_side: int, long_side: int, normalize: Normalization) -> Tensor:
+def _prepared(short_side: int, long_side: int, normalize: Normalization, image: Tensor) -> Tensor:
     size = transforms.resize_sizes(image.shape[1:], short_side=short_side, long_side=long_side)
     return normalize(transforms.resize(image, torch.zeros(0, 4), size)[0])
+
+
+def _as_stored(image: Tensor) -> Tensor:
+    return image
 
 
 def detect_one(
@@ -103,9 +114,10 @@ def detect_one(
     inclusive_corners: bool = False,
 ) -> list[Detection]:
     """The detections of an image, uint8 [3, H, W] RGB, which is no part of a data set."""
-    prepared = _prepared(image, recipe.short_side[1], recipe.long_side, normalization)
+    test, prepare = _way_of_testing(detector, recipe, normalization, inclusive_corners)
+    prepared = prepare(image)
     with torch.no_grad():
-        found = detector.detect([prepared.to(device)])[0]
+        found = test.detect([prepared.to(device)])[0]
     return as_results(
         found,
         image_id=image_id,
@@ -154,15 +166,37 @@ def as_results(
 
 def evaluate(ground_truth: dict[str, Any], detections: list[Detection]) -> Metrics:
     """The six of coco_numbers that the paper prints."""
-    return Metrics(*list(coco_numbers(ground_truth, detections).values())[: len(fields(Metrics))])
+    return six(coco_numbers(ground_truth, detections))
+
+
+def six(numbers: Mapping[str, float | None]) -> Metrics:
+    """The six of the twelve numbers that the paper prints."""
+    return Metrics(*list(numbers.values())[: len(fields(Metrics))])
 
 
 def coco_numbers(
     ground_truth: dict[str, Any], detections: list[Detection]
 ) -> dict[str, float | None]:
-    """COCO_NUMBERS of detections, in percent, by pycocotools; None where there is nothing to find.
+    """COCO_NUMBERS of detections, as measure has them."""
+    return measure(ground_truth, detections)[0]
 
-    ground_truth: CocoDataset.ground_truth. Neither argument is changed. No detections: AP is 0.
+
+def at_once(
+    ground_truth: dict[str, Any], detections: list[Detection]
+) -> tuple[dict[str, float | None], Matches]:
+    """The evaluation of all images and categories at once."""
+    matches = match(ground_truth, detections)
+    return accumulate(matches), matches
+
+
+def measure(
+    ground_truth: dict[str, Any], detections: list[Detection], *, by: Evaluation = at_once
+) -> tuple[dict[str, float | None], Matches]:
+    """COCO_NUMBERS, and what was found of every detection, of one evaluation.
+
+    In percent, None where there is nothing to find. ground_truth: CocoDataset.ground_truth. Neither
+    argument is changed. No detections: AP is 0. by: by_pycocotools has the same to the last bit,
+    and is the reference.
     Raises ValueError for detections in an image, or of a category, that ground_truth lacks.
     """
     for key, name in (("image_id", "images"), ("category_id", "categories")):
@@ -172,27 +206,4 @@ def coco_numbers(
                 f"{len(unknown)} detections have a {key} that the ground truth lacks, the first "
                 f"{unknown[0]!r}; needs one of its {len(known)} {name}: is it the same data set?"
             )
-    with contextlib.redirect_stdout(io.StringIO()):
-        found = _as_coco(ground_truth, [_measured(item) for item in detections])
-        evaluation = COCOeval(_as_coco(ground_truth, ground_truth["annotations"]), found, "bbox")
-        evaluation.evaluate()
-        evaluation.accumulate()
-        evaluation.summarize()
-    values = [None if value < 0 else 100 * float(value) for value in evaluation.stats]
-    return dict(zip(COCO_NUMBERS, values, strict=True))
-
-
-def _measured(detection: Detection) -> Detection:
-    return {**detection, "area": detection["bbox"][2] * detection["bbox"][3], "iscrowd": 0}
-
-
-def _as_coco(ground_truth: dict[str, Any], annotations: list[dict[str, Any]]) -> COCO:
-    """pycocotools' index of annotations, which are copied, because it writes into them.
-
-    They are numbered anew from 1: pycocotools takes a ground truth with id 0 for "not matched".
-    """
-    coco = COCO()
-    numbered = [{**item, "id": number} for number, item in enumerate(annotations, start=1)]
-    coco.dataset = {**ground_truth, "annotations": numbered}
-    coco.createIndex()
-    return coco
+    return by(ground_truth, detections)
