@@ -2,11 +2,11 @@
 
     python benchmarks/bootstrap.py [--images 5000] [--resamples 1000] [--checked 2]
 
-A made-up data set of COCO's size is evaluated once, by pycocotools; from its records follow the
-numbers of all resamples. --checked of them are evaluated by pycocotools as well, as data sets in
-which images really stand several times: that must give the same numbers, and tells what resampling
-by evaluating would take. Two runs at once, each in a process, are a paired comparison. Writes
-bootstrap.json and bootstrap.md.
+A made-up data set of COCO's size is evaluated once; from its records follow the numbers of all
+resamples. --checked of them are evaluated by pycocotools as well, as data sets in which images
+really stand several times: that must give the same numbers, and tells what resampling by evaluating
+would take. Two runs at once, each in a process, are a paired comparison. Writes bootstrap.json and
+bootstrap.md.
 """
 
 import argparse
@@ -113,6 +113,7 @@ def resampled(path: Path, resamples: int, count: int) -> list[dict[str, float]]:
 def measured(num_images: int, resamples: int, num_checked: int, folder: Path) -> dict[str, Any]:
     """Everything, as plain data."""
     from detector.evaluation import measure  # imports torch, which resampling does without
+    from detector.pycocotools_evaluation import by_pycocotools
 
     truth, detections = made_up(num_images)
     begun = time.perf_counter()
@@ -128,7 +129,7 @@ def measured(num_images: int, resamples: int, num_checked: int, folder: Path) ->
     for number, weights in enumerate(image_weights(num_images, num_checked)):
         data = copied(truth, detections, weights)
         begun = time.perf_counter()
-        expected = six(measure(*data)[0])
+        expected = six(measure(*data, by=by_pycocotools)[0])
         seconds = time.perf_counter() - begun
         is_equal = bool(np.array_equal(expected, draws[number], equal_nan=True))
         checks.append({"seconds": seconds, "equal": is_equal})
