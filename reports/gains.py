@@ -174,7 +174,7 @@ def _notes(comparison: Comparison, metrics: Sequence[str]) -> tuple[str, ...]:
             "Changes of ours are paired by seed: the mean of the differences ± their standard "
             "deviation.",
         )
-    notes = ["Changes of ours are paired by image and by seed."]
+    notes = ["Changes of ours are paired by image, and of the seeds that both rows have."]
     marks = {_mark(change) for change in changes}
     if any(change.seed_error is not None for change in changes):
         notes.append(

@@ -62,14 +62,19 @@ def level() -> str:
 
 
 def enough(estimate: "Estimate") -> str:
-    """How many seeds, or images, would probably tell a difference from zero; empty for none."""
+    """How many seeds, or images, would probably tell a difference from zero; empty for none.
+
+    With one seed no number of images would: it is the seeds whose spread is unknown.
+    """
     from reports.statistics import needed
 
     need = needed(estimate)
     if need is None:
         return ""
+    if estimate.seed_error is None:
+        return "more seeds"
     ways = []
-    if need.seeds is not None and estimate.seed_error is not None:
+    if need.seeds is not None:
         ways.append(f"{need.seeds:,} seed{'' if need.seeds == 1 else 's'}")
     if need.images is not None and need.images <= MOST_IMAGES:
         ways.append(f"{_rounded(need.images):,} images")

@@ -134,7 +134,7 @@ def load_scores(path: Path, signature: str, seed: int, metrics: Metrics, *, sour
 
 
 def estimate(runs: Sequence[Scores], metric: str, *, level: float = LEVEL) -> Estimate | None:
-    """One configuration's number over its seeds; None where it is undefined.
+    """One configuration's number over its seeds; None where it or its spread is undefined.
 
     AP exceeds that of all images there could be, the more so the fewer there are, and resamples
     exceed it by about as much once more: so the interval is moved down by the draws' mean less the
@@ -145,7 +145,7 @@ def estimate(runs: Sequence[Scores], metric: str, *, level: float = LEVEL) -> Es
     if side is None:
         return None
     found = _combined([side], runs[0].num_images, level)
-    bias = float(np.nanmean(side.draws.mean(axis=0))) - found.value
+    bias = float(side.draws.mean()) - found.value
     return replace(found, low=found.low - bias, high=found.high - bias)
 
 
@@ -156,7 +156,7 @@ def difference(
 
     Where they share no seed, all are taken. The same seed in two configurations counts as two
     independent trainings: if it makes both better or worse, the interval is rather too wide.
-    None where the number is undefined, or the images are others.
+    None where the number or its spread is undefined, or the images are others.
     """
     if not runs or not others or len({run.images for run in (*runs, *others)}) > 1:
         return None
@@ -189,12 +189,17 @@ class _Side:
 
 
 def _side(runs: Sequence[Scores], metric: str) -> _Side | None:
-    """None where a run has no such number: some class has no object of this size."""
+    """None where a run has no such number, or draws without it.
+
+    A draw without any object of the size comes of fewer than about seven images that hold one: too
+    few to tell a spread.
+    """
     values = [getattr(run.metrics, metric) for run in runs]
-    if not values or None in values:
-        return None
     column = list(HEADINGS).index(metric)
-    return _Side(np.array(values), np.array([run.draws[:, column] for run in runs]))
+    draws = np.array([run.draws[:, column] for run in runs])
+    if not values or None in values or not np.isfinite(draws).all():
+        return None
+    return _Side(np.array(values), draws)
 
 
 def _combined(sides: Sequence[_Side], num_images: int, level: float) -> Estimate:
@@ -208,7 +213,6 @@ def _combined(sides: Sequence[_Side], num_images: int, level: float) -> Estimate
     """
     value = float(sum(side.values.mean() for side in sides))
     draws = np.sum([side.draws.mean(axis=0) for side in sides], axis=0)
-    draws = draws[np.isfinite(draws)]
     image_error = float(draws.std(ddof=1))
     seed_error, degrees = _of_seeds(sides)
     reach = float(_reach(image_error, seed_error or 0.0, degrees, (1 + level) / 2))
