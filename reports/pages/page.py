@@ -71,9 +71,9 @@ pre { overflow-x: auto; padding: .7rem .9rem; border: 1px solid var(--rule); bor
 dt { font-weight: 600; margin-top: .9rem; }
 dd { margin: 0; }
 dd p { margin: .1rem 0; }
-#claims td:nth-child(2) { min-width: 16rem; width: 60%; }
+#claims thead :nth-child(2) { min-width: 16rem; }
 #claims td:last-child { white-space: nowrap; }
-@media (max-width: 40rem) { #claims td:nth-child(2) { min-width: 11rem; } }
+@media (max-width: 40rem) { #claims thead :nth-child(2) { min-width: 11rem; } }
 .anchor-link { display: none; }
 @media (max-width: 40rem) { body { font-size: 1rem; } h1 { font-size: 1.45rem; } }
 @media print { header { display: none; } body { max-width: none; } }
