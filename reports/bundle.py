@@ -56,7 +56,7 @@ class Bundle:
         """Whether values may be compared with the paper's, not only directions."""
         papers = SCALES[self.table.scale]
         recipe = replace(self.recipe, evaluations=papers.evaluations, threads=papers.threads)
-        is_coco = self.data.lower().replace(" ", "").startswith("coco2017")
+        is_coco = self.data.lower().replace(" ", "") == "coco2017"  # its TOML file's name
         return is_coco and recipe == papers and not self.settings
 
 

@@ -24,10 +24,11 @@ MISSING = "–"
 
 @dataclass(frozen=True)
 class Interval:
-    """One quantity with its two intervals."""
+    """One quantity with its two intervals, strict as one of so many that are looked at."""
 
     loose: "Estimate"
     strict: "Estimate"
+    num_looked_at: int = 1
 
 
 def compare(region: Region, found: Interval) -> State:
@@ -54,14 +55,15 @@ def estimates(part: Difference | Spread, study: Study, num_judged: int) -> Inter
         pairs = [(part.one, part.other)]
     else:
         pairs = list(combinations(part.places, 2))
-    levels = (LEVEL, 1 - (1 - LEVEL) / (num_judged * len(pairs)))
+    num_looked_at = num_judged * len(pairs)
+    levels = (LEVEL, 1 - (1 - LEVEL) / num_looked_at)
     found = [[_difference(*pair, part.metric, study, it) for pair in pairs] for it in levels]
     loose, strict = ([one for one in line if one is not None] for line in found)
     if len(loose) < len(pairs) or len(strict) < len(pairs):
         return None
     if isinstance(part, Difference):
-        return Interval(loose[0], strict[0])
-    return Interval(spread(loose), spread(strict))
+        return Interval(loose[0], strict[0], num_looked_at)
+    return Interval(spread(loose), spread(strict), num_looked_at)
 
 
 def _difference(
@@ -85,13 +87,15 @@ def spread(pairs: Sequence["Estimate"]) -> "Estimate":
 
     All rows lie within a tolerance when every pair does: high is the farthest end of any interval.
     They do not when some pair lies beyond it: low is the nearest end of the farthest interval.
+    Errors and seeds are those of the pair with the fewest seeds, so one without seeds' error shows.
     """
-    farthest = max(pairs, key=lambda pair: max(-pair.low, pair.high))
+    reach = [max(-pair.low, pair.high) for pair in pairs]
+    weakest = min(range(len(pairs)), key=lambda n: (pairs[n].num_seeds, -reach[n]))
     return replace(
-        farthest,
+        pairs[weakest],
         value=max(abs(pair.value) for pair in pairs),
         low=max(max(pair.low, -pair.high, 0.0) for pair in pairs),
-        high=max(-farthest.low, farthest.high),
+        high=max(reach),
     )
 
 
@@ -109,22 +113,39 @@ def without_interval(part: Difference | Spread, study: Study) -> str:
     return number(max(means) - min(means))
 
 
-def power(estimate: "Estimate", region: Region) -> str:
-    """How many seeds or images would tell the value from the nearest end of the region."""
-    from reports.statistics import needed
+def power(found: Interval, region: Region) -> str:
+    """How many seeds or images would tell the value from the nearest end of the region.
 
+    Inside, the loose interval has to get clear of it, outside the strict one. Numbers that are
+    there already, and were not enough by bad luck, are not advised.
+    """
+    from reports.statistics import LEVEL, needed
+
+    estimate = found.loose
     ends = [end for end in (region.low, region.high) if abs(end) != inf]
     nearest = min(ends, key=lambda end: abs(estimate.value - end))
     value, end = number(estimate.value), number(nearest)
     if value == end:
         value, end = f"{estimate.value:.2f}", f"{nearest:.2f}"
-    found = needed(estimate, abs(estimate.value - nearest))
-    if found is None:
+    effect = abs(estimate.value - nearest)
+    if not holds(region, estimate.value):  # as large for the strict level as this for the loose
+        effect *= _quantiles(LEVEL) / _quantiles(1 - (1 - LEVEL) / found.num_looked_at)
+    wanted = needed(estimate, effect)
+    if wanted is None:
         return f"nothing would: {value} is the very end of the region"
-    ways = [f"about {found.seeds:,} seeds of each row"] if found.seeds else []
-    ways += [f"about {found.images:,} images to test on"] if found.images else []
+    ways = []
+    if wanted.seeds and wanted.seeds > estimate.num_seeds:
+        ways.append(f"about {wanted.seeds:,} seeds of each row")
+    if wanted.images and wanted.images > estimate.num_images:
+        ways.append(f"about {wanted.images:,} images to test on")
     text = " or ".join(ways) or "more seeds and more images"
     return f"{text}, to tell {value} from {end}"
+
+
+def _quantiles(level: float) -> float:
+    """How many standard errors an effect needs, to show at this level in 80 % of all cases."""
+    normal = NormalDist()
+    return normal.inv_cdf((1 + level) / 2) + normal.inv_cdf(0.8)
 
 
 def shown(estimate: "Estimate", sign: str = "") -> str:

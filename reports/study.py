@@ -5,7 +5,7 @@ Rows that train the same detector are one run, so a row is found wherever its ru
 
 import shlex
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import count, islice
 from typing import TYPE_CHECKING, Any
@@ -67,12 +67,14 @@ class Study:
         return bool(measured) and all(bundle.is_as_in_paper for bundle in measured)
 
     def are_as_in_paper(self, tables: Iterable[int]) -> bool:
-        """Whether values of these tables may be compared with the paper's, not only directions."""
+        """Whether values of these tables may be compared with the paper's, not only directions.
+
+        That is a matter of the setup: a table's rows may all stand in other tables of the study.
+        """
+        papers = [BY_NUMBER[number] for number in tables]
         if not self.bundles:  # as what is asked for would be
-            scales = {BY_NUMBER[number].scale for number in tables}
-            return scales == {self.scale} and self.data == "coco2017"
-        by_number = {bundle.table.number: bundle.is_as_in_paper for bundle in self.bundles}
-        return all(by_number.get(number, False) for number in tables)
+            return {table.scale for table in papers} == {self.scale} and self.data == "coco2017"
+        return all(replace(self.bundles[0], table=table).is_as_in_paper for table in papers)
 
     def has_scale_of(self, claim: Claim) -> bool:
         """Whether its tables belong to this scale: Table 8 has another one than the others.

@@ -11,6 +11,8 @@ the sign of a difference is judged; what is said to be equal has the same tolera
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import inf
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 from detector.config import DetectorConfig
@@ -45,19 +47,24 @@ if TYPE_CHECKING:  # it imports numpy and scipy, which lists need not wait for
     from reports.statistics import Estimate
 
 GOOD_SEEDS = 3  # two tell a spread, but badly
+# Detectors that hardly find anything are equal for that alone: one row of a part has to reach it.
+LEAST_AP = 5.0
+PAPERS = "the paper's tolerance in AP points"  # for what is equal, in every setup
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
     """What is measured of one part of a claim; state None: shown, not judged.
 
-    agrees: the region in which a number of ours has to lie here, in few letters.
+    agrees: the region in which a number of ours has to lie here, in few letters; whose: whose it
+    is, where it is not of this setup.
     untrained: rows whose runs, or further seeds, would decide it; needs: what else would.
     """
 
     what: str = ""
     paper: str = ""
     agrees: str = ""
+    whose: str = ""
     ours: str = MISSING
     state: State | None = "undecided"
     reason: str = ""
@@ -146,6 +153,9 @@ def conclude(claim: Claim, findings: Sequence[Finding], study: Study | None = No
         if state != "supported":
             against = {"contradicted": "against it", "undecided": "open"}[state]
             reason = f"{against}: {', '.join(finding.what for finding in telling)}"
+        if state != "undecided":
+            whose = dict.fromkeys(f"by {it.whose}" for it in telling if it.whose)
+            reason = ", ".join([reason, *whose])
     needs: list[str] = []
     if state == "undecided":
         rows = [place for finding in telling for place in finding.untrained]
@@ -166,11 +176,13 @@ def _region(part: Difference | Spread, study: Study) -> Region | None:
 
     Where nothing is measured, they are the paper's.
     """
-    tables = {place.table for place in places(part)}
-    is_papers = not study.bundles or study.are_as_in_paper(tables)
-    if isinstance(part, Spread) or part.region is None or is_papers:
+    if isinstance(part, Spread) or part.region is None or _has_papers_region(part, study):
         return part.region
     return part.region.direction
+
+
+def _has_papers_region(part: Difference | Spread, study: Study) -> bool:
+    return not study.bundles or study.are_as_in_paper(place.table for place in places(part))
 
 
 def _look_at(part: Difference | Spread, study: Study, num_judged: int) -> Finding:
@@ -181,6 +193,7 @@ def _look_at(part: Difference | Spread, study: Study, num_judged: int) -> Findin
         what=part.what,
         paper=number(part.paper, sign),
         agrees=_agrees(part, region),
+        whose=PAPERS if isinstance(part, Spread) and not _has_papers_region(part, study) else "",
         state=None if region is None else "undecided",
     )
     if missing := tuple(place for place in places(part) if not study.results(place)):
@@ -197,6 +210,8 @@ def _look_at(part: Difference | Spread, study: Study, num_judged: int) -> Findin
     finding = replace(finding, ours=shown(value, sign), estimate=value)
     if region is None:
         return replace(finding, reason="not judged")
+    if problem := _too_little(part, study, value):
+        return replace(finding, reason=problem, needs=("a longer training",))
     if value.seed_error is None:
         reason = "one seed, so other trainings may differ"
         return replace(finding, reason=reason, untrained=places(part))
@@ -214,8 +229,23 @@ def _problem(part: Difference | Spread, study: Study) -> str:
     runs = {place: study.runs(place) for place in places(part)}
     if len(set(runs.values())) < len(runs):
         return "rows that differ in the paper are one run in this setup"
-    unknown = [place for place in runs if not study.scores(place)]
-    return f"no interval: the match records of {unknown[0]} are missing" if unknown else ""
+    for place in runs:
+        num_runs, num_known = len(study.results(place)), len(study.scores(place))
+        if num_known < num_runs:
+            without = f"{num_runs - num_known} of {num_runs} runs of {place}"
+            return f"no interval: {without} have no match records"
+    return ""
+
+
+def _too_little(part: Difference | Spread, study: Study, value: "Estimate") -> str:
+    """Why equal numbers would say nothing of the rows, nor unequal ones."""
+    rows = [study.results(place) for place in places(part)]
+    best = max(fmean(result.metrics.ap or 0.0 for result in row) for row in rows)
+    if best < LEAST_AP:
+        return f"the detectors have learnt too little to compare: AP {number(best)} at most"
+    if value.image_error == 0 and not value.seed_error:
+        return "the same number whatever the images and seeds: nothing to compare"
+    return ""
 
 
 def _judge_part(
@@ -226,16 +256,16 @@ def _judge_part(
     if part.metric == "ap_s" and abs(value.value) < SMALLEST_AP_S:
         reason = f"an AP_S difference below {SMALLEST_AP_S:g} is within what reruns differ by"
         return replace(finding, reason=reason)
-    assumed = ""
+    where = f"{region}, {finding.whose}" if finding.whose else f"{region}"
     if value.num_seeds == 1:
-        assumed = f" (one seed; reruns taken to differ by {RERUN_DEVIATION[part.metric]:g})"
+        where += f" (one seed; reruns taken to differ by {RERUN_DEVIATION[part.metric]:g})"
     state = compare(region, found)
     if state == "undecided":
-        reason = f"only a part of the interval is {region}{assumed}"
-        return replace(finding, reason=reason, needs=(power(value, region),))
+        ends = replace(region, low=-inf) if isinstance(part, Spread) else region
+        reason = f"only a part of the interval is {where}"
+        return replace(finding, reason=reason, needs=(power(found, ends),))
     which = "all" if state == "supported" else "none"
-    reason = f"{which} of the interval is {region}{assumed}"
-    return replace(finding, state=state, reason=reason)
+    return replace(finding, state=state, reason=f"{which} of the interval is {where}")
 
 
 def _compare_costs(part: Equal, costs: Costs) -> Finding:
