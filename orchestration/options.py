@@ -7,6 +7,15 @@ import typer
 
 from detector.config import DetectorConfig, Recipe
 from experiments.schedules import SCALES
+from orchestration.plan import require_scale
+
+
+def _known_scale(scale: str | None) -> str | None:
+    """ValueError for a scale that there is not, before it finds no results."""
+    if scale is not None:
+        require_scale(scale)
+    return scale
+
 
 ONE_TABLE = "table1 ... table8, leave-one-out, factorial, or a file of your own: FILE.py"
 TableName = Annotated[str, typer.Argument(metavar="TABLE", help=ONE_TABLE, show_default=False)]
@@ -175,12 +184,25 @@ DrawnScore = Annotated[
 OnlyScale = Annotated[
     str | None,
     typer.Option(
-        "--scale", metavar="|".join(SCALES), help="Only results of it.", show_default=False
+        "--scale",
+        metavar="|".join(SCALES),
+        help="Only results of it.",
+        callback=_known_scale,
+        show_default=False,
     ),
 ]
 OnlyData = Annotated[
     str | None,
     typer.Option("--data", metavar="NAME", help="Only results on it.", show_default=False),
+]
+OnlySettings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Only results of runs with these changed settings, no others. Repeatable.",
+        show_default=False,
+    ),
 ]
 Port = Annotated[int, typer.Option(min=1, max=65535, help="On 127.0.0.1.")]
 

@@ -181,15 +181,20 @@ def _find_row(table: Table, text: str) -> Row:
     raise ValueError(f"'{text}' {problem} of {table.label}{hint}; there are: {rows}")
 
 
+def require_scale(scale: str) -> None:
+    """ValueError for the name of a scale that there is not."""
+    if scale not in SCALES:
+        near = get_close_matches(scale, SCALES, n=1)
+        hint = f" (did you mean '{near[0]}'?)" if near else ""
+        raise ValueError(f"no scale is called '{scale}'{hint}; there are {', '.join(SCALES)}")
+
+
 def resolve_scale(scale: str, texts: Sequence[str]) -> tuple[Recipe, dict[str, Any]]:
     """A scale's recipe and the settings that change it or the rows' toggles, typed.
 
     Raises ValueError for an unknown scale or setting, and for settings that contradict each other.
     """
-    if scale not in SCALES:
-        near = get_close_matches(scale, SCALES, n=1)
-        hint = f" (did you mean '{near[0]}'?)" if near else ""
-        raise ValueError(f"no scale is called '{scale}'{hint}; there are {', '.join(SCALES)}")
+    require_scale(scale)
     settings = parse_settings(texts)
     if settings.get("weights", "none") not in ("none", "imagenet"):
         settings["weights"] = str(Path(settings["weights"]).expanduser().absolute())

@@ -3,12 +3,18 @@
 table3:5, table3:fcos+atss, my_ablation.py:2    a row, by number, label or a part of it
 table3:5@1                                      its run of seed 1
 d0aff5                                          a run, as finding.py has it
+
+A row that is measured in several setups is meant in the one without changed settings, if that is
+one; --scale, --data and --set name another.
 """
 
 import re
+import shlex
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
 from detector.config import Recipe
@@ -17,11 +23,13 @@ from experiments.ablations import ABLATIONS
 from experiments.experiment import Row, Table, signature
 from experiments.settings import show_setting
 from orchestration.finding import find_run
-from orchestration.plan import OWN, Setup, find_rows, find_tables, setups_in
+from orchestration.plan import OWN, Setup, find_rows, find_tables, resolve_scale, setups_in
 from orchestration.store import RunFolder, Store
 from reports.facts import image_size, schedule
 
 SEED = re.compile(r"(.*)@(\d+)")
+NUMBERED = re.compile(r"table\d+")
+TYPED = re.compile(r"[a-z][\w=.,+-]*")  # what no shell changes
 SHOWN = 12  # digits of a fingerprint
 
 
@@ -32,27 +40,88 @@ class Meant:
     name: str  # for people
     setup: Setup
     folders: tuple[RunFolder, ...]
+    note: str = ""  # on the setup, where there was a choice
+    problem: str = ""  # why there is no run of it
 
 
-def choose(
-    store: Store, texts: Sequence[str], scale: str | None, data: str | None
-) -> tuple[Meant, Meant]:
-    """The two configurations, of one setup if there is one that has both; ValueError if unclear.
+@dataclass(frozen=True)
+class Asked:
+    """Only results of these; of all where there is none."""
 
-    scale, data: only results of these.
-    """
-    ones, others = (_meant(store, text, scale, data) for text in texts)
+    scale: str | None = None
+    data: str | None = None
+    settings: Sequence[str] = ()  # as --set takes them, and no others
+
+    def has(self, setup: Setup) -> bool:
+        """Whether a setup is asked for."""
+        is_scale = self.scale in (None, setup.scale)
+        if not is_scale or self.data not in (None, setup.data, setup.where):
+            return False
+        wanted = resolve_scale(setup.scale, self.settings)[1]
+        return not self.settings or wanted == setup.settings
+
+    def __str__(self) -> str:
+        """As it was typed: " --scale mini --set k=5"."""
+        words = [("scale", self.scale), ("data", self.data), *(("set", it) for it in self.settings)]
+        return "".join(f" --{name} {shlex.quote(value)}" for name, value in words if value)
+
+
+EVERYTHING = Asked()
+
+
+def choose(store: Store, texts: Sequence[str], asked: Asked = EVERYTHING) -> tuple[Meant, Meant]:
+    """The two configurations, of one setup if there is one that has both; ValueError if unclear."""
+    for letter, text in zip("AB", texts, strict=True):
+        if not text.strip():
+            raise ValueError(f"{letter} is empty: needs a row such as table3:1, or a run")
+    ones, others = (_meant(store, text, asked) for text in texts)
     pairs = [(one, other) for one in ones for other in others if _key(one) == _key(other)]
     if not pairs and len(ones) == len(others) == 1:
         pairs = [(ones[0], others[0])]
     if len(pairs) != 1:
-        known = [one for one, _ in pairs] or [*ones, *others]
-        setups = "; ".join(dict.fromkeys(meant.setup.name for meant in known))
+        pairs = _unchanged(pairs)
+    if len(pairs) != 1:
+        pairs = [pair for pair in pairs if all(meant.folders for meant in pair)] or pairs
+    if len(pairs) != 1:
+        known = [meant.setup for pair in pairs for meant in pair[:1]]
+        known = known or [meant.setup for meant in (*ones, *others)]
         problem = "both are measured in several setups" if pairs else "no setup has both"
-        raise ValueError(f"{problem}: {setups}; choose with --scale and --data, or name the runs")
+        ways = [*_ways(known), "or name runs by their signatures, which atss status lists"]
+        raise ValueError(f"{problem}: {'; '.join(ways)}")
     first, second = pairs[0]
+    for meant in pairs[0]:
+        if meant.problem:
+            raise ValueError(meant.problem)
     _require_comparable(first, second)
     return first, second
+
+
+def _unchanged(pairs: Sequence[tuple[Meant, Meant]]) -> list[tuple[Meant, Meant]]:
+    """The only pair without changed settings, with a note on the others; all if there is none."""
+    plain = [pair for pair in pairs if not any(meant.setup.settings for meant in pair)]
+    if len(plain) != 1:
+        return list(pairs)
+    first, second = plain[0]
+    others = [pair[0].setup for pair in pairs if pair != plain[0]]
+    _, *ways = _ways([first.setup, *others])
+    note = f"Measured in several setups, taken from {first.setup.name}; {'; '.join(ways)}."
+    return [(replace(first, note=note), replace(second, note=note))]
+
+
+def _ways(setups: Sequence[Setup]) -> list[str]:
+    """What to type for each: "--set k=5 for demo k=5 - shapes"."""
+    found = list({(setup.name, setup.fingerprint): setup for setup in setups}.values())
+    several = {part: len({getattr(it, part) for it in found}) > 1 for part in ("scale", "data")}
+    is_moved = not several["data"] and len({setup.where for setup in found}) > 1
+    ways = []
+    for setup in found:
+        asked = Asked(
+            setup.scale if several["scale"] else None,
+            setup.data if several["data"] else setup.where if is_moved else None,
+            [f"{name}={show_setting(value)}" for name, value in setup.settings.items()],
+        )
+        ways.append(f"{asked} for {setup.name}".strip() if str(asked) else setup.name)
+    return ways
 
 
 def _key(meant: Meant) -> tuple[str, str]:
@@ -76,37 +145,71 @@ def _require_comparable(first: Meant, second: Meant) -> None:
         )
 
 
-def _meant(store: Store, text: str, scale: str | None, data: str | None) -> list[Meant]:
+def _meant(store: Store, text: str, asked: Asked) -> list[Meant]:
     """What the text may mean, once for each setup; ValueError if nothing."""
     rows = _rows(text)
     if not rows:
-        folder = find_run(store, text)
+        folder = _run(store, text)
         if not folder.is_done:
             raise ValueError(f"run {folder.signature} is not done: a comparison needs its result")
         facts = folder.facts()
         name = f"{facts['name']} ({folder.signature})"
         return [Meant(name, Setup.from_json(facts["setup"]), (folder,))]
-    found = [
-        meant
+    measured = [
+        (meant, only)
         for setup, seeds in setups_in(store)
-        if scale in (None, setup.scale) and data in (None, setup.data, setup.where)
         for table, row, only in rows
-        if (meant := _measured(store, setup, table, row, seeds if only is None else [only])).folders
+        if (meant := _measured(store, setup, table, row, seeds)).folders
     ]
-    if not found:
-        asked = "".join(f" --{name} {it}" for name, it in (("scale", scale), ("data", data)) if it)
-        raise ValueError(f"no finished run of '{text}' in {store.root}{asked and ' with'}{asked}")
-    return found
+    here = [(meant, only) for meant, only in measured if asked.has(meant.setup)]
+    if not here:
+        names = "; ".join(dict.fromkeys(meant.setup.name for meant, _ in measured))
+        where = f"in {store.root}{' with' if str(asked) else ''}{asked}"
+        there = f", but in {names}" if names else ""
+        raise ValueError(f"no finished run of '{text}' {where}{there}")
+    return [_of_seed(meant, only, text) for meant, only in here]
+
+
+def _of_seed(meant: Meant, seed: int | None, text: str) -> Meant:
+    """All its runs where no seed is asked for."""
+    runs = {folder.facts()["seed"]: folder for folder in meant.folders}
+    if seed is None or seed in runs:
+        return meant if seed is None else replace(meant, folders=(runs[seed],))
+    there = f"seed{'s' if len(runs) > 1 else ''} {', '.join(map(str, sorted(runs)))}"
+    problem = (
+        f"no finished run of '{text}' in the setup {meant.setup.name}, which has {there} of it"
+    )
+    return replace(meant, folders=(), problem=problem)
+
+
+def _run(store: Store, text: str) -> RunFolder:
+    """A run as finding.py has it; ValueError that knows of tables where a table may be meant."""
+    try:
+        return find_run(store, text)
+    except ValueError:
+        name, colon, _ = text.partition(":")
+        near = get_close_matches(_squeezed(name), TABLES | ABLATIONS, n=1)
+        if not colon or not (near or NUMBERED.fullmatch(_squeezed(name))):
+            raise
+        is_typo = near and not NUMBERED.fullmatch(_squeezed(name))
+        hint = f" (did you mean '{near[0]}'?)" if is_typo else ""
+        first, *_, last = TABLES
+        raise ValueError(
+            f"no {name.strip()}{hint}; there are {first} ... {last}, {', '.join(ABLATIONS)}, and "
+            f"your own: FILE{OWN}"
+        ) from None
 
 
 def _rows(text: str) -> list[tuple[Table, Row, int | None]]:
     """The rows that a text such as table3:5@1 names, and the seed; none where it names no table."""
-    before, colon, rest = text.partition(":")
+    before, _, rest = text.partition(":")
     name = _squeezed(before)
-    if before.endswith(OWN) and colon:
+    if before.endswith(OWN) and (rest or Path(before).is_file()):
         name = before
-    elif not colon or name not in TABLES | ABLATIONS:
+    elif name not in TABLES | ABLATIONS:
         return []
+    if not rest.strip():
+        raise ValueError(_needs_row(name))
     seeded = SEED.fullmatch(rest)
     label, seed = (seeded[1], int(seeded[2])) if seeded else (rest, None)
     tables = find_tables([name])
@@ -120,6 +223,15 @@ def _rows(text: str) -> list[tuple[Table, Row, int | None]]:
         labels = "; ".join(row.label for table in tables for row in table.rows)
         raise ValueError(f"'{label}' is {len(found)} rows of {before}; there are: {labels}")
     return found
+
+
+def _needs_row(name: str) -> str:
+    """ "table3 needs a row: table3:1 or table3:fcos; there are: 1 RetinaNet (#A=1); ..."."""
+    rows = [row for table in find_tables([name]) for row in table.rows]
+    words = [word for row in rows if TYPED.fullmatch(word := _squeezed(row.label))]
+    examples = " or ".join(f"{name}:{it}" for it in ["1", *words[:1]])
+    listed = "; ".join(f"{number} {row.label}" for number, row in enumerate(rows, start=1))
+    return f"{name} needs a row: {examples}; there are: {listed}"
 
 
 def _row(table: Table, text: str) -> Row:

@@ -1,14 +1,19 @@
 """How the `atss` command speaks and ends: its console, its exit codes, its one-line problems."""
 
+import os
+import shlex
 import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
 import typer
 from rich.console import Console
+
+from orchestration.store import DEFAULT_OUT, Store
 
 DONE, SOME_FAILED, REFUSED, STOPPED = 0, 1, 2, 130  # exit codes
 
@@ -26,11 +31,27 @@ def refuse(reason: str) -> NoReturn:
     sys.exit(REFUSED)
 
 
+def warn(texts: list[str]) -> None:
+    """Say what does not end a command, one line each, beside what it prints."""
+    for text in texts:
+        print(f"atss: {text}", file=sys.stderr)
+
+
 def finish(problems: list[str]) -> NoReturn:
     """Say what went wrong, one line each, and end."""
-    for problem in problems:
-        print(f"atss: {problem}", file=sys.stderr)
+    warn(problems)
     raise typer.Exit(SOME_FAILED if problems else DONE)
+
+
+def near(path: Path) -> str:
+    """A path as one would type it here."""
+    return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+def out_option(store: Store) -> str:
+    """What a line for this results folder ends with; empty for the one that is the default."""
+    name = near(store.root)
+    return "" if name == DEFAULT_OUT else f" --out {shlex.quote(name)}"
 
 
 @contextmanager

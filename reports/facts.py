@@ -1,6 +1,7 @@
 """How the runs of a report were made, in words: footnotes under a table, and the list of facts."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from detector.config import Recipe
 from experiments.experiment import OwnAssigner, Row, Table
@@ -12,6 +13,7 @@ from reports.grids.cells import Grid, line
 from reports.numbers import EARLY, MISSING, has_intervals, level
 
 MAX_FACT = 80  # letters; longer ones differ from run to run
+UNKNOWN = "unknown"
 
 
 def footnotes(bundle: Bundle) -> tuple[str, ...]:
@@ -155,6 +157,14 @@ def _common_facts(comparison: Comparison) -> dict[str, str]:
     return {
         name: text for name, text in texts.items() if len(text) <= MAX_FACT and name != "Mlflow run"
     }
+
+
+def code_version(code: Any) -> str:
+    """Which version of this code made a run: "0.1.0, commit 1a2b3c4d5e6f, modified"."""
+    its = code if isinstance(code, dict) else {}
+    version, commit, tree = (str(its.get(name, UNKNOWN)) for name in ("version", "commit", "tree"))
+    told = [text for text in (version, f"commit {commit[:12]}", tree) if UNKNOWN not in text]
+    return ", ".join(told) or UNKNOWN
 
 
 def assigners(table: Table) -> dict[str, str]:

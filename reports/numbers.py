@@ -1,6 +1,7 @@
 """How numbers are written: one decimal as in the paper, a sign on what is a change."""
 
-from typing import TYPE_CHECKING
+from math import isfinite
+from typing import TYPE_CHECKING, Any
 
 from reports.compare import Comparison, Sample
 from reports.grids.cells import BREAK, PAD
@@ -11,6 +12,15 @@ if TYPE_CHECKING:  # it imports numpy, which lists need not wait for
 MISSING = "–"
 EARLY = "†"
 MOST_IMAGES = 1_000_000  # beyond them nobody will test
+
+
+def finite(value: Any) -> Any:
+    """The same content for JSON, which has neither infinity nor NaN: null in their place."""
+    if isinstance(value, dict):
+        return {name: finite(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(part) for part in value]
+    return None if isinstance(value, float) and not isfinite(value) else value
 
 
 def number(value: float | None) -> str:

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from reports.grids.cells import BREAK, Cell, Grid, line
-from reports.numbers import MISSING, enough, number, signed, signed_interval
+from reports.numbers import MISSING, enough, finite, number, signed, signed_interval
 from reports.paired import Difference, ImageDifference, Paired
 
 CLASSES, IMAGES = 12, 5  # lines of a table, of images: on either side
@@ -129,13 +129,16 @@ def meaning(paired: Paired) -> str:
         return "AP is undefined for one of them, so nothing can be said."
     over = f"{_count(ap.num_seeds, 'seed')} and {_count(ap.num_images, 'image')}"
     span = f"95 % interval {signed_interval(ap).replace(BREAK, '')}, over {over}"
-    if not ap.excludes_zero:
-        wanted = f"; telling such a difference takes {enough(ap)}" if enough(ap) else ""
-        return (
-            f"Not told apart: {second} has {signed(ap.value)} AP against {first} ({span}){wanted}."
-        )
+    size = f"{abs(ap.value):.1f}"
     side = "more" if ap.value > 0 else "less"
-    amount = f"{second} has {abs(ap.value):.1f} AP {side} than {first} ({span})"
+    amount = f"{second} has {size} AP {side} than {first} ({span})"
+    if not ap.excludes_zero:
+        if float(size) == 0:
+            amount = f"{second} has the AP of {first} ({span})"
+        wanted = f"; telling such a difference takes {enough(ap)}" if enough(ap) else ""
+        if ap.num_seeds == 1:
+            wanted = "; only more seeds can tell"
+        return f"Not told apart: {amount}{wanted}."
     if ap.num_seeds == 1:
         return (
             f"Told apart as trained weights: {amount}; whether their configurations differ only "
@@ -149,8 +152,8 @@ def _count(number: int, noun: str) -> str:
 
 
 def to_json(paired: Paired) -> dict[str, Any]:
-    """Everything, also what the tables leave out."""
-    return {
+    """Everything, also what the tables leave out; null for what is infinite or undefined."""
+    content = {
         "names": list(paired.names),
         "seeds": [list(they) for they in paired.seeds],
         "num_images": paired.num_images,
@@ -168,6 +171,7 @@ def to_json(paired: Paired) -> dict[str, Any]:
         "notes": list(paired.notes),
         "meaning": meaning(paired),
     }
+    return {name: finite(value) for name, value in content.items()}
 
 
 def _plain(differences: Sequence[Difference]) -> list[dict[str, Any]]:

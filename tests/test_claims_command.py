@@ -58,8 +58,11 @@ def leave_records(folder: RunFolder, scores: Scores) -> None:
     save_scores(scores, folder.scores, source=source)
 
 
-def test_a_fresh_folder_has_the_list_and_what_each_claim_needs(atss: Atss, tmp_path: Path) -> None:
-    code, output, errors = atss("claims", "--out", tmp_path / "none")
+def test_a_fresh_folder_has_the_list_and_what_each_claim_needs(
+    atss: Atss, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, output, errors = atss("claims")
     assert (code, errors) == (0, "")
     for claim in CLAIMS:
         assert f"\n{claim.name} " in output
@@ -68,12 +71,21 @@ def test_a_fresh_folder_has_the_list_and_what_each_claim_needs(atss: Atss, tmp_p
     assert "H17, H18, H19, H23: atss positives\n" in output
     assert "supported\n" not in output
     assert "agrees" in output and "> 4" in output and "0.4 to 1.2" in output
-    assert not (tmp_path / "none").exists()
+    assert "These lines train at scale demo, where only the sign" in output
+    assert "These lines" not in atss("claims", "--scale", "paper", "--data", "coco2017")[1]
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_is_asked_for_has_to_be_there(atss: Atss, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for name, why in (("none", "does not exist"), ("file", "is none")):
+        code, output, errors = atss("claims", "--out", tmp_path / name)
+        assert (code, output) == (2, "") and errors.endswith(f"this {why}\n")
 
 
 def test_the_list_comes_at_once_and_without_torch(tmp_path: Path) -> None:
     code = (
-        "import sys; sys.argv = ['atss', 'claims', '--out', 'none']\n"
+        "import sys; sys.argv = ['atss', 'claims']\n"
         "from orchestration import cli\n"
         "try: cli.main()\n"
         "except SystemExit: print({'torch', 'ray', 'mlflow', 'pandas'} & set(sys.modules))"
@@ -102,7 +114,8 @@ def test_what_is_measured_is_judged_by_setup(atss: Atss, tmp_path: Path) -> None
     (lifted,) = [line for line in demo.splitlines() if line.startswith("H6 ")]
     assert lifted.endswith("supported")
     assert "only the sign of a difference is judged" in " ".join(demo.split())
-    assert "H1: atss reproduce table1 --seeds 0,1,2 --rows 1,2\n" in demo
+    line = f"atss reproduce table1 --seeds 0,1,2 --rows 1,2 --out {store.root}"
+    assert f"H1: {line}\n" in demo
     assert "*: one seed" not in demo
     assert "*: one seed; over images alone, so of these trained weights" in mini
     assert "--scale mini" in mini and "H20: atss claims --count" in mini

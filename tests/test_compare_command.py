@@ -11,7 +11,7 @@ from PIL import Image
 
 from experiments import TABLES
 from orchestration.plan import Setup
-from orchestration.sides import choose, facts_of
+from orchestration.sides import Asked, choose, facts_of
 from orchestration.store import RunFolder, Store, open_store
 from reports import paired, statistics
 
@@ -44,10 +44,10 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Store, Setu
 def test_a_row_is_all_its_seeds_a_run_is_one(made: tuple[Store, Setup, RunFolder]) -> None:
     store, setup, alone = made
     for text in ("table2:1", "Table 2: Intersection over Union, Box", "table2:union,box"):
-        first, second = choose(store, [text, "table2:spatialandscaleconstraint,box"], None, None)
+        first, second = choose(store, [text, "table2:spatialandscaleconstraint,box"])
         assert first.name == "Table 2: Intersection over Union, Box" and first.setup == setup
         assert len(first.folders) == len(second.folders) == 3
-    first, second = choose(store, ["table2:1@2", alone.signature[:8]], None, None)
+    first, second = choose(store, ["table2:1@2", alone.signature[:8]])
     assert [it.facts()["seed"] for it in first.folders] == [2]
     assert second.folders == (alone,) and alone.signature in second.name
 
@@ -59,11 +59,27 @@ def test_a_row_is_all_its_seeds_a_run_is_one(made: tuple[Store, Setup, RunFolder
         ("table2:1", "table2:iou", "'iou' is no row of Table 2"),
         ("table2:1", "table2:box", "'box' is part of several rows of Table 2"),
         ("table2:1", "table2:2", "no finished run of 'table2:2' in"),
-        ("table2:1", "table2:3@7", "no finished run of 'table2:3@7' in"),
+        (
+            "table2:1",
+            "table2:3@7",
+            "'table2:3@7' in the setup demo - pets, which has seeds 0, 1, 2 of",
+        ),
+        (
+            "table2:1",
+            "table2",
+            "table2 needs a row: table2:1 or table2:intersectionoverunion,box; ",
+        ),
+        ("table2:1", "table2:", "table2 needs a row: table2:1 or "),
+        ("", "table2:1", "A is empty: needs a row such as table3:1, or a run"),
         ("table2:1", "nonsense", "'nonsense' is no run of"),
         ("table2:1", "table1:7", "are the same run ("),
         ("table2:3", "table2:3@1", "are the same run ("),
-        ("table2:1", "table9:1", "'table9:1' is no run of"),
+        ("table2:1", "table9:1", "no table9; there are table1 ... table8, "),
+        (
+            "table2:1",
+            "tabel3:1",
+            "no tabel3 (did you mean 'table3'?); there are table1 ... table8, ",
+        ),
     ],
 )
 def test_what_is_not_to_be_compared_is_refused_in_one_line(
@@ -84,21 +100,56 @@ def test_other_data_and_several_setups_are_refused(
         for row in (IOU_BOX, SSC_BOX):
             finish_run(store, other, row, data, seed=0, right=0.5)
     texts = ["table2:1", "table2:3"]
-    with pytest.raises(ValueError, match="both are measured in several setups: demo - zoo; mini"):
-        choose(store, texts, None, None)
-    first, _ = choose(store, texts, "mini", None)
+    with pytest.raises(
+        ValueError, match="setups: --scale demo for demo - zoo; --scale mini for mini"
+    ):
+        choose(store, texts)
+    first, _ = choose(store, texts, Asked("mini"))
     assert first.setup.scale == "mini"
     with pytest.raises(ValueError, match="no finished run of 'table2:1' in .* with --data shapes"):
-        choose(store, texts, None, "shapes")
+        choose(store, texts, Asked(data="shapes"))
     moved = store.folder(first.folders[0].signature)
     elsewhere = replace(longer, data="cages", fingerprint="0" * 64)
     moved.write("run", moved.facts() | {"setup": elsewhere.to_json()})
     with pytest.raises(ValueError, match=r"of different data, cages \(000000000000\) and zoo \("):
-        choose(store, [moved.signature, "table2:3"], "mini", None)
+        choose(store, [moved.signature, "table2:3"], Asked("mini"))
+
+
+def test_changed_settings_are_asked_for_and_else_not_meant(tmp_path: Path) -> None:
+    data = write_data(tmp_path / "zoo", num_images=12)
+    store, setup = open_store(tmp_path / "out"), setup_of(data, tmp_path / "zoo")
+    shorter, shortest = (
+        replace(setup, settings={"iterations": n}, recipe=replace(setup.recipe, iterations=n))
+        for n in (20, 10)
+    )
+    for other, seed in ((shorter, 1), (setup, 0)):
+        for row in (IOU_BOX, SSC_BOX):
+            finish_run(store, other, row, data, seed=seed, right=0.5)
+    texts = ["table2:1", "table2:3"]
+    first, second = choose(store, texts)
+    assert first.setup.settings == second.setup.settings == {}
+    assert first.note == (
+        "Measured in several setups, taken from demo - zoo; --set iterations=20 for "
+        "demo iterations=20 - zoo."
+    )
+    first, _ = choose(store, texts, Asked(settings=["iterations=20"]))
+    assert first.setup.settings == {"iterations": 20} and not first.note
+    with pytest.raises(ValueError, match="in the setup demo - zoo, which has seed 0 of it"):
+        choose(store, ["table2:1@1", "table2:3"])
+    with pytest.raises(
+        ValueError, match="with --set iterations=30, but in demo iterations=20 - zoo"
+    ):
+        choose(store, texts, Asked(settings=["iterations=30"]))
+    longer = replace(setup, scale="mini", recipe=replace(setup.recipe, iterations=3000))
+    for other in (shortest, longer):
+        for row in (IOU_BOX, SSC_BOX):
+            finish_run(store, other, row, data, seed=0, right=0.5)
+    with pytest.raises(ValueError, match="--scale demo --set iterations=10 for demo iterations=10"):
+        choose(store, texts)
 
 
 def test_what_may_move_numbers_is_told_in_words(made: tuple[Store, Setup, RunFolder]) -> None:
-    first, second = choose(made[0], ["table2:1@0", made[2].signature], None, None)
+    first, second = choose(made[0], ["table2:1@0", made[2].signature])
     one, other = facts_of(first), facts_of(second)
     differing = {name for name in one if one[name] != other[name]}
     assert differing == {"scale", "schedule"}
@@ -137,6 +188,10 @@ def test_it_is_saved_as_markdown_and_printed_as_json(
         (("--format", "html"), "--format html is none of terminal, markdown, json"),
         (("--save", "two.txt"), "needs a file that ends in .md or .json"),
         (("--save", tmp_path / "no" / "two.md"), "there is no folder"),
+        (("--pictures", file), f"--pictures {file}: needs a folder, {file} is a file"),
+        (("--pictures", file / "in"), f"needs a folder, {file} is a file"),
+        (("--scale", "small"), "no scale is called 'small'; there are demo, mini, "),
+        (("--set", "depth=3"), "no setting is called 'depth'"),
     ):
         code, _, errors = atss(*asked, *wrong)
         assert code == 2 and why in errors
@@ -151,6 +206,17 @@ def test_other_circumstances_are_footnotes(
     assert "They differ in scale: demo (A), mini (B)." in text
     assert "They differ in schedule: " in text
     assert "of these trained weights" in text
+    assert "only more seeds can tell." in text
+
+
+def test_what_is_infinite_is_null_in_json(
+    atss: Atss, made: tuple[Store, Setup, RunFolder], tmp_path: Path
+) -> None:
+    asked = ("compare", "table2:1@0", "table2:3@0", "--out", made[0].root)
+    code, _, errors = atss(*asked, "--save", tmp_path / "two.json")
+    assert (code, errors) == (0, "")
+    metrics = json.loads((tmp_path / "two.json").read_text())["metrics"]
+    assert metrics[0]["estimate"]["seed_degrees"] is None  # of one seed
 
 
 def test_the_images_on_which_they_differ_most_are_drawn(

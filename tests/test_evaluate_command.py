@@ -122,7 +122,8 @@ def test_a_run_is_worth_what_its_result_says(atss: Atss, store: Store) -> None:
 
 def test_its_detections_are_read_by_pycocotools(atss: Atss, store: Store, data: Path) -> None:
     assert atss("evaluate", "made up", "--set", "max_detections=5", "--out", store.root)[2] == (
-        f"atss: 'made up' means 2 runs of {store.root}; there are "
+        f"atss: 'made up' means 2 runs of {store.root}, and a signature, or its beginning, one; "
+        "there are "
         + "; ".join(
             f"{run.signature} ({run.facts()['name']}, demo - squares)" for run in store.folders()
         )
@@ -315,7 +316,7 @@ def test_a_run_is_found_by_what_people_call_it(tmp_path: Path) -> None:
             find_run(store, wanted)
     for number in range(9):
         store.folder(f"eee{number}").write("run", {"name": f"more {number}", "rows": []})
-    with pytest.raises(ValueError, match="and 4 more: atss status lists them"):
+    with pytest.raises(ValueError, match="and 7 more: atss status lists them"):
         find_run(store, "nothing like it")
 
 

@@ -1,5 +1,6 @@
 """What a study says in a few lines: its path, its sweeps, its findings, its verdicts."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -82,6 +83,17 @@ def test_an_interval_says_whether_it_is_of_these_trained_weights_alone():
     )
     assert f"+1.1 (95 %, these weights: {low} to {high})" in finding(one)
     assert "(95 %: " in finding(three)
+
+
+def test_rows_that_are_one_run_are_named_once(study):
+    bundle = make_bundle("table8")
+    best = finding(bundle).split("”")[0].split("“")[1]
+    others = [label for label in bundle.signatures if label != best][-2:]
+    same = dict.fromkeys(others, bundle.signatures[best])
+    told = finding(replace(bundle, signatures=bundle.signatures | same))
+    first = next(label for label in bundle.signatures if label in (best, *others))
+    assert told.startswith(f"The highest AP: “{first}” (")
+    assert ", and 2 rows of the same run)" in told
 
 
 def test_findings_of_what_is_hardly_measured():

@@ -175,8 +175,8 @@ def test_what_is_not_told_apart_says_what_it_would_take(weak: Side, strong: Side
     found = compare(weak, strong)
     found = replace(found, metrics=(Difference("AP", 30.0, 30.8, unclear), *found.metrics[1:]))
     assert meaning(found) == (
-        "Not told apart: strong has +0.8 AP against weak (95 % interval −0.1 to +1.7, over 3 seeds "
-        f"and 300 images); telling such a difference takes {enough(unclear)}."
+        "Not told apart: strong has 0.8 AP more than weak (95 % interval −0.1 to +1.7, over 3 "
+        f"seeds and 300 images); telling such a difference takes {enough(unclear)}."
     )
     assert "images" in enough(unclear)
 

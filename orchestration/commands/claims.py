@@ -2,23 +2,29 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.status import Status
 
+from experiments import TABLES
 from experiments.claims import CLAIMS
-from orchestration import judging, options
+from orchestration import judging, options, views
 from orchestration.positives import print_counted
-from orchestration.results import DEFAULT_OUT
-from orchestration.store import open_store
-from orchestration.terminal import console
+from orchestration.store import DEFAULT_OUT, open_store
+from orchestration.terminal import console, out_option, warn
 
 if TYPE_CHECKING:
     from reports.verdicts import Verdict
 
 FORMATS = ("text", "markdown", "json")
+PAPERS = {table.scale for table in TABLES.values()}
+OF_PAPER = (
+    "These lines train at scale {scale}, where only the sign of a difference is judged. What "
+    "agrees above is the paper's, for --scale paper --data coco2017 (Table 8: --scale paper-2x)."
+)
 
 Form = Annotated[
     str, typer.Option("--format", metavar="|".join(FORMATS), help="Of what is printed.")
@@ -54,6 +60,8 @@ def claims(
     if form not in FORMATS:
         raise ValueError(f"--format needs one of {', '.join(FORMATS)}, got '{form}'")
     store = open_store(out)
+    if not store.root.is_dir() and (store.root.exists() or out != DEFAULT_OUT):
+        store.require_there()
     with console.status("Intervals") as shown:
         measured = judging.studies(store, scale, data, partial(_tell, shown))
     counted = judging.of_counts(store, data)
@@ -63,7 +71,17 @@ def claims(
         blocks = [*map(judging.of_training, measured), sorted(others, key=_order)]
     else:  # one list of all is easier to read
         blocks = [sorted([*_unmeasured(scale, data), *others], key=_order)]
+    blocks = [[_for_folder(verdict, out_option(store)) for verdict in block] for block in blocks]
     {"text": _print, "markdown": _print_markdown, "json": _print_json}[form](blocks, counted)
+    if form != "json" and not measured and scale not in PAPERS:
+        console.print(f"\n{OF_PAPER.format(scale=scale or 'demo')}")
+    warn(views.unreadable(store))
+
+
+def _for_folder(verdict: "Verdict", option: str) -> "Verdict":
+    """With lines to paste that are about this results folder."""
+    needs = (need + option if need.startswith("atss ") else need for need in verdict.needs)
+    return replace(verdict, needs=tuple(needs))
 
 
 def _unmeasured(scale: str | None, data: str | None) -> list["Verdict"]:
@@ -115,9 +133,10 @@ def _print_markdown(
 
 def _print_json(blocks: Sequence[Sequence["Verdict"]], counted: dict[str, list["Verdict"]]) -> None:
     from reports.claims import as_json
+    from reports.numbers import finite
 
     content = {
         "judged": [list(map(as_json, verdicts)) for verdicts in blocks],
         "counted": {name: list(map(as_json, verdicts)) for name, verdicts in counted.items()},
     }
-    print(json.dumps(content, indent=1, ensure_ascii=False))
+    print(json.dumps(finite(content), indent=1, ensure_ascii=False, allow_nan=False))

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,9 +11,8 @@ import typer
 
 from orchestration import options
 from orchestration.inspection import Progress, inspect
-from orchestration.results import DEFAULT_OUT
-from orchestration.sides import Meant, choose, facts_of
-from orchestration.store import open_store, write_atomically
+from orchestration.sides import Asked, Meant, choose, facts_of
+from orchestration.store import DEFAULT_OUT, open_store, write_atomically
 from orchestration.terminal import console
 
 if TYPE_CHECKING:  # it imports numpy, which lists need not wait for
@@ -56,6 +56,7 @@ def compare(
     second: Second,
     scale: options.OnlyScale = None,
     data: options.OnlyData = None,
+    settings: options.OnlySettings = None,
     form: Format = None,
     save: Save = None,
     pictures: Pictures = None,
@@ -64,24 +65,27 @@ def compare(
     """Compare two configurations on the same images, B against A: can they be told apart?
 
     All numbers with the interval of their difference, paired by image and by seed; per class, per
-    kind of error, and the images on which they differ most.
+    kind of error, and the images on which they differ most. A row measured in several setups is
+    taken from the one without changed settings; --scale, --data and --set choose another.
 
     Examples:
 
     - `atss compare table3:1 table3:2`
     - `atss compare d0aff5 10c6df --pictures differences`
     - `atss compare table4:k=3 table4:k=9 --scale mini --save k.md`
+    - `atss compare table3:1 table3:fcos --set iterations=20`
     """
-    written = _written(form, save)
+    written, folder = _written(form, save), _folder(pictures)
     store = open_store(out)
     store.require_there()
-    sides = choose(store, [first, second], scale, data)
+    sides = choose(store, [first, second], Asked(scale, data, settings or ()))
     with console.status("Comparing") as status:
         measured = [_side(meant, status.update) for meant in sides]
         from reports.paired import compare as paired
 
         status.update("Comparing")
         found = paired(*measured)
+    found = replace(found, notes=(*filter(None, [sides[0].note]), *found.notes))
     for form, file in written.items():
         if file is not None:
             text = _text(found, form)
@@ -91,8 +95,8 @@ def compare(
             _print(found)
         else:
             print(_text(found, form), end="")
-    if pictures is not None:
-        _draw(found, sides, measured, Path(pictures).expanduser())
+    if folder is not None:
+        _draw(found, sides, measured, folder)
 
 
 def _draw(
@@ -123,6 +127,17 @@ def _written(form: str | None, save: str | None) -> dict[str, Path | None]:
     if not file.absolute().parent.is_dir():
         raise ValueError(f"--save {save}: there is no folder {file.absolute().parent}")
     return {form or "terminal": None} | {ending: file}
+
+
+def _folder(pictures: str | None) -> Path | None:
+    """Where pictures go, if any are to be drawn; ValueError for a file, or for a place in one."""
+    if pictures is None:
+        return None
+    folder = Path(pictures).expanduser().absolute()
+    there = next(place for place in (folder, *folder.parents) if place.exists())
+    if not there.is_dir():
+        raise ValueError(f"--pictures {pictures}: needs a folder, {there} is a file")
+    return Path(pictures).expanduser()
 
 
 def _side(meant: Meant, progress: Progress) -> "Side":

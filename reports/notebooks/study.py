@@ -10,6 +10,12 @@
 #     name: python3
 # ---
 
+# %% [markdown] tags=["again"]
+# To run this notebook again, start Jupyter in the folder where it lies, which holds what it reads,
+# with the Python of this project: one that can import its packages (`reports`, `detector`,
+# `experiments`). In its repository that is `uv run --with jupyterlab jupyter lab FOLDER`; elsewhere
+# install the repository (`pip install PATH`), or set `PYTHONPATH` to its path.
+
 # %% tags=["parameters"]
 bundle_paths = ["table1.json", "table2.json"]  # of one setup: everything below is read from them
 counts_path = ""  # positives.csv of `atss positives` on the same data, if there is one
@@ -33,7 +39,8 @@ from reports.study import Study
 
 folder = Path(bundle_paths[0]).parent
 study = Study([load_bundle(Path(path)) for path in bundle_paths])
-verdicts = headlines.judged(study, Path(counts_path) if counts_path else None)
+counts = Path(counts_path)
+verdicts = headlines.judged(study, counts if counts.is_file() else None)
 drawn = study_plates(study)
 
 

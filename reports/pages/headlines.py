@@ -181,20 +181,29 @@ def _mean(row: ComparedRow) -> float:
 
 def _extremes(rows: Sequence[ComparedRow]) -> str:
     low, high = min(rows, key=_mean), max(rows, key=_mean)
-    return f"AP {_value(low.ap)} ({low.row.label}) to {_value(high.ap)} ({high.row.label})."
+    ends = (f"{_value(row.ap)} ({row.row.label}{_others(row, rows)})" for row in (low, high))
+    return f"AP {' to '.join(ends)}."
 
 
 def _best(bundle: Bundle, rows: Sequence[ComparedRow]) -> str:
     best, reference = max(rows, key=_mean), bundle.comparison.reference
+    named = f"The highest AP: “{best.row.label}” ({_value(best.ap)}{_others(best, rows)})"
     if best is reference:
-        return f"The highest AP: “{best.row.label}” ({_value(best.ap)}), the row of reference."
+        return f"{named}, the row of reference."
+    if best.signatures == reference.signatures:
+        return f"{named}, the run of the row of reference."
     gain = best.differences.get("ap")
     value = gain.value if gain else best.ap.gain.mean
-    told = f"The highest AP: “{best.row.label}” ({_value(best.ap)})"
     if value is None:
-        return f"{told}."
+        return f"{named}."
     interval = f" ({within(gain)})" if gain else ""
-    return f"{told}, {signed(value)}{interval} against “{reference.row.label}”."
+    return f"{named}, {signed(value)}{interval} against “{reference.row.label}”."
+
+
+def _others(row: ComparedRow, rows: Sequence[ComparedRow]) -> str:
+    """How many of these rows are the run of this one, which is then not the only one there."""
+    count = sum(other.signatures == row.signatures for other in rows) - 1
+    return f", and {count} row{'s' if count > 1 else ''} of the same run" if count else ""
 
 
 def within(estimate: Estimate) -> str:

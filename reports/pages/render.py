@@ -30,6 +30,7 @@ from reports.study import Study
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 TABLE, STUDY = NOTEBOOKS / "table.py", NOTEBOOKS / "study.py"
 ROOT = Path(__file__).parents[2]  # the folder of the packages
+AGAIN = "again"  # the cell that says how to run a notebook again, which its page leaves out
 CELL_SECONDS = 300
 
 Progress = Callable[[str], None]
@@ -65,6 +66,7 @@ def write_report(bundle: Bundle, folder: Path, progress: Progress = lambda _: No
     written += _draw(plates(bundle).values(), folder)
     parameters = {"bundle_path": str((folder / f"{name}.json").absolute())}
     notebook = run_notebook(TABLE, parameters, progress)
+    _set_parameters(notebook, {"bundle_path": f"{name}.json"})
     progress("page")
     return written + _write_notebook(notebook, folder / name, grid.title)
 
@@ -84,6 +86,9 @@ def write_study(
     paths = [str((folder / f"{it.table.name}.json").absolute()) for it in study.bundles]
     parameters = {"bundle_paths": paths, "counts_path": str(counts.absolute()) if counts else ""}
     notebook = run_notebook(STUDY, parameters, progress)
+    near = os.path.relpath(counts, folder) if counts else ""
+    names = [Path(path).name for path in paths]
+    _set_parameters(notebook, {"bundle_paths": names, "counts_path": near})
     progress("page")
     return written + _write_notebook(notebook, folder / "study", f"The whole study: {study.name}")
 
@@ -96,7 +101,7 @@ def run_notebook(
     NotebookError where a cell fails.
     """
     notebook = jupytext.read(source)
-    _parameters(notebook).source = "\n".join(f"{k} = {v!r}" for k, v in parameters.items())
+    _set_parameters(notebook, parameters)
     place = "the first cell"
 
     def starts(cell: NotebookNode, cell_index: int) -> None:
@@ -127,7 +132,7 @@ def _telling(cells: Sequence[NotebookNode]) -> list[NotebookNode]:
     """
     sections: list[list[NotebookNode]] = [[]]
     for cell in cells:
-        if cell.cell_type == "markdown":
+        if _is_heading(cell):
             sections.append([])
         sections[-1].append(cell)
     first, *others = sections
@@ -138,7 +143,8 @@ def _telling(cells: Sequence[NotebookNode]) -> list[NotebookNode]:
 def to_page(notebook: NotebookNode, title: str) -> str:
     """One HTML file with everything in it and without the code, which the .ipynb has."""
     exporter = HTMLExporter(template_name="basic", exclude_input=True, exclude_output_prompt=True)
-    body, _ = exporter.from_notebook_node(notebook)
+    cells = [cell for cell in notebook.cells if not _has_tag(cell, AGAIN)]
+    body, _ = exporter.from_notebook_node(NotebookNode({**notebook, "cells": cells}))
     return page(title, body)
 
 
@@ -184,15 +190,26 @@ def _kernel(folder: Path) -> AsyncKernelManager:
     )
 
 
-def _parameters(notebook: NotebookNode) -> NotebookNode:
-    """The cell that tells the notebook which bundle to read."""
-    tagged = (cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", ()))
-    return next(tagged)
+def _set_parameters(notebook: NotebookNode, parameters: Mapping[str, Any]) -> None:
+    """Write the cell that tells the notebook what to read.
+
+    It is executed with whole paths, and kept with those from its folder, which may be moved.
+    """
+    cell = next(cell for cell in notebook.cells if _has_tag(cell, "parameters"))
+    cell.source = "\n".join(f"{name} = {value!r}" for name, value in parameters.items())
+
+
+def _has_tag(cell: NotebookNode, tag: str) -> bool:
+    return tag in cell.metadata.get("tags", ())
+
+
+def _is_heading(cell: NotebookNode) -> bool:
+    return cell.cell_type == "markdown" and not _has_tag(cell, AGAIN)
 
 
 def _place(notebook: NotebookNode, index: int) -> str:
     """Where a reader finds a cell: its number, and the heading it stands under."""
-    above = [cell.source for cell in notebook.cells[:index] if cell.cell_type == "markdown"]
+    above = [cell.source for cell in notebook.cells[:index] if _is_heading(cell)]
     heading = f" under '{above[-1].lstrip('# ').splitlines()[0]}'" if above else ""
     return f"cell {index + 1}{heading}"
 
