@@ -27,13 +27,11 @@ from pathlib import Path
 from IPython.display import HTML
 
 from reports import facts, tables
-from reports.pages import headlines
-from reports.pages import page
-from reports.pages import provenance
 from reports.bundle import load_bundle
 from reports.claims import claims_grid, deciding
 from reports.frames import all_frames, overview
 from reports.grids.grid import STYLE, to_html
+from reports.pages import headlines, page, provenance
 from reports.plots.plates import study_plates
 from reports.study import Study
 
@@ -44,12 +42,12 @@ verdicts = headlines.judged(study, counts if counts.is_file() else None)
 drawn = study_plates(study)
 
 
-def show(*parts):
+def show(*parts: str) -> HTML | None:
     """What is there of these HTML parts, None where nothing is."""
     return HTML("".join(parts)) if any(parts) else None
 
 
-def plate(name):
+def plate(name: str) -> str:
     """The figure of this name, if the results allow it."""
     return drawn[name].shown(folder) if name in drawn else ""
 

@@ -26,15 +26,12 @@ from pathlib import Path
 from IPython.display import HTML
 
 from reports import effects, facts, gains, tables
-from reports.pages import gaps
-from reports.pages import headlines
-from reports.pages import page
-from reports.pages import provenance
 from reports.bundle import load_bundle
 from reports.claims import claims_grid, deciding
 from reports.frames import frames, overview
 from reports.grids.grid import STYLE, to_html
 from reports.plots.plates import plates
+from reports.pages import gaps, headlines, page, provenance
 from reports.pages.prints import gallery, positives
 from reports.study import Study
 from reports.verdicts import judge_all
@@ -46,12 +43,12 @@ verdicts = judge_all(Study([bundle]), headlines.claims_about(table))
 drawn = plates(bundle)
 
 
-def show(*parts):
+def show(*parts: str) -> HTML | None:
     """What is there of these HTML parts, None where nothing is."""
     return HTML("".join(parts)) if any(parts) else None
 
 
-def plate(name):
+def plate(name: str) -> str:
     """The figure of this name, if the results allow it."""
     return drawn[name].shown(folder) if name in drawn else ""
 
