@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 from experiments import TABLES
 from experiments.claims import CLAIMS
 from orchestration.plan import setups_in
-from orchestration.results import bundle
 from orchestration.store import Store
 
 if TYPE_CHECKING:  # they import numpy and pandas, which lists need not wait for
@@ -18,6 +17,7 @@ Progress = Callable[[str], None]
 
 def studies(store: Store, scale: str | None, data: str | None, progress: Progress) -> list["Study"]:
     """What is measured, setup by setup, of this scale and data if one is asked for."""
+    from orchestration.results import bundle
     from reports.study import Study
 
     found = []

@@ -1,6 +1,5 @@
 """From finished runs to what a person reads: the report of a table, and its records in MLflow."""
 
-import os
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,13 +19,12 @@ from orchestration.plan import GENERATED, NAMED_DATA, Setup
 from orchestration.recording import record
 from orchestration.reporting import INDEX, reports_folder, write_reports
 from orchestration.store import RunFolder, Store, read_json
+from orchestration.terminal import near, out_option
 from reports.bundle import Bundle
 from reports.compare import Result
+from reports.facts import code_version
 from reports.grids.grid import terminal
 from reports.tables import paper_grid
-
-DEFAULT_OUT = "results"
-UNKNOWN = "unknown"
 
 
 def load_result(folder: RunFolder) -> Result | None:
@@ -40,17 +38,10 @@ def load_result(folder: RunFolder) -> Result | None:
         metrics=Metrics(**content["metrics"]),
         history=folder.history(),
         seconds=content["seconds"],
-        facts=content["facts"] | {"code": _code(folder)} | _record(folder),
+        facts=content["facts"]
+        | {"code": code_version(folder.facts().get("code"))}
+        | _record(folder),
     )
-
-
-def _code(folder: RunFolder) -> str:
-    """Which version of this code made a run: "0.1.0, commit 1a2b3c4d5e6f, modified"."""
-    code = folder.facts().get("code", {})
-    commit = code.get("commit", UNKNOWN)
-    known = [code.get("version", UNKNOWN), f"commit {commit[:12]}", code.get("tree", UNKNOWN)]
-    told = [text for text in known if UNKNOWN not in text]
-    return ", ".join(told) or UNKNOWN
 
 
 def _record(folder: RunFolder) -> dict[str, str]:
@@ -138,30 +129,20 @@ def deliver(
     pages = [folder / f"{content.table.name}.html" for content in bundles]
     problem = record(store, setup, bundles, folder) if bundles else None
     for page in pages:
-        console.print(f"Report   {_near(page)} (also .ipynb, .md, .tex, .csv)", soft_wrap=True)
+        console.print(f"Report   {near(page)} (also .ipynb, .md, .tex, .csv)", soft_wrap=True)
     if (folder / INDEX).is_file():
         console.print(
-            f"Site     {_near(folder / INDEX)} (can be published as it is)", soft_wrap=True
+            f"Site     {near(folder / INDEX)} (can be published as it is)", soft_wrap=True
         )
     if problem:
         problems.append(f"MLflow: {problem}; the next launch makes the records up")
     elif pages:
-        console.print(f"Records  atss ui{_out_option(store)}", soft_wrap=True)
+        console.print(f"Records  atss ui{out_option(store)}", soft_wrap=True)
     return Delivered(len(bundles), tuple(problems))
 
 
 def _tell(status: Status, what: str, text: str) -> None:
     status.update(f"{what}: {text}")
-
-
-def _near(path: Path) -> str:
-    """A path as one would type it here."""
-    return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
-
-
-def _out_option(store: Store) -> str:
-    near = _near(store.root)
-    return "" if near == DEFAULT_OUT else f" --out {shlex.quote(near)}"
 
 
 def reproduce_line(setup: Setup, table: Table, seeds: Sequence[int]) -> str:
@@ -170,7 +151,7 @@ def reproduce_line(setup: Setup, table: Table, seeds: Sequence[int]) -> str:
     words += ["--scale", setup.scale] if setup.scale != "demo" else []
     if setup.where != GENERATED or setup.scale != "demo":
         is_path = setup.where not in NAMED_DATA
-        words += ["--data", _near(Path(setup.where)) if is_path else setup.where]
+        words += ["--data", near(Path(setup.where)) if is_path else setup.where]
     words += ["--seeds", ",".join(map(str, seeds))] if tuple(seeds) != (0,) else []
     written = show if words[1] == "sweep" else show_setting
     for name, value in setup.settings.items():

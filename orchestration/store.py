@@ -32,6 +32,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+DEFAULT_OUT = "results"
 RUNS = "runs"
 LOCK = ".lock"
 STALE_SECONDS = 120.0  # a process on another machine that has said nothing for so long has ended
@@ -86,7 +87,7 @@ class RunFolder:
     def result(self) -> dict[str, Any] | None:
         """result.json, or None while the run is not done."""
         result = read_json(self.path / "result.json")
-        is_ours = result is not None and result.get("signature") == self.signature
+        is_ours = isinstance(result, dict) and result.get("signature") == self.signature
         return result if is_ours and "metrics" in (result or {}) else None
 
     def failure(self) -> dict[str, Any] | None:
@@ -277,7 +278,7 @@ def read_json(path: Path) -> Any:
     """A JSON file's content, None where it is missing or no JSON."""
     try:
         return json.loads(path.read_text())
-    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # no JSON, no text
         return None
 
 

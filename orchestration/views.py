@@ -138,6 +138,21 @@ def nothing_found(store: Store, tables: Sequence[str]) -> str:
     return f"no results for {', '.join(tables)} in {store.root}, which holds {found}"
 
 
+def unreadable(store: Store) -> list[str]:
+    """Which runs have a result.json that says nothing, and what trains them again."""
+    return [
+        f"run {folder.signature}: {folder.path / 'result.json'} cannot be read, so the run counts "
+        f"as not measured; {_again(folder.facts())}"
+        for folder in store.folders()
+        if (folder.path / "result.json").exists() and not folder.is_done
+    ]
+
+
+def _again(facts: Mapping[str, Any]) -> str:
+    line = facts.get("command")
+    return f"`{line}` trains it again" if line else "atss reproduce trains it again"
+
+
 def _grid(*headings: str) -> Grid:
     grid = Grid(box=None, pad_edge=False, header_style="dim")
     for heading in headings:

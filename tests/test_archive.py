@@ -718,8 +718,8 @@ def entries(content: Any, keys: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...
         (b"PK\x03\x04 and no more", "zip"),
         ({"README.txt": b"no manifest"}, "manifest.json"),
         ({MANIFEST: b"[1]"}, ""),
-        ({MANIFEST: b'{"format": 99, "members": {}}'}, "format 99, this version reads 1"),
-        ({MANIFEST: b'{"format": 1, "members": []}'}, "lists no members"),
+        ({MANIFEST: b'{"format": 99, "members": {}}'}, "format 99, this version reads 2"),
+        ({MANIFEST: b'{"format": 2, "members": []}'}, "lists no members"),
         ({MANIFEST: b"[" * 100_000}, ""),
     ],
 )
@@ -774,7 +774,7 @@ def test_equal_archives_differ_in_nothing(original: Path) -> None:
     (grid,) = side_by_side({"ours": found, "copy": found})
     text = "They differ in nothing that is recorded of data, schedule, evaluation and versions."
     assert text in grid.notes
-    assert grid.blocks[0][2][2].text == "±0.0 (+0.0 to \u200b+0.0)"
+    assert grid.blocks[0][2][2].text == "same run"
     assert grid.blocks[1][0][2].text == "–"  # no run was asked for in this row
 
 

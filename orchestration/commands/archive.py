@@ -1,5 +1,6 @@
 """`atss export`, `atss verify`: results sealed in one file, and whether they stand."""
 
+import re
 import tempfile
 import zipfile
 from collections.abc import Sequence
@@ -13,15 +14,15 @@ from rich.status import Status
 from experiments.experiment import Table
 from orchestration import options, views
 from orchestration.plan import find_tables, setups_in
-from orchestration.results import DEFAULT_OUT
-from orchestration.store import open_store, write_atomically
-from orchestration.terminal import console, finish
+from orchestration.store import DEFAULT_OUT, open_store, write_atomically
+from orchestration.terminal import console, finish, warn
 
 if TYPE_CHECKING:  # they import numpy, which help and lists need not wait for
     from reports.sealed.archive import Unsealed
     from reports.sealed.verification import Verification
 
 ENDING = ".sealed.zip"
+LEAST_DIGITS = 12  # of a digest: with fewer somebody could find another archive of it
 To = Annotated[
     str | None,
     typer.Option(
@@ -34,7 +35,9 @@ Archives = Annotated[
 Digest = Annotated[
     str | None,
     typer.Option(
-        metavar="HEX", help="The digest that was published for the archive.", show_default=False
+        metavar="HEX",
+        help="The digest that was published for the archive, or its first 12 digits or more.",
+        show_default=False,
     ),
 ]
 Quick = Annotated[
@@ -64,6 +67,7 @@ def export(
     chosen, store = find_tables(tables), open_store(out)
     path = _destination(to, tables, chosen)
     store.require_there()
+    warn(views.unreadable(store))
     found = [
         (setup, seeds)
         for setup, seeds in setups_in(store)
@@ -94,6 +98,8 @@ def _destination(to: str | None, names: Sequence[str], tables: Sequence[Table]) 
     path = Path(to or f"{name}{ENDING}").expanduser()
     if path.is_dir() or (path.exists() and not zipfile.is_zipfile(path)):
         raise ValueError(f"--to {path}: needs a new file or an archive, this is neither")
+    if not path.absolute().parent.is_dir():
+        raise ValueError(f"--to {path}: there is no folder {path.absolute().parent}")
     return path
 
 
@@ -102,7 +108,6 @@ def _seal(folder: Path, path: Path) -> str:
     from reports.sealed.archive import seal
 
     code, digests = {"code": code_version()}, list[str]()
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, lambda part: digests.append(seal(folder, code, part)))
     return digests[0]
 
@@ -125,8 +130,7 @@ def verify(
 
     Exit codes: 0 all stand, 1 something does not, 2 not an archive.
     """
-    if digest is not None and len(archives) > 1:
-        raise ValueError(f"--digest is of one archive, got {len(archives)}")
+    wanted, paths = _wanted(digest, archives), {name: _archive(name) for name in archives}
     from reports.grids.terminal import terminal
     from reports.sealed.archive import unseal
     from reports.sealed.side_by_side import side_by_side
@@ -135,22 +139,44 @@ def verify(
 
     problems: list[str] = []
     found: dict[str, Verification] = {}
-    for name in archives:
-        path = Path(name).expanduser()
-        if not path.is_file():
-            raise ValueError(f"{path}: no such file; needs an archive of atss export")
+    for name, path in paths.items():
         with tempfile.TemporaryDirectory() as folder, console.status(path.name) as status:
             unsealed = unseal(path, Path(folder))
+            if not unsealed.digest.startswith(wanted):
+                finish([f"{name}: its digest is {unsealed.digest}, not {wanted}: another archive"])
             tell = partial(_tell, status, path.name)
             found[name] = check(unsealed, is_quick=quick, progress=tell)
         _show(name, unsealed, found[name], is_quick=quick)
         problems += [f"{name}: {text}" for text in conclusions(found[name])]
-    if digest is not None and (its := found[archives[0]].digest) != digest.strip().lower():
-        problems.append(f"{archives[0]}: its digest is {its}, not {digest}")
     for grid in side_by_side(found) if len(found) > 1 else []:
         console.print()
         console.print(terminal(grid))
     finish(problems)
+
+
+def _wanted(digest: str | None, archives: Sequence[str]) -> str:
+    """How the digest has to begin; ValueError for so little that another's could, too."""
+    if digest is None:
+        return ""
+    if len(archives) > 1:
+        raise ValueError(f"--digest is of one archive, got {len(archives)}")
+    wanted = digest.strip().lower()
+    if not re.fullmatch(f"[0-9a-f]{{{LEAST_DIGITS},64}}", wanted):
+        raise ValueError(
+            f"--digest '{digest}': needs the 64 hex digits that atss export printed, or at least "
+            f"the first {LEAST_DIGITS}"
+        )
+    return wanted
+
+
+def _archive(name: str) -> Path:
+    """Where it is; ValueError where there is no file."""
+    path = Path(name).expanduser()
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder; needs a file that atss export wrote of one")
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file; needs an archive of atss export")
+    return path
 
 
 def _tell(status: Status, name: str, text: str) -> None:
@@ -166,7 +192,7 @@ def _show(name: str, unsealed: "Unsealed", found: "Verification", *, is_quick: b
     """What stands and what does not, in tables and lines."""
     from orchestration.launch import code_version
     from reports.grids.terminal import terminal
-    from reports.sealed.verified import cells_grid, claims_lines, others
+    from reports.sealed.verified import absent_claims, cells_grid, claims_lines, others
 
     console.print(name, soft_wrap=True)
     if unsealed.manifest.get("code") != (here := code_version()):
@@ -180,7 +206,7 @@ def _show(name: str, unsealed: "Unsealed", found: "Verification", *, is_quick: b
             console.print()
             console.print(terminal(grid))
     console.print()
-    for text in [*claims_lines(found), *map(str, others(found))]:
+    for text in [*claims_lines(found), *absent_claims(found), *map(str, others(found))]:
         console.print(text, soft_wrap=True)
     cells = found.cells
     stands = sum(cell.stands for cell in cells)

@@ -21,11 +21,12 @@ import re
 import shutil
 import zipfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-FORMAT = 1  # raised when an older reader could not read it
+FORMAT = 2  # raised when an older reader could not read it
 MANIFEST = "manifest.json"
 TABLE_FILES = (".json", ".npz", ".md")
 RUN_FILES = (
@@ -153,7 +154,8 @@ def unseal(path: Path, folder: Path) -> Unsealed:
                 elif problem := _unpack(archive, entry, folder / name, stated.get(name)):
                     problems.append(Problem("hash", name, problem))
     except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError, EOFError) as error:
-        raise ValueError(f"{path} is no archive of atss export: {error}") from error
+        reason = "it is no zip file, or a damaged one"
+        raise ValueError(f"{path} is no archive of atss export: {reason}") from error
     return Unsealed(folder, manifest, digest(manifest), tuple(problems))
 
 
@@ -180,14 +182,21 @@ def _harmless(path: Path, archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo
 
 def _manifest(path: Path, archive: zipfile.ZipFile) -> dict[str, Any]:
     """The manifest of this version; ValueError where there is none."""
-    try:
-        content = json.loads(archive.read(MANIFEST))
-        if content["format"] != FORMAT:
-            raise ValueError(f"format {content['format']!r:.20}, this version reads {FORMAT}")
-        if not isinstance(content["members"], dict):
-            raise ValueError("its manifest lists no members")
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is no archive of atss export: {error}") from error
+    content: Any = None
+    is_there = MANIFEST in archive.namelist()
+    with suppress(ValueError, RecursionError):
+        content = json.loads(archive.read(MANIFEST)) if is_there else None
+    reason = ""
+    if not is_there:
+        reason = f"it has no {MANIFEST}"
+    elif not isinstance(content, dict) or "format" not in content:
+        reason = f"its {MANIFEST} is not one that atss export writes"
+    elif content["format"] != FORMAT:
+        reason = f"format {content['format']!r:.20}, this version reads {FORMAT}"
+    elif not isinstance(content.get("members"), dict):
+        reason = "its manifest lists no members"
+    if reason:
+        raise ValueError(f"{path} is no archive of atss export: {reason}")
     return dict(content)
 
 

@@ -18,6 +18,7 @@ from detector.matches import Matches
 from detector.metrics import HEADINGS, Metrics
 from experiments.experiment import OwnAssigner, signature_of
 from reports.compare import Result
+from reports.facts import code_version
 from reports.insight import Insight
 from reports.resampling import image_weights, metrics_of
 from reports.sealed.archive import MALFORMED, Problem
@@ -84,7 +85,7 @@ def read_run(folder: Path) -> SealedRun:
     result, insight = None, None
     try:
         if content is not None:
-            result = _result(content, folder / "history.jsonl")
+            result = _result(content, facts or {}, folder / "history.jsonl")
             problems += [Problem("number", where, *it) for it in _last_test(result)]
             problems += [Problem("signature", where, it) for it in _owner(result, facts or {})]
         if result is not None and matches is not None:
@@ -147,7 +148,8 @@ def _owner(result: Result, facts: Mapping[str, Any]) -> Iterator[str]:
             yield f"result.json is of {name} {found!r:.40}, run.json of {needed!r:.40}"
 
 
-def _result(content: Mapping[str, Any], history: Path) -> Result:
+def _result(content: Mapping[str, Any], facts: Mapping[str, Any], history: Path) -> Result:
+    """As the reports have it, but for what only one machine knows."""
     lines = history.read_text(encoding="utf-8").splitlines() if history.is_file() else []
     metrics = Metrics(**content["metrics"])
     for name, value in asdict(metrics).items():
@@ -159,7 +161,7 @@ def _result(content: Mapping[str, Any], history: Path) -> Result:
         metrics=metrics,
         history=[json.loads(line) for line in lines],
         seconds=content["seconds"],
-        facts=content["facts"],
+        facts=content["facts"] | {"code": code_version(facts.get("code"))},
     )
 
 

@@ -120,6 +120,8 @@ def _difference(row: ComparedRow, other: ComparedRow, name: str) -> str:
     one, its = row.metrics[name].ours, other.metrics[name].ours
     if one.mean is None or its.mean is None:
         return MISSING
+    if row.results == other.results:  # down to the seconds that they took
+        return "same run" if one.n == 1 else "same runs"
     has_same_seeds = set(one.by_seed) == set(its.by_seed)
     estimate = difference(row.scores, other.scores, name) if has_same_seeds else None
     if estimate is None or estimate.num_seeds < one.n:  # a run without match records
@@ -148,7 +150,6 @@ def _facts(bundle: Bundle, runs: Mapping[str, SealedRun]) -> dict[str, str]:
         **{f"schedule: {name}": value for name, value in recipe.items()},
         **{f"setting: {name}": show_setting(it) for name, it in bundle.settings.items()},
         **{name: value for name, value in told.items() if name not in EVALUATOR},
-        "code": _several(_code(run) for run in mine),
     }
 
 
@@ -159,13 +160,6 @@ def _several(values: Any) -> str:
 def _canonical(run: SealedRun) -> Mapping[str, Any]:
     its = run.facts.get("canonical")
     return its if isinstance(its, dict) else {}
-
-
-def _code(run: SealedRun) -> str:
-    code = run.facts.get("code")
-    if not isinstance(code, dict):
-        return "unknown"
-    return f"{code.get('version')} ({str(code.get('commit'))[:12]}, {code.get('tree')})"
 
 
 def _footnotes(facts: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
@@ -187,9 +181,10 @@ def _detectors(
 ) -> Iterator[str]:
     """Rows of one name that are not one detector."""
     for label in labels:
-        rows = [row for it in bundles.values() if (row := _row(it, label)) is not None]
-        if any(row.row.config != rows[0].row.config for row in rows) or any(
-            row.row.recipe != rows[0].row.recipe or row.row.assigner != rows[0].row.assigner
-            for row in rows
-        ):
+        detectors = [
+            (row.row.config, row.row.recipe_at(it.scale), row.row.assigner)
+            for it in bundles.values()
+            if (row := _row(it, label)) is not None
+        ]
+        if any(detector != detectors[0] for detector in detectors):
             yield f"“{label}” is not the same detector in each."

@@ -162,7 +162,7 @@ def _row_problems(stated: Bundle, runs: Mapping[str, SealedRun]) -> Iterator[Pro
 
 
 def _run_of(bundle: Bundle, row: Row, seed: int) -> Run:
-    config, recipe = with_settings(row.config, bundle.recipe, row.recipe)
+    config, recipe = with_settings(row.config, bundle.recipe, row.recipe_at(bundle.scale))
     config, recipe = with_settings(config, recipe, bundle.settings)
     own = row.assigner if isinstance(row.assigner, OwnAssigner) else None
     return Run(config, recipe, bundle.fingerprint, seed, own)
@@ -182,7 +182,7 @@ def _paper_problems(where: str, table: Table) -> Iterator[Problem]:
             if found != printed:
                 text = f"the paper has {heading} {printed} in “{row.label}”, not {found}"
                 yield Problem("table", where, text, name)
-        if row.config != known.config or row.recipe != known.recipe:
+        if (row.config, row.recipe, row.at_scale) != (known.config, known.recipe, known.at_scale):
             yield Problem("table", where, f"“{row.label}” is another detector than the paper's")
     if replace(table, rows=ours.rows) != ours:
         yield Problem("table", where, "title, headings or layout are not the paper's")

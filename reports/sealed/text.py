@@ -7,6 +7,7 @@ from experiments.claims import CLAIMS
 from reports.bundle import Bundle
 from reports.claims import as_json, claims_grid, deciding
 from reports.effects import effects_grids
+from reports.gains import changes_grid, gains_grid
 from reports.grids.grid import markdown
 from reports.sealed.runs import SealedRun
 from reports.study import Study
@@ -61,9 +62,10 @@ def texts(tables: Mapping[str, Bundle], runs: Mapping[str, SealedRun]) -> dict[s
 
 
 def page(bundle: Bundle) -> str:
-    """A table as Markdown, with the runs behind it."""
+    """A table as the report's Markdown has it, with the runs behind it."""
     comparison = bundle.comparison
-    grids = [paper_grid(bundle), *effects_grids(comparison), runs_grid(bundle)]
+    grids = [paper_grid(bundle), gains_grid(comparison), *changes_grid(comparison)]
+    grids += [*effects_grids(comparison), runs_grid(bundle)]
     return "\n".join(map(markdown, grids))
 
 

@@ -3,12 +3,19 @@
 from collections.abc import Sequence
 
 from detector.metrics import HEADINGS
+from experiments.claim import Evidence
+from experiments.claims import CLAIMS
 from reports.grids.cells import Cell, Grid, line
 from reports.numbers import MISSING, number
 from reports.sealed.archive import Problem
 from reports.sealed.verification import CheckedCell, CheckedTable, Verification
 
 STANDS, FAILS = "✓", "✗"
+ABSENT: dict[Evidence, str] = {
+    "training": "none of their tables is sealed here",
+    "counting": "about assignments, not runs: atss positives counts them",
+    "building": "about sizes, not runs: atss claims --count builds and counts",
+}
 NO_RESULT = f"{MISSING}: no result, so nothing to check."
 
 
@@ -76,6 +83,16 @@ def claims_lines(found: Verification) -> list[str]:
             if problem.part == claim.name
         ]
     return lines
+
+
+def absent_claims(found: Verification) -> list[str]:
+    """The paper's claims that the archive says nothing of, and why, in a line."""
+    reasons: dict[str, list[str]] = {}
+    for claim in CLAIMS:
+        if claim.name not in {one.name for one in found.claims}:
+            reasons.setdefault(ABSENT[claim.evidence], []).append(claim.name)
+    told = "; ".join(f"{', '.join(names)} ({reason})" for reason, names in reasons.items())
+    return [f"Claims not in it: {told}"] if told else []
 
 
 def others(found: Verification) -> list[Problem]:
