@@ -236,7 +236,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--work", type=Path, default=Path("results-coverage"))
     parser.add_argument("--out", type=Path, default=HERE)
-    parser.add_argument("--judge", action="store_true", help="simulate nothing, judge what is there")
+    parser.add_argument("--judge", action="store_true", help="judge what is there")
     given = parser.parse_args()
     rows: list[dict[str, object]] = []
     for setting in SETTINGS:

@@ -96,7 +96,7 @@ def test_what_would_tell_a_difference_apart_is_what_the_statistics_say():
     by_images = an_estimate(0.3, 0.5, image_error=0.25, seed_error=0.0, num_seeds=2)
     assert 5000 < needed(by_images).images < 6500  # 1000 x (0.25 x 2.8 / 0.3)^2 = 5450
     assert f"{round(needed(by_images).images, -2):,} images" in enough(by_images)  # two digits
-    assert enough(an_estimate(0.3, 0.5, image_error=0.25)) == "more seeds"  # their spread is unknown
+    assert enough(an_estimate(0.3, 0.5, image_error=0.25)) == "more seeds"
     hopeless = an_estimate(0.0004, 0.5, image_error=0.25, seed_error=0.2, num_seeds=2)
     assert enough(hopeless) == "no practical number of either"
     assert enough(an_estimate(0.0, 0.5)) == ""
