@@ -1,17 +1,21 @@
 """The training batches of a run: endless, and a function of (data, recipe, seed, step) alone.
 
+Workers decode, resize and flip; what they send are bytes, a quarter of what they become when they
+are normalized, which is left to the process (and the device) that trains.
+
 Shapes: B images of a batch; M ground truths of an image.
 """
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import count, islice
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, default_collate
 
 from detector import transforms
 from detector.config import Recipe
@@ -23,8 +27,18 @@ FLIP_PROBABILITY = 0.5
 EVERYTHING = slice(None)
 ORDER, AUGMENTATION = 1, 2  # what random numbers are for: the first number of their seed
 
+Size = tuple[int, int]  # height, width
 Key = TypeVar("Key")
 Value = TypeVar("Value")
+
+
+class Pixels(NamedTuple):
+    """A batch on its way: arrays, because every tensor that a worker sends costs an open file."""
+
+    stored: Tensor  # uint8 [B, H, W, 3], each image in its upper left corner
+    sizes: list[Size]  # of each
+    boxes: list[NDArray[np.float32]]  # [M, 4] of each
+    labels: list[NDArray[np.int64]]  # [M]
 
 
 def batches(
@@ -35,16 +49,21 @@ def batches(
     start: int = 0,
     workers: int = 0,
     share: slice = EVERYTHING,
+    device: torch.device | str = "cpu",
 ) -> Iterator[tuple[Tensor, list["Target"]]]:
     """Yield step `start` (from 0), and on: images [B, 3, H, W], normalized and padded; B targets.
 
-    A step's batch is the same whatever start and workers are. It is all landscape or all portrait,
-    so that little is padded (as in the paper's code). share: the places of a batch to load; they
-    are the images of the whole batch at these places, padded as there.
+    A step's batch is the same whatever start, workers and device are, to the bit. It is all
+    landscape or all portrait, so that little is padded (as in the paper's code). share: the places
+    of a batch to load; they are the images of the whole batch at these places, padded as there.
+    device: where the images are wanted.
     """
     steps = islice(enumerate(_order(dataset, recipe.batch_size, seed)), start, None)
     prepare = partial(_train_batch, dataset, recipe.short_side, recipe.long_side, seed, share)
-    return ahead(prepare, steps, workers)
+    finish = _finish if torch.device(device).type == "cpu" else _finish_on(device)
+    loaded = ahead(prepare, steps, workers, pin=torch.device(device).type == "cuda")
+    for pixels in loaded:
+        yield finish(pixels), _targets(pixels)
 
 
 def _order(dataset: "CocoDataset", batch_size: int, seed: int) -> Iterator[list[int]]:
@@ -68,7 +87,7 @@ def _train_batch(
     seed: int,
     share: slice,
     work: tuple[int, list[int]],
-) -> tuple[Tensor, list["Target"]]:
+) -> Pixels:
     """Load, resize and perhaps flip a step's images; work is (step, indices)."""
     step, indices = work
     drawn = []  # of every image of the batch: index, (height, width), is it flipped
@@ -78,20 +97,76 @@ def _train_batch(
         stored = dataset.sizes[index][::-1]
         size = transforms.resize_sizes(stored, short_side=side, long_side=long_side)
         drawn.append((index, size, rng.random() < FLIP_PROBABILITY))
-    images, targets = [], []
-    for index, size, is_flipped in drawn[share]:
-        image, target = dataset[index]
-        image, boxes = transforms.resize(image, target["boxes"], size)
-        if is_flipped:
-            image, boxes = transforms.flip(image, boxes)
-        images.append(transforms.IMAGENET(image))
-        targets.append({"boxes": boxes, "labels": target["labels"]})
-    largest = tuple(max(size[axis] for _, size, _ in drawn) for axis in (0, 1))
-    return transforms.collate(images, at_least=largest), targets
+    mine = drawn[share]
+    images = _zeros(len(mine), transforms.padded_size([size for _, size, _ in drawn]))
+    targets = [_load(dataset, *which, place) for which, place in zip(mine, images, strict=True)]
+    return Pixels(
+        stored=images,
+        sizes=[size for _, size, _ in mine],
+        boxes=[target["boxes"].numpy() for target in targets],
+        labels=[target["labels"].numpy() for target in targets],
+    )
 
 
-def ahead(prepare: Callable[[Key], Value], keys: Iterable[Key], workers: int) -> Iterator[Value]:
-    """prepare(key) for each key, in order, computed in advance by that many processes."""
+def _zeros(count: int, size: Size) -> Tensor:
+    """uint8 [count, H, W, 3]; in a worker in memory that processes share: none is copied later."""
+    one = torch.zeros((), dtype=torch.uint8).expand(*size, 3)
+    stacked: Tensor = default_collate([one] * count)
+    return stacked
+
+
+def _load(
+    dataset: "CocoDataset", index: int, size: Size, is_flipped: bool, place: Tensor
+) -> "Target":
+    """Write an image into the upper left corner of [H, W, 3]; its ground truth there."""
+    image, target = dataset[index]
+    image, boxes = transforms.resize(image, target["boxes"], size)
+    if is_flipped:
+        image, boxes = transforms.flip(image, boxes)
+    place[: size[0], : size[1]] = image.permute(1, 2, 0)
+    return target | {"boxes": boxes}
+
+
+def _finish(pixels: Pixels) -> Tensor:
+    """[B, 3, H, W], normalized, zeros beyond each image: zero is ImageNet's mean."""
+    stored = pixels.stored.permute(0, 3, 1, 2)
+    batch = torch.zeros(stored.shape)
+    for image, (height, width), place in zip(stored, pixels.sizes, batch, strict=True):
+        transforms.IMAGENET.write(image[:, :height, :width], place[:, :height, :width])
+    return batch
+
+
+def _finish_on(device: torch.device | str) -> Callable[[Pixels], Tensor]:
+    """The same numbers, made on a device out of the bytes: a quarter crosses the bus."""
+    table = transforms.IMAGENET.table().flatten().to(device)
+    first = 256 * torch.arange(3, device=device)  # of each channel in the table
+
+    def finish(pixels: Pixels) -> Tensor:
+        stored = pixels.stored.to(device, non_blocking=True)  # [B, H, W, 3]
+        batch = torch.zeros(stored.permute(0, 3, 1, 2).shape, device=device)
+        for image, (height, width), place in zip(stored, pixels.sizes, batch, strict=True):
+            values = table[first + image[:height, :width]]
+            place[:, :height, :width] = values.permute(2, 0, 1)
+        return batch
+
+    return finish
+
+
+def _targets(pixels: Pixels) -> list["Target"]:
+    pairs = zip(pixels.boxes, pixels.labels, strict=True)
+    return [
+        {"boxes": torch.from_numpy(boxes), "labels": torch.from_numpy(labels)}
+        for boxes, labels in pairs
+    ]
+
+
+def ahead(
+    prepare: Callable[[Key], Value], keys: Iterable[Key], workers: int, *, pin: bool = False
+) -> Iterator[Value]:
+    """prepare(key) for each key, in order, computed in advance by that many processes.
+
+    pin: what they send goes into memory that a GPU reads by itself.
+    """
     if not workers:
         yield from map(prepare, keys)
         return
@@ -101,6 +176,7 @@ def ahead(prepare: Callable[[Key], Value], keys: Iterable[Key], workers: int) ->
         batch_size=None,
         num_workers=workers,
         collate_fn=_as_it_is,
+        pin_memory=pin,
         generator=torch.Generator(),  # else it draws from torch's, whose state belongs to the run
     )
     for result in loader:

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torchvision.transforms.v2 import functional
 
 SIZE_DIVISOR = 32  # the FPN halves five times up to P5; P6 and P7 round up
 
@@ -30,9 +29,21 @@ class Normalization:
 
     def __call__(self, image: Tensor) -> Tensor:
         """uint8 [3, H, W] RGB to float32 [3, H, W]."""
-        mean = torch.tensor(self.mean, device=image.device)[:, None, None]
-        std = torch.tensor(self.std, device=image.device)[:, None, None]
-        return (image[list(self.channels)].float() / self.scale - mean) / std
+        return self.write(image, torch.empty(image.shape, device=image.device))
+
+    def write(self, image: Tensor, place: Tensor) -> Tensor:
+        """The same into place, float32 [3, H, W]: channel by channel, which a cache can hold."""
+        mean, std = (torch.tensor(values, device=place.device) for values in (self.mean, self.std))
+        for plane, channel, mean_of, std_of in zip(place, self.channels, mean, std, strict=True):
+            plane.copy_(image[channel]).div_(self.scale).sub_(mean_of).div_(std_of)
+        return place
+
+    def table(self) -> Tensor:
+        """[3, 256]: what every value becomes in each channel.
+
+        To look numbers up gives the same bits on every device; to divide does not.
+        """
+        return self(torch.arange(256, dtype=torch.uint8).expand(3, 1, 256))[:, 0]
 
 
 # Over ImageNet's training images: torchvision's weights and ours expect it.
@@ -54,6 +65,8 @@ def resize_sizes(size: Sequence[int], *, short_side: int, long_side: int) -> tup
 
 def resize(image: Tensor, boxes: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """Image [3, H, W] to (height, width), bilinear and antialiased, and its boxes with it."""
+    from torchvision.transforms.v2 import functional  # two seconds, which plans need not wait for
+
     height, width = image.shape[-2:]
     factors = torch.tensor([size[1] / width, size[0] / height], dtype=boxes.dtype).repeat(2)
     return functional.resize(image, list(size), antialias=True), boxes * factors
@@ -69,16 +82,17 @@ def flip(image: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
 def collate(images: list[Tensor], at_least: tuple[int, ...] = (0, 0)) -> Tensor:
     """B normalized images [3, H_i, W_i] to [B, 3, H, W], zeros to the right of and below each.
 
-    H and W are the largest of the batch (or at_least so much: where these are a part of one),
-    rounded up to a multiple of 32. Zero is ImageNet's mean.
+    H and W are padded_size of the images (and at_least so much: where these are a part of a batch).
+    Zero is ImageNet's mean.
     """
-    height = _round_up(max(at_least[0], *(image.shape[-2] for image in images)))
-    width = _round_up(max(at_least[1], *(image.shape[-1] for image in images)))
+    height, width = padded_size([at_least, *(image.shape[-2:] for image in images)])
     batch = images[0].new_zeros(len(images), 3, height, width)
     for image, place in zip(images, batch, strict=True):
         place[:, : image.shape[-2], : image.shape[-1]] = image
     return batch
 
 
-def _round_up(length: int) -> int:
-    return -(-length // SIZE_DIVISOR) * SIZE_DIVISOR
+def padded_size(sizes: Sequence[Sequence[int]]) -> tuple[int, int]:
+    """The (height, width) that holds them all, rounded up to multiples of 32."""
+    height, width = (max(size[axis] for size in sizes) for axis in (0, 1))
+    return -(-height // SIZE_DIVISOR) * SIZE_DIVISOR, -(-width // SIZE_DIVISOR) * SIZE_DIVISOR

@@ -37,7 +37,7 @@ def calibrate(job: Job, report: Report) -> None:
     data = open_data(job.where)
     small = replace(recipe, batch_size=_affordable_batch(job, data.train), warmup_iterations=0)
     detector, optimizer = _assemble(job, small, data.train)
-    images = batches(data.train, small, seed=0, workers=job.workers)
+    images = batches(data.train, small, seed=0, workers=job.workers, device=job.device)
     steps = train(detector, optimizer, images, small, micro_batch_size=job.micro_batch_size)
     times = list(_timed(islice(steps, 2000), SECONDS))[WARM_UP:]
     spent = Spent(training=sum(times) * recipe.batch_size / small.batch_size, steps=len(times))

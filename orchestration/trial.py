@@ -5,7 +5,6 @@ wants to watch goes to report, a function that takes a dict.
 """
 
 import errno
-import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -17,16 +16,18 @@ import torch
 
 from detector import checkpoint
 from detector.coco import DataSet, batches, open_data
-from detector.evaluation import detect_all, evaluate
-from detector.metrics import HEADINGS, Metrics
+from detector.evaluation import detect_all
+from detector.metrics import HEADINGS
 from detector.parallel import Group, in_order, joined
 from detector.training import assemble, train
 from experiments.own import load_assigner
 from orchestration.environment import environment
+from orchestration.inspection import Tested, leave, tested
 from orchestration.oversight import Cancelled, Oversight, require_wanted
 from orchestration.pace import Pace
 from orchestration.plan import Job
-from orchestration.store import RunFolder, write_atomically
+from orchestration.store import RunFolder
+from orchestration.tested_anew import Report, starting_point, train_first
 
 CHECKPOINT_SECONDS = 10.0  # so much work may be lost when a process is killed
 CHECKPOINT_SHARE = 50  # but a save takes at most 1/50 of the time between two
@@ -34,7 +35,6 @@ REPORT_SECONDS = 1.0
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}  # trying again at once is no help
 HISTORY_STEPS = 500  # entries in a history, each the mean over the steps since the one before
 
-Report = Callable[[dict[str, Any]], None]
 Members = Callable[[Job], AbstractContextManager[str]]
 
 
@@ -55,6 +55,7 @@ def run_trial(job: Job, report: Report, members: Members = lambda job: nullconte
                 folder.forget_failure()
                 facts = environment(job.device) | {"processes": str(job.processes)}
                 folder.write("run", {**job.facts, "environment": facts})
+                train_first(job, report, lambda first, tell: run_trial(first, tell, members))
                 with members(job) as address:
                     _take_part(job, report, address, 0)
             except (FloatingPointError, ValueError, OSError) as error:
@@ -110,7 +111,7 @@ class Trial:
         self.description = checkpoint.Description(
             job.run.config, self.recipe, tuple(train.category_ids), tuple(train.names)
         )
-        self.step, facts = checkpoint.load(folder.checkpoint, self.detector, self.optimizer)
+        self.step, facts = starting_point(job, folder, self.detector, self.optimizer)
         self.window: list[dict[str, float]] = facts.get("window", [])  # not in the history yet
         self.unwritten: list[dict[str, Any]] = facts.get("unwritten", [])  # but should be
         self.pace = Pace(self.recipe, len(self.data.val), facts.get("spent", {}))
@@ -127,19 +128,17 @@ class Trial:
         """Train to the end, then test once more and write the result."""
         self.tell("training")
         tests = self.pace.tests
-        detections: list[dict[str, Any]] = []
-        metrics = Metrics()
-        if self.step in tests:  # stopped between the checkpoint and the end of the test
-            metrics, detections = self.test()
+        # Stopped between the checkpoint and the end of the test?
+        found = self.test() if self.step in tests else None
         for values in self.steps():
             self.keep(values, is_test=self.step in tests)
             if self.step in tests:
                 self.save()
-                metrics, detections = self.test()
+                found = self.test()
             elif self.is_save_due():
                 self.save()
             self.tell("training", loss=values["loss"])
-        self.finish(metrics, detections)
+        self.finish(found)
 
     def steps(self) -> Iterator[dict[str, float]]:
         """The training loop; its numbers, once per step."""
@@ -151,6 +150,7 @@ class Trial:
             start=self.step,
             workers=job.workers,
             share=self.group.share,
+            device=job.device,
         )
         for values in train(
             self.detector,
@@ -215,10 +215,11 @@ class Trial:
         self.last_save = time.monotonic()
         self.save_seconds = self.last_save - begun
 
-    def test(self) -> tuple[Metrics, list[dict[str, Any]]]:
+    def test(self) -> Tested | None:
         """The six numbers on the validation images, and the detections behind them.
 
-        Every process tests its share of the images; only the first evaluates what all found.
+        Every process tests its share of the images; only the first evaluates what all found, the
+        others have None.
         """
         val = self.data.val
         mine: list[list[dict[str, Any]]] = []
@@ -237,27 +238,26 @@ class Trial:
             self.tell("testing", tested=1 - self.pace.untested / len(val))
         detections = in_order(self.group.gather(mine))
         if not self.group.is_first:
-            return Metrics(), []
-        metrics = evaluate(val.ground_truth, detections)
+            return None
+        found = tested(val, detections)
         self.pace.tested()
         self.oversight.num_detections = len(detections)
-        named = {HEADINGS[name]: value for name, value in asdict(metrics).items()}
+        named = {HEADINGS[name]: value for name, value in asdict(found.metrics).items()}
         self.note({"step": self.step} | named)
         self.tell("training", is_urgent=True, tested_at=self.step, **named)
-        return metrics, detections
+        return found
 
-    def finish(self, metrics: Metrics, detections: list[dict[str, Any]]) -> None:
+    def finish(self, found: Tested | None) -> None:
         """Write what is left of the run; result.json last, because it says that all is there."""
-        if not self.group.is_first:
+        if found is None:
             return
         self.folder.append(*self.unwritten)
-        text = json.dumps(detections)
-        write_atomically(self.folder.detections, lambda part: part.write_text(text))
+        leave(self.folder, self.data.val, found)
         checkpoint.save_weights(self.folder.weights, self.detector, self.description)
         result = {
             "signature": self.folder.signature,
             "seed": self.job.run.seed,
-            "metrics": asdict(metrics),
+            "metrics": asdict(found.metrics),
             "seconds": self.pace.seconds(),
             "spent": self.pace.spent(),
             "facts": environment(self.job.device),
