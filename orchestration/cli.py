@@ -13,6 +13,9 @@ from types import FrameType
 import typer
 
 from orchestration import options, views
+from orchestration.commands.archive import export, verify
+from orchestration.commands.claims import claims
+from orchestration.commands.compare import compare
 from orchestration.commands.evaluate import evaluate, predict
 from orchestration.commands.plan import plan as plan_command
 from orchestration.commands.plan import show as show_cost
@@ -23,9 +26,8 @@ from orchestration.launch import asked_setup, data_notes, failures, open_plan, t
 from orchestration.options import parse_rows, parse_seeds
 from orchestration.plan import find_tables, setups_in
 from orchestration.resources import Resources
-from orchestration.results import DEFAULT_OUT, deliver
-from orchestration.store import open_store, records_uri
-from orchestration.terminal import REFUSED, STOPPED, Stopped, console, finish, refuse
+from orchestration.store import DEFAULT_OUT, open_store, records_uri
+from orchestration.terminal import REFUSED, STOPPED, Stopped, console, finish, refuse, warn
 
 app = typer.Typer(
     name="atss",
@@ -121,11 +123,12 @@ def reproduce(
     - `atss reproduce table2 table3 --scale mini --data photos.toml --seeds 0,1,2`
     - `atss reproduce all --scale paper --data coco2017 --micro-batch 4`
 
-    Exit codes: 0 all rows are there, 1 some runs failed, 2 refused, 130 stopped.
+    Exit codes: 0 all rows are there, 1 some failed or were cancelled, 2 refused, 130 stopped.
     """
-    chosen, setup = find_tables(tables), asked_setup(scale, data, settings)
+    from orchestration.results import deliver  # help does not wait for reports
+
+    chosen, setup, store = find_tables(tables), asked_setup(scale, data, settings), open_store(out)
     resources = Resources(address, concurrent, gpus_per_run, processes, micro_batch, workers)
-    store = open_store(out)
     if not dry_run:
         store.require_writable()
     try:
@@ -136,8 +139,7 @@ def reproduce(
             show_cost(plan, store, resources, len(data_set.val), is_measured=False)
             return
         console.print(views.summary(plan, store))
-        if plan.missing(store):
-            train_missing(plan, store, data_set, resources, console)
+        train_missing(plan, store, data_set, resources, console)
         delivered = deliver(store, plan.setup, chosen, plan.seeds_measured(store), console)
     except KeyboardInterrupt:
         raise Stopped("the same line goes on from the last checkpoints") from None
@@ -161,6 +163,8 @@ def report(
     - `atss report table2`
     - `atss report all --scale mini --data coco-mini`
     """
+    from orchestration.results import deliver
+
     chosen, store = find_tables(tables), open_store(out)
     found = [
         (setup, seeds)
@@ -168,6 +172,7 @@ def report(
         if scale in (None, setup.scale) and data in (None, setup.data, setup.where)
     ]
     done = [deliver(store, setup, chosen, seeds, console, is_asked=True) for setup, seeds in found]
+    warn(views.unreadable(store))
     if not any(delivered.num_tables for delivered in done):
         raise ValueError(views.nothing_found(store, tables))
     finish([problem for delivered in done for problem in delivered.problems])
@@ -217,7 +222,20 @@ def require_free(port: int) -> None:
 
 
 app.command("plan")(plan_command)
-for command in (status, cancel, resume, logs, sweep, positives, evaluate, predict):
+for command in (
+    claims,
+    status,
+    cancel,
+    resume,
+    logs,
+    sweep,
+    positives,
+    evaluate,
+    predict,
+    compare,
+    export,
+    verify,
+):
     app.command()(command)
 
 

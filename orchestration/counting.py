@@ -5,7 +5,6 @@ from collections.abc import Callable
 from types import TracebackType
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from orchestration.progress import LOG_SECONDS, duration
 
@@ -20,6 +19,14 @@ class Counter:
         console: Console,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        from rich.progress import (  # which the help of a command need not wait for
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeRemainingColumn,
+        )
+
         self.what, self.total, self.console, self.clock = what, total, console, clock
         self.done = 0
         self.started = self.logged = clock()

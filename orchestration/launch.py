@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict, replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -252,6 +251,8 @@ def data_notes(data: "DataSet") -> list[str]:
 
 def code_version() -> dict[str, str]:
     """The package's version, and the commit where the code lies in a git checkout."""
+    from importlib.metadata import PackageNotFoundError, version  # with the parsers of e-mail
+
     try:
         release = version("atss-suite")
     except PackageNotFoundError:

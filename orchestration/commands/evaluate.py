@@ -12,8 +12,7 @@ from rich.table import Table as Grid
 from detector.metrics import COCO_NUMBERS
 from orchestration import options
 from orchestration.commands.predict import predict
-from orchestration.results import DEFAULT_OUT
-from orchestration.store import Store, open_store, write_atomically, write_json
+from orchestration.store import DEFAULT_OUT, Store, open_store, write_atomically, write_json
 from orchestration.terminal import console
 from orchestration.testing import (
     Images,

@@ -14,9 +14,8 @@ from orchestration import launches, options, views
 from orchestration.finding import find_run
 from orchestration.logs import HEADER, last_lines
 from orchestration.progress import Line, Progress
-from orchestration.results import DEFAULT_OUT
 from orchestration.standing import Standing, all_standings, standing
-from orchestration.store import RunFolder, Store, open_store
+from orchestration.store import DEFAULT_OUT, RunFolder, Store, open_store
 from orchestration.terminal import console
 
 WATCH_SECONDS = 2.0

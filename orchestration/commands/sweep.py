@@ -22,8 +22,7 @@ from orchestration.launch import data_location, data_notes, failures, open_plan,
 from orchestration.options import parse_seeds
 from orchestration.plan import Plan, PlannedRun, Setup, find_rows, find_tables, resolve_scale
 from orchestration.resources import Resources
-from orchestration.results import DEFAULT_OUT, deliver
-from orchestration.store import Store, open_store
+from orchestration.store import DEFAULT_OUT, Store, open_store
 from orchestration.terminal import Stopped, console, finish
 
 if TYPE_CHECKING:
@@ -208,6 +207,8 @@ class Launch:
         )
 
     def _deliver(self, table: Table) -> tuple[str, ...]:
+        from orchestration.results import deliver
+
         plan, store = self.plan, self.store
         return deliver(store, plan.setup, [table], plan.seeds_measured(store), console).problems
 
