@@ -14,6 +14,7 @@ from detector.assigners import Assigner
 from detector.backbone import build_backbone
 from detector.config import DetectorConfig, Recipe
 from detector.detector import Detector, Normalizers, Target, build_detector, postprocess_of
+from detector.layouts import own_layout
 from detector.parallel import Group
 
 DROP_FACTOR = 0.1  # of the learning rate, at each of recipe.lr_drops
@@ -36,12 +37,16 @@ def assemble(
     assigner: a user's own, in place of the configured one.
     """
     torch.manual_seed(seed)
-    backbone = build_backbone(recipe.backbone, recipe.norm, recipe.weights, recipe.pyramid_channels)
+    layout = own_layout(recipe.deformable)
+    backbone = build_backbone(
+        recipe.backbone, recipe.norm, recipe.weights, recipe.pyramid_channels, layout
+    )
     detector = build_detector(
         config,
         num_classes,
         backbone=backbone,
         postprocess=postprocess_of(recipe),
+        layout=layout,
         assigner=assigner,
     )
     detector.to(device)
@@ -63,9 +68,11 @@ def build_optimizer(detector: nn.Module, recipe: Recipe) -> torch.optim.Optimize
             "lr_factor": recipe.bias_lr_factor,
         },
     ]
+    # foreach: a call for all parameters, not one for each; the same numbers on a CPU, too.
+    rate, momentum = recipe.learning_rate, recipe.momentum
     if recipe.optimizer == "sgd":
-        return torch.optim.SGD(groups, lr=recipe.learning_rate, momentum=recipe.momentum)
-    return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(recipe.momentum, 0.999))
+        return torch.optim.SGD(groups, lr=rate, momentum=momentum, foreach=True)
+    return torch.optim.AdamW(groups, lr=rate, betas=(momentum, 0.999), foreach=True)
 
 
 def learning_rate(recipe: Recipe, step: int) -> float:
@@ -121,7 +128,8 @@ def train(
                 + ", ".join(f"{name} {value:g}" for name, value in values.items())
             )
         if recipe.clip_gradient_norm:
-            nn.utils.clip_grad_norm_(detector.parameters(), recipe.clip_gradient_norm)
+            limit = recipe.clip_gradient_norm
+            nn.utils.clip_grad_norm_(detector.parameters(), limit, foreach=True)
         optimizer.step()
         named = {f"loss/{name}": value for name, value in values.items()}
         yield {"step": step, "loss": total, **named, "learning_rate": rate}

@@ -28,9 +28,10 @@ SETTINGS = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # CSV, JSON and event files; ours suffice
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C ends at once: the folder holds the last checkpoint
     "TUNE_GLOBAL_CHECKPOINT_S": "3600",  # Ray's own snapshots are never read
+    "MALLOC_TRIM_THRESHOLD_": str(2**28),  # a trial keeps a step's memory for the next: to fetch
+    "MALLOC_MMAP_THRESHOLD_": str(2**25),  # it anew is 5 % of a step on a CPU (benchmarks/demo.md)
 }
-for name, value in SETTINGS.items():
-    os.environ.setdefault(name, value)
+os.environ.update(SETTINGS | os.environ)
 
 import ray  # noqa: E402 - reads the settings above when it is imported
 from ray import tune  # noqa: E402
@@ -40,10 +41,11 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy  # n
 
 from orchestration import early, logs  # noqa: E402
 from orchestration.addresses import free_port, require_answer  # noqa: E402
+from orchestration.launches import temporary  # noqa: E402
 from orchestration.plan import Job  # noqa: E402
 from orchestration.progress import Progress  # noqa: E402
 from orchestration.resources import Share  # noqa: E402
-from orchestration.store import RunFolder, temporary  # noqa: E402
+from orchestration.store import RunFolder  # noqa: E402
 from orchestration.terminal import termination_as_interrupt  # noqa: E402
 
 MAX_CRASHES = 2  # of a trial's process, each followed by another attempt from the last checkpoint

@@ -36,7 +36,8 @@ def work(job: Job, report: Any) -> None:
     """Ten steps that a seed makes quick, slow, deadly once, deadly always, or failing."""
     folder = RunFolder(job.folder)
     folder.path.mkdir(parents=True, exist_ok=True)
-    (folder.path / f"attempt.{os.getpid()}").touch()
+    attempt = folder.path / f"attempt.{os.getpid()}"
+    attempt.write_text(os.environ.get("MALLOC_TRIM_THRESHOLD_", ""))
     attempts = len(list(folder.path.glob("attempt.*")))
     for step in range(1, 11):
         report({"state": "training", "step": step, "iterations": 10, "loss": 1 / step})
@@ -81,6 +82,8 @@ def launch(root: Path, *seeds: int) -> str:
 def test_trials_run_and_a_killed_one_is_tried_again(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    from orchestration.tune import SETTINGS
+
     log = launch(tmp_path, 0, 1, 2, 3)
     ok, killed_once, killed_always, failed = (
         RunFolder(job.folder) for job in jobs(tmp_path, 0, 1, 2, 3)
@@ -97,6 +100,8 @@ def test_trials_run_and_a_killed_one_is_tried_again(
     assert len(list(failed.path.glob("attempt.*"))) == 1  # another attempt would fail the same way
     assert "seed 0: done, AP 20.0" in log and "seed 1: retrying" in log
     assert "seed 2: failed: crashed 3 times" in log and "seed 3: failed: the loss is nan" in log
+    for attempt in ok.path.glob("attempt.*"):
+        assert attempt.read_text() == SETTINGS["MALLOC_TRIM_THRESHOLD_"]  # it reached the process
     assert not (tmp_path / ".ray").exists()
     output = capfd.readouterr()
     said = (output.out + output.err).strip().splitlines()
