@@ -11,10 +11,13 @@ without any anchor: nothing is done about it, as in the paper's code.
 
 Shapes: L levels, A_l anchors on level l, A in all; M >= 1 ground-truth boxes (build_assigner
 answers M = 0). All arithmetic is at least fp32: ties decide, and bf16 would invent thousands.
+
+Nothing here waits for a GPU, and memory grows with the anchors, not with their pairs (pairs.py).
 """
 
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
+from itertools import accumulate
 from typing import assert_never
 
 import torch
@@ -24,13 +27,16 @@ from detector.anchors import STRIDES
 from detector.boxes import (
     INSIDE_MARGIN,
     area,
-    box_iou,
+    by_columns,
     centers,
-    inside,
-    pairwise_side_distances,
+    nearest_and_farthest_side,
+    paired_inside,
+    paired_iou,
+    pairwise_offsets,
     squared_distances,
 )
 from detector.config import DetectorConfig
+from detector.pairs import first_highest, is_negative, is_not_positive, k_smallest, pieces
 
 NEGATIVE = -1
 IGNORED = -2
@@ -98,23 +104,29 @@ def assign_by_iou(anchors: list[Tensor], gt_boxes: Tensor, *, in_gt_box: bool) -
     in_gt_box: positives whose center is not inside their ground truth become IGNORED, not NEGATIVE
     (the paper only says "limit").
     """
-    anchor_boxes = torch.cat(anchors)
-    iou = box_iou(anchor_boxes, gt_boxes)  # [A, M]
-    best_iou, best = iou.max(dim=1)  # [A]; the first ground truth on ties
-    highest = iou.amax(dim=0)  # [M]
-    is_low_quality = ((iou == highest) & (highest > 0)).any(dim=1)
+    anchor_boxes = by_columns(torch.cat(anchors))
+    best_iou = anchor_boxes.new_zeros(len(anchor_boxes))  # [A]
+    best = torch.zeros_like(best_iou, dtype=torch.int64)  # [A]
+    to_highest = torch.full_like(best_iou, -torch.inf)  # [A]; 0 where it is some object's highest
+    for first, some in pieces(gt_boxes, len(anchor_boxes)):
+        iou = paired_iou(anchor_boxes, some[:, None])  # [m, A]
+        best_of_some, number = first_highest(iou)
+        best = torch.where(best_of_some > best_iou, first + number, best)
+        best_iou = torch.maximum(best_iou, best_of_some)
+        highest = iou.amax(dim=1, keepdim=True)  # [m, 1]
+        highest = torch.where(highest > 0, highest, torch.inf)
+        to_highest = torch.maximum(to_highest, iou.sub_(highest).amax(dim=0))
+    is_low_quality = to_highest == 0
     is_positive = (best_iou >= POSITIVE_IOU) | is_low_quality
 
-    matched = torch.full_like(best, IGNORED)
-    matched[best_iou < NEGATIVE_IOU] = NEGATIVE
+    matched = torch.where(best_iou < NEGATIVE_IOU, NEGATIVE, IGNORED)
     matched = torch.where(is_positive, best, matched)
     return ignore_outside(anchor_boxes, gt_boxes, matched) if in_gt_box else matched
 
 
 def ignore_outside(anchor_boxes: Tensor, gt_boxes: Tensor, matched: Tensor) -> Tensor:
     """[A, 4], [M, 4], [A] -> [A]. Positives with their center outside their object are IGNORED."""
-    is_inside = inside(centers(anchor_boxes), gt_boxes)  # [A, M]
-    is_inside = is_inside.gather(1, matched.clamp(min=0)[:, None])[:, 0]
+    is_inside = paired_inside(centers(anchor_boxes), gt_boxes[matched.clamp(min=0)])  # [A]
     return torch.where((matched >= 0) & ~is_inside, IGNORED, matched)
 
 
@@ -134,73 +146,93 @@ def assign_by_space_and_scale(
     its center. Scale: the farthest side is within the level's range. Of several the smallest wins,
     the first on ties. Nothing is IGNORED.
     """
-    points = centers(torch.cat(anchors))
-    per_level = list(zip(anchors, STRIDES, SCALE_RANGES, strict=False))
-    lower, upper, strides = (
-        torch.cat([points.new_full((len(level), 1), value) for level, value in values])
-        for values in (
-            [(level, scale[0]) for level, _, scale in per_level],
-            [(level, scale[1]) for level, _, scale in per_level],
-            [(level, float(stride)) for level, stride, _ in per_level],
-        )
-    )  # each [A, 1]
-    distances = pairwise_side_distances(points, gt_boxes)  # [4, A, M]
-    farthest = distances.amax(dim=0)
-    is_allowed = (farthest >= lower) & (farthest <= upper)
-    is_allowed &= distances.amin(dim=0) > INSIDE_MARGIN
-    if radius is not None:
-        offset = (points[:, None] - centers(gt_boxes)[None]).abs().amax(dim=-1)  # [A, M]
-        is_allowed &= radius * strides - offset > INSIDE_MARGIN
-    candidate_area = torch.where(is_allowed, area(gt_boxes), torch.inf)  # [A, M]
-    smallest, matched = candidate_area.min(dim=1)
-    return torch.where(smallest < torch.inf, matched, NEGATIVE)
+    points = centers(by_columns(torch.cat(anchors)))
+    sizes, like = tuple(len(level) for level in anchors), (points.device, points.dtype)
+    lower, upper = (per_anchor(ends, sizes, *like) for ends in zip(*SCALE_RANGES, strict=True))
+    smallest_first = area(gt_boxes).argsort(stable=True)  # [M]
+    num_objects = len(gt_boxes)
+    matched = torch.full_like(lower, num_objects)  # [A] place in that order; so many: none
+    for first, some in pieces(gt_boxes[smallest_first], len(points)):
+        nearest, farthest = nearest_and_farthest_side(points, some)  # [m, A] each
+        if radius is not None:
+            reach = radius * per_anchor(STRIDES, sizes, *like)
+            offset = pairwise_offsets(points, centers(some))  # [m, A]
+            nearest = torch.minimum(nearest, reach - offset)
+        in_range = torch.minimum(upper - farthest, farthest.sub_(lower))  # negative outside
+        places = torch.arange(first, first + len(some), device=points.device)[:, None]
+        refused = is_negative(in_range).add_(is_not_positive(nearest.sub_(INSIDE_MARGIN)))
+        matched = torch.minimum(matched, refused.mul_(num_objects).add_(places).amin(dim=0))
+    is_matched = matched < num_objects
+    return torch.where(
+        is_matched, smallest_first[matched.long().clamp(max=num_objects - 1)], NEGATIVE
+    )
+
+
+@lru_cache(maxsize=32)
+def per_anchor(
+    values: tuple[float, ...], sizes: tuple[int, ...], device: torch.device, dtype: torch.dtype
+) -> Tensor:
+    """A value per level and how many anchors each has -> [A]; made once for inputs of a size."""
+    levels = zip(values, sizes, strict=False)
+    return torch.cat([torch.full((n,), v, device=device, dtype=dtype) for v, n in levels])
 
 
 def assign_atss(anchors: list[Tensor], gt_boxes: Tensor, *, k: int = 9) -> Tensor:
     """[A_l, 4] per level, [M, 4] -> [A]. Algorithm 1; line numbers are the paper's.
 
-    k: candidates per level; build_assigner passes config.k * config.anchors_per_location.
+    k: candidates per level; build_assigner passes config.k * config.anchors_per_location. K are
+    those of an object on all levels.
     """
     anchor_boxes = torch.cat(anchors)
-    iou = box_iou(anchor_boxes, gt_boxes)  # [A, M]
-    is_candidate = closest_anchors(anchors, gt_boxes, k)  # [A, M], lines 3-6
-    threshold = mean_plus_std(iou, is_candidate)  # [M], lines 7-10
-    is_inside = inside(centers(anchor_boxes), gt_boxes)
-    is_positive = is_candidate & (iou >= threshold) & is_inside  # lines 11-15
-    return highest_iou_match(iou, is_positive)
+    candidates = closest_anchors(anchors, gt_boxes, k)  # [M, K], lines 3-6
+    boxes = anchor_boxes[candidates]  # [M, K, 4]
+    iou = paired_iou(boxes, gt_boxes[:, None])  # [M, K], line 7
+    threshold = mean_plus_std(iou)  # [M], lines 8-10
+    is_inside = paired_inside(centers(boxes), gt_boxes[:, None])
+    is_positive = (iou >= threshold[:, None]) & is_inside  # lines 11-15
+    return highest_iou_match(candidates, iou, is_positive, len(anchor_boxes))
 
 
 def closest_anchors(anchors: list[Tensor], gt_boxes: Tensor, k: int) -> Tensor:
-    """[A_l, 4] per level, [M, 4] -> [A, M] bool: of every level the k closest, center to center."""
-    distance = squared_distances(centers(torch.cat(anchors)), centers(gt_boxes))  # [A, M]
-    levels = distance.split([len(level) for level in anchors])
-    return torch.cat([k_smallest(level, k) for level in levels])
+    """[A_l, 4] per level, [M, 4] -> [M, K] indices into all anchors, rising.
+
+    Of every level the min(k, A_l) closest, center to center; of anchors equally far the first.
+    """
+    points = centers(by_columns(torch.cat(anchors)))
+    sizes = [len(level) for level in anchors]
+    firsts = list(accumulate(sizes, initial=0))
+    found = []
+    for _, some in pieces(gt_boxes, len(points)):
+        levels = squared_distances(centers(some), points).split(sizes, dim=1)
+        closest = [
+            first + k_smallest(level, k) for first, level in zip(firsts, levels, strict=False)
+        ]
+        found.append(torch.cat(closest, dim=1))
+    return torch.cat(found).sort(dim=1).values
 
 
-def mean_plus_std(iou: Tensor, is_candidate: Tensor) -> Tensor:
-    """[A, M] twice -> [M]: the IoU from which on a candidate of an object is suited to it.
+def mean_plus_std(iou: Tensor) -> Tensor:
+    """[M, K] -> [M]: the IoU from which on a candidate of an object is suited to it.
 
     The paper says "standard deviation"; its code takes the unbiased one. Of one value it is 0.
     """
-    candidate_iou = iou.T[is_candidate.T].view(iou.shape[1], -1)  # all have as many; line 7
-    spread = candidate_iou.std(dim=1) if candidate_iou.shape[1] > 1 else 0.0
-    return candidate_iou.mean(dim=1) + spread
+    spread = iou.std(dim=1) if iou.shape[1] > 1 else 0.0
+    return iou.mean(dim=1) + spread
 
 
-def k_smallest(distance: Tensor, k: int) -> Tensor:
-    """[A_l, M] -> [A_l, M] bool: min(k, A_l) true per column; of equals, the lowest indices."""
-    k = min(k, len(distance))
-    farthest = distance.topk(k, dim=0, largest=False).values[-1]  # [M]
-    is_closer = distance < farthest
-    is_tied = distance == farthest
-    room = k - is_closer.sum(dim=0)
-    return is_closer | (is_tied & (is_tied.cumsum(dim=0) <= room))
-
-
-def highest_iou_match(iou: Tensor, is_positive: Tensor) -> Tensor:
-    """[A, M] twice -> [A]. An anchor positive for several objects learns the one of highest IoU.
+def highest_iou_match(
+    candidates: Tensor, iou: Tensor, is_positive: Tensor, num_anchors: int
+) -> Tensor:
+    """[M, K] three times -> [A]. An anchor positive for several objects learns that of highest IoU.
 
     Sec. 4.1, in prose only; the first on exact ties.
     """
-    best_iou, matched = torch.where(is_positive, iou, -1.0).max(dim=1)
-    return torch.where(best_iou >= 0, matched, NEGATIVE)
+    num_objects = len(candidates)
+    anchor, value = candidates.flatten(), torch.where(is_positive, iou, -1.0).flatten()
+    highest = value.new_full((num_anchors,), -1.0).scatter_reduce(0, anchor, value, "amax")
+    is_highest = is_positive & (iou == highest[candidates])
+    number = torch.arange(num_objects, device=anchor.device)[:, None]
+    number = torch.where(is_highest, number, num_objects).flatten()
+    matched = anchor.new_full((num_anchors,), num_objects)
+    matched = matched.scatter_reduce(0, anchor, number, "amin")
+    return torch.where(matched < num_objects, matched, NEGATIVE)

@@ -250,8 +250,15 @@ def check_targets(targets: Sequence[Target], num_images: int, num_classes: int) 
                 f"target {index} needs boxes [M, 4] and labels [M], got {list(boxes.shape)} and "
                 f"{list(labels.shape)}"
             )
-        if len(labels) and not bool(((labels >= 0) & (labels < num_classes)).all()):
-            raise ValueError(
-                f"target {index} needs labels from 0 to {num_classes - 1}, got "
-                f"{int(labels.min())} to {int(labels.max())}"
-            )
+    if not bool(_are_known(torch.cat([target["labels"] for target in targets]), num_classes)):
+        for index, target in enumerate(targets):
+            if not bool(_are_known(target["labels"], num_classes)):
+                raise ValueError(
+                    f"target {index} needs labels from 0 to {num_classes - 1}, got "
+                    f"{int(target['labels'].min())} to {int(target['labels'].max())}"
+                )
+
+
+def _are_known(labels: Tensor, num_classes: int) -> Tensor:
+    """[M] -> scalar: asked once for a batch, because a GPU's answer has to be waited for."""
+    return ((labels >= 0) & (labels < num_classes)).all()

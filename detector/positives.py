@@ -26,7 +26,7 @@ from torch import Tensor
 from detector.anchors import STRIDES, cell_anchors, grid_anchors, level_sizes
 from detector.assigners import IGNORED, NEGATIVE, Assigner, closest_anchors, mean_plus_std
 from detector.batches import ahead
-from detector.boxes import box_iou, centers, inside
+from detector.boxes import centers, paired_inside, paired_iou
 from detector.coco import CocoDataset
 from detector.transforms import SIZE_DIVISOR, resize_sizes
 
@@ -162,10 +162,10 @@ def _candidates(anchors: list[Tensor], boxes: Tensor, k: int) -> Candidates:
     num = sum(min(k, len(level)) for level in anchors)
     if len(boxes) == 0:
         return Candidates(num, np.zeros(0, dtype=np.int64), np.zeros(0))
-    iou = box_iou(torch.cat(anchors), boxes)  # [A, M]
-    is_candidate = closest_anchors(anchors, boxes, k)
-    threshold = mean_plus_std(iou, is_candidate)
-    num_above = (is_candidate & (iou >= threshold)).sum(dim=0)
+    candidates = closest_anchors(anchors, boxes, k)  # [M, C]
+    iou = paired_iou(torch.cat(anchors)[candidates], boxes[:, None])  # [M, C]
+    threshold = mean_plus_std(iou)
+    num_above = (iou >= threshold[:, None]).sum(dim=1)
     return Candidates(num, num_above.numpy(), threshold.double().numpy())
 
 
@@ -241,14 +241,13 @@ def candidates_of(selection: Selection, scene: Scene, number: int) -> Columns:
     assert selection.k is not None
     anchors = selection.anchors(scene.height, scene.width)
     box, anchor_boxes = scene.boxes[number : number + 1], torch.cat(anchors)
-    iou = box_iou(anchor_boxes, box)  # [A, 1]
-    is_candidate = closest_anchors(anchors, box, selection.k)
+    candidates = closest_anchors(anchors, box, selection.k)  # [1, C]
+    boxes = anchor_boxes[candidates]
+    iou = paired_iou(boxes, box)  # [1, C]
     levels = np.repeat(np.arange(len(anchors)), [len(level) for level in anchors])
-    kept = is_candidate[:, 0]
-    threshold = mean_plus_std(iou, is_candidate).numpy()
     return {
-        "level": levels[kept.numpy()],
-        "iou": iou[kept, 0].numpy(),
-        "is_inside": inside(centers(anchor_boxes[kept]), box)[:, 0].numpy(),
-        "threshold": np.repeat(threshold, int(kept.sum())),
+        "level": levels[candidates[0].numpy()],
+        "iou": iou[0].numpy(),
+        "is_inside": paired_inside(centers(boxes), box)[0].numpy(),
+        "threshold": np.repeat(mean_plus_std(iou).numpy(), iou.shape[1]),
     }

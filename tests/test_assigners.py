@@ -17,9 +17,10 @@ from scenes import ALL_KINDS, coco_like, kinds_of, scenes
 from torchvision.models.detection._utils import Matcher
 
 from detector.anchors import STRIDES, cell_anchors, grid_anchors
-from detector.assigners import IGNORED, NEGATIVE, assign_atss, build_assigner, k_smallest
+from detector.assigners import IGNORED, NEGATIVE, assign_atss, build_assigner
 from detector.boxes import box_iou, centers
 from detector.config import DetectorConfig
+from detector.pairs import PAIRS_AT_ONCE, k_smallest
 
 IOU = DetectorConfig()
 IOU_IN_BOX = DetectorConfig(in_gt_box=True)
@@ -321,9 +322,8 @@ def test_k_counts_locations_however_many_anchors_they_carry():
         level = anchors_of((64, 64), scales, ratios)[0]
         num_anchors = len(scales) * len(ratios)
         away = (centers(level) - centers(boxes)).square().sum(dim=1, keepdim=True)
-        is_candidate = k_smallest(away, 9 * num_anchors).view(-1, num_anchors)
-        assert is_candidate.all(dim=1).sum() == 9
-        assert is_candidate.any(dim=1).sum() == 9
+        locations = k_smallest(away.T, 9 * num_anchors)[0] // num_anchors
+        assert locations.unique(return_counts=True)[1].tolist() == [num_anchors] * 9
 
 
 def test_with_three_anchors_per_location_atss_takes_three_times_as_many_candidates():
@@ -354,9 +354,21 @@ def test_anchors_of_one_location_are_equally_far_from_every_object():
 
 
 def test_of_anchors_equally_far_the_lowest_indices_are_candidates():
-    distance = torch.tensor([[2.0], [1.0], [2.0], [2.0], [3.0]])
-    assert k_smallest(distance, 3)[:, 0].tolist() == [True, True, True, False, False]
-    assert k_smallest(distance, 9)[:, 0].tolist() == [True] * 5
+    distance = torch.tensor([[2.0, 1.0, 2.0, 2.0, 3.0]])
+    assert sorted(k_smallest(distance, 3)[0].tolist()) == [0, 1, 2]
+    assert sorted(k_smallest(distance, 9)[0].tolist()) == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("num", [1, 31, 64, 65, 320, 1000])  # of less work in one step, and in two
+@pytest.mark.parametrize("k", [1, 9, 20])
+def test_the_k_smallest_are_the_first_of_a_stable_sort(num, k):
+    """In blocks or not, however many are equal, across blocks too."""
+    random = torch.Generator().manual_seed(num)
+    for different in (1, 3, 20, 10**6):
+        distance = torch.randint(different, (7, num), generator=random) / 4
+        expected = distance.sort(dim=1, stable=True).indices[:, :k]
+        found = k_smallest(distance, k)
+        assert torch.equal(found.sort(dim=1).values, expected.sort(dim=1).values)
 
 
 @pytest.mark.parametrize("config", ALL, ids=NAMES)
@@ -394,6 +406,34 @@ def test_selection_takes_no_part_in_the_gradient(config):
     boxes = torch.tensor([[10.0, 10, 60, 60]], requires_grad=True)
     matched = build_assigner(config)(anchors_of((64, 64), (8.0,), (1.0,)), boxes)
     assert not matched.requires_grad
+
+
+@pytest.mark.parametrize("config", ALL, ids=NAMES)
+def test_the_selection_is_the_same_however_many_objects_are_looked_at_together(config, monkeypatch):
+    draw = random.Random(19)
+    levels = anchors_of((128, 128), (8.0,), (1.0,))
+    num_anchors = sum(len(level) for level in levels)
+    corners = [(draw.randint(-40, 400) / 4, draw.randint(-40, 400) / 4) for _ in range(20)]
+    boxes = [(x, y, x + draw.randint(1, 400) / 4, y + draw.randint(1, 400) / 4) for x, y in corners]
+    boxes += boxes[5:8] + [(2000, 2000, 2010, 2010)]
+    expected = matched_by(config, levels, boxes)
+    for together in (1, 7, 23):
+        monkeypatch.setitem(PAIRS_AT_ONCE, "cpu", together * num_anchors)
+        assert torch.equal(matched_by(config, levels, boxes), expected)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("config", ALL, ids=NAMES)
+def test_nothing_waits_for_the_gpu(config):
+    levels = [level.cuda() for level in anchors_of((128, 128), (8.0,), (1.0,))]
+    boxes = boxes_tensor([(3, 5, 20, 31), (50, 20, 128, 120)]).cuda()
+    assigner = build_assigner(config)
+    assigner(levels, boxes)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        assigner(levels, boxes)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
 
 
 @pytest.mark.gpu

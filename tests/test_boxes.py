@@ -32,12 +32,15 @@ def test_centers_and_areas_are_those_of_plain_arithmetic(some):
 @given(box_lists, box_lists)
 def test_distances_to_the_sides_and_inside_are_those_of_plain_arithmetic(some, others):
     points = boxes.centers(torch.tensor(some))
-    found = boxes.pairwise_side_distances(points, torch.tensor(others))
+    nearest, farthest = boxes.nearest_and_farthest_side(points, torch.tensor(others))
+    distances = boxes.side_distances(points[:, None], torch.tensor(others))
     is_inside = boxes.inside(points, torch.tensor(others))
     for i, one in enumerate(some):
         for j, other in enumerate(others):
             point = reference.center(one)
-            assert tuple(found[:, i, j].tolist()) == reference.distances(point, other)
+            expected = reference.distances(point, other)
+            assert tuple(distances[i, j].tolist()) == expected
+            assert (nearest[j, i].item(), farthest[j, i].item()) == (min(expected), max(expected))
             assert is_inside[i, j].item() == reference.is_inside(point, other)
 
 
@@ -47,6 +50,8 @@ def test_iou_is_that_of_plain_arithmetic_and_of_torchvision(some, others):
     expected = [[reference.iou(one, other) for other in others] for one in some]
     torch.testing.assert_close(found, torch.tensor(expected), rtol=1e-6, atol=0)
     torch.testing.assert_close(found, ops.box_iou(torch.tensor(some), torch.tensor(others)))
+    paired = boxes.paired_iou(torch.tensor(some)[:, None], torch.tensor(others))
+    assert torch.equal(paired, found)
 
 
 @given(box_lists, box_lists)

@@ -214,7 +214,7 @@ def test_an_assigner_of_ours_may_be_taken_and_set() -> None:
     from detector.assigners import assign_atss
 
     own = own_assigner(partial(assign_atss, k=5))
-    assert own is not None and "def k_smallest" in own.source
+    assert own is not None and "def closest_anchors" in own.source
     assert "def build_assigner" not in own.source
     assert load_assigner(own).keywords == {"k": 5}
 

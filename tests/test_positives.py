@@ -16,7 +16,7 @@ from made_up_coco import REAL, annotation, content, needs_real_images, write, wr
 from made_up_counts import frame
 
 from detector.assigners import closest_anchors, highest_iou_match, mean_plus_std
-from detector.boxes import area, box_iou, centers, inside, squared_distances
+from detector.boxes import area, centers, paired_inside, paired_iou, squared_distances
 from detector.coco import CocoDataset, open_data
 from detector.config import DetectorConfig
 from detector.positives import (
@@ -245,12 +245,12 @@ def test_in_the_simulations_coordinates_atss_has_its_figures() -> None:
             scale = torch.tensor([image.width / width, image.height / height]).repeat(2)
             last_pixel = torch.tensor([0.0, 0.0, 1.0, 1.0])
             corners = (boxes - last_pixel) * scale
-            anchors = torch.cat(levels)
-            iou = box_iou(anchors + 0.5, corners + last_pixel)
-            is_candidate = closest_anchors(levels, corners, 9)
-            is_positive = is_candidate & (iou >= mean_plus_std(iou, is_candidate))
-            is_positive &= inside(centers(anchors), corners)
-            matched = highest_iou_match(iou, is_positive)
+            anchors, candidates = torch.cat(levels), closest_anchors(levels, corners, 9)
+            candidate_boxes, objects = anchors[candidates], corners[:, None]
+            iou = paired_iou(candidate_boxes + 0.5, objects + last_pixel)
+            is_positive = iou >= mean_plus_std(iou)[:, None]
+            is_positive &= paired_inside(centers(candidate_boxes), objects)
+            matched = highest_iou_match(candidates, iou, is_positive, len(anchors))
             counts.append(torch.bincount(matched[matched >= 0], minlength=len(boxes)))
             areas.append(area(boxes))
     positives, sizes = torch.cat(counts).float(), torch.cat(areas)
