@@ -6,7 +6,7 @@ from itertools import product
 import pytest
 
 from detector.config import DetectorConfig
-from experiments import TABLES
+from experiments import STUDY, TABLES
 from experiments.ablations import ABLATIONS, FACTORIAL, LEAVE_ONE_OUT
 from experiments.baselines import IMPROVED_RETINANET, RETINANET
 from experiments.experiment import Run, signature
@@ -62,6 +62,6 @@ def test_the_check_marks_are_those_of_the_configs(table):
 
 def test_they_are_asked_for_by_name_and_are_no_part_of_all():
     assert find_tables(["leave-one-out", "factorial"]) == (LEAVE_ONE_OUT, FACTORIAL)
-    assert find_tables(["all"]) == tuple(TABLES.values())
+    assert find_tables(["all"]) == tuple(STUDY.values())
     with pytest.raises(ValueError, match="did you mean 'factorial'"):
         find_tables(["factorail"])
