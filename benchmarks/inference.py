@@ -1,0 +1,232 @@
+"""How fast is detection, post-processing included, beside torchvision's detectors?
+
+    python benchmarks/inference.py [--rounds 7] [--device cuda] [--candidates 4000]
+
+Ours and theirs as side_by_side.py makes them equal, with the paper's test settings: score over
+0.05, 1000 pairs a level, NMS at 0.6 (0.5 for RetinaNet), 100 detections. Weights are random, so the
+classification bias is shifted until as many (anchor, class) pairs of an image pass the threshold as
+--candidates says, in ours and in theirs. Timed are the whole and the post-processing alone. On a
+CPU, times are those of one thread's computing. Writes inference.json and inference.md.
+"""
+
+import argparse
+import statistics
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pages
+import torch
+from side_by_side import (
+    CLASSES,
+    as_text,
+    in_turns,
+    machine,
+    normal_batch,
+    peak_bytes,
+    ratio,
+    torchvision_detector,
+)
+from torch import Tensor, nn
+from torchvision.models.detection import FCOS as TheirFCOS
+from torchvision.models.detection import RetinaNet as TheirRetinaNet
+
+from detector.config import DetectorConfig
+from detector.detector import Detector, build_detector
+from detector.postprocess import Postprocess
+from experiments import TABLES
+from experiments.baselines import ATSS, FCOS
+
+SCORE, PER_LEVEL, MOST = 0.05, 1000, 100
+PAIRS: dict[str, tuple[DetectorConfig, type[nn.Module], float]] = {  # ours, theirs, NMS
+    "FCOS": (FCOS, TheirFCOS, 0.6),
+    "ATSS": (ATSS, TheirFCOS, 0.6),
+    "RetinaNet, #A=9": (TABLES["table7"].rows[0].config, TheirRetinaNet, 0.5),
+}
+STEPS = 20  # halvings of the interval in which the bias lies
+HERE = Path(__file__).parent
+
+
+def build(config: DetectorConfig, theirs: type[nn.Module], nms: float) -> dict[str, nn.Module]:
+    """Ours and theirs, of one backbone; classes differ from one another from the start."""
+    torch.manual_seed(0)
+    settings = Postprocess(SCORE, PER_LEVEL, nms, MOST)
+    ours = build_detector(config, CLASSES, postprocess=settings)
+    test = {"score_thresh": SCORE, "nms_thresh": nms}
+    test |= {"detections_per_img": MOST, "topk_candidates": PER_LEVEL}
+    pair = {"ours": ours, "theirs": torchvision_detector(theirs, ours.backbone, **test)}
+    for model in pair.values():
+        torch.nn.init.normal_(logits_of(model).weight, std=0.03)
+    return pair
+
+
+def logits_of(model: nn.Module) -> nn.Conv2d:
+    """The convolution that predicts classes."""
+    name = "head.cls_logits"
+    if not isinstance(model, Detector):
+        name = "head.classification_head.cls_logits"
+    found = model.get_submodule(name)
+    assert isinstance(found, nn.Conv2d)
+    return found
+
+
+@torch.no_grad()
+def predicted(model: nn.Module, images: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Class logits [B, A, C] and centerness [B, A], if it takes part in the threshold."""
+    if isinstance(model, Detector):
+        return model(images).cls_logits, None
+    outputs = model.head(list(model.backbone(images).values()))
+    centerness = outputs.get("bbox_ctrness")  # theirs asks it of the score, ours of the probability
+    return outputs["cls_logits"], None if centerness is None else centerness[..., 0]
+
+
+def passing(logits: Tensor, centerness: Tensor | None, shift: float) -> int:
+    """(anchor, class) pairs over the threshold."""
+    probabilities = (logits + shift).sigmoid()
+    if centerness is not None:
+        probabilities = (probabilities * centerness.sigmoid()[..., None]).sqrt()
+    return int((probabilities > SCORE).sum())
+
+
+def shift_to(model: nn.Module, images: Tensor, candidates: int) -> float:
+    """Change the bias until that many pairs an image pass; how many do."""
+    logits, centerness = predicted(model, images)
+    low, high = -20.0, 20.0
+    for _ in range(STEPS):
+        middle = (low + high) / 2
+        too_many = passing(logits, centerness, middle) > candidates * len(images)
+        low, high = (low, middle) if too_many else (middle, high)
+    bias = logits_of(model).bias
+    assert bias is not None
+    with torch.no_grad():
+        bias += low
+    return passing(logits, centerness, low) / len(images)
+
+
+def post_processing(model: nn.Module, images: Tensor) -> Callable[[], object]:
+    """What comes after the network, alone."""
+    size = (images.shape[2], images.shape[3])
+    with torch.no_grad():
+        if isinstance(model, Detector):
+            return post_processing_of_ours(model, images, size)
+        features = list(model.backbone(images).values())
+        outputs = model.head(features)
+    per_location = outputs["cls_logits"].shape[1] // sum(f[0, 0].numel() for f in features)
+    counts = [level[0, 0].numel() * per_location for level in features]
+    split = {name: list(value.split(counts, dim=1)) for name, value in outputs.items()}
+    batch, _ = model.transform(images)
+
+    def work() -> object:
+        anchors = [list(one.split(counts)) for one in model.anchor_generator(batch, features)]
+        return model.postprocess_detections(split, anchors, batch.image_sizes)
+
+    return torch.no_grad()(work)
+
+
+def post_processing_of_ours(
+    model: Detector, images: Tensor, size: tuple[int, int]
+) -> Callable[[], object]:
+    """The same of a detector of ours."""
+    predictions = model(images)
+
+    def work() -> object:
+        anchors = model.anchors(*size)
+        return [
+            model.postprocess(predictions, image, anchors, model.coder, size, model.score)
+            for image in range(len(images))
+        ]
+
+    return torch.no_grad()(work)
+
+
+def measure(name: str, images: Tensor, given: argparse.Namespace) -> dict[str, object]:
+    """Both of a pair, in turns."""
+    pair = {n: m.eval().to(given.device) for n, m in build(*PAIRS[name]).items()}
+    pairs = {n: shift_to(model, images, given.candidates) for n, model in pair.items()}
+    if given.compiled:
+        for model in pair.values():
+            model.get_submodule("backbone").compile()
+            model.get_submodule("head").compile()
+    whole = {
+        n: torch.no_grad()(partial(m.detect if isinstance(m, Detector) else m, images))
+        for n, m in pair.items()
+    }
+    with torch.autocast(given.device, torch.bfloat16, enabled=given.bf16):
+        found = {n: sum(len(one["scores"]) for one in work()) for n, work in whole.items()}
+        times = in_turns(whole, given.rounds, given.device)
+        after = in_turns(
+            {n: post_processing(m, images) for n, m in pair.items()},
+            3 * given.rounds,
+            given.device,
+        )
+        memory = {n: peak_bytes(work, given.device) / 1e6 for n, work in whole.items()}
+    return {
+        "candidates": pairs,
+        "detections": {n: count / len(images) for n, count in found.items()},
+        "ms": {n: 1000 * statistics.median(spent) for n, spent in times.items()},
+        "ratio": ratio(times["ours"], times["theirs"]),
+        "post-processing, ms": {n: 1000 * statistics.median(spent) for n, spent in after.items()},
+        "post-processing, ratio": ratio(after["ours"], after["theirs"]),
+        "memory, MB": memory,
+    }
+
+
+def markdown(found: dict[str, dict], given: argparse.Namespace, where: str) -> str:
+    """The page, without its last section, which is written by hand."""
+    lines = [
+        "# Detection beside torchvision's",
+        "",
+        f"{given.batch} images of {given.height} x {given.width} pixels, {given.rounds} rounds in "
+        f"turns; {where}.",
+        f"Score over {SCORE}, {PER_LEVEL} pairs a level, NMS at 0.6 (RetinaNet 0.5), {MOST} "
+        "detections. A ratio over 1: ours is faster.",
+        "",
+        "| | | ours | torchvision | torchvision / ours |",
+        "|-|-|-:|-:|-|",
+    ]
+    for name, values in found.items():
+        for label, unit, digits in (
+            ("candidates", "pairs over the threshold, an image", 0),
+            ("detections", "detections, an image", 0),
+            ("ms", "all, ms", 1),
+            ("post-processing, ms", "post-processing, ms", 1),
+            ("memory, MB", "memory, MB", 0),
+        ):
+            ours, theirs = (f"{values[label][n]:.{digits}f}" for n in ("ours", "theirs"))
+            share = values.get(label.replace("ms", "ratio")) if "ms" in label else None
+            text = as_text(share) if share else ""
+            lines.append(f"| {name} | {unit} | {ours} | {theirs} | {text} |")
+    if given.device == "cpu":
+        lines += ["", "On a GPU (16 x 800 x 1344): not measured: no GPU."]
+    return "\n".join([*lines, "", f"`python benchmarks/inference.py --device {given.device}`", ""])
+
+
+def main() -> None:
+    """Measure, print and write the page."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    has_gpu = torch.cuda.is_available()
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cuda" if has_gpu else "cpu")
+    parser.add_argument("--rounds", type=int, default=7)
+    for name in ("--batch", "--height", "--width"):
+        parser.add_argument(name, type=int)
+    parser.add_argument("--candidates", type=int, default=4000)
+    parser.add_argument("--bf16", action="store_true")
+    parser.add_argument("--compiled", action="store_true")
+    parser.add_argument("--out", type=Path, default=HERE)
+    given = parser.parse_args()
+    on_gpu = given.device == "cuda"
+    given.batch = given.batch or (16 if on_gpu else 2)
+    given.height = given.height or (800 if on_gpu else 256)
+    given.width = given.width or (1344 if on_gpu else 320)
+    if not on_gpu:
+        torch.set_num_threads(1)
+    images = normal_batch(given.batch, (given.height, given.width), given.device)
+    found = {name: measure(name, images, given) for name in PAIRS}
+    where = machine(given.device)
+    page = markdown(found, given, where)
+    stem = "inference_cuda" if on_gpu else "inference"
+    pages.write(given.out, stem, {"where": where} | found, page)
+
+
+if __name__ == "__main__":
+    main()
