@@ -121,11 +121,12 @@ def markdown(found: dict[str, dict], given: argparse.Namespace, where: str) -> s
         config, objects = name.rsplit(", ", 1)
         times, memory = values["ms a batch"], values["memory, MB"]
         theirs = f"{times['theirs']:.1f}" if "ratio" in values else ""
+        baseline = f"{memory['theirs']:.0f}" if "ratio" in values else ""
         share = as_text(values["ratio"], 1) if "ratio" in values else ""
         differ = f"{values['anchors that differ']} of {values['anchors']}" if share else ""
         lines.append(
             f"| {config} | {objects.split()[0]} | {times['ours']:.1f} | {theirs} | {share} | "
-            f"{memory['ours']:.0f} | {memory.get('theirs', 0):.0f} | {differ} |"
+            f"{memory['ours']:.0f} | {baseline} | {differ} |"
         )
     waits = {values["host waits"] for values in found.values()}
     lines += ["", f"Times are of the batch, memory of one image. Host waits: {', '.join(waits)}."]
