@@ -5,6 +5,7 @@ HYPOTHESIS_PROFILE=thorough draws thousands of fresh scenes instead of the fixed
 
 import os
 import signal
+import signal
 import sys
 from collections.abc import Callable, Iterator
 
@@ -12,6 +13,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: its s
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+# A shell that runs tests in the background ignores Ctrl-C, and so would what tests start and end.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile(
     "default",
