@@ -5,7 +5,6 @@ HYPOTHESIS_PROFILE=thorough draws thousands of fresh scenes instead of the fixed
 
 import os
 import signal
-import signal
 import sys
 from collections.abc import Callable, Iterator
 
