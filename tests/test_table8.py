@@ -311,7 +311,8 @@ def test_a_test_trains_what_is_not_trained_and_then_only_tests(tested: Any, data
     assert training.facts()["name"] == "the training" and test.facts()["name"] == "the test"
     assert training.weights.read_bytes()[-1000:] == test.weights.read_bytes()[-1000:]
     assert [entry["step"] for entry in test.history()] == [SMALL_DCN.iterations]
-    assert told.states == ["training", "testing", "done"]
+    # Of a test that takes less than a second between two reports nothing is told.
+    assert [state for state in told.states if state != "testing"] == ["training", "done"]
     assert told[-1]["AP"] == (test.result() or {})["metrics"]["ap"]
     # Its numbers are those of the trained detector under the multi-scale test.
     detector, val = load_detector(training.weights).detector, open_data(data).val
