@@ -54,13 +54,14 @@ def _point_to(record: Any, folder: RunFolder) -> None:
 def _advance(tracker: Tracker, record: Any, folder: RunFolder, is_running: bool) -> None:
     """What has happened in the folder since: steps, remarks, the end."""
     run_id, client = record.info.run_id, tracker.client
+    result = folder.result()  # before the history, which is whole once there is a result
     _log_history(tracker, run_id, folder, is_new=not record.data.metrics)
     for name, text in folder.remarks().items():
         if text and text != record.data.tags.get(name):
             client.set_tag(run_id, name, text)
         elif not text and name in record.data.tags:
             client.delete_tag(run_id, name)
-    if (result := folder.result()) is not None:
+    if result is not None:
         _log_artifacts(tracker, run_id, folder)
         client.set_tag(run_id, "seconds", round(result["seconds"], 1))
         client.set_terminated(run_id, "FINISHED")
