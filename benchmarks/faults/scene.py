@@ -219,7 +219,7 @@ def remains(out: Path) -> list[str]:
 
 
 def record_faults(store: Store, address: str, folders: Iterable[RunFolder]) -> list[str]:
-    """Where MLflow does not hold every training and row once, and every number once."""
+    """Where MLflow does not hold every training, row and number once, and the report."""
     from orchestration.tracking import Tracker
 
     client = Tracker(address or f"sqlite:///{store.root / 'mlflow.db'}", store).client
@@ -237,7 +237,7 @@ def record_faults(store: Store, address: str, folders: Iterable[RunFolder]) -> l
             faults.append(f"{folder.signature}: {sum(steps.values())} points of {len(steps)} steps")
     by_name.pop("Default", None)
     names = [run.info.run_name for id in by_name.values() for run in client.search_runs([id])]
-    if len(names) != 2 or len(set(names)) != 2:
+    if len(names) != 3 or len(set(names)) != 3 or "report" not in names:  # two rows and it
         faults.append(f"rows: {names}")
     return faults
 
