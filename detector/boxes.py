@@ -31,12 +31,12 @@ def side_distances(points: Tensor, boxes: Tensor) -> Tensor:
 
 
 def nearest_and_farthest_side(points: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
-    """[A, 2], [M, 4] -> [M, A] twice: from every point to two sides of every box; negative outside.
+    """[A, 2], [..., M, 4] -> [..., M, A] twice: to two sides of every box; negative outside.
 
     By planes: a side at a time over all pairs is several times faster than four numbers a pair.
     """
     x, y = by_columns(points).unbind(dim=1)  # [A]
-    x1, y1, x2, y2 = boxes[:, None].unbind(dim=2)  # [M, 1]
+    x1, y1, x2, y2 = boxes[..., None, :].unbind(dim=-1)  # [..., M, 1]
     nearest = x - x1
     farthest, distance = nearest.clone(), torch.empty_like(nearest)
     for start, end in ((y1, y), (x, x2), (y, y2)):
@@ -73,16 +73,16 @@ def by_columns(boxes: Tensor) -> Tensor:
 
 
 def squared_distances(points: Tensor, others: Tensor) -> Tensor:
-    """[A, 2], [M, 2] -> [A, M]. By differences: torch.cdist's matrix product breaks exact ties."""
-    dx = points[:, :1] - others[:, 0]
-    dy = points[:, 1:] - others[:, 1]
+    """[..., A, 2], [M, 2] -> [..., A, M]. By differences: torch.cdist, a product, breaks ties."""
+    dx = points[..., :1] - others[:, 0]
+    dy = points[..., 1:] - others[:, 1]
     return dx.mul_(dx).add_(dy.mul_(dy))
 
 
 def pairwise_offsets(points: Tensor, middles: Tensor) -> Tensor:
-    """[A, 2], [M, 2] -> [M, A]: how far apart they are, in the direction in which they are more."""
-    dx = (points[:, 0] - middles[:, :1]).abs_()
-    dy = (points[:, 1] - middles[:, 1:]).abs_()
+    """[A, 2], [..., M, 2] -> [..., M, A]: how far apart, in the direction in which it is more."""
+    dx = (points[:, 0] - middles[..., :1]).abs_()
+    dy = (points[:, 1] - middles[..., 1:]).abs_()
     return torch.maximum(dx, dy)
 
 

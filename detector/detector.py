@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from detector import losses
 from detector.anchors import STRIDES, cell_anchors, grid_anchors, level_sizes
-from detector.assigners import IGNORED, Assigner, build_assigner
+from detector.assigners import IGNORED, Assigner, BatchAssigner, build_assigner
 from detector.backbone import PyramidBackbone, build_backbone
 from detector.box_coders import MAX_LOG_RATIO, BoxCoder, Coder, PointCoder
 from detector.config import DetectorConfig, Recipe
@@ -120,7 +120,7 @@ class Detector(nn.Module):
         backbone: PyramidBackbone,
         head: Head,
         cells: list[Tensor],
-        assigner: Assigner,
+        assigner: BatchAssigner,
         coder: Coder,
         regression_loss: losses.RegressionLoss,
         regression_weight: float,
@@ -156,12 +156,10 @@ class Detector(nn.Module):
         """
         anchors = self.anchors(*size)
         anchor_boxes = torch.cat(anchors)
-        matched = torch.stack([self.assigner(anchors, target["boxes"]) for target in targets])
+        matched = self.assigner.of_batch(anchors, [target["boxes"] for target in targets])
         image, anchor = (matched >= 0).nonzero(as_tuple=True)  # [P] each
         counts = [len(target["boxes"]) for target in targets]
-        first = matched.new_tensor([0, *counts[:-1]]).cumsum(
-            0
-        )  # of each image, in the batch's list
+        first = matched.new_tensor([0, *counts[:-1]]).cumsum(0)  # image's first in the batch's list
         ground_truth = first[image] + matched[image, anchor]
         gt_boxes = torch.cat([target["boxes"] for target in targets]).float()[ground_truth]
         classes = matched.clone()

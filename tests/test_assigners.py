@@ -17,7 +17,7 @@ from scenes import ALL_KINDS, coco_like, kinds_of, scenes
 from torchvision.models.detection._utils import Matcher
 
 from detector.anchors import STRIDES, cell_anchors, grid_anchors
-from detector.assigners import IGNORED, NEGATIVE, assign_atss, build_assigner
+from detector.assigners import IGNORED, NEGATIVE, TOGETHER, assign_atss, build_assigner
 from detector.boxes import box_iou, centers
 from detector.config import DetectorConfig
 from detector.pairs import PAIRS_AT_ONCE, k_smallest
@@ -422,16 +422,55 @@ def test_the_selection_is_the_same_however_many_objects_are_looked_at_together(c
         assert torch.equal(matched_by(config, levels, boxes), expected)
 
 
+@pytest.mark.parametrize("config", ALL, ids=NAMES)
+@pytest.mark.parametrize("together", [1, 40, 2**16])
+def test_a_batch_is_assigned_as_image_after_image(config, together, monkeypatch):
+    """Ties, boxes without area, images without objects; in groups of one, of some and of all."""
+    draw = random.Random(together)
+    levels = anchors_of((128, 160), *NINE)
+    monkeypatch.setitem(TOGETHER, "cpu", together * sum(len(level) for level in levels))
+    batch = []
+    for count in (0, 1, 12, 0, 3, 3, 1, 30, 0):
+        corners = [(draw.randint(-40, 600) / 4, draw.randint(-40, 500) / 4) for _ in range(count)]
+        boxes = [
+            (x, y, x + draw.randint(0, 400) / 4, y + draw.randint(0, 400) / 4) for x, y in corners
+        ]
+        batch.append(boxes_tensor(boxes + boxes[:2] + [(0, 0, 0, 0)] * (count > 3)))
+    assigner = build_assigner(config)
+    calls = []
+    counted = replace(assigner, assign=lambda *it: calls.append(it[1]) or assigner.assign(*it))
+    found = counted.of_batch(levels, batch)
+    assert torch.equal(found, torch.stack([assigner(levels, boxes) for boxes in batch]))
+    assert (found[[2, 7]] >= 0).any(dim=1).all() and (found[[0, 3, 8]] == NEGATIVE).all()
+    assert len(calls) == {1: 6, 40: 4, 2**16: 1}[together]
+
+
+def test_an_assigner_of_ones_own_sees_an_image_at_a_time():
+    seen = []
+
+    def everything(levels, boxes):
+        seen.append(boxes)
+        return torch.full((len(torch.cat(levels)),), len(boxes) - 1)
+
+    levels = anchors_of((64, 64), (8.0,), (1.0,))
+    batch = [torch.rand(count, 4) for count in (3, 0, 1)]
+    found = build_assigner(DetectorConfig(), everything).of_batch(levels, batch)
+    assert [len(boxes) for boxes in seen] == [3, 1]
+    assert found.unique(dim=1).tolist() == [[2], [NEGATIVE], [0]]
+
+
 @pytest.mark.gpu
 @pytest.mark.parametrize("config", ALL, ids=NAMES)
 def test_nothing_waits_for_the_gpu(config):
     levels = [level.cuda() for level in anchors_of((128, 128), (8.0,), (1.0,))]
     boxes = boxes_tensor([(3, 5, 20, 31), (50, 20, 128, 120)]).cuda()
     assigner = build_assigner(config)
-    assigner(levels, boxes)
+    batch = [boxes, boxes[:1], boxes[:0]]
+    assigner.of_batch(levels, batch)
     torch.cuda.set_sync_debug_mode("error")
     try:
         assigner(levels, boxes)
+        assigner.of_batch(levels, batch)
     finally:
         torch.cuda.set_sync_debug_mode("default")
 
