@@ -43,6 +43,7 @@ class Samples:
     """What every anchor of a batch learns."""
 
     classes: Tensor  # [B, A] int64: label, NEGATIVE or IGNORED
+    counted: Tensor | None  # indices of all but the ignored among the B x A; None: nothing is
     image: Tensor  # [P] index of the positive's image
     anchor: Tensor  # [P] index of the positive's anchor
     anchors: Tensor  # [P, 4]
@@ -164,12 +165,22 @@ class Detector(nn.Module):
         gt_boxes = torch.cat([target["boxes"] for target in targets]).float()[ground_truth]
         classes = matched.clone()
         classes[image, anchor] = torch.cat([target["labels"] for target in targets])[ground_truth]
+        # Known here, before the forward pass, so that the losses need not wait for it on a GPU.
+        counted = (matched != IGNORED).flatten().nonzero()[:, 0]
         positive_anchors = anchor_boxes[anchor]
         if self.head.centerness is None:
             centerness = positive_anchors.new_ones(len(anchor))
         else:
             centerness = losses.centerness_of(positive_anchors, gt_boxes)
-        return Samples(classes, image, anchor, positive_anchors, gt_boxes, centerness)
+        return Samples(
+            classes=classes,
+            counted=counted if len(counted) < matched.numel() else None,
+            image=image,
+            anchor=anchor,
+            anchors=positive_anchors,
+            gt_boxes=gt_boxes,
+            centerness=centerness,
+        )
 
     def loss(
         self,
@@ -194,8 +205,10 @@ class Detector(nn.Module):
         self, predictions: Predictions, samples: Samples, normalizers: Normalizers
     ) -> dict[str, Tensor]:
         num_positives = normalizers.num_positives.clamp(min=1)
-        is_counted = samples.classes != IGNORED
-        focal = losses.focal(predictions.cls_logits[is_counted], samples.classes[is_counted])
+        cls_logits, classes = predictions.cls_logits.flatten(0, 1), samples.classes.flatten()
+        if samples.counted is not None:
+            cls_logits, classes = cls_logits[samples.counted], classes[samples.counted]
+        focal = losses.focal(cls_logits, classes)
 
         # Without positives these are sums over nothing: 0, yet every parameter gets its gradient.
         codes = predictions.codes[samples.image, samples.anchor]

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 PAIRS_AT_ONCE = {"cpu": 2**19}  # of an object and an anchor: 2 MiB of fp32
-MANY_PAIRS = 2**25  # the same elsewhere: 128 MiB
+MANY_PAIRS = 2**24  # the same elsewhere: 64 MiB
 BLOCK = 32  # anchors whose least distance stands for them
 
 
