@@ -43,7 +43,7 @@ class Samples:
     """What every anchor of a batch learns."""
 
     classes: Tensor  # [B, A] int64: label, NEGATIVE or IGNORED
-    counted: Tensor | None  # indices of all but the ignored among the B x A; None: nothing is
+    counted: Tensor  # [B x A or fewer] indices, image after image, of all but the ignored
     image: Tensor  # [P] index of the positive's image
     anchor: Tensor  # [P] index of the positive's anchor
     anchors: Tensor  # [P, 4]
@@ -174,7 +174,7 @@ class Detector(nn.Module):
             centerness = losses.centerness_of(positive_anchors, gt_boxes)
         return Samples(
             classes=classes,
-            counted=counted if len(counted) < matched.numel() else None,
+            counted=counted,
             image=image,
             anchor=anchor,
             anchors=positive_anchors,
@@ -206,7 +206,7 @@ class Detector(nn.Module):
     ) -> dict[str, Tensor]:
         num_positives = normalizers.num_positives.clamp(min=1)
         cls_logits, classes = predictions.cls_logits.flatten(0, 1), samples.classes.flatten()
-        if samples.counted is not None:
+        if len(samples.counted) < len(classes):  # or all would be copied, forward and backward
             cls_logits, classes = cls_logits[samples.counted], classes[samples.counted]
         focal = losses.focal(cls_logits, classes)
 

@@ -118,8 +118,7 @@ def train(
         images = images.to(device, non_blocking=True)
         targets = [{name: value.to(device) for name, value in t.items()} for t in targets]
         with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
-            losses = accumulate_gradients(detector, images, targets, micro_batch_size, group)
-        values = {name: value.item() for name, value in losses.items()}
+            values = accumulate_gradients(detector, images, targets, micro_batch_size, group)
         total = sum(values.values())
         if not math.isfinite(total):
             raise FloatingPointError(
@@ -141,8 +140,8 @@ def accumulate_gradients(
     targets: list[Target],
     micro_batch_size: int | None = None,
     group: Group = ALONE,
-) -> dict[str, Tensor]:
-    """Losses of the batch, detached, and its gradients in the parameters, which begin without.
+) -> dict[str, float]:
+    """Losses of the batch, and its gradients in the parameters, which begin without.
 
     images [B, 3, H, W] and targets are this process's share of the batch. The normalizers depend on
     anchors and ground truth only, so they are summed over the whole batch before the first forward
@@ -154,13 +153,18 @@ def accumulate_gradients(
         padded = (images.shape[2], images.shape[3])
         normalizers = detector.select_samples(padded, targets).normalizers()
         group.sum(normalizers.num_positives, normalizers.centerness)
-    totals: dict[str, Tensor] = {}
+    result: dict[str, float] = {}
+    total: Tensor | int = 0
     for first in range(0, len(images), size):
         part = slice(first, first + size)
         losses = detector.loss(images[part], targets[part], normalizers)
-        torch.stack(list(losses.values())).sum().backward()
-        for name, value in losses.items():
-            totals[name] = totals.get(name, 0) + value.detach()
+        values = torch.stack(list(losses.values()))
+        total = values.detach() + total
+        if first + size >= len(images):
+            # Asked for here, a GPU is waited for after the last forward pass and not after the
+            # backward one: what follows on the host happens meanwhile.
+            group.sum(total)
+            result = dict(zip(losses, total.tolist(), strict=True))
+        values.sum().backward()
     group.sum_gradients(detector.parameters())
-    group.sum(*totals.values())
-    return totals
+    return result
