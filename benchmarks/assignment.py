@@ -3,10 +3,11 @@
     python benchmarks/assignment.py [--rounds 7] [--device cuda] [--images 16]
 
 Images of 800 x 1344 pixels: 22,400 anchors each, 201,600 with nine per location, with 10 and with
-100 objects. Ours against papers_path.py in one interleaved run: time per batch, peak memory of an
-image, and in how many anchors the two agree. On a CPU, times are those of one thread's computing.
-On a GPU ours runs under torch's check for host synchronization, which raises at the first. Writes
-assignment.json and assignment.md.
+100 objects; and what the demo has. Ours against papers_path.py in one interleaved
+run: time and peak memory per batch, and in how many anchors the two agree. On a CPU, times are
+those of one thread's computing; the calls that a GPU would get are counted. On a GPU ours runs
+under torch's check for host synchronization, which raises at the first. Writes assignment.json and
+assignment.md.
 """
 
 import argparse
@@ -20,14 +21,17 @@ import papers_path
 import torch
 from side_by_side import as_text, in_turns, machine, made_up_targets, peak_bytes, ratio
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from detector import assigners, pairs
 from detector.anchors import STRIDES, cell_anchors, grid_anchors, level_sizes
 from detector.assigners import build_assigner
 from detector.config import DetectorConfig
 from experiments import TABLES
 from experiments.baselines import ATSS, FCOS, FCOS_CENTER_SAMPLING, IMPROVED_RETINANET
 
-SIZE = (800, 1344)
+PAPER = (800, 1344)
+DEMO, DEMO_IMAGES, DEMO_OBJECTS = (128, 192), 8, 3
 CONFIGS = {
     "ATSS": ATSS,
     "IoU": IMPROVED_RETINANET,
@@ -51,15 +55,15 @@ def papers(config: DetectorConfig) -> Select | None:
     return papers_path.space_and_scale if config.assigner == "ssc" else None
 
 
-def anchors_of(config: DetectorConfig, device: str) -> list[Tensor]:
+def anchors_of(config: DetectorConfig, size: tuple[int, int], device: str) -> list[Tensor]:
     """Per level, of the whole input."""
     cells = [cell_anchors(s, config.anchor_scales, config.aspect_ratios) for s in STRIDES]
-    return grid_anchors(level_sizes(*SIZE), [cell.to(device) for cell in cells])
+    return grid_anchors(level_sizes(*size), [cell.to(device) for cell in cells])
 
 
-def over_batch(select: Select, anchors: list[Tensor], batch: list[Tensor]) -> list[Tensor]:
+def over_batch(select: Select, anchors: list[Tensor], batch: list[Tensor]) -> Tensor:
     """Image after image."""
-    return [select(anchors, gt_boxes) for gt_boxes in batch]
+    return torch.stack([select(anchors, gt_boxes) for gt_boxes in batch])
 
 
 def without_waiting(work: Callable[[], object], device: str) -> str:
@@ -76,27 +80,56 @@ def without_waiting(work: Callable[[], object], device: str) -> str:
     return "none"
 
 
-def measure(config: DetectorConfig, objects: int, given: argparse.Namespace) -> dict[str, object]:
+class Calls(TorchDispatchMode):
+    """Counts what is asked of a device: everything but views."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+        self.count += not func.is_view
+        return func(*args, **(kwargs or {}))
+
+
+def calls(work: Callable[[], object]) -> int:
+    """How many this work takes where no pair is too many, as on a GPU."""
+    kept = [dict(limits) for limits in (assigners.TOGETHER, pairs.PAIRS_AT_ONCE)]
+    assigners.TOGETHER.clear()
+    pairs.PAIRS_AT_ONCE.clear()
+    try:
+        with Calls() as counted:
+            work()
+    finally:
+        assigners.TOGETHER.update(kept[0])
+        pairs.PAIRS_AT_ONCE.update(kept[1])
+    return counted.count
+
+
+def measure(
+    config: DetectorConfig,
+    size: tuple[int, int],
+    images: int,
+    objects: int,
+    given: argparse.Namespace,
+) -> dict[str, object]:
     """One line of the table."""
-    targets = made_up_targets(given.images, SIZE, objects, given.device)
+    targets = made_up_targets(images, size, objects, given.device)
     batch = [target["boxes"] for target in targets]
-    anchors = anchors_of(config, given.device)
+    anchors = anchors_of(config, size, given.device)
     ours, theirs = build_assigner(config), papers(config)
-    works = {"ours": partial(over_batch, ours, anchors, batch)}
+    works = {"ours": partial(ours.of_batch, anchors, batch)}
     if theirs is not None:
         works["theirs"] = partial(over_batch, theirs, anchors, batch)
     times = in_turns(works, given.rounds, given.device)
     result: dict[str, object] = {
         "ms a batch": {name: 1000 * statistics.median(spent) for name, spent in times.items()},
-        "memory, MB": {
-            name: peak_bytes(partial(select, anchors, batch[0]), given.device) / 1e6
-            for name, select in (("ours", ours), ("theirs", theirs))
-            if select is not None
-        },
-        "host waits": without_waiting(partial(ours, anchors, batch[0]), given.device),
+        "memory, MB": {name: peak_bytes(work, given.device) / 1e6 for name, work in works.items()},
+        "calls": {name: calls(work) for name, work in works.items()},
+        "host waits": without_waiting(works["ours"], given.device),
     }
     if theirs is not None:
-        found, expected = (torch.stack(work()) for work in works.values())
+        found, expected = (work() for work in works.values())
         result["ratio"] = ratio(times["ours"], times["theirs"])
         result["anchors that differ"] = int((found != expected).sum())
         result["anchors"] = found.numel()
@@ -108,29 +141,33 @@ def markdown(found: dict[str, dict], given: argparse.Namespace, where: str) -> s
     lines = [
         "# What sample selection costs",
         "",
-        f"{given.images} images of {SIZE[0]} x {SIZE[1]} pixels, {given.rounds} rounds in turns; "
-        f"{where}.",
+        f"Images of {PAPER[0]} x {PAPER[1]} pixels, {given.images} a batch; the demo's: "
+        f"{DEMO[0]} x {DEMO[1]}, {DEMO_IMAGES}. {given.rounds} rounds in turns; {where}.",
         "The paper's path is papers_path.py: an image at a time, as in the paper's code. Goal: "
         f"{GOAL} x at 100 objects.",
         "",
         "| | objects | ours, ms | paper's, ms | paper's / ours | MB: ours | paper's "
-        "| anchors that differ |",
-        "|-|-:|-:|-:|-|-:|-:|-:|",
+        "| calls on a GPU: ours | paper's | anchors that differ |",
+        "|-|-:|-:|-:|-|-:|-:|-:|-:|-:|",
     ]
     for name, values in found.items():
         config, objects = name.rsplit(", ", 1)
-        times, memory = values["ms a batch"], values["memory, MB"]
-        theirs = f"{times['theirs']:.1f}" if "ratio" in values else ""
-        baseline = f"{memory['theirs']:.0f}" if "ratio" in values else ""
-        share = as_text(values["ratio"], 1) if "ratio" in values else ""
-        differ = f"{values['anchors that differ']} of {values['anchors']}" if share else ""
-        lines.append(
-            f"| {config} | {objects.split()[0]} | {times['ours']:.1f} | {theirs} | {share} | "
-            f"{memory['ours']:.0f} | {baseline} | {differ} |"
+        cells = [config, objects.split()[0]]
+        cells += _pair(values["ms a batch"], ".1f")
+        cells.append(as_text(values["ratio"], 1) if "ratio" in values else "")
+        cells += _pair(values["memory, MB"], ".0f") + _pair(values["calls"], "d")
+        differ = (
+            "{anchors that differ} of {anchors}".format_map(values) if "ratio" in values else ""
         )
+        cells.append(differ)
+        lines.append(f"| {' | '.join(cells)} |")
     waits = {values["host waits"] for values in found.values()}
-    lines += ["", f"Times are of the batch, memory of one image. Host waits: {', '.join(waits)}."]
+    lines += ["", f"All is of a batch. Host waits: {', '.join(waits)}."]
     return "\n".join([*lines, "", "`python benchmarks/assignment.py`", ""])
+
+
+def _pair(values: dict[str, float], how: str) -> list[str]:
+    return [format(values[name], how) if name in values else "" for name in ("ours", "theirs")]
 
 
 def main() -> None:
@@ -148,7 +185,13 @@ def main() -> None:
     found = {}
     for name, config in CONFIGS.items():
         for objects in given.objects:
-            found[f"{name}, {objects} objects"] = measure(config, objects, given)
+            found[f"{name}, {objects} objects"] = measure(
+                config, PAPER, given.images, objects, given
+            )
+    for name in ("ATSS", "IoU", "SSC", "center sampling"):
+        found[f"{name}, the demo's, {DEMO_OBJECTS} objects"] = measure(
+            CONFIGS[name], DEMO, DEMO_IMAGES, DEMO_OBJECTS, given
+        )
     where = machine(given.device)
     page = markdown(found, given, where)
     stem = "assignment" if given.device == "cpu" else "assignment_cuda"
