@@ -17,11 +17,12 @@ from urllib.error import URLError
 import torch
 from torch import Tensor, nn
 from torchvision.models import get_model, get_model_weights
-from torchvision.ops import FeaturePyramidNetwork, FrozenBatchNorm2d
+from torchvision.ops import FeaturePyramidNetwork
 from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
 from detector.config import CHANNELS_PER_GROUP, BackboneName, Norm
 from detector.deformable import DeformableConv2d
+from detector.frozen_norm import FrozenBatchNorm
 from detector.layouts import ATSS_SUITE, Layout
 
 PYRAMID_CHANNELS = {"small": 32}  # of P3 to P7; 256 for the others
@@ -179,7 +180,7 @@ def build_backbone(
     Under frozen batch norm the stem and layer1 do not train either, as in the official code. Raises
     ValueError where the weights cannot be had or do not fit.
     """
-    frozen = partial(FrozenBatchNorm2d, eps=layout.batch_norm_eps)
+    frozen = partial(FrozenBatchNorm, eps=layout.batch_norm_eps)
     norm_layer = frozen if norm == "frozen_batch_norm" else group_norm
     if name == "small":
         body: SmallBody | ResNetBody = SmallBody(norm_layer)

@@ -21,8 +21,10 @@ from detector.config import ADDED_LATER, OUTSIDE_IDENTITY, DetectorConfig, K, Re
 from detector.metrics import HEADINGS, Metrics
 
 # Raised by hand when the same config and recipe begin to mean another computation: results measured
-# before then keep their names and are never mistaken for the new ones.
+# before then keep their names and are never mistaken for the new ones. The second counts what
+# changed in bf16 alone.
 SEMANTICS = 1
+BF16_SEMANTICS = 1
 
 Layout = Literal["rows", "columns", "grid"]
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"  # of a table: a part of file names and of addresses
@@ -212,7 +214,7 @@ def canonical(run: Run) -> dict[str, Any]:
     """
     recipe = _settings(run.recipe) | {"weights": _weights_identity(run.recipe.weights)}
     resolved = {
-        "semantics": SEMANTICS,
+        "semantics": SEMANTICS + (BF16_SEMANTICS if run.recipe.precision == "bf16" else 0),
         "config": _settings(run.config),
         "recipe": recipe,
         "data": run.data,

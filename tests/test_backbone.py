@@ -15,6 +15,7 @@ from detector.backbone import build_backbone
 from detector.config import DetectorConfig
 from detector.deformable import DeformableConv2d
 from detector.detector import build_detector
+from detector.frozen_norm import FrozenBatchNorm
 from detector.layouts import Layout
 
 
@@ -96,6 +97,59 @@ def test_the_stem_layer1_and_every_batch_norm_are_frozen(resnet):
     assert len(norms) == 53
     assert {norm.eps for norm in norms} == {1e-5}
     assert not any(isinstance(m, nn.BatchNorm2d) for m in resnet.modules())
+
+
+@pytest.fixture
+def norm():
+    """A frozen norm as of trained weights, with its counterpart of torchvision."""
+    ours, theirs = FrozenBatchNorm(24, eps=1e-5), FrozenBatchNorm2d(24, eps=1e-5)
+    statistics = {name: torch.rand(24) + 0.1 for name in ours.state_dict()}
+    for one in (ours, theirs):
+        one.load_state_dict(statistics)
+    return ours, theirs
+
+
+def test_frozen_norm_in_fp32_is_torchvisions_to_the_bit(norm):
+    maps = torch.randn(2, 24, 9, 7)
+    results = []
+    for one in norm:
+        features = maps.clone().requires_grad_()
+        found = one(features)
+        found.square().sum().backward()
+        results.append((found, features.grad))
+    (ours, gradient), (theirs, its_gradient) = results
+    assert torch.equal(ours, theirs) and torch.equal(gradient, its_gradient)
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_frozen_norm_in_bf16_rounds_once_and_keeps_no_map_for_the_backward_pass(
+    norm, memory_format
+):
+    """Rounding to bf16 moves a number by at most 2^-8 of it."""
+    maps = torch.randn(2, 24, 9, 7).to(torch.bfloat16, memory_format=memory_format)
+    ours, theirs = norm
+    exact = maps.float().requires_grad_()
+    expected = theirs(exact)
+    features, kept = maps.clone().requires_grad_(), []
+    with torch.autograd.graph.saved_tensors_hooks(lambda it: kept.append(it) or it, lambda it: it):
+        found = ours(features)
+    gradient = torch.randn(2, 24, 9, 7).to(torch.bfloat16)
+    found.backward(gradient)
+    expected.backward(gradient.float())
+    assert found.dtype == features.grad.dtype == torch.bfloat16
+    assert found.is_contiguous(memory_format=memory_format)
+    torch.testing.assert_close(found.float(), expected, rtol=2**-8, atol=1e-6)
+    torch.testing.assert_close(features.grad.float(), exact.grad, rtol=2**-8, atol=1e-6)
+    assert {it.shape for it in kept} == {(24,)}
+
+
+def test_under_autocast_a_body_of_frozen_norms_stays_in_bf16(resnet):
+    images = torch.randn(1, 3, 64, 64)
+    with torch.autocast("cpu", torch.bfloat16):
+        maps = resnet.body(images)
+    assert {one.dtype for one in maps.values()} == {torch.bfloat16}
+    for level, exact in resnet.body(images).items():
+        assert (maps[level].float() - exact).norm() < 0.05 * exact.norm()
 
 
 def test_with_group_norm_everything_trains(small):

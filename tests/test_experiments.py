@@ -272,6 +272,13 @@ def test_another_semantics_is_another_run(monkeypatch):
     assert signature(a_run()) != before
 
 
+def test_another_semantics_of_bf16_leaves_fp32_its_names(monkeypatch):
+    in_bf16 = a_run(recipe=replace(PAPER, precision="bf16"))
+    before = signature(a_run()), signature(in_bf16)
+    monkeypatch.setattr(experiment, "BF16_SEMANTICS", experiment.BF16_SEMANTICS + 1)
+    assert signature(a_run()) == before[0] and signature(in_bf16) != before[1]
+
+
 def test_the_canonical_form_is_whole_and_plain():
     run = canonical(a_run())
     assert list(run) == ["semantics", "config", "recipe", "data", "seed"]
