@@ -22,8 +22,8 @@ from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
 from detector.config import CHANNELS_PER_GROUP, BackboneName, Norm
 from detector.deformable import DeformableConv2d
-from detector.frozen_norm import FrozenBatchNorm
 from detector.layouts import ATSS_SUITE, Layout
+from detector.norms import FrozenBatchNorm, GroupNorm
 
 PYRAMID_CHANNELS = {"small": 32}  # of P3 to P7; 256 for the others
 
@@ -199,7 +199,7 @@ def build_backbone(
 
 def group_norm(channels: int) -> nn.Module:
     """A norm that trains and does not depend on the batch: what training from scratch needs."""
-    return nn.GroupNorm(channels // CHANNELS_PER_GROUP, channels)
+    return GroupNorm(channels // CHANNELS_PER_GROUP, channels)
 
 
 def _initialize(body: nn.Module) -> None:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from detector.config import CHANNELS_PER_GROUP
 from detector.deformable import DeformableConv2d
+from detector.norms import GroupNorm
 
 PRIOR = 0.01  # probability of every class at the start, so that the negatives do not drown the rest
 TOWER_DEPTH = 4
@@ -43,7 +44,7 @@ def _tower_layer(channels: int, group_norm: bool, deformable: bool) -> nn.Sequen
     return nn.Sequential(
         OrderedDict(
             conv=DeformableConv2d(conv) if deformable else conv,
-            norm=nn.GroupNorm(channels // CHANNELS_PER_GROUP, channels)
+            norm=GroupNorm(channels // CHANNELS_PER_GROUP, channels)
             if group_norm
             else nn.Identity(),
             relu=nn.ReLU(inplace=True),

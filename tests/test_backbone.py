@@ -15,8 +15,8 @@ from detector.backbone import build_backbone
 from detector.config import DetectorConfig
 from detector.deformable import DeformableConv2d
 from detector.detector import build_detector
-from detector.frozen_norm import FrozenBatchNorm
 from detector.layouts import Layout
+from detector.norms import FrozenBatchNorm, GroupNorm
 
 
 @pytest.fixture(scope="module")
@@ -141,6 +141,27 @@ def test_frozen_norm_in_bf16_rounds_once_and_keeps_no_map_for_the_backward_pass(
     torch.testing.assert_close(found.float(), expected, rtol=2**-8, atol=1e-6)
     torch.testing.assert_close(features.grad.float(), exact.grad, rtol=2**-8, atol=1e-6)
     assert {it.shape for it in kept} == {(24,)}
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def test_group_norm_in_bf16_keeps_bf16_and_is_torchs_in_fp32(device):
+    """Three roundings: of the factor, of the shift, of the result."""
+    ours, theirs = GroupNorm(4, 24).to(device), nn.GroupNorm(4, 24).to(device)
+    for parameter, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+        nn.init.uniform_(parameter, 0.5, 2)
+        other.data.copy_(parameter.data)
+    maps = torch.randn(2, 24, 9, 7, device=device)
+    assert torch.equal(ours(maps), theirs(maps))
+    with torch.autocast(device, torch.bfloat16):
+        found = ours(maps.bfloat16())
+    expected = theirs(maps.bfloat16().float())
+    assert found.dtype == torch.bfloat16
+    torch.testing.assert_close(found.float(), expected, rtol=2**-6, atol=2**-6)
+    gradients = []
+    for output, one in ((found, ours), (expected, theirs)):
+        output.float().square().sum().backward()
+        gradients.append(torch.cat([p.grad for p in one.parameters()]))
+    assert (gradients[0] - gradients[1]).norm() < 0.01 * gradients[1].norm()
 
 
 def test_under_autocast_a_body_of_frozen_norms_stays_in_bf16(resnet):

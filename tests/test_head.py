@@ -9,6 +9,7 @@ from torch import nn
 from detector.anchors import STRIDES, cell_anchors, grid_anchors
 from detector.deformable import DeformableConv2d
 from detector.head import Head, per_anchor
+from detector.norms import GroupNorm
 
 SETTINGS = {
     "anchors_per_location": 1,
@@ -81,7 +82,7 @@ def test_every_tower_layer_is_convolution_then_norm_then_relu():
     for tower in (build().cls_tower, build().box_tower):
         assert len(tower) == 4
         for layer in tower:
-            assert [type(part) for part in layer] == [nn.Conv2d, nn.GroupNorm, nn.ReLU]
+            assert [type(part) for part in layer] == [nn.Conv2d, GroupNorm, nn.ReLU]
             assert (layer.conv.kernel_size, layer.conv.padding) == ((3, 3), (1, 1))
             assert layer.conv.bias is not None
 

@@ -62,7 +62,7 @@ def parts(detector: Detector) -> dict[str, object]:
         "scales": head.scales is not None,
         "backbone": repr(detector.backbone),
         "anchors": torch.cat(detector.anchors(128, 160)).tolist(),
-        "assigner": repr(detector.assigner.keywords["assign"]),
+        "assigner": repr(detector.assigner.assign),
         "coder": detector.coder,
         "regression_loss": detector.regression_loss,
         "regression_weight": detector.regression_weight,

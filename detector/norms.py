@@ -1,4 +1,8 @@
-"""Batch norm by statistics that do not change, the backbone's in every run of the paper.
+"""The two norms of the study: frozen batch norm in the backbone, GroupNorm in the head.
+
+In fp32 they are the library's, to the bit. Maps that come in bf16 stay in bf16: computed in fp32
+and rounded once. The library makes fp32 maps of them (on a GPU GroupNorm, too): twice the memory to
+keep and to move, and a cast before the next convolution.
 
 Shapes: B images, maps of H x W.
 """
@@ -10,12 +14,20 @@ from torch import Tensor, nn
 from torchvision.ops import FrozenBatchNorm2d
 
 
-class FrozenBatchNorm(FrozenBatchNorm2d):
-    """torchvision's, to the bit; but maps in bf16 stay in bf16, computed in fp32 and rounded once.
+class GroupNorm(nn.GroupNorm):
+    """torch's; in bf16 the factors and shifts are rounded, too, as a convolution's weights are."""
 
-    Its own product with the fp32 statistics makes fp32 maps of them: twice the memory, and a cast
-    before each of the next convolutions.
-    """
+    def forward(self, features: Tensor) -> Tensor:
+        """[B, channels, H, W] -> the same shape and dtype."""
+        if features.dtype == self.weight.dtype:
+            return super().forward(features)
+        weight, bias = self.weight.to(features.dtype), self.bias.to(features.dtype)
+        with torch.autocast(features.device.type, enabled=False):
+            return nn.functional.group_norm(features, self.num_groups, weight, bias, self.eps)
+
+
+class FrozenBatchNorm(FrozenBatchNorm2d):
+    """torchvision's; it has statistics and parameters that do not change."""
 
     def forward(self, features: Tensor) -> Tensor:
         """[B, channels, H, W] -> the same shape and dtype."""
