@@ -177,7 +177,7 @@ def disk_full_for_a_while(scene: Scene, outcome: Outcome) -> None:
         launch = scene.launch()
         folder = scene.under_way(launch, step=15)
         outcome.at_step, empty = last_step(folder), fill()
-        wait_for(lambda: "can be written" in launch.said(), launch)
+        wait_for(lambda: "no checkpoint written" in launch.said(), launch)
         before = folder.checkpoint.stat().st_ino
         time.sleep(0.3)
         if folder.checkpoint.stat().st_ino != before:
