@@ -141,7 +141,7 @@ class Recipe:
     weight_decay: float = 1e-4  # not on biases
     bias_lr_factor: float = 2.0
     clip_gradient_norm: float = 0.0  # 0 clips nothing
-    precision: Precision = "fp32"  # of convolutions; assignment, IoU and losses are always fp32
+    precision: Precision = "fp32"  # of maps; assignment, IoU and losses are always fp32
     # Images, in pixels
     short_side: tuple[int, ...] = (800, 800)  # smallest and largest, drawn per image when training
     long_side: int = 1333  # at most
