@@ -63,6 +63,9 @@ SCALE_RANGES = ((-1.0, 64.0), (64.0, 128.0), (128.0, 256.0), (256.0, 512.0), (51
 # names no value).
 CENTER_RADIUS = 1.5
 
+# Those below that take [B, M, 4] as well as [M, 4]; any other gets an image at a time.
+TAKE_SEVERAL = {"iou", "ssc", "center_sampling", "atss"}
+
 # Pairs of an anchor and an object up to which images are assigned in one go. Beyond that a CPU,
 # which pays for boxes that only fill up, gains nothing; a GPU pays for every call (MANY_PAIRS).
 TOGETHER = {"cpu": 2**16}
@@ -76,7 +79,7 @@ class BatchAssigner:
     """An Assigner for whatever comes: no objects, half precision, autocast, several images."""
 
     assign: Assigner
-    takes_several: bool = True
+    takes_several: bool = False
 
     @torch.no_grad()
     def __call__(self, anchors: list[Tensor], gt_boxes: Tensor) -> Tensor:
@@ -126,7 +129,7 @@ def build_assigner(config: DetectorConfig, own: Assigner | None = None) -> Batch
     would shrink to k / A locations. The paper says "k anchors", its code multiplies.
     """
     if own is not None:
-        return BatchAssigner(_limited(own) if config.in_gt_box else own, takes_several=False)
+        return BatchAssigner(_limited(own) if config.in_gt_box else own)
     match config.assigner:
         case "iou":
             assign: Assigner = partial(assign_by_iou, in_gt_box=config.in_gt_box)
@@ -138,7 +141,7 @@ def build_assigner(config: DetectorConfig, own: Assigner | None = None) -> Batch
             assign = partial(assign_atss, k=config.k * config.anchors_per_location)
         case _:
             assert_never(config.assigner)
-    return BatchAssigner(assign)
+    return BatchAssigner(assign, takes_several=config.assigner in TAKE_SEVERAL)
 
 
 def assign_by_iou(anchors: list[Tensor], gt_boxes: Tensor, *, in_gt_box: bool) -> Tensor:
