@@ -142,6 +142,7 @@ def _finish_on(device: torch.device | str) -> Callable[[Pixels], Tensor]:
     first = 256 * torch.arange(3, device=device)  # of each channel in the table
 
     def finish(pixels: Pixels) -> Tensor:
+        """The bytes of a batch and their sizes -> [B, 3, H, W], normalized, on the device."""
         stored = pixels.stored.to(device, non_blocking=True)  # [B, H, W, 3]
         batch = torch.zeros(stored.permute(0, 3, 1, 2).shape, device=device)
         for image, (height, width), place in zip(stored, pixels.sizes, batch, strict=True):

@@ -53,12 +53,14 @@ class _FrozenNormalization(torch.autograd.Function):
         bias: Tensor,
         eps: float,
     ) -> Tensor:
+        """[B, channels, H, W], four of [channels] -> [B, channels, H, W]."""
         ctx.save_for_backward(variance, weight)
         ctx.eps = eps
         return nn.functional.batch_norm(features, mean, variance, weight, bias, eps=eps)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        """[B, channels, H, W] -> the same, and nothing for the constants."""
         variance, weight = ctx.saved_tensors
         zero = torch.zeros_like(weight)
         scaled = nn.functional.batch_norm(gradient, zero, variance, weight, zero, eps=ctx.eps)
