@@ -40,6 +40,7 @@ from detector.boxes import (
     squared_distances,
 )
 from detector.config import DetectorConfig
+from detector.own_assigner import IGNORED, NEGATIVE, checked
 from detector.pairs import (
     MANY_PAIRS,
     first_highest,
@@ -49,9 +50,6 @@ from detector.pairs import (
     pieces,
     rows,
 )
-
-NEGATIVE = -1
-IGNORED = -2
 
 POSITIVE_IOU = 0.5  # the paper's theta_p; it names no value, RetinaNet's code does
 NEGATIVE_IOU = 0.4  # theta_n
@@ -129,6 +127,7 @@ def build_assigner(config: DetectorConfig, own: Assigner | None = None) -> Batch
     would shrink to k / A locations. The paper says "k anchors", its code multiplies.
     """
     if own is not None:
+        own = checked(own)
         return BatchAssigner(_limited(own) if config.in_gt_box else own)
     match config.assigner:
         case "iou":

@@ -459,6 +459,39 @@ def test_an_assigner_of_ones_own_sees_an_image_at_a_time():
     assert found.unique(dim=1).tolist() == [[2], [NEGATIVE], [0]]
 
 
+@pytest.mark.parametrize(
+    ("answer", "problem"),
+    [
+        (lambda num, boxes: torch.full((num,), len(boxes)), "values from 1 to 1 for 1 objects"),
+        (lambda num, boxes: torch.full((num,), -7), "values from -7 to -7 for 1 objects"),
+        (lambda num, boxes: torch.zeros(num), r"float32 \[86\]"),
+        (lambda num, boxes: torch.zeros(3, dtype=torch.int64), r"int64 \[3\]"),
+        (lambda num, boxes: [0] * num, "a list"),
+    ],
+)
+def test_what_an_assigner_of_ones_own_returns_is_checked_on_every_image(answer, problem):
+    """One index too far would be an object of the next image."""
+
+    def mine(levels, boxes):
+        num = sum(map(len, levels))
+        return torch.zeros(num, dtype=torch.int64) if len(boxes) == 2 else answer(num, boxes)
+
+    levels = anchors_of((64, 64), (8.0,), (1.0,))
+    with pytest.raises(ValueError, match=rf"assigner mine needs .*: int64 \[86\], got {problem}"):
+        build_assigner(DetectorConfig(), mine).of_batch(
+            levels, [torch.rand(2, 4), torch.rand(1, 4)]
+        )
+
+
+def test_an_assigner_of_ones_own_fails_by_its_name():
+    def mine(levels, boxes):
+        raise KeyError("boom")
+
+    levels = anchors_of((64, 64), (8.0,), (1.0,))
+    with pytest.raises(ValueError, match="the assigner mine fails: KeyError: 'boom'"):
+        build_assigner(DetectorConfig(), mine)(levels, torch.rand(1, 4))
+
+
 @pytest.mark.gpu
 @pytest.mark.parametrize("config", ALL, ids=NAMES)
 def test_nothing_waits_for_the_gpu(config):
