@@ -113,7 +113,7 @@ def _run(text: str, filename: str, name: str) -> ModuleType:
         exec(code, module.__dict__)
     except SyntaxError as error:
         raise ValueError(f"{error.filename}, line {error.lineno}: {error.msg}") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         lines = [
             frame.lineno
             for frame in traceback.extract_tb(error.__traceback__)

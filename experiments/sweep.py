@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from fractions import Fraction
 from itertools import product
-from math import exp, log
+from math import exp, log, prod
 from typing import Any, Literal, get_origin
 
 from detector.config import DetectorConfig, Recipe
@@ -26,6 +26,7 @@ from experiments.settings import HINTS, field_of, parse_settings, show_setting, 
 
 Point = dict[str, Any]  # setting -> value
 DIGITS = 4  # significant ones of a number that is drawn: it is part of a label
+MOST_VALUES = 1000  # of a range, and combinations of a grid: nobody trains more
 ATTEMPTS = 100  # for each draw, to find one that is new and that a detector can be
 OF_CONFIG = {item.name for item in fields(DetectorConfig)}
 
@@ -94,6 +95,11 @@ def _part(name: str, text: str) -> Axis:
     width = step[0] if step and step[0] is not None else Fraction(1)
     if width <= 0:
         raise ValueError(f"{name} needs a step above 0, got '{text}'")
+    if is_listed and (high - low) / width >= MOST_VALUES:
+        raise ValueError(
+            f"{name} needs at most {MOST_VALUES} values, got {int((high - low) / width) + 1} in "
+            f"'{text}': LOW..HIGH..STEP takes fewer"
+        )
     numbers = [low + i * width for i in range(int((high - low) / width) + 1)] if is_listed else []
     values = tuple(_value(name, _decimal(number)) for number in numbers)
     return Axis(name, values, None if step or _kind(name) is int else ends)
@@ -152,6 +158,11 @@ class Sweep:
                     f"{axis.name} needs values or a step in a grid, such as "
                     f"{axis.name}={low:g}..{high:g}..STEP; a search draws without"
                 )
+        if (number := prod(len(axis.values) for axis in self.axes)) > MOST_VALUES:
+            raise ValueError(
+                f"a grid needs at most {MOST_VALUES} combinations, got {number}: "
+                "--search random --samples N draws some"
+            )
         names = [axis.name for axis in self.axes]
         combinations = product(*(axis.values for axis in self.axes))
         points = (dict(zip(names, values, strict=True)) for values in combinations)

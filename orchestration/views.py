@@ -159,3 +159,11 @@ def _grid(*headings: str) -> Grid:
         is_number = heading in ("Rows", "Runs", "AP", "Seed", "Time")
         grid.add_column(heading, justify="right" if is_number else "left", no_wrap=is_number)
     return grid
+
+
+def proposed(samples: int | None) -> str:
+    """What a plan cannot show of a search that chooses by results."""
+    return (
+        f"The search proposes {samples} runs, each by what the others reached. The base above "
+        f"stands for them: they take {samples} times as much."
+    )

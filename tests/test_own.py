@@ -117,6 +117,7 @@ REFUSED = {
     "TABLE = 1": "my_ablation.py needs TABLE = Table(...)",
     "x = 1": "my_ablation.py needs TABLE = Table(...)",
     "x = (": "my_ablation.py, line 3: '.' was never closed",
+    "raise SystemExit(3)": "line 3: SystemExit: 3",
     "import nothing_there": "line 3: ModuleNotFoundError: No module named 'nothing_there'",
     'TABLE = Table(rows=[Row("a", ATSS, asigner=1)])': "line 3: TypeError: .*asigner",
     'TABLE = Table(rows=[Row("a", ATSS), Row("a", ATSS)])': "line 3: .*'a' twice",

@@ -86,6 +86,7 @@ NO_VALUES = {
     "scalar=false..true": "only numbers have ranges",
     "learning_rate=0..1..log": "learning_rate needs a range above 0",
     "learning_rate=0.1..0.2,0.5": "learning_rate needs a range alone",
+    "k=1..100000": "k needs at most 1000 values, got 100000 in '1..100000'",
 }
 
 
@@ -109,6 +110,11 @@ def test_a_grid_has_every_combination_that_a_detector_can_be_and_names_the_other
     nothing = sweep("k=3,5", base=Row("RetinaNet", RETINANET))
     with pytest.raises(ValueError, match="no combination is left to train; k = 3: k=3 needs"):
         nothing.table(nothing.grid())
+
+
+def test_a_grid_that_nobody_could_train_is_refused_at_once() -> None:
+    with pytest.raises(ValueError, match="at most 1000 combinations, got 1000000: --search random"):
+        sweep("k=1..1000", "candidates_per_level=1000..1999").grid()
 
 
 def test_a_grid_needs_steps() -> None:

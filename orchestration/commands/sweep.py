@@ -130,6 +130,8 @@ def sweep(
         launch = replace(launch, stopping=launch.stopping_by(plan.runs))
     if dry_run:
         show_cost(plan, store, resources, len(data_set.val), is_measured=False)
+        if search == "optuna":
+            console.print(views.proposed(samples))
         return
     finish(launch.run(samples if search == "optuna" else None))
 
