@@ -29,7 +29,7 @@ from orchestration.plan import (
 )
 from orchestration.progress import Line, Progress
 from orchestration.resources import Resources, share_out
-from orchestration.store import Store
+from orchestration.store import DEFAULT_OUT, Store
 from orchestration.views import count
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def train_missing(
     missing = [it for it in plan.missing(store) if not store.folder(it.signature).cancellation()]
     if not missing and search is None:
         return
-    _load_weights([run.run.recipe for run in missing] or [recipe])
+    load_weights([run.run.recipe for run in missing] or [recipe])
     _clean(store, missing)
     from orchestration.mirroring import following
     from orchestration.tracking import open_tracker
@@ -156,7 +156,8 @@ def failures(plan: Plan, store: Store) -> list[str]:
         more = f" and {len(cancelled) - NAMED} more" if len(cancelled) > NAMED else ""
         listed = f"{'; '.join(cancelled[:NAMED])}{more}"
         what = count(len(cancelled), "run")
-        lines.append(f"{what} cancelled as asked, atss resume goes on: {listed}")
+        place = "" if store.root == Path(DEFAULT_OUT) else f" --out {store.root}"
+        lines.append(f"{what} cancelled as asked, atss resume{place} goes on: {listed}")
     return lines
 
 
@@ -172,7 +173,7 @@ def _clean(store: Store, missing: Sequence[PlannedRun]) -> None:
             shutil.rmtree(left, ignore_errors=True)
 
 
-def _load_weights(recipes: Sequence[Recipe]) -> None:
+def load_weights(recipes: Sequence[Recipe]) -> None:
     """Fetch the initial weights once, and refuse here what every trial would fail on."""
     wanted = dict.fromkeys((it.backbone, it.norm, it.weights) for it in recipes)
     for backbone, norm, weights in wanted:

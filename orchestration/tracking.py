@@ -41,6 +41,7 @@ from mlflow.entities import (  # noqa: E402
     RunTag,
 )
 from mlflow.exceptions import MlflowException  # noqa: E402
+from sqlalchemy.exc import SQLAlchemyError  # noqa: E402
 
 TRAININGS = "trainings"
 VIEWS = "mlflow.sharedViewState."  # what tags of an experiment with saved views begin with
@@ -50,7 +51,8 @@ MAX_METRICS, MAX_PARAMS = 1000, 100  # MLflow's limits for one call
 MAX_RECORDS = 50_000  # that one search gives
 MAX_DIGEST = 36  # letters, its limit for a data set's
 Point = tuple[str, float, int, int]  # of a metric: name, value, time in milliseconds, step
-AWAY = (MlflowException, OSError)  # what a store that cannot be reached raises
+# What a store raises that cannot be reached, or written to.
+AWAY = (MlflowException, OSError, SQLAlchemyError, sqlite3.Error)
 
 for noisy in ("mlflow", "alembic"):
     logging.getLogger(noisy).setLevel(logging.ERROR)

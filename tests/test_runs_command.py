@@ -308,7 +308,7 @@ def test_cancelled_runs_are_left_out_of_a_launch_and_named_at_its_end(
     launch.train_missing(plan, store, None, Resources(), quiet)  # type: ignore[arg-type]
     assert launches.last(store) is None  # nothing was left to train, so nothing was started
     assert launch.failures(plan, store) == [
-        f"1 run cancelled as asked, atss resume goes on: {POINT.name}"
+        f"1 run cancelled as asked, atss resume --out {store.root} goes on: {POINT.name}"
     ]
 
 
@@ -319,8 +319,10 @@ def test_many_cancelled_runs_are_told_in_a_line(tmp_path: Path) -> None:
         store.folder(run.signature).write("cancel", MARK)
     failed, cancelled = launch.failures(plan, store)
     assert failed == f"{plan.runs[0].name} failed: ended"
-    listed = "; ".join(run.name for run in plan.runs[1:6])
-    assert cancelled == f"7 runs cancelled as asked, atss resume goes on: {listed} and 2 more"
+    listed, again = "; ".join(run.name for run in plan.runs[1:6]), f" --out {store.root}"
+    assert (
+        cancelled == f"7 runs cancelled as asked, atss resume{again} goes on: {listed} and 2 more"
+    )
 
 
 def test_at_most_five_runs_are_listed_where_several_are_meant(atss: Atss, tmp_path: Path) -> None:

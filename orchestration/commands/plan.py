@@ -88,6 +88,7 @@ def _cost(
     """What the missing runs cost, and how many of them train at once; None if that is unknown."""
     from orchestration import cost
     from orchestration.calibrate import calibrate
+    from orchestration.launch import load_weights
     from orchestration.tune import cluster, run_trials
 
     recipe = plan.setup.recipe
@@ -98,6 +99,7 @@ def _cost(
         key = cost.pace_key(plan, share, at_once, resources.address or platform.node())
         pace = cost.known_pace(plan, store, share, key)
         if pace is None and is_measured:
+            load_weights([run.run.recipe for run in plan.missing(store)])
             jobs = cost.calibration_jobs(plan, store, key, at_once)
             begun = time.monotonic()
             console.print(f"Measuring the time of a run, {at_once} at once: about a minute")
