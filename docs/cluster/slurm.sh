@@ -29,7 +29,8 @@ export MLFLOW_TRACKING_URI=${MLFLOW_TRACKING_URI:-} # a server's http://HOST:POR
 export RAY_SYMMETRIC_RUN_CLUSTER_WAIT_TIMEOUT=300   # for all nodes to have loaded Ray
 
 head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
-srun --kill-on-bad-exit=0 ray symmetric-run \
+# srun no longer takes the number of cores from sbatch (since Slurm 22.05).
+srun --kill-on-bad-exit=0 --cpus-per-task="$SLURM_CPUS_PER_TASK" ray symmetric-run \
     --address "$head:${ATSS_PORT:-6379}" --min-nodes "$SLURM_JOB_NUM_NODES" \
     --num-cpus "$SLURM_CPUS_PER_TASK" --num-gpus "${SLURM_GPUS_ON_NODE:-0}" -- \
     atss reproduce "${@:-all}" --scale "${ATSS_SCALE:-paper}" --data "${ATSS_DATA:-coco2017}" \
