@@ -30,7 +30,7 @@ from experiments.baselines import ATSS
 from experiments.experiment import Run, signature
 from experiments.schedules import DEMO, PAPER, PAPER_2X
 from experiments.sweep import Sweep, parse_axis
-from orchestration.launch import _job, _load_weights, failures
+from orchestration.launch import _job, failures, load_weights
 from orchestration.plan import Job, Setup, find_tables, make_plan
 from orchestration.resources import Resources
 from orchestration.store import RunFolder, Store, open_store
@@ -391,7 +391,7 @@ def test_the_weights_of_every_backbone_are_fetched_before_anything_is_trained(
 ) -> None:
     asked: list[tuple[str, ...]] = []
     monkeypatch.setattr(backbone, "build_backbone", lambda *what: asked.append(what))
-    _load_weights([run.run.recipe for run in make_plan(AT_PAPERS, [TABLE]).runs])
+    load_weights([run.run.recipe for run in make_plan(AT_PAPERS, [TABLE]).runs])
     names = ["resnet101", "resnext101_32x8d", "resnext101_64x4d"]
     assert asked == [(name, "frozen_batch_norm", "imagenet") for name in names]
 
