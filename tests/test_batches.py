@@ -57,6 +57,16 @@ def test_batches_do_not_depend_on_workers(dataset: CocoDataset) -> None:
     assert all(equal(*pair) for pair in zip(alone, helped, strict=True))
 
 
+@pytest.mark.parametrize("share", [slice(0, None, 3), slice(1, None, 3), slice(2, None, 3)])
+def test_a_share_is_a_part_of_the_whole_batch_padded_as_there(
+    dataset: CocoDataset, share: slice
+) -> None:
+    recipe = replace(RECIPE, short_side=(40, 90), long_side=200)
+    parts = take(dataset, 6, recipe=recipe, share=share)
+    for (images, targets), part in zip(take(dataset, 6, recipe=recipe), parts, strict=True):
+        assert equal(part, (images[share], targets[share]))
+
+
 def test_batches_leave_torchs_random_numbers_alone(dataset: CocoDataset) -> None:
     before = torch.random.get_rng_state()
     take(dataset, 2, workers=1)

@@ -203,6 +203,14 @@ def test_a_mirrored_pass_finds_objects_where_they_are():
     assert plain["boxes"].tolist() == [[30, 50, 90, 90]]
 
 
+@pytest.mark.parametrize(("smallest", "largest", "count"), [(500, 700, 1), (1000, 3000, 0)])
+def test_a_pass_keeps_sizes_as_it_is_shown_them_not_as_they_are_stored(smallest, largest, count):
+    """At half the size the 60 x 40 pixels are 30 x 20."""
+    test = MultiScaleTest(FindsTheBright(), TINY, IMAGENET)
+    found = test._look(an_image(), Pass(80, 120, False, smallest, largest))
+    assert [len(values) for values in found.values()] == [count] * 3
+
+
 def test_inclusive_corners_are_scaled_back_as_such():
     test = MultiScaleTest(FindsTheBright(), TINY, IMAGENET, inclusive_corners=True)
     double = next(it for it in passes(TINY) if it.short_side == 80)
