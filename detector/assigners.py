@@ -17,7 +17,7 @@ All arithmetic is at least fp32: ties decide, and bf16 would invent thousands.
 Nothing here waits for a GPU, and memory grows with the anchors, not with their pairs (pairs.py).
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from itertools import accumulate
@@ -40,7 +40,7 @@ from detector.boxes import (
     squared_distances,
 )
 from detector.config import DetectorConfig
-from detector.own_assigner import IGNORED, NEGATIVE, checked
+from detector.own_assigner import IGNORED, NEGATIVE, Assigner, checked
 from detector.pairs import (
     MANY_PAIRS,
     first_highest,
@@ -67,9 +67,6 @@ TAKE_SEVERAL = {"iou", "ssc", "center_sampling", "atss"}
 # Pairs of an anchor and an object up to which images are assigned in one go. Beyond that a CPU,
 # which pays for boxes that only fill up, gains nothing; a GPU pays for every call (MANY_PAIRS).
 TOGETHER = {"cpu": 2**16}
-
-# (anchors: list of [A_l, 4], gt_boxes [M, 4]) -> matched [A] int64
-Assigner = Callable[[list[Tensor], Tensor], Tensor]
 
 
 @dataclass(frozen=True)

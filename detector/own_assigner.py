@@ -4,7 +4,6 @@ An index beyond an image's objects would be one of the next image's: it would be
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,8 +11,11 @@ from torch import Tensor
 NEGATIVE = -1
 IGNORED = -2
 
+# (anchors: list of [A_l, 4], gt_boxes [M, 4]) -> matched [A] int64
+Assigner = Callable[[list[Tensor], Tensor], Tensor]
 
-def checked(own: Callable[..., Any], name: str = "") -> Callable[[list[Tensor], Tensor], Tensor]:
+
+def checked(own: Assigner, name: str = "") -> Assigner:
     """The same assigner; ValueError, with its name, where it fails or returns no assignment.
 
     On a GPU that waits for its answer, once an image.
@@ -21,6 +23,7 @@ def checked(own: Callable[..., Any], name: str = "") -> Callable[[list[Tensor], 
     name = name or getattr(getattr(own, "func", own), "__name__", "of your own")
 
     def assign(anchors: list[Tensor], gt_boxes: Tensor) -> Tensor:
+        """[A_l, 4] per level, [M, 4] -> [A]."""
         try:
             matched = own(anchors, gt_boxes)
         except torch.OutOfMemoryError:
@@ -30,20 +33,15 @@ def checked(own: Callable[..., Any], name: str = "") -> Callable[[list[Tensor], 
             raise ValueError(
                 f"the assigner {name} fails: {type(error).__name__}: {reason}"
             ) from error
-        require_assignment(matched, name, sum(map(len, anchors)), len(gt_boxes))
-        assert isinstance(matched, Tensor)
+        num_anchors = sum(map(len, anchors))
+        if problem := _problem(matched, num_anchors, len(gt_boxes)):
+            raise ValueError(
+                f"the assigner {name} needs to return, for every anchor, the index of a ground "
+                f"truth, NEGATIVE or IGNORED: int64 [{num_anchors}], got {problem}"
+            )
         return matched
 
     return assign
-
-
-def require_assignment(matched: object, name: str, num_anchors: int, num_objects: int) -> None:
-    """ValueError unless it is int64 [A], each the index of an object, NEGATIVE or IGNORED."""
-    if problem := _problem(matched, num_anchors, num_objects):
-        raise ValueError(
-            f"the assigner {name} needs to return, for every anchor, the index of a ground "
-            f"truth, NEGATIVE or IGNORED: int64 [{num_anchors}], got {problem}"
-        )
 
 
 def _problem(matched: object, num_anchors: int, num_objects: int) -> str:

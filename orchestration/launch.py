@@ -29,7 +29,8 @@ from orchestration.plan import (
 )
 from orchestration.progress import Line, Progress
 from orchestration.resources import Resources, share_out
-from orchestration.store import DEFAULT_OUT, Store
+from orchestration.store import Store
+from orchestration.terminal import out_option
 from orchestration.views import count
 
 if TYPE_CHECKING:
@@ -156,8 +157,8 @@ def failures(plan: Plan, store: Store) -> list[str]:
         more = f" and {len(cancelled) - NAMED} more" if len(cancelled) > NAMED else ""
         listed = f"{'; '.join(cancelled[:NAMED])}{more}"
         what = count(len(cancelled), "run")
-        place = "" if store.root == Path(DEFAULT_OUT) else f" --out {store.root}"
-        lines.append(f"{what} cancelled as asked, atss resume{place} goes on: {listed}")
+        resume = f"atss resume{out_option(store)}"
+        lines.append(f"{what} cancelled as asked, {resume} goes on: {listed}")
     return lines
 
 

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from detector.config import Recipe
 from orchestration import options, views
-from orchestration.launch import asked_setup, open_plan
+from orchestration.launch import asked_setup, load_weights, open_plan
 from orchestration.options import parse_rows, parse_seeds
 from orchestration.plan import Plan, find_tables
 from orchestration.progress import Progress, duration
@@ -88,7 +88,6 @@ def _cost(
     """What the missing runs cost, and how many of them train at once; None if that is unknown."""
     from orchestration import cost
     from orchestration.calibrate import calibrate
-    from orchestration.launch import load_weights
     from orchestration.tune import cluster, run_trials
 
     recipe = plan.setup.recipe

@@ -16,7 +16,7 @@ from orchestration.logs import HEADER, last_lines
 from orchestration.progress import Line, Progress
 from orchestration.standing import Standing, all_standings, standing
 from orchestration.store import DEFAULT_OUT, RunFolder, Store, open_store
-from orchestration.terminal import console
+from orchestration.terminal import console, out_option
 
 WATCH_SECONDS = 2.0
 PATIENCE = 60.0  # seconds for runs to end that were asked to
@@ -110,11 +110,11 @@ def cancel(runs: SomeRuns = None, out: options.Out = DEFAULT_OUT) -> None:
         if folder.cancellation() is None:
             folder.write("cancel", mark)
     _await(running)
-    again = "" if out == DEFAULT_OUT else f" --out {out}"
     for folder in folders:
         how = "will end at its next step" if folder.is_running else "cancelled"
         console.print(f"{_name(store, folder)}: {how}", soft_wrap=True)
-    console.print(f"atss resume{again} takes up what was cancelled", soft_wrap=True)
+    resume = f"atss resume{out_option(store)}"
+    console.print(f"{resume} takes up what was cancelled", soft_wrap=True)
 
 
 def _await(running: list[RunFolder]) -> None:
