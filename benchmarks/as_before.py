@@ -13,9 +13,9 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms.v2 import functional
 
-from detector import transforms
-from detector.coco import CocoDataset
 from detector.config import Recipe
+from detector.data import transforms
+from detector.data.coco import CocoDataset
 
 PAPER = Recipe()
 

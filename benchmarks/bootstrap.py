@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from detector.matches import load_matches, save_matches
+from detector.evaluation.match_records import load_matches, save_matches
 from reports.resampling import image_weights, metrics_of
 
 HERE = Path(__file__).parent
@@ -112,8 +112,9 @@ def resampled(path: Path, resamples: int, count: int) -> list[dict[str, float]]:
 
 def measured(num_images: int, resamples: int, num_checked: int, folder: Path) -> dict[str, Any]:
     """Everything, as plain data."""
-    from detector.evaluation import measure  # imports torch, which resampling does without
-    from detector.pycocotools_evaluation import by_pycocotools
+    from by_pycocotools import by_pycocotools
+
+    from detector.evaluation.detect import measure  # imports torch, which resampling does without
 
     truth, detections = made_up(num_images)
     begun = time.perf_counter()

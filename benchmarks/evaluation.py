@@ -67,8 +67,9 @@ class Stopwatch:
 
 
 def by_ours(truth: Truth, detections: Detections, watch: Stopwatch) -> tuple[list[float], Any]:
-    """detector.evaluation.measure, its parts told apart. The records are what it works with."""
-    from detector import evaluation, matching
+    """evaluation.detect.measure, its parts told apart. The records are what it works with."""
+    from detector.evaluation import detect as evaluation
+    from detector.evaluation import matching
 
     accumulate = evaluation.accumulate
     matching._read = watch.around("reading", matching._read)
@@ -83,10 +84,9 @@ def by_pycocotools(
     truth: Truth, detections: Detections, watch: Stopwatch
 ) -> tuple[list[float], Any]:
     """As its own demonstration has it, and the records read from what it leaves."""
+    from by_pycocotools import read_matches
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
-
-    from detector.pycocotools_evaluation import read_matches
 
     with watch.part("reading"):
         objects = COCO()
@@ -144,7 +144,7 @@ def demo() -> tuple[Truth, Detections]:
     """The demo's validation images, and as many detections of each as count."""
     import numpy as np
 
-    from detector.coco import open_split
+    from detector.data.coco import open_split
 
     truth = open_split("shapes", "val")[1].ground_truth
     random = np.random.default_rng(0)

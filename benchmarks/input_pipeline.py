@@ -29,10 +29,10 @@ from side_by_side import as_text, in_turns, machine, ratio
 from torch import Tensor
 from torchvision.transforms.v2 import functional
 
-from detector import transforms
-from detector.batches import Pixels, _finish, _finish_on, _order, _train_batch, ahead
-from detector.coco import CocoDataset, open_data
-from detector.images import read_pixels
+from detector.data import transforms
+from detector.data.batches import Pixels, _finish, _finish_on, _order, _train_batch, ahead
+from detector.data.coco import CocoDataset, open_data
+from detector.data.images import read_pixels
 
 BOXES = torch.zeros(7, 4)  # of an image
 COCO_IMAGES = 118_287  # of train2017

@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.matches import FALSE, IGNORED, IOUS, TRUE, Matches
+from detector.evaluation.match_records import FALSE, IGNORED, IOUS, TRUE, Matches
 
 SIZES = 3  # small, medium, large
 SIZE_SHARES = (0.4, 0.35, 0.25)

@@ -21,9 +21,8 @@ from torchvision.ops import FeaturePyramidNetwork
 from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
 from detector.config import CHANNELS_PER_GROUP, BackboneName, Norm
-from detector.deformable import DeformableConv2d
-from detector.layouts import ATSS_SUITE, Layout
-from detector.norms import FrozenBatchNorm, GroupNorm
+from detector.layers import DeformableConv2d, FrozenBatchNorm, GroupNorm
+from detector.weights.conventions import ATSS_SUITE, Layout
 
 PYRAMID_CHANNELS = {"small": 32}  # of P3 to P7; 256 for the others
 

@@ -22,10 +22,10 @@ from detector.assigners import IGNORED, Assigner, BatchAssigner, build_assigner
 from detector.backbone import PyramidBackbone, build_backbone
 from detector.box_coders import MAX_LOG_RATIO, BoxCoder, Coder, PointCoder
 from detector.config import DetectorConfig, Recipe
+from detector.data.transforms import SIZE_DIVISOR, collate
 from detector.head import Head, Predictions
-from detector.layouts import ATSS_SUITE, Layout
 from detector.postprocess import Detections, Postprocess, Score, geometric_mean
-from detector.transforms import SIZE_DIVISOR, collate
+from detector.weights.conventions import ATSS_SUITE, Layout
 
 Target = dict[str, Tensor]  # boxes [M, 4] in pixels of the input, labels [M] from 0
 

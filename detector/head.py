@@ -14,8 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from detector.config import CHANNELS_PER_GROUP
-from detector.deformable import DeformableConv2d
-from detector.norms import GroupNorm
+from detector.layers import DeformableConv2d, GroupNorm
 
 PRIOR = 0.01  # probability of every class at the start, so that the negatives do not drown the rest
 TOWER_DEPTH = 4

@@ -25,10 +25,10 @@ from torch import Tensor
 
 from detector.anchors import STRIDES, cell_anchors, grid_anchors, level_sizes
 from detector.assigners import IGNORED, NEGATIVE, Assigner, closest_anchors, mean_plus_std
-from detector.batches import ahead
 from detector.boxes import centers, paired_inside, paired_iou
-from detector.coco import CocoDataset
-from detector.transforms import SIZE_DIVISOR, resize_sizes
+from detector.data.batches import ahead
+from detector.data.coco import CocoDataset
+from detector.data.transforms import SIZE_DIVISOR, resize_sizes
 
 SMALL, LARGE = 32**2, 96**2  # areas in stored pixels between which COCO calls an object medium
 LEVELS = tuple(f"P{number}" for number in range(3, 3 + len(STRIDES)))

@@ -14,8 +14,8 @@ from detector.assigners import Assigner
 from detector.backbone import build_backbone
 from detector.config import DetectorConfig, Recipe
 from detector.detector import Detector, Normalizers, Target, build_detector, postprocess_of
-from detector.layouts import own_layout
-from detector.parallel import Group
+from detector.distributed import Group
+from detector.weights.conventions import own_layout
 
 DROP_FACTOR = 0.1  # of the learning rate, at each of recipe.lr_drops
 

@@ -12,10 +12,10 @@ from typing import Any
 
 import torch
 
-from detector.coco import CocoDataset, batches, open_data
 from detector.config import Recipe
+from detector.data.coco import CocoDataset, batches, open_data
 from detector.detector import Detector
-from detector.evaluation import detect_all, evaluate
+from detector.evaluation.detect import detect_all, evaluate
 from detector.training import assemble, train
 from experiments.own import load_assigner
 from orchestration.environment import environment

@@ -77,7 +77,7 @@ def _seconds(run: PlannedRun, recipe: Recipe, spent: Spent, num_images: int) -> 
     """Of a whole run, or of a test that trains nothing."""
     if run.training is None:
         return spent.whole_run(recipe, num_images)
-    from detector.multi_scale_test import relative_cost  # imports torch
+    from detector.evaluation.multi_scale import relative_cost  # imports torch
 
     return num_images * spent.per_image(recipe.batch_size) * relative_cost(run.run.recipe)
 

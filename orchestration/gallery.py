@@ -19,7 +19,7 @@ from reports.compare import ComparedRow
 from reports.pages.gallery import Shown, gallery_folder, load_gallery, save_gallery
 
 if TYPE_CHECKING:  # they import torch and numpy, which lists need not wait for
-    from detector.coco import CocoDataset
+    from detector.data.coco import CocoDataset
     from reports.insight import Insight
     from reports.paired import Paired
     from reports.plots.pictures import Picture
@@ -84,7 +84,7 @@ def _rows(bundle: Bundle) -> list[ComparedRow]:
 
 def _dataset(where: str, fingerprint: str) -> "CocoDataset | None":
     """The images that runs were tested on; None where they are away, or others."""
-    from detector.coco import open_data
+    from detector.data.coco import open_data
 
     try:
         data = open_data(where)
@@ -127,8 +127,8 @@ def _wrongs(
     folder: RunFolder, insight: "Insight", dataset: "CocoDataset", wanted: Sequence[int]
 ) -> dict[int, str]:
     """Of images by id: "; missed: cat × 2; false: dog", or nothing."""
-    from detector.errors import ALL, HALF
-    from detector.matches import FALSE, TRUE, load_matches
+    from detector.evaluation.errors import ALL, HALF
+    from detector.evaluation.match_records import FALSE, TRUE, load_matches
 
     matches = load_matches(folder.matches)
     names = dict(zip(dataset.category_ids, dataset.names, strict=True))
@@ -185,7 +185,7 @@ class _Sheets:
 
     def draw(self, image: int, file: Path) -> str:
         """Write the sheet of an image by id; returns the image's name."""
-        from detector.images import opened
+        from detector.data.images import opened
         from reports.plots.pictures import beside, drawn
 
         place = self.places[image]

@@ -17,8 +17,8 @@ from detector.metrics import Metrics
 from orchestration.store import RunFolder, read_json, write_atomically, write_json
 
 if TYPE_CHECKING:  # they import torch and numpy, which lists need not wait for
-    from detector.coco import CocoDataset, DataSet
-    from detector.matches import Matches
+    from detector.data.coco import CocoDataset, DataSet
+    from detector.evaluation.match_records import Matches
     from reports.insight import Insight
     from reports.statistics import Scores
 
@@ -37,7 +37,7 @@ class Tested:
 
 def tested(data: "CocoDataset", detections: list[dict[str, Any]]) -> Tested:
     """The evaluation of the detections of a data set."""
-    from detector.evaluation import measure, six
+    from detector.evaluation.detect import measure, six
 
     numbers, matches = measure(data.ground_truth, detections)
     return Tested(six(numbers), detections, matches)
@@ -51,7 +51,7 @@ def leave(folder: RunFolder, data: "CocoDataset", test: Tested) -> None:
 
 
 def _leave_records(folder: RunFolder, data: "CocoDataset", test: Tested) -> None:
-    from detector.matches import save_matches
+    from detector.evaluation.match_records import save_matches
     from reports.insight import insight
 
     write_atomically(folder.matches, lambda part: save_matches(test.matches, part))
@@ -89,7 +89,7 @@ def inspect(folders: Sequence[RunFolder], progress: Progress) -> Inspection:
 def _scores(folder: RunFolder, progress: Progress, opened: Opener) -> "Scores":
     """A run's numbers for resampled images, of its folder or made now; ValueError if they cannot
     be made."""
-    from detector.matches import load_matches
+    from detector.evaluation.match_records import load_matches
     from reports.statistics import load_scores, save_scores, score
 
     result = folder.result() or {}
@@ -117,7 +117,7 @@ def _insight(folder: RunFolder) -> "Insight":
 
 
 def _open(where: str) -> "DataSet":
-    from detector.coco import open_data
+    from detector.data.coco import open_data
 
     return open_data(where)
 

@@ -34,7 +34,7 @@ from orchestration.terminal import out_option
 from orchestration.views import count
 
 if TYPE_CHECKING:
-    from detector.coco import DataSet
+    from detector.data.coco import DataSet
     from orchestration.early import Early
 
 NAMED = 5  # runs in a line that says which are missing
@@ -68,7 +68,7 @@ def open_plan(
     Rows and settings are checked first: reading a large data set takes a while.
     """
     make_plan(setup, tables, rows=rows, seeds=seeds)
-    from detector.coco import open_data
+    from detector.data.coco import open_data
 
     data = open_data(setup.where)
     setup = replace(setup, data=data.name, fingerprint=data.fingerprint)

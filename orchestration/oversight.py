@@ -19,7 +19,7 @@ from orchestration.plan import Job
 from orchestration.store import RunFolder
 
 if TYPE_CHECKING:
-    from detector.coco import CocoDataset
+    from detector.data.coco import CocoDataset
 
 LIVE_SECONDS = 3.0
 CHECKS = 20  # looks at the losses in the course of a run, beside one at each test

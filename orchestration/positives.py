@@ -18,7 +18,7 @@ from orchestration.views import count
 if TYPE_CHECKING:
     import pandas as pd
 
-    from detector.coco import CocoDataset
+    from detector.data.coco import CocoDataset
     from detector.positives import Counts, Selection
     from reports.verdicts import Verdict
 

@@ -10,7 +10,7 @@ from orchestration.terminal import console
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from detector.coco import CocoDataset
+    from detector.data.coco import CocoDataset
     from detector.positives import Scene
     from reports.grids.grid import Grid
     from reports.positives.drawn import Picture
@@ -67,7 +67,7 @@ def find_image(datasets: Sequence["CocoDataset"], text: str) -> tuple["CocoDatas
 def _look_at(
     study: Study, dataset: "CocoDataset", index: int, path: Path
 ) -> tuple["Scene", "Picture"]:
-    from detector.images import read_pixels
+    from detector.data.images import read_pixels
     from detector.positives import anchors_of, scene_of
     from reports.positives.drawn import Picture
 

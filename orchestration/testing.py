@@ -14,7 +14,7 @@ from orchestration.trained import Trained
 if TYPE_CHECKING:
     import torch
 
-    from detector.coco import CocoDataset
+    from detector.data.coco import CocoDataset
 
 SHOWN = 5  # classes in a line that refuses some
 GPU_WORKERS, CPU_WORKERS = 4, 0  # processes that load images, where a user asks for none
@@ -54,7 +54,7 @@ def open_images(
 
     Raises FileNotFoundError or ValueError, in one line, if it is not as needed.
     """
-    from detector.coco import CocoDataset, open_split
+    from detector.data.coco import CocoDataset, open_split
 
     if annotations is not None or images is not None:
         if annotations is None or images is None or data is not None or split is not None:
@@ -78,7 +78,7 @@ def open_images(
 
 def _own_images(run: RunFolder, split: str) -> Images:
     """A split of the set that a run was trained on."""
-    from detector.coco import open_data, open_split
+    from detector.data.coco import open_data, open_split
 
     facts = run.facts()["data"]
     found = open_data(facts["where"])
@@ -146,7 +146,7 @@ def detections_of(
     trained: Trained, images: Images, device: "torch.device", workers: int | None
 ) -> list[dict[str, Any]]:
     """COCO's results of the detector on all images."""
-    from detector.evaluation import detect_all
+    from detector.evaluation.detect import detect_all
 
     loaded, size = trained.loaded, trained.recipe.batch_size
     description = loaded.description

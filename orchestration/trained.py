@@ -15,7 +15,7 @@ from orchestration.store import RunFolder, Store
 if TYPE_CHECKING:
     import torch
 
-    from detector.weights import Loaded
+    from detector.weights.load import Loaded
 
 # All that can be changed once a detector is trained.
 TEST_SETTINGS = (
@@ -67,7 +67,7 @@ def open_trained(
         raise ValueError(f"needs a RUN of the results folder, or --weights FILE, got {given}")
     folder = None if run is None else find_run(store, run)
     path = _file_of(folder) if folder else Path(str(weights)).expanduser()
-    from detector.weights import load_detector
+    from detector.weights.load import load_detector
 
     loaded = load_detector(path)
     recipe = replace(loaded.description.recipe, **settings)

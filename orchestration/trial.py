@@ -15,10 +15,10 @@ from typing import Any
 import torch
 
 from detector import checkpoint
-from detector.coco import DataSet, batches, open_data
-from detector.evaluation import detect_all
+from detector.data.coco import DataSet, batches, open_data
+from detector.distributed import Group, in_order, joined
+from detector.evaluation.detect import detect_all
 from detector.metrics import HEADINGS
-from detector.parallel import Group, in_order, joined
 from detector.training import assemble, train
 from experiments.own import load_assigner
 from orchestration.environment import environment

@@ -8,8 +8,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.errors import ALL
-from detector.matches import TRUE, Matches
+from detector.evaluation.errors import ALL
+from detector.evaluation.match_records import TRUE, Matches
 from reports.resampling import BLOCK, NONE, Numbers, precisions
 
 

@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.errors import ALL, HALF, errors_of
-from detector.matches import AREAS, FALSE, IGNORED, IOUS, TRUE, Matches
+from detector.evaluation.errors import ALL, HALF, errors_of
+from detector.evaluation.match_records import AREAS, FALSE, IGNORED, IOUS, TRUE, Matches
 from detector.metrics import HEADINGS
 from reports.mending import Share, breakdown
 from reports.resampling import NONE, Numbers, precisions

@@ -17,8 +17,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.errors import ALL, HALF, KINDS, NO_ERROR, NOBODY, Errors
-from detector.matches import FALSE, IGNORED, TRUE, Matches
+from detector.evaluation.errors import ALL, HALF, KINDS, NO_ERROR, NOBODY, Errors
+from detector.evaluation.match_records import FALSE, IGNORED, TRUE, Matches
 
 MENDED_BY_TRUTH = ("classification", "localization")
 MISSED, FALSE_POSITIVES, FALSE_NEGATIVES = "missed", "false positives", "false negatives"

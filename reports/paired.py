@@ -18,8 +18,8 @@ from statistics import fmean
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.errors import ALL
-from detector.matches import Matches
+from detector.evaluation.errors import ALL
+from detector.evaluation.match_records import Matches
 from detector.metrics import HEADINGS, Metrics
 from reports.by_class import class_precisions, holm, recalls
 from reports.insight import Insight

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from detector.matches import AREAS, IGNORED, IOUS, TRUE, Matches
+from detector.evaluation.match_records import AREAS, IGNORED, IOUS, TRUE, Matches
 
 RESAMPLES = 1000
 SEED = 2020  # the paper's year; the same for all runs, so that their draws are paired

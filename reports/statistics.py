@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
-from detector.matches import Matches
+from detector.evaluation.match_records import Matches
 from detector.metrics import HEADINGS, Metrics
 from reports.resampling import RESAMPLES, Numbers, image_weights, metrics_of
 

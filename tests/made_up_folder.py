@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from detector.config import Recipe
-from detector.evaluation import measure, six
-from detector.matches import save_matches
+from detector.evaluation.detect import measure, six
+from detector.evaluation.match_records import save_matches
 from detector.metrics import HEADINGS
 from experiments.experiment import Table, canonical
 from orchestration.plan import Setup, make_plan

@@ -8,7 +8,7 @@ from typing import Any
 
 from made_up_coco import annotation, write
 
-from detector.coco import DataSet, open_data
+from detector.data.coco import DataSet, open_data
 from experiments.experiment import Row, signature
 from experiments.schedules import DEMO
 from orchestration.inspection import leave, tested

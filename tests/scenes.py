@@ -9,7 +9,7 @@ import random
 
 from hypothesis import strategies as st
 
-from detector.data_statistics import COCO, QUANTILES
+from benchmarks.data_statistics import COCO, QUANTILES
 
 WHOLE_SCALES = (4.0, 5.0, 6.0, 8.0)  # with these ratios, anchors have whole sides
 WHOLE_RATIOS = (0.25, 1.0, 4.0)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from made_up_coco import REAL, annotation, content, needs_real_images
 
-from detector.annotations import read_annotations
+from detector.data.annotations import read_annotations
 
 
 def read(folder: Path, described: Any) -> Any:

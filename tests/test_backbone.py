@@ -13,10 +13,9 @@ from torchvision.ops import FrozenBatchNorm2d
 
 from detector.backbone import build_backbone
 from detector.config import DetectorConfig
-from detector.deformable import DeformableConv2d
 from detector.detector import build_detector
-from detector.layouts import Layout
-from detector.norms import FrozenBatchNorm, GroupNorm
+from detector.layers import DeformableConv2d, FrozenBatchNorm, GroupNorm
+from detector.weights.conventions import Layout
 
 
 @pytest.fixture(scope="module")

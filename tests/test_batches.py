@@ -15,8 +15,8 @@ from made_up_coco import RECIPE, annotation, write
 from PIL import Image
 from torch.nn import functional
 
-from detector.batches import _finish, _finish_on, _train_batch, ahead, batches
-from detector.coco import CocoDataset, Target
+from detector.data.batches import _finish, _finish_on, _train_batch, ahead, batches
+from detector.data.coco import CocoDataset, Target
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ import pytest
 import yaml
 from test_trial import files, write_small_data
 
-from detector.coco import open_data
+from detector.data.coco import open_data
 from experiments import TABLES
 from experiments.experiment import Run, signature
 from orchestration.plan import Job, resolve_scale

@@ -9,9 +9,9 @@ import torch
 from made_up_coco import REAL, annotation, content, needs_real_images, write, write_both
 from PIL import Image
 
-from detector import sources
-from detector.coco import CocoDataset, coco_categories, open_data, open_split
-from detector.images import read_pixels
+from detector.data import locate as sources
+from detector.data.coco import CocoDataset, coco_categories, open_data, open_split
+from detector.data.images import read_pixels
 
 
 def test_an_item_is_an_image_and_its_ground_truths(tmp_path: Path) -> None:

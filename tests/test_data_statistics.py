@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from made_up_coco import REAL, annotation, content, needs_real_images, write
 
-from detector.coco import CocoDataset
-from detector.data_statistics import COCO, measure
+from benchmarks.data_statistics import COCO, measure
+from detector.data.coco import CocoDataset
 
 
 def test_figures_of_a_small_data_set_are_those_one_counts(tmp_path: Path) -> None:

@@ -249,7 +249,7 @@ def test_a_head_without_its_prior_is_warned_of_before_the_second_step(
 
 
 def test_a_run_is_held_against_those_of_its_recipe_and_data(data: Path, tmp_path: Path) -> None:
-    from detector.coco import open_data
+    from detector.data.coco import open_data
     from experiments.experiment import canonical
 
     job = make_job(data, tmp_path)
@@ -286,7 +286,7 @@ def test_a_run_is_held_against_those_of_its_recipe_and_data(data: Path, tmp_path
 def test_a_warning_after_the_last_checkpoint_is_forgotten_with_its_steps(
     data: Path, tmp_path: Path
 ) -> None:
-    from detector.coco import open_data
+    from detector.data.coco import open_data
 
     job = make_job(data, tmp_path)
     folder = RunFolder(job.folder)

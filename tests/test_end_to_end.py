@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from test_trial import write_small_data
 
-from detector.coco import open_data
+from detector.data.coco import open_data
 from experiments import TABLES
 from experiments.experiment import Run, signature
 from orchestration.plan import Job, resolve_scale

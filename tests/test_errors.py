@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detector.errors import KINDS, NO_ERROR, NOBODY, Errors, errors_of
-from detector.evaluation import measure
-from detector.matches import TRUE, Matches
+from detector.evaluation.detect import measure
+from detector.evaluation.errors import KINDS, NO_ERROR, NOBODY, Errors, errors_of
+from detector.evaluation.match_records import TRUE, Matches
 from reports.mending import ERRORS, SPECIAL, breakdown
 
 CAT, DOG = 3, 7

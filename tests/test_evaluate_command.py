@@ -17,9 +17,9 @@ from rich.console import Console
 from test_trial import CONFIG, RECIPE, Killed, kill_at, write_small_data
 
 from detector import checkpoint
-from detector.coco import coco_categories, open_data
 from detector.config import DetectorConfig
-from detector.images import read_upright
+from detector.data.coco import coco_categories, open_data
+from detector.data.images import read_upright
 from detector.metrics import COCO_NUMBERS, HEADINGS
 from detector.training import assemble
 from experiments.experiment import Run, signature

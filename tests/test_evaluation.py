@@ -16,8 +16,9 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from torch import Tensor
 
-from detector.coco import CocoDataset
-from detector.evaluation import (
+from detector.data.coco import CocoDataset
+from detector.data.transforms import Normalization
+from detector.evaluation.detect import (
     Detection,
     as_results,
     coco_numbers,
@@ -26,7 +27,6 @@ from detector.evaluation import (
     evaluate,
 )
 from detector.metrics import COCO_NUMBERS, HEADINGS, Metrics
-from detector.transforms import Normalization
 
 
 @pytest.fixture

@@ -7,9 +7,8 @@ import torch
 from torch import nn
 
 from detector.anchors import STRIDES, cell_anchors, grid_anchors
-from detector.deformable import DeformableConv2d
 from detector.head import Head, per_anchor
-from detector.norms import GroupNorm
+from detector.layers import DeformableConv2d, GroupNorm
 
 SETTINGS = {
     "anchors_per_location": 1,

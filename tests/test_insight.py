@@ -8,8 +8,8 @@ import pytest
 from made_up_runs import described, detections
 from test_errors import CAT, SQUARE, data, found, truth
 
-from detector.evaluation import measure, six
-from detector.matches import Matches
+from detector.evaluation.detect import measure, six
+from detector.evaluation.match_records import Matches
 from reports.insight import ClassInsight, ImageInsight, Insight, insight
 
 

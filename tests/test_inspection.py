@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from test_trial import make_job, write_small_data
 
-from detector import coco
-from detector.coco import open_data
-from detector.matches import load_matches
+from detector.data import coco
+from detector.data.coco import open_data
+from detector.evaluation.match_records import load_matches
 from detector.metrics import Metrics
 from orchestration.inspection import inspect
 from orchestration.store import RunFolder

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detector.evaluation import Detection, evaluate, measure
-from detector.matches import (
+from detector.evaluation.detect import Detection, evaluate, measure
+from detector.evaluation.match_records import (
     FALSE,
     IGNORED,
     TRUE,

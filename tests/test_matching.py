@@ -7,17 +7,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from by_pycocotools import by_pycocotools
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_up_coco import REAL, needs_real_images
 
-from detector.accumulation import accumulate
-from detector.coco import CocoDataset
-from detector.evaluation import Detection, measure
-from detector.matches import FALSE, IGNORED, TRUE, Matches
-from detector.matching import match, ranks
+from detector.data.coco import CocoDataset
+from detector.evaluation.average_precision import accumulate
+from detector.evaluation.detect import Detection, measure
+from detector.evaluation.match_records import FALSE, IGNORED, TRUE, Matches
+from detector.evaluation.matching import match, ranks
 from detector.metrics import COCO_NUMBERS
-from detector.pycocotools_evaluation import by_pycocotools
 
 Truth = dict[str, Any]
 Scene = tuple[Truth, list[Detection]]

@@ -8,11 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from made_up_coco import content, write
 
-from detector.coco import CocoDataset
 from detector.config import Recipe
-from detector.evaluation import detect_all, detect_one
-from detector.multi_scale_test import MultiScaleTest, Pass, merge, passes, relative_cost, soft_vote
-from detector.transforms import IMAGENET
+from detector.data.coco import CocoDataset
+from detector.data.transforms import IMAGENET
+from detector.evaluation.detect import detect_all, detect_one
+from detector.evaluation.multi_scale import (
+    MultiScaleTest,
+    Pass,
+    merge,
+    passes,
+    relative_cost,
+    soft_vote,
+)
 
 PAPER = Recipe(multi_scale_test=True)
 TINY = Recipe(

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from made_up_runs import described, detections
 
-from detector.evaluation import measure, six
+from detector.evaluation.detect import measure, six
 from reports import paired, statistics
 from reports.by_class import class_precisions, holm, recalls
 from reports.grids.grid import markdown

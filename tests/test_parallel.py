@@ -9,10 +9,10 @@ import pytest
 import torch
 from made_up_coco import annotation, write
 
-from detector.batches import batches
-from detector.coco import CocoDataset
 from detector.config import DetectorConfig, Recipe
-from detector.parallel import Group, joined
+from detector.data.batches import batches
+from detector.data.coco import CocoDataset
+from detector.distributed import Group, joined
 from detector.training import accumulate_gradients, assemble, train
 
 RECIPE = Recipe(

@@ -17,8 +17,8 @@ from made_up_counts import frame
 
 from detector.assigners import closest_anchors, highest_iou_match, mean_plus_std
 from detector.boxes import area, centers, paired_inside, paired_iou, squared_distances
-from detector.coco import CocoDataset, open_data
 from detector.config import DetectorConfig
+from detector.data.coco import CocoDataset, open_data
 from detector.positives import (
     LEVELS,
     Scene,

@@ -17,7 +17,7 @@ from test_end_to_end import SHORT, start, wait_for
 from test_plan import SETUP, facts, finish
 from test_trial import write_small_data
 
-from detector.coco import open_data
+from detector.data.coco import open_data
 from experiments import TABLES
 from experiments.experiment import Run, signature
 from orchestration import cli, launch, launches, logs

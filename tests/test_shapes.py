@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from numpy.random import PCG64, Generator
 
-from detector import drawing, outlines, shapes
-from detector.coco import open_data
+from detector import outlines
+from detector.data import drawing, shapes
+from detector.data.coco import open_data
 
 # sha256 of pixels and boxes, before any JPEG library. Whoever changes what is drawn changes these,
 # and raises shapes.VERSION.

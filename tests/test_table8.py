@@ -15,16 +15,16 @@ from torchvision.models import resnet18
 
 from detector import backbone
 from detector.backbone import build_backbone
-from detector.batches import batches
-from detector.coco import open_data
 from detector.config import Recipe
-from detector.deformable import DeformableConv2d
+from detector.data.batches import batches
+from detector.data.coco import open_data
 from detector.detector import Detector, build_detector
-from detector.evaluation import detect_all, evaluate
-from detector.layouts import own_layout
+from detector.evaluation.detect import detect_all, evaluate
+from detector.layers import DeformableConv2d
 from detector.metrics import Metrics
 from detector.training import assemble, build_optimizer, train
-from detector.weights import load_detector
+from detector.weights.conventions import own_layout
+from detector.weights.load import load_detector
 from experiments import STUDY, TABLES
 from experiments.baselines import ATSS
 from experiments.experiment import Run, signature

@@ -7,11 +7,12 @@ from dataclasses import replace
 import pytest
 import torch
 
-from detector import checkpoint, evaluation
+from detector import checkpoint
 from detector.config import DetectorConfig, Recipe
+from detector.data.transforms import IMAGENET
 from detector.detector import build_detector
+from detector.evaluation import detect as evaluation
 from detector.training import assemble, build_optimizer, learning_rate, train
-from detector.transforms import IMAGENET
 
 RECIPE = Recipe(
     backbone="small",

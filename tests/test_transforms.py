@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from detector.transforms import IMAGENET, Normalization, collate, flip, resize, resize_sizes
+from detector.data.transforms import IMAGENET, Normalization, collate, flip, resize, resize_sizes
 
 NONE = torch.zeros(0, 4)  # boxes
 

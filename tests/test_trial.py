@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from detector.coco import open_data
 from detector.config import DetectorConfig, Recipe
+from detector.data.coco import open_data
 from experiments.experiment import Run, signature
 from orchestration import trial
 from orchestration.pace import evaluation_steps

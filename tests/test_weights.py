@@ -12,16 +12,17 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from detector import checkpoint, tensor_files
+from detector import checkpoint
 from detector.anchors import STRIDES, level_sizes
 from detector.backbone import build_backbone
 from detector.checkpoint import Description
 from detector.config import Recipe
 from detector.detector import build_detector
-from detector.evaluation import as_results
+from detector.evaluation.detect import as_results
 from detector.head import Predictions
-from detector.layouts import MMDETECTION, OFFICIAL
-from detector.weights import fit, load_detector
+from detector.weights import read as tensor_files
+from detector.weights.conventions import MMDETECTION, OFFICIAL
+from detector.weights.load import fit, load_detector
 from experiments.baselines import ATSS
 
 HEIGHT, WIDTH = 64, 96

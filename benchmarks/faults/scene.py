@@ -20,7 +20,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from detector.coco import open_data
+from detector.data.coco import open_data
 from experiments import TABLES
 from experiments.experiment import Run, signature
 from orchestration.plan import resolve_scale

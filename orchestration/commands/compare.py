@@ -142,7 +142,7 @@ def _folder(pictures: str | None) -> Path | None:
 
 def _side(meant: Meant, progress: Progress) -> "Side":
     """All that is known of one configuration; ValueError where its runs left too little behind."""
-    from detector.matches import load_matches
+    from detector.evaluation.match_records import load_matches
     from reports.paired import Measured, Side
 
     known = inspect(meant.folders, progress)

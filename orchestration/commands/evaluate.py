@@ -71,7 +71,7 @@ def evaluate(
     set_threads(trained)
     started = time.monotonic()
     found = detections_of(trained, chosen, place, workers)
-    from detector.evaluation import coco_numbers
+    from detector.evaluation.detect import coco_numbers
 
     numbers = coco_numbers(chosen.dataset.ground_truth, found)
     folder = _folder(store, trained, chosen)

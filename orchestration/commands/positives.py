@@ -17,7 +17,7 @@ from orchestration.selections import POSITIVES, SELECTING, build, choose, slug
 from orchestration.store import DEFAULT_OUT
 
 if TYPE_CHECKING:
-    from detector.coco import CocoDataset
+    from detector.data.coco import CocoDataset
 
 SPLITS = ("train", "val", "all")
 
@@ -148,7 +148,7 @@ def open_data_sets(
     data: str | None, split: str | None, annotations: Path | None
 ) -> tuple[str, tuple["CocoDataset", ...]]:
     """The images' name, and the data sets with them; ValueError for what does not go together."""
-    from detector.coco import CocoDataset, open_data
+    from detector.data.coco import CocoDataset, open_data
 
     if annotations is not None:
         if data is not None or split is not None:

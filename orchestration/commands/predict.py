@@ -142,8 +142,8 @@ def _predict_one(
     drawn_copy: Path,
 ) -> tuple[tuple[int, int], list[Record]]:
     """An image's width and height, and its detections; ValueError where it cannot be read."""
-    from detector.evaluation import detect_one
-    from detector.images import as_tensor, read_upright
+    from detector.data.images import as_tensor, read_upright
+    from detector.evaluation.detect import detect_one
     from reports.plots.pictures import drawn
 
     picture, loaded = read_upright(file), trained.loaded

@@ -26,7 +26,7 @@ from orchestration.store import DEFAULT_OUT, Store, open_store
 from orchestration.terminal import Stopped, console, finish
 
 if TYPE_CHECKING:
-    from detector.coco import DataSet
+    from detector.data.coco import DataSet
 
 BASES = {
     "retinanet": RETINANET,

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from detector.matches import AREAS, IGNORED, IOUS, TRUE, Matches, load_matches
+from detector.evaluation.match_records import AREAS, IGNORED, IOUS, TRUE, Matches, load_matches
 from reports.sealed.archive import MOST_BYTES
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.matches import Matches
+from detector.evaluation.match_records import Matches
 from detector.metrics import HEADINGS, Metrics
 from experiments.experiment import OwnAssigner, signature_of
 from reports.compare import Result

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
-from detector import transforms
 from detector.config import Recipe
+from detector.data import transforms
 
 if TYPE_CHECKING:
-    from detector.coco import CocoDataset, Target
+    from detector.data.coco import CocoDataset, Target
 
 FLIP_PROBABILITY = 0.5
 EVERYTHING = slice(None)

@@ -21,14 +21,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from detector import transforms
 from detector.boxes import area, box_iou
 from detector.config import Recipe
+from detector.data import transforms
+from detector.data.transforms import Normalization
 from detector.postprocess import Detections
-from detector.transforms import Normalization
 
 if TYPE_CHECKING:
-    from detector.evaluation import Detects
+    from detector.evaluation.detect import Detects
 
 PAPER_SHORT_SIDE = 800
 LARGE_LONG_SIDE = 3000  # at most, of the passes above it; below, the usual limit holds

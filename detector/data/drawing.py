@@ -29,7 +29,7 @@ CLASSES = ("disk", "box", "triangle", "ring", "cross")
 COLORS = ((0.95, 0.2, 0.1), (0.1, 0.35, 1.0), (0.15, 0.8, 0.2), (1.0, 0.85, 0.1), (0.8, 0.2, 0.9))
 COLOR_JITTER = 0.25
 
-# COCO's spread (python -m detector.data_statistics), from tiny to the whole image, but larger and
+# COCO's spread (python -m benchmarks.data_statistics), from tiny to the whole image, but larger and
 # fewer objects: a network must learn them in minutes on a CPU.
 RELATIVE_SIZES = (  # root of the box's area, over the root of the image's
     *((0.0, 0.04), (0.05, 0.09), (0.25, 0.21), (0.5, 0.32)),

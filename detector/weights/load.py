@@ -19,9 +19,9 @@ from torch import Tensor
 from detector.backbone import build_backbone
 from detector.checkpoint import METADATA, Description
 from detector.detector import Detector, build_detector, postprocess_of
-from detector.layouts import ATSS_SUITE, LAYOUTS, Layout, own_layout
-from detector.published import State, check_anchors, infer
-from detector.tensor_files import read
+from detector.weights.conventions import ATSS_SUITE, LAYOUTS, Layout, own_layout
+from detector.weights.infer import State, check_anchors, infer
+from detector.weights.read import read
 
 CONTAINERS = ("detector", "model", "state_dict")  # where last.ckpt, official, mmdetection keep them
 MARK = "head.cls_logits.weight"  # every layout has its own name for it

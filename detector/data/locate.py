@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from detector import shapes
+from detector.data import shapes
 
 COCO_2017 = Path(__file__).with_name("coco2017.toml")
 

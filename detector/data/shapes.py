@@ -17,7 +17,7 @@ from numpy.random import PCG64, Generator
 from numpy.typing import NDArray
 from PIL import Image
 
-from detector import drawing
+from detector.data import drawing
 
 VERSION = 1  # to be raised whenever an image or a box changes: it is part of the fingerprint
 NUM_TRAIN, NUM_VAL = 1000, 300

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.matches import FALSE, TRUE, Matches
+from detector.evaluation.match_records import FALSE, TRUE, Matches
 
 KINDS = ("classification", "localization", "both", "duplicate", "background")
 NO_ERROR = -1  # of a detection that is true, or ignored

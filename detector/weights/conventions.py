@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 from detector.anchors import STRIDES
 from detector.config import Deformable
-from detector.transforms import IMAGENET, Normalization
+from detector.data.transforms import IMAGENET, Normalization
 
 # Table 8: C3 is layer2's. Where stages are deformable, so are the last convolutions of both towers.
 DEFORMABLE_STAGES: dict[Deformable, tuple[int, ...]] = {

@@ -6,8 +6,8 @@ Shapes: C categories; D detections of one of them; 4 areas, 10 IoUs, 101 recalls
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.matches import AREAS, IGNORED, IOUS, TRUE, Matches
-from detector.matching import ranks
+from detector.evaluation.match_records import AREAS, IGNORED, IOUS, TRUE, Matches
+from detector.evaluation.matching import ranks
 from detector.metrics import COCO_NUMBERS
 
 RECALLS = np.linspace(0, 1, 101)  # where precision is read

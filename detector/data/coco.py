@@ -21,10 +21,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from detector.annotations import Annotations, read_annotations
-from detector.batches import batches
-from detector.images import check_header, opened, read_pixels
-from detector.sources import coco_categories, locate
+from detector.data.annotations import Annotations, read_annotations
+from detector.data.batches import batches
+from detector.data.images import check_header, opened, read_pixels
+from detector.data.locate import coco_categories, locate
 
 __all__ = [
     "CocoDataset",

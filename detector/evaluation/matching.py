@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask
 
-from detector.matches import AREAS, FALSE, IGNORED, IOUS, TRUE, Matches
+from detector.evaluation.match_records import AREAS, FALSE, IGNORED, IOUS, TRUE, Matches
 
 MOST = 100  # detections of an image and category that count
 LOWEST, HIGHEST = np.array([(0, 1e10), (0, 32**2), (32**2, 96**2), (96**2, 1e10)]).T  # of AREAS

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from detector.matches import AREAS, FALSE, IGNORED, IOUS, TRUE, Matches
+from detector.evaluation.match_records import AREAS, FALSE, IGNORED, IOUS, TRUE, Matches
 from detector.metrics import COCO_NUMBERS
 
 # Of every column: its type, and its shape beyond the first axis.
@@ -34,7 +34,7 @@ Record = dict[str, Any]  # of COCOeval, of an image, a category and an area rang
 def by_pycocotools(
     ground_truth: dict[str, Any], detections: list[dict[str, Any]]
 ) -> tuple[dict[str, float | None], Matches]:
-    """As detector.evaluation.measure, which takes it as `by`: the same numbers, but slowly."""
+    """As evaluation.detect.measure, which takes it as `by`: the same numbers, but slowly."""
     with contextlib.redirect_stdout(io.StringIO()):
         found = _as_coco(ground_truth, [_measured(item) for item in detections])
         evaluation = COCOeval(_as_coco(ground_truth, ground_truth["annotations"]), found, "bbox")

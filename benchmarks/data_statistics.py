@@ -1,7 +1,7 @@
 """What a data set is like where sample selection looks: sizes, aspect ratios, overlaps, positives.
 
-    python -m detector.data_statistics                                 the embedded set, beside COCO
-    python -m detector.data_statistics FOLDER --short-side 800 --long-side 1333
+    python -m benchmarks.data_statistics                               the embedded set, beside COCO
+    python -m benchmarks.data_statistics FOLDER --short-side 800 --long-side 1333
 
 A study on a data set that differs from COCO here may well come out differently from the paper.
 Shapes: A anchors, M ground truths of an image.
@@ -17,8 +17,8 @@ from torch import Tensor
 
 from detector.assigners import build_assigner
 from detector.boxes import box_iou, centers, inside
-from detector.coco import CocoDataset, Target, open_data
 from detector.config import DetectorConfig
+from detector.data.coco import CocoDataset, Target, open_data
 from detector.positives import LARGE, SMALL, Selection, columns_of_objects, count_positives
 
 QUANTILES = (5, 25, 50, 75, 95)  # percent

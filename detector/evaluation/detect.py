@@ -14,16 +14,16 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from detector import transforms
-from detector.accumulation import accumulate
-from detector.batches import EVERYTHING, ahead
-from detector.coco import CocoDataset
 from detector.config import Recipe
-from detector.matches import Matches
-from detector.matching import match
+from detector.data import transforms
+from detector.data.batches import EVERYTHING, ahead
+from detector.data.coco import CocoDataset
+from detector.data.transforms import IMAGENET, Normalization
+from detector.evaluation.average_precision import accumulate
+from detector.evaluation.match_records import Matches
+from detector.evaluation.matching import match
+from detector.evaluation.multi_scale import MultiScaleTest
 from detector.metrics import Metrics
-from detector.multi_scale_test import MultiScaleTest
-from detector.transforms import IMAGENET, Normalization
 
 Detection = dict[str, Any]
 Prepare = Callable[[Tensor], Tensor]  # a stored image, uint8 [3, H, W] RGB -> what is detected in

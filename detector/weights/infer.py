@@ -15,10 +15,10 @@ from torch import Tensor
 
 from detector.anchors import STRIDES
 from detector.checkpoint import Description
-from detector.coco import coco_categories
 from detector.config import BackboneName, DetectorConfig, Recipe
+from detector.data.coco import coco_categories
 from detector.detector import Detector
-from detector.layouts import Layout
+from detector.weights.conventions import Layout
 
 State = dict[str, Tensor]
 

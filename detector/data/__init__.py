@@ -1,0 +1,1 @@
+"""Images and boxes: COCO data sets, the generated one, batches."""

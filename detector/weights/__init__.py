@@ -1,0 +1,1 @@
+"""Detectors from files that others wrote."""
