@@ -87,7 +87,7 @@ def launched(clock: Clock, out: Path, iterations: int, at_once: int) -> None:
     clock.mark("Python is there")
     from rich.console import Console
 
-    from orchestration import launch, mirroring, tracking, tune
+    from orchestration import launch, tracking, tune
     from orchestration.progress import Progress
     from orchestration.resources import Resources
 
@@ -100,7 +100,7 @@ def launched(clock: Clock, out: Path, iterations: int, at_once: int) -> None:
             super().update(signature, values)
             clock.mark(f"{values['state']} {order[signature]}")
 
-    open_tracker, following, cluster = tracking.open_tracker, mirroring.following, tune.cluster
+    open_tracker, following, cluster = tracking.open_tracker, tracking.following, tune.cluster
 
     def opened(store: Any) -> Any:
         tracker = open_tracker(store)
@@ -108,7 +108,7 @@ def launched(clock: Clock, out: Path, iterations: int, at_once: int) -> None:
         return tracker
 
     tracking.open_tracker = opened
-    mirroring.following = lambda *given: clock.around("records", following(*given))
+    tracking.following = lambda *given: clock.around("records", following(*given))
     tune.cluster = lambda *given, **more: clock.around("Ray", cluster(*given, **more))
     launch.Progress = Watched  # type: ignore[misc]
     with open(os.devnull, "w") as nowhere:

@@ -101,8 +101,7 @@ def train_missing(
         return
     load_weights([run.run.recipe for run in missing] or [recipe])
     _clean(store, missing)
-    from orchestration.mirroring import following
-    from orchestration.tracking import open_tracker
+    from orchestration.tracking import following, open_tracker
     from orchestration.tune import cluster, run_trials
 
     with ExitStack() as stack:

@@ -1,5 +1,6 @@
 """From finished runs to what a person reads: the report of a table, and its records in MLflow."""
 
+import hashlib
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,15 +17,16 @@ from experiments.sweep import show
 from orchestration.early import stopped
 from orchestration.inspection import inspect
 from orchestration.plan import GENERATED, NAMED_DATA, Setup
-from orchestration.recording import record
 from orchestration.reporting import INDEX, reports_folder, write_reports
-from orchestration.store import RunFolder, Store, read_json
+from orchestration.store import RunFolder, Store, read_json, records_uri, write_json
 from orchestration.terminal import near, out_option
 from reports.bundle import Bundle
 from reports.compare import Result
 from reports.facts import code_version
 from reports.grids.grid import terminal
 from reports.tables import paper_grid
+
+RECORDED = ".recorded.json"  # in a folder of reports: what MLflow has of them
 
 
 def load_result(folder: RunFolder) -> Result | None:
@@ -127,6 +129,8 @@ def deliver(
     with console.status("Reports") as shown:
         problems = write_reports(bundles, store, setup, shown.update, is_forced=is_asked)
     pages = [folder / f"{content.table.name}.html" for content in bundles]
+    if problems:  # reports that could not be written do not tell what has changed
+        (folder / RECORDED).unlink(missing_ok=True)
     problem = record(store, setup, bundles, folder) if bundles else None
     for page in pages:
         console.print(f"Report   {near(page)} (also .ipynb, .md, .tex, .csv)", soft_wrap=True)
@@ -139,6 +143,47 @@ def deliver(
     elif pages:
         console.print(f"Records  atss ui{out_option(store)}", soft_wrap=True)
     return Delivered(len(bundles), tuple(problems))
+
+
+def record(store: Store, setup: Setup, bundles: Sequence[Bundle], folder: Path) -> str | None:
+    """Bring MLflow up to date with these tables; why not, if that failed. folder: of the reports.
+
+    Skipped, with the seconds MLflow takes to load, where the same was recorded before.
+    """
+    marker = folder / RECORDED
+    marks = {"tables": [content.table.name for content in bundles], "reports": _digest(folder)}
+    if read_json(marker) == marks | {"store": _record_store(store)}:
+        return None
+    from orchestration.tracking import link_trainings, mirror, open_tracker, record_table
+
+    try:
+        tracker = open_tracker(store)
+    except ValueError as error:  # the server is away; the trainings are done, so they are reported
+        return str(error)
+    signatures = dict.fromkeys(name for content in bundles for name in content.results)
+    with tracker.tolerance():
+        for name in signatures:
+            mirror(tracker, store.folder(name))
+        for content in bundles:
+            record_table(tracker, content, setup, folder)
+        link_trainings(tracker, signatures)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(marker, marks | {"store": _record_store(store)})
+    return tracker.problem
+
+
+def _digest(folder: Path) -> str:
+    """Of all reports of a setup, which change whenever a number does."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.glob("[!.]*")):
+        digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+def _record_store(store: Store) -> list[str | int | None]:
+    """Which database the records are in: a deleted or exchanged one has none of them."""
+    path = Path(records_uri(store).removeprefix("sqlite:///"))
+    return [records_uri(store), path.stat().st_ino if path.is_file() else None]
 
 
 def _tell(status: Status, what: str, text: str) -> None:

@@ -21,11 +21,11 @@ TRIALS, STEPS = 8, 100
 LAUNCH = """
 import json, sys, threading, time
 from pathlib import Path
-from orchestration import mirroring, tracking
+from orchestration import tracking
 from orchestration.store import open_store
 
 root, name, facts, trials, steps = Path(sys.argv[1]), sys.argv[2], *map(json.loads, sys.argv[3:])
-mirroring.ROUND_SECONDS = 0.2
+tracking.ROUND_SECONDS = 0.2
 store = open_store(root)
 tracker = tracking.open_tracker(store)
 (root / f"{name}.ready").touch()
@@ -46,7 +46,7 @@ for folder in own:
     folder.write("run", facts)
 others = [store.folder(f"{other}{number}") for other in "ab" for number in range(trials)]
 threads = [threading.Thread(target=train, args=[folder]) for folder in own]
-with mirroring.following(tracker, others):
+with tracking.following(tracker, others):
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -2,18 +2,44 @@
 
 import json
 import shutil
+import sqlite3
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import mlflow
 import pytest
+from made_up_results import RECIPE, make_bundle, metrics_of, with_scores
 
-from orchestration.mirroring import following, mirror
-from orchestration.recording import link_trainings, record_table
-from orchestration.records import NOTE, REPORT, ReportRecord, RowRecord, TableRecord, address
+from experiments import TABLES
+from orchestration import charts
+from orchestration.charts import SEEDS_VIEW, VIEW, training_views
+from orchestration.plan import Setup
 from orchestration.results import load_result
 from orchestration.store import RunFolder, Store, open_store
-from orchestration.tracking import TRAININGS, Tracker, open_tracker
+from orchestration.tracking import (
+    NOTE,
+    REPORT,
+    TRAININGS,
+    VIEWS,
+    Record,
+    Tracker,
+    address,
+    cut,
+    following,
+    link_trainings,
+    linked,
+    mirror,
+    open_tracker,
+    record_table,
+    report_files,
+    row_records,
+    table_views,
+    texts,
+)
+from reports.bundle import Bundle
+from reports.statistics import difference, estimate
 
 SIGNATURE = "0123456789ab"
 FACTS = {
@@ -28,6 +54,9 @@ FACTS = {
     "data": {"name": "shapes", "fingerprint": "f00d" * 16, "where": "shapes"},
     "environment": {"torch": "2.15.0", "gpu": "none"},
 }
+SETUP = Setup("demo", RECIPE, {}, "made-up", "f" * 64, "/data/made-up")
+NAME = "Table 4 - demo - made-up"
+THREE = replace(TABLES["table4"], rows=TABLES["table4"].rows[:3], reference=0)
 
 
 @pytest.fixture(scope="module")
@@ -43,15 +72,18 @@ def tracker(fresh: Store, monkeypatch: pytest.MonkeyPatch) -> Tracker:
     """A tracker on the module's database with a clean slate of experiments."""
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     tracker = open_tracker(fresh)
-    for experiment in tracker.client.search_experiments():
-        for run in tracker.client.search_runs([experiment.experiment_id]):
-            tracker.client.delete_run(run.info.run_id)
+    for run in tracker.find(tracker.client.search_experiments(), ""):
+        tracker.client.delete_run(run.info.run_id)
     return tracker
 
 
 @pytest.fixture
 def folder(fresh: Store) -> RunFolder:
-    folder = fresh.folder(SIGNATURE)
+    return make_folder(fresh, SIGNATURE)
+
+
+def make_folder(store: Store, signature: str) -> RunFolder:
+    folder = store.folder(signature)
     shutil.rmtree(folder.path, ignore_errors=True)
     folder.write("run", FACTS)
     return folder
@@ -64,43 +96,59 @@ def advance(folder: RunFolder, first: int, last: int) -> None:
 
 def finish(folder: RunFolder) -> None:
     folder.append({"step": 10, "AP": 31.5, "AP50": 50.0, "AP_S": None})
-    folder.detections.write_text("[]")
-    folder.weights.write_bytes(b"weights")
+    for path in (folder.detections, folder.weights, folder.matches, folder.insight):
+        path.write_text(path.name)
     metrics = {"ap": 31.5, "ap50": 50.0, "ap75": 30.0, "ap_s": None, "ap_m": 20.0, "ap_l": 40.0}
-    result = {"signature": SIGNATURE, "seed": 0, "metrics": metrics, "seconds": 61.0}
+    result = {"signature": folder.signature, "seed": 0, "metrics": metrics, "seconds": 61.0}
     folder.write("result", result | {"facts": {"gpu": "none"}})
 
 
-def trainings(tracker: Tracker) -> list[Any]:
-    return list(tracker.client.search_runs([tracker.experiment(TRAININGS)]))
+def the_training(tracker: Tracker) -> Any:
+    (record,) = tracker.find([tracker.experiment(TRAININGS)], "")
+    return record
 
 
 def steps(tracker: Tracker, name: str) -> list[int]:
-    (record,) = trainings(tracker)
-    return [point.step for point in tracker.client.get_metric_history(record.info.run_id, name)]
+    run_id = the_training(tracker).info.run_id
+    return [point.step for point in tracker.client.get_metric_history(run_id, name)]
+
+
+def artifacts(tracker: Tracker, record: Any) -> set[str]:
+    return {file.path for file in tracker.client.list_artifacts(record.info.run_id)}
 
 
 def test_a_training_is_recorded_whole(tracker: Tracker, folder: RunFolder) -> None:
     advance(folder, 1, 10)
     finish(folder)
     mirror(tracker, folder)
-    (record,) = trainings(tracker)
-    assert record.info.status == "FINISHED"
-    assert record.info.run_name == FACTS["name"]
+    record = the_training(tracker)
+    assert (record.info.status, record.info.run_name) == ("FINISHED", FACTS["name"])
     expected = {"group_norm": "true", "k": "9", "anchor_scales": "8,4", "assigner": "atss"}
     assert record.data.params == expected
-    assert record.data.tags["signature"] == SIGNATURE and record.data.tags["seed"] == "0"
-    assert record.data.tags["environment.torch"] == "2.15.0"
-    assert record.data.tags["code.commit"] == "abc"
-    assert record.data.tags["rows"] == "; ".join(FACTS["rows"])
-    assert (record.data.tags["assigner"], record.data.tags["scale"]) == ("atss", "demo")
-    assert "Table 1: + Scalar" in record.data.tags[NOTE]
+    assert (
+        record.data.tags.items()
+        >= {
+            "signature": SIGNATURE,
+            "kind": "training",
+            "seed": "0",
+            "setup": "demo - shapes",
+            "scale": "demo",
+            "data": "shapes",
+            "assigner": "atss",
+            "environment.torch": "2.15.0",
+            "code.commit": "abc",
+            "rows": "Table 2: Intersection over Union, Box; Table 1: + Scalar",
+            "seconds": "61.0",
+        }.items()
+    )
+    assert "- Table 1: + Scalar\n" in record.data.tags[NOTE]
     assert record.data.metrics["AP"] == 31.5 and "AP_S" not in record.data.metrics
     (data,) = record.inputs.dataset_inputs
     assert (data.dataset.name, data.dataset.digest) == ("shapes", "f00d" * 9)
     assert [tag.value for tag in data.tags] == ["training"]
-    files = {file.path for file in tracker.client.list_artifacts(record.info.run_id)}
-    assert files >= {"config.json", "detections.json", "weights.safetensors"}
+    made = {"detections.json", "weights.safetensors", "matches.npz", "insight.json"}
+    expected_files = made | {"config.json", "run.json", "history.jsonl"}
+    assert artifacts(tracker, record) == expected_files
     path = tracker.client.download_artifacts(record.info.run_id, "config.json")
     assert json.loads(Path(path).read_text()) == FACTS["canonical"]
 
@@ -115,68 +163,54 @@ def test_a_resumed_training_keeps_one_record_and_one_value_per_step(
     another = open_tracker(tracker.store)
     mirror(another, folder, is_running=True)
     finish(folder)
-    mirror(another, folder)
-    mirror(another, folder)
+    for one in (another, tracker, another):
+        mirror(one, folder)
     assert steps(another, "loss/cls") == list(range(1, 11))
     assert steps(another, "AP") == [10]
 
 
-def test_a_training_that_failed_or_was_stopped_says_so_and_can_go_on(
+def test_more_steps_than_mlflow_takes_at_once_are_all_logged(
     tracker: Tracker, folder: RunFolder
 ) -> None:
-    advance(folder, 1, 3)
+    folder.append(*({"step": step, "loss": 1.0, "rate": 0.1} for step in range(1, 1502)))
     mirror(tracker, folder)
-    assert trainings(tracker)[0].info.status == "KILLED"
-    folder.write("failure", {"reason": "the loss is nan at step 4", "traceback": ""})
-    mirror(tracker, folder)
-    (record,) = trainings(tracker)
-    assert record.info.status == "FAILED"
-    assert record.data.tags["failure"] == "the loss is nan at step 4"
-    folder.forget_failure()
-    mirror(tracker, folder, is_running=True)
-    assert trainings(tracker)[0].info.status == "RUNNING"
-    finish(folder)
-    mirror(tracker, folder)
-    (record,) = trainings(tracker)
-    assert record.info.status == "FINISHED" and "failure" not in record.data.tags
+    assert steps(tracker, "loss") == steps(tracker, "rate") == list(range(1, 1502))
 
 
-def test_what_looks_wrong_and_who_cancelled_it_is_on_the_record(
+def test_a_record_says_what_became_of_its_training_and_can_go_on(
     tracker: Tracker, folder: RunFolder
 ) -> None:
+    def now(*, is_running: bool = False) -> tuple[str, dict[str, str]]:
+        mirror(tracker, folder, is_running=is_running)
+        record = the_training(tracker)
+        remarks = ("failure", "cancelled", "warning")
+        told = {name: record.data.tags[name] for name in remarks if name in record.data.tags}
+        return record.info.status, told
+
     advance(folder, 1, 3)
+    assert now() == ("KILLED", {})
     signs = [{"code": text, "step": 1, "text": text} for text in ("loss is 9", "AP is 0")]
     folder.write("warnings", signs)
+    folder.write("failure", {"reason": "the loss is nan at step 4", "traceback": ""})
+    warning = {"warning": "loss is 9; AP is 0"}
+    assert now() == ("FAILED", warning | {"failure": "the loss is nan at step 4"})
+    folder.forget_failure()
+    assert now(is_running=True) == ("RUNNING", warning)
     folder.write("cancel", {"by": "me@here", "at": "noon"})
-    mirror(tracker, folder)
-    (record,) = trainings(tracker)
-    assert record.data.tags["warning"] == "loss is 9; AP is 0"
-    assert record.data.tags["cancelled"] == "me@here at noon" and record.info.status == "KILLED"
+    assert now() == ("KILLED", warning | {"cancelled": "me@here at noon"})
     folder.forget_cancellation()
-    mirror(tracker, folder, is_running=True)
-    assert "cancelled" not in trainings(tracker)[0].data.tags
+    finish(folder)
+    assert now() == ("FINISHED", warning)
+
+
+def test_a_runs_folder_says_where_its_record_is_and_a_lost_one_is_made_again(
+    tracker: Tracker, folder: RunFolder
+) -> None:
     finish(folder)
     mirror(tracker, folder)
-    assert trainings(tracker)[0].data.tags["warning"] == "loss is 9; AP is 0"
-
-
-def test_a_lost_record_is_made_again(tracker: Tracker, folder: RunFolder) -> None:
-    advance(folder, 1, 10)
-    finish(folder)
-    mirror(tracker, folder)
-    tracker.client.delete_run(trainings(tracker)[0].info.run_id)
-    assert trainings(tracker) == []
-    mirror(tracker, folder)
-    assert steps(tracker, "AP") == [10]
-
-
-def test_a_runs_folder_says_where_its_record_is(tracker: Tracker, folder: RunFolder) -> None:
-    mirror(tracker, folder)
-    (record,) = trainings(tracker)
-    where = {"experiment": tracker.experiment(TRAININGS), "run": record.info.run_id}
-    path = folder.path / "record.json"
+    record, path = the_training(tracker), folder.path / "record.json"
+    where = {"experiment": record.info.experiment_id, "run": record.info.run_id}
     assert json.loads(path.read_text()) == where
-    finish(folder)
     result = load_result(folder)
     assert result is not None and result.facts["MLflow run"] == record.info.run_id
     written = path.stat().st_mtime_ns
@@ -184,22 +218,9 @@ def test_a_runs_folder_says_where_its_record_is(tracker: Tracker, folder: RunFol
     assert path.stat().st_mtime_ns == written
     tracker.client.delete_run(record.info.run_id)
     mirror(tracker, folder)
-    assert json.loads(path.read_text()) != where
-
-
-def test_what_a_report_makes_of_an_older_run_is_attached_to_its_record(
-    tracker: Tracker, folder: RunFolder
-) -> None:
-    finish(folder)
-    mirror(tracker, folder)
-    (record,) = trainings(tracker)
-    before = {file.path for file in tracker.client.list_artifacts(record.info.run_id)}
-    assert not before & {"matches.npz", "insight.json"}
-    folder.matches.write_bytes(b"matches")
-    folder.write("insight", {"classes": []})
-    mirror(tracker, folder)
-    after = {file.path for file in tracker.client.list_artifacts(record.info.run_id)}
-    assert after == before | {"matches.npz", "insight.json"}
+    assert json.loads(path.read_text())["run"] == the_training(tracker).info.run_id
+    assert the_training(tracker).info.run_id != record.info.run_id
+    assert steps(tracker, "AP") == [10]
 
 
 def test_a_launch_leaves_all_its_runs_recorded(tracker: Tracker, folder: RunFolder) -> None:
@@ -207,196 +228,288 @@ def test_a_launch_leaves_all_its_runs_recorded(tracker: Tracker, folder: RunFold
         advance(folder, 1, 4)
         finish(folder)
     assert steps(tracker, "loss/cls") == [1, 2, 3, 4]
-    assert trainings(tracker)[0].info.status == "FINISHED"
+    assert the_training(tracker).info.status == "FINISHED"
 
 
-NAME = "Table 2 - demo - shapes"
+def fill(tracker: Tracker, bundle: Bundle, folder: Path = Path("nowhere")) -> list[Any]:
+    """Record a table; its experiment's records, as MLflow's page lists them: newest first."""
+    record_table(tracker, bundle, SETUP, folder)
+    return listed(tracker)
 
 
-def row(number: int, ap: float, signature: str = SIGNATURE, seed: int = 0) -> RowRecord:
-    return RowRecord(
-        name=f"{number + 1:02} row {number} - seed {seed}",
-        order=1000 * number + seed,
-        signature=signature,
-        toggles={"scalar": bool(number)},
-        metrics={"AP": ap, "AP50": ap + 20, "paper_AP": 37.0},
-        tags={"kind": "row", "row": f"row {number}", "seed": str(seed), "assigner": "iou"},
-        note=f"**AP {ap}**.\n\nMade by `atss`.",
-    )
+def listed(tracker: Tracker) -> list[Any]:
+    home = tracker.client.get_experiment_by_name(NAME)
+    found = tracker.client.search_runs([home.experiment_id], order_by=["start_time DESC"])
+    return list(found)
 
 
-def fill(tracker: Tracker, *rows: RowRecord, report: ReportRecord | None = None) -> str:
-    """Record a table of these rows; the id of its experiment."""
-    table = TableRecord(
-        name=NAME,
-        note="**Table 2**",
-        rows=rows,
-        report=report,
-        tags={"table": "table2", "scale": "demo"},
-        data={"name": "shapes", "fingerprint": "f00d" * 16, "where": "shapes"},
-        views={"atss": "{}"},
-    )
-    record_table(tracker, table)
-    return str(tracker.client.get_experiment_by_name(NAME).experiment_id)
+def names(records: Sequence[Any]) -> list[str]:
+    return [record.info.run_name for record in records]
 
 
-def records(tracker: Tracker, experiment: str) -> list[Any]:
-    """As MLflow's page lists them: newest first."""
-    return list(tracker.client.search_runs([experiment], order_by=["start_time DESC"]))
+def ids(records: Sequence[Any]) -> list[str]:
+    return [record.info.run_id for record in records]
 
 
-def names(tracker: Tracker, experiment: str) -> list[str]:
-    return [record.info.run_name for record in records(tracker, experiment)]
+def with_ap(bundle: Bundle, number: int, ap: float) -> Bundle:
+    """The bundle with another result for one row's first seed."""
+    name = bundle.signatures[bundle.table.rows[number].label][0]
+    changed = replace(bundle.results[name], metrics=metrics_of(ap))
+    return replace(bundle, results={**bundle.results, name: changed})
 
 
-def test_a_tables_rows_stand_in_the_papers_order_and_are_never_doubled(
-    tracker: Tracker, folder: RunFolder
-) -> None:
-    finish(folder)
-    mirror(tracker, folder)
-    fill(tracker, row(0, 30.0), row(2, 32.0))
-    experiment = fill(tracker, row(0, 30.0), row(1, 31.0), row(2, 32.0))
-    expected = ["01 row 0 - seed 0", "02 row 1 - seed 0", "03 row 2 - seed 0"]
-    assert names(tracker, experiment) == expected
-    fill(tracker, row(0, 33.0, "another"), row(1, 31.0), row(2, 32.0))
-    assert names(tracker, experiment) == expected
-    first, second, third = records(tracker, experiment)
-    assert [run.data.metrics["AP"] for run in (first, second, third)] == [33.0, 31.0, 32.0]
-    assert first.data.params == {"scalar": "false"} and second.info.status == "FINISHED"
-    (data,) = second.inputs.dataset_inputs
+def test_a_tables_rows_stand_in_the_papers_order_and_are_never_doubled(tracker: Tracker) -> None:
+    fill(tracker, make_bundle(THREE, missing=[("k = 5", 0)]))
+    records = fill(tracker, make_bundle(THREE))
+    assert names(records) == ["01 k = 3 - seed 0", "02 k = 5 - seed 0", "03 k = 7 - seed 0"]
+    assert ids(fill(tracker, make_bundle(THREE))) == ids(records)
+    assert [record.data.params for record in records] == [{"k": "3"}, {"k": "5"}, {"k": "7"}]
+    assert {record.info.status for record in records} == {"FINISHED"}
+    (data,) = records[1].inputs.dataset_inputs
     assert [tag.value for tag in data.tags] == ["validation"]
-    found = tracker.client.search_runs(
-        [experiment], "tags.table = 'table2' and tags.scale = 'demo' and metrics.AP > 31.5"
-    )
-    assert sorted(run.info.run_name for run in found) == [expected[0], expected[2]]
-
-
-def test_a_row_leads_to_its_training_and_back(tracker: Tracker, folder: RunFolder) -> None:
-    finish(folder)
-    mirror(tracker, folder)
-    experiment = fill(tracker, row(0, 30.0), row(1, 31.0, "not recorded"))
-    link_trainings(tracker, tracker.store, [SIGNATURE])
-    (training,) = trainings(tracker)
-    first, second = records(tracker, experiment)
-    assert first.data.tags["training_run"] == training.info.run_id
-    assert address(tracker.experiment(TRAININGS), training.info.run_id) in first.data.tags[NOTE]
-    assert "training_run" not in second.data.tags
-    assert f"({address(experiment, first.info.run_id)})" in training.data.tags[NOTE]
-    assert second.info.run_id not in training.data.tags[NOTE]
+    shared = "tags.table = 'table4' and tags.scale = 'demo' and tags.assigner = 'atss'"
+    found = tracker.find([tracker.experiment(NAME)], f"{shared} and metrics.AP > 19.2")
+    assert sorted(names(found)) == ["02 k = 5 - seed 0", "03 k = 7 - seed 0"]
+    both = fill(tracker, make_bundle(THREE, (0, 2)))
+    expected = [
+        f"{number:02} {row.label} - seed {seed}"
+        for number, row in enumerate(THREE.rows, 1)
+        for seed in (0, 2)
+    ]
+    assert names(both) == expected
+    assert [record.data.params["seed"] for record in both] == ["0", "2"] * 3
 
 
 def test_a_row_that_has_changed_keeps_its_record_where_mlflow_can_change_it(
     tracker: Tracker,
 ) -> None:
-    experiment = fill(tracker, row(0, 30.0), row(1, 31.0))
-    before = [record.info.run_id for record in records(tracker, experiment)]
-    more = replace(row(0, 30.0), metrics={"AP": 30.5, "AP50": 50.0, "paper_AP": 37.0, "AP_low": 1})
-    fill(tracker, replace(more, toggles={"scalar": False, "seed": 0}), row(1, 31.0, seed=0))
-    first, second = records(tracker, experiment)
-    assert [first.info.run_id, second.info.run_id] == before
-    assert first.data.metrics == {"AP": 30.5, "AP50": 50.0, "paper_AP": 37.0, "AP_low": 1.0}
-    assert first.data.params == {"scalar": "false", "seed": "0"}
-    less = replace(more, metrics=more.metrics | {"AP": 29.5}, toggles={"scalar": False, "seed": 0})
-    fill(tracker, less, row(1, 31.0))
-    first, _ = records(tracker, experiment)
-    assert first.info.run_id == before[0] and first.data.metrics["AP"] == 29.5
-    fill(tracker, row(0, 29.5), row(1, 31.0))  # its interval is no longer known, nor a param
-    first, _ = records(tracker, experiment)
-    assert first.info.run_id != before[0] and "AP_low" not in first.data.metrics
-    fill(tracker, replace(row(0, 29.5), toggles={}), row(1, 31.0))
-    gone = records(tracker, experiment)[0].info.run_id
-    assert gone != first.info.run_id
-    fill(tracker, replace(row(0, 29.5), toggles={}, metrics={"AP": 29.5}), row(1, 31.0))
-    first, _ = records(tracker, experiment)
-    assert first.info.run_id != gone and first.data.metrics == {"AP": 29.5}
-    fill(tracker, replace(row(0, 30.0), toggles={"scalar": True}), row(1, 31.0))
-    first, second = records(tracker, experiment)
-    assert first.info.run_id != before[0] and first.data.params == {"scalar": "true"}
-    assert second.info.run_id == before[1]
-
-
-def test_seeds_stand_under_their_row_however_late_they_come(tracker: Tracker) -> None:
-    fill(tracker, row(0, 30.0), row(1, 31.0))
-    seeds = [row(number, 30.0 + seed, seed=seed) for number in (0, 1) for seed in (0, 2, 5)]
-    experiment = fill(tracker, *seeds)
-    assert names(tracker, experiment) == [record.name for record in seeds]
+    bundle = make_bundle(THREE)
+    before = ids(fill(tracker, bundle))
+    better = with_ap(bundle, 1, 30.0)
+    records = fill(tracker, with_scores(better))
+    assert ids(records) == before
+    assert records[1].data.metrics["AP"] == 30.0 and "AP_low" in records[1].data.metrics
+    records = fill(tracker, bundle)  # its intervals are no longer known
+    assert not set(ids(records)) & set(before)
+    assert "AP_low" not in records[1].data.metrics
+    before = ids(records)
+    records = fill(tracker, make_bundle(THREE, (0, 1)))
+    assert ids(records)[::2] == before and records[0].data.params == {"k": "3", "seed": "0"}
+    records = fill(tracker, make_bundle(THREE))  # with one seed it is no param
+    assert not set(ids(records)) & set(before) and records[0].data.params == {"k": "3"}
 
 
 def test_rows_that_a_table_lost_are_deleted_and_what_others_recorded_is_left(
     tracker: Tracker,
 ) -> None:
-    experiment = fill(tracker, row(0, 30.0), row(1, 31.0), row(2, 32.0))
-    tracker.client.create_run(experiment, 1, {}, "a person's own")
-    lost = records(tracker, experiment)[1].info.run_id
-    fill(tracker, row(0, 30.0), row(2, 32.0))
-    expected = ["01 row 0 - seed 0", "03 row 2 - seed 0", "a person's own"]
-    assert names(tracker, experiment) == expected
+    lost = ids(fill(tracker, make_bundle(THREE)))[1]
+    home = tracker.experiment(NAME)
+    tracker.client.create_run(home.experiment_id, 1, {}, "a person's own")
+    records = fill(tracker, make_bundle(THREE, missing=[("k = 5", 0)]))
+    assert names(records) == ["01 k = 3 - seed 0", "03 k = 7 - seed 0", "a person's own"]
     tracker.client.restore_run(lost)  # from MLflow's page, say
-    assert names(tracker, experiment)[1] == "02 row 1 - seed 0"
+    assert names(listed(tracker))[1] == "02 k = 5 - seed 0"
 
 
-def make_report(folder: Path, text: str) -> ReportRecord:
-    page = folder / "table2.html"
-    page.write_text(text)
-    return ReportRecord(
-        name="table2",
-        note="The report of **Table 2**.\n\n- H4 **undecided**",
-        files=(page,),
-        tables={"rows.json": {"columns": ["row", "AP"], "data": [["a", 30.0]]}},
-        digest=text,
+def make_report(folder: Path, text: str) -> Path:
+    folder.mkdir(exist_ok=True)
+    for name in ("table4.html", "table4.csv", "table4-ap.svg", "table4.json"):
+        (folder / name).write_text(text)
+    return folder
+
+
+def test_rows_trainings_and_report_lead_to_each_other(tracker: Tracker, tmp_path: Path) -> None:
+    bundle = make_bundle(THREE)
+    signature = bundle.signatures["k = 3"][0]
+    folder = make_folder(tracker.store, signature)
+    finish(folder)
+    mirror(tracker, folder)
+    fill(tracker, bundle, make_report(tmp_path, "first"))
+    *rows, report = fill(tracker, bundle, make_report(tmp_path, "second"))
+    link_trainings(tracker, [signature, "not recorded"])
+    training = the_training(tracker)
+    assert rows[0].data.tags["training_run"] == training.info.run_id
+    assert f"({address(training)})" in rows[0].data.tags[NOTE]
+    assert "training_run" not in rows[1].data.tags
+    assert f"[{NAME}: 01 k = 3 - seed 0]({address(rows[0])})" in training.data.tags[NOTE]
+    assert rows[1].info.run_id not in training.data.tags[NOTE]
+
+    assert (report.info.run_name, report.info.status) == (REPORT, "FINISHED")
+    assert not report.data.metrics and not report.data.params
+    assert report.data.tags["kind"] == "report" and report.data.tags["table"] == "table4"
+    page = tracker.client.download_artifacts(report.info.run_id, "table4.html")
+    assert Path(page).read_text() == "second"
+    assert artifacts(tracker, report) == {path.name for path in tmp_path.iterdir()}
+    assert "**Table 4." in report.data.tags[NOTE]
+    for row in rows:
+        assert f"({address(report)}/artifacts/table4.html)" in row.data.tags[NOTE]
+    assert names(fill(tracker, bundle))[-1] == REPORT  # one that could not be written
+
+
+def test_an_experiments_page_opens_with_its_view_and_leads_on(
+    tracker: Tracker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = fill(tracker, make_bundle(THREE))
+    link_trainings(tracker, [])
+    home = tracker.experiment(NAME)
+    links, note = home.tags[NOTE].split("\n\n", 1)
+    assert note.startswith("**Table 4 of the paper.")
+    assert all(record.info.run_id in links for record in records)  # on the page that compares
+    pages = tracker.pages("http://127.0.0.1:5000")
+    start = f"http://127.0.0.1:5000/#/experiments/{home.experiment_id}/runs?"
+    assert pages[NAME].startswith(start) and "compareRunsMode=CHART" in pages[NAME]
+    assert pages[NAME].endswith("&viewStateShareKey=atss") and VIEWS + VIEW in home.tags
+    assert "compareRunsMode=TABLE" in pages[TRAININGS] and pages[TRAININGS].endswith("=atss")
+    monkeypatch.setattr(charts, "version", lambda name: "4.0.0")
+    plain = tracker.pages("http://127.0.0.1:5000")
+    assert plain[NAME].startswith(start) and "viewStateShareKey" not in "".join(plain.values())
+    assert table_views(row_records(make_bundle(THREE), SETUP)) == training_views() == {}
+
+
+def test_the_saved_views_are_pinned_to_the_mlflow_in_use() -> None:
+    assert mlflow.__version__.startswith(charts.KNOWN) and training_views(), (
+        "look at MLflow's page: does it still open with our columns and charts?"
     )
 
 
-def test_the_report_is_one_record_below_the_rows_without_a_number_of_its_own(
-    tracker: Tracker, tmp_path: Path
-) -> None:
-    fill(tracker, row(0, 30.0), report=make_report(tmp_path, "first"))
-    experiment = fill(tracker, row(0, 30.0), row(1, 31.0), report=make_report(tmp_path, "second"))
-    first, second, report = records(tracker, experiment)
-    assert report.info.run_name == REPORT and report.info.status == "FINISHED"
-    assert not report.data.metrics and not report.data.params
-    assert report.data.tags["kind"] == "report" and report.data.tags["table"] == "table2"
-    (data,) = report.inputs.dataset_inputs
-    assert data.dataset.digest == "f00d" * 9
-    page = tracker.client.download_artifacts(report.info.run_id, "table2.html")
-    assert Path(page).read_text() == "second"
-    shown = json.loads(report.data.tags["mlflow.loggedArtifacts"])
-    assert shown == [{"path": "rows.json", "type": "table"}]
-    note = report.data.tags[NOTE]
-    assert "H4 **undecided**" in note
-    assert f"[page]({address(experiment, report.info.run_id, 'table2.html')})" in note
-    for one in (first, second):
-        assert address(experiment, one.info.run_id) in note
-        assert address(experiment, report.info.run_id) in one.data.tags[NOTE]
-    fill(tracker, row(0, 30.0), row(1, 31.0))  # a report that could not be written
-    assert names(tracker, experiment)[-1] == REPORT
-
-
-def test_an_experiments_page_opens_with_its_view_and_leads_on(tracker: Tracker) -> None:
-    experiment = fill(tracker, row(0, 30.0), row(1, 31.0))
-    tags = tracker.client.get_experiment(experiment).tags
-    links, note = tags[NOTE].split("\n\n")
-    assert note == "**Table 2**"
-    for record in records(tracker, experiment):
-        assert record.info.run_id in links  # in the address of the page that compares them
-    assert tags["mlflow.sharedViewState.atss"] == "{}"
-    page = tracker.pages("http://127.0.0.1:5000")[NAME]
-    assert page.startswith(f"http://127.0.0.1:5000/#/experiments/{experiment}/runs")
-    assert page.endswith("&viewStateShareKey=atss")
-
-
 def test_the_store_lets_readers_in_while_it_is_written(tracker: Tracker) -> None:
-    import sqlite3
-
     connection = sqlite3.connect(tracker.store.root / "mlflow.db")
     assert connection.execute("pragma journal_mode").fetchone() == ("wal",)
     connection.close()
 
 
-def test_a_store_of_records_that_cannot_be_had_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_store_of_records_that_cannot_be_had_is_named_and_stops_nothing(
+    tracker: Tracker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/missing/mlflow.db")
     (tmp_path / "missing").write_text("a file where a folder is needed")
     with pytest.raises(ValueError, match="MLflow needs a store of records at sqlite:///"):
         open_tracker(open_store(tmp_path))
+    with tracker.tolerance():
+        raise OSError("no route to host\nand more")
+    assert tracker.problem == "no route to host"
+    with tracker.tolerance():
+        pass
+    assert tracker.problem is None
+
+
+def recorded(table: str, seeds: tuple[int, ...] = (0,)) -> tuple[Bundle, list[Record]]:
+    bundle = with_scores(make_bundle(table, seeds))
+    return bundle, row_records(bundle, SETUP)
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_every_table_can_be_recorded(table: str) -> None:
+    bundle, rows = recorded(table, (0, 1))
+    assert len({row.name for row in rows}) == len(rows) == 2 * len(bundle.table.rows)
+    assert sorted({row.behind or 0 for row in rows}) == [row.behind for row in rows]
+    assert all(list(row.metrics)[0] == "AP" and "seed" in row.params for row in rows)
+    varying = {name for row in rows for name in row.params}
+    values = [len({row.params.get(name) for row in rows}) for name in varying]
+    assert min(values) > 1
+    if table == "table2":
+        assert varying == {"assigner", "regress_from", "seed"}
+
+
+def test_a_rows_metrics_are_the_numbers_and_intervals_of_its_own_run() -> None:
+    bundle, rows = recorded("table3", (0, 1))
+    reference = {
+        bundle.results[name].seed: name
+        for name in bundle.signatures[bundle.table.rows[bundle.table.reference].label]
+    }
+    for record in rows:
+        signature = record.tags["signature"]
+        row = next(row for row in bundle.table.rows if row.label == record.tags["row"])
+        result, score = bundle.results[signature], bundle.scores[signature]
+        other = bundle.scores[reference[result.seed]]
+        alone, ap = estimate([score], "ap"), result.metrics.ap
+        assert alone is not None and ap is not None and row.paper.ap is not None
+        expected = {
+            "AP": ap,
+            "AP50": ap + 10,
+            "paper_AP": row.paper.ap,
+            "delta_AP": ap - row.paper.ap,
+            "AP_low": alone.low,
+            "AP_high": alone.high,
+            "gain_AP": ap - (other.metrics.ap or 0),
+        }
+        if score is not other:
+            gain = difference([score], [other], "ap")
+            assert gain is not None
+            expected |= {"gain_AP_low": gain.low, "gain_AP_high": gain.high}
+        else:
+            assert "gain_AP_low" not in record.metrics
+        assert expected == pytest.approx(
+            {name: record.metrics[name] for name in expected}, abs=1e-4
+        )
+        assert "AP_S" not in record.metrics
+
+
+def test_a_description_says_what_a_row_is_and_what_the_paper_has() -> None:
+    _, rows = recorded("table4")
+    note = rows[0].note
+    parts = ("Row 1 of Table 4", "k = 3", "the paper has 38.0", "k=3", "seed 0", "`atss run ")
+    assert all(part in note for part in (*parts, "95 %"))
+    plain = row_records(make_bundle("table4"), SETUP)
+    assert "95 %" not in plain[0].note and not {"AP_low", "gain_AP_low"} & set(plain[0].metrics)
+
+
+def state(text: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(json.loads(text)["state"])
+    return found
+
+
+@pytest.mark.parametrize(
+    ("table", "against", "toggles"),
+    [
+        ("table2", "PARALLEL", ["assigner", "regress_from"]),
+        ("table4", "SCATTER", ["k"]),  # a number is drawn as one
+    ],
+)
+def test_a_tables_page_opens_with_what_compares_its_rows(
+    table: str, against: str, toggles: list[str]
+) -> None:
+    (text,) = table_views(recorded(table)[1]).values()
+    view = state(text)
+    cards = view["compareRunCharts"]
+    kinds = [chart["type"] for chart in cards]
+    assert kinds[:5] == ["BAR", "BAR", against, "SCATTER", "SCATTER"]
+    assert [chart["metricKey"] for chart in cards[:2]] == ["AP", "gain_AP"]
+    across = cards[2].get("selectedParams") or [cards[2]["xaxis"]["key"]]
+    assert across == toggles
+    assert [chart["xaxis"]["key"] for chart in cards[3:5]] == ["paper_AP", "paper_gain_AP"]
+    assert view["groupBy"] is None and view["searchFilter"] == "tags.kind = 'row'"
+    columns = [f"params.`{name}`" for name in toggles]
+    assert view["selectedColumns"][: len(columns) + 1] == [*columns, "metrics.`AP`"]
+    known = {section["uuid"] for section in view["compareRunSections"]}
+    assert {chart["metricSectionId"] for chart in cards} == known
+    assert len({chart["uuid"] for chart in cards}) == len(cards)
+
+
+def test_rows_of_several_seeds_are_shown_as_means_and_one_by_one() -> None:
+    views = table_views(recorded("table1", (0, 1, 2))[1])
+    means, seeds = state(views[VIEW]), state(views[SEEDS_VIEW])
+    assert means["groupBy"]["groupByKeys"] == [{"mode": "tag", "groupByData": "row"}]
+    assert seeds["groupBy"] is None
+    (parallel,) = [it for it in seeds["compareRunCharts"] if it["type"] == "PARALLEL"]
+    assert "seed" not in parallel["selectedParams"] and "scalar" in parallel["selectedParams"]
+    columns = state(training_views()[VIEW])["selectedColumns"]
+    assert columns[0] == "metrics.`AP`" and "params.`assigner`" in columns
+
+
+def test_a_report_is_its_own_files(tmp_path: Path) -> None:
+    for name in ("table1.json", "table1.html", "table1-ap.svg", "table1-mine.json"):
+        (tmp_path / name).write_text(name)
+    for name in ("table1-mine.html", "table1-mine-ap.svg", "table10.html", "index.html"):
+        (tmp_path / name).write_text(name)
+    found = [path.name for path in report_files(tmp_path, "table1")]
+    assert found == ["table1-ap.svg", "table1.html", "table1.json"]
+
+
+def test_text_keeps_to_mlflows_limits_and_is_written_as_it_is_set() -> None:
+    assert cut("short") == "short"
+    text = "\n".join(["a line of text"] * 1000)
+    assert len(cut(text)) <= 8000 and cut(text).endswith("a line of text\n...")
+    assert cut("x" * 9000) == "x" * 7996 + "\n..."
+    assert texts({"a": True, "b": (8.0, 10.5), "c": 8.0}) == {"a": "true", "b": "8,10.5", "c": "8"}
+    assert linked("Then.", {"a": "#/b", "c": "#/d"}) == "[a](#/b) · [c](#/d)\n\nThen."
