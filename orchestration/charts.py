@@ -1,20 +1,24 @@
-"""How MLflow's pages of ours open: which records, columns and charts, as saved views of its own.
+"""MLflow's page: links within it, and which records, columns and charts it opens with.
 
-An experiment keeps such views in its tags, its page lists them under Views, and a link can name one
-(viewStateShareKey). Without one the list has MLflow's own columns, which nothing can change. The
-format belongs to that page alone: a version that was not looked at gets no views, so plain pages.
+The latter are saved views of its own: tags of an experiment, which its page lists under Views and a
+link can name (viewStateShareKey). Without one the list has MLflow's own columns, which nothing of
+an experiment can change. The format belongs to that page alone, so a version that was not looked at
+gets no views, but plain pages.
 """
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from importlib.metadata import version
-from typing import Any
+from typing import Any, Protocol
+from urllib.parse import quote
 
 from detector.config import DetectorConfig
 
+TRAININGS = "trainings"  # the experiment of all of them
 KNOWN = "3.17."  # how versions of MLflow begin whose page was looked at
 VIEW, SEEDS_VIEW = "atss", "atss-seeds"  # keys of our views
+WORDS = {VIEW: "charts of all rows", SEEDS_VIEW: "of every seed"}  # for the links to them
 NAMES, NAMES_WIDTH = "attributes.`Run Name`", 340  # the column of names; in pixels
 MAX_AXES = 8  # of parallel coordinates, beside AP; more cannot be read
 COMPARED, OTHERS = "compared", "others"  # a page's two groups of charts
@@ -23,6 +27,41 @@ SECTIONS = (
     {"uuid": OTHERS, "name": "Model metrics", "display": True, "isReordered": True},
 )
 BY_ROW = {"aggregateFunction": "average", "groupByKeys": [{"mode": "tag", "groupByData": "row"}]}
+
+
+class Row(Protocol):
+    """What the records of a table's rows are compared by."""
+
+    @property
+    def params(self) -> Mapping[str, str]: ...
+    @property
+    def metrics(self) -> Mapping[str, float]: ...
+
+
+def linked(note: str, links: Mapping[str, str]) -> str:
+    """A description below its links, words -> address: of a long one a line or two show."""
+    line = " · ".join(f"[{words}]({where})" for words, where in links.items())
+    return f"{line}\n\n{note}" if links else note
+
+
+def address(run: Any) -> str:
+    """Where MLflow's page shows a record, as a link within that page."""
+    return f"#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}"
+
+
+def page(experiment: Any, view: str) -> str:
+    """An experiment's charts, of the trainings the list, as a view of ours has it if it can."""
+    mode = "TABLE" if experiment.name == TRAININGS else "CHART"
+    shown = f"&viewStateShareKey={view}" if view and is_known() else ""
+    where = f"#/experiments/{experiment.experiment_id}/runs?workflowType=machine_learning"
+    return f"{where}&compareRunsMode={mode}{shown}"
+
+
+def comparison(runs: Sequence[Any]) -> str:
+    """The page that compares records: parallel coordinates, scatter and contour plots."""
+    listed = quote(json.dumps([run.info.run_id for run in runs]))
+    experiments = quote(json.dumps([runs[0].info.experiment_id]))
+    return f"#/compare-runs?runs={listed}&experiments={experiments}"
 
 
 def is_known() -> bool:
@@ -37,14 +76,17 @@ def training_views() -> dict[str, str]:
     return {VIEW: _view("All trainings", columns)} if is_known() else {}
 
 
-def table_views(params: Mapping[str, Sequence[str]], metrics: Sequence[str]) -> dict[str, str]:
+def table_views(rows: Sequence[Row]) -> dict[str, str]:
     """A table's views, key -> text: its rows and, with several seeds, every run by itself.
 
-    params: name -> its values. Rows with several seeds are shown as means. MLflow draws toggles of
-    a mean only if they are numbers, so that parallel coordinates of others need the second view.
+    Rows with several seeds are shown as means. MLflow draws toggles of a mean only if they are
+    numbers, so that parallel coordinates of others need the second view.
     """
     if not is_known():
         return {}
+    names = dict.fromkeys(name for row in rows for name in row.params)
+    params = {name: [row.params.get(name, "") for row in rows] for name in names}
+    metrics = list(dict.fromkeys(name for row in rows for name in row.metrics))
     columns = [f"params.`{name}`" for name in params] + [f"metrics.`{name}`" for name in metrics]
     page = {
         "searchFilter": "tags.kind = 'row'",

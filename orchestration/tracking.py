@@ -22,7 +22,6 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import pandas as pd
 
@@ -30,7 +29,7 @@ from detector.metrics import HEADINGS
 from experiments.experiment import Row
 from experiments.settings import show_setting
 from orchestration import charts
-from orchestration.charts import SEEDS_VIEW, VIEW
+from orchestration.charts import TRAININGS, VIEW, address, comparison, linked, page
 from orchestration.plan import Setup
 from orchestration.store import RunFolder, Store, read_json, records_uri
 from reports.bundle import Bundle
@@ -49,12 +48,10 @@ from mlflow import entities  # noqa: E402
 from mlflow.exceptions import MlflowException  # noqa: E402
 from sqlalchemy.exc import SQLAlchemyError  # noqa: E402
 
-TRAININGS = "trainings"
 UNUSED = "Default"  # the experiment that MLflow makes by itself
 ROW, REPORT, TRAINING = "row", "report", "training"  # values of the tag "kind"
 NOTE = "mlflow.note.content"  # the tag that MLflow shows as a description
 VIEWS = "mlflow.sharedViewState."  # what tags with saved views begin with
-WORDS = {VIEW: "charts of all rows", SEEDS_VIEW: "of every seed"}  # for the links to them
 LOCK = ".records.lock"
 MAX_RECORDS = 50_000  # that one search gives
 MAX_DIGEST, MAX_TAG, MAX_EXPERIMENT_TAG = 36, 8000, 20_000  # letters that MLflow takes
@@ -92,7 +89,6 @@ class Record:
     tags: Mapping[str, str]  # what it is searched by
     params: Mapping[str, str] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)  # charts begin with the first
-    note: str = ""  # Markdown, to which links are added
     # How far its start time lies before its experiment's, in milliseconds: MLflow lists the newest
     # first. None where it starts now.
     behind: int | None = None
@@ -151,15 +147,16 @@ class Tracker:
         """
         start = experiment.creation_time - record.behind if record.behind is not None else None
         if run is None:
-            run = self.client.create_run(experiment.experiment_id, start, run_name=record.name)
+            tags = {name: cut(text) for name, text in record.tags.items()}
+            run = self.client.create_run(experiment.experiment_id, start, tags, record.name)
         run_id, known, now = run.info.run_id, run.data, int(time.time() * 1000)
         if not (run.inputs and run.inputs.dataset_inputs):  # new, or its creation was cut short
             source = json.dumps({name: data[name] for name in ("where", "fingerprint")})
             digest = data["fingerprint"][:MAX_DIGEST]
             what = "training" if start is None else "validation"
             dataset = entities.Dataset(data["name"], digest, "local", source)
-            tags = [entities.InputTag("mlflow.data.context", what)]
-            self.client.log_inputs(run_id, datasets=[entities.DatasetInput(dataset, tags)])
+            context = [entities.InputTag("mlflow.data.context", what)]
+            self.client.log_inputs(run_id, datasets=[entities.DatasetInput(dataset, context)])
         changed = {key: it for key, it in record.metrics.items() if known.metrics.get(key) != it}
         metrics = [entities.Metric(key, value, now, 0) for key, value in changed.items()]
         params = [entities.Param(*it) for it in record.params.items() if it[0] not in known.params]
@@ -360,39 +357,52 @@ def _trainings(tracker: Tracker) -> dict[str, Any]:
 
 def record_table(tracker: Tracker, content: Bundle, setup: Setup, folder: Path) -> None:
     """Bring a table's experiment up to date. folder: of its report."""
-    rows, files = row_records(content, setup), report_files(folder, content.table.name)
-    records = [*rows, *([_report(content, setup)] if files else [])]
+    files = report_files(folder, content.table.name)
     data = {"name": setup.data, "fingerprint": setup.fingerprint, "where": setup.where}
     with tracker.alone():
         experiment = tracker.experiment(f"{content.table.label} - {setup.name}")
-        kept = _kept(tracker, experiment, records)
-        runs = {it.name: tracker.put(experiment, it, data, kept.get(it.name)) for it in records}
-        report = (
-            {"report": f"{address(runs[REPORT])}/artifacts/{content.table.name}.html"}
-            if files
-            else {}
-        )
-        _describe_rows(tracker, rows, runs, report)
+        report = {}
         if files:
-            tracker.tag(runs[REPORT], {NOTE: records[-1].note})
-            tracker.attach(runs[REPORT], files)
-        views = table_views(rows)
-        links = {WORDS[key]: page(experiment, key) for key in views} | report
-        links |= {"all rows compared": _comparison([runs[row.name] for row in rows])}
-        note = linked(markdown(paper_grid(content)), links)
-        tracker.describe(experiment, note, views)
+            (run,) = _put_all(tracker, experiment, [_report(content, setup)], data)
+            tracker.attach(run, files)
+            report = {"report": f"{address(run)}/artifacts/{content.table.name}.html"}
+        rows = row_records(content, setup, _trainings(tracker), report)
+        runs = _put_all(tracker, experiment, rows, data)
+        views = charts.table_views(rows)
+        links = {charts.WORDS[key]: page(experiment, key) for key in views} | report
+        links |= {"all rows compared": comparison(runs)}
+        tracker.describe(experiment, linked(markdown(paper_grid(content)), links), views)
 
 
-def table_views(rows: Sequence[Record]) -> dict[str, str]:
-    """How a table's page opens, as its experiment's tags have it."""
-    names = dict.fromkeys(name for row in rows for name in row.params)
-    params = {name: [row.params.get(name, "") for row in rows] for name in names}
-    metrics = list(dict.fromkeys(name for row in rows for name in row.metrics))
-    return charts.table_views(params, metrics)
+def _put_all(
+    tracker: Tracker, experiment: Any, records: Sequence[Record], data: Mapping[str, str]
+) -> list[Any]:
+    """Bring a table's records of one kind up to date; doubled, lost and unfit ones are deleted.
+
+    MLflow cannot take back a param, a metric or a start time; its page can restore a record.
+    """
+    wanted = {record.name: record for record in records}
+    kept: dict[str, Any] = {}
+    for run in tracker.find([experiment], f"tags.kind = '{records[0].tags['kind']}'"):
+        name, record = run.info.run_name, wanted.get(run.info.run_name)
+        if (
+            record is not None
+            and name not in kept
+            and run.info.start_time == experiment.creation_time - (record.behind or 0)
+            and run.data.tags.get("signature") == record.tags.get("signature")
+            and run.data.metrics.keys() <= record.metrics.keys()
+            and run.data.params.items() <= record.params.items()
+        ):
+            kept[name] = run
+        else:
+            tracker.client.delete_run(run.info.run_id)
+    return [tracker.put(experiment, it, data, kept.get(it.name)) for it in records]
 
 
-def row_records(content: Bundle, setup: Setup) -> list[Record]:
-    """The measured rows of a table, one for each seed."""
+def row_records(
+    content: Bundle, setup: Setup, trainings: Mapping[str, Any], more: Mapping[str, str]
+) -> list[Record]:
+    """The measured rows of a table, one for each seed. more: links for all of them."""
     seeds = content.comparison.seeds
     lines = {seed: frame(_of_seed(content, seed)).set_index(["row", "metric"]) for seed in seeds}
     there = [row for row in content.table.rows if content.signatures.get(row.label)]
@@ -403,15 +413,17 @@ def row_records(content: Bundle, setup: Setup) -> list[Record]:
         for name in (it for it in content.signatures.get(row.label, ()) if it in content.results):
             seed, params = content.results[name].seed, varying.loc[row.label].dropna().to_dict()
             tags = {"kind": ROW, "row": row.label, "seed": str(seed), "signature": name}
-            tags["assigner"] = settings.at[row.label, "assigner"]
-            metrics = _numbers(lines[seed].loc[row.label])
+            tags["assigner"], links = settings.at[row.label, "assigner"], more
+            if name in trainings:
+                tags["training_run"] = trainings[name].info.run_id
+                links = {"training: losses, weights, ...": address(trainings[name]), **more}
+            tags[NOTE] = linked(_row_note(content, number, seed), links)
             records.append(
                 Record(
                     name=f"{number + 1:02} {row.label} - seed {seed}",
                     tags=_shared_tags(content, setup) | tags,
                     params=params | ({"seed": str(seed)} if len(seeds) > 1 else {}),
-                    metrics=metrics,
-                    note=_row_note(content, number, seed, metrics),
+                    metrics=_numbers(lines[seed].loc[row.label]),
                     behind=number * ROW_MILLISECONDS + min(seed, ROW_MILLISECONDS - 1),
                 )
             )
@@ -461,71 +473,25 @@ def _shared_tags(content: Bundle, setup: Setup) -> dict[str, str]:
     return {"table": name, "setup": setup.name, "scale": setup.scale, "data": setup.data}
 
 
-def _row_note(content: Bundle, number: int, seed: int, metrics: Mapping[str, float]) -> str:
+def _row_note(content: Bundle, number: int, seed: int) -> str:
     """What a row is, in a few lines."""
     table, row = content.table, content.table.rows[number]
     where = f", Sec. {table.section} of the paper" if table.section else ""
     changed = ", ".join(f"{name}={text}" for name, text in texts(row.changes).items())
-    ours = f"AP {metrics['AP']:.1f}" if "AP" in metrics else "AP undefined"
-    if "AP_low" in metrics:
-        ours += f" (95 % {metrics['AP_low']:.1f} to {metrics['AP_high']:.1f})"
-    paper = "" if row.paper.ap is None else f"; the paper has {row.paper.ap:.1f}"
-    lines = [
-        f"**{ours}**{paper}. Row {number + 1} of {table.heading}{where}: **{row.label}**, "
-        f"seed {seed}, scale {content.scale} on {content.data}.",
-        f"It is RetinaNet (#A=1) with {changed or 'nothing changed'}.",
-        f"Made by `{content.command}`.",
-    ]
-    if "AP_low" in metrics:
-        lines.append("The interval is of the images alone: these trained weights, other images.")
-    return "\n\n".join(lines)
+    return (
+        f"Row {number + 1} of {table.heading}{where}: **{row.label}**, seed {seed}, scale "
+        f"{content.scale} on {content.data}. It is RetinaNet (#A=1) with "
+        f"{changed or 'nothing changed'}. Intervals are of the images alone: these trained "
+        f"weights, other images.\n\nMade by `{content.command}`."
+    )
 
 
 def _report(content: Bundle, setup: Setup) -> Record:
     """The report's record; it has no numbers of its own, so that no chart shows it."""
     what = f"The report of **{content.table.heading}**, scale {content.scale} on {content.data}"
-    return Record(
-        name=REPORT,
-        tags=_shared_tags(content, setup) | {"kind": REPORT},
-        note=f"{what}: its page and files are under Artifacts. Made by `{content.command}`.",
-        behind=REPORT_MILLISECONDS,
-    )
-
-
-def _kept(tracker: Tracker, experiment: Any, records: Sequence[Record]) -> dict[str, Any]:
-    """The experiment's records that stay, by name; doubled, lost and unfit ones are deleted.
-
-    MLflow cannot take back a param, a metric or a start time; its page can restore a record.
-    """
-    wanted = {record.name: record for record in records}
-    kept: dict[str, Any] = {}
-    for run in tracker.find([experiment], "tags.kind LIKE 'r%'"):  # a row, a report
-        name, record = run.info.run_name, wanted.get(run.info.run_name)
-        if (
-            record is not None
-            and name not in kept
-            and run.info.start_time == experiment.creation_time - (record.behind or 0)
-            and run.data.tags.get("signature") == record.tags.get("signature")
-            and run.data.metrics.keys() <= record.metrics.keys()
-            and run.data.params.items() <= record.params.items()
-        ):
-            kept[name] = run
-        elif record or name != REPORT:  # a report that could not be written keeps its record
-            tracker.client.delete_run(run.info.run_id)
-    return kept
-
-
-def _describe_rows(
-    tracker: Tracker, rows: Sequence[Record], runs: Mapping[str, Any], more: Mapping[str, str]
-) -> None:
-    """Describe the rows' records, with links to their trainings and more."""
-    trainings = _trainings(tracker)
-    for row in rows:
-        links, tags = dict(more), {}
-        if training := trainings.get(row.tags["signature"]):
-            what = "training: losses, detections, weights, every setting"
-            links, tags = {what: address(training)} | links, {"training_run": training.info.run_id}
-        tracker.tag(runs[row.name], tags | {NOTE: linked(row.note, links)})
+    note = f"{what}: its page and files are under Artifacts. Made by `{content.command}`."
+    tags = _shared_tags(content, setup) | {"kind": REPORT, NOTE: note}
+    return Record(name=REPORT, tags=tags, behind=REPORT_MILLISECONDS)
 
 
 def report_files(folder: Path, name: str) -> list[Path]:
@@ -533,9 +499,6 @@ def report_files(folder: Path, name: str) -> list[Path]:
     longer = tuple(it.stem for it in folder.glob(f"{name}?*.json"))
     found = (path for path in sorted(folder.glob(f"{name}[.-]*")) if path.is_file())
     return [path for path in found if not path.name.startswith(longer or ("\0",))]
-
-
-# Text and links: params and tags are text, a description is Markdown.
 
 
 def texts(values: Mapping[str, Any]) -> dict[str, str]:
@@ -547,29 +510,3 @@ def cut(text: str, most: int = MAX_TAG) -> str:
     """The text, or its first lines, where MLflow would refuse the whole."""
     end = "\n..."
     return text if len(text) <= most else text[: most - len(end)].rsplit("\n", 1)[0] + end
-
-
-def linked(note: str, links: Mapping[str, str]) -> str:
-    """A description below its links, words -> address: of a long one a line or two show."""
-    line = " · ".join(f"[{words}]({where})" for words, where in links.items())
-    return f"{line}\n\n{note}" if links else note
-
-
-def address(run: Any) -> str:
-    """Where MLflow's page shows a record, as a link within that page."""
-    return f"#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}"
-
-
-def page(experiment: Any, view: str) -> str:
-    """An experiment's charts, of the trainings the list, as a view of ours has it if it can."""
-    mode = "TABLE" if experiment.name == TRAININGS else "CHART"
-    shown = f"&viewStateShareKey={view}" if view and charts.is_known() else ""
-    where = f"#/experiments/{experiment.experiment_id}/runs?workflowType=machine_learning"
-    return f"{where}&compareRunsMode={mode}{shown}"
-
-
-def _comparison(runs: Sequence[Any]) -> str:
-    """The page that compares records: parallel coordinates, scatter and contour plots."""
-    listed = quote(json.dumps([run.info.run_id for run in runs]))
-    experiments = quote(json.dumps([runs[0].info.experiment_id]))
-    return f"#/compare-runs?runs={listed}&experiments={experiments}"

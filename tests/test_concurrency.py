@@ -12,8 +12,9 @@ import pytest
 from test_cluster import ROOT, free_port, is_healthy
 from test_tracking import FACTS
 
+from orchestration.charts import TRAININGS
 from orchestration.store import open_store
-from orchestration.tracking import TRAININGS, open_tracker
+from orchestration.tracking import open_tracker
 
 TRIALS, STEPS = 8, 100
 
