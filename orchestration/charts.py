@@ -17,6 +17,7 @@ from detector.config import DetectorConfig
 
 TRAININGS = "trainings"  # the experiment of all of them
 KNOWN = "3.17."  # how versions of MLflow begin whose page was looked at
+MODE = "workflowType=machine_learning"  # else the page is about language models
 VIEW, SEEDS_VIEW = "atss", "atss-seeds"  # keys of our views
 WORDS = {VIEW: "charts of all rows", SEEDS_VIEW: "of every seed"}  # for the links to them
 NAMES, NAMES_WIDTH = "attributes.`Run Name`", 340  # the column of names; in pixels
@@ -44,24 +45,25 @@ def linked(note: str, links: Mapping[str, str]) -> str:
     return f"{line}\n\n{note}" if links else note
 
 
-def address(run: Any) -> str:
-    """Where MLflow's page shows a record, as a link within that page."""
-    return f"#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}"
+def address(run: Any, artifact: str = "") -> str:
+    """Where MLflow's page shows a record, or a file of it, as a link within that page."""
+    where = f"#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}"
+    return f"{where}/artifacts/{artifact}?{MODE}" if artifact else f"{where}?{MODE}"
 
 
 def page(experiment: Any, view: str) -> str:
     """An experiment's charts, of the trainings the list, as a view of ours has it if it can."""
     mode = "TABLE" if experiment.name == TRAININGS else "CHART"
     shown = f"&viewStateShareKey={view}" if view and is_known() else ""
-    where = f"#/experiments/{experiment.experiment_id}/runs?workflowType=machine_learning"
-    return f"{where}&compareRunsMode={mode}{shown}"
+    where = f"#/experiments/{experiment.experiment_id}/runs"
+    return f"{where}?{MODE}&compareRunsMode={mode}{shown}"
 
 
 def comparison(runs: Sequence[Any]) -> str:
     """The page that compares records: parallel coordinates, scatter and contour plots."""
     listed = quote(json.dumps([run.info.run_id for run in runs]))
     experiments = quote(json.dumps([runs[0].info.experiment_id]))
-    return f"#/compare-runs?runs={listed}&experiments={experiments}"
+    return f"#/compare-runs?runs={listed}&experiments={experiments}&{MODE}"
 
 
 def is_known() -> bool:
@@ -71,8 +73,9 @@ def is_known() -> bool:
 
 def training_views() -> dict[str, str]:
     """The view of all trainings: AP, and the toggles that tell them apart, as columns."""
-    toggles = [f"params.`{item.name}`" for item in fields(DetectorConfig)]
-    columns = ["metrics.`AP`", *toggles, "tags.`seed`", "tags.`setup`"]
+    toggles = sorted(fields(DetectorConfig), key=lambda item: item.type is bool)  # those last
+    params = [f"params.`{item.name}`" for item in toggles]
+    columns = ["metrics.`AP`", *params, "tags.`seed`", "tags.`setup`"]
     return {VIEW: _view("All trainings", columns)} if is_known() else {}
 
 

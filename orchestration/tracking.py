@@ -65,6 +65,7 @@ ABOUT = (
     "settings, and under Artifacts detections, match records and weights. Search for "
     "`tags.assigner = 'atss'`, `tags.rows LIKE '%Table 2:%'` or `tags.signature = '...'`."
 )
+TO_TRAINING = "training: losses, detections, weights, every setting"
 # A row's metrics beside its six numbers -> columns of the frame, in AP's line.
 BESIDE_AP = {
     "paper_AP": "paper",
@@ -185,7 +186,7 @@ class Tracker:
                 self.client.set_experiment_tag(experiment.experiment_id, tag, text)
 
     def pages(self, at: str) -> dict[str, str]:
-        """Experiment -> its page as it is to open; MLflow's own first page is about language."""
+        """Experiment -> its page as it is to open; by itself MLflow opens no records."""
         found = self.client.search_experiments(order_by=["name ASC"])
         views = {it.name: VIEW if VIEWS + VIEW in it.tags else "" for it in found}
         return {it.name: f"{at}/{page(it, views[it.name])}" for it in found if it.name != UNUSED}
@@ -365,7 +366,7 @@ def record_table(tracker: Tracker, content: Bundle, setup: Setup, folder: Path) 
         if files:
             (run,) = _put_all(tracker, experiment, [_report(content, setup)], data)
             tracker.attach(run, files)
-            report = {"report": f"{address(run)}/artifacts/{content.table.name}.html"}
+            report = {"report": address(run, f"{content.table.name}.html")}
         rows = row_records(content, setup, _trainings(tracker), report)
         runs = _put_all(tracker, experiment, rows, data)
         views = charts.table_views(rows)
@@ -416,7 +417,7 @@ def row_records(
             tags["assigner"], links = settings.at[row.label, "assigner"], more
             if name in trainings:
                 tags["training_run"] = trainings[name].info.run_id
-                links = {"training: losses, weights, ...": address(trainings[name]), **more}
+                links = {TO_TRAINING: address(trainings[name]), **more}
             tags[NOTE] = linked(_row_note(content, number, seed), links)
             records.append(
                 Record(

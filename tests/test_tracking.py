@@ -346,7 +346,7 @@ def test_rows_trainings_and_report_lead_to_each_other(tracker: Tracker, tmp_path
     assert artifacts(tracker, report) == {path.name for path in tmp_path.iterdir()}
     assert "**Table 4." in report.data.tags[NOTE]
     for row in rows:
-        assert f"({address(report)}/artifacts/table4.html)" in row.data.tags[NOTE]
+        assert f"({address(report, 'table4.html')})" in row.data.tags[NOTE]
     assert names(fill(tracker, bundle))[-1] == REPORT  # one that could not be written
 
 
