@@ -175,7 +175,7 @@ def record(store: Store, setup: Setup, bundles: Sequence[Bundle], folder: Path) 
 def _digest(folder: Path) -> str:
     """Of all reports of a setup, which change whenever a number does."""
     digest = hashlib.sha256()
-    for path in sorted(folder.glob("[!.]*")):
+    for path in (path for path in sorted(folder.glob("[!.]*")) if path.is_file()):
         digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()
 

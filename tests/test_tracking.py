@@ -24,7 +24,7 @@ from orchestration.charts import (
     training_views,
 )
 from orchestration.plan import Setup
-from orchestration.results import load_result
+from orchestration.results import load_result, record
 from orchestration.store import RunFolder, Store, open_store
 from orchestration.tracking import (
     NOTE,
@@ -367,13 +367,7 @@ def test_an_experiments_page_opens_with_its_view_and_leads_on(
     monkeypatch.setattr(charts, "version", lambda name: "4.0.0")
     plain = tracker.pages("http://127.0.0.1:5000")
     assert plain[NAME].startswith(start) and "viewStateShareKey" not in "".join(plain.values())
-    assert table_views(row_records(make_bundle(THREE), SETUP, {}, {})) == training_views() == {}
-
-
-def test_the_saved_views_are_pinned_to_the_mlflow_in_use() -> None:
-    assert mlflow.__version__.startswith(charts.KNOWN) and training_views(), (
-        "look at MLflow's page: does it still open with our columns and charts?"
-    )
+    assert table_views(rows_of(make_bundle(THREE))) == training_views() == {}
 
 
 def test_the_store_lets_readers_in_while_it_is_written(tracker: Tracker) -> None:
@@ -397,115 +391,122 @@ def test_a_store_of_records_that_cannot_be_had_is_named_and_stops_nothing(
     assert tracker.problem is None
 
 
-def recorded(table: str, seeds: tuple[int, ...] = (0,)) -> tuple[Bundle, list[Record]]:
-    bundle = with_scores(make_bundle(table, seeds))
-    return bundle, row_records(bundle, SETUP, {}, {})
+def test_what_was_recorded_is_not_recorded_again_until_a_report_changes(
+    tracker: Tracker, tmp_path: Path
+) -> None:
+    folder, bundle = make_report(tmp_path / "reports", "first"), make_bundle(THREE)
+    (folder / "images").mkdir()
+
+    def recorded() -> list[str]:
+        assert record(tracker.store, SETUP, [bundle], folder) is None
+        return names(listed(tracker))
+
+    everything = recorded()
+    assert everything[-1] == REPORT and len(everything) == 4
+    tracker.client.delete_run(listed(tracker)[0].info.run_id)
+    assert recorded() == everything[1:]
+    make_report(folder, "second")
+    assert recorded() == everything
+
+
+def rows_of(bundle: Bundle) -> list[Record]:
+    return row_records(bundle, SETUP, {}, {})
 
 
 @pytest.mark.parametrize("table", TABLES)
 def test_every_table_can_be_recorded(table: str) -> None:
-    bundle, rows = recorded(table, (0, 1))
-    assert len({row.name for row in rows}) == len(rows) == 2 * len(bundle.table.rows)
+    rows = rows_of(with_scores(make_bundle(table, (0, 1))))
+    assert len({row.name for row in rows}) == len(rows) == 2 * len(TABLES[table].rows)
     assert sorted({row.behind or 0 for row in rows}) == [row.behind for row in rows]
-    assert all(list(row.metrics)[0] == "AP" and "seed" in row.params for row in rows)
+    assert all(list(row.metrics)[0] == "AP" for row in rows)
     varying = {name for row in rows for name in row.params}
-    values = [len({row.params.get(name) for row in rows}) for name in varying]
-    assert min(values) > 1
+    assert all(len({row.params.get(name) for row in rows}) > 1 for name in varying)
     if table == "table2":
         assert varying == {"assigner", "regress_from", "seed"}
 
 
 def test_a_rows_metrics_are_the_numbers_and_intervals_of_its_own_run() -> None:
-    bundle, rows = recorded("table3", (0, 1))
-    reference = {
-        bundle.results[name].seed: name
-        for name in bundle.signatures[bundle.table.rows[bundle.table.reference].label]
-    }
-    for record in rows:
-        signature = record.tags["signature"]
-        row = next(row for row in bundle.table.rows if row.label == record.tags["row"])
-        result, score = bundle.results[signature], bundle.scores[signature]
-        other = bundle.scores[reference[result.seed]]
-        alone, ap = estimate([score], "ap"), result.metrics.ap
-        assert alone is not None and ap is not None and row.paper.ap is not None
-        expected = {
-            "AP": ap,
-            "AP50": ap + 10,
-            "paper_AP": row.paper.ap,
-            "delta_AP": ap - row.paper.ap,
-            "AP_low": alone.low,
-            "AP_high": alone.high,
-            "gain_AP": ap - (other.metrics.ap or 0),
-        }
-        if score is not other:
-            gain = difference([score], [other], "ap")
-            assert gain is not None
+    bundle = with_scores(make_bundle("table3", (0, 1)))
+    papers = {row.label: row.paper.ap or 0 for row in bundle.table.rows}
+    first = bundle.table.rows[bundle.table.reference].label
+    for row in rows_of(bundle):
+        label, seed = row.tags["row"], int(row.tags["seed"])
+        score = bundle.scores[row.tags["signature"]]
+        other = bundle.scores[bundle.signatures[first][seed]]
+        alone, gain = estimate([score], "ap"), difference([score], [other], "ap")
+        ap = papers[label] / 2 + seed
+        assert alone is not None and gain is not None
+        expected = {"AP": ap, "AP50": ap + 10, "AP75": ap + 1, "AP_M": ap + 2, "AP_L": ap + 4}
+        expected |= {"paper_AP": papers[label], "delta_AP": ap - papers[label]}
+        expected |= {"AP_low": alone.low, "AP_high": alone.high}
+        expected |= {"gain_AP": (papers[label] - papers[first]) / 2}
+        expected |= {"paper_gain_AP": papers[label] - papers[first]}
+        if label != first:
             expected |= {"gain_AP_low": gain.low, "gain_AP_high": gain.high}
-        else:
-            assert "gain_AP_low" not in record.metrics
-        assert expected == pytest.approx(
-            {name: record.metrics[name] for name in expected}, abs=1e-4
-        )
-        assert "AP_S" not in record.metrics
+        assert dict(row.metrics) == pytest.approx(expected, abs=1e-4)
 
 
 def test_a_description_says_what_a_row_is() -> None:
-    row = row_records(make_bundle("table4"), SETUP, {}, {})[0]
+    row = rows_of(make_bundle("table4"))[0]
     parts = ("Row 1 of Table 4", "**k = 3**", "k=3", "seed 0", "`atss run table4")
     assert all(part in row.tags[NOTE] for part in parts)
     assert not {"AP_low", "gain_AP_low"} & set(row.metrics)  # there are no match records
 
 
-def state(text: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(json.loads(text)["state"])
-    return found
+TO_PAPER = [("SCATTER", "paper_AP"), ("SCATTER", "paper_gain_AP")]
 
 
 @pytest.mark.parametrize(
-    ("table", "against", "toggles"),
+    ("table", "against"),
     [
-        ("table2", "PARALLEL", ["assigner", "regress_from"]),
-        ("table4", "SCATTER", ["k"]),  # a number is drawn as one
+        ("table1", ("PARALLEL", "group_norm giou_loss in_gt_box centerness scalar")),
+        ("table2", ("PARALLEL", "assigner regress_from")),
+        ("table4", ("SCATTER", "k")),  # a number is drawn as one
     ],
 )
+@pytest.mark.parametrize("seeds", [(0,), (0, 1)])
 def test_a_tables_page_opens_with_what_compares_its_rows(
-    table: str, against: str, toggles: list[str]
+    table: str, against: tuple[str, str], seeds: tuple[int, ...]
 ) -> None:
-    (text,) = table_views(recorded(table)[1]).values()
-    view = state(text)
-    cards = view["compareRunCharts"]
-    kinds = [chart["type"] for chart in cards]
-    assert kinds[:5] == ["BAR", "BAR", against, "SCATTER", "SCATTER"]
-    assert [chart["metricKey"] for chart in cards[:2]] == ["AP", "gain_AP"]
-    across = cards[2].get("selectedParams") or [cards[2]["xaxis"]["key"]]
-    assert across == toggles
-    assert [chart["xaxis"]["key"] for chart in cards[3:5]] == ["paper_AP", "paper_gain_AP"]
-    assert view["groupBy"] is None and view["searchFilter"] == "tags.kind = 'row'"
-    columns = [f"params.`{name}`" for name in toggles]
-    assert view["selectedColumns"][: len(columns) + 1] == [*columns, "metrics.`AP`"]
-    known = {section["uuid"] for section in view["compareRunSections"]}
-    assert {chart["metricSectionId"] for chart in cards} == known
-    assert len({chart["uuid"] for chart in cards}) == len(cards)
+    views = table_views(rows_of(with_scores(make_bundle(table, seeds))))
+    assert list(views) == [VIEW, SEEDS_VIEW][: len(seeds)]
+    states = [json.loads(json.loads(text)["state"]) for text in views.values()]
+    groups = [state["groupBy"] and state["groupBy"]["groupByKeys"] for state in states]
+    assert groups == (
+        [None] if len(seeds) == 1 else [[{"mode": "tag", "groupByData": "row"}], None]
+    )
+    for state in states:
+        cards = state["compareRunCharts"]
+        drawn = [
+            (
+                card["type"],
+                card.get("metricKey")
+                or " ".join(card.get("selectedParams", []))
+                or card["xaxis"]["key"],
+            )
+            for card in cards
+        ]
+        assert drawn[:5] == [("BAR", "AP"), ("BAR", "gain_AP"), against, *TO_PAPER]
+        assert ("BAR", "AP50") in drawn[5:] and state["searchFilter"] == "tags.kind = 'row'"
+        assert {card["metricSectionId"] for card in cards} == {"compared", "others"}
+        assert len({card["uuid"] for card in cards}) == len(cards)
+        names = [*against[1].split(), *(["seed"] if len(seeds) > 1 else [])]
+        columns = [*(f"params.`{name}`" for name in names), "metrics.`AP`"]
+        assert state["selectedColumns"][: len(columns)] == columns
 
 
-def test_rows_of_several_seeds_are_shown_as_means_and_one_by_one() -> None:
-    views = table_views(recorded("table1", (0, 1, 2))[1])
-    means, seeds = state(views[VIEW]), state(views[SEEDS_VIEW])
-    assert means["groupBy"]["groupByKeys"] == [{"mode": "tag", "groupByData": "row"}]
-    assert seeds["groupBy"] is None
-    (parallel,) = [it for it in seeds["compareRunCharts"] if it["type"] == "PARALLEL"]
-    assert "seed" not in parallel["selectedParams"] and "scalar" in parallel["selectedParams"]
-    columns = state(training_views()[VIEW])["selectedColumns"]
-    assert columns[0] == "metrics.`AP`" and "params.`assigner`" in columns
+def test_the_saved_views_are_pinned_to_the_mlflow_in_use() -> None:
+    assert mlflow.__version__.startswith(charts.KNOWN), "look at its page: are our views shown?"
+    columns = json.loads(json.loads(training_views()[VIEW])["state"])["selectedColumns"]
+    assert columns[:3] == ["metrics.`AP`", "params.`assigner`", "params.`regress_from`"]
 
 
 def test_a_report_is_its_own_files(tmp_path: Path) -> None:
-    for name in ("table1.json", "table1.html", "table1-ap.svg", "table1-mine.json"):
+    own = ["table1-ap.svg", "table1.html", "table1.json"]
+    others = ["table1-mine.json", "table1-mine.html", "table1-mine-ap.svg", "table10.html"]
+    for name in (*own, *others, "index.html"):
         (tmp_path / name).write_text(name)
-    for name in ("table1-mine.html", "table1-mine-ap.svg", "table10.html", "index.html"):
-        (tmp_path / name).write_text(name)
-    found = [path.name for path in report_files(tmp_path, "table1")]
-    assert found == ["table1-ap.svg", "table1.html", "table1.json"]
+    assert [path.name for path in report_files(tmp_path, "table1")] == own
 
 
 def test_text_keeps_to_mlflows_limits_and_is_written_as_it_is_set() -> None:
