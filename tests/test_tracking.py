@@ -1,6 +1,7 @@
 """The records in MLflow are the image of the results folder: never doubled, remade when lost."""
 
 import json
+import re
 import shutil
 import sqlite3
 from collections.abc import Sequence
@@ -11,14 +12,12 @@ from typing import Any
 import mlflow
 import pytest
 from made_up_results import RECIPE, make_bundle, metrics_of, with_scores
+from test_oracles import check
 
 from experiments import TABLES
 from orchestration import charts
 from orchestration.charts import (
-    SEEDS_VIEW,
     TRAININGS,
-    VIEW,
-    address,
     linked,
     table_views,
     training_views,
@@ -27,9 +26,7 @@ from orchestration.plan import Setup
 from orchestration.results import load_result, record
 from orchestration.store import RunFolder, Store, open_store
 from orchestration.tracking import (
-    NOTE,
     REPORT,
-    VIEWS,
     Record,
     Tracker,
     cut,
@@ -121,40 +118,50 @@ def artifacts(tracker: Tracker, record: Any) -> set[str]:
     return {file.path for file in tracker.client.list_artifacts(record.info.run_id)}
 
 
-def test_a_training_is_recorded_whole(tracker: Tracker, folder: RunFolder) -> None:
+def everything(tracker: Tracker) -> str:
+    """All that MLflow shows, as text: ids as names, numbers as a table has them, no times."""
+    homes = sorted(tracker.client.search_experiments(), key=lambda home: home.name)
+    lists = {
+        home.name: tracker.client.search_runs(
+            [home.experiment_id], order_by=["start_time DESC", "attributes.run_name"]
+        )
+        for home in homes
+    }
+    names = {run.info.run_id: run.info.run_name for runs in lists.values() for run in runs}
+    lines = []
+    for home in (home for home in homes if lists[home.name]):
+        names[f"/experiments/{home.experiment_id}/"] = f"/{home.name}/"
+        names[f"%5B%22{home.experiment_id}%22%5D"] = home.name
+        told = {name: text.split("\n\n")[0] for name, text in home.tags.items()}  # no grid
+        lines += [f"# {home.name}", *map(" = ".join, sorted(told.items()))]
+        for run in lists[home.name]:
+            lines += [f"## {run.info.run_name} {run.info.status}"]
+            lines += [f"param {name} = {text}" for name, text in run.data.params.items()]
+            lines += [f"metric {name} = {it:.1f}" for name, it in run.data.metrics.items()]
+            lines += [f"tag {name} = {text}" for name, text in sorted(run.data.tags.items())]
+            for data in run.inputs.dataset_inputs:
+                what = data.dataset
+                lines += [f"{data.tags[0].value} {what.name} {what.digest} {what.source}"]
+            lines += sorted(artifacts(tracker, run))
+    text = "\n".join(lines) + "\n"
+    for identity, name in names.items():
+        text = text.replace(identity, name)
+    return re.sub(r"\\\\\"|\\\"", "'", text)
+
+
+@pytest.mark.parametrize(("table", "seeds"), [("table2", (0, 1)), ("table4", (0,))])
+def test_all_that_mlflow_shows_of_a_training_and_a_table(
+    tracker: Tracker, tmp_path: Path, table: str, seeds: tuple[int, ...]
+) -> None:
+    bundle = with_scores(make_bundle(table, seeds))
+    signature = bundle.signatures[bundle.table.rows[0].label][0]
+    folder = make_folder(tracker.store, signature)
     advance(folder, 1, 10)
     finish(folder)
     mirror(tracker, folder)
-    record = the_training(tracker)
-    assert (record.info.status, record.info.run_name) == ("FINISHED", FACTS["name"])
-    expected = {"group_norm": "true", "k": "9", "anchor_scales": "8,4", "assigner": "atss"}
-    assert record.data.params == expected
-    assert (
-        record.data.tags.items()
-        >= {
-            "signature": SIGNATURE,
-            "kind": "training",
-            "seed": "0",
-            "setup": "demo - shapes",
-            "scale": "demo",
-            "data": "shapes",
-            "assigner": "atss",
-            "environment.torch": "2.15.0",
-            "code.commit": "abc",
-            "rows": "Table 2: Intersection over Union, Box; Table 1: + Scalar",
-            "seconds": "61.0",
-        }.items()
-    )
-    assert "- Table 1: + Scalar\n" in record.data.tags[NOTE]
-    assert record.data.metrics["AP"] == 31.5 and "AP_S" not in record.data.metrics
-    (data,) = record.inputs.dataset_inputs
-    assert (data.dataset.name, data.dataset.digest) == ("shapes", "f00d" * 9)
-    assert [tag.value for tag in data.tags] == ["training"]
-    made = {"detections.json", "weights.safetensors", "matches.npz", "insight.json"}
-    expected_files = made | {"config.json", "run.json", "history.jsonl"}
-    assert artifacts(tracker, record) == expected_files
-    path = tracker.client.download_artifacts(record.info.run_id, "config.json")
-    assert json.loads(Path(path).read_text()) == FACTS["canonical"]
+    record_table(tracker, bundle, SETUP, make_report(tmp_path, "a report", table))
+    link_trainings(tracker, [signature, "not recorded"])
+    check(f"records-{table}.txt", everything(tracker))
 
 
 def test_a_resumed_training_keeps_one_record_and_one_value_per_step(
@@ -269,8 +276,6 @@ def test_a_tables_rows_stand_in_the_papers_order_and_are_never_doubled(tracker: 
     assert ids(fill(tracker, make_bundle(THREE))) == ids(records)
     assert [record.data.params for record in records] == [{"k": "3"}, {"k": "5"}, {"k": "7"}]
     assert {record.info.status for record in records} == {"FINISHED"}
-    (data,) = records[1].inputs.dataset_inputs
-    assert [tag.value for tag in data.tags] == ["validation"]
     shared = "tags.table = 'table4' and tags.scale = 'demo' and tags.assigner = 'atss'"
     found = tracker.find([tracker.experiment(NAME)], f"{shared} and metrics.AP > 19.2")
     assert sorted(names(found)) == ["02 k = 5 - seed 0", "03 k = 7 - seed 0"]
@@ -315,58 +320,35 @@ def test_rows_that_a_table_lost_are_deleted_and_what_others_recorded_is_left(
     assert names(listed(tracker))[1] == "02 k = 5 - seed 0"
 
 
-def make_report(folder: Path, text: str) -> Path:
+def make_report(folder: Path, text: str, name: str = "table4") -> Path:
     folder.mkdir(exist_ok=True)
-    for name in ("table4.html", "table4.csv", "table4-ap.svg", "table4.json"):
-        (folder / name).write_text(text)
+    for ending in (".html", ".csv", "-ap.svg", ".json"):
+        (folder / f"{name}{ending}").write_text(text)
     return folder
 
 
-def test_rows_trainings_and_report_lead_to_each_other(tracker: Tracker, tmp_path: Path) -> None:
+def test_a_report_takes_the_place_of_the_one_before(tracker: Tracker, tmp_path: Path) -> None:
     bundle = make_bundle(THREE)
-    signature = bundle.signatures["k = 3"][0]
-    folder = make_folder(tracker.store, signature)
-    finish(folder)
-    mirror(tracker, folder)
     fill(tracker, bundle, make_report(tmp_path, "first"))
-    *rows, report = fill(tracker, bundle, make_report(tmp_path, "second"))
-    link_trainings(tracker, [signature, "not recorded"])
-    training = the_training(tracker)
-    assert rows[0].data.tags["training_run"] == training.info.run_id
-    assert f"({address(training)})" in rows[0].data.tags[NOTE]
-    assert "training_run" not in rows[1].data.tags
-    assert f"[{NAME}: 01 k = 3 - seed 0]({address(rows[0])})" in training.data.tags[NOTE]
-    assert rows[1].info.run_id not in training.data.tags[NOTE]
-
-    assert (report.info.run_name, report.info.status) == (REPORT, "FINISHED")
-    assert not report.data.metrics and not report.data.params
-    assert report.data.tags["kind"] == "report" and report.data.tags["table"] == "table4"
+    report = fill(tracker, bundle, make_report(tmp_path, "second"))[-1]
     page = tracker.client.download_artifacts(report.info.run_id, "table4.html")
     assert Path(page).read_text() == "second"
-    assert artifacts(tracker, report) == {path.name for path in tmp_path.iterdir()}
-    assert "**Table 4." in report.data.tags[NOTE]
-    for row in rows:
-        assert f"({address(report, 'table4.html')})" in row.data.tags[NOTE]
-    assert names(fill(tracker, bundle))[-1] == REPORT  # one that could not be written
+    assert ids(fill(tracker, bundle))[-1] == report.info.run_id  # one that could not be written
 
 
-def test_an_experiments_page_opens_with_its_view_and_leads_on(
+def test_pages_open_with_saved_views_where_mlflow_is_known_to_show_them(
     tracker: Tracker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    records = fill(tracker, make_bundle(THREE))
+    assert mlflow.__version__.startswith(charts.KNOWN), "look at its page: are our views shown?"
+    fill(tracker, make_bundle(THREE))
     link_trainings(tracker, [])
-    home = tracker.experiment(NAME)
-    links, note = home.tags[NOTE].split("\n\n", 1)
-    assert note.startswith("**Table 4 of the paper.")
-    assert all(record.info.run_id in links for record in records)  # on the page that compares
-    pages = tracker.pages("http://127.0.0.1:5000")
-    start = f"http://127.0.0.1:5000/#/experiments/{home.experiment_id}/runs?"
-    assert pages[NAME].startswith(start) and "compareRunsMode=CHART" in pages[NAME]
-    assert pages[NAME].endswith("&viewStateShareKey=atss") and VIEWS + VIEW in home.tags
-    assert "compareRunsMode=TABLE" in pages[TRAININGS] and pages[TRAININGS].endswith("=atss")
+    where = f"http://here/#/experiments/{tracker.experiment(NAME).experiment_id}/runs?"
+    chart = f"{where}workflowType=machine_learning&compareRunsMode=CHART"
+    pages = tracker.pages("http://here")
+    assert pages[NAME] == f"{chart}&viewStateShareKey=atss"
+    assert pages[TRAININGS].endswith("&compareRunsMode=TABLE&viewStateShareKey=atss")
     monkeypatch.setattr(charts, "version", lambda name: "4.0.0")
-    plain = tracker.pages("http://127.0.0.1:5000")
-    assert plain[NAME].startswith(start) and "viewStateShareKey" not in "".join(plain.values())
+    assert tracker.pages("http://here")[NAME] == chart
     assert table_views(rows_of(make_bundle(THREE))) == training_views() == {}
 
 
@@ -444,61 +426,6 @@ def test_a_rows_metrics_are_the_numbers_and_intervals_of_its_own_run() -> None:
         if label != first:
             expected |= {"gain_AP_low": gain.low, "gain_AP_high": gain.high}
         assert dict(row.metrics) == pytest.approx(expected, abs=1e-4)
-
-
-def test_a_description_says_what_a_row_is() -> None:
-    row = rows_of(make_bundle("table4"))[0]
-    parts = ("Row 1 of Table 4", "**k = 3**", "k=3", "seed 0", "`atss run table4")
-    assert all(part in row.tags[NOTE] for part in parts)
-    assert not {"AP_low", "gain_AP_low"} & set(row.metrics)  # there are no match records
-
-
-TO_PAPER = [("SCATTER", "paper_AP"), ("SCATTER", "paper_gain_AP")]
-
-
-@pytest.mark.parametrize(
-    ("table", "against"),
-    [
-        ("table1", ("PARALLEL", "group_norm giou_loss in_gt_box centerness scalar")),
-        ("table2", ("PARALLEL", "assigner regress_from")),
-        ("table4", ("SCATTER", "k")),  # a number is drawn as one
-    ],
-)
-@pytest.mark.parametrize("seeds", [(0,), (0, 1)])
-def test_a_tables_page_opens_with_what_compares_its_rows(
-    table: str, against: tuple[str, str], seeds: tuple[int, ...]
-) -> None:
-    views = table_views(rows_of(with_scores(make_bundle(table, seeds))))
-    assert list(views) == [VIEW, SEEDS_VIEW][: len(seeds)]
-    states = [json.loads(json.loads(text)["state"]) for text in views.values()]
-    groups = [state["groupBy"] and state["groupBy"]["groupByKeys"] for state in states]
-    assert groups == (
-        [None] if len(seeds) == 1 else [[{"mode": "tag", "groupByData": "row"}], None]
-    )
-    for state in states:
-        cards = state["compareRunCharts"]
-        drawn = [
-            (
-                card["type"],
-                card.get("metricKey")
-                or " ".join(card.get("selectedParams", []))
-                or card["xaxis"]["key"],
-            )
-            for card in cards
-        ]
-        assert drawn[:5] == [("BAR", "AP"), ("BAR", "gain_AP"), against, *TO_PAPER]
-        assert ("BAR", "AP50") in drawn[5:] and state["searchFilter"] == "tags.kind = 'row'"
-        assert {card["metricSectionId"] for card in cards} == {"compared", "others"}
-        assert len({card["uuid"] for card in cards}) == len(cards)
-        names = [*against[1].split(), *(["seed"] if len(seeds) > 1 else [])]
-        columns = [*(f"params.`{name}`" for name in names), "metrics.`AP`"]
-        assert state["selectedColumns"][: len(columns)] == columns
-
-
-def test_the_saved_views_are_pinned_to_the_mlflow_in_use() -> None:
-    assert mlflow.__version__.startswith(charts.KNOWN), "look at its page: are our views shown?"
-    columns = json.loads(json.loads(training_views()[VIEW])["state"])["selectedColumns"]
-    assert columns[:3] == ["metrics.`AP`", "params.`assigner`", "params.`regress_from`"]
 
 
 def test_a_report_is_its_own_files(tmp_path: Path) -> None:
