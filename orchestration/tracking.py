@@ -18,22 +18,34 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
-from detector.metrics import HEADINGS
-from experiments.experiment import Row
-from experiments.settings import show_setting
-from orchestration import charts
-from orchestration.charts import TRAININGS, VIEW, address, comparison, linked, page
 from orchestration.plan import Setup
+from orchestration.records import (
+    NOTE,
+    ROW,
+    TRAINING,
+    TRAININGS,
+    VIEW,
+    VIEWS,
+    WORDS,
+    Record,
+    address,
+    comparison,
+    cut,
+    linked,
+    page,
+    report_files,
+    report_record,
+    row_records,
+    table_views,
+    texts,
+    training_views,
+)
 from orchestration.store import RunFolder, Store, read_json, records_uri
 from reports.bundle import Bundle
-from reports.frames import frames
 from reports.grids.grid import markdown
 from reports.tables import paper_grid
 
@@ -49,15 +61,10 @@ from mlflow.exceptions import MlflowException  # noqa: E402
 from sqlalchemy.exc import SQLAlchemyError  # noqa: E402
 
 UNUSED = "Default"  # the experiment that MLflow makes by itself
-ROW, REPORT, TRAINING = "row", "report", "training"  # values of the tag "kind"
-NOTE = "mlflow.note.content"  # the tag that MLflow shows as a description
-VIEWS = "mlflow.sharedViewState."  # what tags with saved views begin with
 LOCK = ".records.lock"
 MAX_RECORDS = 50_000  # that one search gives
-MAX_DIGEST, MAX_TAG, MAX_EXPERIMENT_TAG = 36, 8000, 20_000  # letters that MLflow takes
+MAX_DIGEST, MAX_EXPERIMENT_TAG = 36, 20_000  # letters that MLflow takes
 ROUND_SECONDS = 10.0  # between two looks at the folders of running trials
-# Between the start times of two rows, with seeds in between, and from the first to the report.
-ROW_MILLISECONDS, REPORT_MILLISECONDS = 1000, 1_000_000
 # What a store raises that cannot be reached, or written to.
 AWAY = (MlflowException, OSError, SQLAlchemyError, sqlite3.Error)
 ABOUT = (
@@ -65,34 +72,9 @@ ABOUT = (
     "settings, and under Artifacts detections, match records and weights. Search for "
     "`tags.assigner = 'atss'`, `tags.rows LIKE '%Table 2:%'` or `tags.signature = '...'`."
 )
-TO_TRAINING = "training: losses, detections, weights, every setting"
-# A row's metrics beside its six numbers -> columns of the frame, in AP's line.
-BESIDE_AP = {
-    "paper_AP": "paper",
-    "delta_AP": "difference",
-    "AP_low": "low",  # the 95 % interval: these trained weights, other images
-    "AP_high": "high",
-    "gain_AP": "gain",  # on the table's reference row of the same seed
-    "gain_AP_low": "gain_low",
-    "gain_AP_high": "gain_high",
-    "paper_gain_AP": "paper_gain",
-}
 
 for noisy in ("mlflow", "alembic"):
     logging.getLogger(noisy).setLevel(logging.ERROR)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Record:
-    """What MLflow is to show of a training, of a row with one seed, or of a report."""
-
-    name: str  # within a table it finds the record again
-    tags: Mapping[str, str]  # what it is searched by
-    params: Mapping[str, str] = field(default_factory=dict)
-    metrics: Mapping[str, float] = field(default_factory=dict)  # charts begin with the first
-    # How far its start time lies before its experiment's, in milliseconds: MLflow lists the newest
-    # first. None where it starts now.
-    behind: int | None = None
 
 
 class Tracker:
@@ -333,7 +315,7 @@ def _new_points(run: Any, folder: RunFolder) -> list[entities.Metric]:
 def link_trainings(tracker: Tracker, signatures: Iterable[str]) -> None:
     """Let each training's record name the rows that it fills, in whatever table."""
     with tracker.alone():
-        home, views = tracker.experiment(TRAININGS), charts.training_views()
+        home, views = tracker.experiment(TRAININGS), training_views()
         links = {"AP and toggles of every training": page(home, VIEW)} if views else {}
         tracker.describe(home, linked(ABOUT, links), views)
         tables = {it.experiment_id: it for it in tracker.client.search_experiments()}
@@ -364,13 +346,13 @@ def record_table(tracker: Tracker, content: Bundle, setup: Setup, folder: Path) 
         experiment = tracker.experiment(f"{content.table.label} - {setup.name}")
         report = {}
         if files:
-            (run,) = _put_all(tracker, experiment, [_report(content, setup)], data)
+            (run,) = _put_all(tracker, experiment, [report_record(content, setup)], data)
             tracker.attach(run, files)
             report = {"report": address(run, f"{content.table.name}.html")}
         rows = row_records(content, setup, _trainings(tracker), report)
         runs = _put_all(tracker, experiment, rows, data)
-        views = charts.table_views(rows)
-        links = {charts.WORDS[key]: page(experiment, key) for key in views} | report
+        views = table_views(rows)
+        links = {WORDS[key]: page(experiment, key) for key in views} | report
         links |= {"all rows compared": comparison(runs)}
         tracker.describe(experiment, linked(markdown(paper_grid(content)), links), views)
 
@@ -398,116 +380,3 @@ def _put_all(
         else:
             tracker.client.delete_run(run.info.run_id)
     return [tracker.put(experiment, it, data, kept.get(it.name)) for it in records]
-
-
-def row_records(
-    content: Bundle, setup: Setup, trainings: Mapping[str, Any], more: Mapping[str, str]
-) -> list[Record]:
-    """The measured rows of a table, one for each seed. more: links for all of them."""
-    seeds = content.comparison.seeds
-    lines = {seed: frame(_of_seed(content, seed)).set_index(["row", "metric"]) for seed in seeds}
-    there = [row for row in content.table.rows if content.signatures.get(row.label)]
-    settings = pd.DataFrame({row.label: _settings(row, setup) for row in there}).T
-    varying = settings.loc[:, settings.nunique() > 1]
-    records = []
-    for number, row in enumerate(content.table.rows):
-        for name in (it for it in content.signatures.get(row.label, ()) if it in content.results):
-            seed, params = content.results[name].seed, varying.loc[row.label].dropna().to_dict()
-            tags = {"kind": ROW, "row": row.label, "seed": str(seed), "signature": name}
-            tags["assigner"], links = settings.at[row.label, "assigner"], more
-            if name in trainings:
-                tags["training_run"] = trainings[name].info.run_id
-                links = {TO_TRAINING: address(trainings[name]), **more}
-            tags[NOTE] = linked(_row_note(content, number, seed), links)
-            records.append(
-                Record(
-                    name=f"{number + 1:02} {row.label} - seed {seed}",
-                    tags=_shared_tags(content, setup) | tags,
-                    params=params | ({"seed": str(seed)} if len(seeds) > 1 else {}),
-                    metrics=_numbers(lines[seed].loc[row.label]),
-                    behind=number * ROW_MILLISECONDS + min(seed, ROW_MILLISECONDS - 1),
-                )
-            )
-    return records
-
-
-def frame(content: Bundle) -> pd.DataFrame:
-    """Until reports have one: a line per row and metric."""
-    data = frames(content)
-    index = ["row", "metric"]
-    gains = data["differences"].rename(
-        columns=lambda name: name if name in index else f"gain_{name}"
-    )
-    found = data["metrics"].merge(gains, "left", on=index)
-    is_reference = found["row"] == content.table.rows[content.table.reference].label
-    found.loc[is_reference, ["gain_ours", "gain_paper"]] = 0.0
-    found["difference"] = found["ours"].astype(float) - found["paper"].astype(float)
-    found["metric"] = found["metric"].map(HEADINGS)
-    return found.rename(columns={"gain_paper": "paper_gain", "gain_ours": "gain"})
-
-
-def _of_seed(content: Bundle, seed: int) -> Bundle:
-    """The table as if only this seed had been run."""
-    results = {name: result for name, result in content.results.items() if result.seed == seed}
-    found = content.signatures.items()
-    signatures = {label: [it for it in names if it in results] for label, names in found}
-    return replace(content, signatures=signatures, results=results)
-
-
-def _numbers(lines: pd.DataFrame) -> dict[str, float]:
-    """AP first, then what is to be read beside it; only what is known. lines: of one row."""
-    numbers = {str(name): value for name, value in lines["ours"].items()}
-    numbers |= {name: lines.at["AP", column] for name, column in BESIDE_AP.items()}
-    return {name: round(float(it), 4) for name, it in numbers.items() if pd.notna(it)}
-
-
-def _settings(row: Row, setup: Setup) -> dict[str, str]:
-    """Every toggle of a row, and what its table varies of the schedule."""
-    run = setup.row_run(row, 0)
-    recipe = {key: getattr(run.recipe, key) for key in row.recipe}
-    own = {"assigner": str(run.assigner)} if run.assigner else {}
-    return texts(asdict(run.config) | recipe | own)
-
-
-def _shared_tags(content: Bundle, setup: Setup) -> dict[str, str]:
-    name = content.table.name
-    return {"table": name, "setup": setup.name, "scale": setup.scale, "data": setup.data}
-
-
-def _row_note(content: Bundle, number: int, seed: int) -> str:
-    """What a row is, in a few lines."""
-    table, row = content.table, content.table.rows[number]
-    where = f", Sec. {table.section} of the paper" if table.section else ""
-    changed = ", ".join(f"{name}={text}" for name, text in texts(row.changes).items())
-    return (
-        f"Row {number + 1} of {table.heading}{where}: **{row.label}**, seed {seed}, scale "
-        f"{content.scale} on {content.data}. It is RetinaNet (#A=1) with "
-        f"{changed or 'nothing changed'}. Intervals are of the images alone: these trained "
-        f"weights, other images.\n\nMade by `{content.command}`."
-    )
-
-
-def _report(content: Bundle, setup: Setup) -> Record:
-    """The report's record; it has no numbers of its own, so that no chart shows it."""
-    what = f"The report of **{content.table.heading}**, scale {content.scale} on {content.data}"
-    note = f"{what}: its page and files are under Artifacts. Made by `{content.command}`."
-    tags = _shared_tags(content, setup) | {"kind": REPORT, NOTE: note}
-    return Record(name=REPORT, tags=tags, behind=REPORT_MILLISECONDS)
-
-
-def report_files(folder: Path, name: str) -> list[Path]:
-    """The files of a table's report, not those of a table with a longer name."""
-    longer = tuple(it.stem for it in folder.glob(f"{name}?*.json"))
-    found = (path for path in sorted(folder.glob(f"{name}[.-]*")) if path.is_file())
-    return [path for path in found if not path.name.startswith(longer or ("\0",))]
-
-
-def texts(values: Mapping[str, Any]) -> dict[str, str]:
-    """Params and tags are written as --set takes them: true, 8, 4,8."""
-    return {name: show_setting(value) for name, value in values.items()}
-
-
-def cut(text: str, most: int = MAX_TAG) -> str:
-    """The text, or its first lines, where MLflow would refuse the whole."""
-    end = "\n..."
-    return text if len(text) <= most else text[: most - len(end)].rsplit("\n", 1)[0] + end

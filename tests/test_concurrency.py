@@ -12,7 +12,7 @@ import pytest
 from test_cluster import ROOT, free_port, is_healthy
 from test_tracking import FACTS
 
-from orchestration.charts import TRAININGS
+from orchestration.records import TRAININGS
 from orchestration.store import open_store
 from orchestration.tracking import open_tracker
 

@@ -78,7 +78,7 @@ def test_one_line_makes_a_table_and_a_second_one_trains_nothing(data: Path, tmp_
 
 def check_records(out: Path, labels: list[str]) -> None:
     """MLflow has a record of every training, and the table's rows in the paper's order."""
-    from orchestration.charts import TRAININGS
+    from orchestration.records import TRAININGS
     from orchestration.tracking import open_tracker
 
     client = open_tracker(open_store(out)).client

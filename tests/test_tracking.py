@@ -15,29 +15,29 @@ from made_up_results import RECIPE, make_bundle, metrics_of, with_scores
 from test_oracles import check
 
 from experiments import TABLES
-from orchestration import charts
-from orchestration.charts import (
+from orchestration import records
+from orchestration.plan import Setup
+from orchestration.records import (
+    REPORT,
     TRAININGS,
+    Record,
+    cut,
     linked,
+    report_files,
+    row_records,
     table_views,
+    texts,
     training_views,
 )
-from orchestration.plan import Setup
 from orchestration.results import load_result, record
 from orchestration.store import RunFolder, Store, open_store
 from orchestration.tracking import (
-    REPORT,
-    Record,
     Tracker,
-    cut,
     following,
     link_trainings,
     mirror,
     open_tracker,
     record_table,
-    report_files,
-    row_records,
-    texts,
 )
 from reports.bundle import Bundle
 from reports.statistics import difference, estimate
@@ -339,7 +339,7 @@ def test_a_report_takes_the_place_of_the_one_before(tracker: Tracker, tmp_path: 
 def test_pages_open_with_saved_views_where_mlflow_is_known_to_show_them(
     tracker: Tracker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert mlflow.__version__.startswith(charts.KNOWN), "look at its page: are our views shown?"
+    assert mlflow.__version__.startswith(records.KNOWN), "look at its page: are our views shown?"
     fill(tracker, make_bundle(THREE))
     link_trainings(tracker, [])
     where = f"http://here/#/experiments/{tracker.experiment(NAME).experiment_id}/runs?"
@@ -347,7 +347,7 @@ def test_pages_open_with_saved_views_where_mlflow_is_known_to_show_them(
     pages = tracker.pages("http://here")
     assert pages[NAME] == f"{chart}&viewStateShareKey=atss"
     assert pages[TRAININGS].endswith("&compareRunsMode=TABLE&viewStateShareKey=atss")
-    monkeypatch.setattr(charts, "version", lambda name: "4.0.0")
+    monkeypatch.setattr(records, "version", lambda name: "4.0.0")
     assert tracker.pages("http://here")[NAME] == chart
     assert table_views(rows_of(make_bundle(THREE))) == training_views() == {}
 
