@@ -72,14 +72,7 @@ def plain_images(detector, config, size, targets, predictions):
     images = []
     for i, one in enumerate(targets):
         gt_boxes = [tuple(box) for box in one["boxes"].tolist()]
-        if config.assigner == "iou":
-            matched = reference.assign_by_iou(levels, gt_boxes, config.in_gt_box)
-        elif config.assigner == "atss":
-            k = config.k * config.anchors_per_location
-            matched = reference.algorithm_1(levels, gt_boxes, k)
-        else:
-            radius = 1.5 if config.assigner == "center_sampling" else None
-            matched = reference.assign_by_scale(levels, gt_boxes, radius)
+        matched = reference.assign(config, levels, gt_boxes)
         images.append(
             {
                 "anchors": [box for level in levels for box in level],
