@@ -104,7 +104,8 @@ def build_assigner(config: DetectorConfig, own: Assigner | None = None) -> Batch
     """
     if own is not None:
         own = checked(own)
-        return BatchAssigner(_limited(own) if config.in_gt_box else own, takes_several=False)
+        own = partial(_limited, own) if config.in_gt_box else own
+        return BatchAssigner(own, takes_several=False)
     match config.assigner:
         case "iou":
             return BatchAssigner(partial(assign_by_iou, in_gt_box=config.in_gt_box))
@@ -179,17 +180,24 @@ def assign_by_space_and_scale(
 def assign_atss(anchors: list[Tensor], gt_boxes: Tensor, *, k: int = 9) -> Tensor:
     """[A_l, 4] per level, [..., M, 4] -> [..., A]. Algorithm 1; line numbers are the paper's.
 
-    k: candidates per level; build_assigner passes config.k * config.anchors_per_location. K are
-    those of an object on all levels.
+    k: candidates per level; build_assigner passes config.k * config.anchors_per_location.
     """
-    anchor_boxes = torch.cat(anchors)
-    candidates = closest_anchors(anchors, gt_boxes, k)  # [..., M, K], lines 3-6
-    boxes, objects = anchor_boxes[candidates], gt_boxes[..., None, :]  # [..., M, K or 1, 4]
-    iou = paired_iou(boxes, objects)  # [..., M, K], line 7
-    threshold = mean_plus_std(iou)  # [..., M], lines 8-10
-    is_inside = paired_inside(centers(boxes), objects)
+    candidates, iou, threshold, is_inside = atss_candidates(anchors, gt_boxes, k)
     is_positive = (iou >= threshold[..., None]) & is_inside  # lines 11-15
-    return highest_iou_match(candidates, iou, is_positive, len(anchor_boxes))
+    return highest_iou_match(candidates, iou, is_positive, sum(map(len, anchors)))
+
+
+def atss_candidates(
+    anchors: list[Tensor], gt_boxes: Tensor, k: int
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """[A_l, 4] per level, [..., M, 4] -> indices, IoUs, thresholds, whether the center is inside.
+
+    [..., M, K] each, but thresholds [..., M]; K candidates of an object on all levels.
+    """
+    candidates = closest_anchors(anchors, gt_boxes, k)  # lines 3-6
+    boxes, objects = torch.cat(anchors)[candidates], gt_boxes[..., None, :]
+    iou = paired_iou(boxes, objects)  # line 7
+    return candidates, iou, mean_plus_std(iou), paired_inside(centers(boxes), objects)
 
 
 def closest_anchors(anchors: list[Tensor], gt_boxes: Tensor, k: int) -> Tensor:
@@ -280,8 +288,5 @@ def _problem(matched: object, num_anchors: int, num_objects: int) -> str:
     return ""
 
 
-def _limited(own: Assigner) -> Assigner:
-    def assign(anchors: list[Tensor], gt_boxes: Tensor) -> Tensor:
-        return ignore_outside(torch.cat(anchors), gt_boxes, own(anchors, gt_boxes))
-
-    return assign
+def _limited(own: Assigner, anchors: list[Tensor], gt_boxes: Tensor) -> Tensor:
+    return ignore_outside(torch.cat(anchors), gt_boxes, own(anchors, gt_boxes))

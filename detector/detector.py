@@ -11,7 +11,7 @@ C classes.
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor, nn
@@ -107,8 +107,8 @@ def build_detector(
 
 def postprocess_of(recipe: Recipe) -> Postprocess:
     """The part of a recipe that is about what becomes of predictions."""
-    settings = asdict(recipe)
-    return Postprocess(**{item.name: settings[item.name] for item in fields(Postprocess)})
+    names = [item.name for item in fields(Postprocess)]
+    return Postprocess(**{name: getattr(recipe, name) for name in names})
 
 
 class Detector(nn.Module):
@@ -263,15 +263,12 @@ def check_targets(targets: Sequence[Target], num_classes: int) -> None:
                 f"target {index} needs boxes [M, 4] and labels [M], got {list(boxes.shape)} and "
                 f"{list(labels.shape)}"
             )
-    if not bool(_are_known(torch.cat([target["labels"] for target in targets]), num_classes)):
-        for index, target in enumerate(targets):
-            if not bool(_are_known(target["labels"], num_classes)):
-                raise ValueError(
-                    f"target {index} needs labels from 0 to {num_classes - 1}, got "
-                    f"{int(target['labels'].min())} to {int(target['labels'].max())}"
-                )
-
-
-def _are_known(labels: Tensor, num_classes: int) -> Tensor:
-    """[M] -> scalar: asked once for a batch, because a GPU's answer has to be waited for."""
-    return ((labels >= 0) & (labels < num_classes)).all()
+    labels = torch.cat([target["labels"] for target in targets])
+    is_unknown = (labels < 0) | (labels >= num_classes)
+    if is_unknown.any():  # asked once for a batch, because a GPU's answer has to be waited for
+        first = int(is_unknown.int().argmax())
+        owners = [index for index, target in enumerate(targets) for _ in target["labels"]]
+        raise ValueError(
+            f"target {owners[first]} needs labels from 0 to {num_classes - 1}, got "
+            f"{int(labels[first])}"
+        )
