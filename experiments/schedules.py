@@ -33,6 +33,9 @@ MINI = Recipe(
     evaluations=4,
 )
 
+# The same for twice as long: what a detector without any weights takes to learn anything.
+SCRATCH = replace(MINI, iterations=6_000)
+
 # A CPU, minutes a run, the embedded data set: shows that everything works, and directions at best.
 DEMO = Recipe(
     backbone="small",
@@ -52,4 +55,10 @@ DEMO = Recipe(
     evaluations=3,
 )
 
-SCALES = {"demo": DEMO, "mini": MINI, "paper": PAPER, "paper-2x": PAPER_2X}
+SCALES = {
+    "demo": DEMO,
+    "mini": MINI,
+    "scratch": SCRATCH,
+    "paper": PAPER,
+    "paper-2x": PAPER_2X,
+}

@@ -5,7 +5,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict, replace
@@ -115,7 +115,6 @@ def train_missing(
         at_once = at_once if search else min(at_once, len(missing))
         what = "Searching" if search else f"Training {count(len(missing), 'run')}"
         console.print(f"{what}, {at_once} at once, {share}")
-        facts = _shared_facts(plan.setup, data)
         progress = Progress({run.signature: _label(run, plan) for run in missing}, console)
         folders = [store.folder(run.signature) for run in missing]
         stack.enter_context(following(tracker, folders))
@@ -126,7 +125,7 @@ def train_missing(
             folders.append(store.folder(run.signature))
 
         runs = _asked(search, show, is_cancelled) if search else iter(missing)
-        jobs = (_job(run, plan.setup, store, facts, resources) for run in runs)
+        jobs = jobs_of(runs, plan.setup, store, data, resources)
         place = store.root / f"{RAY}{os.getpid()}"
         run_trials(jobs, share, progress, storage=place, concurrent=at_once, stopping=stopping)
 
@@ -196,6 +195,14 @@ def _try_assigners(runs: Sequence[PlannedRun]) -> None:
 
 def _label(run: PlannedRun, plan: Plan) -> str:
     return run.name if len(plan.seeds) > 1 else run.rows[0]
+
+
+def jobs_of(
+    runs: Iterable[PlannedRun], setup: Setup, store: Store, data: "DataSet", resources: Resources
+) -> Iterator[Job]:
+    """Each run with all that it takes to train it, whoever does: `trial.run_trial` needs no Ray."""
+    facts = _shared_facts(setup, data)
+    return (_job(run, setup, store, facts, resources) for run in runs)
 
 
 def _job(

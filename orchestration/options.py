@@ -33,7 +33,8 @@ Scale = Annotated[
     typer.Option(
         metavar="|".join(SCALES),
         help="How much is trained: demo (a CPU, minutes, generated images), mini (one GPU, "
-        "minutes, your images), paper (90,000 iterations a run), paper-2x (180,000: Table 8's).",
+        "minutes, your images), scratch (the same for twice as long), paper (90,000 iterations a "
+        "run), paper-2x (180,000: Table 8's).",
     ),
 ]
 Data = Annotated[
@@ -41,7 +42,7 @@ Data = Annotated[
     typer.Option(
         metavar="WHERE",
         help="A data set in COCO format: a folder, a TOML file that names images and annotations, "
-        "or coco2017. Demo scale brings its own, shapes.",
+        "coco2017, or shapes-large. Demo scale brings its own, shapes.",
         show_default=False,
     ),
 ]

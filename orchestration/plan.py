@@ -25,7 +25,7 @@ from orchestration.store import Store
 EVERY_TABLE = "all"
 OWN = ".py"  # the ending of a user's own tables
 GENERATED = "shapes"  # the data set that demo scale brings along
-NAMED_DATA = (GENERATED, "coco2017")  # data sets that are no paths
+NAMED_DATA = (GENERATED, "shapes-large", "coco2017")  # data sets that are no paths
 MAX_SLUG = 100  # letters; a file name holds 255
 
 

@@ -4,6 +4,7 @@ import ast
 import hashlib
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +29,17 @@ DIGESTS = {
     ("val", 3): "eb6a1f659237b66a",
 }
 
+DIGESTS_LARGE = {
+    ("train", 0): "2802789d72d479c3",
+    ("val", 0): "5ff789c716030c20",
+    ("val", 1): "68f052750abb7846",
+}
 
-def digest(split: str, index: int) -> str:
-    pixels, objects = shapes.draw(split, index)
+FEW = replace(shapes.SHAPES, counts={"train": 5, "val": 3})
+
+
+def digest(split: str, index: int, edition: shapes.Edition = shapes.SHAPES) -> str:
+    pixels, objects = shapes.draw(split, index, edition)
     boxes = [shapes.annotation(item, 0, 0) for item in objects]
     return hashlib.sha256(pixels.tobytes() + json.dumps(boxes).encode()).hexdigest()[:16]
 
@@ -38,6 +47,18 @@ def digest(split: str, index: int) -> str:
 @pytest.mark.parametrize(("split", "index"), DIGESTS)
 def test_every_machine_draws_the_same(split: str, index: int) -> None:
     assert digest(split, index) == DIGESTS[split, index]
+
+
+@pytest.mark.parametrize(("split", "index"), DIGESTS_LARGE)
+def test_the_larger_set_is_the_same_everywhere_and_another_one(split: str, index: int) -> None:
+    found = digest(split, index, shapes.SHAPES_LARGE)
+    assert found == DIGESTS_LARGE[split, index]
+    assert found not in DIGESTS.values()
+
+
+def test_no_image_is_in_two_sets() -> None:
+    splits = [(edition, split) for edition in shapes.EDITIONS.values() for split in edition.seeds]
+    assert len({edition.seeds[split] for edition, split in splits}) == len(splits) == 4
 
 
 @pytest.mark.parametrize("module", [drawing, outlines])
@@ -166,8 +187,7 @@ def test_no_object_is_hidden_by_later_ones(monkeypatch: pytest.MonkeyPatch) -> N
 def few(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A cache of its own, and few images."""
     monkeypatch.setenv("ATSS_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(shapes, "NUM_TRAIN", 5)
-    monkeypatch.setattr(shapes, "NUM_VAL", 3)
+    monkeypatch.setitem(shapes.EDITIONS, "shapes", FEW)
     return tmp_path / "cache"
 
 
@@ -186,10 +206,10 @@ def test_shapes_open_like_any_data_set(few: Path) -> None:
 
 
 def test_images_are_drawn_once(few: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = shapes.make()
+    folder = shapes.make(FEW)
     assert [path.name for path in few.iterdir()] == [folder.name]
     monkeypatch.setattr(shapes, "draw", None)
-    assert shapes.make() == folder
+    assert shapes.make(FEW) == folder
 
 
 def test_an_interrupted_generation_leaves_nothing_that_looks_whole(
@@ -197,14 +217,14 @@ def test_an_interrupted_generation_leaves_nothing_that_looks_whole(
 ) -> None:
     draw = shapes.draw
 
-    def stop(split: str, index: int) -> Any:
+    def stop(split: str, index: int, edition: shapes.Edition) -> Any:
         if (split, index) == ("val", 1):
             raise KeyboardInterrupt
-        return draw(split, index)
+        return draw(split, index, edition)
 
     monkeypatch.setattr(shapes, "draw", stop)
     with pytest.raises(KeyboardInterrupt):
-        shapes.make()
+        shapes.make(FEW)
     assert list(few.iterdir()) == []
 
 
@@ -213,8 +233,8 @@ def test_the_slower_of_two_processes_takes_the_fasters_images(
 ) -> None:
     write = shapes._write
 
-    def overtaken(folder: Path, split: str, count: int) -> None:
-        write(folder, split, count)
+    def overtaken(edition: shapes.Edition, folder: Path, split: str) -> None:
+        write(edition, folder, split)
         if split == "val":
             final = few / "shapes-v1-5-3"
             final.mkdir()
@@ -222,7 +242,7 @@ def test_the_slower_of_two_processes_takes_the_fasters_images(
 
     monkeypatch.setattr(shapes, "_write", overtaken)
     monkeypatch.setattr(shapes, "VERSION", 1)
-    assert [path.name for path in shapes.make().iterdir()] == ["faster"]
+    assert [path.name for path in shapes.make(FEW).iterdir()] == ["faster"]
     assert len(list(few.iterdir())) == 1
 
 
@@ -232,7 +252,7 @@ def test_a_cache_that_cannot_be_written_is_explained(
     (tmp_path / "file").touch()
     monkeypatch.setenv("ATSS_CACHE", str(tmp_path / "file"))
     with pytest.raises(ValueError, match="cannot be written .* set ATSS_CACHE to another folder"):
-        shapes.make()
+        shapes.make(FEW)
 
 
 def test_the_cache_is_where_people_keep_caches(monkeypatch: pytest.MonkeyPatch) -> None:

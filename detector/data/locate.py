@@ -25,11 +25,11 @@ class Source:
 
 def locate(where: str | Path) -> Source:
     """FileNotFoundError or ValueError, in one line, where there is no data set."""
-    if where == "shapes":
-        folder = shapes.make()
+    if edition := shapes.EDITIONS.get(str(where)):
+        folder = shapes.make(edition)
         # Its files differ from one JPEG library to the next; what they show does not.
-        edition = f"shapes-v{shapes.VERSION}"
-        return Source("shapes", folder, partial(_find_split, folder), edition)
+        version = f"{edition.name}-v{shapes.VERSION}"
+        return Source(edition.name, folder, partial(_find_split, folder), version)
     path = COCO_2017 if where == "coco2017" else Path(where).expanduser()
     if path.is_dir():
         return Source(path.resolve().name, path, partial(_find_split, path))
@@ -39,7 +39,8 @@ def locate(where: str | Path) -> Source:
             str(content.get("name", path.stem)), path, partial(_toml_split, path, content)
         )
     raise FileNotFoundError(
-        f"no data set {where}: needs 'shapes', 'coco2017', a folder or a .toml file"
+        f"no data set {where}: needs {', '.join(map(repr, shapes.EDITIONS))}, 'coco2017', "
+        "a folder or a .toml file"
     )
 
 

@@ -1,4 +1,7 @@
-"""The embedded data set: generated images of overlapping shapes with exact boxes, in COCO format.
+"""The embedded data sets: generated images of overlapping shapes with exact boxes, in COCO format.
+
+    shapes          1,000 images to learn from and 300 to test on: minutes on a CPU
+    shapes-large    2,000 and 1,200, equally difficult: for differences that 300 images cannot tell
 
 Small enough for a CPU, and like COCO in what sample selection depends on: relative sizes, aspect
 ratios, overlaps, objects per image, landscape and portrait (measured by data_statistics.py).
@@ -9,6 +12,11 @@ import json
 import logging
 import os
 import tempfile
+from collections.abc import Mapping
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +28,22 @@ from PIL import Image
 from detector.data import drawing
 
 VERSION = 1  # to be raised whenever an image or a box changes: it is part of the fingerprint
-NUM_TRAIN, NUM_VAL = 1000, 300
-SEEDS = {"train": 1, "val": 2}
+
+
+@dataclass(frozen=True)
+class Edition:
+    """A generated set: how many images, and from which seeds they are drawn."""
+
+    name: str  # what --data calls it
+    counts: Mapping[str, int]  # of images, by split
+    seeds: Mapping[str, int]  # other ones for every split of every edition: no image is in two
+
+
+SHAPES = Edition("shapes", {"train": 1000, "val": 300}, {"train": 1, "val": 2})
+# With four times as many test images the interval of a difference is half as wide.
+SHAPES_LARGE = Edition("shapes-large", {"train": 2000, "val": 1200}, {"train": 3, "val": 4})
+EDITIONS = {edition.name: edition for edition in (SHAPES, SHAPES_LARGE)}
+
 SIZES = ((192, 256), (256, 192), (192, 256), (224, 224))  # (height, width), in turn
 JPEG_QUALITY = 90
 
@@ -35,34 +57,36 @@ def cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "atss"
 
 
-def make() -> Path:
-    """The folder with train/, val/ and annotations/, generated if the cache lacks it (10 s).
+def make(edition: Edition = SHAPES) -> Path:
+    """The folder with train/, val/ and annotations/, generated if the cache lacks it (seconds).
 
     The files are written into a folder beside it, which is renamed when complete. So what bears the
     final name is whole, and of two processes that generate at once the slower throws its own away.
 
     Raises ValueError if the cache cannot be written.
     """
-    folder = cache() / f"shapes-v{VERSION}-{NUM_TRAIN}-{NUM_VAL}"
+    numbers = "-".join(map(str, edition.counts.values()))
+    folder = cache() / f"{edition.name}-v{VERSION}-{numbers}"
     if folder.is_dir():
         return folder
-    log.info("drawing %d images of shapes into %s, once", NUM_TRAIN + NUM_VAL, folder)
+    total = sum(edition.counts.values())
+    log.info("drawing %d images of shapes into %s, once", total, folder)
     try:
-        _generate(folder)
+        _generate(edition, folder)
     except OSError as error:
         raise ValueError(
-            f"{folder} cannot be written ({error}): the embedded data set needs about 20 MB there; "
-            "set ATSS_CACHE to another folder"
+            f"{folder} cannot be written ({error}): the generated data set needs about "
+            f"{total // 60} MB there; set ATSS_CACHE to another folder"
         ) from None
     return folder
 
 
-def _generate(folder: Path) -> None:
+def _generate(edition: Edition, folder: Path) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".shapes-") as unfinished:
         whole = Path(unfinished, "whole")
-        _write(whole, "train", NUM_TRAIN)
-        _write(whole, "val", NUM_VAL)
+        for split in edition.counts:
+            _write(edition, whole, split)
         try:
             whole.rename(folder)
         except OSError:
@@ -70,34 +94,43 @@ def _generate(folder: Path) -> None:
                 raise
 
 
-def draw(split: str, index: int) -> tuple[NDArray[np.uint8], list[drawing.Object]]:
+def draw(
+    split: str, index: int, edition: Edition = SHAPES
+) -> tuple[NDArray[np.uint8], list[drawing.Object]]:
     """Image [H, W, 3] and objects number `index` (from 0) of a split, the same on every machine."""
-    rng = Generator(PCG64([SEEDS[split], index]))
+    rng = Generator(PCG64([edition.seeds[split], index]))
     return drawing.draw(rng, *SIZES[index % len(SIZES)])
 
 
-def _write(folder: Path, split: str, count: int) -> None:
+def _write(edition: Edition, folder: Path, split: str) -> None:
     """Draw a split's images into folder/split, and write its boxes into folder/annotations."""
     (folder / split).mkdir(parents=True)
     (folder / "annotations").mkdir(exist_ok=True)
-    images: list[dict[str, Any]] = []
+    indices = range(edition.counts[split])
+    images = [image_record(split, index, edition) for index in indices]
     annotations: list[dict[str, Any]] = []
-    for index in range(count):
-        pixels, objects = draw(split, index)
-        image = image_record(split, index)
-        Image.fromarray(pixels).save(folder / split / image["file_name"], quality=JPEG_QUALITY)
-        images.append(image)
-        for item in objects:
-            annotations.append(annotation(item, len(annotations) + 1, image["id"]))
+    with ProcessPoolExecutor(mp_context=get_context("fork")) as pool:  # nothing to import anew
+        work = partial(_save, edition, folder / split, split)
+        for image, objects in zip(images, pool.map(work, indices, chunksize=20), strict=True):
+            for item in objects:
+                annotations.append(annotation(item, len(annotations) + 1, image["id"]))
     categories = [{"id": i, "name": name} for i, name in enumerate(drawing.CLASSES, start=1)]
     content = {"images": images, "categories": categories, "annotations": annotations}
     (folder / "annotations" / f"instances_{split}.json").write_text(json.dumps(content))
 
 
-def image_record(split: str, index: int) -> dict[str, Any]:
-    """An image of COCO's JSON. Ids differ between the splits."""
+def _save(edition: Edition, folder: Path, split: str, index: int) -> list[drawing.Object]:
+    """Draw one image and write its file; what is on it."""
+    pixels, objects = draw(split, index, edition)
+    file = folder / image_record(split, index, edition)["file_name"]
+    Image.fromarray(pixels).save(file, quality=JPEG_QUALITY)
+    return objects
+
+
+def image_record(split: str, index: int, edition: Edition = SHAPES) -> dict[str, Any]:
+    """An image of COCO's JSON. Ids differ between the splits, and between editions."""
     height, width = SIZES[index % len(SIZES)]
-    number = SEEDS[split] * 100_000 + index
+    number = edition.seeds[split] * 100_000 + index
     return {"id": number, "file_name": f"{number}.jpg", "height": height, "width": width}
 
 

@@ -1,0 +1,69 @@
+"""Everything that needs a GPU, in one call on a bare host: each part with a time limit of its own.
+
+    python benchmarks/gpu.py --out FOLDER [--only NAME ...]
+
+Needs PyTorch, torchvision and pycocotools, neither Ray nor MLflow. A part that fails or is cut off
+costs no other part; what each printed lies in FOLDER/<part>.txt, its numbers and page beside it.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent
+STEP = ["training_step.py", "--device", "cuda", "--rounds", "5", "--settings"]
+FAST = "bf16-channels_last"
+PARTS: dict[str, tuple[list[str], float]] = {  # name -> script and arguments, seconds
+    "tests": (["-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "gpu"], 90),
+    "runs_at_once": (["runs_at_once.py"], 110),
+    "step_eager": ([*STEP, FAST, "--only", "ATSS", "torchvision FCOS"], 70),
+    "step_compiled": ([*STEP, f"{FAST}-compiled", "--only", "ATSS"], 180),
+    "step_compiled_theirs": ([*STEP, f"{FAST}-compiled", "--only", "torchvision FCOS"], 150),
+    "assignment": (["assignment.py", "--device", "cuda"], 60),
+    "inference": (["inference.py", "--device", "cuda", "--bf16"], 60),
+}
+
+
+def arguments_of(name: str, out: Path) -> list[str]:
+    """The whole command of a part."""
+    script, _ = PARTS[name]
+    if name == "tests":
+        marked = [
+            str(p) for p in sorted(ROOT.glob("tests/test_*.py")) if "mark.gpu" in p.read_text()
+        ]
+        return [sys.executable, *script, *marked]
+    folder = out / name
+    folder.mkdir(exist_ok=True)
+    return [sys.executable, str(HERE / script[0]), *script[1:], "--out", str(folder)]
+
+
+def main() -> None:
+    """Run the parts one after the other."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, default=HERE / "gpu")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
+    given = parser.parse_args()
+    given.out.mkdir(parents=True, exist_ok=True)
+    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
+    for name in given.only:
+        begun, seconds = time.monotonic(), PARTS[name][1]
+        with (given.out / f"{name}.txt").open("w") as output:
+            try:
+                command = arguments_of(name, given.out)
+                done = subprocess.run(
+                    command, stdout=output, stderr=subprocess.STDOUT, cwd=ROOT,
+                    env=environment, timeout=seconds,
+                )  # fmt: skip
+                end = "done" if done.returncode == 0 else f"failed ({done.returncode})"
+            except subprocess.TimeoutExpired:
+                end = f"cut off after {seconds:.0f} s"
+        print(f"{name}: {end}, {time.monotonic() - begun:.0f} s", flush=True)
+
+
+if __name__ == "__main__":
+    main()

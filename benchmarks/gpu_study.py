@@ -1,0 +1,92 @@
+"""Tables on one GPU without Ray: several runs at once, within a time, their folders as usual.
+
+    python benchmarks/gpu_study.py table2 table3 --scale scratch --data shapes-large
+        --seeds 0,1,2 --set iterations=1000 --at-once 7 --limit-minutes 6 --out results-gpu
+
+What Ray and MLflow do beside training is left out: a host with PyTorch and pycocotools will do.
+A run that is done is skipped, one that was cut off goes on from its checkpoint when the same line
+is given again. `atss report table2 table3 --out results-gpu` prints the tables; for that a run
+needs neither its weights nor its detections, which --bare removes.
+"""
+
+import argparse
+import os
+import time
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from dataclasses import replace
+from multiprocessing import get_context
+
+from orchestration.launch import asked_setup, jobs_of, open_plan
+from orchestration.options import parse_seeds
+from orchestration.plan import Job, find_tables
+from orchestration.resources import Resources
+from orchestration.store import Store, open_store
+
+NEEDED_ONCE = ("weights.safetensors", "detections.json")
+
+
+def train(job: Job) -> str:
+    """One run from its last checkpoint to its result, in a process of the pool."""
+    from orchestration.trial import run_trial
+
+    begun = time.monotonic()
+    last: dict[str, object] = {}
+    run_trial(job, last.update)
+    told = f"AP {last['AP']:.2f}" if last.get("AP") is not None else last.get("reason", "")
+    return f"{job.facts['name']}: {last.get('state')}, {told}, {time.monotonic() - begun:.0f} s"
+
+
+def main() -> None:
+    """Train, seed by seed, as long as the time lasts."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("tables", nargs="+")
+    parser.add_argument("--scale", default="scratch")
+    parser.add_argument("--data", default="shapes-large")
+    parser.add_argument("--seeds", type=parse_seeds, default=[0])
+    parser.add_argument("--set", dest="settings", action="append", default=[])
+    parser.add_argument("--at-once", type=int, default=1)
+    parser.add_argument("--workers", type=int, default=1, help="processes per run that load images")
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--limit-minutes", type=float, default=1e9)
+    parser.add_argument("--bare", action="store_true")
+    parser.add_argument("--out", default="results-gpu")
+    given = parser.parse_args()
+    store = open_store(given.out)
+    setup = asked_setup(given.scale, given.data, given.settings)
+    plan, data = open_plan(setup, store, find_tables(given.tables), [], given.seeds)
+    runs = sorted(plan.missing(store), key=lambda run: run.run.seed)  # whole seeds first
+    jobs = [
+        replace(job, device=given.device, workers=given.workers)
+        for job in jobs_of(runs, plan.setup, store, data, Resources())
+    ]
+    print(f"{len(plan.runs)} runs, {len(jobs)} to train, {given.at_once} at once", flush=True)
+    is_whole = _train_all(jobs, given.at_once, 60 * given.limit_minutes)
+    if given.bare:
+        _strip(store)
+    print("all done" if is_whole else "the time is over", flush=True)
+    os._exit(0)  # without waiting for what was cut off
+
+
+def _train_all(jobs: list[Job], at_once: int, seconds: float) -> bool:
+    """Whether all ended in time; what has not is killed, its folder keeps the last checkpoint."""
+    ends = time.monotonic() + seconds
+    pool = ProcessPoolExecutor(at_once, mp_context=get_context("spawn"))
+    waiting = {pool.submit(train, job) for job in jobs}
+    while waiting and (left := ends - time.monotonic()) > 0:
+        done, waiting = wait(waiting, timeout=left, return_when=FIRST_COMPLETED)
+        for future in done:
+            print(future.result(), flush=True)
+    for process in (pool._processes or {}).values() if waiting else ():
+        process.kill()
+    return not waiting
+
+
+def _strip(store: Store) -> None:
+    for folder in store.folders():
+        if folder.is_done:
+            for name in NEEDED_ONCE:
+                (folder.path / name).unlink(missing_ok=True)
+
+
+if __name__ == "__main__":
+    main()
