@@ -191,18 +191,6 @@ def test_an_image_without_objects_is_all_negative(config):
     assert matched.tolist() == [NEGATIVE] * sum(len(level) for level in levels)
 
 
-def test_the_marks_are_torchvisions():
-    assert (NEGATIVE, IGNORED) == (-1, -2)
-
-
-@every_selection
-def test_identical_objects_go_to_the_first(config):
-    levels = anchors_of((128, 128))
-    matched = matched_by(config, levels, [(30, 30, 94, 94)] * 3)
-    assert 0 in matched
-    assert matched.max() == 0
-
-
 @every_selection
 def test_an_object_outside_the_grids_reach_teaches_nobody(config):
     levels = anchors_of((64, 64))
@@ -325,15 +313,6 @@ def test_an_object_that_contains_no_center_is_left_without_an_anchor(config):
     assert (matched_by(config, levels, [between]) < 0).all()
     assert (matched_by(config, levels, [around]) == 0).any()
     assert 0 not in matched_by(config, levels, [between, around])
-
-
-def test_anchors_of_one_location_are_equally_far_from_every_object():
-    """Or a tie between two locations at the k-th place is broken in the middle of a location."""
-    for scales, ratios in [((8.0,), (0.5, 1.0, 2.0)), ((4.0, 5.04, 6.35), (0.5, 1.0, 2.0))]:
-        for level, stride in zip(anchors_of((256, 256), scales, ratios), STRIDES, strict=True):
-            points = centers(level).view(-1, len(scales) * len(ratios), 2)
-            assert torch.equal(points, points[:, :1].expand_as(points))
-            assert torch.equal(points % stride, torch.full_like(points, stride / 2))
 
 
 @pytest.mark.parametrize("num", [1, 31, 320])

@@ -273,14 +273,6 @@ def test_gradients_of_micro_batches_are_those_of_the_batch(config, micro_batch_s
         assert difference <= 1e-4 * expected[name].norm() + 1e-7, name
 
 
-def test_micro_batches_without_any_object_sum_up_too():
-    detector, images = build(FULL), torch.randn(3, 3, 64, 64)
-    whole = accumulate_gradients(detector, images, [NOTHING] * 3)
-    parts = accumulate_gradients(detector, images, [NOTHING] * 3, 1)
-    assert parts["cls"] == pytest.approx(whole["cls"])
-    assert parts["box"] == parts["centerness"] == 0
-
-
 def test_a_list_of_images_is_padded_with_zeros_right_and_below():
     images = [torch.ones(3, 40, 70), torch.ones(3, 64, 33)]
     batch, sizes = as_batch(images)
@@ -302,24 +294,6 @@ def test_anchors_in_the_padding_are_negatives():
         (64, 128), [target((4, 4, 60, 60))]
     )  # a 64 x 64 image, padded
     assert (samples.classes == -1).sum() + len(samples.anchor) == samples.classes.numel()
-
-
-def test_positives_carry_their_own_images_boxes_and_labels():
-    detector = build(FULL)
-    targets = [
-        NOTHING,
-        target((4, 4, 60, 60), labels=[2]),
-        target((10, 10, 90, 90), (0, 0, 20, 20)),
-    ]
-    samples = detector.select_samples((128, 128), targets)
-    assert set(samples.image.tolist()) == {1, 2}
-    positives = zip(
-        samples.image.tolist(), samples.anchor.tolist(), samples.gt_boxes.tolist(), strict=True
-    )
-    for image, anchor, gt in positives:
-        assert gt in targets[image]["boxes"].tolist()
-        own = targets[image]["boxes"].tolist().index(gt)
-        assert samples.classes[image, anchor] == targets[image]["labels"][own]
 
 
 # Detections
@@ -412,26 +386,6 @@ def test_a_perfect_prediction_detects_the_objects_and_costs_nothing(monkeypatch)
 def test_unusable_targets_are_refused(targets, complaint):
     with pytest.raises(ValueError, match=complaint):
         build(FULL).loss(torch.randn(2, 3, 64, 64), targets)
-
-
-def test_weights_have_the_names_that_published_checkpoints_are_mapped_to():
-    names = set(build_detector(FULL, 80).state_dict())
-    for expected in (
-        "backbone.body.conv1.weight",
-        "backbone.body.bn1.running_mean",
-        "backbone.body.layer4.2.conv3.weight",
-        "backbone.fpn.inner_blocks.0.0.weight",
-        "backbone.fpn.layer_blocks.2.0.bias",
-        "backbone.fpn.extra_blocks.p6.weight",
-        "head.cls_tower.0.conv.weight",
-        "head.box_tower.3.norm.bias",
-        "head.cls_logits.bias",
-        "head.bbox_pred.weight",
-        "head.centerness.weight",
-        "head.scales",
-    ):
-        assert expected in names
-    assert not any("cells" in name or "anchor" in name for name in names)
 
 
 @pytest.mark.gpu
