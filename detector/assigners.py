@@ -71,10 +71,10 @@ class BatchAssigner:
     @torch.no_grad()
     def of_batch(self, anchors: list[Tensor], gt_boxes: Sequence[Tensor]) -> Tensor:
         """[A_l, 4] per level, B of [M, 4] -> [B, A]; of an image without objects all NEGATIVE."""
-        levels, images = [[_at_least_fp32(it) for it in some] for some in (anchors, gt_boxes)]
-        most = max(len(boxes) for boxes in images)
-        num_together = max(1, PAIRS_AT_ONCE // max(1, most * sum(map(len, levels))))
-        step = num_together if self.takes_several else 1
+        levels = [_at_least_fp32(level) for level in anchors]
+        images = [_at_least_fp32(boxes) for boxes in gt_boxes]
+        num_pairs = sum(map(len, levels)) * max(map(len, images))  # of an image, filled up
+        step = max(1, PAIRS_AT_ONCE // max(1, num_pairs)) if self.takes_several else 1
         parts = [images[first : first + step] for first in range(0, len(images), step)]
         with torch.autocast(levels[0].device.type, enabled=False):
             return torch.cat([self._of_part(levels, part) for part in parts])

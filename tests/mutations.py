@@ -192,14 +192,12 @@ FAULTS = [
           ("values.to(torch.promote_types(values.dtype, torch.float32))", "values")),
     # ... of a batch in one go
     fault("images assigned in the order of their objects", "assigners",
-          ("for some in (anchors, gt_boxes)]",
-           "for some in (anchors, sorted(gt_boxes, key=len))]")),
+          ("for boxes in gt_boxes]", "for boxes in sorted(gt_boxes, key=len)]")),
     fault("lists of a batch filled up with NaN", "assigners",
           ("pad_sequence(images, batch_first=True)",
            "pad_sequence(images, batch_first=True, padding_value=torch.nan)")),
     fault("images together by objects, not by what fills up", "assigners",
-          ("max(len(boxes) for boxes in images)",
-           "sum(len(boxes) for boxes in images) // len(images)")),
+          ("max(map(len, images))", "(sum(map(len, images)) // len(images))")),
     fault("conflict: the highest IoU of all images", "assigners",
           ("    return torch.where(highest >= 0, matched",
            "    highest = highest.view(-1, num_anchors).amax(dim=0).expand_as(highest)\n"
