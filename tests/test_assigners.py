@@ -148,17 +148,6 @@ def test_the_selection_is_the_plain_one_with_the_papers_anchors_and_any_boxes(
 
 @pytest.mark.slow
 @every_selection
-def test_the_selection_is_the_plain_one_on_hundreds_of_crowded_images(config):
-    draw, tally = random.Random(11), Counter()
-    levels = anchors_of((128, 128))
-    for _ in range(300):
-        boxes = random_boxes(draw, draw.randint(1, 20), start=(-80, 560), side=(1, 500))
-        assert_same(config, levels, boxes, tally)
-    assert tally["rounded"] <= tally["anchors"] / 20_000
-
-
-@pytest.mark.slow
-@every_selection
 def test_the_selection_is_the_plain_one_on_full_size_images_like_cocos(config):
     draw, tally, count = random.Random(13), Counter(), 0
     levels = anchors_of((800, 1344))

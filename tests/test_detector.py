@@ -3,6 +3,7 @@
 import math
 import random
 from dataclasses import replace
+from unittest.mock import Mock
 
 import pytest
 import reference
@@ -271,6 +272,16 @@ def test_gradients_of_micro_batches_are_those_of_the_batch(config, micro_batch_s
     for name, parameter in detector.named_parameters():
         difference = (parameter.grad - expected[name]).norm()
         assert difference <= 1e-4 * expected[name].norm() + 1e-7, name
+
+
+@pytest.mark.parametrize("micro_batch_size", [None, 1, 3])
+def test_every_image_of_a_batch_is_assigned_once(micro_batch_size):
+    detector, images = build(FULL), torch.randn(4, 3, 64, 64)
+    assigned, of_batch = [], detector.assigner.of_batch
+    detector.assigner = Mock(of_batch=lambda *it: assigned.extend(it[1]) or of_batch(*it))
+    targets = [scene(64, 2, seed=seed) for seed in range(4)]
+    accumulate_gradients(detector, images, targets, micro_batch_size)
+    assert [id(boxes) for boxes in assigned] == [id(one["boxes"]) for one in targets]
 
 
 def test_a_list_of_images_is_padded_with_zeros_right_and_below():
