@@ -10,7 +10,7 @@ import reference
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scenes import gt_boxes
+from scenes import gt_boxes, plain_levels
 
 from detector.backbone import build_backbone
 from detector.config import DetectorConfig
@@ -331,20 +331,6 @@ def test_detections_of_a_list_of_images_are_the_plain_ones(config):
         assert one["scores"].tolist() == pytest.approx(scores, rel=1e-4)
         boxes = torch.tensor([box for _, _, box in expected])
         torch.testing.assert_close(one["boxes"], boxes, rtol=1e-4, atol=1e-2)
-
-
-def plain_levels(anchors, predictions, image):
-    levels, start = [], 0
-    for level in anchors:
-        rows = slice(start, start + len(level))
-        centered = [None] * len(level)
-        if predictions.centerness is not None:
-            centered = predictions.centerness[image, rows].tolist()
-        logits, codes = predictions.cls_logits[image, rows], predictions.codes[image, rows]
-        rows = zip(level.tolist(), logits.tolist(), codes.tolist(), centered, strict=True)
-        levels.append(list(rows))
-        start += len(level)
-    return levels
 
 
 def test_an_image_is_detected_alike_alone_and_in_a_batch():

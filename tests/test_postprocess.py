@@ -8,6 +8,7 @@ import reference
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scenes import plain_levels
 
 from detector.anchors import STRIDES, cell_anchors, grid_anchors
 from detector.box_coders import BoxCoder, PointCoder
@@ -28,18 +29,6 @@ def random_predictions(centerness, num_classes=3, spread=1.5):
     )
 
 
-def plain_levels(predictions):
-    """Per level: (anchor, cls logits, codes, centerness logit or None) of every anchor."""
-    logits, codes = predictions.cls_logits[0], predictions.codes[0]
-    centered = [None] * len(logits)
-    if predictions.centerness is not None:
-        centered = predictions.centerness[0].tolist()
-    rows = iter(
-        zip(torch.cat(ANCHORS).tolist(), logits.tolist(), codes.tolist(), centered, strict=True)
-    )
-    return [[next(rows) for _ in range(length)] for length in LENGTHS]
-
-
 def strides_of(box):
     return (box[2] - box[0]) / 8
 
@@ -49,7 +38,7 @@ def assert_plain(postprocess, predictions, start):
     coder = BoxCoder() if start == "box" else PointCoder()
     found = postprocess(predictions, 0, ANCHORS, coder, (90, 120))
     expected = reference.detect(
-        plain_levels(predictions),
+        plain_levels(ANCHORS, predictions),
         reference.decode_from_box if start == "box" else decode_from_point,
         (90, 120),
         postprocess.score_threshold,
