@@ -23,7 +23,6 @@ from side_by_side import as_text, in_turns, machine, made_up_targets, peak_bytes
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from detector import assigners, pairs
 from detector.anchors import STRIDES, cell_anchors, grid_anchors, level_sizes
 from detector.assigners import build_assigner
 from detector.config import DetectorConfig
@@ -93,16 +92,9 @@ class Calls(TorchDispatchMode):
 
 
 def calls(work: Callable[[], object]) -> int:
-    """How many this work takes where no pair is too many, as on a GPU."""
-    kept = [dict(limits) for limits in (assigners.TOGETHER, pairs.PAIRS_AT_ONCE)]
-    assigners.TOGETHER.clear()
-    pairs.PAIRS_AT_ONCE.clear()
-    try:
-        with Calls() as counted:
-            work()
-    finally:
-        assigners.TOGETHER.update(kept[0])
-        pairs.PAIRS_AT_ONCE.update(kept[1])
+    """How many this work takes, as on a GPU."""
+    with Calls() as counted:
+        work()
     return counted.count
 
 

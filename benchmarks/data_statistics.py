@@ -14,9 +14,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torchvision.ops import box_iou
 
 from detector.assigners import build_assigner
-from detector.boxes import box_iou, centers, inside
+from detector.boxes import centers, paired_inside
 from detector.config import DetectorConfig
 from detector.data.coco import CocoDataset, Target, open_data
 from detector.positives import LARGE, SMALL, Selection, columns_of_objects, count_positives
@@ -113,7 +114,7 @@ def _of_overlaps(images: Iterable[Tensor]) -> Iterator[tuple[str, float]]:
         others = ~torch.eye(len(boxes), dtype=torch.bool)
         if len(boxes) > 1:
             highest.append((box_iou(boxes, boxes) * others).amax(dim=1))
-            is_covered.append((inside(centers(boxes), boxes) & others).any(dim=1))
+            is_covered.append((paired_inside(centers(boxes)[:, None], boxes) & others).any(dim=1))
         else:
             highest.append(torch.zeros(len(boxes)))
             is_covered.append(torch.zeros(len(boxes), dtype=torch.bool))

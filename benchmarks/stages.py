@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torchvision.models.detection import FCOS as TheirFCOS
 from torchvision.models.detection.image_list import ImageList
 
-from detector.detector import Detector
+from detector.detector import Detector, normalizers_of
 from detector.head import Predictions
 
 
@@ -76,7 +76,7 @@ def losses_theirs(model: nn.Module, outputs: dict[str, Tensor], given: tuple) ->
 
 def losses_ours(model: Detector, outputs: dict[str, Tensor], samples: object) -> dict[str, Tensor]:
     predictions = Predictions(**({"centerness": None} | outputs))
-    return model._losses(predictions, samples, samples.normalizers())
+    return model._losses(predictions, samples, normalizers_of([samples]))
 
 
 def leaves(outputs: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -5,22 +5,20 @@
       ... with a radius        FCOS + center sampling: the lite version of ATSS   Sec. 4.2
     assign_atss                IoU >= mean + std of each level's closest anchors  Sec. 4.1, Alg. 1
 
-Each takes one image's anchors, level by level, and its ground-truth boxes, and returns for every
-anchor the index of the ground truth it learns, or NEGATIVE, or IGNORED. An object may be left
-without any anchor: nothing is done about it, as in the paper's code.
+Each takes the anchors, level by level, and the ground-truth boxes, and returns for every anchor the
+index of the ground truth it learns, or NEGATIVE, or IGNORED. An object may be left without any
+anchor: nothing is done about it, as in the paper's code.
 
-Shapes: L levels, A_l anchors on level l, A in all; M >= 1 ground-truth boxes (build_assigner
-answers M = 0). "..." stands for nothing, or for B images of one size whose lists are filled up with
-boxes of zeros: nothing overlaps those and no center is inside, so no anchor learns them.
-All arithmetic is at least fp32: ties decide, and bf16 would invent thousands.
-
-Nothing here waits for a GPU, and memory grows with the anchors, not with their pairs (pairs.py).
+Shapes: L levels, A_l anchors on level l, A in all; M >= 1 ground-truth boxes (BatchAssigner answers
+M = 0). "..." stands for nothing, or for B images of one size whose lists are filled up with boxes
+of zeros: nothing overlaps those and no center is inside, so no anchor learns them.
+All arithmetic is at least fp32: ties decide, and bf16 would invent thousands. Of equals the first
+wins, which is what torch's max and min promise. Nothing of ours waits for a GPU.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
-from itertools import accumulate
+from functools import partial
 from typing import assert_never
 
 import torch
@@ -31,25 +29,15 @@ from detector.anchors import STRIDES
 from detector.boxes import (
     INSIDE_MARGIN,
     area,
-    by_columns,
     centers,
-    nearest_and_farthest_side,
     paired_inside,
     paired_iou,
-    pairwise_offsets,
     squared_distances,
 )
 from detector.config import DetectorConfig
-from detector.own_assigner import IGNORED, NEGATIVE, Assigner, checked
-from detector.pairs import (
-    MANY_PAIRS,
-    first_highest,
-    is_negative,
-    is_not_positive,
-    k_smallest,
-    pieces,
-    rows,
-)
+
+NEGATIVE = -1
+IGNORED = -2
 
 POSITIVE_IOU = 0.5  # the paper's theta_p; it names no value, RetinaNet's code does
 NEGATIVE_IOU = 0.4  # theta_n
@@ -61,12 +49,12 @@ SCALE_RANGES = ((-1.0, 64.0), (64.0, 128.0), (128.0, 256.0), (256.0, 512.0), (51
 # names no value).
 CENTER_RADIUS = 1.5
 
-# Those below that take [B, M, 4] as well as [M, 4]; any other gets an image at a time.
-TAKE_SEVERAL = {"iou", "ssc", "center_sampling", "atss"}
+# Pairs of an anchor and an object that are looked at in one go, which bounds memory: 64 MiB for a
+# number of each. A batch with more of them is assigned in parts, of one image at least.
+PAIRS_AT_ONCE = 2**24
 
-# Pairs of an anchor and an object up to which images are assigned in one go. Beyond that a CPU,
-# which pays for boxes that only fill up, gains nothing; a GPU pays for every call (MANY_PAIRS).
-TOGETHER = {"cpu": 2**16}
+# (anchors: list of [A_l, 4], gt_boxes [M, 4]) -> matched [A] int64
+Assigner = Callable[[list[Tensor], Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -74,40 +62,31 @@ class BatchAssigner:
     """An Assigner for whatever comes: no objects, half precision, autocast, several images."""
 
     assign: Assigner
-    takes_several: bool = False
+    takes_several: bool = True  # [B, M, 4] as well as [M, 4]
+
+    def __call__(self, anchors: list[Tensor], gt_boxes: Tensor) -> Tensor:
+        """Of one image: [A_l, 4] per level, [M, 4] -> [A]."""
+        return self.of_batch(anchors, [gt_boxes])[0]
 
     @torch.no_grad()
-    def __call__(self, anchors: list[Tensor], gt_boxes: Tensor) -> Tensor:
-        """[A_l, 4] per level, [..., M, 4] -> [..., A]; without objects all are NEGATIVE."""
-        if gt_boxes.shape[-2] == 0:
-            shape = (*gt_boxes.shape[:-2], sum(len(level) for level in anchors))
-            return torch.full(shape, NEGATIVE, dtype=torch.int64, device=gt_boxes.device)
-        with torch.autocast(gt_boxes.device.type, enabled=False):
-            levels = [_at_least_fp32(level) for level in anchors]
-            return self.assign(levels, _at_least_fp32(gt_boxes))
-
     def of_batch(self, anchors: list[Tensor], gt_boxes: Sequence[Tensor]) -> Tensor:
-        """[A_l, 4] per level, B of [M, 4] -> [B, A]: as image after image, in fewer calls."""
-        if not self.takes_several:
-            return torch.stack([self(anchors, boxes) for boxes in gt_boxes])
-        num_anchors = sum(len(level) for level in anchors)
-        parts = [
-            self(anchors, pad_sequence(some, batch_first=True))
-            for some in _neighbours([_at_least_fp32(boxes) for boxes in gt_boxes], num_anchors)
-        ]
-        return torch.cat(parts)
+        """[A_l, 4] per level, B of [M, 4] -> [B, A]; of an image without objects all NEGATIVE."""
+        levels = [_at_least_fp32(level) for level in anchors]
+        images = [_at_least_fp32(boxes) for boxes in gt_boxes]
+        num_pairs = sum(map(len, levels)) * max(map(len, images))  # of an image, filled up
+        step = max(1, PAIRS_AT_ONCE // max(1, num_pairs)) if self.takes_several else 1
+        parts = [images[first : first + step] for first in range(0, len(images), step)]
+        with torch.autocast(levels[0].device.type, enabled=False):
+            return torch.cat([self._of_part(levels, part) for part in parts])
 
-
-def _neighbours(gt_boxes: Sequence[Tensor], num_anchors: int) -> Iterator[list[Tensor]]:
-    """The images, in order, in groups that are assigned in one go."""
-    limit = TOGETHER.get(gt_boxes[0].device.type, MANY_PAIRS) // num_anchors
-    group: list[Tensor] = []
-    for boxes in gt_boxes:
-        if group and (len(group) + 1) * max(map(len, [*group, boxes])) > limit:
-            yield group
-            group = []
-        group.append(boxes)
-    yield group
+    def _of_part(self, levels: list[Tensor], images: list[Tensor]) -> Tensor:
+        gt_boxes = pad_sequence(images, batch_first=True)  # [B, M, 4]
+        if gt_boxes.shape[1] == 0:
+            shape = len(images), sum(map(len, levels))
+            return torch.full(shape, NEGATIVE, device=gt_boxes.device)
+        if self.takes_several:
+            return self.assign(levels, gt_boxes)
+        return self.assign(levels, images[0])[None]
 
 
 def _at_least_fp32(values: Tensor) -> Tensor:
@@ -125,19 +104,19 @@ def build_assigner(config: DetectorConfig, own: Assigner | None = None) -> Batch
     """
     if own is not None:
         own = checked(own)
-        return BatchAssigner(_limited(own) if config.in_gt_box else own)
+        own = partial(_limited, own) if config.in_gt_box else own
+        return BatchAssigner(own, takes_several=False)
     match config.assigner:
         case "iou":
-            assign: Assigner = partial(assign_by_iou, in_gt_box=config.in_gt_box)
+            return BatchAssigner(partial(assign_by_iou, in_gt_box=config.in_gt_box))
         case "ssc":
-            assign = assign_by_space_and_scale
+            return BatchAssigner(assign_by_space_and_scale)
         case "center_sampling":
-            assign = partial(assign_by_space_and_scale, radius=CENTER_RADIUS)
+            return BatchAssigner(partial(assign_by_space_and_scale, radius=CENTER_RADIUS))
         case "atss":
-            assign = partial(assign_atss, k=config.k * config.anchors_per_location)
+            return BatchAssigner(partial(assign_atss, k=config.k * config.anchors_per_location))
         case _:
             assert_never(config.assigner)
-    return BatchAssigner(assign, takes_several=config.assigner in TAKE_SEVERAL)
 
 
 def assign_by_iou(anchors: list[Tensor], gt_boxes: Tensor, *, in_gt_box: bool) -> Tensor:
@@ -151,19 +130,11 @@ def assign_by_iou(anchors: list[Tensor], gt_boxes: Tensor, *, in_gt_box: bool) -
     in_gt_box: positives whose center is not inside their ground truth become IGNORED, not NEGATIVE
     (the paper only says "limit").
     """
-    anchor_boxes = by_columns(torch.cat(anchors))
-    best_iou = anchor_boxes.new_zeros(len(anchor_boxes))  # [..., A], like the others
-    best = torch.zeros_like(best_iou, dtype=torch.int64)
-    to_highest = torch.full_like(best_iou, -torch.inf)  # 0 where it is some object's highest
-    for first, some in pieces(gt_boxes, len(anchor_boxes)):
-        iou = paired_iou(anchor_boxes, some[..., None, :])  # [..., m, A]
-        best_of_some, number = first_highest(iou)
-        best = torch.where(best_of_some > best_iou, first + number, best)
-        best_iou = torch.maximum(best_iou, best_of_some)
-        highest = iou.amax(dim=-1, keepdim=True)  # [..., m, 1]
-        highest = torch.where(highest > 0, highest, torch.inf)
-        to_highest = torch.maximum(to_highest, iou.sub_(highest).amax(dim=-2))
-    is_low_quality = to_highest == 0
+    anchor_boxes = torch.cat(anchors)
+    iou = paired_iou(anchor_boxes, gt_boxes[..., None, :])  # [..., M, A]
+    best_iou, best = iou.max(dim=-2)  # [..., A]
+    highest = iou.amax(dim=-1, keepdim=True)  # [..., M, 1]
+    is_low_quality = ((iou == highest) & (highest > 0)).any(dim=-2)
     is_positive = (best_iou >= POSITIVE_IOU) | is_low_quality
 
     matched = torch.where(best_iou < NEGATIVE_IOU, NEGATIVE, IGNORED)
@@ -173,16 +144,9 @@ def assign_by_iou(anchors: list[Tensor], gt_boxes: Tensor, *, in_gt_box: bool) -
 
 def ignore_outside(anchor_boxes: Tensor, gt_boxes: Tensor, matched: Tensor) -> Tensor:
     """[A, 4], [..., M, 4], [..., A] -> [..., A]. Positives with their center outside: IGNORED."""
-    learnt = rows(gt_boxes, matched.clamp(min=0))  # [..., A, 4]
+    learnt = gt_boxes.take_along_dim(matched.clamp(min=0)[..., None], dim=-2)  # [..., A, 4]
     is_inside = paired_inside(centers(anchor_boxes), learnt)
     return torch.where((matched >= 0) & ~is_inside, IGNORED, matched)
-
-
-def _limited(own: Assigner) -> Assigner:
-    def assign(anchors: list[Tensor], gt_boxes: Tensor) -> Tensor:
-        return ignore_outside(torch.cat(anchors), gt_boxes, own(anchors, gt_boxes))
-
-    return assign
 
 
 def assign_by_space_and_scale(
@@ -194,49 +158,46 @@ def assign_by_space_and_scale(
     stride of its center. Scale: the farthest side is within the level's range. Of several the
     smallest wins, the first on ties. Nothing is IGNORED.
     """
-    points = centers(by_columns(torch.cat(anchors)))
-    sizes, like = tuple(len(level) for level in anchors), (points.device, points.dtype)
-    lower, upper = (per_anchor(ends, sizes, *like) for ends in zip(*SCALE_RANGES, strict=True))
-    smallest_first = area(gt_boxes).argsort(stable=True)  # [..., M]
-    num_objects = gt_boxes.shape[-2]
-    matched = torch.full_like(lower, num_objects)  # [..., A] place in that order; so many: none
-    for first, some in pieces(rows(gt_boxes, smallest_first), len(points)):
-        nearest, farthest = nearest_and_farthest_side(points, some)  # [..., m, A] each
-        if radius is not None:
-            reach = radius * per_anchor(STRIDES, sizes, *like)
-            offset = pairwise_offsets(points, centers(some))  # [..., m, A]
-            nearest = torch.minimum(nearest, reach - offset)
-        in_range = torch.minimum(upper - farthest, farthest.sub_(lower))  # negative outside
-        places = torch.arange(first, first + some.shape[-2], device=points.device)[:, None]
-        refused = is_negative(in_range).add_(is_not_positive(nearest.sub_(INSIDE_MARGIN)))
-        matched = torch.minimum(matched, refused.mul_(num_objects).add_(places).amin(dim=-2))
-    learnt = smallest_first.take_along_dim(matched.long().clamp(max=num_objects - 1), dim=-1)
-    return torch.where(matched < num_objects, learnt, NEGATIVE)
-
-
-@lru_cache(maxsize=32)
-def per_anchor(
-    values: tuple[float, ...], sizes: tuple[int, ...], device: torch.device, dtype: torch.dtype
-) -> Tensor:
-    """A value per level and how many anchors each has -> [A]; made once for inputs of a size."""
-    levels = zip(values, sizes, strict=False)
-    return torch.cat([torch.full((n,), v, device=device, dtype=dtype) for v, n in levels])
+    sizes = [len(level) for level in anchors]
+    x, y = centers(torch.cat(anchors)).unbind(dim=-1)  # [A]
+    x1, y1, x2, y2 = gt_boxes[..., None].unbind(dim=-2)  # [..., M, 1]
+    sides = torch.stack([x - x1, y - y1, x2 - x, y2 - y])  # [4, ..., M, A]
+    nearest, farthest = sides.amin(dim=0), sides.amax(dim=0)
+    if radius is not None:
+        middle_x, middle_y = centers(gt_boxes)[..., None].unbind(dim=-2)
+        offset = torch.maximum((x - middle_x).abs(), (y - middle_y).abs())  # [..., M, A]
+        with_strides = zip(offset.split(sizes, dim=-1), STRIDES, strict=False)
+        within = [radius * stride - level for level, stride in with_strides]
+        nearest = torch.minimum(nearest, torch.cat(within, dim=-1))
+    with_ranges = zip(farthest.split(sizes, dim=-1), SCALE_RANGES, strict=False)
+    is_of_size = [(lower <= level) & (level <= upper) for level, (lower, upper) in with_ranges]
+    is_positive = (nearest > INSIDE_MARGIN) & torch.cat(is_of_size, dim=-1)
+    areas = torch.where(is_positive, area(gt_boxes)[..., None], torch.inf)
+    smallest, matched = areas.min(dim=-2)  # [..., A]
+    return torch.where(smallest < torch.inf, matched, NEGATIVE)
 
 
 def assign_atss(anchors: list[Tensor], gt_boxes: Tensor, *, k: int = 9) -> Tensor:
     """[A_l, 4] per level, [..., M, 4] -> [..., A]. Algorithm 1; line numbers are the paper's.
 
-    k: candidates per level; build_assigner passes config.k * config.anchors_per_location. K are
-    those of an object on all levels.
+    k: candidates per level; build_assigner passes config.k * config.anchors_per_location.
     """
-    anchor_boxes = torch.cat(anchors)
-    candidates = closest_anchors(anchors, gt_boxes, k)  # [..., M, K], lines 3-6
-    boxes, objects = anchor_boxes[candidates], gt_boxes[..., None, :]  # [..., M, K or 1, 4]
-    iou = paired_iou(boxes, objects)  # [..., M, K], line 7
-    threshold = mean_plus_std(iou)  # [..., M], lines 8-10
-    is_inside = paired_inside(centers(boxes), objects)
+    candidates, iou, threshold, is_inside = atss_candidates(anchors, gt_boxes, k)
     is_positive = (iou >= threshold[..., None]) & is_inside  # lines 11-15
-    return highest_iou_match(candidates, iou, is_positive, len(anchor_boxes))
+    return highest_iou_match(candidates, iou, is_positive, sum(map(len, anchors)))
+
+
+def atss_candidates(
+    anchors: list[Tensor], gt_boxes: Tensor, k: int
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """[A_l, 4] per level, [..., M, 4] -> indices, IoUs, thresholds, whether the center is inside.
+
+    [..., M, K] each, but thresholds [..., M]; K candidates of an object on all levels.
+    """
+    candidates = closest_anchors(anchors, gt_boxes, k)  # lines 3-6
+    boxes, objects = torch.cat(anchors)[candidates], gt_boxes[..., None, :]
+    iou = paired_iou(boxes, objects)  # line 7
+    return candidates, iou, mean_plus_std(iou), paired_inside(centers(boxes), objects)
 
 
 def closest_anchors(anchors: list[Tensor], gt_boxes: Tensor, k: int) -> Tensor:
@@ -244,17 +205,23 @@ def closest_anchors(anchors: list[Tensor], gt_boxes: Tensor, k: int) -> Tensor:
 
     Of every level the min(k, A_l) closest, center to center; of anchors equally far the first.
     """
-    points = centers(by_columns(torch.cat(anchors)))
-    sizes = [len(level) for level in anchors]
-    firsts = list(accumulate(sizes, initial=0))
-    found = []
-    for _, some in pieces(gt_boxes, len(points)):
-        levels = squared_distances(centers(some), points).split(sizes, dim=-1)
-        closest = [
-            first + k_smallest(level, k) for first, level in zip(firsts, levels, strict=False)
-        ]
-        found.append(torch.cat(closest, dim=-1))
-    return torch.cat(found, dim=-2).sort(dim=-1).values
+    distance = squared_distances(centers(gt_boxes), centers(torch.cat(anchors)))  # [..., M, A]
+    found, first = [], 0
+    for level in distance.split([len(level) for level in anchors], dim=-1):
+        found.append(first + k_smallest(level, k))
+        first += level.shape[-1]
+    return torch.cat(found, dim=-1).sort(dim=-1).values
+
+
+def k_smallest(distance: Tensor, k: int) -> Tensor:
+    """[..., N] -> [..., min(k, N)] indices, in no order; of equals, the lowest.
+
+    By keys of a distance and its index, no two of which are equal. The order of fp32 numbers that
+    are not negative is that of their bits.
+    """
+    index = torch.arange(distance.shape[-1], device=distance.device)
+    keys = (distance.float().view(torch.int32).long() << 32) | index
+    return keys.topk(min(k, len(index)), dim=-1, largest=False, sorted=False).indices
 
 
 def mean_plus_std(iou: Tensor) -> Tensor:
@@ -273,12 +240,53 @@ def highest_iou_match(
 
     Sec. 4.1, in prose only; the first on exact ties.
     """
-    num_objects, anchor = candidates.shape[-2], candidates.flatten(-2)  # [..., M x K]
-    value = torch.where(is_positive, iou, -1.0).flatten(-2)
-    shape = (*anchor.shape[:-1], num_anchors)
-    highest = value.new_full(shape, -1.0).scatter_reduce(-1, anchor, value, "amax")
-    is_highest = is_positive & (iou == highest.gather(-1, anchor).view_as(iou))
-    number = torch.arange(num_objects, device=anchor.device)[:, None]
-    number = torch.where(is_highest, number, num_objects).flatten(-2)
-    matched = anchor.new_full(shape, num_objects).scatter_reduce(-1, anchor, number, "amin")
-    return torch.where(matched < num_objects, matched, NEGATIVE)
+    nowhere = iou.new_full((*iou.shape[:-1], num_anchors), -1.0)  # [..., M, A]
+    of_positives = nowhere.scatter(-1, candidates, torch.where(is_positive, iou, -1.0))
+    highest, matched = of_positives.max(dim=-2)
+    return torch.where(highest >= 0, matched, NEGATIVE)
+
+
+def checked(own: Assigner, name: str = "") -> Assigner:
+    """A user's assigner; ValueError, with its name, where it fails or returns no assignment.
+
+    Checked on every image: an index beyond its objects would be one of the next image's, and learnt
+    unnoticed. On a GPU that waits for its answer, once an image.
+    """
+    name = name or getattr(getattr(own, "func", own), "__name__", "of your own")
+
+    def assign(anchors: list[Tensor], gt_boxes: Tensor) -> Tensor:
+        """[A_l, 4] per level, [M, 4] -> [A]."""
+        try:
+            matched = own(anchors, gt_boxes)
+        except torch.OutOfMemoryError:
+            raise  # says where, and is no fault of the function alone
+        except Exception as error:
+            reason = " ".join(str(error).split())
+            raise ValueError(
+                f"the assigner {name} fails: {type(error).__name__}: {reason}"
+            ) from error
+        num_anchors = sum(map(len, anchors))
+        if problem := _problem(matched, num_anchors, len(gt_boxes)):
+            raise ValueError(
+                f"the assigner {name} needs to return, for every anchor, the index of a ground "
+                f"truth, NEGATIVE or IGNORED: int64 [{num_anchors}], got {problem}"
+            )
+        return matched
+
+    return assign
+
+
+def _problem(matched: object, num_anchors: int, num_objects: int) -> str:
+    """What is wrong with an assignment; empty if nothing is."""
+    if not isinstance(matched, Tensor):
+        return f"a {type(matched).__name__}"
+    if matched.dtype != torch.int64 or matched.shape != (num_anchors,):
+        return f"{str(matched.dtype).removeprefix('torch.')} {list(matched.shape)}"
+    low, high = torch.stack(matched.aminmax()).tolist()  # waited for once
+    if low < IGNORED or high >= num_objects:
+        return f"values from {low} to {high} for {num_objects} objects"
+    return ""
+
+
+def _limited(own: Assigner, anchors: list[Tensor], gt_boxes: Tensor) -> Tensor:
+    return ignore_outside(torch.cat(anchors), gt_boxes, own(anchors, gt_boxes))

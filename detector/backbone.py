@@ -23,6 +23,7 @@ from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 from detector.config import CHANNELS_PER_GROUP, BackboneName, Norm
 from detector.layers import DeformableConv2d, FrozenBatchNorm, GroupNorm
 from detector.weights.conventions import ATSS_SUITE, Layout
+from detector.weights.read import read
 
 PYRAMID_CHANNELS = {"small": 32}  # of P3 to P7; 256 for the others
 
@@ -209,8 +210,13 @@ def _initialize(body: nn.Module) -> None:
 
 def load_body(body: nn.Module, name: str, weights: str) -> None:
     """Fill the body from torchvision's ImageNet V1 weights or from a file of the same keys."""
-    state = imagenet_state(name) if weights == "imagenet" else state_of_file(Path(weights))
-    state = {key: value for key, value in state.items() if not key.startswith("fc.")}
+    if weights == "imagenet":
+        state = imagenet_state(name)
+    elif Path(weights).is_file():
+        state = read(Path(weights))
+    else:
+        raise ValueError(f"weights need 'imagenet', 'none' or a file, got '{weights}', no file")
+    state = {key: state[key] for key in state if key != "metadata" and not key.startswith("fc.")}
     expected = set(body.state_dict())
     given = {key for key in state if not key.endswith("num_batches_tracked")}
     if given != expected:
@@ -241,19 +247,3 @@ def imagenet_state(name: str) -> dict[str, Tensor]:
             f"the ImageNet weights of {name} need the file {file}, which could not be fetched "
             f"({error}): fetch it elsewhere and put it into {cache}, or --set weights=PATH"
         ) from error
-
-
-def state_of_file(path: Path) -> dict[str, Tensor]:
-    """The tensors of a state dict; nothing in the file is executed."""
-    if not path.is_file():
-        raise ValueError(f"weights need 'imagenet', 'none' or a file, got '{path}', no file")
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises whatever the damaged zip or pickle provokes
-        raise ValueError(
-            f"weights '{path}' need a state dict saved by torch.save, and cannot be read "
-            f"({type(error).__name__})"
-        ) from error
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise ValueError(f"weights '{path}' need a dict of tensors, got {type(state).__name__}")
-    return state

@@ -8,7 +8,7 @@ Both are flat: a config is at once a line of a table, a tracker's params and a C
 
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
-from typing import Any, Literal, get_args
+from typing import Any, Literal, get_args, get_origin
 
 Assigner = Literal["iou", "ssc", "center_sampling", "atss"]
 RegressFrom = Literal["box", "point"]
@@ -56,8 +56,6 @@ class DetectorConfig:
 
     def __post_init__(self) -> None:
         _coerce(self)
-        _check_choice("assigner", self.assigner, get_args(Assigner))
-        _check_choice("regress_from", self.regress_from, get_args(RegressFrom))
         _check_positive(self, "k", "anchor_scales", "aspect_ratios")
         for problem in self._contradictions():
             raise ValueError(problem)
@@ -131,10 +129,7 @@ class Recipe:
     optimizer: Optimizer = "sgd"
     learning_rate: float = 0.01
     lr_decay: Decay = "step"
-    lr_drops: tuple[float, ...] = (
-        2 / 3,
-        8 / 9,
-    )  # shares of iterations: 60k, 80k
+    lr_drops: tuple[float, ...] = (2 / 3, 8 / 9)  # shares of iterations: 60k, 80k
     warmup_iterations: int = 500
     warmup_factor: float = 1 / 3  # constant share of the learning rate during the warm-up
     momentum: float = 0.9
@@ -158,10 +153,6 @@ class Recipe:
 
     def __post_init__(self) -> None:
         _coerce(self)
-        choices = {"backbone": BackboneName, "deformable": Deformable, "norm": Norm}
-        choices |= {"precision": Precision, "optimizer": Optimizer, "lr_decay": Decay}
-        for name, choice in choices.items():
-            _check_choice(name, getattr(self, name), get_args(choice))
         _check_positive(
             self, "iterations", "batch_size", "learning_rate", "short_side", "long_side"
         )
@@ -190,7 +181,10 @@ class Recipe:
 
 
 def _coerce(settings: Any) -> None:
-    """Bring every field to its default's type: 8 and 8.0, [8] and (8.0,) are one setting."""
+    """Bring every field to its default's type: 8 and 8.0, [8] and (8.0,) are one setting.
+
+    ValueError for a value that this would change, and for one that is none of a field's choices.
+    """
     for item in fields(settings):
         default: Any = item.default
         value, kind = getattr(settings, item.name), type(default)
@@ -200,6 +194,8 @@ def _coerce(settings: Any) -> None:
             value = tuple(_number(item.name, entry, inner) for entry in values)
         elif kind in (bool, int, float):
             value = _number(item.name, value, kind)
+        elif get_origin(item.type) is Literal:
+            _check_choice(item.name, value, get_args(item.type))
         object.__setattr__(settings, item.name, value)
 
 

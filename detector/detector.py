@@ -11,7 +11,7 @@ C classes.
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor, nn
@@ -50,12 +50,11 @@ class Samples:
     gt_boxes: Tensor  # [P, 4]
     centerness: Tensor  # [P] target; 1 without a centerness branch
 
-    def normalizers(self) -> Normalizers:
-        """Of these samples; sum them over the micro-batches of one step."""
-        return Normalizers(
-            num_positives=self.centerness.new_tensor(float(len(self.centerness))),
-            centerness=self.centerness.sum(),
-        )
+
+def normalizers_of(parts: Sequence[Samples]) -> Normalizers:
+    """Of a batch that was selected in parts."""
+    centerness = torch.cat([samples.centerness for samples in parts])
+    return Normalizers(centerness.new_tensor(float(len(centerness))), centerness.sum())
 
 
 def build_detector(
@@ -108,8 +107,8 @@ def build_detector(
 
 def postprocess_of(recipe: Recipe) -> Postprocess:
     """The part of a recipe that is about what becomes of predictions."""
-    settings = asdict(recipe)
-    return Postprocess(**{item.name: settings[item.name] for item in fields(Postprocess)})
+    names = [item.name for item in fields(Postprocess)]
+    return Postprocess(**{name: getattr(recipe, name) for name in names})
 
 
 class Detector(nn.Module):
@@ -151,12 +150,13 @@ class Detector(nn.Module):
 
     @torch.no_grad()
     def select_samples(self, size: tuple[int, int], targets: Sequence[Target]) -> Samples:
-        """Assign every anchor of every image; size: height and width of the padded batch.
+        """Assign every anchor of every image; size: (height, width) of the padded batch.
 
-        Anchors in the padding take part, as negatives (the official code filters none).
+        Anchors in the padding take part, as negatives (the official code filters none). ValueError
+        for unusable targets.
         """
+        check_targets(targets, self.head.num_classes)
         anchors = self.anchors(*size)
-        anchor_boxes = torch.cat(anchors)
         matched = self.assigner.of_batch(anchors, [target["boxes"] for target in targets])
         image, anchor = (matched >= 0).nonzero(as_tuple=True)  # [P] each
         counts = [len(target["boxes"]) for target in targets]
@@ -167,7 +167,7 @@ class Detector(nn.Module):
         classes[image, anchor] = torch.cat([target["labels"] for target in targets])[ground_truth]
         # Known here, before the forward pass, so that the losses need not wait for it on a GPU.
         counted = (matched != IGNORED).flatten().nonzero()[:, 0]
-        positive_anchors = anchor_boxes[anchor]
+        positive_anchors = torch.cat(anchors)[anchor]
         if self.head.centerness is None:
             centerness = positive_anchors.new_ones(len(anchor))
         else:
@@ -183,22 +183,26 @@ class Detector(nn.Module):
         )
 
     def loss(
-        self,
-        images: Tensor | Sequence[Tensor],
-        targets: Sequence[Target],
-        normalizers: Normalizers | None = None,
+        self, images: Tensor | Sequence[Tensor], targets: Sequence[Target]
     ) -> dict[str, Tensor]:
         """Normalized images [B, 3, H, W] (or a list of [3, H, W]) and targets -> named losses.
 
-        Their sum is what training minimizes. normalizers: those of the whole batch, where the
-        images are only a part of it; default: of these images. ValueError for unusable targets.
+        Their sum is what training minimizes. ValueError for unusable targets.
         """
         batch, _ = as_batch(images)
-        check_targets(targets, len(batch), self.head.num_classes)
+        if len(targets) != len(batch):
+            raise ValueError(
+                f"loss needs one target per image, got {len(targets)} for {len(batch)}"
+            )
         samples = self.select_samples((batch.shape[2], batch.shape[3]), targets)
-        normalizers = normalizers or samples.normalizers()
-        predictions = self(batch)
-        with torch.autocast(batch.device.type, enabled=False):
+        return self.loss_of(batch, samples, normalizers_of([samples]))
+
+    def loss_of(
+        self, images: Tensor, samples: Samples, normalizers: Normalizers
+    ) -> dict[str, Tensor]:
+        """The same where samples are selected; the images may be a part of the normalizers'."""
+        predictions = self(images)
+        with torch.autocast(images.device.type, enabled=False):
             return self._losses(predictions, samples, normalizers)
 
     def _losses(
@@ -250,10 +254,8 @@ def as_batch(images: Tensor | Sequence[Tensor]) -> tuple[Tensor, list[tuple[int,
     return collate(list(images)), sizes
 
 
-def check_targets(targets: Sequence[Target], num_images: int, num_classes: int) -> None:
-    """ValueError unless every image has its target: boxes [M, 4], labels of known classes."""
-    if len(targets) != num_images:
-        raise ValueError(f"loss needs one target per image, got {len(targets)} for {num_images}")
+def check_targets(targets: Sequence[Target], num_classes: int) -> None:
+    """ValueError unless every target has boxes [M, 4] and labels [M] of known classes."""
     for index, target in enumerate(targets):
         boxes, labels = target["boxes"], target["labels"]
         if boxes.ndim != 2 or boxes.shape[1] != 4 or labels.shape != boxes.shape[:1]:
@@ -261,15 +263,12 @@ def check_targets(targets: Sequence[Target], num_images: int, num_classes: int) 
                 f"target {index} needs boxes [M, 4] and labels [M], got {list(boxes.shape)} and "
                 f"{list(labels.shape)}"
             )
-    if not bool(_are_known(torch.cat([target["labels"] for target in targets]), num_classes)):
-        for index, target in enumerate(targets):
-            if not bool(_are_known(target["labels"], num_classes)):
-                raise ValueError(
-                    f"target {index} needs labels from 0 to {num_classes - 1}, got "
-                    f"{int(target['labels'].min())} to {int(target['labels'].max())}"
-                )
-
-
-def _are_known(labels: Tensor, num_classes: int) -> Tensor:
-    """[M] -> scalar: asked once for a batch, because a GPU's answer has to be waited for."""
-    return ((labels >= 0) & (labels < num_classes)).all()
+    labels = torch.cat([target["labels"] for target in targets])
+    is_unknown = (labels < 0) | (labels >= num_classes)
+    if is_unknown.any():  # asked once for a batch, because a GPU's answer has to be waited for
+        first = int(is_unknown.int().argmax())
+        owners = [index for index, target in enumerate(targets) for _ in target["labels"]]
+        raise ValueError(
+            f"target {owners[first]} needs labels from 0 to {num_classes - 1}, got "
+            f"{int(labels[first])}"
+        )

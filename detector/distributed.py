@@ -19,7 +19,6 @@ import torch
 import torch.distributed
 from torch import Tensor, nn
 
-BUCKET_VALUES = 2**24  # gradients summed in one call, 64 MiB: few calls, little memory beside them
 PATIENCE = timedelta(minutes=30)  # for the slowest process, which may be testing or reading a disk
 
 
@@ -47,19 +46,19 @@ class Group:
                 torch.distributed.all_reduce(value)
 
     def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Replace the gradients by their sums over the processes, many in one call.
+        """Replace the gradients by their sums over the processes, in one call.
 
         By hand, because torch's DistributedDataParallel hooks into one module's forward pass and
         averages; ours are several losses of a batch, already divided by its own sums.
         """
-        if self.size == 1:
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        if self.size == 1 or not gradients:
             return
-        for bucket in _buckets([p.grad for p in parameters if p.grad is not None]):
-            flat = torch.cat([gradient.flatten() for gradient in bucket])
-            torch.distributed.all_reduce(flat)
-            parts = flat.split([gradient.numel() for gradient in bucket])
-            for gradient, part in zip(bucket, parts, strict=True):
-                gradient.copy_(part.view_as(gradient))
+        flat = torch.cat([gradient.flatten() for gradient in gradients])
+        torch.distributed.all_reduce(flat)
+        parts = flat.split([gradient.numel() for gradient in gradients])
+        for gradient, part in zip(gradients, parts, strict=True):
+            gradient.copy_(part.view_as(gradient))
 
     def gather(self, value: Any) -> list[Any]:
         """Every process's value, in the order of their ranks, in every process."""
@@ -74,17 +73,6 @@ def in_order(shares: list[list[list[Any]]]) -> list[Any]:
     """The items of all batches in their order, where process r had the batches r, r + size, ..."""
     turns = zip_longest(*shares, fillvalue=[])
     return [item for turn in turns for batch in turn for item in batch]
-
-
-def _buckets(gradients: list[Tensor]) -> Iterator[list[Tensor]]:
-    bucket: list[Tensor] = []
-    for gradient in gradients:
-        bucket.append(gradient)
-        if sum(part.numel() for part in bucket) >= BUCKET_VALUES:
-            yield bucket
-            bucket = []
-    if bucket:
-        yield bucket
 
 
 @contextmanager

@@ -15,7 +15,7 @@ candidates of an object.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from detector.anchors import STRIDES, cell_anchors, grid_anchors, level_sizes
-from detector.assigners import IGNORED, NEGATIVE, Assigner, closest_anchors, mean_plus_std
-from detector.boxes import centers, paired_inside, paired_iou
+from detector.assigners import IGNORED, NEGATIVE, Assigner, atss_candidates
+from detector.boxes import centers
 from detector.data.batches import ahead
 from detector.data.coco import CocoDataset
 from detector.data.transforms import SIZE_DIVISOR, resize_sizes
@@ -49,15 +49,9 @@ class Selection:
     def anchors(self, height: int, width: int) -> list[Tensor]:
         """[A_l, 4] per level, of an input of this size before padding."""
         padded = [-(-side // SIZE_DIVISOR) * SIZE_DIVISOR for side in (height, width)]
-        return _anchors(*padded, self.anchor_scales, self.aspect_ratios)
-
-
-@lru_cache(maxsize=2)  # an image's selections mostly share them
-def _anchors(
-    height: int, width: int, scales: tuple[float, ...], ratios: tuple[float, ...]
-) -> list[Tensor]:
-    cells = [cell_anchors(stride, scales, ratios) for stride in STRIDES]
-    return grid_anchors(level_sizes(height, width), cells)
+        scales, ratios = self.anchor_scales, self.aspect_ratios
+        cells = [cell_anchors(stride, scales, ratios) for stride in STRIDES]
+        return grid_anchors(level_sizes(*padded), cells)
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,47 +118,28 @@ def scene_of(dataset: CocoDataset, index: int, *, short_side: int, long_side: in
 
 def count(selection: Selection, scene: Scene) -> Counts:
     """One image under one selection."""
-    anchors = selection.anchors(scene.height, scene.width)
+    anchors, num_objects = selection.anchors(scene.height, scene.width), len(scene.boxes)
     matched = selection.assigner(anchors, scene.boxes)  # [A]
-    levels = matched.split([len(level) for level in anchors])
-    positives = [_per_object(level, len(scene.boxes)) for level in levels]
-    num_takers, lost = _alone(selection.assigner, anchors, scene.boxes, matched)
+    is_taken = torch.zeros(num_objects, len(matched), dtype=torch.bool)  # by each, were it alone
+    for g in range(num_objects):
+        is_taken[g] = selection.assigner(anchors, scene.boxes[g : g + 1]) == 0
+    is_learnt = matched == torch.arange(num_objects)[:, None]  # [M, A]
+    per_level = is_learnt.split([len(level) for level in anchors], dim=1)
     return Counts(
-        positives=torch.stack(positives, dim=1).numpy(),
-        lost=lost.numpy(),
-        num_contested=int((num_takers > 1).sum()),
+        positives=torch.stack([level.sum(dim=1) for level in per_level], dim=1).numpy(),
+        lost=(is_taken & ~is_learnt).sum(dim=1).numpy(),
+        num_contested=int((is_taken.sum(dim=0) > 1).sum()),
         num_ignored=int((matched == IGNORED).sum()),
         num_negatives=int((matched == NEGATIVE).sum()),
         candidates=None if selection.k is None else _candidates(anchors, scene.boxes, selection.k),
     )
 
 
-def _per_object(matched: Tensor, num_objects: int) -> Tensor:
-    """[A] -> [M]: how many anchors learn each ground truth."""
-    return torch.bincount(matched[matched >= 0], minlength=num_objects)
-
-
-def _alone(
-    assigner: Assigner, anchors: list[Tensor], boxes: Tensor, matched: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Objects that would take an anchor, each alone in the image [A]; what each then loses [M]."""
-    num_takers = torch.zeros_like(matched)
-    lost = torch.zeros(len(boxes), dtype=torch.int64)
-    for g in range(len(boxes)):
-        is_taken = (assigner(anchors, boxes[g : g + 1]) if len(boxes) > 1 else matched) == 0
-        num_takers += is_taken
-        lost[g] = (is_taken & (matched != g)).sum()
-    return num_takers, lost
-
-
 def _candidates(anchors: list[Tensor], boxes: Tensor, k: int) -> Candidates:
-    """Algorithm 1 up to line 10, with the steps that assign_atss takes."""
     num = sum(min(k, len(level)) for level in anchors)
     if len(boxes) == 0:
         return Candidates(num, np.zeros(0, dtype=np.int64), np.zeros(0))
-    candidates = closest_anchors(anchors, boxes, k)  # [M, C]
-    iou = paired_iou(torch.cat(anchors)[candidates], boxes[:, None])  # [M, C]
-    threshold = mean_plus_std(iou)
+    _, iou, threshold, _ = atss_candidates(anchors, boxes, k)
     num_above = (iou >= threshold[:, None]).sum(dim=1)
     return Candidates(num, num_above.numpy(), threshold.double().numpy())
 
@@ -227,10 +202,9 @@ def anchors_of(selection: Selection, scene: Scene) -> Columns:
     """Columns [A]: box [A, 4], level (0 is P3), matched (-1 is none), is_ignored."""
     anchors = selection.anchors(scene.height, scene.width)
     matched = selection.assigner(anchors, scene.boxes)
-    levels = np.repeat(np.arange(len(anchors)), [len(level) for level in anchors])
     return {
         "box": torch.cat(anchors).numpy(),
-        "level": levels,
+        "level": _levels(anchors),
         "matched": matched.clamp(min=NEGATIVE).numpy(),
         "is_ignored": (matched == IGNORED).numpy(),
     }
@@ -239,15 +213,16 @@ def anchors_of(selection: Selection, scene: Scene) -> Columns:
 def candidates_of(selection: Selection, scene: Scene, number: int) -> Columns:
     """ATSS's candidates for one ground truth, columns [C]: level, iou, is_inside, threshold."""
     assert selection.k is not None
-    anchors = selection.anchors(scene.height, scene.width)
-    box, anchor_boxes = scene.boxes[number : number + 1], torch.cat(anchors)
-    candidates = closest_anchors(anchors, box, selection.k)  # [1, C]
-    boxes = anchor_boxes[candidates]
-    iou = paired_iou(boxes, box)  # [1, C]
-    levels = np.repeat(np.arange(len(anchors)), [len(level) for level in anchors])
+    anchors, box = selection.anchors(scene.height, scene.width), scene.boxes[number : number + 1]
+    candidates, iou, threshold, is_inside = atss_candidates(anchors, box, selection.k)  # [1, C]
     return {
-        "level": levels[candidates[0].numpy()],
+        "level": _levels(anchors)[candidates[0].numpy()],
         "iou": iou[0].numpy(),
-        "is_inside": paired_inside(centers(boxes), box)[0].numpy(),
-        "threshold": np.repeat(mean_plus_std(iou).numpy(), iou.shape[1]),
+        "is_inside": is_inside[0].numpy(),
+        "threshold": np.repeat(threshold.numpy(), iou.shape[1]),
     }
+
+
+def _levels(anchors: list[Tensor]) -> NDArray[np.int64]:
+    """[A] of each, 0 is P3."""
+    return np.repeat(np.arange(len(anchors)), [len(level) for level in anchors])

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from detector.assigners import Assigner
 from detector.backbone import build_backbone
 from detector.config import DetectorConfig, Recipe
-from detector.detector import Detector, Normalizers, Target, build_detector, postprocess_of
+from detector.detector import Detector, Target, build_detector, normalizers_of, postprocess_of
 from detector.distributed import Group
 from detector.weights.conventions import own_layout
 
@@ -143,24 +143,23 @@ def accumulate_gradients(
 ) -> dict[str, float]:
     """Losses of the batch, and its gradients in the parameters, which begin without.
 
-    images [B, 3, H, W] and targets are this process's share of the batch. The normalizers depend on
-    anchors and ground truth only, so they are summed over the whole batch before the first forward
-    pass: the sum over micro-batches and processes is exactly the batch's gradient.
+    images [B, 3, H, W] and targets are this process's share of the batch. Samples depend on anchors
+    and ground truth only, so the normalizers are summed over the whole batch before the first
+    forward pass: the sum over micro-batches and processes is exactly the batch's gradient.
     """
     size = micro_batch_size or len(images)
-    normalizers: Normalizers | None = None
-    if size < len(images) or group.size > 1:
-        padded = (images.shape[2], images.shape[3])
-        normalizers = detector.select_samples(padded, targets).normalizers()
-        group.sum(normalizers.num_positives, normalizers.centerness)
+    parts = [slice(first, first + size) for first in range(0, len(images), size)]
+    padded = (images.shape[2], images.shape[3])
+    samples = [detector.select_samples(padded, targets[part]) for part in parts]
+    normalizers = normalizers_of(samples)
+    group.sum(normalizers.num_positives, normalizers.centerness)
     result: dict[str, float] = {}
     total: Tensor | int = 0
-    for first in range(0, len(images), size):
-        part = slice(first, first + size)
-        losses = detector.loss(images[part], targets[part], normalizers)
+    for part, its_samples in zip(parts, samples, strict=True):
+        losses = detector.loss_of(images[part], its_samples, normalizers)
         values = torch.stack(list(losses.values()))
         total = values.detach() + total
-        if first + size >= len(images):
+        if part is parts[-1]:
             # Asked for here, a GPU is waited for after the last forward pass and not after the
             # backward one: what follows on the host happens meanwhile.
             group.sum(total)

@@ -3,7 +3,7 @@
 import torch
 
 from detector.anchors import STRIDES, cell_anchors, grid_anchors, level_sizes
-from detector.own_assigner import checked
+from detector.assigners import checked
 from experiments.experiment import Run
 from experiments.own import load_assigner
 

@@ -127,6 +127,15 @@ def is_inside(point, box):
 # Sample selection: for every anchor the ground truth it learns, or NEGATIVE, or IGNORED
 
 
+def assign(config, levels, gt_boxes, slack=0.0):
+    """As a DetectorConfig chooses."""
+    if config.assigner == "iou":
+        return assign_by_iou(levels, gt_boxes, config.in_gt_box, slack)
+    if config.assigner == "atss":
+        return algorithm_1(levels, gt_boxes, config.k * config.anchors_per_location, slack)
+    return assign_by_scale(levels, gt_boxes, 1.5 if config.assigner == "center_sampling" else None)
+
+
 def assign_by_iou(levels, gt_boxes, in_gt_box, slack=0.0):
     """RetinaNet: 0.5 and more is positive, below 0.4 negative; each object's best anchors too."""
     anchors = [anchor for level in levels for anchor in level]

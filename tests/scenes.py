@@ -1,7 +1,8 @@
 """Made-up ground truth: scenes of every awkward kind, and full-size images as COCO's are.
 
 Coordinates are quarters of a pixel, so that fp32 and Python compute the same overlaps and ties stay
-ties. A scene is ((height, width), anchor scales, aspect ratios, boxes).
+ties. A scene is ((height, width), anchor scales, aspect ratios, boxes). And predictions as
+reference.detect takes them.
 """
 
 import math
@@ -105,3 +106,18 @@ def _quantile(draw, name):
 
 def _in_quarters(length):
     return max(round(4 * length), 1) / 4
+
+
+def plain_levels(anchors, predictions, image=0):
+    """Per level: (anchor, cls logits, codes, centerness logit or None) of every anchor."""
+    levels, start = [], 0
+    for level in anchors:
+        rows = slice(start, start + len(level))
+        centered = [None] * len(level)
+        if predictions.centerness is not None:
+            centered = predictions.centerness[image, rows].tolist()
+        logits, codes = predictions.cls_logits[image, rows], predictions.codes[image, rows]
+        rows = zip(level.tolist(), logits.tolist(), codes.tolist(), centered, strict=True)
+        levels.append(list(rows))
+        start += len(level)
+    return levels

@@ -56,15 +56,6 @@ def test_five_levels_shrink_by_their_strides_rounded_up(small, height, width):
     assert {level.shape[1] for level in maps} == {small.out_channels}
 
 
-def test_a_resnets_levels_are_256_channels_deep(resnet):
-    with torch.no_grad():
-        maps = resnet(torch.zeros(1, 3, 64, 96))
-    assert resnet.out_channels == 256
-    assert [tuple(level.shape) for level in maps] == [
-        (1, 256, *size) for size in reference.level_sizes(64, 96)
-    ]
-
-
 @pytest.mark.parametrize("name", ["small", "resnet50"])
 def test_p6_comes_from_p5_and_p7_from_rectified_p6(name, small, resnet):
     backbone = small if name == "small" else resnet
@@ -179,19 +170,6 @@ def test_with_group_norm_everything_trains(small):
     assert not any(isinstance(m, FrozenBatchNorm2d) for m in resnet.modules())
 
 
-def test_the_pyramid_starts_with_kaiming_uniform_weights_and_no_bias(small):
-    for module in small.fpn.modules():
-        if isinstance(module, nn.Conv2d):
-            fan_in = module.weight[0].numel()
-            bound = (3 / fan_in) ** 0.5  # a = 1: gain 1
-            assert 0.95 * bound < module.weight.abs().max() <= bound
-            assert module.bias.eq(0).all()
-
-
-def test_the_small_backbone_is_small(small):
-    assert count(small) < 2_000_000
-
-
 # Conventions of other codes' weights
 
 
@@ -252,9 +230,9 @@ def test_weights_come_from_a_file_of_torchvisions_keys(tmp_path):
     ("content", "complaint"),
     [
         (None, "no file"),
-        (b"", "cannot be read"),
-        (b"PK\x03\x04 half a file", "cannot be read"),
-        ([1, 2], "need a .*dict.* got list"),
+        (b"", "reading stopped"),
+        (b"PK\x03\x04 half a file", "reading stopped"),
+        ([1, 2], "need to be a dict of tensors, got list"),
         ({"conv1.weight": torch.zeros(64, 3, 7, 7)}, "keys missing"),
     ],
 )
@@ -294,7 +272,7 @@ class _Payload:
 
 def test_a_weights_file_executes_nothing(tmp_path):
     (tmp_path / "weights.pth").write_bytes(pickle.dumps(_Payload(str(tmp_path / "trace")), 2))
-    with pytest.raises(ValueError, match="cannot be read"):
+    with pytest.raises(ValueError, match="reading stopped"):
         build_backbone("resnet18", weights=str(tmp_path / "weights.pth"))
     assert not (tmp_path / "trace").exists()
 

@@ -7,7 +7,6 @@ import reference
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torchvision.models.detection import _utils
 
 from detector.box_coders import BoxCoder, PointCoder
 
@@ -48,24 +47,6 @@ def test_boxes_from_codes_are_those_of_plain_arithmetic(pair, codes):
     found = PointCoder().decode(tensor(anchor), tensor(distances))[0].tolist()
     expected = reference.decode_from_point(anchor, distances, stride)
     assert found == pytest.approx(expected, rel=1e-9, abs=1e-9)
-
-
-@given(pairs(), st.tuples(*[st.floats(-30, 30)] * 4))
-def test_codes_from_a_box_are_torchvisions(pair, codes):
-    _, anchor, gt = pair
-    theirs = _utils.BoxCoder((10.0, 10.0, 5.0, 5.0))
-    expected = theirs.encode_single(tensor(gt), tensor(anchor))
-    torch.testing.assert_close(BoxCoder().encode(tensor(anchor), tensor(gt)), expected)
-    expected = theirs.decode_single(tensor(codes), tensor(anchor))
-    torch.testing.assert_close(BoxCoder().decode(tensor(anchor), tensor(codes)), expected)
-
-
-@given(pairs(inside=True))
-def test_codes_from_a_point_are_torchvisions_times_eight(pair):
-    """Its FCOS divides distances by the anchor's sides, which are eight strides."""
-    _, anchor, gt = pair
-    theirs = _utils.BoxLinearCoder(normalize_by_size=True).encode(tensor(anchor), tensor(gt))
-    torch.testing.assert_close(PointCoder().encode(tensor(anchor), tensor(gt)), 8 * theirs)
 
 
 @given(pairs(inside=True))

@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from dataclasses import FrozenInstanceError, asdict, replace
+from dataclasses import FrozenInstanceError, asdict
 
 import pytest
 
@@ -185,11 +185,6 @@ def test_only_what_cannot_move_a_number_stays_outside_a_runs_identity():
     fields = {**DetectorConfig.__dataclass_fields__, **Recipe.__dataclass_fields__}
     outside = [name for name, item in fields.items() if item.metadata == OUTSIDE_IDENTITY]
     assert outside == ["evaluations"]
-
-
-def test_replace_checks_again():
-    with pytest.raises(ValueError, match="needs in_gt_box=true"):
-        replace(DetectorConfig(**FULL, assigner="atss"), in_gt_box=False)
 
 
 def test_a_config_costs_no_torch():

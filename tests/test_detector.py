@@ -3,13 +3,14 @@
 import math
 import random
 from dataclasses import replace
+from unittest.mock import Mock
 
 import pytest
 import reference
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scenes import gt_boxes
+from scenes import gt_boxes, plain_levels
 
 from detector.backbone import build_backbone
 from detector.config import DetectorConfig
@@ -72,14 +73,7 @@ def plain_images(detector, config, size, targets, predictions):
     images = []
     for i, one in enumerate(targets):
         gt_boxes = [tuple(box) for box in one["boxes"].tolist()]
-        if config.assigner == "iou":
-            matched = reference.assign_by_iou(levels, gt_boxes, config.in_gt_box)
-        elif config.assigner == "atss":
-            k = config.k * config.anchors_per_location
-            matched = reference.algorithm_1(levels, gt_boxes, k)
-        else:
-            radius = 1.5 if config.assigner == "center_sampling" else None
-            matched = reference.assign_by_scale(levels, gt_boxes, radius)
+        matched = reference.assign(config, levels, gt_boxes)
         images.append(
             {
                 "anchors": [box for level in levels for box in level],
@@ -280,12 +274,14 @@ def test_gradients_of_micro_batches_are_those_of_the_batch(config, micro_batch_s
         assert difference <= 1e-4 * expected[name].norm() + 1e-7, name
 
 
-def test_micro_batches_without_any_object_sum_up_too():
-    detector, images = build(FULL), torch.randn(3, 3, 64, 64)
-    whole = accumulate_gradients(detector, images, [NOTHING] * 3)
-    parts = accumulate_gradients(detector, images, [NOTHING] * 3, 1)
-    assert parts["cls"] == pytest.approx(whole["cls"])
-    assert parts["box"] == parts["centerness"] == 0
+@pytest.mark.parametrize("micro_batch_size", [None, 1, 3])
+def test_every_image_of_a_batch_is_assigned_once(micro_batch_size):
+    detector, images = build(FULL), torch.randn(4, 3, 64, 64)
+    assigned, of_batch = [], detector.assigner.of_batch
+    detector.assigner = Mock(of_batch=lambda *it: assigned.extend(it[1]) or of_batch(*it))
+    targets = [scene(64, 2, seed=seed) for seed in range(4)]
+    accumulate_gradients(detector, images, targets, micro_batch_size)
+    assert [id(boxes) for boxes in assigned] == [id(one["boxes"]) for one in targets]
 
 
 def test_a_list_of_images_is_padded_with_zeros_right_and_below():
@@ -309,24 +305,6 @@ def test_anchors_in_the_padding_are_negatives():
         (64, 128), [target((4, 4, 60, 60))]
     )  # a 64 x 64 image, padded
     assert (samples.classes == -1).sum() + len(samples.anchor) == samples.classes.numel()
-
-
-def test_positives_carry_their_own_images_boxes_and_labels():
-    detector = build(FULL)
-    targets = [
-        NOTHING,
-        target((4, 4, 60, 60), labels=[2]),
-        target((10, 10, 90, 90), (0, 0, 20, 20)),
-    ]
-    samples = detector.select_samples((128, 128), targets)
-    assert set(samples.image.tolist()) == {1, 2}
-    positives = zip(
-        samples.image.tolist(), samples.anchor.tolist(), samples.gt_boxes.tolist(), strict=True
-    )
-    for image, anchor, gt in positives:
-        assert gt in targets[image]["boxes"].tolist()
-        own = targets[image]["boxes"].tolist().index(gt)
-        assert samples.classes[image, anchor] == targets[image]["labels"][own]
 
 
 # Detections
@@ -353,20 +331,6 @@ def test_detections_of_a_list_of_images_are_the_plain_ones(config):
         assert one["scores"].tolist() == pytest.approx(scores, rel=1e-4)
         boxes = torch.tensor([box for _, _, box in expected])
         torch.testing.assert_close(one["boxes"], boxes, rtol=1e-4, atol=1e-2)
-
-
-def plain_levels(anchors, predictions, image):
-    levels, start = [], 0
-    for level in anchors:
-        rows = slice(start, start + len(level))
-        centered = [None] * len(level)
-        if predictions.centerness is not None:
-            centered = predictions.centerness[image, rows].tolist()
-        logits, codes = predictions.cls_logits[image, rows], predictions.codes[image, rows]
-        rows = zip(level.tolist(), logits.tolist(), codes.tolist(), centered, strict=True)
-        levels.append(list(rows))
-        start += len(level)
-    return levels
 
 
 def test_an_image_is_detected_alike_alone_and_in_a_batch():
@@ -419,26 +383,6 @@ def test_a_perfect_prediction_detects_the_objects_and_costs_nothing(monkeypatch)
 def test_unusable_targets_are_refused(targets, complaint):
     with pytest.raises(ValueError, match=complaint):
         build(FULL).loss(torch.randn(2, 3, 64, 64), targets)
-
-
-def test_weights_have_the_names_that_published_checkpoints_are_mapped_to():
-    names = set(build_detector(FULL, 80).state_dict())
-    for expected in (
-        "backbone.body.conv1.weight",
-        "backbone.body.bn1.running_mean",
-        "backbone.body.layer4.2.conv3.weight",
-        "backbone.fpn.inner_blocks.0.0.weight",
-        "backbone.fpn.layer_blocks.2.0.bias",
-        "backbone.fpn.extra_blocks.p6.weight",
-        "head.cls_tower.0.conv.weight",
-        "head.box_tower.3.norm.bias",
-        "head.cls_logits.bias",
-        "head.bbox_pred.weight",
-        "head.centerness.weight",
-        "head.scales",
-    ):
-        assert expected in names
-    assert not any("cells" in name or "anchor" in name for name in names)
 
 
 @pytest.mark.gpu

@@ -96,15 +96,6 @@ def test_only_the_last_convolution_of_a_tower_is_deformable():
     assert head(features()).cls_logits.isfinite().all()
 
 
-@pytest.mark.parametrize("num_anchors", [1, 3, 9])
-def test_predictions_have_one_row_per_anchor(num_anchors):
-    predictions = build(anchors_per_location=num_anchors)(features())
-    count = (24 + 6 + 2 + 1 + 1) * num_anchors
-    assert predictions.cls_logits.shape == (2, count, 3)
-    assert predictions.codes.shape == (2, count, 4)
-    assert predictions.centerness.shape == (2, count)
-
-
 def test_without_the_branch_there_is_no_centerness():
     assert build(centerness=False)(features()).centerness is None
     assert build(scalar=False).scales is None
@@ -161,13 +152,6 @@ def test_centerness_is_read_from_the_regression_tower():
     for parameter in head.box_tower.parameters():
         nn.init.normal_(parameter)
     assert not torch.equal(head(maps).centerness, before.centerness)
-
-
-def test_levels_share_their_towers():
-    head, one = build(scalar=False), torch.randn(1, 16, 3, 3)
-    predictions = head([one, one, one, one, one])
-    for level in predictions.cls_logits.split(9, dim=1):
-        torch.testing.assert_close(level, predictions.cls_logits[:, :9])
 
 
 def test_predictions_are_fp32_whatever_the_convolutions_were():

@@ -48,21 +48,6 @@ CONFIGS = {name_of(config): config for config in (*PAPERS, NINE)}
 SELECTIONS = {name: build(name, config) for name, config in CONFIGS.items()}
 
 
-def plain(config: DetectorConfig, levels: list, boxes: list) -> list[int]:
-    """The reference's sample selection of a config."""
-    if not boxes:
-        return [reference.NEGATIVE for level in levels for _ in level]
-    match config.assigner:
-        case "iou":
-            return reference.assign_by_iou(levels, boxes, config.in_gt_box)
-        case "ssc":
-            return reference.assign_by_scale(levels, boxes)
-        case "center_sampling":
-            return reference.assign_by_scale(levels, boxes, radius=1.5)
-        case _:
-            return reference.algorithm_1(levels, boxes, config.k * config.anchors_per_location)
-
-
 def random_boxes(seed: int) -> list[tuple[float, ...]]:
     """Up to seven boxes of a 96 x 128 image, in quarters of a pixel; they overlap a lot."""
     rng = random.Random(seed)
@@ -85,8 +70,8 @@ def test_counts_are_those_of_plain_loops(name: str) -> None:
     for seed in range(12):
         boxes = random_boxes(seed)
         found = count(SELECTIONS[name], scene(*boxes))
-        matched = plain(config, levels, boxes)
-        alone = [[value == 0 for value in plain(config, levels, [box])] for box in boxes]
+        matched = reference.assign(config, levels, boxes)
+        alone = [[value == 0 for value in reference.assign(config, levels, [box])] for box in boxes]
         for g in range(len(boxes)):
             mine = [a for a, value in enumerate(matched) if value == g]
             bounds = [(end - len(level), end) for level, end in zip(levels, ends, strict=True)]

@@ -8,7 +8,7 @@ import reference
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torchvision.ops import batched_nms, nms
+from scenes import plain_levels
 
 from detector.anchors import STRIDES, cell_anchors, grid_anchors
 from detector.box_coders import BoxCoder, PointCoder
@@ -29,33 +29,8 @@ def random_predictions(centerness, num_classes=3, spread=1.5):
     )
 
 
-def plain_levels(predictions):
-    """Per level: (anchor, cls logits, codes, centerness logit or None) of every anchor."""
-    logits, codes = predictions.cls_logits[0], predictions.codes[0]
-    centered = [None] * len(logits)
-    if predictions.centerness is not None:
-        centered = predictions.centerness[0].tolist()
-    rows = iter(
-        zip(torch.cat(ANCHORS).tolist(), logits.tolist(), codes.tolist(), centered, strict=True)
-    )
-    return [[next(rows) for _ in range(length)] for length in LENGTHS]
-
-
 def strides_of(box):
     return (box[2] - box[0]) / 8
-
-
-@pytest.mark.parametrize("centerness", [False, True])
-@pytest.mark.parametrize("start", ["box", "point"])
-@pytest.mark.parametrize(
-    "settings",
-    [{}, {"candidates_per_level": 10}, {"max_detections": 7}, {"score_threshold": 0.4}],
-    ids=["paper", "10 per level", "7 in all", "threshold 0.4"],
-)
-def test_detections_are_those_of_plain_arithmetic(centerness, start, settings):
-    predictions = random_predictions(centerness)
-    postprocess = replace(Postprocess(), **settings)
-    assert assert_plain(postprocess, predictions, start) > 5
 
 
 def assert_plain(postprocess, predictions, start):
@@ -63,7 +38,7 @@ def assert_plain(postprocess, predictions, start):
     coder = BoxCoder() if start == "box" else PointCoder()
     found = postprocess(predictions, 0, ANCHORS, coder, (90, 120))
     expected = reference.detect(
-        plain_levels(predictions),
+        plain_levels(ANCHORS, predictions),
         reference.decode_from_box if start == "box" else decode_from_point,
         (90, 120),
         postprocess.score_threshold,
@@ -202,30 +177,6 @@ def test_suppression_does_not_depend_on_which_class_it_is():
     assert kept_as(0) == kept_as(79)
 
 
-def test_suppression_is_torchvisions():
-    predictions = random_predictions(centerness=False)
-    found = Postprocess(max_detections=10**6)(predictions, 0, ANCHORS, BoxCoder(), (96, 128))
-    again = batched_nms(found["boxes"], found["scores"], found["labels"], 0.6)
-    assert again.tolist() == list(range(len(found["scores"])))  # nothing left to suppress
-
-
-@given(st.integers(0, 2**32 - 1), st.sampled_from([0.3, 0.5, 0.6]))
-def test_plain_suppression_is_torchvisions(seed, threshold):
-    """The reference itself; on whole pixels, many boxes overlap by exactly the threshold."""
-    torch.manual_seed(seed)
-    corners = torch.randint(0, 6, (40, 2)).double()
-    boxes = torch.cat([corners, corners + torch.randint(1, 7, (40, 2))], dim=1)
-    scores = torch.randperm(40).double() / 50
-    logits = ((scores + 0.1) / (0.9 - scores)).log()
-    level = [
-        (tuple(box), [x], None, None)
-        for box, x in zip(boxes.tolist(), logits.tolist(), strict=True)
-    ]
-    found = reference.detect([level], lambda box, _: box, (99, 99), overlap=threshold)
-    kept = nms(boxes, scores, threshold)
-    assert [box for _, _, box in found] == [tuple(box) for box in boxes[kept].tolist()]
-
-
 def test_boxes_are_clipped_to_the_image_not_to_its_padding():
     boxes = [[-30.0, -10, 50, 60], [1300, 700, 1400, 900]]
     found = one_by_one(boxes, [[2.0], [1.0]])
@@ -240,10 +191,3 @@ def test_nothing_above_the_threshold_is_no_detection(centerness):
     assert found["boxes"].shape == (0, 4)
     assert found["scores"].shape == found["labels"].shape == (0,)
     assert found["labels"].dtype == torch.int64
-
-
-def test_at_most_100_detections_best_first():
-    predictions = random_predictions(centerness=True, num_classes=20, spread=3)
-    found = Postprocess()(predictions, 0, ANCHORS, BoxCoder(), (96, 128))
-    assert len(found["scores"]) == 100
-    assert found["scores"].tolist() == sorted(found["scores"].tolist(), reverse=True)

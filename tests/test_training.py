@@ -151,11 +151,6 @@ def test_training_yields_step_losses_their_sum_and_the_learning_rate():
         assert entry["learning_rate"] == learning_rate(RECIPE, entry["step"])
 
 
-def test_without_the_branch_there_is_no_centerness_loss():
-    _, _, history = run(config=DetectorConfig(), until=1)
-    assert set(history[0]) == {"step", "loss", "loss/cls", "loss/box", "learning_rate"}
-
-
 def test_the_seed_decides_the_weights():
     one, other = run(until=0)[0], run(until=0)[0]
     assert_equal_states(one.state_dict(), other.state_dict())

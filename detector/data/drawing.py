@@ -5,7 +5,9 @@ floats only, directions are normalized vectors, and arithmetic is + - * / sqrt a
 element by element: these are exactly rounded everywhere; sin, exp and float sums are not.
 
 Convention: pixel (i, j) covers [j, j + 1] x [i, i + 1]; a box is xyxy in pixels. An image is
-float32 [H, W, 3] in 0..1 while it is drawn; a window of it is [h, w].
+float32 [H, W, 3] in 0..1 while it is drawn; a window of it is [h, w], with x as [1, w] and y as
+[h, 1] in pixels, and p and q the same from -1 to 1 over the shape's box. Distances to an outline
+are positive inside and negative outside.
 """
 
 from dataclasses import dataclass
@@ -16,10 +18,10 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from detector import outlines
-from detector.outlines import Box, Plane, between
-
 Image = NDArray[Any]  # float32 [H, W, 3]
+Plane = NDArray[Any]  # float32 [h, w], [1, w] or [h, 1]
+Box = tuple[float, float, float, float]
+Polygon = list[tuple[float, float]]  # convex
 Mask = NDArray[np.bool_]  # [H, W]
 Window = tuple[slice, slice]  # rows and columns of an image
 Quantiles = tuple[tuple[float, float], ...]  # a distribution as (quantile, value), linear between
@@ -46,6 +48,7 @@ LEAST_VISIBLE = 0.4  # share of an object that later ones must leave visible
 TRIES = 8  # places tried for an object before it is given up
 
 TEXTURE = ((128, 0.2), (64, 0.1), (32, 0.06), (16, 0.04), (6, 0.03))  # cell in pixels, amplitude
+TINY = 1e-6  # keeps a quotient finite at an ellipse's center
 STROKES = 3  # at most, on a background: lines that are no object
 
 
@@ -98,7 +101,7 @@ def _pick(rng: Generator, quantiles: Quantiles) -> float:
 def _direction(rng: Generator) -> tuple[float, float]:
     """A unit vector, uniform over the circle: a point of the disk, normalized."""
     while True:
-        x, y = between(rng, -1, 1), between(rng, -1, 1)
+        x, y = _between(rng, -1, 1), _between(rng, -1, 1)
         square = x * x + y * y
         if 0.01 < square < 1:
             return x / sqrt(square), y / sqrt(square)
@@ -113,9 +116,9 @@ def _any_color(rng: Generator) -> Plane:
 
 def _background(rng: Generator, height: int, width: int) -> Image:
     """Smooth noise of several scales over a muted color, and strokes that are no object."""
-    base = between(rng, 0.1, 0.6) + 0.3 * _any_color(rng)
+    base = _between(rng, 0.1, 0.6) + 0.3 * _any_color(rng)
     planes = np.zeros((3, height, width), dtype=np.float32) + base[:, None, None]
-    strength = between(rng, 0.35, 1.0)
+    strength = _between(rng, 0.35, 1.0)
     for cell, amplitude in TEXTURE:
         planes += _noise(rng, height, width, cell, strength * amplitude)
     image = np.ascontiguousarray(planes.transpose(1, 2, 0))
@@ -145,8 +148,8 @@ def _grid_steps(rng: Generator, length: int, cell: int) -> tuple[NDArray[np.int6
 def _stroke(rng: Generator, image: Image) -> None:
     """Draw a thin line somewhere across the image, a little transparent."""
     height, width = image.shape[:2]
-    (x, y), (dx, dy) = (between(rng, 0, width), between(rng, 0, height)), _direction(rng)
-    length = between(rng, 0.1, 0.5) * width
+    (x, y), (dx, dy) = (_between(rng, 0, width), _between(rng, 0, height)), _direction(rng)
+    length = _between(rng, 0.1, 0.5) * width
     ends = (x, x + dx * length), (y, y + dy * length)
     box = (min(ends[0]) - 3, min(ends[1]) - 3, max(ends[0]) + 3, max(ends[1]) + 3)
     window = _window(box, height, width)
@@ -154,7 +157,7 @@ def _stroke(rng: Generator, image: Image) -> None:
     along = np.clip((columns - x) * dx + (rows - y) * dy, 0, length)
     across_x, across_y = columns - x - along * dx, rows - y - along * dy
     distance = np.sqrt(across_x * across_x + across_y * across_y)
-    coverage = np.clip(between(rng, 0.9, 2.1) - distance, 0, 1) * 0.8
+    coverage = np.clip(_between(rng, 0.9, 2.1) - distance, 0, 1) * 0.8
     image[window] += coverage[..., None] * (_any_color(rng) - image[window])
 
 
@@ -171,8 +174,8 @@ def _size(rng: Generator, height: int, width: int) -> tuple[float, float]:
 def _place(rng: Generator, size: tuple[float, float], height: int, width: int) -> Box:
     over = OVERHANG if rng.random() < TRUNCATED else 0.0
     w, h = size
-    x = between(rng, -over * w, width - w + over * w)
-    y = between(rng, -over * h, height - h + over * h)
+    x = _between(rng, -over * w, width - w + over * w)
+    y = _between(rng, -over * h, height - h + over * h)
     return x, y, x + w, y + h
 
 
@@ -208,7 +211,7 @@ def _paint(rng: Generator, label: int, box: Box, window: Window) -> tuple[Plane,
     depth = _depth(rng, name, x, y, p, q, box)
     rim = min(max(1.0, min(w, h) / 20), 3.0)
     if name == "ring":
-        thickness = max(1.3, min(w, h) * between(rng, 0.14, 0.24))
+        thickness = max(1.3, min(w, h) * _between(rng, 0.14, 0.24))
         depth = np.minimum(depth, thickness - depth)
         rim = min(rim, thickness / 4)
     coverage = np.clip(depth + 0.5, 0, 1)
@@ -221,16 +224,16 @@ def _depth(rng: Generator, name: str, x: Plane, y: Plane, p: Plane, q: Plane, bo
     """[h, w]: distance inside a new outline of the class, which touches all sides of the box."""
     if name in ("disk", "ring"):
         w, h = box[2] - box[0], box[3] - box[1]
-        return outlines.in_ellipse(p, q, w, h, lean=between(rng, -0.5, 0.5))
+        return _in_ellipse(p, q, w, h, lean=_between(rng, -0.5, 0.5))
     if name == "box":
-        polygons = outlines.rectangle()
+        polygons = _rectangle()
     else:
-        polygons = outlines.triangle(rng) if name == "triangle" else outlines.cross(rng)
-    return outlines.in_polygons(x, y, outlines.fit(outlines.tilt(rng, polygons), box))
+        polygons = _triangle(rng) if name == "triangle" else _cross(rng)
+    return _in_polygons(x, y, _fit(_tilt(rng, polygons), box))
 
 
 def _color(rng: Generator, label: int) -> Plane:
-    jitter, brightness = COLOR_JITTER * rng.random(), between(rng, 0.75, 1.1)
+    jitter, brightness = COLOR_JITTER * rng.random(), _between(rng, 0.75, 1.1)
     typical = np.array(COLORS[label], dtype=np.float32)
     return brightness * (typical + jitter * (_any_color(rng) - typical))
 
@@ -242,7 +245,81 @@ def _shade(rng: Generator, name: str, p: Plane, q: Plane) -> Plane:
     if name == "disk":
         return 1.15 - 0.3 * (p * p + q * q) + 0.15 * slope
     if name == "box":
-        stripe = slope * between(rng, 1.5, 3.0) + 16
+        stripe = slope * _between(rng, 1.5, 3.0) + 16
         is_light = (stripe - np.floor(stripe) < 0.5).astype(np.float32)
         return 0.8 + 0.35 * is_light
     return 1 + 0.2 * slope
+
+
+def _between(rng: Generator, low: float, high: float) -> float:
+    """A uniform number; Generator.uniform could round differently where a CPU fuses its product."""
+    return low + (high - low) * rng.random()
+
+
+def _in_ellipse(p: Plane, q: Plane, width: float, height: float, lean: float) -> Plane:
+    """[h, w]: distance to the ellipse that touches all four sides of its box, to first order.
+
+    lean in -1..1 turns it towards a diagonal: p^2 - 2 lean p q + q^2 = 1 - lean^2.
+    """
+    rest = 1 - lean * lean
+    radius = np.sqrt((p * p - 2 * lean * p * q + q * q) / rest)  # 1 on the outline
+    slope_x, slope_y = (p - lean * q) * 4 / (rest * width), (q - lean * p) * 4 / (rest * height)
+    slope = np.sqrt(slope_x * slope_x + slope_y * slope_y)  # of radius^2, per pixel
+    return (1 - radius) * (2 * radius + TINY) / (slope + TINY)
+
+
+def _in_polygons(x: Plane, y: Plane, polygons: list[Polygon]) -> Plane:
+    """[h, w]: distance to the nearest edge of the polygon one is deepest in."""
+    return np.maximum.reduce([_in_polygon(x, y, polygon) for polygon in polygons])
+
+
+def _in_polygon(x: Plane, y: Plane, polygon: Polygon) -> Plane:
+    (ax, ay), (bx, by), (cx, cy) = polygon[:3]
+    turn = 1 if (bx - ax) * (cy - ay) > (by - ay) * (cx - ax) else -1
+    edges = []
+    for (x0, y0), (x1, y1) in zip(polygon, polygon[1:] + polygon[:1], strict=True):
+        length = turn * sqrt((x1 - x0) * (x1 - x0) + (y1 - y0) * (y1 - y0))
+        normal_x, normal_y = (y0 - y1) / length, (x1 - x0) / length
+        edges.append((x - x0) * normal_x + (y - y0) * normal_y)
+    return np.minimum.reduce(edges)
+
+
+def _triangle(rng: Generator) -> list[Polygon]:
+    """Upright, its tip anywhere over the middle of its base."""
+    return [[(-1.0, 1.0), (1.0, 1.0), (_between(rng, -0.6, 0.6), -1.0)]]
+
+
+def _rectangle() -> list[Polygon]:
+    """The whole of its box."""
+    return [_bar(1.0, 1.0)]
+
+
+def _cross(rng: Generator) -> list[Polygon]:
+    """Two bars."""
+    arm = _between(rng, 0.26, 0.36)
+    return [_bar(1.0, arm), _bar(arm, 1.0)]
+
+
+def _bar(half_width: float, half_height: float) -> Polygon:
+    w, h = half_width, half_height
+    return [(-w, -h), (w, -h), (w, h), (-w, h)]
+
+
+def _tilt(rng: Generator, polygons: list[Polygon]) -> list[Polygon]:
+    """Turn polygons by up to 20 degrees either way."""
+    lean = _between(rng, -0.36, 0.36)  # the angle's tangent
+    length = sqrt(1 + lean * lean)
+    cos, sin = 1 / length, lean / length
+    return [[(cos * x - sin * y, sin * x + cos * y) for x, y in polygon] for polygon in polygons]
+
+
+def _fit(polygons: list[Polygon], box: Box) -> list[Polygon]:
+    """Stretch polygons so that together they touch all four sides of a box."""
+    xs, ys = zip(*(point for polygon in polygons for point in polygon), strict=True)
+    left, top = min(xs), min(ys)
+    x_scale = (box[2] - box[0]) / (max(xs) - left)
+    y_scale = (box[3] - box[1]) / (max(ys) - top)
+    return [
+        [(box[0] + (x - left) * x_scale, box[1] + (y - top) * y_scale) for x, y in polygon]
+        for polygon in polygons
+    ]

@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from torch import Tensor
+from torchvision.ops import box_iou
 
-from detector.boxes import area, box_iou
+from detector.boxes import area
 from detector.config import Recipe
 from detector.data import transforms
 from detector.data.transforms import Normalization
