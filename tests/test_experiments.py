@@ -16,7 +16,7 @@ from detector.metrics import HEADINGS
 from experiments import STUDY, TABLES, experiment
 from experiments.baselines import ATSS, FCOS, FCOS_ATSS, IMPROVED_RETINANET, RETINANET
 from experiments.experiment import Run, canonical, changes, signature
-from experiments.schedules import DEMO, MINI, PAPER, PAPER_2X, SCALES
+from experiments.schedules import DEMO, MINI, PAPER, PAPER_2X, SCALES, SCRATCH
 
 ROWS = [row for table in STUDY.values() for row in table.rows]
 
@@ -318,7 +318,7 @@ def test_a_seed_is_a_whole_number(seed):
 
 
 def test_the_paper_scale_is_the_papers():
-    assert SCALES == {"demo": DEMO, "mini": MINI, "paper": PAPER, "paper-2x": PAPER_2X}
+    assert list(SCALES.values()) == [DEMO, MINI, SCRATCH, PAPER, PAPER_2X]
     assert (PAPER.iterations, PAPER.batch_size, PAPER.learning_rate) == (90_000, 16, 0.01)
     assert [round(share * PAPER.iterations) for share in PAPER.lr_drops] == [60_000, 80_000]
 
@@ -329,6 +329,6 @@ def test_table_8s_scale_is_twice_as_long_and_draws_the_short_side():
     assert drops == [120_000, 160_000]
 
 
-@pytest.mark.parametrize("recipe", [DEMO, MINI])
+@pytest.mark.parametrize("recipe", [DEMO, MINI, SCRATCH])
 def test_small_scales_need_no_download(recipe):
     assert recipe.weights == "none"
