@@ -1,10 +1,14 @@
 """Do intervals find differences where there are none? One configuration, trained with many seeds.
 
     python benchmarks/aa_control.py [--seeds 12] [--iterations 250] [--out FOLDER]
+    python benchmarks/aa_control.py --tables 300
 
 Its trainings are split at random into two groups of as many seeds, which are compared as two rows
 of a table are: a 95 % interval of their difference should miss zero in 5 % of all splits. Goes on
 where it was ended. Writes aa_control.json and aa_control.md.
+
+--tables simulates tables of equal rows instead, and prints in how many of them some row is called
+worse than the highest: one by one, and with all rows looked at at once.
 """
 
 import argparse
@@ -19,10 +23,10 @@ from statistics import NormalDist, fmean, stdev
 
 import numpy as np
 
-from detector.metrics import HEADINGS
+from detector.metrics import HEADINGS, Metrics
 from orchestration.inspection import inspect
 from orchestration.store import open_store
-from reports.statistics import LEVEL, Estimate, Scores, difference
+from reports.statistics import LEVEL, Estimate, Scores, difference, told_apart
 
 HERE = Path(__file__).parent
 TABLE, ROW = "table3", 2  # RetinaNet (#A=1) + ATSS, at demo scale
@@ -126,6 +130,50 @@ def markdown(result: dict, command: str) -> str:  # type: ignore[type-arg]
     return "\n".join([*lines, "", note, "", "`python benchmarks/aa_control.py`", ""])
 
 
+def simulated_rows(
+    random: np.random.Generator, num_seeds: int, of_seeds: float, num_rows: int = 9
+) -> list[list[Scores]]:
+    """Rows of equal true APs on 300 images: what an image is worth is shared, and own noise."""
+    images, resamples = 300, 1000
+    weights = random.multinomial(images, [1 / images] * images, size=resamples).T / images
+    shared = random.normal(40, 20, images)
+    rows = []
+    for row in range(num_rows):
+        runs = []
+        for seed in range(num_seeds):
+            values = shared + random.normal(0, 10, images) + random.normal(0, of_seeds)
+            run = Scores(
+                signature=f"{row}-{seed}",
+                seed=seed,
+                metrics=Metrics(ap=float(values.mean())),
+                draws=(values @ weights)[:, None],
+                images="simulated",
+                num_images=images,
+            )
+            runs.append(run)
+        rows.append(runs)
+    return rows
+
+
+def one_by_one(rows: Sequence[Sequence[Scores]]) -> bool:
+    """Whether the highest row is told apart from any other, each looked at alone."""
+    top = max(rows, key=lambda row: fmean(run.metrics.ap or 0.0 for run in row))
+    found = [difference(top, row, "ap") for row in rows if row is not top]
+    return any(it is not None and it.excludes_zero for it in found)
+
+
+def rates_of_tables(number: int) -> str:
+    """A table: in how many tables of equal rows some row is called worse."""
+    lines = ["| seeds | they differ by | one by one | all at once |", "|-:|-:|-:|-:|"]
+    for num_seeds, of_seeds in ((1, 0.0), (2, 2.0), (3, 0.5), (3, 2.0), (5, 2.0)):
+        random = np.random.default_rng(num_seeds)
+        tables = [simulated_rows(random, num_seeds, of_seeds) for _ in range(number)]
+        alone = fmean(one_by_one(rows) for rows in tables)
+        at_once = fmean(any(told_apart(rows, "ap")) for rows in tables)
+        lines.append(f"| {num_seeds} | {of_seeds:g} AP | {alone:.0%} | {at_once:.0%} |")
+    return "\n".join(lines)
+
+
 def main() -> None:
     """Train, split, print and write the page."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -133,7 +181,11 @@ def main() -> None:
     parser.add_argument("--iterations", type=int, default=250)
     parser.add_argument("--out", type=Path, default=Path("results-aa"))
     parser.add_argument("--pages", type=Path, default=HERE)
+    parser.add_argument("--tables", type=int, help="simulate so many tables of equal rows instead")
     given = parser.parse_args()
+    if given.tables:
+        print(rates_of_tables(given.tables))
+        return
     out = given.out / str(given.iterations)
     command = train(given.seeds, given.iterations, out)
     runs = measured(out)[: given.seeds]

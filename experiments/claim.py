@@ -15,6 +15,7 @@ from typing import Literal
 # Published runs of one configuration (ATSS on ResNet-50, by three groups) differ so much: standard
 # deviations per run, in AP points. Stands in for the seeds' spread where there is one seed only.
 RERUN_DEVIATION = {"ap": 0.1, "ap50": 0.1, "ap75": 0.1, "ap_s": 0.7, "ap_m": 0.3, "ap_l": 0.6}
+RERUN_DEGREES = 2  # of freedom: they are three runs, whose standard deviation is hardly known
 # Those reruns' AP_S lie between 22.9 and 24.3: no difference below this is a claim's.
 SMALLEST_AP_S = 1.0
 

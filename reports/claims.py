@@ -17,6 +17,10 @@ VERDICTS = (
     "Supported: the whole interval (95 %, over images and seeds) agrees. Contradicted: none of it "
     "does. Undecided: anything else."
 )
+MANY = (
+    "Each verdict stands for itself: they are not corrected for being {number}, so of 20 "
+    "differences that are none one would be taken for one."
+)
 PAPERS = (
     "Agrees: where a number of ours has to lie at the scale paper on COCO val2017; elsewhere only "
     "the sign of a difference is judged."
@@ -47,6 +51,7 @@ def claims_grid(verdicts: Sequence[Verdict]) -> Grid:
     if is_measured:
         is_as_in_paper = any(verdict.is_as_in_paper for verdict in verdicts)
         notes += [VERDICTS, AS_IN_PAPER if is_as_in_paper else DIRECTIONS]
+        notes += [MANY.format(number=len(verdicts))] if len(verdicts) > 1 else []
     alone = [finding.estimate for verdict in verdicts for finding in verdict.findings]
     spreads = {it.seed_error is None for it in alone if it is not None and it.num_seeds == 1}
     notes += [{True: OF_ONE_SEED, False: OF_RERUNS}[is_unknown] for is_unknown in sorted(spreads)]

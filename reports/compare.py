@@ -7,6 +7,7 @@ statistics.py makes of resampled images where there are any. What was not measur
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from math import hypot
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
@@ -43,9 +44,13 @@ class Stopped:
 
 @dataclass(frozen=True)
 class Sample:
-    """One quantity measured with several seeds: seed -> value, in AP points."""
+    """One quantity measured with several seeds: seed -> value, in AP points.
+
+    deviation: of one seed's value, where it is known better than from the values themselves.
+    """
 
     by_seed: Mapping[int, float]
+    deviation: float | None = None
 
     @property
     def n(self) -> int:
@@ -60,12 +65,21 @@ class Sample:
     @property
     def std(self) -> float | None:
         """Sample standard deviation (n - 1); None with fewer than two seeds."""
+        if self.deviation is not None:
+            return self.deviation
         return stdev(self.by_seed.values()) if self.n > 1 else None
 
     def minus(self, other: "Sample") -> "Sample":
-        """Differences seed by seed, of the seeds that both have."""
-        shared = {seed: value for seed, value in self.by_seed.items() if seed in other.by_seed}
-        return Sample({seed: value - other.by_seed[seed] for seed, value in shared.items()})
+        """Differences of the seeds that both have.
+
+        As in their interval, equal seeds of two configurations are two independent trainings.
+        """
+        shared = [seed for seed in self.by_seed if seed in other.by_seed]
+        one, two = (Sample({seed: it.by_seed[seed] for seed in shared}) for it in (self, other))
+        deviation = None if one.std is None or two.std is None else hypot(one.std, two.std)
+        if self.by_seed == other.by_seed:  # the same runs
+            deviation = None if deviation is None else 0.0
+        return Sample({seed: one.by_seed[seed] - two.by_seed[seed] for seed in shared}, deviation)
 
 
 @dataclass(frozen=True)

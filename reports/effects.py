@@ -12,7 +12,8 @@ squares over the measured runs:
 With every combination measured these are plain means of differences, whatever more than two of them
 do together. With some missing the model fills in where it can; where what is measured leaves an
 effect undetermined (it is no combination of X's rows) there is no number for it.
-The standard error comes from the spread between the seeds of a combination, pooled over all.
+The interval holds both sources: the images, by the runs' shared resamples, and the seeds, by the
+spread between those of a combination, pooled over all.
 
 Shapes: N runs, C combinations, F factors, P = 1 + F + F (F - 1) / 2 parameters.
 """
@@ -30,8 +31,9 @@ from numpy.typing import NDArray
 
 from experiments.experiment import Row, Table
 from reports.compare import Comparison
-from reports.grids.cells import Cell, Grid, line
-from reports.numbers import MISSING, signed
+from reports.grids.cells import Cell, Grid, Kind, line
+from reports.numbers import MISSING, level, signed, signed_interval
+from reports.statistics import Estimate, Scores, contrast
 
 Combination = tuple[int, ...]  # of F zeros and ones
 Array = NDArray[np.floating[Any]]
@@ -39,21 +41,29 @@ TOLERANCE = 1e-8  # of a projection's residual, in effects of size 1
 
 
 @dataclass(frozen=True)
-class Estimate:
-    """In AP points; value None: not determined; error None: a single seed tells no spread."""
+class Worth:
+    """In AP points; value None: not determined; estimate None: no interval is known.
+
+    error: standard error from the seeds; None where a single seed tells no spread.
+    """
 
     value: float | None = None
     error: float | None = None
+    estimate: Estimate | None = None
 
 
 @dataclass(frozen=True)
 class Effects:
-    """The combinations that a table has, and what was measured of them: one AP per run."""
+    """The combinations that a table has, and what was measured of them: one AP per run.
+
+    scores: of the same runs, where all have their resamples.
+    """
 
     combinations: tuple[Combination, ...]
     measured: tuple[tuple[Combination, float], ...]
+    scores: tuple[Scores, ...] = ()
 
-    def effect(self, i: int) -> Estimate:
+    def effect(self, i: int) -> Worth:
         """Of switching factor i on."""
         return self._estimate([_on(cell, i) - _terms(cell) for cell in self._off(i)])
 
@@ -64,7 +74,7 @@ class Effects:
         steps = [aps[on] - aps[off] for off, on in pairs if on in aps and off in aps]
         return fmean(steps) if steps else None
 
-    def interaction(self, i: int, j: int) -> Estimate:
+    def interaction(self, i: int, j: int) -> Worth:
         """Of factors i and j: what both together change beyond the sum of each alone."""
         both = [cell for cell in self._off(i) if cell in self._off(j)]
         corners = [cell for cell in both if _with(_with(cell, i), j) in self.combinations]
@@ -92,25 +102,30 @@ class Effects:
         groups: dict[Combination, list[float]] = {}
         for cell, ap in self.measured:
             groups.setdefault(cell, []).append(ap)
-        freedom = sum(len(aps) - 1 for aps in groups.values())
         squares = sum((ap - fmean(aps)) ** 2 for aps in groups.values() for ap in aps)
-        return sqrt(squares / freedom) if freedom else None
+        return sqrt(squares / self._degrees) if self._degrees else None
+
+    @property
+    def _degrees(self) -> int:
+        """Of freedom of that spread."""
+        return len(self.measured) - len({cell for cell, _ in self.measured})
 
     def _off(self, i: int) -> list[Combination]:
         """The combinations without i that the table also has with it."""
         known = self.combinations
         return [cell for cell in known if not cell[i] and _with(cell, i) in known]
 
-    def _estimate(self, contrasts: Sequence[Array]) -> Estimate:
+    def _estimate(self, contrasts: Sequence[Array]) -> Worth:
         """The mean contrast, each [P]; undetermined unless the measured runs combine to it."""
         if not contrasts or not self.measured:
-            return Estimate()
-        contrast = np.mean(contrasts, axis=0)
-        weights = contrast @ self._inverse  # [N]: of each run's AP in the estimate
-        if np.abs(weights @ self._design - contrast).max() > TOLERANCE:
-            return Estimate()
+            return Worth()
+        wanted = np.mean(contrasts, axis=0)
+        weights = wanted @ self._inverse  # [N]: of each run's AP in the estimate
+        if np.abs(weights @ self._design - wanted).max() > TOLERANCE:
+            return Worth()
         error = None if self.spread is None else self.spread * float(np.linalg.norm(weights))
-        return Estimate(float(weights @ self._aps), error)
+        found = contrast(weights, self.scores, "ap", error, self._degrees) if self.scores else None
+        return Worth(float(weights @ self._aps), error, found)
 
     @cached_property
     def _design(self) -> Array:
@@ -148,7 +163,9 @@ def effects_of(comparison: Comparison, *, of_paper: bool = False) -> Effects:
         for ap in ([row.ap.paper] if of_paper else row.ap.ours.by_seed.values())
         if ap is not None
     ]
-    return Effects(tuple(cells), tuple(measured))
+    runs = [] if of_paper else [run for row in comparison.rows for run in row.scores]
+    is_whole = len(runs) == len(measured) and len({run.images for run in runs}) == 1
+    return Effects(tuple(cells), tuple(measured), tuple(runs) if is_whole else ())
 
 
 def _combination(table: Table, row: Row) -> Combination:
@@ -166,35 +183,48 @@ def effects_grids(comparison: Comparison) -> tuple[Grid, ...]:
     are_named = len(table.headings) == len(table.factors)
     names = table.headings if are_named else table.factors
     effects, paper = effects_of(comparison), effects_of(comparison, of_paper=True)
-    lines, unknown = [], []
+    blocks, unknown = [], []
     for i, name in enumerate(names):
-        estimates = {name: effects.effect(i)}
+        worths = {name: effects.effect(i)}
         pairs = (
             (f"{name} × {names[j]}", effects.interaction(i, j)) for j in range(i + 1, len(names))
         )
-        estimates |= dict(pairs)
-        unknown += [what for what, estimate in estimates.items() if estimate.value is None]
+        worths |= dict(pairs)
+        unknown += [what for what, worth in worths.items() if worth.value is None]
         step = paper.step(i)
-        in_paper = [Cell("" if step is None else signed(step), "paper")]
-        alone, *others = [_cell(estimate) for estimate in estimates.values()]
-        blank = [Cell()] * (len(names) - 1 - len(others))
-        lines.append((Cell(name), *in_paper[: table.has_paper], alone, *blank, *others))
+        in_paper = ["" if step is None else signed(step)]
+        texts = [MISSING if it.value is None else signed(it.value) for it in worths.values()]
+        lines = [_line(name, in_paper[: table.has_paper], texts, len(names), "ours")]
+        below = [_uncertainty(worth) for worth in worths.values()]
+        if any(below):
+            lines.append(_line("", [""][: table.has_paper], below, len(names), "interval"))
+        blocks.append(tuple(lines))
+    are_short = all(len(block) == 1 for block in blocks)
     heads = ["", *["paper"][: table.has_paper], "alone", *(f"× {name}" for name in names[1:])]
     grid = Grid(
         name=f"{table.name}-effects",
         title="What each is worth on average, and what pairs add to that (AP points)",
         head=line(*heads),
-        blocks=(tuple(lines),),
+        blocks=(tuple(line for block in blocks for line in block),) if are_short else tuple(blocks),
         notes=tuple(_notes(effects, unknown, table.has_paper)),
     )
     return (grid,)
 
 
-def _cell(estimate: Estimate) -> Cell:
-    if estimate.value is None:
-        return Cell(MISSING, "ours")
-    error = "" if estimate.error is None else f" ±{estimate.error:.1f}"
-    return Cell(signed(estimate.value) + error, "ours")
+def _line(
+    name: str, in_paper: Sequence[str], texts: Sequence[str], width: int, kind: Kind
+) -> tuple[Cell, ...]:
+    """The effect alone, then the interactions with the factors behind it, under their heads."""
+    alone, *others = (Cell(text, kind) for text in texts)
+    blank = [Cell()] * (width - 1 - len(others))
+    return (Cell(name), *(Cell(text, "paper") for text in in_paper), alone, *blank, *others)
+
+
+def _uncertainty(worth: Worth) -> str:
+    """The interval, or where there is none the standard error from the seeds."""
+    if worth.estimate is not None:
+        return signed_interval(worth.estimate)
+    return "" if worth.error is None else f"({worth.error:.1f})"
 
 
 def _notes(effects: Effects, unknown: Sequence[str], has_paper: bool) -> list[str]:
@@ -207,12 +237,18 @@ def _notes(effects: Effects, unknown: Sequence[str], has_paper: bool) -> list[st
     ]
     if has_paper:
         notes.append("Paper: its step, in the order in which it adds them.")
+    if effects.scores:
+        notes.append(f"Below each: the {level()} interval, of images and seeds together.")
     if effects.spread is None:
-        notes.append("One seed for each combination, so nothing tells chance from an effect.")
-    else:
         notes.append(
-            "±: standard error, from the spread between seeds "
-            f"({effects.spread:.2f} AP, pooled over all combinations)."
+            "One seed for each combination: an interval is of these trained weights, and nothing "
+            "tells chance in training from an effect."
+        )
+    else:
+        below = "" if effects.scores else "In brackets: standard error from the seeds. "
+        notes.append(
+            f"{below}Seeds of one combination differ by {effects.spread:.2f} AP (standard "
+            "deviation, pooled over all combinations)."
         )
     if effects.misfit is not None:
         notes.append(

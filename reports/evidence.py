@@ -8,11 +8,19 @@ quantities have to; strict, of 1 - 0.05 / m, has to lie outside to contradict.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
-from math import hypot, inf, sqrt
-from statistics import NormalDist, fmean
+from math import inf, sqrt
+from statistics import fmean
 from typing import TYPE_CHECKING, Literal
 
-from experiments.claim import RERUN_DEVIATION, Difference, Place, Region, Spread, places
+from experiments.claim import (
+    RERUN_DEGREES,
+    RERUN_DEVIATION,
+    Difference,
+    Place,
+    Region,
+    Spread,
+    places,
+)
 from reports.study import Study
 
 if TYPE_CHECKING:  # it imports numpy and scipy, which lists need not wait for
@@ -70,16 +78,14 @@ def _difference(
     one: Place, other: Place, metric: str, study: Study, level: float
 ) -> "Estimate | None":
     """With one seed in the paper's setup its reruns' spread stands in for that of the seeds."""
-    from reports.statistics import difference
+    from reports.statistics import difference, with_seed_error
 
     found = difference(study.scores(one), study.scores(other), metric, level=level)
     is_as_in_paper = study.are_as_in_paper((one.table, other.table))
     if found is None or found.seed_error is not None or not is_as_in_paper:
         return found
     error = sqrt(2) * RERUN_DEVIATION[metric]  # of the difference of two runs
-    middle, of_images = (found.low + found.high) / 2, (found.high - found.low) / 2
-    reach = hypot(of_images, NormalDist().inv_cdf((1 + level) / 2) * error)
-    return replace(found, low=middle - reach, high=middle + reach, seed_error=error)
+    return with_seed_error(found, error, RERUN_DEGREES, level=level)
 
 
 def spread(pairs: Sequence["Estimate"]) -> "Estimate":
@@ -114,38 +120,23 @@ def without_interval(part: Difference | Spread, study: Study) -> str:
 
 
 def power(found: Interval, region: Region) -> str:
-    """How many seeds or images would tell the value from the nearest end of the region.
+    """What more seeds or images have to bring about: how far from the nearest end of the region
+    a value has to lie so that these would show it.
 
-    Inside, the loose interval has to get clear of it, outside the strict one. Numbers that are
-    there already, and were not enough by bad luck, are not advised.
+    Inside, the loose interval has to get clear of it, outside the strict one.
     """
-    from reports.statistics import LEVEL, needed
+    from reports.statistics import LEVEL, visible
 
     estimate = found.loose
     ends = [end for end in (region.low, region.high) if abs(end) != inf]
     nearest = min(ends, key=lambda end: abs(estimate.value - end))
+    is_inside = holds(region, estimate.value)
+    level = LEVEL if is_inside else 1 - (1 - LEVEL) / found.num_looked_at
     value, end = number(estimate.value), number(nearest)
     if value == end:
         value, end = f"{estimate.value:.2f}", f"{nearest:.2f}"
-    effect = abs(estimate.value - nearest)
-    if not holds(region, estimate.value):  # as large for the strict level as this for the loose
-        effect *= _quantiles(LEVEL) / _quantiles(1 - (1 - LEVEL) / found.num_looked_at)
-    wanted = needed(estimate, effect)
-    if wanted is None:
-        return f"nothing would: {value} is the very end of the region"
-    ways = []
-    if wanted.seeds and wanted.seeds > estimate.num_seeds:
-        ways.append(f"about {wanted.seeds:,} seeds of each row")
-    if wanted.images and wanted.images > estimate.num_images:
-        ways.append(f"about {wanted.images:,} images to test on")
-    text = " or ".join(ways) or "more seeds and more images"
-    return f"{text}, to tell {value} from {end}"
-
-
-def _quantiles(level: float) -> float:
-    """How many standard errors an effect needs, to show at this level in 80 % of all cases."""
-    normal = NormalDist()
-    return normal.inv_cdf((1 + level) / 2) + normal.inv_cdf(0.8)
+    least = f"{visible(estimate, level):.1f}"
+    return f"more seeds or images, to tell {value} from {end} (these show {least} or more)"
 
 
 def shown(estimate: "Estimate", sign: str = "") -> str:

@@ -83,8 +83,8 @@ def _legend(comparison: Comparison) -> list[str]:
     if notes:
         weights = " (with one seed, for these trained weights)" if single else ""
         notes = [
-            f"{notes[0]}; {{tied}}: of ours, not told apart from it: the interval of their "
-            f"difference includes zero{weights}."
+            f"{notes[0]}; {{tied}}: of ours, not told apart from it when all rows are looked "
+            f"at at once{weights}."
         ]
     if several:
         notes.append(
@@ -195,7 +195,7 @@ def seeds(comparison: Comparison) -> str:
     listed = ", ".join(str(seed) for seed in found)
     if has_intervals(comparison):
         return f"mean of seeds {listed}"
-    return f"seeds {listed}: mean ± sample standard deviation"
+    return f"seeds {listed}: mean ±sd, the sample standard deviation over seeds"
 
 
 def settings(bundle: Bundle) -> str:

@@ -14,9 +14,9 @@ from reports.differing import differing
 from reports.grids.cells import Cell, Grid, Line, line
 from reports.numbers import (
     MISSING,
-    enough,
     has_intervals,
     interval,
+    least_shown,
     level,
     number,
     signed,
@@ -171,8 +171,8 @@ def _notes(comparison: Comparison, metrics: Sequence[str]) -> tuple[str, ...]:
     changes = [change for change in found if change is not None]
     if not changes:
         return (
-            "Changes of ours are paired by seed: the mean of the differences ± their standard "
-            "deviation.",
+            "Changes of ours are of the seeds that both rows have. ±: standard deviation of one "
+            "seed's change, the two trainings of which are independent.",
         )
     notes = ["Changes of ours are paired by image, and of the seeds that both rows have."]
     marks = {_mark(change) for change in changes}
@@ -196,19 +196,16 @@ def _notes(comparison: Comparison, metrics: Sequence[str]) -> tuple[str, ...]:
 
 
 def _power(comparison: Comparison) -> list[str]:
-    """What would tell apart what is not."""
+    """How large a change these seeds and images would show, where one is not shown."""
     unclear = {
         row.row.label: change
         for row in comparison.rows
         if (change := row.differences.get("ap")) and not change.excludes_zero
     }
-    texts = [
-        f"“{label}” {signed(change.value)}" + (f" ({needs})" if (needs := enough(change)) else "")
-        for label, change in unclear.items()
-    ]
-    if not texts:
+    if not unclear:
         return []
+    listed = "; ".join(f"“{label}” {least_shown(change)}" for label, change in unclear.items())
     return [
-        f"Not told apart from “{comparison.reference.row.label}”, and in brackets what would "
-        f"probably (in 4 cases of 5) tell a change of that size: {'; '.join(texts)}."
+        f"Not told apart from “{comparison.reference.row.label}”, and the smallest change that "
+        f"these seeds and images would have shown in 4 cases of 5: {listed}."
     ]

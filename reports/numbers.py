@@ -11,7 +11,6 @@ if TYPE_CHECKING:  # it imports numpy, which lists need not wait for
 
 MISSING = "–"
 EARLY = "†"
-MOST_IMAGES = 1_000_000  # beyond them nobody will test
 
 
 def finite(value: Any) -> Any:
@@ -71,26 +70,8 @@ def level() -> str:
     return f"{LEVEL:.0%}".replace("%", " %")
 
 
-def enough(estimate: "Estimate") -> str:
-    """How many seeds, or images, would probably tell a difference from zero; empty for none.
+def least_shown(estimate: "Estimate") -> str:
+    """The smallest difference that these seeds and images could have shown: "0.8 AP"."""
+    from reports.statistics import visible
 
-    With one seed no number of images would: it is the seeds whose spread is unknown.
-    """
-    from reports.statistics import needed
-
-    need = needed(estimate)
-    if need is None:
-        return ""
-    if estimate.seed_error is None:
-        return "more seeds"
-    ways = []
-    if need.seeds is not None:
-        ways.append(f"{need.seeds:,} seed{'' if need.seeds == 1 else 's'}")
-    if need.images is not None and need.images <= MOST_IMAGES:
-        ways.append(f"{_rounded(need.images):,} images")
-    return f"≈ {' or '.join(ways)}" if ways else "no practical number of either"
-
-
-def _rounded(number: int) -> int:
-    """To two digits: more would claim a precision that such an estimate does not have."""
-    return round(number, 2 - len(str(number)))
+    return f"{visible(estimate):.1f} AP"

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from reports.grids.cells import BREAK, Cell, Grid, line
-from reports.numbers import MISSING, enough, finite, number, signed, signed_interval
+from reports.numbers import MISSING, finite, least_shown, number, signed, signed_interval
 from reports.paired import Difference, ImageDifference, Paired
 
 CLASSES, IMAGES = 12, 5  # lines of a table, of images: on either side
@@ -24,16 +24,16 @@ def _metrics(paired: Paired) -> Grid:
     word = "seed" if len(paired.seeds[0]) == 1 else "seeds"
     notes = [f"A: {first}. B: {second}. {paired.num_images:,} images; {word} {seeds}."]
     notes.append(
-        "± images, ± seeds: standard errors of the difference from the sample of images, which is "
-        "paired, and from that of seeds; the interval holds both."
+        "Error from images, from seeds: standard errors of the difference from the sample of "
+        "images, which is paired, and from that of seeds; the interval holds both."
         if len(paired.seeds[0]) > 1
-        else "± images: standard error of the difference from the sample of images, which is "
-        "paired. One seed: the interval is of these trained weights, not of their configurations."
+        else "Error from images: standard error of the difference from the sample of images, which "
+        "is paired. One seed: the interval is of these trained weights, not of configurations."
     )
     return Grid(
         name="compare-metrics",
         title="B against A (%)",
-        head=line("", "A", "B", "B − A", "95 % interval", "± images", "± seeds"),
+        head=line("", "A", "B", "B − A", "95 % interval", "error: images", "seeds"),
         blocks=(tuple(_with_errors(it) for it in paired.metrics),),
         notes=(*notes, *paired.notes),
     )
@@ -135,7 +135,7 @@ def meaning(paired: Paired) -> str:
     if not ap.excludes_zero:
         if float(size) == 0:
             amount = f"{second} has the AP of {first} ({span})"
-        wanted = f"; telling such a difference takes {enough(ap)}" if enough(ap) else ""
+        wanted = f"; from {least_shown(ap)} on these seeds and images would have shown it"
         if ap.num_seeds == 1:
             wanted = "; only more seeds can tell"
         return f"Not told apart: {amount}{wanted}."

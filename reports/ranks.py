@@ -1,8 +1,9 @@
 """Which numbers of a table are the best of their kind, and which are not told apart from those.
 
 The paper's are compared as printed. Of ours, the highest mean is the best, with all that print the
-same; another number is tied with it where the interval of their difference, paired by image and by
-seed, includes zero. Without intervals nothing is called tied.
+same; another number is tied with it unless it is told apart with all rows of the table looked at at
+once (statistics.told_apart). What is unknown is not different: a row that cannot be judged is tied.
+Without any interval nothing is called tied.
 """
 
 from collections.abc import Mapping
@@ -26,22 +27,22 @@ def of_ours(comparison: Comparison, metric: str) -> dict[str, Rank]:
     ranks = _best(measured)
     if not ranks:
         return {}
-    top = rows[max(measured, key=lambda label: measured[label])]
+    told = _worse([rows[label] for label in measured], metric)
+    if told is None:
+        return ranks
+    is_worse = dict(zip(measured, told, strict=True))
     return ranks | {
-        label: "tied"
-        for label in measured
-        if label not in ranks and not is_told_apart(top, rows[label], metric)
+        label: "tied" for label in measured if label not in ranks and not is_worse[label]
     }
 
 
-def is_told_apart(one: ComparedRow, other: ComparedRow, metric: str) -> bool:
-    """Whether the interval of their difference excludes zero; true where there is none."""
-    if not one.scores or not other.scores:
-        return True
-    from reports.statistics import difference  # imports numpy, which lists need not wait for
+def _worse(rows: list[ComparedRow], metric: str) -> list[bool | None] | None:
+    """Of each row whether it is told apart from the highest; None where none has intervals."""
+    if not any(row.scores for row in rows):
+        return None
+    from reports.statistics import told_apart  # imports numpy, which lists need not wait for
 
-    found = difference(one.scores, other.scores, metric)
-    return found is None or found.excludes_zero
+    return told_apart([row.scores for row in rows], metric)
 
 
 def _best(values: Mapping[str, float]) -> dict[str, Rank]:

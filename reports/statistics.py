@@ -7,7 +7,7 @@ import hashlib
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import ceil, inf, isinf, sqrt
+from math import inf, sqrt
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,13 @@ from scipy.special import stdtrit
 
 from detector.evaluation.match_records import Matches
 from detector.metrics import HEADINGS, Metrics
-from reports.resampling import RESAMPLES, Numbers, image_weights, metrics_of
+from reports.resampling import RESAMPLES, SEED, Numbers, image_weights, metrics_of
 
 LEVEL = 0.95  # of every interval
+LEAST_DEFINED = 0.95  # of the draws: an object of a size is on three images at least
 VERSION = 1  # of the draws; raised when they are drawn or computed in another way
 MOST_DEGREES = 1e6  # of freedom: by then Student's t is the normal distribution
-MOST_SEEDS = 1000
-FACTORS = 2 ** np.arange(-8, 16, 0.125)  # of the number of images
+POWER = 0.8  # how often a difference that is called visible is seen
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -69,19 +69,6 @@ class Estimate:
     def excludes_zero(self) -> bool:
         """Whether the interval lies on one side of zero."""
         return self.low > 0 or self.high < 0
-
-
-@dataclass(frozen=True)
-class Needed:
-    """What would tell a difference apart: seeds of each with the images that are there, or images
-    with the seeds that are there. None where no number would, as the other source is too large.
-
-    visible: the least difference that can be told from zero with what is there, in AP points.
-    """
-
-    seeds: int | None
-    images: int | None
-    visible: float
 
 
 def score(signature: str, seed: int, metrics: Metrics, matches: Matches) -> Scores:
@@ -145,7 +132,7 @@ def estimate(runs: Sequence[Scores], metric: str, *, level: float = LEVEL) -> Es
     if side is None:
         return None
     found = _combined([side], runs[0].num_images, level)
-    bias = float(side.draws.mean()) - found.value
+    bias = float(np.nanmean(side.draws)) - found.value
     return replace(found, low=found.low - bias, high=found.high - bias)
 
 
@@ -170,6 +157,49 @@ def difference(
     return _combined([one, -other], runs[0].num_images, level)
 
 
+def contrast(
+    weights: Sequence[float] | Numbers,
+    runs: Sequence[Scores],
+    metric: str,
+    seed_error: float | None,
+    degrees: float,
+) -> Estimate | None:
+    """A weighted sum of runs on the same images, such as a factorial effect, with its interval.
+
+    seed_error: its standard error from the seeds, with so many degrees of freedom; None: unknown,
+    so the interval is of these trained weights. None where a number or its spread is undefined.
+    """
+    side = _side(runs, metric)
+    if side is None:
+        return None
+    value = float(np.asarray(weights) @ side.values)
+    image_error = float(np.nanstd(np.asarray(weights) @ side.draws, ddof=1))
+    reach = float(_reach(image_error, seed_error or 0.0, degrees or inf, (1 + LEVEL) / 2))
+    return Estimate(
+        value=value,
+        low=value - reach,
+        high=value + reach,
+        image_error=image_error,
+        seed_error=seed_error,
+        num_seeds=len({run.seed for run in runs}),
+        num_images=runs[0].num_images,
+        seed_degrees=degrees or inf,
+    )
+
+
+def with_seed_error(
+    found: Estimate, seed_error: float, degrees: float, *, level: float = LEVEL
+) -> Estimate:
+    """An estimate from one seed, with a spread of seeds that is known from elsewhere.
+
+    degrees: of freedom, of whoever measured it: from three runs a standard deviation is hardly
+    known, and Student's t says by how much.
+    """
+    reach = float(_reach(found.image_error, seed_error, degrees, (1 + level) / 2))
+    low, high = found.value - reach, found.value + reach
+    return replace(found, low=low, high=high, seed_error=seed_error, seed_degrees=degrees)
+
+
 def interval(
     values: Sequence[float], draws: Numbers, num_images: int, level: float = LEVEL
 ) -> Estimate:
@@ -189,15 +219,14 @@ class _Side:
 
 
 def _side(runs: Sequence[Scores], metric: str) -> _Side | None:
-    """None where a run has no such number, or draws without it.
+    """None where a run has no such number, or too many draws without it.
 
-    A draw without any object of the size comes of fewer than about seven images that hold one: too
-    few to tell a spread.
+    A draw that happens to have no object of the size tells nothing of the spread; it is left out.
     """
     values = [getattr(run.metrics, metric) for run in runs]
     column = list(HEADINGS).index(metric)
     draws = np.array([run.draws[:, column] for run in runs])
-    if not values or None in values or not np.isfinite(draws).all():
+    if not values or None in values or np.isfinite(draws).all(axis=0).mean() < LEAST_DEFINED:
         return None
     return _Side(np.array(values), draws)
 
@@ -213,7 +242,7 @@ def _combined(sides: Sequence[_Side], num_images: int, level: float) -> Estimate
     """
     value = float(sum(side.values.mean() for side in sides))
     draws = np.sum([side.draws.mean(axis=0) for side in sides], axis=0)
-    image_error = float(draws.std(ddof=1))
+    image_error = float(np.nanstd(draws, ddof=1))
     seed_error, degrees = _of_seeds(sides)
     reach = float(_reach(image_error, seed_error or 0.0, degrees, (1 + level) / 2))
     return Estimate(
@@ -248,32 +277,68 @@ def _reach(image_error: Any, seed_error: Any, seed_degrees: Any, share: float) -
     return stdtrit(np.minimum(degrees, MOST_DEGREES), share) * np.sqrt(images + seeds)
 
 
-def needed(estimate: Estimate, effect: float | None = None) -> Needed | None:
-    """What would tell this effect, by default the value, from zero; None where it is zero.
+def visible(estimate: Estimate, level: float = LEVEL) -> float:
+    """The smallest difference from zero, in AP points, that these seeds and images could show.
 
-    At 5 %, two-sided, in 80 % of all cases: where the effect is the sum of both quantiles.
+    At this level, two-sided, in 80 % of all cases: where it is the sum of both quantiles. Nothing
+    is taken from the difference that was observed, which is no better known than the true one.
     """
-    effect = abs(estimate.value if effect is None else effect)
-    if effect == 0:
-        return None
-    error, seeds_error = estimate.image_error, estimate.seed_error or 0.0
-    least = 1 if isinf(estimate.seed_degrees) else 2  # two, where they have to tell their spread
-    seeds = np.arange(least, MOST_SEEDS + 1)
-    degrees = estimate.seed_degrees / max(estimate.num_seeds - 1, 1) * np.maximum(seeds - 1, 1)
-    with_seeds = _visible(error, seeds_error * np.sqrt(estimate.num_seeds / seeds), degrees)
-    images = estimate.num_images * FACTORS
-    with_images = _visible(error / np.sqrt(FACTORS), seeds_error, estimate.seed_degrees)
-    return Needed(
-        seeds=_first(seeds, with_seeds <= effect) if estimate.seed_error is not None else None,
-        images=_first(images, with_images <= effect),
-        visible=float(_visible(error, seeds_error, estimate.seed_degrees)),
-    )
+    errors = estimate.image_error, estimate.seed_error or 0.0, estimate.seed_degrees
+    return float(sum(_reach(*errors, share) for share in ((1 + level) / 2, POWER)))
 
 
-def _visible(image_error: Any, seed_error: Any, seed_degrees: Any) -> Any:
-    return sum(_reach(image_error, seed_error, seed_degrees, share) for share in (0.975, 0.8))
+def told_apart(
+    runs: Sequence[Sequence[Scores]], metric: str, *, level: float = LEVEL
+) -> list[bool | None]:
+    """Which rows of a table are worse than its highest, with all its rows looked at at once.
+
+    runs: of each row, one per seed; equal rows count once. None: not known, because the row or the
+    highest has no draws, or is of other images. Whatever the rows, in at most 5 % of tables does a
+    row count as worse that is not: the largest of all studentized differences of two rows has to
+    be exceeded (Tukey's range, by its distribution under the shared resamples of the images, and
+    normal seeds of one variance, which is pooled over the rows and has its own chi-square).
+    """
+    sides = {name: _side(row, metric) for row in runs if (name := _names(row))}
+    means = {name: side.values.mean() for name, side in sides.items() if side is not None}
+    if len(means) < 2:
+        return [None] * len(runs)
+    images = {_names(row): row[0].images for row in runs if row}
+    top = max(means, key=lambda name: float(means[name]))
+    known = [name for name in means if images[name] == images[top]]
+    found = [side for name in known if (side := sides[name]) is not None]
+    gaps, errors, highest = _range(found, known.index(top))
+    limit = np.quantile(highest, level)
+    worse = dict(zip(known, (gaps > limit * errors).tolist(), strict=True))
+    return [worse.get(_names(row)) for row in runs]
 
 
-def _first(numbers: NDArray[Any], is_enough: NDArray[np.bool_]) -> int | None:
-    places = np.flatnonzero(is_enough)
-    return ceil(numbers[places[0]]) if len(places) else None
+def _names(runs: Sequence[Scores]) -> tuple[str, ...]:
+    return tuple(run.signature for run in runs)
+
+
+def _range(sides: Sequence[_Side], top: int) -> tuple[Numbers, Numbers, Numbers]:
+    """Of K rows: the highest's lead over each [K], its error [K], the largest studentized
+    difference of any two under each resample [R]."""
+    draws = np.array([side.draws.mean(axis=0) for side in sides])
+    draws = draws[:, np.isfinite(draws).all(axis=0)]  # [K, R]
+    numbers = np.array([len(side.values) for side in sides])
+    degrees = int((numbers - 1).sum())
+    squares = sum(float(side.values.var(ddof=0)) * len(side.values) for side in sides)
+    of_seeds = squares / degrees / numbers if degrees else np.zeros(len(sides))  # [K]
+    random = np.random.default_rng(SEED)
+    seeds = random.normal(size=draws.shape) * np.sqrt(of_seeds)[:, None]
+    scale = random.chisquare(degrees, draws.shape[1]) / degrees if degrees else 1.0
+    moved = draws - draws.mean(axis=1, keepdims=True) + seeds
+    highest = np.zeros(draws.shape[1])
+    errors = np.zeros(len(sides))
+    for one in range(len(sides)):
+        images = (draws - draws[one]).var(axis=1, ddof=1)  # [K]
+        both = np.where(np.arange(len(sides)) == one, 0.0, of_seeds + of_seeds[one])
+        spread = np.sqrt(images[:, None] + both[:, None] * scale)  # [K, R]
+        size = np.abs(moved - moved[one])
+        ratio = np.divide(size, spread, out=np.zeros_like(size), where=spread > 0)
+        highest = np.maximum(highest, ratio.max(axis=0))
+        if one == top:
+            errors = np.sqrt(images + both)
+    means = np.array([side.values.mean() for side in sides])
+    return means[top] - means, errors, highest

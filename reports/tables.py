@@ -70,8 +70,9 @@ class _Form:
 
     def lines(self, stub: Sequence[str], numbers: Numbers) -> Block:
         """The paper's line, ours, its interval, and the difference, as far as there are any."""
+        ours = [self._ours(row, name) for row, name in numbers]
         found = {"paper": [self._paper(row, name) for row, name in numbers]}
-        found["ours"] = [self._ours(row, name) for row, name in numbers]
+        found["ours ±sd" if any("±" in cell.text for cell in ours) else "ours"] = ours
         if any(name in row.estimates for row, name in numbers):
             found[level()] = [
                 Cell(interval(row.estimates.get(name)), "interval") for row, name in numbers

@@ -7,13 +7,14 @@ from statistics import fmean
 
 import numpy as np
 import pytest
-from made_up_results import make_bundle
+from made_up_results import make_bundle, with_scores
 from rich.console import Console
 
 from experiments import TABLES
 from experiments.ablations import FACTORIAL, LEAVE_ONE_OUT
 from reports.effects import Effects, effects_grids, effects_of
 from reports.grids.grid import markdown, terminal
+from reports.numbers import signed_interval
 from reports.tables import paper_grid
 
 CELLS = tuple(
@@ -153,16 +154,30 @@ def printed(grid):
 def test_the_factorials_effects_stand_beside_the_papers_steps():
     bundle = make_bundle(FACTORIAL, seeds=(0, 1))
     (grid,) = effects_grids(bundle.comparison)
-    lines = {cells[0].text: [cell.text for cell in cells[1:]] for cells in grid.blocks[0]}
+    lines = {block[0][0].text: [cell.text for cell in block[0][1:]] for block in grid.blocks}
     assert list(lines) == ["GroupNorm", "GIoU Loss", "In GT Box", "Centerness", "Scalar"]
     assert [cells[0] for cells in lines.values()] == ["+0.9", "+1.5", "+0.4", "+1.5", "+0.2"]
     effect = effects_of(bundle.comparison).effect(0)
-    assert lines["GroupNorm"][1] == f"+{effect.value:.1f} ±{effect.error:.1f}".replace("+-", "−")
+    below = [cell.text for cell in grid.blocks[0][1]]
+    assert below[2] == f"({effect.error:.1f})" and effect.estimate is None
     assert lines["In GT Box"][2:] == ["", "", "–", lines["In GT Box"][5]]
     assert lines["Scalar"][2:] == [""] * 4
     assert grid.notes[-1].endswith("or that there are: In GT Box × Centerness.")
     assert "24 of 24 combinations" in grid.notes[0]
-    assert "In GT Box" in markdown(grid) and "± standard" not in printed(grid)
+    assert "In GT Box" in markdown(grid) and "±" not in printed(grid).replace("±0.0", "")
+
+
+@pytest.mark.parametrize("seeds", [(0,), (0, 1)])
+def test_effects_have_intervals_of_the_images_and_of_the_seeds(seeds):
+    bundle = with_scores(make_bundle(FACTORIAL, seeds=seeds))
+    effects = effects_of(bundle.comparison)
+    found, pair = effects.effect(0).estimate, effects.interaction(0, 1).estimate
+    assert found.value == pytest.approx(effects.effect(0).value) and found.image_error > 0
+    assert (found.seed_error is None) == (len(seeds) == 1)
+    assert pair.high - pair.low > found.high - found.low  # four means, of half as many runs each
+    (grid,) = effects_grids(bundle.comparison)
+    assert grid.blocks[0][1][2].text == signed_interval(found)
+    assert grid.blocks[0][1][2].kind == "interval"
 
 
 def test_a_toggle_is_on_where_it_is_true_whichever_row_comes_first():
@@ -177,7 +192,7 @@ def test_one_seed_has_no_standard_error_and_says_so():
     assert not any(
         "±" in cell.text for cells in grid.blocks[0] for cell in cells if cell.text != "±0.0"
     )
-    assert "One seed for each combination, so nothing tells chance from an effect." in grid.notes
+    assert any("nothing tells chance in training from an effect" in note for note in grid.notes)
 
 
 def test_only_tables_that_combine_settings_have_effects():

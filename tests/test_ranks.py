@@ -56,9 +56,20 @@ def test_of_ours_those_are_tied_whose_difference_from_the_best_includes_zero(noi
             assert found[label] == "best"
             continue
         estimate = difference(top.scores, row.scores, "ap")
-        assert (label in found) == (estimate.low <= 0 <= estimate.high)
+        if estimate.low <= 0:  # what two rows alone do not tell apart, all at once do not
+            assert label in found
         assert found.get(label, "tied") == "tied"
     assert ("tied" in found.values()) == (noise > 0.1)
+
+
+def test_what_is_unknown_is_not_called_different():
+    bundle = scattered("table3", (0,), 0.01)
+    worst = min(bundle.results.values(), key=lambda result: result.metrics.ap)
+    scores = {name: it for name, it in bundle.scores.items() if name != worst.signature}
+    label = next(row for row, names in bundle.signatures.items() if worst.signature in names)
+    assert label not in ranks.of_ours(bundle.comparison, "ap")
+    found = ranks.of_ours(replace(bundle, scores=scores).comparison, "ap")
+    assert found[label] == "tied"
 
 
 def test_without_intervals_there_is_a_best_but_nothing_is_tied():

@@ -113,7 +113,7 @@ def test_table_7_has_its_own_columns_and_six_metrics():
     assert texts(paper) == [
         *("+Imprs.+ATSS", "3", "1", "paper", "39.3", "57.7", "42.6", "23.8", "43.5", "51.2"),
     ]
-    assert texts(ours)[:6] == ["", "", "", "ours", "20.1 ±0.7", "30.1 ±0.7"]
+    assert texts(ours)[:6] == ["", "", "", "ours ±sd", "20.1 ±0.7", "30.1 ±0.7"]
     assert texts(ours)[7] == texts(difference)[7] == "–"  # no small objects
 
 
@@ -136,8 +136,8 @@ def test_footnotes_say_how_ours_were_made_and_forbid_comparing_values():
     first, second, *_ = footnotes(make_bundle("table5", seeds=(0, 1)))
     assert first == (
         "Ours: scale demo on made-up (fingerprint ffffffffffff); 40 iterations of 4 images, short "
-        "side 96 to 128 px, long side at most 160 px; seeds 0, 1: mean ± sample standard "
-        "deviation. Δ is ours minus the paper's."
+        "side 96 to 128 px, long side at most 160 px; seeds 0, 1: mean ±sd, the sample standard "
+        "deviation over seeds. Δ is ours minus the paper's."
     )
     assert "COCO val2017 with ResNet-50" in second
     assert "only directions can be compared" in second

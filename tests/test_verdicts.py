@@ -125,33 +125,32 @@ def ends(value: float, reach: float) -> tuple[float, float]:
     return value - reach, value + reach
 
 
+def least(found: Interval, region: Region) -> float:
+    """The distance that the present seeds and images would show."""
+    return float(power(found, region).partition("these show ")[2].split()[0])
+
+
 def test_what_would_decide_is_measured_from_the_nearest_end_of_the_region() -> None:
     close, far = estimate(0.5, 0.2, 0.8), estimate(0.9, 0.3, 1.5)
     region = Region(0.4)
-    assert power(Interval(close, close), region).endswith("to tell 0.5 from 0.4")
+    assert "to tell 0.5 from 0.4 (" in power(Interval(close, close), region)
     wide = [replace(far, seed_error=error) for error in (0.3, 0.5)]
-    seeds = [int(power(Interval(it, it), region).split()[1]) for it in wide]
-    assert 3 < seeds[0] < seeds[1]
-    at_end, near_top = estimate(0.4, 0.2, 0.6), estimate(1.1, 0.2, 1.6)
-    assert power(Interval(at_end, at_end), region).startswith("nothing would")
-    assert power(Interval(near_top, near_top), Region(0.4, 1.2)).endswith("from 1.2")
+    shown = [least(Interval(it, it), region) for it in wide]
+    assert 0.5 < shown[0] < shown[1]
+    assert least(Interval(replace(wide[0], value=0.41), wide[0]), region) == shown[0]
+    near_top = estimate(1.1, 0.2, 1.6)
+    assert "to tell 1.1 from 1.2 (" in power(Interval(near_top, near_top), Region(0.4, 1.2))
 
 
 def test_to_contradict_takes_more_the_more_is_looked_at() -> None:
     """The value lies outside, so the strict interval has to leave the region."""
 
-    def seeds(value: float, num_looked_at: int) -> int:
+    def shown(value: float, num_looked_at: int) -> float:
         wide = estimate(value, value - 1, value + 1, seed_error=0.4)
-        return int(power(Interval(wide, wide, num_looked_at), Region(0.4)).split()[1])
+        return least(Interval(wide, wide, num_looked_at), Region(0.4))
 
-    assert seeds(-0.2, 1) < seeds(-0.2, 6) < seeds(-0.2, 30)
-    assert seeds(1.0, 1) == seeds(1.0, 6)  # to support, all parts have to hold at once
-
-
-def test_no_number_is_advised_that_is_there_already() -> None:
-    clear = estimate(1.4, 0.3, 2.5, num_seeds=9)  # wider than its errors make it
-    found = power(Interval(clear, clear), Region(0.4))
-    assert found == "more seeds and more images, to tell 1.4 from 0.4"
+    assert shown(-0.2, 1) < shown(-0.2, 6) < shown(-0.2, 30)
+    assert shown(1.0, 1) == shown(1.0, 6)  # to support, all parts have to hold at once
 
 
 def test_a_spread_knows_no_more_of_seeds_than_its_weakest_pair() -> None:
@@ -218,7 +217,8 @@ def test_a_number_between_decides_nothing() -> None:
     """H3 takes 0.4 to 1.2; a number that near to its end may be either."""
     found = judge(BY_NAME["H3"], made_up_study(moved={claims.FCOS: -0.4}))
     assert found.state == "undecided" and found.reason.startswith("only a part of the interval")
-    assert found.needs == ("more seeds and more images, to tell 0.41 from 0.40",)
+    (need,) = found.needs
+    assert need.startswith("more seeds or images, to tell 0.41 from 0.40 (these show ")
 
 
 def test_one_seed_is_undecided_and_says_what_the_images_say() -> None:
@@ -237,8 +237,8 @@ def test_one_seed_as_in_the_paper_borrows_the_spread_of_reruns() -> None:
     found = {it.claim.name: it for it in judge_all(made_up_study((0,)), TRAINED)}
     gap = found["H1"].findings[0].estimate
     assert gap is not None and gap.seed_error == pytest.approx(0.1 * math.sqrt(2))
-    reach = 1.96 * math.hypot(gap.image_error, gap.seed_error)
-    assert gap.high - gap.value == pytest.approx(reach, rel=0.05)
+    error = math.hypot(gap.image_error, gap.seed_error)
+    assert 1.96 * error < gap.high - gap.value < 4.31 * error  # Student's t: 4.3 of two degrees
     assert found["H1"].state == "supported" and "one seed; reruns" in found["H1"].reason
     assert found["H10"].state == "undecided"  # 0.3 of at most 0.5, give or take 0.3
     assert "0.7" in next(it.reason for it in found["H6"].findings if it.what == "AP_S")
@@ -358,7 +358,7 @@ def test_what_is_equal_is_told_from_its_tolerance_alone() -> None:
     """Not from zero, which is the best that a spread can be."""
     parts = judge(BY_NAME["H5"], made_up_study((0,))).findings
     assert [part.state for part in parts] == ["undecided"] * 2
-    assert all(part.needs[0].endswith("from 0.3") for part in parts)
+    assert all(" from 0.3 (" in part.needs[0] for part in parts)
 
 
 @pytest.mark.parametrize(("ap", "seeds"), [(0.0, (0, 1, 2)), (4.9, (0,))])
