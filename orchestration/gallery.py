@@ -59,7 +59,8 @@ def bring_gallery(
     if names and load_gallery(folder)[1] == made_of:
         return
     shutil.rmtree(folder, ignore_errors=True)
-    dataset = _dataset(setup.where, bundle.fingerprint) if names else None
+    is_drawable = all(run_of(name).detections.is_file() for name in names)  # else they were removed
+    dataset = _dataset(setup.where, bundle.fingerprint) if names and is_drawable else None
     if dataset is None:
         return
     folder.mkdir(parents=True)

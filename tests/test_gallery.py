@@ -109,6 +109,13 @@ def test_without_the_data_set_there_are_no_pictures_rather_than_old_ones(
     assert gallery(tmp_path, "table2") == []
 
 
+def test_without_detections_nothing_is_drawn(made: Made, tmp_path: Path) -> None:
+    """A run folder that was carried here from elsewhere may lack them."""
+    nowhere = Store(tmp_path / "elsewhere")
+    bring_gallery(made.content, made.setup, nowhere.folder, tmp_path)
+    assert not gallery_folder(tmp_path, "table2").exists()
+
+
 def test_without_insights_nothing_is_drawn(made: Made, tmp_path: Path) -> None:
     made.bring(tmp_path, replace(made.content, insights={}))
     assert not gallery_folder(tmp_path, "table2").exists()
