@@ -2,7 +2,7 @@
 
 <out>/reports/index.html               above several setups
 <out>/reports/<setup>/<table>.html     and the table's other files
-<out>/reports/<setup>/index.html       with claims.html and study.html, for several tables
+<out>/reports/<setup>/index.html       with claims.html, for several tables
 """
 
 import shutil
@@ -47,7 +47,8 @@ def write_reports(
     if len(bundles) > 1 or (folder / INDEX).is_file():
         file = _counted(store, setup, []) / "positives.csv"
         counts = file if file.is_file() else None
-        problems.append(_write_site(bundles, stale, folder, progress, counts))
+        progress("Site")
+        problems.append(_write_site(bundles, folder, counts))
         _write_top(store)
     return [problem for problem in problems if problem]
 
@@ -67,27 +68,14 @@ def _write_report(content: Bundle, folder: Path, progress: Progress) -> str:
     return ""
 
 
-def _write_site(
-    bundles: Sequence[Bundle],
-    stale: Sequence[Bundle],
-    folder: Path,
-    progress: Progress,
-    counts: Path | None,
-) -> str:
-    """Write the pages about all tables of the folder; what failed, if anything.
-
-    The study's notebook is run where several tables are asked for and any of them has changed.
-    """
-    from reports.pages.render import NotebookError, write_study
-    from reports.pages.site import STUDY, write_site
+def _write_site(bundles: Sequence[Bundle], folder: Path, counts: Path | None) -> str:
+    """Write the pages about all tables of the folder; what failed, if anything."""
+    from reports.pages.site import write_site
     from reports.study import Study
 
     try:
-        study = Study(with_others(bundles, folder))
-        if len(bundles) > 1 and (stale or not (folder / STUDY).is_file()):
-            write_study(study, folder, lambda text: progress(f"Study: {text}"), counts)
-        write_site(study, folder, counts)
-    except (NotebookError, OSError, ValueError) as error:
+        write_site(Study(with_others(bundles, folder)), folder, counts)
+    except (OSError, ValueError) as error:
         return f"the pages about all tables failed: {error}"
     return ""
 

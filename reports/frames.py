@@ -12,7 +12,7 @@
 All numbers are AP points or percent. What is not known is NaN.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -52,17 +52,6 @@ def frames(bundle: Bundle) -> dict[str, pd.DataFrame]:
         "images": _images(bundle),
     }
     return {name: _frame(name, found) for name, found in lines.items()}
-
-
-def all_frames(bundles: Sequence[Bundle]) -> dict[str, pd.DataFrame]:
-    """The frames of several tables, one below the other, with the column table in front."""
-    parts = {bundle.table.name: frames(bundle) for bundle in bundles}
-    return {
-        name: pd.concat({table: found[name] for table, found in parts.items()}, names=["table", ""])
-        .reset_index("table")
-        .reset_index(drop=True)
-        for name in NAMES
-    }
 
 
 def overview(data: Mapping[str, pd.DataFrame]) -> Grid:

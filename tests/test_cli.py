@@ -171,7 +171,6 @@ def rendered(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return []
 
     monkeypatch.setattr(render, "write_report", fake)
-    monkeypatch.setattr(render, "write_study", lambda *arguments: [])
     monkeypatch.setattr(results, "record", lambda *arguments: None)
     return names
 

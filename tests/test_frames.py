@@ -4,7 +4,7 @@ import pytest
 from made_up_results import make_bundle, with_insights, with_scores
 
 from detector.metrics import HEADINGS
-from reports.frames import NAMES, all_frames, frames, overview
+from reports.frames import NAMES, frames, overview
 
 
 def full(name="table2"):
@@ -66,14 +66,6 @@ def test_a_frame_without_lines_has_its_columns():
     for name, columns in NAMES.items():
         assert set(columns) <= set(found[name].columns)
     assert [len(found[name]) for name in ("runs", "history", "errors")] == [0, 0, 0]
-
-
-def test_the_frames_of_several_tables_stand_one_below_the_other():
-    bundles = [full("table2"), make_bundle("table4", seeds=(0,))]
-    found = all_frames(bundles)
-    assert found["runs"]["table"].tolist() == ["table2"] * 7 + ["table4"] * 9
-    assert found["errors"]["table"].unique().tolist() == ["table2"]
-    assert found["runs"]["ap"].iloc[-1] == pytest.approx(38.9 / 2)
 
 
 def test_the_overview_lists_every_frame():

@@ -34,13 +34,7 @@ def written(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         names.append(bundle.table.name)
         return []
 
-    def study(study: object, folder: Path, progress: object, counts: Path | None) -> list[Path]:
-        (folder / "study.html").write_text(page("study", "<h1>the study</h1>"))
-        names.append("study" if counts is None else f"study with {counts.parent.name}")
-        return []
-
     monkeypatch.setattr(render, "write_report", report)
-    monkeypatch.setattr(render, "write_study", study)
     return names
 
 
@@ -63,12 +57,12 @@ def test_several_tables_are_a_site_whose_pages_lead_to_each_other(
     store: Store, written: list[str]
 ) -> None:
     assert deliver(store, "table2", "table1") == []
-    assert written == ["table2", "table1", "study"]
-    everything = ["claims.html", "index.html", "study.html", "table1.html", "table2.html"]
+    assert written == ["table2", "table1"]
+    everything = ["claims.html", "index.html", "table1.html", "table2.html"]
     assert pages(store) == everything
     for name in everything:
         text = (reports_folder(store, SETUP) / name).read_text()
-        assert [text.count(f'<li><a href="{other}"') for other in everything] == [1] * 5, name
+        assert [text.count(f'<li><a href="{other}"') for other in everything] == [1] * 4, name
         assert text.index("table1.html") < text.index("table2.html")
 
 
@@ -93,7 +87,7 @@ def test_what_has_not_changed_is_not_written_again_unless_asked(
     assert written == []
     deliver(store, "table2", "table1", ap=1.0)
     deliver(store, "table2", ap=1.0, is_forced=True)
-    assert written == ["table2", "table1", "study", "table2"]
+    assert written == ["table2", "table1", "table2"]
 
 
 def test_counted_positives_are_brought_to_the_report(store: Store, written: list[str]) -> None:

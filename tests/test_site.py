@@ -14,7 +14,7 @@ from experiments import TABLES
 from reports.pages import site
 from reports.pages.gallery import Shown, gallery_folder, save_gallery
 from reports.pages.prints import POSITIVES
-from reports.pages.render import write_report, write_study
+from reports.pages.render import write_report
 from reports.plots.plates import plates
 from reports.plots.theme import save
 from reports.study import Study
@@ -113,7 +113,6 @@ def full(tmp_path_factory):
         patch.chdir(folder)  # notebooks import the project from anywhere
         for bundle in bundles:
             write_report(bundle, folder)
-        write_study(Study(bundles), folder)
         site.write_site(Study(bundles), folder)
     return folder, bundles
 
@@ -126,7 +125,7 @@ def test_every_page_is_whole_and_needs_nothing(full):
     folder, _ = full
     pages = sorted(path.name for path in folder.glob("*.html"))
     tables = ["table2.html", "table4.html", "table5.html"]
-    assert pages == ["claims.html", "index.html", "study.html", *tables]
+    assert pages == ["claims.html", "index.html", *tables]
     for name in pages:
         page = check(folder / name)
         assert "<b>bold" not in (folder / name).read_text(), name
@@ -170,7 +169,7 @@ def test_what_is_not_known_has_no_heading_and_a_line_that_says_what_would_bring_
 
 def test_all_code_of_the_notebooks_has_run(full):
     folder, _ = full
-    for name in ("table2", "table5", "study"):
+    for name in ("table2", "table5"):
         notebook = json.loads((folder / f"{name}.ipynb").read_text())
         code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
         assert len(code) > 3 and all(cell["execution_count"] for cell in code)
@@ -181,6 +180,13 @@ def test_the_index_says_what_each_table_found(full):
     text = Page((folder / "index.html").read_text()).text
     for bundle in bundles:
         assert bundle.table.heading in text
+    assert headings(folder / "index.html") == [
+        "What ATSS is robust to",
+        "The paper’s claims",
+        "The tables",
+        "How it was made",
+    ]
+    assert (folder / "sweeps.svg").is_file() and (folder / "path.png").is_file()
     assert "The highest AP: “Spatial and Scale Constraint, Box” (19.4)" in text
     assert "19.5 (k = 3) to 20.1 (k = 9). The paper: 38.0 (k = 3) to 39.3 (k = 9)" in text
 

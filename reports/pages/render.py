@@ -24,11 +24,10 @@ from reports.bundle import Bundle, save_bundle
 from reports.effects import effects_grids
 from reports.grids.grid import latex, markdown
 from reports.pages.page import page
-from reports.plots.plates import Plate, plates, study_plates
-from reports.study import Study
+from reports.plots.plates import Plate, plates
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
-TABLE, STUDY = NOTEBOOKS / "table.py", NOTEBOOKS / "study.py"
+TABLE = NOTEBOOKS / "table.py"
 ROOT = Path(__file__).parents[2]  # the folder of the packages
 AGAIN = "again"  # the cell that says how to run a notebook again, which its page leaves out
 CELL_SECONDS = 300
@@ -69,28 +68,6 @@ def write_report(bundle: Bundle, folder: Path, progress: Progress = lambda _: No
     _set_parameters(notebook, {"bundle_path": f"{name}.json"})
     progress("page")
     return written + _write_notebook(notebook, folder / name, grid.title)
-
-
-def write_study(
-    study: Study,
-    folder: Path,
-    progress: Progress = lambda _: None,
-    counts: Path | None = None,
-) -> list[Path]:
-    """Write study.ipynb, study.html and their figures; the tables' bundles are in the folder.
-
-    counts: positives.csv on the study's data, if there is one.
-    """
-    progress("figures")
-    written = _draw(study_plates(study).values(), folder)
-    paths = [str((folder / f"{it.table.name}.json").absolute()) for it in study.bundles]
-    parameters = {"bundle_paths": paths, "counts_path": str(counts.absolute()) if counts else ""}
-    notebook = run_notebook(STUDY, parameters, progress)
-    near = os.path.relpath(counts, folder) if counts else ""
-    names = [Path(path).name for path in paths]
-    _set_parameters(notebook, {"bundle_paths": names, "counts_path": near})
-    progress("page")
-    return written + _write_notebook(notebook, folder / "study", f"The whole study: {study.name}")
 
 
 def run_notebook(

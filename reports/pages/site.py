@@ -1,8 +1,8 @@
 """A small static site of one setup's reports, that can be published as it is.
 
-    index.html      what this is, the headline, a line per table, the claims in short
+    index.html      what this is, the path from RetinaNet to ATSS, what ATSS is robust to, the
+                    claims in short, a line per table, how it was made
     claims.html     the paper's claims, what is measured of each, and what would decide it
-    study.html      the notebook of the whole study
     <table>.html    the notebook of a table
 
 All addresses are of files in the same folder; nothing comes from outside. Several setups have a
@@ -33,7 +33,7 @@ WHAT = (
     "anchor-based one, and answers: because of how training samples are selected. These pages show "
     "its tables trained anew, each number beside the paper’s."
 )
-INDEX, CLAIMS, STUDY = "index.html", "claims.html", "study.html"
+INDEX, CLAIMS = "index.html", "claims.html"
 FILES = {"ipynb": "notebook", "csv": "CSV", "tex": "LaTeX", "md": "Markdown", "json": "JSON"}
 STATES: tuple[State, ...] = ("supported", "contradicted", "undecided")
 
@@ -44,23 +44,24 @@ def write_site(study: Study, folder: Path, counts: Path | None = None) -> list[P
     The tables' pages, figures and files are there already. counts: positives.csv, if there is one.
     """
     verdicts = judged(study, counts)
-    written = [
-        _write(folder / INDEX, _index(study, verdicts)),
+    figures = study_plates(study)
+    written = [path for plate in figures.values() for path in plate.write(folder)]
+    written += [
+        _write(folder / INDEX, _index(study, verdicts, figures)),
         _write(folder / CLAIMS, _claims(study, verdicts)),
     ]
-    links = _links(study, has_study=(folder / STUDY).is_file())
+    links = _links(study)
     for link in links:
         file = folder / link.href
         _write(file, relinked(file.read_text(encoding="utf-8"), links, link.href))
     return written
 
 
-def _links(study: Study, *, has_study: bool) -> tuple[Link, ...]:
+def _links(study: Study) -> tuple[Link, ...]:
     tables = [bundle.table for bundle in study.bundles]
     return (
         Link("Overview", INDEX),
         Link("Claims", CLAIMS),
-        *((Link("Study", STUDY),) if has_study else ()),
         *(Link(table.label, f"{table.name}.html") for table in tables),
     )
 
@@ -81,18 +82,20 @@ def write_top(setups: Mapping[str, str], folder: Path) -> Path:
     return _write(folder / INDEX, page(NAME, body, WHAT))
 
 
-def _index(study: Study, verdicts: Sequence[Verdict]) -> str:
+def _index(study: Study, verdicts: Sequence[Verdict], figures: Mapping[str, Plate]) -> str:
     first = study.bundles[0]
     body = [
         f"{STYLE}<h1>{NAME}</h1>\n",
         paragraphs([WHAT, f"Setup: {study.name}. {_short(first)}", *caution(study)]),
-        _linked(_headline(study)),
+        _linked(figures["path"] if "path" in figures else plates(first)["ap"]),
+        _robust(figures),
         "<h2>The paper’s claims</h2>\n",
         paragraphs([_summary(verdicts)]),
         _decided(verdicts),
         f'<p><a href="{CLAIMS}">Each claim, and what would decide it</a></p>\n',
         f"<h2>The tables</h2>\n<dl>{''.join(map(_entry, study.bundles))}</dl>\n",
         "<h2>How it was made</h2>\n",
+        to_html(facts.facts_grid(first)),
         paragraphs(provenance.cost(study.bundles)),
         to_html(provenance.sources(study.bundles)),
     ]
@@ -104,11 +107,11 @@ def _short(bundle: Bundle) -> str:
     return f"{facts.schedule(recipe).capitalize()}; {facts.image_size(recipe)}."
 
 
-def _headline(study: Study) -> Plate:
-    """The path from RetinaNet to ATSS, or the first table's figure where it is not measured."""
-    of_all = study_plates(study)
-    steps = of_all.get("path")
-    return steps if steps is not None else plates(study.bundles[0])["ap"]
+def _robust(figures: Mapping[str, Plate]) -> str:
+    """What hardly moves AP under ATSS; nothing where it is not measured."""
+    if "sweeps" not in figures:
+        return ""
+    return f"<h2>What ATSS is robust to</h2>\n{_linked(figures['sweeps'])}"
 
 
 def _linked(plate: Plate) -> str:
