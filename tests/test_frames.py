@@ -1,6 +1,5 @@
 """The data frames of a report have the numbers of its bundle."""
 
-import pytest
 from made_up_results import make_bundle, with_insights, with_scores
 
 from detector.metrics import HEADINGS
