@@ -20,7 +20,7 @@ from orchestration.commands.evaluate import evaluate, predict
 from orchestration.commands.plan import plan as plan_command
 from orchestration.commands.plan import show as show_cost
 from orchestration.commands.positives import positives
-from orchestration.commands.runs import cancel, logs, resume, status
+from orchestration.commands.runs import cancel, logs, status
 from orchestration.commands.sweep import sweep
 from orchestration.launch import asked_setup, data_notes, failures, open_plan, train_missing
 from orchestration.options import parse_rows, parse_seeds
@@ -226,7 +226,6 @@ for command in (
     claims,
     status,
     cancel,
-    resume,
     logs,
     sweep,
     positives,

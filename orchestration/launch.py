@@ -30,7 +30,6 @@ from orchestration.plan import (
 from orchestration.progress import Line, Progress
 from orchestration.resources import Resources, share_out
 from orchestration.store import Store
-from orchestration.terminal import out_option
 from orchestration.views import count
 
 if TYPE_CHECKING:
@@ -96,7 +95,7 @@ def train_missing(
     fit, instead of the plan. Raises ValueError for what cannot work, before any training.
     """
     recipe = plan.setup.recipe
-    missing = [it for it in plan.missing(store) if not store.folder(it.signature).cancellation()]
+    missing = plan.missing(store)
     if not missing and search is None:
         return
     load_weights([run.run.recipe for run in missing] or [recipe])
@@ -155,16 +154,18 @@ def failures(plan: Plan, store: Store) -> list[str]:
         more = f" and {len(cancelled) - NAMED} more" if len(cancelled) > NAMED else ""
         listed = f"{'; '.join(cancelled[:NAMED])}{more}"
         what = count(len(cancelled), "run")
-        resume = f"atss resume{out_option(store)}"
-        lines.append(f"{what} cancelled as asked, {resume} goes on: {listed}")
+        lines.append(f"{what} cancelled as asked, the same line goes on: {listed}")
     return lines
 
 
 def _clean(store: Store, missing: Sequence[PlannedRun]) -> None:
-    """Remove what Ray left behind in launches that were killed, and old failures of trainings.
+    """Remove what Ray left behind in launches that were killed, old failures of trainings, and
+    what was asked of runs before.
 
     A run that only tests another's detector would take such a failure for a new one.
     """
+    for run in missing:
+        store.folder(run.signature).forget_cancellation()
     for training in (run.training for run in missing if run.training):
         store.folder(training.signature).forget_failure()
     if not going_on(store):

@@ -12,7 +12,6 @@ import fcntl
 import os
 import shutil
 import socket
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -35,9 +34,6 @@ TOUCH_SECONDS = 20.0
 class Launch:
     """One command that trained runs of a results folder."""
 
-    arguments: list[str]  # of `atss`
-    folder: str  # where it was given
-    out: str  # the results folder, as an absolute path
     host: str
     pid: int
     begun: float  # seconds since 1970
@@ -58,9 +54,6 @@ def recorded(
     for other in going_on(store):
         console.print(f"{other} trains in {store.root}, too: what both want is trained once")
     launch = Launch(
-        arguments=sys.argv[1:],
-        folder=os.getcwd(),
-        out=str(store.root),
         host=socket.gethostname(),
         pid=os.getpid(),
         begun=time.time(),
@@ -112,11 +105,6 @@ def cancel(store: Store) -> None:
     for path, launch in _launches(store):
         if _goes_on(path, launch.host):
             path.with_suffix(CANCEL).touch()
-
-
-def last(store: Store) -> Launch | None:
-    """The launch that began last."""
-    return max((launch for _, launch in _launches(store)), key=lambda it: it.begun, default=None)
 
 
 def _launches(store: Store) -> list[tuple[Path, Launch]]:

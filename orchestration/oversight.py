@@ -12,8 +12,7 @@ from dataclasses import asdict
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from experiments.experiment import canonical
-from orchestration.early_warning import Earlier, Setting, signs
+from orchestration.early_warning import Setting, signs
 from orchestration.logs import shorten
 from orchestration.plan import Job
 from orchestration.store import RunFolder
@@ -70,7 +69,6 @@ class Oversight:
         found = signs(
             self.setting,
             self.history,
-            earlier=self.earlier() if is_tested else (),
             num_detections=self.num_detections if is_tested else None,
         )
         known = {warning["code"] for warning in self.warnings}
@@ -78,17 +76,6 @@ class Oversight:
         if fresh:
             self.warnings += fresh
             self.folder.write("warnings", self.warnings)
-
-    def earlier(self) -> list[Earlier]:
-        """The finished runs with the same recipe on the same data, of other rows or seeds."""
-        mine, found = canonical(self.job.run), []
-        for folder in map(RunFolder, self.folder.path.parent.glob("[!.]*")):
-            its = folder.facts().get("canonical", {})
-            is_comparable = all(its.get(name) == mine[name] for name in ("recipe", "data"))
-            if folder.signature != self.folder.signature and is_comparable and folder.is_done:
-                is_same = {**its, "seed": 0} == {**mine, "seed": 0}
-                found.append(Earlier(is_same, folder.history()))
-        return found
 
     def say(self, values: Mapping[str, Any]) -> None:
         """Leave word of where the run stands, every few seconds."""

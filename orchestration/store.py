@@ -11,7 +11,7 @@
         weights.safetensors  of the trained detector
         result.json          written last: a valid one says that the run is done
         failure.json         why the run could not go on; gone once it does
-        cancel.json          who asked the run to end, and when; holds until `atss resume`
+        cancel.json          who asked the run to end, and when; until a launch wants it again
         warnings.json        signs that the run is set up wrongly
         record.json          what MLflow calls the record of the run
         live.json            what its process said last; gone when that ends

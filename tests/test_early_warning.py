@@ -1,6 +1,5 @@
 """Signs of a wrong set-up: silent on every run that was right, loud on what was made up wrong."""
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -8,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_trial import CONFIG, RECIPE, make_job, write_small_data
+from test_trial import RECIPE, make_job, write_small_data
 
 from detector.config import DetectorConfig, Recipe
 from experiments import TABLES
@@ -16,7 +15,7 @@ from experiments.baselines import ATSS, RETINANET
 from experiments.experiment import OwnAssigner, Run
 from experiments.schedules import DEMO, PAPER
 from orchestration import oversight
-from orchestration.early_warning import Earlier, Setting, Sign, signs
+from orchestration.early_warning import Setting, Sign, signs
 from orchestration.store import RunFolder
 from orchestration.trial import run_trial
 
@@ -132,20 +131,6 @@ def test_many_anchors_and_few_objects_begin_higher() -> None:
     assert codes(signs(setting(), [losses(1, 2.5)])) == ["first loss/cls"]
 
 
-def test_a_loss_that_stays_is_seen_when_a_tenth_of_the_schedule_is_over() -> None:
-    flat = [losses(step, 1.12) for step in range(1, 301)]
-    assert codes(signs(setting(), flat)) == ["loss does not fall"]
-    assert signs(setting(), flat[:100]) == []
-    assert signs(setting(), falling()) == []
-
-
-def test_a_detector_without_positives_is_seen() -> None:
-    """A classification loss of 21.8 with nothing beside it."""
-    history = [losses(step, 21.834, 0.0, 0.0) for step in range(1, 300)]
-    found = codes(signs(setting(num_classes=80, recipe=PAPER, objects=7.3), history))
-    assert "no positives" in found and "first loss/cls" in found and "first loss/box" in found
-
-
 def test_a_centerness_loss_below_its_targets_entropy_is_seen() -> None:
     history = [entry | {"loss/centerness": 0.40} for entry in falling()]
     history[0]["loss/centerness"] = 0.69
@@ -169,35 +154,14 @@ def with_ap(ap: float | None, step: int = 366, recipe: Recipe = DEMO) -> History
     return history
 
 
-def test_an_ap_far_below_earlier_seeds_is_seen() -> None:
-    """Labels shuffled: AP 5.6 where the same row with its labels had 21.5 and 23.0."""
-    earlier = [Earlier(True, with_ap(21.5)), Earlier(True, with_ap(23.0))]
-    (sign,) = signs(setting(), with_ap(5.6), earlier=earlier, num_detections=1000)
-    assert sign.code == "AP below runs of other seeds" and "21.5 or more (2 of them)" in sign.text
-    assert signs(setting(), with_ap(11.0), earlier=earlier) == []
-
-
-def test_rows_of_a_table_may_differ_much() -> None:
-    """Table 1 at demo scale: 3.6 for RetinaNet beside 23.0 for FCOS, both as they should be."""
-    earlier = [Earlier(False, with_ap(23.0))]
-    assert signs(setting(), with_ap(3.6), earlier=earlier) == []
-    assert codes(signs(setting(), with_ap(2.1), earlier=earlier)) == ["AP below runs of other rows"]
-
-
-def test_an_ap_is_compared_at_the_same_step_and_only_where_it_says_something() -> None:
-    assert signs(setting(), with_ap(5.6), earlier=[Earlier(True, with_ap(30.0, 732))]) == []
-    assert signs(setting(), with_ap(0.5), earlier=[Earlier(True, with_ap(1.9))]) == []
-    assert signs(setting(), with_ap(None), earlier=[Earlier(True, with_ap(30.0))]) == []
-
-
-def test_an_ap_of_zero_is_seen_once_it_means_something() -> None:
+def test_finding_nothing_is_seen_once_it_means_something() -> None:
     pretrained = setting(recipe=PAPER, num_classes=80, objects=7.3)
-    assert codes(signs(pretrained, with_ap(0.0, 20_000, PAPER), num_detections=9)) == ["AP is 0"]
-    assert signs(pretrained, with_ap(0.0, 10_000, PAPER), num_detections=9) == []
+    assert signs(pretrained, with_ap(0.0, 10_000, PAPER), num_detections=0) == []
+    assert signs(pretrained, with_ap(0.0, 20_000, PAPER), num_detections=9) == []
     found = signs(pretrained, with_ap(0.0, 20_000, PAPER), num_detections=0)
     assert codes(found) == ["no detections"] and "0.05" in found[0].text
-    assert codes(signs(setting(), with_ap(0.0, 733), num_detections=9)) == ["AP is 0"]
-    assert signs(setting(), with_ap(0.0, 366), num_detections=9) == []  # from scratch, a third
+    assert codes(signs(setting(), with_ap(0.0, 733), num_detections=0)) == ["no detections"]
+    assert signs(setting(), with_ap(0.0, 366), num_detections=0) == []  # from scratch, a third
     tiny = replace(DEMO, iterations=6)
     assert signs(setting(recipe=tiny), with_ap(0.0, 6, tiny), num_detections=0) == []
 
@@ -246,41 +210,6 @@ def test_a_head_without_its_prior_is_warned_of_before_the_second_step(
     first = next(values for values in reports if values.get("warnings"))
     assert first["step"] == 1 and first["warnings"] == [warning["text"]]
     assert reports[-2]["warnings"] == [warning["text"]]  # and all the way
-
-
-def test_a_run_is_held_against_those_of_its_recipe_and_data(data: Path, tmp_path: Path) -> None:
-    from detector.data.coco import open_data
-    from experiments.experiment import canonical
-
-    job = make_job(data, tmp_path)
-    run, store = job.run, tmp_path / "runs"
-
-    def finished(name: str, other: Run) -> None:
-        folder = RunFolder(store / name)
-        folder.write("run", {"canonical": canonical(other)})
-        folder.append({"step": 4, "AP": 30.0})
-        folder.write("result", {"signature": name, "metrics": {"ap": 30.0}})
-
-    finished("seed", replace(run, seed=1))
-    finished("row", replace(run, config=replace(CONFIG, k=5)))
-    finished("recipe", replace(run, recipe=replace(RECIPE, iterations=8)))
-    finished("data", replace(run, data="another"))
-    RunFolder(store / "unfinished").write("run", {"canonical": canonical(run)})
-    train = open_data(data).train
-    watch = oversight.Oversight(job, RunFolder(job.folder), train, 0)
-    found = watch.earlier()
-    assert sorted(other.is_same for other in found) == [False, True]
-    job.folder.mkdir(parents=True)
-    watch.num_detections = 100
-    watch.note(losses(1, 1.1))
-    watch.note({"step": 4, "AP": 2.0})
-    assert [warning["code"] for warning in watch.warnings] == [
-        "AP below runs of other seeds",
-        "AP below runs of other rows",
-    ]
-    assert json.loads((job.folder / "warnings.json").read_text()) == watch.warnings
-    watch.note({"step": 7, "AP": 2.0})
-    assert len(watch.warnings) == 2
 
 
 def test_a_warning_after_the_last_checkpoint_is_forgotten_with_its_steps(

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +19,9 @@ from test_trial import write_small_data
 from detector.data.coco import open_data
 from experiments import TABLES
 from experiments.experiment import Run, signature
-from orchestration import cli, launch, launches, logs
+from orchestration import launch, launches, logs
 from orchestration.commands import runs as command
 from orchestration.plan import Job, PlannedRun, find_tables, make_plan, resolve_scale
-from orchestration.resources import Resources
 from orchestration.standing import all_standings
 from orchestration.store import STALE_SECONDS, RunFolder, Store, open_store
 
@@ -75,7 +73,7 @@ def states(store: Store) -> dict[str, str]:
 # atss status
 
 
-@pytest.mark.parametrize("line", ["status", "status --watch", "cancel", "resume", "logs"])
+@pytest.mark.parametrize("line", ["status", "status --watch", "cancel", "logs"])
 def test_a_folder_without_results_is_refused_in_one_line(
     atss: Atss, tmp_path: Path, line: str
 ) -> None:
@@ -191,9 +189,7 @@ def test_a_launch_is_known_when_it_has_ended_and_replaced_by_the_next(
     monkeypatch.setattr(sys, "argv", ["atss", "reproduce", "table2"])
     with recorded(store, BOX):
         pass
-    first = launches.last(store)
-    assert first is not None and first.arguments == ["reproduce", "table2"]
-    assert first.folder == os.getcwd() and first.out == str(store.root)
+    assert launches.planned(store).keys() == {BOX.signature} and not launches.going_on(store)
     (path,) = (store.root / "launches").iterdir()
     old = time.time() - STALE_SECONDS - 1
     os.utime(path, (old, old))
@@ -229,8 +225,6 @@ def test_a_killed_launch_goes_on_no_more(store: Store) -> None:
     process.kill()
     process.wait()
     assert launches.going_on(store) == []
-    last = launches.last(store)
-    assert last is not None and last.pid == process.pid
 
 
 def test_a_second_launch_is_told_of_the_first(
@@ -268,7 +262,7 @@ def test_cancel_marks_the_runs_that_are_named(atss: Atss, store: Store) -> None:
     assert code == 0
     assert f"{SSC_BOX.name} ({SSC_BOX.signature}): will end at its next step" in output
     assert f"{SSC_POINT.name} ({SSC_POINT.signature}): cancelled" in output
-    assert f"atss resume --out {store.root}" in output
+    assert "given again, goes on from there" in output
     marks = [store.folder(run.signature).cancellation() for run in (SSC_BOX, SSC_POINT)]
     assert all(mark is not None and "@" in mark["by"] for mark in marks)
     assert store.folder(POINT.signature).cancellation() is None
@@ -299,19 +293,6 @@ def test_what_cannot_be_cancelled_is_refused(atss: Atss, store: Store) -> None:
     assert code == 2 and "nothing runs or waits in" in errors
 
 
-def test_cancelled_runs_are_left_out_of_a_launch_and_named_at_its_end(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    plan = make_plan(SETUP, find_tables(["table2"]), rows=["1", "2"])
-    store.folder(POINT.signature).write("cancel", MARK)
-    quiet = Console(quiet=True)
-    launch.train_missing(plan, store, None, Resources(), quiet)  # type: ignore[arg-type]
-    assert launches.last(store) is None  # nothing was left to train, so nothing was started
-    assert launch.failures(plan, store) == [
-        f"1 run cancelled as asked, atss resume --out {store.root} goes on: {POINT.name}"
-    ]
-
-
 def test_many_cancelled_runs_are_told_in_a_line(tmp_path: Path) -> None:
     store = open_store(tmp_path / "out")
     plan = make_plan(SETUP, find_tables(["table2"]), seeds=(0, 1))
@@ -319,10 +300,8 @@ def test_many_cancelled_runs_are_told_in_a_line(tmp_path: Path) -> None:
         store.folder(run.signature).write("cancel", MARK)
     failed, cancelled = launch.failures(plan, store)
     assert failed == f"{plan.runs[0].name} failed: ended"
-    listed, again = "; ".join(run.name for run in plan.runs[1:6]), f" --out {store.root}"
-    assert (
-        cancelled == f"7 runs cancelled as asked, atss resume{again} goes on: {listed} and 2 more"
-    )
+    listed = "; ".join(run.name for run in plan.runs[1:6])
+    assert cancelled == f"7 runs cancelled as asked, the same line goes on: {listed} and 2 more"
 
 
 def test_at_most_five_runs_are_listed_where_several_are_meant(atss: Atss, tmp_path: Path) -> None:
@@ -333,100 +312,6 @@ def test_at_most_five_runs_are_listed_where_several_are_meant(atss: Atss, tmp_pa
         code, _, errors = atss("logs", text, "--out", store.root)
         assert code == 2 and errors.count(" (Table 2: ") == 5
         assert "; and 3 more: atss status lists them" in errors
-
-
-# atss resume
-
-
-@dataclass
-class Given:
-    """Stands for the command that resume becomes."""
-
-    arguments: list[str] | None = None
-    folder: str = ""
-
-    def __call__(self, arguments: list[str] | None = None, **others: Any) -> int:
-        if arguments is None:
-            return self.app(**others) or 0
-        self.arguments, self.folder = arguments, os.getcwd()
-        return 0
-
-    app: Any = None
-
-
-@pytest.fixture
-def given(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Given:
-    """The store with a launch that ended, given in tmp_path / "here"."""
-    here = tmp_path / "here"
-    here.mkdir()
-    monkeypatch.chdir(here)
-    monkeypatch.setattr(sys, "argv", ["atss", "reproduce", "table2", "--out", "../out"])
-    with recorded(store, BOX, POINT, SSC_BOX, SSC_POINT):
-        pass
-    monkeypatch.chdir(tmp_path)
-    given = Given(app=cli.app)
-    monkeypatch.setattr(cli, "app", given)
-    return given
-
-
-def test_resume_gives_the_last_line_again_where_it_was_given(
-    atss: Atss, store: Store, tmp_path: Path, given: Given
-) -> None:
-    for run in (POINT, SSC_POINT):
-        store.folder(run.signature).write("cancel", MARK)
-    code, output, _ = atss("resume", "--out", "out")
-    assert (code, output) == (0, "atss reproduce table2 --out ../out\n")
-    assert given.arguments == ["reproduce", "table2", "--out", "../out"]
-    assert given.folder == str(tmp_path / "here")
-    assert sys.argv[1:] == given.arguments  # what the next launch keeps
-    assert not list(store.root.glob("runs/*/cancel.json"))
-
-
-def test_resume_of_one_run_leaves_the_others_cancelled(
-    atss: Atss, store: Store, given: Given
-) -> None:
-    for run in (POINT, SSC_POINT):
-        store.folder(run.signature).write("cancel", MARK)
-    assert atss("resume", POINT.signature[:5], "--out", "out")[0] == 0
-    assert given.arguments is not None
-    left = [path.parent.name for path in store.root.glob("runs/*/cancel.json")]
-    assert left == [SSC_POINT.signature]
-    code, _, errors = atss("resume", POINT.signature, "--out", store.root)
-    assert code == 2 and "was not cancelled" in errors
-
-
-def test_a_results_folder_that_was_moved_is_resumed_where_it_is(
-    atss: Atss, store: Store, tmp_path: Path, given: Given
-) -> None:
-    store.root.rename(tmp_path / "moved")
-    assert atss("resume", "--out", "moved")[0] == 0
-    assert given.arguments is not None
-    assert given.arguments[-2:] == ["--out", str(tmp_path / "moved")]
-
-
-def test_what_cannot_be_resumed_is_refused_and_keeps_its_marks(
-    atss: Atss, store: Store, tmp_path: Path, given: Given
-) -> None:
-    store.folder(POINT.signature).write("cancel", MARK)
-    (tmp_path / "here").rmdir()
-    code, _, errors = atss("resume", "--out", store.root)
-    assert code == 2 and "was given in" in errors and "atss reproduce table2" in errors
-    for path in (store.root / "launches").iterdir():
-        path.unlink()
-    code, _, errors = atss("resume", "--out", store.root)
-    assert code == 2 and "no launch to resume in" in errors and errors.count("\n") == 1
-    assert store.folder(POINT.signature).cancellation() == MARK and given.arguments is None
-
-
-def test_resume_while_a_launch_goes_on_leaves_the_rest_to_it(
-    atss: Atss, store: Store, given: Given
-) -> None:
-    store.folder(POINT.signature).write("cancel", MARK)
-    with recorded(store, POINT):
-        code, output, _ = atss("resume", "--out", store.root)
-        assert code == 0 and "goes on with what it has not begun" in output
-        assert states(store)[POINT.signature] == "waiting"
-    assert given.arguments is None
 
 
 # atss logs
@@ -563,14 +448,15 @@ def test_a_cancelled_and_resumed_launch_ends_as_if_nothing_had_happened(tmp_path
     assert (cancelled.returncode, cancelled.stderr) == (0, "") and ": cancelled" in cancelled.stdout
     output, errors = driver.communicate(timeout=300)
     assert driver.returncode == 1 and errors.count("\n") == 1
-    assert "atss: 1 run cancelled as asked, atss resume --out out goes on: " in errors
+    assert "atss: 1 run cancelled as asked, the same line goes on: " in errors
     assert ": cancelled: by " in output and output.count(": done, AP") == 1
     assert "retrying" not in output
     assert chosen.checkpoint.exists() and not chosen.is_done
-    resumed = atss("resume", "--out", out)
-    assert (resumed.returncode, resumed.stderr) == (0, "")
-    assert "2 distinct runs, 1 done, 1 to train" in resumed.stdout
-    assert "goes on after step" in resumed.stdout
+    output, errors = start(out, data, "table2", "--rows", "1,2", settings=settings).communicate(
+        timeout=300
+    )
+    assert errors == "" and "2 distinct runs, 1 done, 1 to train" in output
+    assert "goes on after step" in output
     watched = atss("status", "--watch", "--out", out)
     assert watched.returncode == 0 and "2 done" in watched.stdout
     for run, folder in zip(runs, folders, strict=True):

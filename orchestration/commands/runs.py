@@ -1,10 +1,7 @@
-"""`atss status`, `cancel`, `resume`, `logs`: what becomes of the runs, and a say in it."""
+"""`atss status`, `cancel`, `logs`: what becomes of the runs, and a say in it."""
 
 import getpass
-import os
-import shlex
 import socket
-import sys
 import time
 from typing import Annotated
 
@@ -16,7 +13,7 @@ from orchestration.logs import HEADER, last_lines
 from orchestration.progress import Line, Progress
 from orchestration.standing import Standing, all_standings, standing
 from orchestration.store import DEFAULT_OUT, RunFolder, Store, open_store
-from orchestration.terminal import console, out_option
+from orchestration.terminal import console
 
 WATCH_SECONDS = 2.0
 PATIENCE = 60.0  # seconds for runs to end that were asked to
@@ -80,7 +77,7 @@ def _show(progress: Progress, it: Standing) -> None:
 
 
 def cancel(runs: SomeRuns = None, out: options.Out = DEFAULT_OUT) -> None:
-    """Ask runs to end: each saves a checkpoint, and is left out until `atss resume`.
+    """Ask runs to end: each saves a checkpoint; the line that trained them goes on from there.
 
     Without RUN it is the launch that ends: all that runs or waits. With RUN the launch goes on with
     the others.
@@ -113,67 +110,13 @@ def cancel(runs: SomeRuns = None, out: options.Out = DEFAULT_OUT) -> None:
     for folder in folders:
         how = "will end at its next step" if folder.is_running else "cancelled"
         console.print(f"{_name(store, folder)}: {how}", soft_wrap=True)
-    resume = f"atss resume{out_option(store)}"
-    console.print(f"{resume} takes up what was cancelled", soft_wrap=True)
+    console.print("The line that trained them, given again, goes on from there", soft_wrap=True)
 
 
 def _await(running: list[RunFolder]) -> None:
     limit = time.monotonic() + PATIENCE
     while any(folder.is_running for folder in running) and time.monotonic() < limit:
         time.sleep(0.5)
-
-
-def resume(run: OneRun = None, out: options.Out = DEFAULT_OUT) -> None:
-    """Give the line of the last launch again, where it was given, with what was cancelled.
-
-    Finished runs are not trained again, the others go on from their last checkpoints. With RUN only
-    this one is taken up, and what else was cancelled is left out again.
-
-    Examples:
-
-    - `atss resume`
-    - `atss resume 3f2a --out results`
-    """
-    store = _open(out)
-    marked = [RunFolder(path.parent) for path in store.root.glob("runs/*/cancel.json")]
-    if run is not None:
-        chosen = find_run(store, run, launches.planned(store))
-        if chosen not in marked:
-            raise ValueError(
-                f"run {chosen.signature} was not cancelled, which resume RUN needs; "
-                "atss resume gives the whole line of the last launch again"
-            )
-        marked = [chosen]
-    going, last = launches.going_on(store), launches.last(store)
-    if last is None:
-        raise ValueError(f"no launch to resume in {store.root}: needs one that began to train")
-    if not going and not os.path.isdir(last.folder):
-        raise ValueError(
-            f"the last launch was given in {last.folder}, which is not there; give its line where "
-            f"its paths hold: atss {shlex.join(last.arguments)}"
-        )
-    for folder in marked:
-        folder.forget_cancellation()
-    if going:
-        console.print(
-            f"{going[-1]} trains here and goes on with what it has not begun; when it has ended, "
-            "atss resume trains what is left",
-            soft_wrap=True,
-        )
-        return
-    _again(last, store)
-
-
-def _again(launch: launches.Launch, store: Store) -> None:
-    """Become the command that the launch was; a results folder that has moved stays itself."""
-    from orchestration.cli import app
-
-    moved = [] if launch.out == str(store.root) else ["--out", str(store.root)]
-    arguments = [*launch.arguments, *moved]
-    console.print(f"atss {shlex.join(arguments)}", soft_wrap=True)
-    os.chdir(launch.folder)
-    sys.argv[1:] = arguments
-    sys.exit(app(arguments, standalone_mode=False))
 
 
 def logs(run: OneRun = None, lines: Lines = 40, out: options.Out = DEFAULT_OUT) -> None:
