@@ -1,6 +1,6 @@
 """Plants faults into copies of the project, one at a time, and says which test notices each.
 
-    python tests/mutations.py [--only NAME ...] [--jobs 2]
+    python tests/mutations.py [--only NAME ...] [--jobs 2] [--check]
 
 A fault is what one gets wrong when one re-implements the paper: > for >=, the biased standard
 deviation, k instead of k x anchors per location. Whatever no test notices is a missing test. A
@@ -29,7 +29,8 @@ from rich.table import Table
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "mutations.json"
 COPIED = ("detector", "experiments", "reports", "orchestration", "tests", "pyproject.toml")
-SPOILED = ("detector", "reports")  # no module of one is named as one of the other
+MORE = ("benchmarks/data_statistics.py",)  # which tests import
+SPOILED = ("detector", "reports")
 LIMIT = 900  # seconds for one fault
 
 # Appended to the copies' conftest.py: the first failure is enough, it need not be a small one.
@@ -42,7 +43,7 @@ settings.load_profile("unshrunk")
 
 # Where to look first, by the module that is spoiled; then everywhere that takes no training.
 FIRST = {
-    "accumulation": ["matching", "matches"],
+    "average_precision": ["matching", "matches"],
     "anchors": ["anchors", "head"],
     "annotations": ["annotations", "coco"],
     "assigners": ["assigners"],
@@ -73,26 +74,47 @@ BROKEN = ("NameError", "SyntaxError", "IndentationError", "ImportError", "Module
 
 @dataclass(frozen=True)
 class Fault:
-    """What a re-implementation may get wrong; each edit's old text must be there `times` times."""
+    """What a re-implementation may get wrong; each edit's old text must be there `times` times.
+
+    The file is found by what is in it, however its lines are broken and whatever it is called, so a
+    rename or a move breaks no fault.
+    """
 
     name: str
-    module: str  # of detector/ or of reports/
+    module: str  # whose tests are asked first, a key of FIRST
     edits: tuple[tuple[str, str], ...]
     times: int = 1
 
     def plant(self, root: Path) -> None:
-        """Change the file below root. ValueError unless every text is there as often as said."""
-        (path,) = (p for p in root.glob(f"*/{self.module}.py") if p.parent.name in SPOILED)
-        text = path.read_text(encoding="utf-8")
-        for old, new in self.edits:
-            if (count := text.count(old)) != self.times:
-                raise ValueError(
-                    f"fault '{self.name}' needs its text {self.times} times in {path.name}, "
-                    f"found {count} times: {old!r}"
-                )
-            text = text.replace(old, new)
-        compile(text, path.name, "exec")
-        path.write_text(text, encoding="utf-8")
+        """Change the file below root. ValueError unless it is one that has every text as said."""
+        patterns = [_pattern(old) for old, _ in self.edits]
+        found = [
+            path
+            for package in SPOILED
+            for path in sorted((root / package).rglob("*.py"))
+            if (text := path.read_text(encoding="utf-8"))
+            and all(len(pattern.findall(text)) == self.times for pattern in patterns)
+        ]
+        if len(found) > 1:  # the text alone is not telling
+            found = [path for path in found if path.stem == self.module]
+        if len(found) != 1:
+            raise ValueError(
+                f"fault '{self.name}' needs one file with its text {self.times} times, found "
+                f"{len(found)}: {self.edits[0][0]!r}"
+            )
+        text = found[0].read_text(encoding="utf-8")
+        for pattern, (_, new) in zip(patterns, self.edits, strict=True):
+            text = pattern.sub(lambda _, new=new: new, text)
+        compile(text, found[0].name, "exec")
+        found[0].write_text(text, encoding="utf-8")
+
+
+def _pattern(old: str) -> re.Pattern[str]:
+    """The text, whatever spaces and line ends are between its words."""
+    core = old.strip()
+    before, after = old[: old.index(core)], old[old.index(core) + len(core) :]
+    words = r"\s+".join(map(re.escape, core.split()))
+    return re.compile(re.escape(before) + words + re.escape(after))
 
 
 @dataclass
@@ -407,7 +429,7 @@ FAULTS = [
     fault("labels reported instead of category ids", "evaluation",
           ('"category_id": category_ids[label]', '"category_id": label')),
     fault("detections left in the network's pixels", "evaluation",
-          ("(boxes - end) * scale + end", "boxes")),
+          ("((boxes - end) * scale + end).clamp(min=0)", "boxes.clamp(min=0)")),
     fault("detections reported as corners", "evaluation",
           ("corners[:, 2:] - corners[:, :2]", "corners[:, 2:]")),
     # COCO's numbers
@@ -437,16 +459,16 @@ FAULTS = [
           ("ranks(found.group[order])", "ranks(found.image[order])")),
     fault("IoU thresholds summed up step by step", "matches",
           ("np.linspace(0.5, 0.95, 10)", "np.array([0.5, *[0.05] * 9]).cumsum()")),
-    fault("precision without its envelope", "accumulation",
+    fault("precision without its envelope", "average_precision",
           ("np.maximum.accumulate(precision[::-1])[::-1]", "precision")),
-    fault("precision read at the next recall", "accumulation",
+    fault("precision read at the next recall", "average_precision",
           ("np.searchsorted(num_true / num_truths, RECALLS)",
            'np.searchsorted(num_true / num_truths, RECALLS, "right")')),
-    fault("precision at 11 recalls", "accumulation",
+    fault("precision at 11 recalls", "average_precision",
           ("np.linspace(0, 1, 101)", "np.linspace(0, 1, 11)")),
-    fault("ignored detections are false", "accumulation",
+    fault("ignored detections are false", "average_precision",
           ("(state[area] != IGNORED)", "(state[area] >= 0)")),
-    fault("classes without objects score 0", "accumulation",
+    fault("classes without objects score 0", "average_precision",
           ("values[values > NONE]", "values.clip(min=0)")),
     # Testing at many scales
     fault("mirrored boxes left mirrored", "multi_scale_test",
@@ -462,7 +484,7 @@ FAULTS = [
     fault("another bootstrap for every run", "resampling",
           ("np.random.default_rng(SEED)", "np.random.default_rng()")),
     fault("runs that are compared fail on different images", "statistics",
-          ("float(draws.std(ddof=1))",
+          ("float(np.nanstd(draws, ddof=1))",
            "sqrt(sum(float(side.draws.mean(axis=0).var(ddof=1)) for side in sides))")),
     fault("seeds: biased variance", "statistics",
           ("side.values.var(ddof=1)", "side.values.var(ddof=0)")),
@@ -484,13 +506,26 @@ def copy_of(source: Path, target: Path) -> Path:
             shutil.copytree(source / name, target / name, ignore=left_out)
         else:
             shutil.copy(source / name, target / name)
+    for name in MORE:
+        (target / name).parent.mkdir(exist_ok=True)
+        shutil.copy(source / name, target / name)
     return target
 
 
 def run_tests(root: Path, names: list[str]) -> tuple[int, str]:
     """Exit code and output of the fast tests of these modules, up to the first failure."""
     files = [f"tests/test_{name}.py" for name in names if (root / f"tests/test_{name}.py").exists()]
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--tb=no"]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-n0",
+        "-x",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "--tb=no",
+    ]
     command += ["-m", "not slow and not gpu", "--durations=0", "--durations-min=999", *files]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
     environment["COLUMNS"] = "400"  # or pytest cuts the messages off
@@ -586,16 +621,38 @@ def write(outcome: Outcome) -> None:
     RESULTS.with_suffix(".md").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
+def check(faults: list[Fault], console: Console) -> int:
+    """Name the faults that cannot be planted into the project as it is; 2 if there is any."""
+    problems = []
+    with tempfile.TemporaryDirectory() as folder:
+        for number, one in enumerate(faults):
+            root = Path(folder, str(number))
+            for package in SPOILED:
+                shutil.copytree(ROOT / package, root / package)
+            try:
+                one.plant(root)
+            except (ValueError, SyntaxError) as error:
+                problems.append(str(error))
+            shutil.rmtree(root)
+    for problem in problems:
+        console.print(problem, markup=False, soft_wrap=True)
+    console.print(f"{len(faults) - len(problems)} of {len(faults)} can be planted")
+    return 2 if problems else 0
+
+
 def main() -> int:
     """Plant the faults and print who noticed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="+", default=[], help="faults whose name contains this")
     parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--check", action="store_true", help="only whether each can be planted")
     given, console = parser.parse_args(), Console()
     faults = [one for one in FAULTS if not given.only or any(p in one.name for p in given.only)]
     if not faults:
         console.print(f"--only needs a part of a fault's name, got {given.only}", markup=False)
         return 2
+    if given.check:
+        return check(faults, console)
     try:
         outcomes = run(faults, given.jobs, console)
     except (ValueError, subprocess.TimeoutExpired) as error:
