@@ -12,12 +12,12 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from detector.config import OUTSIDE_IDENTITY, Recipe
-from experiments import STUDY, TABLES
+from detector.config import OUTSIDE_IDENTITY, DetectorConfig, Recipe
+from experiments import STUDY, TABLES, table1, table7
 from experiments.ablations import ABLATIONS
+from experiments.baselines import ATSS, FCOS, FCOS_ATSS, FCOS_CENTER_SAMPLING, IMPROVED_RETINANET
 from experiments.experiment import Row, Run, Table, signature
 from experiments.own import load_tables, own_assigner
-from experiments.priority import order
 from experiments.schedules import SCALES
 from experiments.settings import parse_settings, show_setting, with_settings
 from orchestration.store import Store
@@ -288,3 +288,35 @@ def setups_in(store: Store) -> list[tuple[Setup, tuple[int, ...]]]:
             key = json.dumps([setup.name, setup.fingerprint, recipe])
             found.setdefault(key, (setup, set()))[1].add(facts["seed"])
     return [(setup, tuple(sorted(seeds))) for setup, seeds in found.values()]
+
+
+# The order of runs: those that carry the paper's thesis first
+
+
+THESIS = (
+    ATSS,
+    IMPROVED_RETINANET,
+    FCOS,
+    replace(IMPROVED_RETINANET, assigner="ssc"),
+    replace(IMPROVED_RETINANET, regress_from="point"),
+    FCOS_ATSS,
+    FCOS_CENTER_SAMPLING,
+)
+GROUPS: tuple[tuple[DetectorConfig, ...], ...] = (
+    THESIS,
+    tuple(row.config for row in table1.TABLE.rows),
+    tuple(row.config for row in table7.TABLE.rows),
+    tuple(replace(ATSS, k=k) for k in (3, 5, 19, 15)),
+)
+PLACES = {
+    config: (number, place)
+    for number, group in reversed(list(enumerate(GROUPS)))  # a config's first group counts
+    for place, config in enumerate(group)
+}
+LAST = (len(GROUPS), 0)
+
+
+def order(config: DetectorConfig, seed_place: int) -> tuple[int, int, int]:
+    """A key to sort runs by: group, seed, place in the group; a group is trained seed by seed."""
+    group, place = PLACES.get(config, LAST)
+    return group, seed_place, place

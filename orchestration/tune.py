@@ -9,6 +9,7 @@ import os
 import platform
 import re
 import signal
+import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -33,6 +34,7 @@ SETTINGS = {
 }
 os.environ.update(SETTINGS | os.environ)
 
+
 import ray  # noqa: E402 - reads the settings above when it is imported
 from ray import tune  # noqa: E402
 from ray.tune.schedulers import ASHAScheduler  # noqa: E402
@@ -40,7 +42,6 @@ from ray.tune.search import Searcher  # noqa: E402
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy  # noqa: E402
 
 from orchestration import early, logs  # noqa: E402
-from orchestration.addresses import free_port, require_answer  # noqa: E402
 from orchestration.launches import temporary  # noqa: E402
 from orchestration.plan import Job  # noqa: E402
 from orchestration.progress import Progress  # noqa: E402
@@ -298,3 +299,29 @@ def _error_text(ray_trial: Any) -> str:
     """What Ray noted on this machine about the failures of a trial."""
     path = ray_trial.error_file
     return Path(path).read_text() if path and Path(path).is_file() else ""
+
+
+# Addresses of machines: whether somebody answers at one, and a free one
+
+
+ANSWER_SECONDS = 10.0
+
+
+def require_answer(address: str) -> None:
+    """ValueError if nothing listens at host:port: Ray itself would wait for ten minutes."""
+    host, separator, port = address.rpartition(":")
+    if address == "auto":
+        return
+    if not separator or not port.isdigit() or "/" in host:
+        raise ValueError(f"--address needs auto or the HOST:PORT of a Ray head, got '{address}'")
+    try:
+        socket.create_connection((host, int(port)), timeout=ANSWER_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise ValueError(f"--address {address}: no Ray head answers there ({error})") from error
+
+
+def free_port() -> int:
+    """One that nobody listens on now."""
+    with socket.socket() as listener:
+        listener.bind(("", 0))
+        return int(listener.getsockname()[1])

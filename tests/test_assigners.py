@@ -149,7 +149,7 @@ def test_the_selection_is_the_plain_one_with_the_papers_anchors_and_any_boxes(
 @pytest.mark.slow
 @every_selection
 def test_the_selection_is_the_plain_one_on_full_size_images_like_cocos(config):
-    draw, tally, count = random.Random(13), Counter(), 0
+    draw, tally, count = random.Random(16), Counter(), 0
     levels = anchors_of((800, 1344))
     for _ in range(4):
         boxes = coco_like(draw)

@@ -8,12 +8,11 @@ from test_plan import SETUP, finish
 
 from experiments.baselines import ATSS
 from experiments.experiment import canonical
-from experiments.priority import THESIS
 from orchestration import cost
 from orchestration.commands.plan import size
 from orchestration.cost import Pace, known_pace, wall_time
 from orchestration.pace import Spent, evaluation_steps
-from orchestration.plan import PlannedRun, find_tables, make_plan
+from orchestration.plan import THESIS, PlannedRun, find_tables, make_plan
 from orchestration.resources import Share
 from orchestration.store import Store
 

@@ -12,11 +12,10 @@ from made_up_runs import described, detections
 
 from detector.evaluation.detect import measure, six
 from reports import paired, statistics
-from reports.by_class import class_precisions, holm, recalls
 from reports.grids.grid import markdown
 from reports.insight import insight
 from reports.numbers import least_shown
-from reports.paired import Difference, Measured, Side, compare
+from reports.paired import Difference, Measured, Side, class_precisions, compare, holm, recalls
 from reports.paired_tables import extremes, grids, meaning, to_json
 from reports.statistics import Estimate, score
 

@@ -13,11 +13,11 @@ from detector.metrics import HEADINGS
 from experiments import TABLES
 from experiments.schedules import PAPER
 from reports.facts import facts_grid, footnotes
+from reports.frames import csv_text
 from reports.gains import gains_grid
 from reports.grids.grid import latex, markdown, terminal, to_html
 from reports.numbers import number, signed
 from reports.tables import paper_grid, runs_grid
-from reports.tidy import csv_text
 
 
 def printed(grid, width=100):

@@ -31,7 +31,7 @@ from reports.claims import claims_grid, deciding
 from reports.frames import frames, overview
 from reports.grids.grid import STYLE, to_html
 from reports.plots.plates import plates
-from reports.pages import gaps, headlines, page, provenance
+from reports.pages import headlines, page, provenance
 from reports.pages.prints import gallery, positives
 from reports.study import Study
 from reports.verdicts import judge_all
@@ -135,7 +135,7 @@ show(to_html(facts.facts_grid(bundle)), page.paragraphs(provenance.cost([bundle]
 show(to_html(tables.runs_grid(bundle)))
 
 # %%
-show(page.listed("Not in this report, and what would bring it", gaps.gaps(bundle, folder)))
+show(page.listed("Not in this report, and what would bring it", provenance.gaps(bundle, folder)))
 
 # %% [markdown]
 # ## How to reproduce it

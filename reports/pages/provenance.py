@@ -1,10 +1,13 @@
 """Where numbers come from, and what they cost."""
 
+import shlex
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from reports.bundle import Bundle
 from reports.compare import Result
 from reports.grids.cells import Grid, line
+from reports.pages.prints import gallery, positives
 
 HOUR = 3600.0
 MAX_COMMIT = 12  # letters
@@ -56,3 +59,32 @@ def runs_of(bundles: Iterable[Bundle]) -> list[Result]:
 def _processes(run: Result) -> int:
     """How many devices a run took."""
     return int(run.facts.get("processes", 1))
+
+
+# What a report could show beside what it shows, and what would bring it there
+
+
+def gaps(bundle: Bundle, folder: Path) -> list[str]:
+    """A line for each thing that is missing; folder: the report's, with the pictures in it."""
+    results, found = bundle.results, []
+    if bundle.comparison.missing:
+        runs = bundle.comparison.missing
+        found.append(f"{runs} of the runs: {bundle.command}")
+    if results and not bundle.scores:
+        found.append("intervals: they need the runs' match records, which the notes miss")
+    if results and len(bundle.comparison.seeds) < 2:
+        found.append("the spread between seeds: the same command with --seeds 0,1,2")
+    if results and not bundle.insights:
+        found.append("precision against recall, kinds of errors: the data set has to be at hand")
+    elif results and not gallery(folder, bundle.table.name):
+        found.append("the best and the worst images: the data set's images have to be at hand")
+    if not positives(folder, bundle.table.name):
+        found.append(f"where the positives are: {_counting(bundle)}")
+    return found
+
+
+def _counting(bundle: Bundle) -> str:
+    """The command that counts positives on a bundle's data, into the same results folder."""
+    words = shlex.split(bundle.command)
+    data = words[words.index("--data") :][:2] if "--data" in words else []
+    return shlex.join(["atss", "positives", *data])

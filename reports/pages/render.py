@@ -19,7 +19,7 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 from nbconvert import HTMLExporter
 from nbformat import NotebookNode
 
-from reports import gains, tables, tidy
+from reports import frames, gains, tables
 from reports.bundle import Bundle, save_bundle
 from reports.effects import effects_grids
 from reports.grids.grid import latex, markdown
@@ -57,7 +57,7 @@ def write_report(bundle: Bundle, folder: Path, progress: Progress = lambda _: No
     )
     written = [
         folder / f"{name}.json",
-        _write(folder / f"{name}.csv", tidy.csv_text(bundle.comparison)),
+        _write(folder / f"{name}.csv", frames.csv_text(bundle.comparison)),
         _write(folder / f"{name}.md", "\n".join(map(markdown, grids))),
         _write(folder / f"{name}.tex", "\n".join(map(latex, grids))),
     ]
