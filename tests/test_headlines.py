@@ -9,6 +9,7 @@ from test_positives import frame
 
 from experiments import TABLES
 from reports.pages.headlines import claims_about, finding, judged, path, sweeps
+from reports.plots.plates import study_plates
 from reports.statistics import difference
 from reports.study import Study
 
@@ -47,6 +48,14 @@ def test_a_row_of_any_table_fills_a_step():
     measured = {step.label: step.ours.mean for step in steps if step.ours.n}
     assert measured == {"+ Scalar": 18.5, "SSC instead of IoU": 18.9}
     assert [step.label for step in steps if step.gain.n] == ["SSC instead of IoU"]
+
+
+def test_atss_is_no_change_of_itself(study):
+    """Its distance from itself is known exactly, and alone it is no sweep."""
+    (itself,) = (step for step in sweeps(study)[0].steps if not any(step.gain.by_seed.values()))
+    assert itself.interval is None and itself.gain.mean == 0
+    alone = Study([with_scores(make_bundle("table3", seeds=(0, 1)))])
+    assert "sweeps" not in study_plates(alone) and "path" in study_plates(alone)
 
 
 def test_sweeps_span_what_the_paper_says(study):

@@ -93,6 +93,7 @@ def _step(study: Study, label: str, place: Place, before: Place | None) -> Step:
     row, other = find_row(place), None if before is None else find_row(before)
     assert row is not None, place
     ours = _sample(study, place)
+    is_itself = before is not None and study.runs(place) == study.runs(before)
     has_both = before is not None and row.paper.ap is not None and other and other.paper.ap
     return Step(
         label,
@@ -100,7 +101,9 @@ def _step(study: Study, label: str, place: Place, before: Place | None) -> Step:
         ours,
         (row.paper.ap or 0.0) - (other.paper.ap or 0.0) if has_both and other else None,
         Sample({}) if before is None else ours.minus(_sample(study, before)),
-        None if before is None else difference(study.scores(place), study.scores(before), "ap"),
+        None
+        if before is None or is_itself
+        else difference(study.scores(place), study.scores(before), "ap"),
     )
 
 

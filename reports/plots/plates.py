@@ -117,7 +117,8 @@ def study_plates(study: Study) -> dict[str, Plate]:
             alt_texts.path_alt(steps),
             partial(study_figures.path_figure, steps, study.bundles[0]),
         )
-    if any(step.gain.n for sweep in settings for step in sweep.steps):
+    # ATSS itself is a point of every sweep: alone it shows nothing.
+    if any(any(step.gain.by_seed.values()) for sweep in settings for step in sweep.steps):
         found["sweeps"] = Plate(
             "sweeps",
             "What ATSS is robust to: AP against ATSS as it is used everywhere else. Bars are 95 % "
