@@ -124,7 +124,7 @@ def test_an_unknown_table_is_answered_with_the_nearest() -> None:
 
 def test_an_unknown_scale_is_answered_with_the_nearest() -> None:
     with pytest.raises(
-        ValueError, match="'papper' .did you mean 'paper'.*demo, mini, scratch, paper"
+        ValueError, match="'papper' .did you mean 'paper'.*mini, scratch, paper"
     ):
         resolve_scale("papper", [])
 
