@@ -1,16 +1,21 @@
 """What a results folder says about the paper's claims: its runs by setup, and its counts."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
+from detector.config import DetectorConfig
 from experiments import TABLES
+from experiments.claim import Claim, Equal, places
 from experiments.claims import CLAIMS
 from orchestration.plan import setups_in
 from orchestration.store import Store
 
 if TYPE_CHECKING:  # they import numpy and pandas, which lists need not wait for
     from reports.study import Study
-    from reports.verdicts import Verdict
+    from reports.verdicts import Cost, Verdict
+
+NUM_CLASSES = 80  # COCO's
+SIZE = (800, 1344)  # pixels of one image, as most of COCO's are resized to and padded
 
 Progress = Callable[[str], None]
 
@@ -59,7 +64,6 @@ def of_counts(store: Store, data: str | None) -> dict[str, list["Verdict"]]:
 
 def of_building(*, is_to_count: bool) -> list["Verdict"]:
     """What ATSS costs; undecided unless the networks are to be built."""
-    from orchestration.overhead import costs
     from reports.study import Study
     from reports.verdicts import judge
 
@@ -74,3 +78,29 @@ def not_counted() -> list["Verdict"]:
     from reports.verdicts import judge
 
     return [judge(claim, Study()) for claim in CLAIMS if claim.evidence == "counting"]
+
+
+def costs(claims: Iterable[Claim]) -> dict[DetectorConfig, "Cost"]:
+    """What the networks cost that these claims compare, with the paper's ResNet-50."""
+    from reports.study import find_row
+
+    parts = [part for claim in claims for part in claim.parts if isinstance(part, Equal)]
+    rows = [find_row(place) for part in parts for place in places(part)]
+    return {row.config: cost(row.config) for row in rows if row is not None}
+
+
+def cost(config: DetectorConfig) -> "Cost":
+    """Parameters, and the operations of one forward pass (multiplying and adding are two).
+
+    Counted without computing anything: torch's meta device has shapes only.
+    """
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from detector.detector import build_detector
+    from reports.verdicts import Cost
+
+    with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:
+        detector = build_detector(config, NUM_CLASSES).eval()
+        detector(torch.empty(1, 3, *SIZE))
+    return Cost(sum(one.numel() for one in detector.parameters()), counter.get_total_flops())

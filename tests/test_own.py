@@ -286,19 +286,19 @@ NO_ASSIGNMENT = {
 def test_what_returns_no_assignment_is_refused_before_anything_is_trained(body: str) -> None:
     source = f"import torch\ndef mine(anchors, gt_boxes):\n    {body}\n"
     run = Run(ATSS, DEMO, "data", 0, OwnAssigner("mine", source))
-    from orchestration.rehearsal import rehearse
+    from orchestration.launch import check_assigner
 
     with pytest.raises(ValueError, match=NO_ASSIGNMENT[body]) as refused:
-        rehearse(run)
+        check_assigner(run)
     assert "\n" not in str(refused.value)
 
 
 def test_the_assigners_of_the_example_are_assignments() -> None:
-    from orchestration.rehearsal import rehearse
+    from orchestration.launch import check_assigner
 
     for planned in make_plan(SETUP, find_tables([str(EXAMPLE)])).runs:
         if planned.run.assigner is not None:
-            rehearse(planned.run)
+            check_assigner(planned.run)
 
 
 # --- the example of the docs

@@ -123,9 +123,7 @@ def test_an_unknown_table_is_answered_with_the_nearest() -> None:
 
 
 def test_an_unknown_scale_is_answered_with_the_nearest() -> None:
-    with pytest.raises(
-        ValueError, match="'papper' .did you mean 'paper'.*mini, scratch, paper"
-    ):
+    with pytest.raises(ValueError, match="'papper' .did you mean 'paper'.*mini, scratch, paper"):
         resolve_scale("papper", [])
 
 
