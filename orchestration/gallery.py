@@ -186,12 +186,11 @@ class _Sheets:
 
     def draw(self, image: int, file: Path) -> str:
         """Write the sheet of an image by id; returns the image's name."""
-        from detector.data.images import opened
+        from detector.data.images import read_image
         from reports.plots.pictures import beside, drawn
 
         place = self.places[image]
-        with opened(self.dataset.path(place)) as source:
-            picture = source.convert("RGB")
+        picture = read_image(self.dataset.path(place), self.dataset.sizes[place])
         parts = [drawn(picture, records.get(image, []), self.names) for records in self.records]
         _save(beside(parts, self.titles), file)
         return self.dataset.file_names[place]

@@ -276,9 +276,10 @@ def _shared_facts(setup: Setup, data: "DataSet") -> dict[str, Any]:
 def data_notes(data: "DataSet") -> list[str]:
     """What was dropped from the data set: "coco-mini, train: 3 boxes without area dropped"."""
     splits = {"train": data.train, "val": data.val}
-    return [
+    parts = [
         f"{data.name}, {name}: {note}" for name, split in splits.items() for note in split.notes
     ]
+    return [*parts, *(f"{data.name}: {note}" for note in data.notes)]
 
 
 def code_version() -> dict[str, str]:

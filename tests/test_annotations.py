@@ -56,51 +56,65 @@ def test_a_file_without_annotations_is_a_data_set(tmp_path: Path) -> None:
 BAD = {
     "not JSON": ("{not json", "not JSON"),
     "not text": ("\udcff".encode("utf-8", "surrogateescape").decode("latin-1"), "not JSON"),
-    "a list": ([], "holds a list; COCO's format needs an object"),
-    "no categories": (without("categories"), "no list categories (found annotations, images)"),
-    "nothing": ({}, "no list images and no list annotations and no list categories (found nothing"),
-    "images no list": (content() | {"images": {}}, "no list images"),
-    "no images": (content() | {"images": [], "annotations": []}, "'images' is empty"),
-    "no category": (content() | {"categories": [], "annotations": []}, "'categories' is empty"),
-    "image a text": (content() | {"images": ["a.jpg"]}, "image number 1 has no id"),
-    "no width": (spoiled("images", 1, width=None), "image with id 20 has no width; every image"),
-    "no bbox": (spoiled("annotations", 2, bbox=None), "annotation with id 3 has no bbox"),
-    "no id": (spoiled("annotations", 2, id=None), "annotation number 3 has no id"),
-    "no name": (spoiled("categories", 0, name=None), "category with id 7 has no name"),
-    "width 0": (spoiled("images", 0, width=0), "image with id 10 has width 0; width must be"),
-    "height a text": (spoiled("images", 0, height="40"), "has height '40'; height must be an int"),
-    "file name empty": (spoiled("images", 0, file_name=""), "has file_name ''"),
-    "id a text": (spoiled("images", 0, id="10"), "image with id '10' has id '10'; id must be"),
-    "id too large": (spoiled("images", 0, id=2**70), "id must be an integer"),
-    "image twice": (spoiled("images", 2, id=10), "image with id 10 is there twice; ids of images"),
+    "nested too deeply": ('{"images":' + 10**5 * "[" + 10**5 * "]" + "}", "Expected `object`"),
+    "nested where nothing is read": (
+        '{"licenses":' + 10**5 * "[" + 10**5 * "]" + "}",
+        "brackets nested too deeply",
+    ),
+    "a list": ([], "Expected `object`, got `array`; annotations need COCO's JSON format"),
+    "no categories": (without("categories"), "missing required field `categories`"),
+    "nothing": ({}, "missing required field `images`"),
+    "images no list": (content() | {"images": {}}, "got `object` - at `$.images`"),
+    "no images": (content() | {"images": [], "annotations": []}, "of length >= 1 - at `$.images`"),
+    "no category": (content() | {"categories": [], "annotations": []}, "1 - at `$.categories`"),
+    "image a text": (content() | {"images": ["a.jpg"]}, "got `str` - at `$.images[0]`"),
+    "no width": (spoiled("images", 1, width=None), "field `width` - at `$.images[1]`"),
+    "no bbox": (spoiled("annotations", 2, bbox=None), "field `bbox` - at `$.annotations[2]`"),
+    "no id": (spoiled("annotations", 2, id=None), "field `id` - at `$.annotations[2]`"),
+    "no name": (spoiled("categories", 0, name=None), "field `name` - at `$.categories[0]`"),
+    "blank name": (
+        spoiled("categories", 0, name=" "),
+        "category with id 7 has a name that is blank",
+    ),
+    "name of control": (
+        spoiled("categories", 1, name="a\x1b]0;b"),
+        "category with id 3 has a name",
+    ),
+    "width 0": (spoiled("images", 0, width=0), "`int` >= 1 - at `$.images[0].width`"),
+    "height a text": (spoiled("images", 0, height="40"), "got `str` - at `$.images[0].height`"),
+    "height a fraction": (
+        spoiled("images", 0, height=40.5),
+        "at `$.images[0].height`",
+    ),
+    "file name empty": (spoiled("images", 0, file_name=""), "at `$.images[0].file_name`"),
+    "id a text": (spoiled("images", 0, id="10"), "got `str` - at `$.images[0].id`"),
+    "id too large": (spoiled("images", 0, id=2**70), "at `$.images[0].id`"),
+    "id of 400 digits": (spoiled("annotations", 0, id=10**400), "at `$.annotations[0].id`"),
+    "area of 400 digits": (spoiled("annotations", 0, area=10**400), "out of range - at"),
+    "image twice": (spoiled("images", 2, id=10), "image with id 10 is there twice"),
     "annotation twice": (spoiled("annotations", 3, id=1), "annotation with id 1 is there twice"),
     "category twice": (spoiled("categories", 1, id=7), "category with id 7 is there twice"),
     "image unknown": (
         spoiled("annotations", 4, image_id=99),
-        "annotation with id 5 points to image_id 99; image_id must be the id of one of the 3",
+        "annotation with id 5 has an image_id that is not the id of one of the 3 images",
     ),
     "category unknown": (
         spoiled("annotations", 0, category_id=1),
-        "annotation with id 1 points to category_id 1; category_id must be the id of one of the 2",
+        "annotation with id 1 has a category_id that is not the id of one of the 2 categories",
     ),
-    "bbox of 3": (
-        spoiled("annotations", 0, bbox=[1, 2, 3]),
-        "annotation with id 1 has bbox [1, 2, 3]",
+    "bbox of 3": (spoiled("annotations", 0, bbox=[1, 2, 3]), "at `$.annotations[0].bbox`"),
+    "bbox of texts": (spoiled("annotations", 0, bbox=["1", 2, 3, 4]), "annotations[0].bbox[0]`"),
+    "bbox with null": (spoiled("annotations", 0, bbox=[None, 2, 3, 4]), "annotations[0].bbox[0]`"),
+    "bbox infinite": (spoiled("annotations", 0, bbox=[1, 2, 3, 1e999]), "NaN and Infinity"),
+    "bbox too large": (
+        json.dumps(spoiled("annotations", 0, bbox=[1, 2, 3, 7.5])).replace("7.5", "1e999"),
+        "out of range - at `$.annotations[0].bbox[3]`",
     ),
-    "bbox of texts": (spoiled("annotations", 0, bbox=["1", 2, 3, 4]), "has bbox ['1', 2, 3, 4]"),
-    "bbox with null": (spoiled("annotations", 0, bbox=[None, 2, 3, 4]), "has bbox [None, 2, 3, 4]"),
-    "bbox infinite": (spoiled("annotations", 0, bbox=[1, 2, 3, 1e999]), "has bbox [1, 2, 3, inf]"),
-    "bbox NaN": (
-        spoiled("annotations", 0, bbox=[1, 2, 3, float("nan")]),
-        "has bbox [1, 2, 3, nan]",
-    ),
-    "bbox negative": (spoiled("annotations", 0, bbox=[1, 2, -3, 4]), "width and height >= 0"),
-    "area a text": (spoiled("annotations", 0, area="big"), "has area 'big'; area must be a number"),
-    "area negative": (spoiled("annotations", 0, area=-1), "has area -1; area must be a number"),
-    "crowd of many": (
-        spoiled("annotations", 0, iscrowd=5),
-        "has iscrowd 5; iscrowd must be 0 or 1",
-    ),
+    "bbox NaN": (spoiled("annotations", 0, bbox=[1, 2, 3, float("nan")]), "NaN and Infinity"),
+    "bbox negative": (spoiled("annotations", 0, bbox=[1, 2, -3, 4]), "a bbox of negative size"),
+    "area a text": (spoiled("annotations", 0, area="big"), "at `$.annotations[0].area`"),
+    "area negative": (spoiled("annotations", 0, area=-1), "at `$.annotations[0].area`"),
+    "crowd of many": (spoiled("annotations", 0, iscrowd=5), "at `$.annotations[0].iscrowd`"),
 }
 
 
@@ -119,7 +133,7 @@ def test_how_many_are_wrong_is_said_too(tmp_path: Path) -> None:
     described = content()
     for record in described["annotations"][1:4]:
         record["category_id"] = 80
-    with pytest.raises(ValueError, match=r"annotation with id 2 .* category_id 80 \(and 2 more\)"):
+    with pytest.raises(ValueError, match=r"annotation with id 2 \(and 2 more\) has a category_id"):
         read(tmp_path, described)
 
 

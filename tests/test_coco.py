@@ -1,7 +1,11 @@
 """Data sets are found, checked and read; what is dropped is said."""
 
 import json
+import struct
+import zlib
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -109,8 +113,142 @@ def test_every_kind_of_image_becomes_rgb(tmp_path: Path, mode: str) -> None:
 def test_sixteen_bits_are_refused_rather_than_cut_off(tmp_path: Path) -> None:
     images, file = write(tmp_path, content())
     Image.fromarray(np.full((40, 60), 40_000, dtype=np.uint16)).save(images / "a.png")
-    with pytest.raises(ValueError, match=r"a\.png: pixels of mode I;16, needs 8 bits per channel"):
+    with pytest.raises(ValueError, match=r"a\.png: pixels of mode I;16B?, needs 8 bits"):
         CocoDataset(images, file)[0]
+
+
+def test_sixteen_bits_of_colors_are_refused_too(tmp_path: Path) -> None:
+    """PIL reads these by their high byte alone, and says nothing."""
+    images, file = write(tmp_path, content())
+    rows = b"".join(b"\0" + bytes(60 * 6) for _ in range(40))
+    header = struct.pack(">IIBBBBB", 60, 40, 16, 2, 0, 0, 0)
+    parts = [(b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    chunks = [
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in parts
+    ]
+    (images / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunks))
+    with pytest.raises(ValueError, match=r"a\.png: pixels of mode RGB;16B, needs 8 bits"):
+        CocoDataset(images, file).check_images()
+
+
+def test_no_format_that_runs_a_program_is_opened(tmp_path: Path) -> None:
+    images, file = write(tmp_path, content())
+    (images / "a.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 60 40\n")
+    with pytest.raises(ValueError, match=r"a\.png: not readable as an image"):
+        CocoDataset(images, file)[0]
+
+
+ORIENTATIONS = range(1, 9)
+
+
+@pytest.mark.parametrize("turn", ORIENTATIONS)
+def test_an_image_is_read_as_people_see_it(tmp_path: Path, turn: int) -> None:
+    """Whatever its EXIF orientation; here the annotated size is that of the turned image."""
+    shown = Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 60, 3), dtype=np.uint8))
+    undo = {1: None, 2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}[turn]  # PIL's transpositions
+    stored = shown if undo is None else shown.transpose(undo)
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    images, file = write(tmp_path, content())
+    stored.save(images / "a.png", exif=exif)
+    dataset = CocoDataset(images, file)
+    assert np.array_equal(dataset[0][0].permute(1, 2, 0), shown)
+    dataset.check_images()
+    told = "1 images are turned as their EXIF orientation says"
+    assert any(told in note for note in dataset.notes) == (turn > 1)
+
+
+def test_stored_pixels_are_meant_where_the_size_is_theirs(tmp_path: Path) -> None:
+    images, file = write(tmp_path, content())
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (60, 40)).save(images / "a.png", exif=exif)
+    dataset = CocoDataset(images, file)
+    assert dataset[0][0].shape == (3, 40, 60)
+    dataset.check_images()
+    assert any("do not have: not turned" in note for note in dataset.notes)
+
+
+def test_an_aerial_image_is_read_without_a_warning(tmp_path: Path, recwarn: Any) -> None:
+    described = content()
+    described["images"][2] |= {"width": 14_000, "height": 13_000}
+    images, file = write(tmp_path, described | {"images": described["images"][:2]})
+    Image.new("1", (14_000, 13_000)).save(images / "c.png")
+    file.write_text(json.dumps(described))
+    CocoDataset(images, file).check_images()
+    assert not recwarn.list
+
+
+def test_images_outside_the_folder_are_refused(tmp_path: Path) -> None:
+    for name in ("../secret.png", "x/../../secret.png", str(tmp_path / "secret.png")):
+        described = content()
+        images, file = write(tmp_path, described)
+        Image.new("RGB", (60, 40)).save(tmp_path / "secret.png")
+        described["images"][0]["file_name"] = name
+        file.write_text(json.dumps(described))
+        with pytest.raises(ValueError, match="1 of 3 images lie outside"):
+            CocoDataset(images, file)
+    for record in described["images"]:
+        record["file_name"] = str(images / Path(record["file_name"]).name)
+    described["images"][0]["file_name"] = name
+    file.write_text(json.dumps(described))
+    assert len(CocoDataset(Path("/"), file)) == 3  # whose owner says that it is
+
+
+def test_a_name_is_found_whatever_its_code_points(tmp_path: Path) -> None:
+    images, file = write(tmp_path, content())
+    (images / "a.png").rename(images / "caf\u0065\u0301.png")
+    described = content()
+    described["images"][0]["file_name"] = "caf\u00e9.png"
+    file.write_text(json.dumps(described))
+    assert CocoDataset(images, file)[0][0].shape == (3, 40, 60)
+
+
+def edited(edit: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+    described = content()
+    for one in described["annotations"]:
+        edit(one)
+    return described
+
+
+def divide(one: dict[str, Any]) -> None:
+    one["bbox"] = [side / 100 for side in one["bbox"]]
+
+
+def test_boxes_as_parts_of_the_image_are_refused(tmp_path: Path) -> None:
+    images, file = write(tmp_path, edited(divide))
+    with pytest.raises(ValueError, match="all boxes lie between 0 and 1"):
+        CocoDataset(images, file)
+
+
+def test_what_can_give_no_number_is_refused_with_its_reason(tmp_path: Path) -> None:
+    crowd = edited(lambda one: one.update(iscrowd=1))
+    write(tmp_path, crowd, "train")
+    write(tmp_path, content(), "val")
+    told = r"no image has a box to learn; training needs one \(of 5 boxes: 5 crowd regions"
+    with pytest.raises(ValueError, match=told):
+        open_data(tmp_path)
+    write(tmp_path, content(), "train")
+    for described, told in ((crowd, "5 crowd regions"), (content() | {"annotations": []}, "of 0")):
+        write(tmp_path, described, "val")
+        with pytest.raises(ValueError, match=f"nothing can be measured .*{told}"):
+            open_data(tmp_path)
+
+
+def test_what_is_odd_is_noted(tmp_path: Path) -> None:
+    described = edited(lambda one: one.update(area=100 * one["bbox"][2] * one["bbox"][3]))
+    described["categories"].append({"id": 9, "name": "cat"})
+    write(tmp_path, described, "train")
+    write(tmp_path, described, "val")
+    (tmp_path / "val" / "c.png").write_bytes(b"")
+    data = open_data(tmp_path)
+    assert data.notes == ("2 of 3 validation images are training images too",)
+    assert data.val.notes[:2] == [
+        "instances_val.json: 2 categories share a name",
+        "instances_val.json: 1 crowd regions are not learnt; evaluation ignores them",
+    ]
+    assert "4 areas are more than twice their boxes'" in " ".join(data.val.notes)
 
 
 def test_a_broken_image_is_named_when_it_is_read(tmp_path: Path) -> None:
@@ -250,7 +388,8 @@ def test_coco_2017_is_where_coco_root_says(tmp_path: Path, monkeypatch: pytest.M
         write(tmp_path, content(), split)
     monkeypatch.setenv("COCO_ROOT", str(tmp_path))
     data = open_data("coco2017")
-    assert (data.name, len(data.val)) == ("coco2017", 3)
+    assert (data.name, len(data.val)) == ("coco2017 (another)", 3)  # known by its size
+    assert any("not as many images as COCO 2017" in note for note in data.notes)
     monkeypatch.delenv("COCO_ROOT")
     with pytest.raises(ValueError, match=r"set the environment variable COCO_ROOT to the folder"):
         open_data("coco2017")

@@ -19,7 +19,7 @@ from test_trial import CONFIG, RECIPE, Killed, kill_at, write_small_data
 from detector import checkpoint
 from detector.config import DetectorConfig
 from detector.data.coco import coco_categories, open_data
-from detector.data.images import read_upright
+from detector.data.images import read_image
 from detector.metrics import COCO_NUMBERS, HEADINGS
 from detector.training import assemble
 from experiments.experiment import Run, signature
@@ -417,7 +417,7 @@ def test_an_image_is_turned_as_its_camera_says(tmp_path: Path) -> None:
     exif = picture.getexif()
     exif[0x0112] = 6  # to be turned by a quarter
     picture.save(tmp_path / "turned.jpg", exif=exif)
-    assert read_upright(tmp_path / "turned.jpg").size == (20, 40)
+    assert read_image(tmp_path / "turned.jpg").size == (20, 40)
 
 
 def test_many_images_are_counted_instead_of_listed(

@@ -7,23 +7,61 @@ that are finite. Category ids may have gaps, as COCO's have.
 Shapes: N annotations, in the file's order. A box is [x, y, width, height] in pixels of the image.
 """
 
-import json
-from collections.abc import Callable
+import unicodedata
+from codecs import BOM_UTF8
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
+import msgspec
 import numpy as np
+from msgspec import Meta, Struct
 from numpy.typing import ArrayLike, NDArray
 
-FIELDS = {
-    "images": ("id", "file_name", "width", "height"),
-    "annotations": ("id", "image_id", "category_id", "bbox"),
-    "categories": ("id", "name"),
-}
-ONE = {"images": "image", "annotations": "annotation", "categories": "category"}
+NEEDED = (
+    "annotations need COCO's JSON format: an object with the lists images (id, file_name, width, "
+    "height), annotations (id, image_id, category_id, bbox) and categories (id, name)"
+)
 
-Record = dict[str, Any]
+Id = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+Length = Annotated[int, Meta(gt=0, lt=2**31)]  # in pixels
+Text = Annotated[str, Meta(min_length=1)]
+
+
+class Image(Struct, gc=False):
+    """An entry of images."""
+
+    id: Id
+    file_name: Text
+    width: Length
+    height: Length
+
+
+class Annotation(Struct, gc=False):
+    """An entry of annotations."""
+
+    id: Id
+    image_id: Id
+    category_id: Id
+    bbox: tuple[float, float, float, float]
+    area: Annotated[float, Meta(ge=0)] | None = None
+    iscrowd: bool | Annotated[int, Meta(ge=0, le=1)] = 0
+
+
+class Category(Struct):
+    """An entry of categories."""
+
+    id: Id
+    name: Text
+
+
+class Content(Struct):
+    """What is read of a file; COCO has more in it, such as outlines, which is passed over."""
+
+    images: Annotated[list[Image], Meta(min_length=1)]
+    annotations: list[Annotation]
+    categories: Annotated[list[Category], Meta(min_length=1)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,159 +84,78 @@ class Annotations:
 def read_annotations(path: Path) -> Annotations:
     """Read and check a COCO JSON file.
 
-    Raises FileNotFoundError, or ValueError with the first thing that is wrong and how often it is.
+    Raises FileNotFoundError, or ValueError with the first thing that is wrong.
     """
-    content = _read_json(path)
-    tables = {name: _Table(path, name, content[name]) for name in FIELDS}
-    images, annotations, categories = tables.values()
-    if not images.records or not categories.records:
-        lacking = "categories" if images.records else "images"
-        raise ValueError(f"{path}: '{lacking}' is empty: a data set needs at least one")
-    image_ids, category_ids = images.ids(), categories.ids()
-    by_id = sorted(zip(category_ids, categories.texts("name"), strict=True))
-    category_ids = [category for category, _ in by_id]
-    boxes = annotations.boxes()
+    content = _read(path)
+    images, annotations = content.images, content.annotations
+    categories = sorted(content.categories, key=lambda category: category.id)
+    image_ids, category_ids = ([one.id for one in table] for table in (images, categories))
+    ids = [one.id for one in annotations]
+    for name, given in (("image", image_ids), ("category", category_ids), ("annotation", ids)):
+        is_repeat = np.ones(len(given), dtype=bool)
+        is_repeat[np.unique(given, return_index=True)[1]] = False
+        _refuse(path, name, given, is_repeat, "is there twice; ids must be unique")
+    of_images = _positions([one.image_id for one in annotations], image_ids)
+    needed = "has an image_id that is not the id of one of the"
+    _refuse(path, "annotation", ids, of_images < 0, f"{needed} {len(images)} images")
+    labels = _positions([one.category_id for one in annotations], category_ids)
+    needed = "has a category_id that is not the id of one of the"
+    _refuse(path, "annotation", ids, labels < 0, f"{needed} {len(categories)} categories")
+    boxes = np.array([one.bbox for one in annotations], dtype=np.float64).reshape(-1, 4)
+    is_negative = (boxes[:, 2:] < 0).any(axis=1)
+    needed = "has a bbox of negative size; it is [x, y, width, height] in pixels"
+    _refuse(path, "annotation", ids, is_negative, needed)
+    is_unclean = [not _is_clean(one.name) for one in categories]
+    needed = "has a name that is blank or has control characters; people must be able to read it"
+    _refuse(path, "category", category_ids, is_unclean, needed)
+    areas = np.array([one.area for one in annotations], dtype=np.float64)  # None becomes NaN
     return Annotations(
         image_ids=image_ids,
-        file_names=images.texts("file_name"),
-        sizes=np.stack([images.lengths("width"), images.lengths("height")], axis=1),
+        file_names=[one.file_name for one in images],
+        sizes=np.array([(one.width, one.height) for one in images], dtype=np.int64),
         category_ids=category_ids,
-        names=[name for _, name in by_id],
-        ids=np.array(annotations.ids(), dtype=np.int64),
-        images=annotations.positions("image_id", image_ids, "images"),
-        labels=annotations.positions("category_id", category_ids, "categories"),
+        names=[one.name for one in categories],
+        ids=np.array(ids, dtype=np.int64),
+        images=of_images,
+        labels=labels,
         boxes=boxes,
-        areas=annotations.areas(boxes),
-        is_crowd=annotations.flags("iscrowd"),
+        areas=np.where(np.isnan(areas), boxes[:, 2] * boxes[:, 3], areas),
+        is_crowd=np.array([one.iscrowd for one in annotations], dtype=bool),
     )
 
 
-def _read_json(path: Path) -> dict[str, list[Record]]:
-    """The file's content, with the three lists of a COCO file."""
+def _read(path: Path) -> Content:
+    """The file's content, of the types that COCO's format has."""
     if not path.is_file():
         raise FileNotFoundError(
             f"no annotation file {path}: a data set needs a JSON file in COCO format"
         )
     try:
-        content = json.loads(path.read_bytes())
+        return msgspec.json.decode(path.read_bytes().removeprefix(BOM_UTF8), type=Content)
+    except RecursionError:
+        raise ValueError(f"{path}: brackets nested too deeply; {NEEDED}") from None
+    except msgspec.ValidationError as error:
+        raise ValueError(f"{path}: {error}; {NEEDED}") from None
     except ValueError as error:
         raise ValueError(
-            f"{path}: not JSON ({error}); annotations need COCO's JSON format"
+            f"{path}: not JSON ({error}; NaN and Infinity are none either); {NEEDED}"
         ) from None
-    needed = "COCO's format needs an object with the lists " + ", ".join(FIELDS)
-    if not isinstance(content, dict):
-        raise ValueError(f"{path}: holds a {type(content).__name__}; {needed}")
-    missing = [name for name in FIELDS if not isinstance(content.get(name), list)]
-    if missing:
-        found = ", ".join(sorted(content)) or "nothing"
-        raise ValueError(
-            f"{path}: no list {' and no list '.join(missing)} (found {found}); {needed}"
-        )
-    return content
 
 
-class _Table:
-    """One of a file's three lists, read by columns; a column that is not as needed is refused."""
-
-    def __init__(self, path: Path, name: str, records: list[Record]) -> None:
-        self.path, self.name, self.records = path, name, records
-        for key in FIELDS[name]:
-            self._need(key)
-
-    def _need(self, key: str) -> None:
-        is_bad = [not isinstance(record, dict) or key not in record for record in self.records]
-        needed = f"every {ONE[self.name]} needs {', '.join(FIELDS[self.name])}"
-        self._refuse(is_bad, lambda record: f"has no {key}", needed)
-
-    def _refuse(self, is_bad: ArrayLike, problem: Callable[[Record], str], needed: str) -> None:
-        """ValueError if a record is bad: which is the first, why, how many more, what is needed."""
-        bad = np.flatnonzero(is_bad)
-        if not len(bad):
-            return
-        record = self.records[bad[0]]
-        given = record.get("id") if isinstance(record, dict) else None
-        which = f"number {bad[0] + 1}" if given is None else f"with id {given!r}"
+def _refuse(path: Path, name: str, ids: list[int], is_bad: ArrayLike, problem: str) -> None:
+    """ValueError if a record is bad: which is the first, how many more, what is needed."""
+    bad = np.flatnonzero(is_bad)
+    if len(bad):
         more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
-        raise ValueError(f"{self.path}: {ONE[self.name]} {which} {problem(record)}{more}; {needed}")
-
-    def ids(self) -> list[int]:
-        """The records' ids, which are integers, each once."""
-        ids = self._integers("id")
-        is_repeat = np.ones(len(ids), dtype=bool)
-        is_repeat[np.unique(ids, return_index=True)[1]] = False
-        needed = f"ids of {self.name} must be unique"
-        self._refuse(is_repeat, lambda record: "is there twice", needed)
-        return ids
-
-    def _integers(self, key: str) -> list[int]:
-        values = [record[key] for record in self.records]
-        is_bad = [type(value) is not int or abs(value) >= 2**63 for value in values]
-        self._refuse(
-            is_bad, lambda record: f"has {key} {record[key]!r}", f"{key} must be an integer"
-        )
-        return values
-
-    def lengths(self, key: str) -> NDArray[np.int64]:
-        """A column of positive integers, in pixels."""
-        values = np.array(self._integers(key), dtype=np.int64)
-        needed = f"{key} must be a positive number of pixels"
-        self._refuse(values <= 0, lambda record: f"has {key} {record[key]}", needed)
-        return values
-
-    def texts(self, key: str) -> list[str]:
-        """A column of strings that are not empty."""
-        values = [record[key] for record in self.records]
-        is_bad = [not isinstance(value, str) or not value for value in values]
-        self._refuse(is_bad, lambda record: f"has {key} {record[key]!r}", f"{key} must be a text")
-        return values
-
-    def positions(self, key: str, ids: list[int], among: str) -> NDArray[np.int64]:
-        """Where each record's key stands among ids."""
-        places = {number: place for place, number in enumerate(ids)}
-        found = np.array([places.get(number, -1) for number in self._integers(key)], dtype=np.int64)
-        needed = f"{key} must be the id of one of the {len(ids)} {among}"
-        self._refuse(found < 0, lambda record: f"points to {key} {record[key]}", needed)
-        return found
-
-    def boxes(self) -> NDArray[np.float64]:
-        """[N, 4]: finite, with no negative width or height."""
-        values = [record["bbox"] for record in self.records]
-        needed = "bbox must be [x, y, width, height] in pixels, finite, width and height >= 0"
-        self._refuse([not _is_box(value) for value in values], _show_box, needed)
-        boxes = np.array(values, dtype=np.float64).reshape(-1, 4)
-        is_bad = ~np.isfinite(boxes).all(axis=1) | (boxes[:, 2:] < 0).any(axis=1)
-        self._refuse(is_bad, _show_box, needed)
-        return boxes
-
-    def areas(self, boxes: NDArray[np.float64]) -> NDArray[np.float64]:
-        """[N]: what the file says; where it says nothing, the box's area."""
-        values = [record.get("area") for record in self.records]
-        is_bad = [value is not None and not _is_number(value) for value in values]
-        needed = "area must be a number of square pixels >= 0, or be left out"
-        self._refuse(is_bad, lambda record: f"has area {record['area']!r}", needed)
-        areas = np.array(values, dtype=np.float64)  # None becomes NaN
-        is_impossible = np.isinf(areas) | (areas < 0)
-        self._refuse(is_impossible, lambda record: f"has area {record['area']!r}", needed)
-        return np.where(np.isnan(areas), boxes[:, 2] * boxes[:, 3], areas)
-
-    def flags(self, key: str) -> NDArray[np.bool_]:
-        """[N] booleans from 0 and 1; missing is 0."""
-        values = [record.get(key, 0) for record in self.records]
-        self._refuse(
-            [value not in (0, 1) for value in values],
-            lambda record: f"has {key} {record[key]!r}",
-            f"{key} must be 0 or 1",
-        )
-        return np.array(values, dtype=bool)
+        raise ValueError(f"{path}: {name} with id {ids[bad[0]]}{more} {problem}")
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def _positions(wanted: Sequence[int], ids: list[int]) -> NDArray[np.int64]:
+    """Where each number stands among ids; -1 where it does not."""
+    places = {number: place for place, number in enumerate(ids)}
+    return np.array([places.get(number, -1) for number in wanted], dtype=np.int64)
 
 
-def _is_box(value: Any) -> bool:
-    return isinstance(value, list) and len(value) == 4 and all(map(_is_number, value))
-
-
-def _show_box(record: Record) -> str:
-    return f"has bbox {record['bbox']!r:.80}"
+def _is_clean(name: str) -> bool:
+    """A name that a terminal, a page and a table can show."""
+    return bool(name.strip()) and not any(unicodedata.category(letter) == "Cc" for letter in name)

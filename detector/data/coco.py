@@ -9,8 +9,12 @@ Shapes: M ground truths of an image. An image is uint8 [3, H, W] RGB; boxes are 
 in its pixels; labels are int64 [M], positions among the sorted category ids.
 """
 
+import filecmp
 import hashlib
 import json
+import os
+import unicodedata
+from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,7 +27,7 @@ from torch import Tensor
 
 from detector.data.annotations import Annotations, read_annotations
 from detector.data.batches import batches
-from detector.data.images import check_header, opened, read_pixels
+from detector.data.images import is_turned, opened, orientation, read_pixels
 from detector.data.locate import coco_categories, locate
 
 __all__ = [
@@ -35,6 +39,8 @@ __all__ = [
     "open_data",
     "open_split",
 ]
+
+COCO_2017_COUNTS = {(118_287, 860_001), (5_000, 36_781)}  # images, annotations: train, val
 
 Target = dict[str, Tensor]  # boxes [M, 4], labels [M]
 
@@ -53,10 +59,13 @@ class CocoDataset:
     def __init__(self, images: Path | None, annotations: Path, *, skip_empty: bool = False) -> None:
         self.folder, self.annotation_file = Path(images or ""), Path(annotations)
         table = self._table = read_annotations(self.annotation_file)
-        self._file_sizes = (
-            _file_sizes(self.folder, table.file_names, self.annotation_file) if images else []
-        )
+        files = table.file_names
+        self._file_sizes: list[int] = []
+        if images:
+            files, self._file_sizes = _find_files(self.folder, files, self.annotation_file)
         self.notes: list[str] = []
+        names = Counter(table.names)
+        self._note(np.array([names[name] > 1 for name in table.names]), "categories share a name")
         boxes, kept = self._ground_truths(table)
         owner = table.images[kept]
         self._rows = kept  # of the ground truths in the table
@@ -66,7 +75,7 @@ class CocoDataset:
         self._places = self._images(owner, skip_empty).tolist()  # of these images in the table
         self.names, self.category_ids = table.names, table.category_ids
         self.image_ids = [table.image_ids[place] for place in self._places]
-        self.file_names = [table.file_names[place] for place in self._places]
+        self.file_names = [files[place] for place in self._places]
         self.sizes = [(int(w), int(h)) for w, h in table.sizes[self._places]]  # width, height
 
     def __len__(self) -> int:
@@ -76,6 +85,16 @@ class CocoDataset:
         """ValueError if the file is no image, or not of the size its annotations say."""
         return read_pixels(self.path(index), self.sizes[index]), self.target(index)
 
+    @property
+    def num_ground_truths(self) -> int:
+        """Over all images."""
+        return len(self._rows)
+
+    @property
+    def is_coco_2017(self) -> bool:
+        """Whether it has as many images and annotations as a split of the paper's data."""
+        return (len(self._table.image_ids), len(self._table.ids)) in COCO_2017_COUNTS
+
     def path(self, index: int) -> Path:
         """The image's file."""
         return self.folder / self.file_names[index]
@@ -83,12 +102,18 @@ class CocoDataset:
     def check_images(self) -> None:
         """ValueError for the first file that __getitem__ would refuse by its header alone.
 
-        About 0.1 ms an image; damage further inside is found when the image is decoded.
+        About 0.1 ms an image; damage further inside is found when the image is decoded. notes then
+        says how many images are turned, and how many are not although their files ask for it.
         """
+        turns = np.zeros((2, len(self.sizes)), dtype=bool)
         for index, size in enumerate(self.sizes):
-            with opened(self.path(index)) as file:
-                mode, found = file.mode, file.size
-            check_header(self.path(index), mode, found, size)
+            with opened(self.path(index), size) as file:
+                turns[:, index] = is_turned(file, size), orientation(file) > 1
+        self._note(turns[0], "images are turned as their EXIF orientation says, boxes are taken so")
+        self._note(
+            turns[1] & ~turns[0],
+            "images have an EXIF orientation that their annotated sizes do not have: not turned",
+        )
 
     def target(self, index: int) -> Target:
         """The ground truths alone, without reading the image."""
@@ -144,6 +169,11 @@ class CocoDataset:
     def _ground_truths(self, table: Annotations) -> tuple[NDArray[Any], NDArray[np.int64]]:
         """All boxes as xyxy, clipped [N, 4]; which of them are ground truths, image by image."""
         start, extent = table.boxes[:, :2], table.boxes[:, 2:]
+        if len(start) and table.boxes.min() >= 0 and table.boxes.max() <= 1 < table.sizes.min():
+            raise ValueError(
+                f"{self.annotation_file}: all boxes lie between 0 and 1, as if they were parts of "
+                "the image; bbox must be [x, y, width, height] in pixels"
+            )
         limits = table.sizes[table.images]
         corners = np.concatenate([start, start + extent], axis=1)
         boxes = np.clip(corners, 0, np.tile(limits, 2))
@@ -155,6 +185,8 @@ class CocoDataset:
         self._note(is_flat, "boxes without area are not learnt")
         self._note(is_outside, "boxes outside their images are not learnt")
         self._note(reaches, "boxes reach over their images' borders by more than 1 px: clipped")
+        is_large = ~table.is_crowd & (table.areas > 2 * extent.prod(axis=1)) & ~is_flat
+        self._note(is_large, "areas are more than twice their boxes'; sizes are told by area")
         kept = np.flatnonzero(~(table.is_crowd | is_flat | is_outside))
         return boxes, kept[np.argsort(table.images[kept], kind="stable")]
 
@@ -167,29 +199,81 @@ class CocoDataset:
         is_useful = np.bincount(owner[is_large], minlength=len(self._ends)) > 0
         self._note(~is_useful, "images without ground truth left out")
         if not is_useful.any():
-            raise ValueError(
-                f"{self.annotation_file}: no image has a box to learn; training needs one at least"
-            )
+            raise ValueError(self._without("no image has a box to learn; training needs one"))
         return np.flatnonzero(is_useful)
 
     def _note(self, is_meant: NDArray[np.bool_], what: str) -> None:
         if is_meant.any():
             self.notes.append(f"{self.annotation_file.name}: {int(is_meant.sum())} {what}")
 
+    def _without(self, problem: str) -> str:
+        """Why there is nothing: the problem, and what happened to the boxes that there are."""
+        reasons = [note.partition(": ")[2] for note in self.notes]
+        why = f" (of {len(self._table.ids)} boxes: {'; '.join(reasons)})" if reasons else ""
+        return f"{self.annotation_file}: {problem}{why}"
 
-def _file_sizes(folder: Path, names: list[str], annotation_file: Path) -> list[int]:
-    """Bytes of each image file; FileNotFoundError with the first that is missing, and how many."""
+    def require_ground_truth(self) -> None:
+        """ValueError if there is nothing to be found, and so nothing to measure."""
+        if not self.num_ground_truths:
+            raise ValueError(self._without("no box is to be found; nothing can be measured"))
+
+    def shared_with(self, other: "CocoDataset") -> int:
+        """How many images are another data set's too: files of one name and the same bytes."""
+        mine, others = (
+            {(path.name, path.stat().st_size): path for path in map(one.path, range(len(one)))}
+            for one in (self, other)
+        )
+        return sum(
+            others[key] == path or filecmp.cmp(path, others[key], shallow=False)
+            for key, path in mine.items()
+            if key in others
+        )
+
+
+def _find_files(
+    folder: Path, names: list[str], annotation_file: Path
+) -> tuple[list[str], list[int]]:
+    """Each image's name in the folder, and its bytes.
+
+    A name may be spelt with other code points of the same look than its file. FileNotFoundError
+    with the first that is missing, and how many; ValueError where a name leaves the folder.
+    """
     if not folder.is_dir():
         raise FileNotFoundError(
             f"no image folder {folder}: {annotation_file} needs its {len(names)} images there"
         )
-    sizes = [path.stat().st_size if path.is_file() else -1 for path in map(folder.joinpath, names)]
+    outside = [name for name in names if not _is_inside(folder, name)]
+    if outside:
+        raise ValueError(
+            f"{annotation_file}: {len(outside)} of {len(names)} images lie outside {folder}, the "
+            f"first is {outside[0]!r}; a TOML file can name the folder that holds them all"
+        )
+    sizes = [_num_bytes(folder / name) for name in names]
+    if min(sizes) < 0:
+        alike = {_composed(str(path.relative_to(folder))): path for path in folder.rglob("*")}
+        found = [alike.get(_composed(name), folder / name) for name in names]
+        names = [str(path.relative_to(folder)) for path in found]
+        sizes = [_num_bytes(path) for path in found]
     if missing := [name for name, size in zip(names, sizes, strict=True) if size < 0]:
         raise FileNotFoundError(
             f"{folder}: {len(missing)} of {len(names)} images are missing, the first is "
             f"{missing[0]}; {annotation_file} needs them all"
         )
-    return sizes
+    return names, sizes
+
+
+def _num_bytes(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else -1
+
+
+def _composed(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
+
+
+def _is_inside(folder: Path, name: str) -> bool:
+    """By the name alone: what is linked from inside was put there by the folder's owner."""
+    place = os.path.normpath(folder / name)
+    return os.path.commonpath([os.path.normpath(folder), place]) == os.path.normpath(folder)
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,6 +285,7 @@ class DataSet:
     val: CocoDataset
     fingerprint: str  # 64 hex digits, part of a run's identity
     location: Path | None = None
+    notes: tuple[str, ...] = ()  # beside those of its splits
 
 
 def open_data(where: str | Path) -> DataSet:
@@ -216,9 +301,20 @@ def open_data(where: str | Path) -> DataSet:
             f"{val.annotation_file}: needs the categories of {train.annotation_file}, has others: "
             "what is learnt must be what is tested"
         )
+    val.require_ground_truth()
+    notes, name = [], source.name
+    if shared := val.shared_with(train):
+        notes.append(f"{shared} of {len(val)} validation images are training images too")
+    if _is_called_coco(name) and not (train.is_coco_2017 and val.is_coco_2017):
+        notes.append(f"is called {name}, and has not as many images as COCO 2017: another set")
+        name = f"{name} (another)"
     digests = train.digest(source.edition) + val.digest(source.edition)
     fingerprint = hashlib.sha256(digests.encode()).hexdigest()
-    return DataSet(source.name, train, val, fingerprint, source.location)
+    return DataSet(name, train, val, fingerprint, source.location, tuple(notes))
+
+
+def _is_called_coco(name: str) -> bool:
+    return name.lower().replace(" ", "") == "coco2017"
 
 
 def open_split(where: str | Path, split: str) -> tuple[str, CocoDataset]:

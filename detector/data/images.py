@@ -1,6 +1,10 @@
 """Reading an image file, refused in one line where it is none. A tensor is uint8 [3, H, W] RGB.
 
-In memory its three channels lie side by side, pixel by pixel: so decoders write them, and so
+There is one way, for training, testing, predicting and drawing: the pixels that a person sees who
+opens the file, turned as its EXIF orientation says. Only where the annotations give the size of the
+stored pixels, and not that of the turned ones, are these meant and read.
+
+In memory the three channels lie side by side, pixel by pixel: so decoders write them, and so
 resizing is two to four times faster.
 """
 
@@ -13,27 +17,89 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
+FORMATS = (
+    "JPEG",
+    "PNG",
+    "WEBP",
+    "BMP",
+    "GIF",
+    "TIFF",
+)  # PIL has others, some of which run programs
 EIGHT_BITS = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr"}  # PIL's modes
+ORIENTATION = 0x0112  # EXIF's tag: 1 is upright, from 5 on width and height change places
+DEEP = (";12", ";16", ";32")  # bits of a stored channel, which PIL would read by its high byte
+
+Size = tuple[int, int]  # width, height, as PIL and annotation files have it
+
+Image.MAX_IMAGE_PIXELS = None  # an aerial image has 200 million; whose images these are is trusted
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Image.Image]:
-    """The file as an image; whatever goes wrong while it is read becomes one line."""
+def opened(path: Path, size: Size | None = None) -> Iterator[Image.Image]:
+    """The file as an image of 8 bits per channel, of the (width, height) that annotations give.
+
+    Whatever goes wrong while it is read becomes one line of a ValueError.
+    """
     try:
-        with Image.open(path) as file:
+        with Image.open(path, formats=FORMATS) as file:
+            _check(path, file, size)
             yield file
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except (OSError, ValueError, SyntaxError, OverflowError, MemoryError) as error:
+        if str(error).startswith(f"{path}: "):
+            raise
         raise ValueError(f"{path}: not readable as an image, which is needed: {error}") from None
 
 
-def read_pixels(path: Path, size: tuple[int, int]) -> Tensor:
-    """The pixels as stored, of the given (width, height); gray, palette and CMYK become RGB."""
-    with opened(path) as file:
-        mode, found = file.mode, file.size
-        decoded = _decoded(path) if (file.format, mode) == ("JPEG", "RGB") else None
-        pixels = as_tensor(file) if decoded is None else decoded
-    check_header(path, mode, found, size)
-    return pixels
+def read_pixels(path: Path, size: Size | None = None) -> Tensor:
+    """The image, of the given (width, height) if any; gray, palette and CMYK become RGB."""
+    with opened(path, size) as file:
+        is_plain = (file.format, file.mode) == ("JPEG", "RGB") and not is_turned(file, size)
+        decoded = _decoded(path) if is_plain else None
+        return as_tensor(_seen(file, size)) if decoded is None else decoded
+
+
+def read_image(path: Path, size: Size | None = None) -> Image.Image:
+    """The same image in RGB, to be drawn on."""
+    with opened(path, size) as file:
+        return _seen(file, size)
+
+
+def _seen(file: Image.Image, size: Size | None) -> Image.Image:
+    """An opened image as a person sees it, in RGB."""
+    turned = ImageOps.exif_transpose(file) if is_turned(file, size) else file
+    # PIL warns where it goes from a palette with what is transparent straight to RGB.
+    is_transparent = turned.mode == "P" and "transparency" in turned.info
+    return (turned.convert("RGBA") if is_transparent else turned).convert("RGB")
+
+
+def orientation(file: Image.Image) -> int:
+    """How the stored pixels are to be turned, from 1 (not at all) to 8."""
+    found = file.getexif().get(ORIENTATION, 1)
+    return found if found in range(2, 9) else 1
+
+
+def is_turned(file: Image.Image, size: Size | None = None) -> bool:
+    """Whether the image is the stored pixels turned: not where only those have the size."""
+    turn = orientation(file)
+    stored_is_meant = turn >= 5 and size == file.size != file.size[::-1]
+    return turn > 1 and not stored_is_meant
+
+
+def _check(path: Path, file: Image.Image, size: Size | None) -> None:
+    """ValueError by the header alone, before a pixel is read."""
+    args = [tile[3] for tile in getattr(file, "tile", [])]  # the first, or only: how it is stored
+    stored = [str(each[0] if isinstance(each, tuple) and each else each) for each in args]
+    deep = [each for each in stored if any(bits in each for bits in DEEP)]
+    if file.mode not in EIGHT_BITS or deep:
+        mode = next(iter(deep), file.mode)
+        raise ValueError(f"{path}: pixels of mode {mode}, needs 8 bits per channel")
+    shown = file.size[::-1] if orientation(file) >= 5 else file.size
+    if size not in (None, shown, file.size):
+        turned = f" ({shown[0]} x {shown[1]} as EXIF turns it)" if shown != file.size else ""
+        raise ValueError(
+            f"{path}: {file.size[0]} x {file.size[1]} pixels{turned}, needs the {size[0]} x "
+            f"{size[1]} that its annotations say: their boxes would not fit"
+        )
 
 
 def _decoded(path: Path) -> Tensor | None:
@@ -49,36 +115,6 @@ def _decoded(path: Path) -> Tensor | None:
         return None
 
 
-def read_upright(path: Path) -> Image.Image:
-    """A person's image in RGB, turned as its camera says.
-
-    An annotated image is not turned: annotations are of the pixels as stored.
-    """
-    with opened(path) as file:
-        mode, picture = file.mode, _rgb(ImageOps.exif_transpose(file))
-    check_header(path, mode)
-    return picture
-
-
 def as_tensor(picture: Image.Image) -> Tensor:
-    """An image of any mode as uint8 [3, H, W] RGB."""
-    return torch.from_numpy(np.array(_rgb(picture))).permute(2, 0, 1)
-
-
-def _rgb(picture: Image.Image) -> Image.Image:
-    """Without what is transparent: PIL warns where it goes from a palette straight to RGB."""
-    is_transparent = picture.mode == "P" and "transparency" in picture.info
-    return (picture.convert("RGBA") if is_transparent else picture).convert("RGB")
-
-
-def check_header(
-    path: Path, mode: str, found: tuple[int, int] = (0, 0), size: tuple[int, int] = (0, 0)
-) -> None:
-    """ValueError unless a file has 8 bits per channel, and the (width, height) it should have."""
-    if mode not in EIGHT_BITS:
-        raise ValueError(f"{path}: pixels of mode {mode}, needs 8 bits per channel")
-    if found != size:
-        raise ValueError(
-            f"{path}: {found[0]} x {found[1]} pixels, needs the {size[0]} x {size[1]} that its "
-            "annotations say: their boxes would not fit"
-        )
+    """An image in RGB as uint8 [3, H, W]."""
+    return torch.from_numpy(np.array(picture)).permute(2, 0, 1)

@@ -67,6 +67,8 @@ def evaluate(
     console.print("\n".join(trained.introduction), soft_wrap=True)
     chosen = open_images(data, split, annotations, images, trained.run)
     chosen.dataset.check_images()
+    for note in chosen.dataset.notes:
+        console.print(note, soft_wrap=True)
     store.require_writable()
     set_threads(trained)
     started = time.monotonic()

@@ -142,11 +142,11 @@ def _predict_one(
     drawn_copy: Path,
 ) -> tuple[tuple[int, int], list[Record]]:
     """An image's width and height, and its detections; ValueError where it cannot be read."""
-    from detector.data.images import as_tensor, read_upright
+    from detector.data.images import as_tensor, read_image
     from detector.evaluation.detect import detect_one
     from reports.plots.pictures import drawn
 
-    picture, loaded = read_upright(file), trained.loaded
+    picture, loaded = read_image(file), trained.loaded
     description = loaded.description
     found = detect_one(
         loaded.detector,
