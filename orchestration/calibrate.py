@@ -7,7 +7,7 @@ from one another (memory bandwidth, cores, a shared GPU) is in the numbers.
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, replace
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 import torch
@@ -100,8 +100,8 @@ def _test(detector: Detector, val: CocoDataset, recipe: Recipe, job: Job) -> tup
     begun, images = time.monotonic(), 0
     detections: list[dict[str, Any]] = []
     for part in detect_all(detector, val, recipe, device=job.device, workers=job.workers):
-        detections += part
-        images = min(images + recipe.batch_size, len(val))
+        detections += chain(*part)
+        images += len(part)
         if time.monotonic() - begun > SECONDS / 2:
             break
     seconds, begun = time.monotonic() - begun, time.monotonic()

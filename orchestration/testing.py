@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -148,7 +149,7 @@ def detections_of(
     """COCO's results of the detector on all images."""
     from detector.evaluation.detect import detect_all
 
-    loaded, size = trained.loaded, trained.recipe.batch_size
+    loaded = trained.loaded
     description = loaded.description
     ids = category_ids(description.category_ids, description.names, images.dataset, images.title)
     default = GPU_WORKERS if device.type == "cuda" else CPU_WORKERS
@@ -165,8 +166,8 @@ def detections_of(
     )
     with Counter("testing", len(images.dataset), console) as counter:
         for part in parts:
-            found += part
-            counter.add(size)
+            found += chain(*part)
+            counter.add(len(part))
     return found
 
 

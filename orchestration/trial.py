@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict
+from itertools import chain
 from statistics import fmean
 from typing import Any
 
@@ -233,8 +234,8 @@ class Trial:
             workers=self.job.workers,
             share=self.group.share,
         ):
-            mine.append(part)
-            self.pace.tested(self.recipe.batch_size * self.group.size)
+            mine.append([*chain(*part)])
+            self.pace.tested(len(part) * self.group.size)
             self.tell("testing", tested=1 - self.pace.untested / len(val))
         detections = in_order(self.group.gather(mine))
         if not self.group.is_first:

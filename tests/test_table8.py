@@ -317,7 +317,7 @@ def test_a_test_trains_what_is_not_trained_and_then_only_tests(tested: Any, data
     # Its numbers are those of the trained detector under the multi-scale test.
     detector, val = load_detector(training.weights).detector, open_data(data).val
     parts = detect_all(detector, val, job.run.recipe, device="cpu")
-    detections = [detection for part in parts for detection in part]
+    detections = [detection for part in parts for image in part for detection in image]
     assert json.loads(test.detections.read_text()) == detections
     assert Metrics(**(test.result() or {})["metrics"]) == evaluate(val.ground_truth, detections)
 

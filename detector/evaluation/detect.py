@@ -49,24 +49,22 @@ def detect_all(
     inclusive_corners: bool = False,
     category_ids: Sequence[int] | None = None,
     share: slice = EVERYTHING,
-) -> Iterator[list[Detection]]:
-    """Yield each batch's detections, in pixels of the original images, over the whole data set.
+) -> Iterator[list[list[Detection]]]:
+    """Yield each batch's detections, image by image, in pixels of the original images, over all.
 
-    Images are tested at recipe.short_side[1] (and others, if recipe.multi_scale_test says so),
-    recipe.batch_size of them at a time, landscape ones first: what is padded to what does not
-    depend on workers. normalization and inclusive_corners (see as_results) are conventions that the
-    weights were learnt with; category_ids are those of the detector's labels, by default the data
-    set's. share: which of the batches to test.
+    Images are tested at recipe.short_side[1] (and others, if recipe.multi_scale_test says so), at
+    most recipe.batch_size of them at a time, those of one padded size together. normalization and
+    inclusive_corners (see as_results) are conventions that the weights were learnt with;
+    category_ids are those of the detector's labels, by default the data set's. share: which of the
+    batches to test.
     """
-    order = sorted(range(len(dataset)), key=lambda i: dataset.sizes[i][0] < dataset.sizes[i][1])
-    groups = [order[i : i + recipe.batch_size] for i in range(0, len(order), recipe.batch_size)]
+    groups = _groups(dataset, recipe)
     test, prepare = _way_of_testing(detector, recipe, normalization, inclusive_corners)
     for indices, images in ahead(partial(_test_images, dataset, prepare), groups[share], workers):
         with torch.no_grad():
             found = test.detect([image.to(device) for image in images])
-        results: list[Detection] = []
-        for index, image, detections in zip(indices, images, found, strict=True):
-            results += as_results(
+        yield [
+            as_results(
                 detections,
                 image_id=dataset.image_ids[index],
                 category_ids=category_ids or dataset.category_ids,
@@ -74,7 +72,21 @@ def detect_all(
                 tested=(image.shape[2], image.shape[1]),
                 inclusive_corners=inclusive_corners,
             )
-        yield results
+            for index, image, detections in zip(indices, images, found, strict=True)
+        ]
+
+
+def _groups(dataset: CocoDataset, recipe: Recipe) -> list[list[int]]:
+    """The images of each batch: of one padded size, the largest first."""
+    alike: dict[tuple[int, int], list[int]] = {}
+    for index, (width, height) in enumerate(dataset.sizes):
+        size = transforms.resize_sizes(
+            (height, width), short_side=recipe.short_side[1], long_side=recipe.long_side
+        )
+        alike.setdefault(transforms.padded_size([size]), []).append(index)
+    count = recipe.batch_size
+    largest_first = [alike[size] for size in sorted(alike, reverse=True)]
+    return [part[i : i + count] for part in largest_first for i in range(0, len(part), count)]
 
 
 def _way_of_testing(
