@@ -224,7 +224,9 @@ def padding(dataset: CocoDataset, batch: int) -> dict[str, float]:
     by_aspect = [window[np.argsort(sizes[window, 0] / sizes[window, 1])] for window in windows]
     return {
         "at random": _waste(sizes, _cut(everyone, batch)),
-        "landscape and portrait apart: ours, and the paper's code": _waste(sizes, grouped),
+        "landscape and portrait apart: ours (the paper's code: each GPU's two images)": _waste(
+            sizes, grouped
+        ),
         "sorted by aspect ratio, within an eighth of four epochs": _waste(
             sizes, [part for window in by_aspect for part in _cut(window, batch)]
         ),

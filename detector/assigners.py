@@ -70,7 +70,7 @@ class BatchAssigner:
 
     @torch.no_grad()
     def of_batch(self, anchors: list[Tensor], gt_boxes: Sequence[Tensor]) -> Tensor:
-        """[A_l, 4] per level, B of [M, 4] -> [B, A]; of an image without objects all NEGATIVE."""
+        """[A_l, 4] per level, B of [M, 4] -> [B, A]; without objects all NEGATIVE."""
         levels = [_at_least_fp32(level) for level in anchors]
         images = [_at_least_fp32(boxes) for boxes in gt_boxes]
         num_pairs = sum(map(len, levels)) * max(map(len, images))  # of an image, filled up
@@ -81,8 +81,8 @@ class BatchAssigner:
 
     def _of_part(self, levels: list[Tensor], images: list[Tensor]) -> Tensor:
         gt_boxes = pad_sequence(images, batch_first=True)  # [B, M, 4]
-        if gt_boxes.shape[1] == 0:
-            shape = len(images), sum(map(len, levels))
+        shape = len(images), sum(map(len, levels))
+        if gt_boxes.shape[1] == 0 or shape[1] == 0:
             return torch.full(shape, NEGATIVE, device=gt_boxes.device)
         if self.takes_several:
             return self.assign(levels, gt_boxes)

@@ -173,11 +173,13 @@ def test_the_selection_is_the_plain_one_on_a_full_size_image_with_nine_anchors(c
 
 
 @every_selection
-def test_an_image_without_objects_is_all_negative(config):
+def test_without_objects_all_is_negative_and_without_anchors_nothing(config):
     levels = anchors_of((64, 64))
     matched = build_assigner(config)(levels, torch.zeros(0, 4))
     assert matched.dtype == torch.int64
     assert matched.tolist() == [NEGATIVE] * sum(len(level) for level in levels)
+    boxes = torch.tensor([[0.0, 0, 9, 9]])
+    assert build_assigner(config)([torch.zeros(0, 4)] * 5, boxes).shape == (0,)  # no anchors
 
 
 @every_selection

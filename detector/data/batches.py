@@ -54,7 +54,9 @@ def batches(
     """Yield step `start` (from 0), and on: images [B, 3, H, W], normalized and padded; B targets.
 
     A step's batch is the same whatever start, workers and device are, to the bit. It is all
-    landscape or all portrait, so that little is padded (as in the paper's code). share: the places
+    landscape or all portrait, so that little is padded. (The paper's code does so for the two
+    images of each of its 8 GPUs: 5.8 % are padding there, 13.6 % here, where a step is the
+    same for any number of GPUs.) share: the places
     of a batch to load; they are the images of the whole batch at these places, padded as there.
     device: where the images are wanted.
     """
