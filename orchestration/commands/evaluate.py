@@ -64,11 +64,9 @@ def evaluate(
     require_given(data, annotations, images)
     trained = open_trained(run, weights, store, changed)
     place = choose_device(device)
-    console.print("\n".join(trained.introduction), soft_wrap=True)
     chosen = open_images(data, split, annotations, images, trained.run)
     chosen.dataset.check_images()
-    for note in chosen.dataset.notes:
-        console.print(note, soft_wrap=True)
+    console.print("\n".join([*trained.introduction, *chosen.dataset.notes]), soft_wrap=True)
     store.require_writable()
     set_threads(trained)
     started = time.monotonic()
