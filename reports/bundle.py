@@ -65,18 +65,13 @@ def save_bundle(bundle: Bundle, path: Path) -> None:
 
     Histories are thinned to what a figure can show.
     """
-    table = {item.name: getattr(bundle.table, item.name) for item in fields(Table)}
-    rows = [
-        _plain(row) | {"signatures": list(bundle.signatures.get(row.label, ()))}
-        for row in bundle.table.rows
-    ]
     results = {
         name: asdict(replace(result, history=thin(result.history)))
         for name, result in bundle.results.items()
     }
     content = {
         "format": FORMAT,
-        "table": table | {"rows": rows},
+        "table": table_content(bundle.table, bundle.signatures),
         "scale": bundle.scale,
         "recipe": asdict(bundle.recipe),
         "data": bundle.data,
@@ -98,9 +93,8 @@ def load_bundle(path: Path) -> Bundle:
         content = json.loads(path.read_text(encoding="utf-8"))
         if content["format"] != FORMAT:
             raise ValueError(f"format {content['format']}, needs {FORMAT}")
-        rows = content["table"]["rows"]
         return Bundle(
-            table=Table(**_tuples(content["table"]) | {"rows": tuple(map(_row, rows))}),
+            table=table_of(content["table"]),
             scale=content["scale"],
             recipe=Recipe(**content["recipe"]),
             data=content["data"],
@@ -108,7 +102,7 @@ def load_bundle(path: Path) -> Bundle:
             settings=content["settings"],
             command=content["command"],
             notes=content["notes"],
-            signatures={row["label"]: row["signatures"] for row in rows},
+            signatures={row["label"]: row["signatures"] for row in content["table"]["rows"]},
             results={name: _result(result) for name, result in content["results"].items()},
             stopped={name: Stopped(**where) for name, where in content["stopped"].items()},
             scores=_load_scores(content, path.with_suffix(".npz")),
@@ -116,6 +110,17 @@ def load_bundle(path: Path) -> Bundle:
         )
     except (EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path} is no report bundle of this version: {error}") from error
+
+
+def table_content(table: Table, signatures: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """A table in JSON's terms; signatures: row label -> its runs."""
+    rows = [_plain(row) | {"signatures": list(signatures.get(row.label, ()))} for row in table.rows]
+    return {item.name: getattr(table, item.name) for item in fields(Table)} | {"rows": rows}
+
+
+def table_of(content: Mapping[str, Any]) -> Table:
+    """The inverse of table_content; KeyError, TypeError or ValueError for what is none."""
+    return Table(**_tuples(content) | {"rows": tuple(map(_row, content["rows"]))})
 
 
 def _plain(row: Row) -> dict[str, Any]:

@@ -18,8 +18,8 @@ from orchestration.store import DEFAULT_OUT, open_store, write_atomically
 from orchestration.terminal import console, finish, warn
 
 if TYPE_CHECKING:  # they import numpy, which help and lists need not wait for
-    from reports.sealed.archive import Unsealed
-    from reports.sealed.verification import Verification
+    from orchestration.verifying import Verification
+    from reports.archive import Unsealed
 
 ENDING = ".sealed.zip"
 LEAST_DIGITS = 12  # of a digest: with fewer somebody could find another archive of it
@@ -39,10 +39,6 @@ Digest = Annotated[
         help="The digest that was published for the archive, or its first 12 digits or more.",
         show_default=False,
     ),
-]
-Quick = Annotated[
-    bool,
-    typer.Option("--quick", help="Compute 20 of each run's 1,000 resamples again, not all."),
 ]
 
 
@@ -74,19 +70,20 @@ def export(
         if scale in (None, setup.scale) and data in (None, setup.data, setup.where)
     ]
     from orchestration.sealing import stage
-    from reports.sealed.archive import Unsealed
-    from reports.sealed.verification import verify as check
 
     with tempfile.TemporaryDirectory() as name, console.status("Sealing") as status:
-        folder = Path(name)
-        if not stage(store, found, chosen, folder, status.update):
+        num_tables = stage(store, found, chosen, Path(name), status.update)
+        if not num_tables:
             raise ValueError(views.nothing_found(store, tables))
-        digest = _seal(folder, path)
-        status.update("Looking at it as atss verify will")
-        looked = check(Unsealed(folder, {}, digest, ()), is_quick=True, progress=status.update)
-    for problem in looked.problems:
-        console.print(f"! {problem}", soft_wrap=True)
-    what = f"{views.count(len(looked.tables), 'table')}, {views.count(len(looked.runs), 'run')}"
+        num_runs = len(list(Path(name).glob("runs/*")))
+        digest = _seal(Path(name), path)
+    with tempfile.TemporaryDirectory() as name, console.status("Looking at it") as status:
+        from orchestration.verifying import verify as check
+        from reports.archive import unseal
+
+        for problem in check(unseal(path, Path(name)), status.update).problems:
+            console.print(f"! {problem}", soft_wrap=True)
+    what = f"{views.count(num_tables, 'table')}, {views.count(num_runs, 'run')}"
     console.print(f"{path}: {what}, {path.stat().st_size / 1e6:.1f} MB", soft_wrap=True)
     console.print(f"digest {digest}", soft_wrap=True)
 
@@ -105,18 +102,14 @@ def _destination(to: str | None, names: Sequence[str], tables: Sequence[Table]) 
 
 def _seal(folder: Path, path: Path) -> str:
     from orchestration.launch import code_version
-    from reports.sealed.archive import seal
+    from reports.archive import seal
 
     code, digests = {"code": code_version()}, list[str]()
     write_atomically(path, lambda part: digests.append(seal(folder, code, part)))
     return digests[0]
 
 
-def verify(
-    archives: Archives,
-    digest: Digest = None,
-    quick: Quick = False,
-) -> None:
+def verify(archives: Archives, digest: Digest = None) -> None:
     """Say of each cell and claim of an archive whether it stands, and why not.
 
     Everything is made again of the runs' match records: numbers, intervals, verdicts, pages. With
@@ -131,11 +124,10 @@ def verify(
     Exit codes: 0 all stand, 1 something does not, 2 not an archive.
     """
     wanted, paths = _wanted(digest, archives), {name: _archive(name) for name in archives}
+    from orchestration.verifying import side_by_side
+    from orchestration.verifying import verify as check
+    from reports.archive import unseal
     from reports.grids.terminal import terminal
-    from reports.sealed.archive import unseal
-    from reports.sealed.side_by_side import side_by_side
-    from reports.sealed.verification import verify as check
-    from reports.sealed.verified import conclusions
 
     problems: list[str] = []
     found: dict[str, Verification] = {}
@@ -144,10 +136,8 @@ def verify(
             unsealed = unseal(path, Path(folder))
             if not unsealed.digest.startswith(wanted):
                 finish([f"{name}: its digest is {unsealed.digest}, not {wanted}: another archive"])
-            tell = partial(_tell, status, path.name)
-            found[name] = check(unsealed, is_quick=quick, progress=tell)
-        _show(name, unsealed, found[name], is_quick=quick)
-        problems += [f"{name}: {text}" for text in conclusions(found[name])]
+            found[name] = check(unsealed, partial(_tell, status, path.name))
+        problems += [f"{name}: {text}" for text in _show(name, unsealed, found[name])]
     for grid in side_by_side(found) if len(found) > 1 else []:
         console.print()
         console.print(terminal(grid))
@@ -188,28 +178,39 @@ def _shown(code: Any) -> str:
     return f"{its.get('version')} ({str(its.get('commit'))[:12]}, {its.get('tree')})"
 
 
-def _show(name: str, unsealed: "Unsealed", found: "Verification", *, is_quick: bool) -> None:
-    """What stands and what does not, in tables and lines."""
+def _show(name: str, unsealed: "Unsealed", found: "Verification") -> list[str]:
+    """Print what stands and what does not, in tables and lines; returns how much does not."""
     from orchestration.launch import code_version
+    from orchestration.verifying import FAILS, STANDS, checked_grid
     from reports.grids.terminal import terminal
-    from reports.sealed.verified import absent_claims, cells_grid, claims_lines, others
 
     console.print(name, soft_wrap=True)
     if unsealed.manifest.get("code") != (here := code_version()):
         sealed = _shown(unsealed.manifest.get("code"))
-        text = (
-            f"sealed by version {sealed}, this is {_shown(here)}: pages may be worded differently"
-        )
+        text = f"sealed by version {sealed}, this is {_shown(here)}: pages may be worded otherwise"
         console.print(text, soft_wrap=True)
-    for table in found.tables:
-        if (grid := cells_grid(table)) is not None:
-            console.print()
-            console.print(terminal(grid))
+    for where, content in found.tables.items():
+        console.print()
+        console.print(terminal(checked_grid(where, content, found.cells)))
     console.print()
-    for text in [*claims_lines(found), *absent_claims(found), *map(str, others(found))]:
-        console.print(text, soft_wrap=True)
-    cells = found.cells
-    stands = sum(cell.stands for cell in cells)
-    sample = ", 20 of each run's resamples" if is_quick else ""
-    console.print(f"{stands} of {views.count(len(cells), 'cell')} stand{sample}")
+    for where in dict.fromkeys(claim.where for claim in found.claims):
+        told = ", ".join(
+            f"{claim.name} {claim.value} {FAILS if claim.problems else STANDS}"
+            for claim in found.claims
+            if claim.where == where
+        )
+        console.print(f"Claims, {Path(where).name}: {told}", soft_wrap=True)
+    of_cells = {problem for cell in found.cells for problem in cell.problems}
+    for problem in (problem for problem in found.problems if problem not in of_cells):
+        console.print(f"{FAILS} {problem}", soft_wrap=True)
+    stands = [not cell.problems for cell in found.cells]
+    console.print(f"{sum(stands)} of {views.count(len(stands), 'cell')} stand")
     console.print(f"digest {found.digest}", soft_wrap=True)
+    wrong = [
+        f"{sum(bool(it.problems) for it in checked)} of {len(checked)} {noun}s"
+        for noun, checked in (("cell", found.cells), ("claim", found.claims))
+        if any(it.problems for it in checked)
+    ]
+    if not wrong and found.problems:
+        return [f"not as it was sealed: {found.problems[0]}"]
+    return [f"{' and '.join(wrong)} do not stand"] if wrong else []

@@ -2,14 +2,14 @@
 
     README.txt                      what this is, for a reader without this tool
     claims/<setup>.md, .json        what its tables say about the paper's claims
-    tables/<setup>/<table>.json     the report's bundle (bundle.py); .npz: its arrays
-    tables/<setup>/<table>.md       the table as it is printed
+    tables/<setup>/<table>.md, .csv, .json      as printed, its numbers, and its rows
     runs/<signature>/               run.json, result.json, history.jsonl, matches.npz, insight.json,
                                     warnings.json
     manifest.json                   the sha256 of each of these, and the digest of it all
 
-seal     a folder of these -> a zip archive; equal content gives equal bytes
-unseal   and back: nothing is trusted, and nothing written outside the folder
+    seal         a folder of these -> a zip archive; equal content gives equal bytes
+    unseal       and back: nothing is trusted, and nothing written outside the folder
+    check_run    whether a run is the one it is called, and its numbers follow from its records
 
 The digest proves that an archive is the one whose digest was published. It is no signature: who
 makes up an archive can give it a digest as well (docs/archive.md).
@@ -20,38 +20,46 @@ import json
 import re
 import shutil
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from math import isnan, prod
 from pathlib import Path
 from typing import Any, Literal
 
-FORMAT = 2  # raised when an older reader could not read it
+import numpy as np
+
+from detector.evaluation.match_records import AREAS, IGNORED, IOUS, TRUE, Matches, load_matches
+from detector.metrics import HEADINGS
+from experiments.experiment import OwnAssigner, signature_of
+from reports.resampling import metrics_of
+
+FORMAT = 3  # raised when an older reader could not read it
 MANIFEST = "manifest.json"
-TABLE_FILES = (".json", ".npz", ".md")
 RUN_FILES = (
     *("run.json", "result.json", "history.jsonl", "matches.npz", "insight.json"),
     "warnings.json",
 )
 PART = r"[A-Za-z0-9][A-Za-z0-9.,=_-]*"  # of a name: of a setup, or of a table
 MEMBER = re.compile(
-    rf"README\.txt|claims/{PART}\.(md|json)"
-    rf"|tables/{PART}/{PART}({'|'.join(map(re.escape, TABLE_FILES))})"
+    rf"README\.txt|claims/{PART}\.(md|json)|tables/{PART}/{PART}\.(md|csv|json)"
     rf"|runs/[0-9a-f]{{12}}/({'|'.join(map(re.escape, RUN_FILES))})"
 )
 EPOCH = (1980, 1, 1, 0, 0, 0)  # of every member: the oldest date that zip knows
+MOST_MEMBERS = 100_000
+MOST_BYTES = 2**28  # of a member, and of records unpacked: five times those of a run on COCO
+EXACT = 1e-9  # AP points: sums may round differently on another machine, digits do not change so
 # What plain data of another kind than expected can raise: nobody vouches for an archive's.
 MALFORMED = (
     *(ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError),
+    *(EOFError, NotImplementedError, OSError, RuntimeError, zipfile.BadZipFile),
 )
-MOST_MEMBERS = 100_000
-MOST_BYTES = 2**31  # of a member: sixty times the match records of a run on COCO
 
 # hash       a member is not what the manifest says
-# signature  a run is not the one that it is called, or not the row's
+# signature  a run is not the one that it is called
 # record     what a check needs is missing or unsound
 # number     it does not follow from the match records
-# table      a bundle is not made of the archive's runs, or the paper's numbers are others
+# table      a table says something else than its runs, or than the paper
 # text       what is printed is something else
 Kind = Literal["hash", "signature", "record", "number", "table", "text"]
 
@@ -61,21 +69,22 @@ class Problem:
     """Why something does not stand.
 
     where: the member, or what several belong to: "runs/9f3a...", "tables/demo-shapes/table2".
-    part: the field of Metrics, or the claim, that it is about; empty where it is about all.
+    part: the metric's heading, or the claim, and row: the row's label, that it is about; empty
+    where it is about all.
     """
 
     kind: Kind
     where: str
     text: str
     part: str = ""
+    row: str = ""
 
     @property
     def owner(self) -> str:
-        """The run or table whose numbers it is about; a printed page stands for itself."""
-        name, _, ending = self.where.rpartition(".")
+        """The run, table or setup's claims that it is about."""
         if self.where.startswith("runs/"):
             return "/".join(self.where.split("/")[:2])
-        return name if ending in ("json", "npz") else self.where
+        return self.where.rpartition(".")[0] or self.where
 
     def __str__(self) -> str:
         return f"{self.kind}: {self.where}: {self.text}"
@@ -227,3 +236,128 @@ def _unpack(
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+# Runs
+
+
+def check_run(folder: Path) -> Iterator[Problem]:
+    """What is wrong with a run's folder, read as one that nobody vouches for."""
+    where, matches = f"runs/{folder.name}", None
+    try:
+        facts = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        for text in _other_names(folder.name, facts):
+            yield Problem("signature", where, text)
+        stated = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+        if (stated["signature"], stated["seed"]) != (folder.name, facts["seed"]):
+            text = f"result.json is of {stated['signature']!r:.40}, seed {stated['seed']!r:.40}"
+            yield Problem("signature", where, text)
+        matches = _records(folder / "matches.npz", facts["data"])
+        for text, heading in _other_numbers(stated["metrics"], matches):
+            yield Problem("number", where, text, heading)
+    except MALFORMED as error:
+        yield Problem("record", where, f"{type(error).__name__}: {error!s:.200}")
+    if matches is None:  # nor will anybody else read them
+        (folder / "matches.npz").unlink(missing_ok=True)
+
+
+def _other_names(signature: str, facts: Any) -> Iterator[str]:
+    """Where a run is not the one that its folder's name says."""
+    its = facts["canonical"]
+    if signature_of(its) != signature:
+        yield "its config, recipe, data set and seed have another signature"
+    own = OwnAssigner(**facts["assigner"]).identity if facts.get("assigner") else None
+    for name, found, needed in (
+        ("signature", facts["signature"], signature),
+        ("seed", facts["seed"], its["seed"]),
+        ("data set", facts["data"]["fingerprint"], its["data"]),
+        ("data set", facts["setup"]["fingerprint"], its["data"]),
+        ("the source of an assigner", own, its.get("assigner")),
+    ):
+        if found != needed:
+            yield f"run.json says {name} {found!r:.40}, its signature is of {needed!r:.40}"
+
+
+def _other_numbers(stated: Any, matches: Matches) -> Iterator[tuple[str, str]]:
+    """Where the records give another number than result.json says."""
+    weights = np.ones((1, len(matches.image_ids)), dtype=np.uint8)
+    for (name, heading), value in zip(
+        HEADINGS.items(), metrics_of(matches, weights)[0], strict=True
+    ):
+        made = None if np.isnan(value) else float(value)
+        if not is_same(stated[name], made):
+            yield f"{heading} {stated[name]!r} in result.json, its records give {made!r}", heading
+
+
+def is_same(one: Any, other: Any) -> bool:
+    """Equal values of one type; numbers up to what another machine rounds differently."""
+    if isinstance(one, float) and isinstance(other, float):
+        return one == other or abs(one - other) <= EXACT or (isnan(one) and isnan(other))
+    return type(one) is type(other) and bool(one == other)
+
+
+def _records(path: Path, data: Any) -> Matches:
+    """Match records that can do no harm, and are those of an evaluation on this data."""
+    if not path.is_file():
+        raise ValueError("no match records, so its numbers cannot be computed again")
+    require_harmless(path)
+    matches = load_matches(path)
+    if problem := next(_unsound(matches, data), None):
+        raise ValueError(f"matches.npz: {problem}")
+    return matches
+
+
+def require_harmless(path: Path) -> None:
+    """ValueError where an .npz would take more memory than it may, or holds objects."""
+    with zipfile.ZipFile(path) as archive:
+        entries = archive.infolist()
+        if sum(entry.file_size for entry in entries) > MOST_BYTES:
+            raise ValueError(f"{path.name}: unpacked it has more than {MOST_BYTES:,} bytes")
+        for entry in entries:
+            with archive.open(entry) as file:
+                is_first = np.lib.format.read_magic(file) == (1, 0)
+                read = getattr(np.lib.format, f"read_array_header_{1 if is_first else 2}_0")
+                shape, _, dtype = read(file)
+                size = file.tell() + prod(shape) * dtype.itemsize
+            if dtype.hasobject:
+                raise ValueError(f"{path.name}: {entry.filename} holds Python objects")
+            if size != entry.file_size or min(shape, default=0) < 0:
+                raise ValueError(f"{path.name}: {entry.filename} is not as large as it says")
+
+
+def _unsound(matches: Matches, data: Any) -> Iterator[str]:
+    """What keeps match records from being those of an evaluation on this data."""
+    images, classes = matches.image_ids, matches.category_ids
+    num_detections, num_objects = len(matches.score), len(matches.truth_counts)
+    for name, shape, kind, most in (
+        ("image_ids", (data["images"]["val"],), np.integer, None),
+        ("category_ids", (len(data["classes"]),), np.integer, None),
+        ("image", (num_detections,), np.integer, len(images)),
+        ("category", (num_detections,), np.integer, len(classes)),
+        ("score", (num_detections,), np.floating, None),
+        ("state", (num_detections, len(AREAS), len(IOUS)), np.unsignedinteger, IGNORED + 1),
+        ("truth_image", (num_objects,), np.integer, len(images)),
+        ("truth_category", (num_objects,), np.integer, len(classes)),
+        ("truth_counts", (num_objects, len(AREAS)), np.bool_, None),
+    ):
+        found = getattr(matches, name)
+        if found.shape != shape or not np.issubdtype(found.dtype, kind):
+            yield f"{name} is {found.dtype} {found.shape}, needs {kind.__name__} {shape}"
+        elif most and found.size and not 0 <= found.min() <= found.max() < most:
+            yield f"{name} has a value that is none of {most}"
+    if not np.isfinite(matches.score).all():
+        yield "a score is not finite"
+    steps = np.diff(matches.category.astype(np.int64))
+    if (steps < 0).any() or (np.diff(matches.score)[steps == 0] > 0).any():
+        yield "detections are not in the order of their classes and scores"
+    if any(len(np.unique(ids)) < len(ids) for ids in (images, classes)):
+        yield "an image's or a class's id is there twice"
+    # Of no class has an image more true detections than objects, at any area and IoU.
+    found = matches.image.astype(np.int64) * len(classes) + matches.category
+    there = matches.truth_image.astype(np.int64) * len(classes) + matches.truth_category
+    keys, pairs = np.unique(np.concatenate([found, there]), return_inverse=True)
+    for area, iou in np.ndindex(len(AREAS), len(IOUS)):
+        is_true, counts = matches.state[:, area, iou] == TRUE, matches.truth_counts[:, area]
+        right = np.bincount(pairs[: len(found)][is_true], minlength=len(keys))
+        if (right > np.bincount(pairs[len(found) :][counts], minlength=len(keys))).any():
+            yield "more detections are right than there is to be found"

@@ -1,1 +1,0 @@
-"""Results in one file that anybody can check: written, opened, verified."""
