@@ -3,11 +3,11 @@
 Torch, Ray and MLflow take seconds to load, so each is imported where it is used.
 """
 
+import io
 import os
 import signal
 import socket
 import sys
-from pathlib import Path
 from types import FrameType
 
 import typer
@@ -26,7 +26,14 @@ from orchestration.launch import asked_setup, data_notes, failures, open_plan, t
 from orchestration.options import parse_rows, parse_seeds
 from orchestration.plan import find_tables, setups_in
 from orchestration.resources import Resources
-from orchestration.store import DEFAULT_OUT, open_store, records_uri
+from orchestration.store import (
+    DEFAULT_OUT,
+    database,
+    local_uri,
+    open_store,
+    records_uri,
+    without_password,
+)
 from orchestration.terminal import REFUSED, STOPPED, Stopped, console, finish, refuse, warn
 
 app = typer.Typer(
@@ -44,6 +51,9 @@ def main() -> None:
     """Run the command; what a user can cause ends in one line and exit code 2, no traceback."""
     signal.signal(signal.SIGTERM, _interrupt)
     keep_bytecode()
+    for stream in (sys.stdout, sys.stderr):  # a terminal that lacks a letter shows another
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
         sys.exit(app(standalone_mode=False))
     except typer.TyperException as error:  # a command or an option that is not there, or not so
@@ -189,16 +199,19 @@ def ui(out: options.Out = DEFAULT_OUT, port: options.Port = 5000) -> None:
     """
     uri = records_uri(open_store(out))
     if uri.startswith("http"):
-        console.print(f"The records are at {uri} (MLFLOW_TRACKING_URI)")
+        console.print(f"The records are at {without_password(uri)} (MLFLOW_TRACKING_URI)")
         return
-    database = Path(uri.removeprefix("sqlite:///"))
-    if not database.is_file():
-        raise ValueError(f"no records in {out}: {database} is not there; atss reproduce makes it")
+    file = database(open_store(out))
+    if uri == local_uri(open_store(out)) and not file.is_file():
+        raise ValueError(f"no records in {out}: {file} is not there; atss reproduce makes it")
     require_free(port)
     from orchestration.tracking import open_tracker
 
     console.print(f"MLflow opens http://127.0.0.1:{port} in a few seconds; Ctrl-C ends it")
-    for name, page in open_tracker(open_store(out)).pages(f"http://127.0.0.1:{port}").items():
+    tracker = open_tracker(open_store(out))
+    if tracker.problem:
+        raise ValueError(f"no records to show: {tracker.problem}")
+    for name, page in tracker.pages(f"http://127.0.0.1:{port}").items():
         console.print(f"{name}\n  {page}", soft_wrap=True)
     quiet = {
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # seven processes that nobody needs
@@ -206,6 +219,8 @@ def ui(out: options.Out = DEFAULT_OUT, port: options.Port = 5000) -> None:
         "PYTHONWARNINGS": "ignore",
     }
     serve = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    # Else a foreign page that has its own name resolve to 127.0.0.1 could read the records.
+    serve += ["--allowed-hosts", f"127.0.0.1:{port},localhost:{port}"]
     serve += ["--uvicorn-opts", "--log-level warning"]
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri, *serve]
     os.execve(sys.executable, command, {**os.environ, **quiet})

@@ -30,6 +30,7 @@ from orchestration.plan import (
 from orchestration.progress import Line, Progress
 from orchestration.resources import Resources, share_out
 from orchestration.store import Store
+from orchestration.terminal import warn
 from orchestration.views import count
 
 if TYPE_CHECKING:
@@ -114,6 +115,8 @@ def train_missing(
         opening = stack.enter_context(ThreadPoolExecutor(1)).submit(open_tracker, store)
         nodes = stack.enter_context(cluster(resources.address, threads=recipe.threads))
         tracker = opening.result()  # both take seconds, mostly of waiting
+        if tracker.problem:
+            warn([f"MLflow: {tracker.problem}; training goes on, the records come later"])
         share = share_out(nodes, resources, threads=recipe.threads, batch_size=recipe.batch_size)
         at_once = min(share.at_once, resources.concurrent or share.at_once)
         at_once = at_once if search else min(at_once, len(missing))

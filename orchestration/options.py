@@ -214,6 +214,8 @@ def parse_seeds(text: str) -> list[int]:
     if not all(part.isascii() and part.isdigit() for part in parts):
         raise ValueError(f"--seeds needs whole numbers from 0 on, such as 0,1,2, got '{text}'")
     seeds = [int(part) for part in parts]
+    if max(seeds) >= 2**63:
+        raise ValueError(f"--seeds needs numbers below 2**63, got '{text}': they have 64 bits")
     if len(set(seeds)) < len(seeds):
         raise ValueError(f"--seeds needs each seed once, got '{text}': equal runs are one run")
     return seeds

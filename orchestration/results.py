@@ -18,8 +18,17 @@ from orchestration.early import stopped
 from orchestration.inspection import inspect
 from orchestration.plan import GENERATED, NAMED_DATA, Setup
 from orchestration.reporting import INDEX, reports_folder, write_reports
-from orchestration.store import RunFolder, Store, read_json, records_uri, write_json
-from orchestration.terminal import near, out_option
+from orchestration.store import (
+    RunFolder,
+    Store,
+    database,
+    local_uri,
+    read_json,
+    records_uri,
+    without_password,
+    write_json,
+)
+from orchestration.terminal import near, out_option, warn
 from reports.bundle import Bundle
 from reports.compare import Result
 from reports.facts import code_version
@@ -138,8 +147,8 @@ def deliver(
         console.print(
             f"Site     {near(folder / INDEX)} (can be published as it is)", soft_wrap=True
         )
-    if problem:
-        problems.append(f"MLflow: {problem}; the next launch makes the records up")
+    if problem:  # the numbers are all there
+        warn([f"MLflow: {problem}; the records come later: the next launch makes them up"])
     elif pages:
         console.print(f"Records  atss ui{out_option(store)}", soft_wrap=True)
     return Delivered(len(bundles), tuple(problems))
@@ -161,6 +170,8 @@ def record(store: Store, setup: Setup, bundles: Sequence[Bundle], folder: Path) 
     except ValueError as error:  # the server is away; the trainings are done, so they are reported
         return str(error)
     signatures = dict.fromkeys(name for content in bundles for name in content.results)
+    if tracker.problem:
+        return tracker.problem
     with tracker.tolerance():
         for name in signatures:
             mirror(tracker, store.folder(name))
@@ -182,8 +193,9 @@ def _digest(folder: Path) -> str:
 
 def _record_store(store: Store) -> list[str | int | None]:
     """Which database the records are in: a deleted or exchanged one has none of them."""
-    path = Path(records_uri(store).removeprefix("sqlite:///"))
-    return [records_uri(store), path.stat().st_ino if path.is_file() else None]
+    uri, file = records_uri(store), database(store)
+    is_here = uri == local_uri(store) and file.is_file()
+    return [without_password(uri), file.stat().st_ino if is_here else None]
 
 
 def _tell(status: Status, what: str, text: str) -> None:

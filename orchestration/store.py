@@ -23,6 +23,7 @@ Every file is written beside its place and then renamed, so a file that is there
 import fcntl
 import json
 import os
+import re
 import socket
 import time
 import traceback
@@ -31,6 +32,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 DEFAULT_OUT = "results"
 RUNS = "runs"
@@ -259,7 +261,22 @@ def open_store(out: str | Path) -> Store:
 
 def records_uri(store: Store) -> str:
     """Where MLflow's records are: MLFLOW_TRACKING_URI, or a database in the results folder."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{store.root / 'mlflow.db'}"
+    return os.environ.get("MLFLOW_TRACKING_URI") or local_uri(store)
+
+
+def local_uri(store: Store) -> str:
+    """The address of the database in the results folder."""
+    return f"sqlite:///{quote(str(database(store)))}"
+
+
+def database(store: Store) -> Path:
+    """The database of records that a results folder has by itself."""
+    return store.root / "mlflow.db"
+
+
+def without_password(uri: str) -> str:
+    """An address that may be shown: "http://alice@host"."""
+    return re.sub(r"(://[^/@:]*):[^/@]*@", r"\1@", uri)
 
 
 def is_held(lock: Path) -> bool:

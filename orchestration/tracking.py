@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from orchestration.plan import Setup
 from orchestration.records import (
@@ -44,7 +45,15 @@ from orchestration.records import (
     texts,
     training_views,
 )
-from orchestration.store import RunFolder, Store, read_json, records_uri
+from orchestration.store import (
+    RunFolder,
+    Store,
+    database,
+    local_uri,
+    read_json,
+    records_uri,
+    without_password,
+)
 from reports.bundle import Bundle
 from reports.grids.grid import markdown
 from reports.tables import paper_grid
@@ -58,7 +67,7 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
 import mlflow  # noqa: E402 - reads the settings above when it is imported
 from mlflow import entities  # noqa: E402
 from mlflow.exceptions import MlflowException  # noqa: E402
-from sqlalchemy.exc import SQLAlchemyError  # noqa: E402
+from sqlalchemy.exc import OperationalError, SQLAlchemyError  # noqa: E402
 
 UNUSED = "Default"  # the experiment that MLflow makes by itself
 LOCK = ".records.lock"
@@ -73,8 +82,8 @@ ABOUT = (
     "`tags.assigner = 'atss'`, `tags.rows LIKE '%Table 2:%'` or `tags.signature = '...'`."
 )
 
-for noisy in ("mlflow", "alembic"):
-    logging.getLogger(noisy).setLevel(logging.ERROR)
+for noisy in ("mlflow", "alembic"):  # a database that goes away is told in a line, by us
+    logging.getLogger(noisy).setLevel(logging.CRITICAL)
 
 
 class Tracker:
@@ -175,19 +184,25 @@ class Tracker:
 
 
 def open_tracker(store: Store) -> Tracker:
-    """Connect, making what is not there yet. ValueError if the store of records cannot be had."""
+    """Connect, making what is not there yet; problem says so where the store is a server that is
+    away, whose records come later. ValueError if the store cannot be had at all."""
     uri = records_uri(store)
+    is_local = uri.startswith("sqlite:")
+    tracker = Tracker(uri, store)
     try:
-        tracker = Tracker(uri, store)
         with tracker.alone():
-            if uri.startswith("sqlite:///"):
-                _create(Path(uri.removeprefix("sqlite:///")))
+            if uri == local_uri(store):
+                _create(database(store))
             tracker.experiment(TRAININGS)
-    except AWAY as error:
-        raise ValueError(
-            f"MLflow needs a store of records at {uri} (MLFLOW_TRACKING_URI), "
-            f"which cannot be opened: {_first_line(error)}"
-        ) from error
+    except (*AWAY, ImportError) as error:
+        if isinstance(error, OperationalError) or uri.startswith("http"):
+            tracker.problem = _first_line(error)
+        if tracker.problem is None or is_local:
+            named = " (MLFLOW_TRACKING_URI)" if uri != local_uri(store) else ""
+            raise ValueError(
+                f"MLflow needs a store of records at {without_password(uri)}{named}, "
+                f"which cannot be opened: {_first_line(error)}"
+            ) from error
     return tracker
 
 
@@ -200,15 +215,19 @@ def _create(database: Path) -> None:
     if database.exists() and database.stat().st_size:
         return
     temporary = database.with_name(f"{database.name}.{os.getpid()}.tmp")
-    mlflow.MlflowClient(f"sqlite:///{temporary}").search_experiments()
-    os.replace(temporary, database)
+    try:
+        mlflow.MlflowClient(f"sqlite:///{quote(str(temporary))}").search_experiments()
+        os.replace(temporary, database)
+    finally:
+        temporary.unlink(missing_ok=True)
     connection = sqlite3.connect(database)
     connection.execute("pragma journal_mode=wal")
     connection.close()
 
 
 def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+    """What went wrong, in a line without passwords."""
+    return without_password((str(error).splitlines() or [type(error).__name__])[0])
 
 
 # Trainings: the image of a run's folder, which says in record.json where its record is.

@@ -8,11 +8,13 @@ are all the same case: launch again, and what is missing is trained.
 import os
 import platform
 import re
+import secrets
 import signal
 import socket
+import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -36,7 +38,10 @@ os.environ.update(SETTINGS | os.environ)
 
 
 import ray  # noqa: E402 - reads the settings above when it is imported
+import ray._private.ray_constants as ray_constants  # noqa: E402
 from ray import tune  # noqa: E402
+from ray._private.node import Node  # noqa: E402
+from ray.job_config import JobConfig  # noqa: E402
 from ray.tune.schedulers import ASHAScheduler  # noqa: E402
 from ray.tune.search import Searcher  # noqa: E402
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy  # noqa: E402
@@ -51,6 +56,14 @@ from orchestration.terminal import termination_as_interrupt  # noqa: E402
 
 MAX_CRASHES = 2  # of a trial's process, each followed by another attempt from the last checkpoint
 GRACE_SECONDS = 20.0  # for the processes of a run to end when one of them has
+# Of a cluster that is this launch's alone: Ray then asks nobody for this machine's address, and all
+# its processes listen on the loopback interface, by a switch made for systems without clusters.
+PRIVATE = {
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+    "RAY_AUTH_MODE": "token",
+    "RAY_AUTH_TOKEN": secrets.token_hex(32),
+}
+LONGEST_FOLDER = 40  # letters of a folder for sockets, whose paths may have 107
 Report = Callable[[dict[str, Any]], None]
 Work = Callable[[Job, Report], None]
 
@@ -58,22 +71,63 @@ Work = Callable[[Job, Report], None]
 @contextmanager
 def cluster(address: str | None, *, threads: int) -> Iterator[list[dict[str, float]]]:
     """Ray on this machine or at an address; yields the resources of its living nodes."""
-    quiet: dict[str, Any] = {"logging_level": "CRITICAL", "log_to_driver": False}
-    if address is None:
-        os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # a cluster of many has its token
+    options: dict[str, Any] = {"logging_level": "CRITICAL", "log_to_driver": False}
+    if address is not None:
+        require_answer(address)
+    else:
         # Threads beyond the cores are slow but right, so a small machine may still run every scale.
         cores = max(len(os.sched_getaffinity(0)), threads)
-        quiet |= {"include_dashboard": False, "num_cpus": cores}
-    else:
-        require_answer(address)
+        options |= {"include_dashboard": False, "num_cpus": cores}
+    with ExitStack() as stack:
+        if address is None:
+            stack.enter_context(_private())
+            if len(tempfile.gettempdir()) > LONGEST_FOLDER:
+                short = tempfile.TemporaryDirectory(dir="/tmp", ignore_cleanup_errors=True)
+                options["_temp_dir"] = stack.enter_context(short)
+        try:
+            ray.init(address=address or "local", job_config=_own_path(), **options)
+        except ConnectionError as error:
+            raise ValueError(f"--address {address}: no Ray cluster is running here") from error
+        try:
+            yield [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        finally:
+            ray.shutdown()
+
+
+@contextmanager
+def _private() -> Iterator[None]:
+    """A cluster that nobody else can reach, and that reaches nobody.
+
+    Ray's API server does nothing here but to ask a cloud's metadata service whose machine this is.
+    """
+    before = {name: os.environ.get(name) for name in PRIVATE}
+    start, has_clusters = Node.start_api_server, ray_constants.ENABLE_RAY_CLUSTER
+    os.environ.update(PRIVATE)
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    Node.start_api_server = lambda self, **_: None
     try:
-        ray.init(address=address or "local", **quiet)
-    except ConnectionError as error:
-        raise ValueError(f"--address {address}: no Ray cluster is running here") from error
-    try:
-        yield [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        yield
     finally:
-        ray.shutdown()
+        Node.start_api_server = start
+        ray_constants.ENABLE_RAY_CLUSTER = has_clusters
+        for name, value in before.items():
+            os.environ.pop(name)
+            os.environ |= {name: value} if value is not None else {}
+
+
+def _own_path() -> JobConfig:
+    """A job whose processes import what is installed: Ray would let the user's folder come first.
+
+    There a detector.py, or a package called experiments, would be taken for ours.
+    """
+
+    class Kept(list[str]):
+        def extend(self, more: Iterable[str]) -> None:
+            """Nothing more."""
+
+    config = JobConfig()
+    config._py_driver_sys_path = Kept()
+    return config
 
 
 def _train(job: Job, report: Report) -> None:

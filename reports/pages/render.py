@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, gettempdir
 from typing import Any
 
 import jupytext
@@ -31,6 +31,7 @@ TABLE = NOTEBOOKS / "table.py"
 ROOT = Path(__file__).parents[2]  # the folder of the packages
 AGAIN = "again"  # the cell that says how to run a notebook again, which its page leaves out
 CELL_SECONDS = 300
+LONGEST_FOLDER = 60  # letters of a folder for a kernel's sockets, whose paths may have 107
 
 Progress = Callable[[str], None]
 
@@ -86,7 +87,8 @@ def run_notebook(
         place = _place(notebook, cell_index)
         progress(f"notebook, {place}")
 
-    with TemporaryDirectory(prefix="nb") as folder:
+    short = "/tmp" if len(gettempdir()) > LONGEST_FOLDER else None
+    with TemporaryDirectory(prefix="nb", dir=short) as folder:
         client = NotebookClient(
             notebook, km=_kernel(Path(folder)), timeout=CELL_SECONDS, on_cell_execute=starts
         )

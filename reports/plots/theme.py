@@ -21,7 +21,14 @@ BESIDE: Any = {
 DASHES = ("-", "--", "-.", ":")
 WIDTH = 5.5  # inches, 14 cm: a column of a page, or the screen of a phone held sideways
 
+NOT_OF_FIGURES = ("backend", "interactive", "toolbar", "webagg", "tk.", "timezone", "savefig.dir")
 STYLE: Any = {
+    # Matplotlib's own defaults first: what a person's matplotlibrc says is not for reports.
+    **{
+        name: value
+        for name, value in matplotlib.rcParamsDefault.items()
+        if not name.startswith(NOT_OF_FIGURES)
+    },
     "font.size": 8,
     "axes.titlesize": 8,
     "axes.spines.top": False,
