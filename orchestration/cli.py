@@ -26,7 +26,7 @@ from orchestration.launch import asked_setup, data_notes, failures, open_plan, t
 from orchestration.options import parse_rows, parse_seeds
 from orchestration.plan import find_tables, setups_in
 from orchestration.resources import Resources
-from orchestration.store import DEFAULT_OUT, open_store, records_uri
+from orchestration.run_folder import DEFAULT_OUT, open_store, records_uri
 from orchestration.terminal import REFUSED, STOPPED, Stopped, console, finish, refuse, warn
 
 app = typer.Typer(

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from orchestration.store import RunFolder, Store
+from orchestration.run_folder import RunFolder, Store
 
 LISTED = 5  # runs in a line that refuses one
 Facts = Mapping[str, Any]

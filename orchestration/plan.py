@@ -20,7 +20,7 @@ from experiments.experiment import Row, Run, Table, signature
 from experiments.own import load_tables, own_assigner
 from experiments.schedules import SCALES
 from experiments.settings import parse_settings, show_setting, with_settings
-from orchestration.store import Store
+from orchestration.run_folder import Store
 
 EVERY_TABLE = "all"
 OWN = ".py"  # the ending of a user's own tables

@@ -18,7 +18,7 @@ from orchestration.early import stopped
 from orchestration.inspection import inspect
 from orchestration.plan import GENERATED, NAMED_DATA, Setup
 from orchestration.reporting import INDEX, reports_folder, write_reports
-from orchestration.store import RunFolder, Store, read_json, records_uri, write_json
+from orchestration.run_folder import RunFolder, Store, read_json, records_uri, write_json
 from orchestration.terminal import near, out_option
 from reports.bundle import Bundle
 from reports.compare import Result

@@ -24,7 +24,7 @@ from experiments.experiment import Row, Table, signature
 from experiments.settings import show_setting
 from orchestration.finding import find_run
 from orchestration.plan import OWN, Setup, find_rows, find_tables, resolve_scale, setups_in
-from orchestration.store import RunFolder, Store
+from orchestration.run_folder import RunFolder, Store
 from reports.facts import image_size, schedule
 
 SEED = re.compile(r"(.*)@(\d+)")

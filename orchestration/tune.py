@@ -8,6 +8,7 @@ are all the same case: launch again, and what is missing is trained.
 import os
 import platform
 import re
+import shutil
 import signal
 import socket
 import threading
@@ -41,12 +42,11 @@ from ray.tune.schedulers import ASHAScheduler  # noqa: E402
 from ray.tune.search import Searcher  # noqa: E402
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy  # noqa: E402
 
-from orchestration import early, logs  # noqa: E402
-from orchestration.launches import temporary  # noqa: E402
+from orchestration import early  # noqa: E402
 from orchestration.plan import Job  # noqa: E402
 from orchestration.progress import Progress  # noqa: E402
 from orchestration.resources import Share  # noqa: E402
-from orchestration.store import RunFolder  # noqa: E402
+from orchestration.run_folder import RunFolder  # noqa: E402
 from orchestration.terminal import termination_as_interrupt  # noqa: E402
 
 MAX_CRASHES = 2  # of a trial's process, each followed by another attempt from the last checkpoint
@@ -78,7 +78,7 @@ def cluster(address: str | None, *, threads: int) -> Iterator[list[dict[str, flo
 
 def _train(job: Job, report: Report) -> None:
     """Torch is imported here, in the trial's process, not with this module."""
-    with logs.kept(RunFolder(job.folder).log):
+    with RunFolder(job.folder).logged():
         from orchestration.trial import run_trial
 
         run_trial(job, report, _members)
@@ -86,7 +86,7 @@ def _train(job: Job, report: Report) -> None:
 
 def _join(job: Job, rank: int, address: str) -> None:
     """What another process of a trial does."""
-    with logs.kept(RunFolder(job.folder).log):
+    with RunFolder(job.folder).logged():
         from orchestration.trial import join_trial
 
         join_trial(job, rank, address)
@@ -185,8 +185,13 @@ def run_trials(
             failure_config=tune.FailureConfig(max_failures=MAX_CRASHES),
         ),
     )
-    with termination_as_interrupt(), temporary(own):
-        tuner.fit()
+    try:
+        with termination_as_interrupt():
+            tuner.fit()
+    finally:
+        shutil.rmtree(own, ignore_errors=True)
+        with suppress(OSError):  # a process of the same number on another machine uses it, too
+            storage.rmdir()
 
 
 def trial(config: dict[str, Job], work: Work) -> None:

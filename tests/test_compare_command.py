@@ -11,8 +11,8 @@ from PIL import Image
 
 from experiments import TABLES
 from orchestration.plan import Setup
+from orchestration.run_folder import RunFolder, Store, open_store
 from orchestration.sides import Asked, choose, facts_of
-from orchestration.store import RunFolder, Store, open_store
 from reports import paired, statistics
 
 Atss = Callable[..., tuple[int, str, str]]

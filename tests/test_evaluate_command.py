@@ -28,7 +28,7 @@ from orchestration.commands import predict
 from orchestration.counting import Counter
 from orchestration.finding import find_run
 from orchestration.plan import Job
-from orchestration.store import RunFolder, Store
+from orchestration.run_folder import RunFolder, Store
 from orchestration.trial import run_trial
 
 Atss = Callable[..., tuple[int, str, str]]

@@ -17,7 +17,7 @@ from experiments.experiment import Run
 from orchestration.plan import Job
 from orchestration.progress import Progress
 from orchestration.resources import Resources, share_out
-from orchestration.store import RunFolder
+from orchestration.run_folder import RunFolder
 
 RECIPE = Recipe(backbone="small", norm="group_norm", weights="none", iterations=10)
 

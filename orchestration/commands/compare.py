@@ -11,8 +11,8 @@ import typer
 
 from orchestration import options
 from orchestration.inspection import Progress, inspect
+from orchestration.run_folder import DEFAULT_OUT, open_store, write_atomically
 from orchestration.sides import Asked, Meant, choose, facts_of
-from orchestration.store import DEFAULT_OUT, open_store, write_atomically
 from orchestration.terminal import console
 
 if TYPE_CHECKING:  # it imports numpy, which lists need not wait for
