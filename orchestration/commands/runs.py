@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from orchestration import options, views
-from orchestration.finding import find_run
+from orchestration.find import find_run
 from orchestration.progress import Line, Progress
 from orchestration.run_folder import DEFAULT_OUT, LOG_HEADER, Store, open_store
 from orchestration.terminal import console
