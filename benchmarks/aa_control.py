@@ -25,7 +25,7 @@ import numpy as np
 
 from detector.metrics import HEADINGS, Metrics
 from orchestration.inspection import inspect
-from orchestration.store import open_store
+from orchestration.run_folder import open_store
 from reports.statistics import LEVEL, Estimate, Scores, difference, told_apart
 
 HERE = Path(__file__).parent

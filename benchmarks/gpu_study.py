@@ -20,7 +20,7 @@ from orchestration.launch import asked_setup, jobs_of, open_plan
 from orchestration.options import parse_seeds
 from orchestration.plan import Job, find_tables
 from orchestration.resources import Resources
-from orchestration.store import Store, open_store
+from orchestration.run_folder import Store, open_store
 
 NEEDED_ONCE = ("weights.safetensors", "detections.json")
 

@@ -57,7 +57,7 @@ def plan_in(out: Path, iterations: int) -> tuple[Any, Any, Any]:
     """The plan of the two runs, their store and their data."""
     from orchestration.launch import open_plan
     from orchestration.plan import GENERATED, Setup, find_tables, resolve_scale
-    from orchestration.store import open_store
+    from orchestration.run_folder import open_store
 
     recipe, changed = resolve_scale("demo", [*SETTINGS, f"iterations={iterations}"])
     store = open_store(out)
@@ -139,7 +139,7 @@ def answer(process: subprocess.Popen[str]) -> dict[str, float]:
 
 def spent(out: Path) -> list[dict[str, float]]:
     """What each run says of its own time: training, steps, testing, images."""
-    from orchestration.store import open_store
+    from orchestration.run_folder import open_store
 
     return [folder.result()["spent"] for folder in open_store(out).folders()]  # type: ignore[index]
 

@@ -18,10 +18,10 @@ from detector.detector import Detector
 from detector.evaluation.detect import detect_all, evaluate
 from detector.training import assemble, train
 from experiments.own import load_assigner
-from orchestration.environment import environment
 from orchestration.pace import Spent
 from orchestration.plan import Job
-from orchestration.store import RunFolder
+from orchestration.provenance import environment
+from orchestration.run_folder import RunFolder
 from orchestration.trial import Report
 
 SECONDS = 15.0  # of training, and half of it of testing; at least three steps and one image

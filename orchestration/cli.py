@@ -26,14 +26,7 @@ from orchestration.launch import asked_setup, data_notes, failures, open_plan, t
 from orchestration.options import parse_rows, parse_seeds
 from orchestration.plan import find_tables, setups_in
 from orchestration.resources import Resources
-from orchestration.store import (
-    DEFAULT_OUT,
-    database,
-    local_uri,
-    open_store,
-    records_uri,
-    without_password,
-)
+from orchestration.run_folder import DEFAULT_OUT, open_store
 from orchestration.terminal import REFUSED, STOPPED, Stopped, console, finish, refuse, warn
 
 app = typer.Typer(
@@ -197,6 +190,8 @@ def ui(out: options.Out = DEFAULT_OUT, port: options.Port = 5000) -> None:
 
     Example: `atss ui --port 5001`
     """
+    from orchestration.records import database, local_uri, records_uri, without_password
+
     uri = records_uri(open_store(out))
     if uri.startswith("http"):
         console.print(f"The records are at {without_password(uri)} (MLFLOW_TRACKING_URI)")

@@ -17,7 +17,7 @@ from experiments.experiment import canonical
 from orchestration.pace import Spent
 from orchestration.plan import Job, Plan, PlannedRun
 from orchestration.resources import Share
-from orchestration.store import RunFolder, Store, read_json
+from orchestration.run_folder import RunFolder, Store, read_json
 
 PACES = "paces"
 COPIES_WHILE_RUNNING = 3  # of a checkpoint: the newest, the one before, and one being written

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 
 from detector.config import Recipe
 from orchestration.pace import evaluation_steps
-from orchestration.store import RunFolder, read_json
+from orchestration.run_folder import RunFolder, read_json
 from reports.compare import Stopped
 
 FACTOR = 3

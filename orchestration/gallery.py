@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestration.plan import Setup
-from orchestration.store import RunFolder
+from orchestration.run_folder import RunFolder
 from reports.bundle import Bundle
 from reports.compare import ComparedRow
 from reports.pages.gallery import Shown, gallery_folder, load_gallery, save_gallery

@@ -8,7 +8,7 @@ from experiments import TABLES
 from experiments.claim import Claim, Equal, places
 from experiments.claims import CLAIMS
 from orchestration.plan import setups_in
-from orchestration.store import Store
+from orchestration.run_folder import Store
 
 if TYPE_CHECKING:  # they import numpy and pandas, which lists need not wait for
     from reports.study import Study

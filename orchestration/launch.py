@@ -5,9 +5,11 @@ import shlex
 import shutil
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +18,6 @@ from rich.console import Console
 
 from detector.config import Recipe
 from experiments.experiment import Run, Table, canonical
-from orchestration.launches import going_on, recorded
 from orchestration.plan import (
     GENERATED,
     NAMED_DATA,
@@ -29,7 +30,7 @@ from orchestration.plan import (
 )
 from orchestration.progress import Line, Progress
 from orchestration.resources import Resources, share_out
-from orchestration.store import Store
+from orchestration.run_folder import RunFolder, Store
 from orchestration.terminal import warn
 from orchestration.views import count
 
@@ -44,6 +45,7 @@ MADE_UP_OBJECTS = (
     (210.0, 44.0, 300.0, 250.0),
 )
 NAMED = 5  # runs in a line that says which are missing
+HEARTBEAT_SECONDS = 20.0
 RAY = ".ray-"  # and the launch's process: a folder for Ray's own files
 
 
@@ -106,7 +108,7 @@ def train_missing(
     if not missing and search is None:
         return
     load_weights([run.run.recipe for run in missing] or [recipe])
-    _clean(store, missing)
+    _clean(store)
     from orchestration.tracking import following, open_tracker
     from orchestration.tune import cluster, run_trials
 
@@ -167,17 +169,9 @@ def failures(plan: Plan, store: Store) -> list[str]:
     return lines
 
 
-def _clean(store: Store, missing: Sequence[PlannedRun]) -> None:
-    """Remove what Ray left behind in launches that were killed, old failures of trainings, and
-    what was asked of runs before.
-
-    A run that only tests another's detector would take such a failure for a new one.
-    """
-    for run in missing:
-        store.folder(run.signature).forget_cancellation()
-    for training in (run.training for run in missing if run.training):
-        store.folder(training.signature).forget_failure()
-    if not going_on(store):
+def _clean(store: Store) -> None:
+    """Remove what Ray left behind in launches that were killed."""
+    if not store.going_on():
         for left in store.root.glob(f"{RAY}*"):
             shutil.rmtree(left, ignore_errors=True)
 
@@ -311,3 +305,51 @@ def _git(*arguments: str) -> str:
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return answer.stdout.strip() if answer.returncode == 0 else ""
+
+
+@contextmanager
+def recorded(
+    store: Store, setup: Mapping[str, Any], runs: Sequence[PlannedRun], console: Console
+) -> Iterator[Callable[[], bool]]:
+    """Keep what this process was asked to train, and that it is at it, while the block runs.
+
+    Yields a function: whether the launch was asked to begin no further run. setup: run.json's.
+    """
+    for other in store.launches():
+        if other.is_running:
+            live = other.live()
+            who = f"process {live.get('pid')} on {live.get('host')}"
+            console.print(f"{who} trains in {store.root}, too: what both want is trained once")
+        else:  # this one takes its place
+            shutil.rmtree(other.path, ignore_errors=True)
+    for run in runs:  # what became of them before is over
+        store.folder(run.signature).forget("failure", "cancel")
+    launch = RunFolder(
+        store.root / "launches" / time.strftime(f"%Y%m%d-%H%M%S-{os.getpid()}", time.localtime())
+    )
+    is_over = threading.Event()
+    beating = threading.Thread(target=_keep_beating, args=(launch, is_over), daemon=True)
+    with launch.locked():
+        launch.heartbeat({})
+        facts = {
+            run.signature: {
+                "name": run.name,
+                "rows": run.rows,
+                "seed": run.run.seed,
+                "setup": setup,
+            }
+            for run in runs
+        }
+        launch.write("launch", facts)
+        beating.start()
+        try:
+            yield lambda: bool(launch.cancellation())
+        finally:
+            is_over.set()
+            beating.join()
+            launch.forget("live", "cancel")
+
+
+def _keep_beating(launch: RunFolder, is_over: threading.Event) -> None:
+    while not is_over.wait(HEARTBEAT_SECONDS):
+        launch.heartbeat({})

@@ -20,7 +20,7 @@ from experiments.experiment import Row, Run, Table, signature
 from experiments.own import load_tables, own_assigner
 from experiments.schedules import SCALES
 from experiments.settings import parse_settings, show_setting, with_settings
-from orchestration.store import Store
+from orchestration.run_folder import Store
 
 EVERY_TABLE = "all"
 OWN = ".py"  # the ending of a user's own tables
@@ -159,7 +159,10 @@ def _named_tables(name: str) -> dict[str, Table]:
 
 
 def find_rows(table: Table, wanted: Sequence[str]) -> tuple[Row, ...]:
-    """Rows by number from 1, by label, or by a part of one label; all if none is asked for."""
+    """Rows by number from 1, by label, or by a part of one, with or without its spaces.
+
+    All if none is asked for.
+    """
     chosen = [_find_row(table, text) for text in wanted]
     return tuple(row for row in table.rows if not chosen or row in chosen)
 
@@ -168,17 +171,22 @@ def _find_row(table: Table, text: str) -> Row:
     numbered = dict(enumerate(table.rows, start=1))
     if text.isdigit() and int(text) in numbered:
         return numbered[int(text)]
-    labels = {row.label.lower(): row for row in table.rows}
-    if text.lower() in labels:
-        return labels[text.lower()]
-    found = [row for label, row in labels.items() if text.lower() in label and text]
+    labels, wanted = {squeezed(row.label): row for row in table.rows}, squeezed(text)
+    if wanted in labels:
+        return labels[wanted]
+    found = [row for label, row in labels.items() if wanted in label and wanted]
     if len(found) == 1:
         return found[0]
-    near = get_close_matches(text.lower(), labels, n=1)
+    near = get_close_matches(wanted, labels, n=1)
     hint = f" (did you mean '{labels[near[0]].label}'?)" if near and not found else ""
     rows = "; ".join(f"{number} {row.label}" for number, row in numbered.items())
     problem = "is part of several rows" if found else "is no row"
     raise ValueError(f"'{text}' {problem} of {table.label}{hint}; there are: {rows}")
+
+
+def squeezed(text: str) -> str:
+    """Small letters without spaces: how names are compared."""
+    return re.sub(r"\s", "", text.lower())
 
 
 def require_scale(scale: str) -> None:

@@ -10,6 +10,8 @@ not looked at gets no views, but plain pages.
 """
 
 import json
+import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from importlib.metadata import version
@@ -24,6 +26,7 @@ from detector.metrics import HEADINGS
 from experiments.experiment import Row
 from experiments.settings import show_setting
 from orchestration.plan import Setup
+from orchestration.run_folder import Store
 from reports.bundle import Bundle
 from reports.frames import frames
 
@@ -314,3 +317,26 @@ def _chart(kind: str, title: str, section: str, **own: Any) -> dict[str, Any]:
         "runsCountToCompare": 100,
         **own,
     }
+
+
+# Where the records are
+
+
+def records_uri(store: Store) -> str:
+    """MLFLOW_TRACKING_URI, or a database in the results folder."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or local_uri(store)
+
+
+def local_uri(store: Store) -> str:
+    """The address of the database in the results folder."""
+    return f"sqlite:///{quote(str(database(store)))}"
+
+
+def database(store: Store) -> Path:
+    """The database of records that a results folder has by itself."""
+    return store.root / "mlflow.db"
+
+
+def without_password(uri: str) -> str:
+    """An address that may be shown: "http://alice@host"."""
+    return re.sub(r"(://[^/@:]*):[^/@]*@", r"\1@", uri)

@@ -17,17 +17,9 @@ from experiments.sweep import show
 from orchestration.early import stopped
 from orchestration.inspection import inspect
 from orchestration.plan import GENERATED, NAMED_DATA, Setup
+from orchestration.records import database, local_uri, records_uri, without_password
 from orchestration.reporting import INDEX, reports_folder, write_reports
-from orchestration.store import (
-    RunFolder,
-    Store,
-    database,
-    local_uri,
-    read_json,
-    records_uri,
-    without_password,
-    write_json,
-)
+from orchestration.run_folder import RunFolder, Store, read_json, write_json
 from orchestration.terminal import near, out_option, warn
 from reports.bundle import Bundle
 from reports.compare import Result

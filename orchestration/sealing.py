@@ -16,7 +16,7 @@ from experiments.claims import CLAIMS
 from experiments.experiment import Row, Run, Table, canonical
 from orchestration.plan import NAMED_DATA, Setup, setups_in
 from orchestration.results import bundle
-from orchestration.store import RunFolder, Store, write_json
+from orchestration.run_folder import RunFolder, Store, write_json
 from reports.bundle import Bundle, table_content
 from reports.claims import as_json, claims_grid, deciding
 from reports.effects import effects_grids

@@ -16,7 +16,7 @@ from experiments.experiment import Row, canonical
 from experiments.sweep import ATTEMPTS, Axis, Sweep
 from orchestration.early import stopped
 from orchestration.plan import PlannedRun, Setup, make_plan
-from orchestration.store import RunFolder, Store, read_json, write_json
+from orchestration.run_folder import RunFolder, Store, read_json, write_json
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution

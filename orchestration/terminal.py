@@ -13,7 +13,7 @@ from typing import NoReturn
 import typer
 from rich.console import Console
 
-from orchestration.store import DEFAULT_OUT, Store
+from orchestration.run_folder import DEFAULT_OUT, Store
 
 DONE, SOME_FAILED, REFUSED, STOPPED = 0, 1, 2, 130  # exit codes
 

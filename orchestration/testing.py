@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from orchestration.counting import Counter
 from orchestration.plan import NAMED_DATA
-from orchestration.store import RunFolder
+from orchestration.run_folder import RunFolder
 from orchestration.terminal import console
 from orchestration.trained import Trained
 

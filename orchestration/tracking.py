@@ -36,24 +36,20 @@ from orchestration.records import (
     address,
     comparison,
     cut,
+    database,
     linked,
+    local_uri,
     page,
+    records_uri,
     report_files,
     report_record,
     row_records,
     table_views,
     texts,
     training_views,
-)
-from orchestration.store import (
-    RunFolder,
-    Store,
-    database,
-    local_uri,
-    read_json,
-    records_uri,
     without_password,
 )
+from orchestration.run_folder import RunFolder, Store, read_json
 from reports.bundle import Bundle
 from reports.grids.grid import markdown
 from reports.tables import paper_grid
@@ -301,7 +297,11 @@ def _advance(tracker: Tracker, run: Any, folder: RunFolder, is_running: bool) ->
     run_id, client = run.info.run_id, tracker.client
     result = folder.result()  # before the history, which is whole once there is a result
     client.log_batch(run_id, _new_points(run, folder))
-    remarks = folder.remarks()
+    remarks = {
+        "failure": (folder.failure() or {}).get("reason", ""),
+        "cancelled": folder.cancellation(),
+        "warning": "; ".join(warning["text"] for warning in folder.warnings()),
+    }
     tracker.tag(run, {name: text for name, text in remarks.items() if text})
     for name in (name for name, text in remarks.items() if not text and name in run.data.tags):
         client.delete_tag(run_id, name)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from detector.config import Recipe
 from experiments.settings import parse_settings
-from orchestration.finding import find_run
+from orchestration.find import find_run
 from orchestration.plan import show_setting
-from orchestration.store import RunFolder, Store
+from orchestration.run_folder import RunFolder, Store
 
 if TYPE_CHECKING:
     import torch

@@ -1,14 +1,16 @@
 """One run, from its first step or its last checkpoint to its result: the glue, no policy.
 
 It knows neither Ray nor MLflow: what it measures goes into the run's folder, and what a person
-wants to watch goes to report, a function that takes a dict.
+wants to watch goes to report, a function that takes a dict. Whatever ends it (a kill, a full disk,
+somebody's wish), the folder holds the last checkpoint, and the next attempt ends as this one would
+have, to the bit.
 """
 
 import errno
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import asdict
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, replace
 from itertools import chain
 from statistics import fmean
 from typing import Any
@@ -16,27 +18,32 @@ from typing import Any
 import torch
 
 from detector import checkpoint
-from detector.data.coco import DataSet, batches, open_data
+from detector.data.coco import batches, open_data
 from detector.distributed import Group, in_order, joined
 from detector.evaluation.detect import detect_all
 from detector.metrics import HEADINGS
 from detector.training import assemble, train
 from experiments.own import load_assigner
-from orchestration.environment import environment
+from orchestration.early_warning import early_warnings
 from orchestration.inspection import Tested, leave, tested
-from orchestration.oversight import Cancelled, Oversight, require_wanted
-from orchestration.pace import Pace
+from orchestration.pace import Spent, evaluation_steps
 from orchestration.plan import Job
-from orchestration.store import RunFolder
-from orchestration.tested_anew import Report, starting_point, train_first
+from orchestration.provenance import environment
+from orchestration.run_folder import RunFolder
 
 CHECKPOINT_SECONDS = 10.0  # so much work may be lost when a process is killed
 CHECKPOINT_SHARE = 50  # but a save takes at most 1/50 of the time between two
 REPORT_SECONDS = 1.0
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}  # trying again at once is no help
 HISTORY_STEPS = 500  # entries in a history, each the mean over the steps since the one before
+COUNTED = 500  # images whose objects are counted
 
+Report = Callable[[dict[str, Any]], None]
 Members = Callable[[Job], AbstractContextManager[str]]
+
+
+class Cancelled(Exception):
+    """Somebody asked the run to end; the text says who, and when."""
 
 
 def run_trial(job: Job, report: Report, members: Members = lambda job: nullcontext("")) -> None:
@@ -48,15 +55,16 @@ def run_trial(job: Job, report: Report, members: Members = lambda job: nullconte
     folder = RunFolder(job.folder)
     if folder.is_running:
         report({"state": "elsewhere", "reason": "another launch trains it, this one waits"})
+    reason = None
     with folder.locked():
-        reason = None
         if not folder.is_done:
             try:
-                require_wanted(folder)
-                folder.forget_failure()
+                _check_cancelled(folder)
+                folder.forget("failure")
                 facts = environment(job.device) | {"processes": str(job.processes)}
                 folder.write("run", {**job.facts, "environment": facts})
-                train_first(job, report, lambda first, tell: run_trial(first, tell, members))
+                if job.training is not None:
+                    _train_detector(job, job.training, report, members)
                 with members(job) as address:
                     _take_part(job, report, address, 0)
             except (FloatingPointError, ValueError, OSError) as error:
@@ -70,10 +78,10 @@ def run_trial(job: Job, report: Report, members: Members = lambda job: nullconte
                 report({"state": "cancelled", "reason": str(end)})
                 return
             finally:
-                folder.fall_silent()
-        if reason := reason or (folder.failure() or {}).get("reason"):
-            report({"state": "failed", "reason": reason})
-            return
+                folder.forget("live")
+    if reason := reason or (folder.failure() or {}).get("reason"):
+        report({"state": "failed", "reason": reason})
+        return
     metrics = (folder.result() or {}).get("metrics", {})
     report({"state": "done", "AP": metrics.get("ap"), "seconds_left": 0.0})
 
@@ -88,52 +96,100 @@ def join_trial(job: Job, rank: int, address: str) -> None:
 
 def _take_part(job: Job, report: Report, address: str, rank: int) -> None:
     with joined(address, rank, job.processes, job.device) as group:
-        Trial(job, RunFolder(job.folder), report, group).run()
+        Trial(job, report, group).run()
+
+
+def _check_cancelled(folder: RunFolder) -> None:
+    if by := folder.cancellation():
+        raise Cancelled(f"by {by}")
+
+
+def _train_detector(job: Job, training: Job, report: Report, members: Members) -> None:
+    """Train what a job only tests in another way (Table 8's last rows); at once if that is done.
+
+    It is trained in its own folder and only once, whichever of the two comes first. Raises
+    Cancelled if somebody ended that, and ValueError, with the reason, where it failed.
+    """
+    folder = RunFolder(training.folder)
+    shown = ("state", "reason", "step", "iterations", "loss", "seconds_left")
+
+    def pass_on(values: dict[str, Any]) -> None:
+        """Not its AP, and not its end: the test is still to come."""
+        if values["state"] in ("elsewhere", "training", "testing"):
+            report({name: values[name] for name in shown if name in values})
+
+    if folder.is_running:
+        pass_on({"state": "elsewhere", "reason": f"run {folder.signature} trains its detector"})
+    with folder.locked():  # it may have failed when the other lets go
+        pass
+    if not folder.is_done and folder.failure() is None:
+        training = replace(
+            training, device=job.device, workers=job.workers, processes=job.processes
+        )
+        run_trial(training, pass_on, members)
+    if folder.is_done:
+        return
+    if by := folder.cancellation():
+        raise Cancelled(f"with its training, run {folder.signature}, by {by}")
+    reason = (folder.failure() or {}).get("reason", "it ended")
+    raise ValueError(f"its detector, of run {folder.signature}, could not be trained: {reason}")
 
 
 class Trial:
     """The state of a run between two of its steps, in one of its processes; the first writes."""
 
-    def __init__(self, job: Job, folder: RunFolder, report: Report, group: Group) -> None:
-        self.job, self.folder, self.report, self.group = job, folder, report, group
-        self.recipe = job.run.recipe
+    def __init__(self, job: Job, report: Report, group: Group) -> None:
+        self.job, self.report, self.group = job, report, group
+        self.folder, self.recipe = RunFolder(job.folder), job.run.recipe
         torch.set_num_threads(self.recipe.threads)  # sums depend on their number
-        self.data = _open(job)
-        own = job.run.assigner
+        self.data = open_data(job.where)
+        if self.data.fingerprint != job.run.data:
+            raise ValueError(
+                f"data set {job.where}: its content changed since the launch "
+                f"(fingerprint {self.data.fingerprint}, planned with {job.run.data}); start again"
+            )
+        own, train_set = job.run.assigner, self.data.train
         self.detector, self.optimizer = assemble(
             job.run.config,
             self.recipe,
-            len(self.data.train.names),
+            len(train_set.names),
             seed=job.run.seed,
             device=job.device,
             assigner=load_assigner(own) if own else None,
         )
-        train = self.data.train
         self.description = checkpoint.Description(
-            job.run.config, self.recipe, tuple(train.category_ids), tuple(train.names)
+            job.run.config, self.recipe, tuple(train_set.category_ids), tuple(train_set.names)
         )
-        self.step, facts = starting_point(job, folder, self.detector, self.optimizer)
-        self.window: list[dict[str, float]] = facts.get("window", [])  # not in the history yet
-        self.unwritten: list[dict[str, Any]] = facts.get("unwritten", [])  # but should be
-        self.pace = Pace(self.recipe, len(self.data.val), facts.get("spent", {}))
-        if group.is_first:
-            folder.forget_after(self.step)
-        self.oversight = Oversight(job, folder, train, self.step)
+        if job.training is None:
+            self.step, facts = checkpoint.load(
+                self.folder.checkpoint, self.detector, self.optimizer
+            )
+        else:
+            checkpoint.load_weights(RunFolder(job.training.folder).weights, self.detector)
+            self.step, facts = self.recipe.iterations, {}
         self.first_step = self.step
-        self.last_save, self.last_report = time.monotonic(), -REPORT_SECONDS
-        self.save_seconds = 0.0
+        self.window: list[dict[str, float]] = facts.get("window", [])  # not in the history yet
+        self.tests = evaluation_steps(self.recipe, len(self.data.val))
+        self.before, self.now = Spent(**facts.get("spent", {})), Spent()  # earlier attempts; this
+        self.untested = 0  # images of the test that is going on
+        if group.is_first:
+            self.folder.forget_after(self.step)
+        self.history = self.folder.history()
+        self.warnings = [it for it in self.folder.warnings() if it["step"] <= self.step]
+        counted = range(0, len(train_set), max(1, len(train_set) // COUNTED))
+        self.objects = fmean(len(train_set.target(index)["labels"]) for index in counted)
         self.latest: dict[str, Any] = {}
-        self.problems: dict[str, str] = {}
+        self.last_lap = self.last_save = time.monotonic()
+        self.save_seconds, self.last_report = 0.0, -REPORT_SECONDS
 
     def run(self) -> None:
         """Train to the end, then test once more and write the result."""
         self.tell("training")
-        tests = self.pace.tests
         # Stopped between the checkpoint and the end of the test?
-        found = self.test() if self.step in tests else None
+        found = self.test() if self.step in self.tests else None
         for values in self.steps():
-            self.keep(values, is_test=self.step in tests)
-            if self.step in tests:
+            self.keep(values)
+            if self.step in self.tests:
                 self.save()
                 found = self.test()
             elif self.is_save_due():
@@ -163,36 +219,35 @@ class Trial:
             group=self.group,
         ):
             self.step = int(values["step"])
-            self.pace.stepped()
+            self.now.training += self.lap()
+            self.now.steps += 1
             yield values
 
-    def keep(self, values: dict[str, float], *, is_test: bool) -> None:
+    def keep(self, values: dict[str, float]) -> None:
         """Add a step to the history, averaged with others so that a long run's stays short."""
         if not self.group.is_first:
             return
         self.window.append(values)
         every = max(1, self.recipe.iterations // HISTORY_STEPS)
-        if is_test or self.step == 1 or self.step % every == 0:
+        if self.step in self.tests or self.step == 1 or self.step % every == 0:
             means = {name: fmean(step[name] for step in self.window) for name in values}
             self.note(means | {"step": self.step, "learning_rate": values["learning_rate"]})
             self.window = []
 
-    def note(self, entry: dict[str, Any]) -> None:
-        """Add an entry to the history, with those that could not be written before."""
-        self.unwritten.append(entry)
-        with self.tolerance("history"):
-            self.folder.append(*self.unwritten)
-            self.unwritten = []
-            self.oversight.note(entry)
-
-    @contextmanager
-    def tolerance(self, what: str) -> Iterator[None]:
-        """While training, a disk that is full or away is told of, and costs no more than that."""
-        try:
-            yield
-            self.problems.pop(what, None)
-        except OSError as error:
-            self.problems[what] = f"no {what} written to {self.folder.path}: {error.strerror}"
+    def note(self, entry: dict[str, Any], num_detections: int | None = None) -> None:
+        """Add an entry to the history, and write down what looks wrong and did not before."""
+        self.folder.append(entry)
+        self.history.append(entry)
+        known = {warning["code"] for warning in self.warnings}
+        found = early_warnings(
+            self.job.run, len(self.data.train.names), self.objects, self.history, num_detections
+        )
+        fresh = {code: text for code, text in found if code not in known}
+        if fresh:
+            self.warnings += [
+                {"code": code, "step": self.step, "text": text} for code, text in fresh.items()
+            ]
+            self.folder.write("warnings", self.warnings)
 
     def is_save_due(self) -> bool:
         pause = max(CHECKPOINT_SECONDS, CHECKPOINT_SHARE * self.save_seconds)
@@ -203,16 +258,14 @@ class Trial:
         if not self.group.is_first:
             return
         begun = time.monotonic()
-        facts = {"window": self.window, "unwritten": self.unwritten, "spent": self.pace.spent()}
-        with self.tolerance("checkpoint"):
-            checkpoint.save(
-                self.folder.checkpoint,
-                self.detector,
-                self.optimizer,
-                step=self.step,
-                facts=facts,
-                description=self.description,
-            )
+        checkpoint.save(
+            self.folder.checkpoint,
+            self.detector,
+            self.optimizer,
+            step=self.step,
+            facts={"window": self.window, "spent": asdict(self.before + self.now)},
+            description=self.description,
+        )
         self.last_save = time.monotonic()
         self.save_seconds = self.last_save - begun
 
@@ -224,7 +277,8 @@ class Trial:
         """
         val = self.data.val
         mine: list[list[dict[str, Any]]] = []
-        self.pace.testing()
+        self.now.training += self.lap()
+        self.untested = len(val)
         self.detector.eval()
         for part in detect_all(
             self.detector,
@@ -235,16 +289,18 @@ class Trial:
             share=self.group.share,
         ):
             mine.append([*chain(*part)])
-            self.pace.tested(len(part) * self.group.size)
-            self.tell("testing", tested=1 - self.pace.untested / len(val))
+            images = min(len(part) * self.group.size, self.untested)
+            self.untested -= images
+            self.now.images += images
+            self.now.testing += self.lap()
+            self.tell("testing", tested=1 - self.untested / len(val))
         detections = in_order(self.group.gather(mine))
         if not self.group.is_first:
             return None
         found = tested(val, detections)
-        self.pace.tested()
-        self.oversight.num_detections = len(detections)
+        self.now.testing += self.lap()
         named = {HEADINGS[name]: value for name, value in asdict(found.metrics).items()}
-        self.note({"step": self.step} | named)
+        self.note({"step": self.step} | named, len(detections))
         self.tell("training", is_urgent=True, tested_at=self.step, **named)
         return found
 
@@ -252,19 +308,33 @@ class Trial:
         """Write what is left of the run; result.json last, because it says that all is there."""
         if found is None:
             return
-        self.folder.append(*self.unwritten)
         leave(self.folder, self.data.val, found)
         checkpoint.save_weights(self.folder.weights, self.detector, self.description)
+        self.now.testing += self.lap()
+        spent = self.before + self.now
         result = {
             "signature": self.folder.signature,
             "seed": self.job.run.seed,
             "metrics": asdict(found.metrics),
-            "seconds": self.pace.seconds(),
-            "spent": self.pace.spent(),
+            "seconds": spent.training + spent.testing,
+            "spent": asdict(spent),
             "facts": environment(self.job.device),
         }
         self.folder.write("result", result)
         self.folder.forget_checkpoints()
+
+    def lap(self) -> float:
+        """Seconds since the last call."""
+        before, self.last_lap = self.last_lap, time.monotonic()
+        return self.last_lap - before
+
+    def seconds_left(self) -> float | None:
+        """By the pace of this attempt; None before its first step."""
+        if not self.now.steps and not self.now.images:
+            return None
+        images = len(self.data.val) * sum(test > self.step for test in self.tests) + self.untested
+        training = (self.now.per_step() or 0.0) * (self.recipe.iterations - self.step)
+        return training + images * self.now.per_image(self.recipe.batch_size)
 
     def tell(self, state: str, *, is_urgent: bool = False, **values: Any) -> None:
         """Report where the run stands, at most once a second; Cancelled if it shall end."""
@@ -278,24 +348,13 @@ class Trial:
             "step": self.step,
             "iterations": self.recipe.iterations,
             "resumed_at": self.first_step,
-            "seconds_left": self.pace.seconds_left(self.step),
-            "problem": next(iter(self.problems.values()), None),
+            "seconds_left": self.seconds_left(),
+            "warnings": [warning["text"] for warning in self.warnings],
         }
-        self.latest["warnings"] = self.oversight.texts
         self.report(dict(self.latest))
         if self.group.is_first:
-            self.oversight.say(self.latest)
+            self.folder.heartbeat(self.latest)
+            self.folder.shorten_log()
             if self.folder.cancellation() and state == "training":  # before a test it was saved
                 self.save()
-            require_wanted(self.folder)
-
-
-def _open(job: Job) -> DataSet:
-    """The run's data set; ValueError if it is no longer the one the run was planned with."""
-    data = open_data(job.where)
-    if data.fingerprint != job.run.data:
-        raise ValueError(
-            f"data set {job.where}: its content changed since the launch "
-            f"(fingerprint {data.fingerprint}, planned with {job.run.data}); start again"
-        )
-    return data
+            _check_cancelled(self.folder)

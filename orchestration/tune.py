@@ -9,6 +9,7 @@ import os
 import platform
 import re
 import secrets
+import shutil
 import signal
 import socket
 import tempfile
@@ -41,17 +42,17 @@ import ray  # noqa: E402 - reads the settings above when it is imported
 import ray._private.ray_constants as ray_constants  # noqa: E402
 from ray import tune  # noqa: E402
 from ray._private.node import Node  # noqa: E402
+from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]  # noqa: E402
 from ray.job_config import JobConfig  # noqa: E402
 from ray.tune.schedulers import ASHAScheduler  # noqa: E402
 from ray.tune.search import Searcher  # noqa: E402
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy  # noqa: E402
 
-from orchestration import early, logs  # noqa: E402
-from orchestration.launches import temporary  # noqa: E402
+from orchestration import early  # noqa: E402
 from orchestration.plan import Job  # noqa: E402
 from orchestration.progress import Progress  # noqa: E402
 from orchestration.resources import Share  # noqa: E402
-from orchestration.store import RunFolder  # noqa: E402
+from orchestration.run_folder import RunFolder  # noqa: E402
 from orchestration.terminal import termination_as_interrupt  # noqa: E402
 
 MAX_CRASHES = 2  # of a trial's process, each followed by another attempt from the last checkpoint
@@ -105,6 +106,7 @@ def _private() -> Iterator[None]:
     os.environ.update(PRIVATE)
     ray_constants.ENABLE_RAY_CLUSTER = False
     Node.start_api_server = lambda self, **_: None
+    _read_mode_again()
     try:
         yield
     finally:
@@ -113,6 +115,13 @@ def _private() -> Iterator[None]:
         for name, value in before.items():
             os.environ.pop(name)
             os.environ |= {name: value} if value is not None else {}
+        _read_mode_again()
+
+
+def _read_mode_again() -> None:
+    """Ray has read RAY_AUTH_MODE when it was imported."""
+    Config.initialize("")
+    AuthenticationTokenLoader.instance().reset_cache()
 
 
 def _own_path() -> JobConfig:
@@ -132,7 +141,7 @@ def _own_path() -> JobConfig:
 
 def _train(job: Job, report: Report) -> None:
     """Torch is imported here, in the trial's process, not with this module."""
-    with logs.kept(RunFolder(job.folder).log):
+    with RunFolder(job.folder).logged():
         from orchestration.trial import run_trial
 
         run_trial(job, report, _members)
@@ -140,7 +149,7 @@ def _train(job: Job, report: Report) -> None:
 
 def _join(job: Job, rank: int, address: str) -> None:
     """What another process of a trial does."""
-    with logs.kept(RunFolder(job.folder).log):
+    with RunFolder(job.folder).logged():
         from orchestration.trial import join_trial
 
         join_trial(job, rank, address)
@@ -239,8 +248,13 @@ def run_trials(
             failure_config=tune.FailureConfig(max_failures=MAX_CRASHES),
         ),
     )
-    with termination_as_interrupt(), temporary(own):
-        tuner.fit()
+    try:
+        with termination_as_interrupt():
+            tuner.fit()
+    finally:
+        shutil.rmtree(own, ignore_errors=True)
+        with suppress(OSError):  # a process of the same number on another machine uses it, too
+            storage.rmdir()
 
 
 def trial(config: dict[str, Job], work: Work) -> None:

@@ -22,8 +22,8 @@ from experiments.claim import places
 from experiments.claims import CLAIMS
 from experiments.experiment import Table
 from experiments.settings import show_setting
+from orchestration.run_folder import Store
 from orchestration.sealing import Tell, pages
-from orchestration.store import Store
 from reports.archive import MALFORMED, Problem, Unsealed, check_run, is_same
 from reports.bundle import Bundle, table_content, table_of
 from reports.compare import ComparedRow

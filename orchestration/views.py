@@ -15,8 +15,7 @@ from experiments.schedules import SCALES
 from experiments.settings import with_settings
 from orchestration.plan import Plan, setups_in, show_setting
 from orchestration.progress import duration
-from orchestration.standing import Standing, all_standings, standing
-from orchestration.store import Store
+from orchestration.run_folder import Status, Store
 
 STYLES = {"done": "green", "failed": "red", "training": "yellow", "testing": "yellow"}
 
@@ -86,8 +85,7 @@ def show_plan(
     """The distinct runs of a plan in the order of training, which are done, and their times."""
     grid = _grid("Run", "Seed", "State", *(["Time"] if times else []), "Fills")
     for run in plan.runs:
-        folder = store.folder(run.signature)
-        it = standing(folder, folder.facts())
+        it = store.folder(run.signature).status()
         label = Text(f"{it.state} {it.detail}".strip(), style=STYLES.get(it.state, ""))
         cells = [times.get(run.signature, "")] if times else []
         grid.add_row(run.signature, str(run.run.seed), label, *cells, Text("\n".join(run.rows)))
@@ -113,19 +111,21 @@ def count(number: int, noun: str) -> str:
 def show_status(store: Store) -> RenderableType:
     """Every run of a results folder, by setup; a run says how far it got, or why it failed."""
     parts: list[RenderableType] = []
-    everything = all_standings(store)
+    everything = store.statuses()
     for setup in dict.fromkeys(it.setup for it in everything):
         grid = _grid("Run", "Seed", "State", "", "Time", "Fills")
         ours = [it for it in everything if it.setup == setup]
         for it in sorted(ours, key=lambda it: it.name):
             grid.add_row(*_status_line(it))
-        signs = [Text(f"! {it.name}: {text}", "yellow") for it in ours for text in it.warnings]
+        signs = [
+            Text(f"! {it.name}: {text}", "yellow") for it in ours for text in it.values["warnings"]
+        ]
         parts += [Text(setup, style="bold"), grid, *signs, ""]
     num_done = sum(it.state == "done" for it in everything)
     return Group(*parts, f"{count(len(everything), 'run')} in {store.root}, {num_done} done")
 
 
-def _status_line(it: Standing) -> Sequence[str | Text]:
+def _status_line(it: Status) -> Sequence[str | Text]:
     seed, rows = str(it.facts.get("seed", "")), Text("; ".join(it.facts.get("rows", [])))
     state = Text(it.state, style=STYLES.get(it.state, ""))
     seconds = duration(it.values.get("seconds"))

@@ -13,7 +13,7 @@ from detector.evaluation.match_records import save_matches
 from detector.metrics import HEADINGS
 from experiments.experiment import Table, canonical
 from orchestration.plan import Setup, make_plan
-from orchestration.store import RunFolder, Store
+from orchestration.run_folder import RunFolder, Store
 from reports.insight import insight
 
 FINGERPRINT = "f" * 64

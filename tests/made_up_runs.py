@@ -13,7 +13,7 @@ from experiments.experiment import Row, signature
 from experiments.schedules import DEMO
 from orchestration.inspection import leave, tested
 from orchestration.plan import Setup
-from orchestration.store import RunFolder, Store
+from orchestration.run_folder import RunFolder, Store
 
 CAT, DOG = 3, 7
 SIDE = 100  # pixels of every image

@@ -22,8 +22,8 @@ from made_up_folder import RECIPE, fill
 from experiments import TABLES
 from experiments.experiment import Row, Table
 from orchestration.plan import setups_in
+from orchestration.run_folder import Store
 from orchestration.sealing import stage
-from orchestration.store import Store
 from orchestration.verifying import Verification, checked_grid, side_by_side, verify
 from reports import archive
 from reports.archive import MANIFEST, require_harmless, seal, unseal

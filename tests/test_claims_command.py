@@ -18,7 +18,7 @@ from experiments.claims import BY_NAME, CLAIMS
 from experiments.experiment import canonical, signature
 from experiments.schedules import DEMO, PAPER
 from orchestration.plan import Setup
-from orchestration.store import RunFolder, Store, open_store
+from orchestration.run_folder import RunFolder, Store, open_store
 from reports.insight import Insight
 from reports.statistics import Scores, save_scores
 

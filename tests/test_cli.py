@@ -20,7 +20,7 @@ from experiments import TABLES
 from orchestration import cli, launch, reporting, results
 from orchestration.plan import find_tables, make_plan
 from orchestration.progress import Progress, duration
-from orchestration.store import Store, open_store
+from orchestration.run_folder import Store, open_store
 from reports.bundle import save_bundle
 from reports.pages import render
 

@@ -23,7 +23,7 @@ from detector.data.coco import open_data
 from experiments import TABLES
 from experiments.experiment import Run, signature
 from orchestration.plan import Job, resolve_scale
-from orchestration.store import RunFolder, open_store
+from orchestration.run_folder import RunFolder, open_store
 from orchestration.trial import run_trial
 
 ROOT = Path(__file__).parents[1]

@@ -10,9 +10,10 @@ from made_up_runs import finish_run, setup_of, write_data
 from PIL import Image
 
 from experiments import TABLES
+from orchestration.commands.compare import facts_of
+from orchestration.find import Asked, find_pair
 from orchestration.plan import Setup
-from orchestration.sides import Asked, choose, facts_of
-from orchestration.store import RunFolder, Store, open_store
+from orchestration.run_folder import RunFolder, Store, open_store
 from reports import paired, statistics
 
 Atss = Callable[..., tuple[int, str, str]]
@@ -44,10 +45,10 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Store, Setu
 def test_a_row_is_all_its_seeds_a_run_is_one(made: tuple[Store, Setup, RunFolder]) -> None:
     store, setup, alone = made
     for text in ("table2:1", "Table 2: Intersection over Union, Box", "table2:union,box"):
-        first, second = choose(store, [text, "table2:spatialandscaleconstraint,box"])
+        first, second = find_pair(store, [text, "table2:spatialandscaleconstraint,box"])
         assert first.name == "Table 2: Intersection over Union, Box" and first.setup == setup
         assert len(first.folders) == len(second.folders) == 3
-    first, second = choose(store, ["table2:1@2", alone.signature[:8]])
+    first, second = find_pair(store, ["table2:1@2", alone.signature[:8]])
     assert [it.facts()["seed"] for it in first.folders] == [2]
     assert second.folders == (alone,) and alone.signature in second.name
 
@@ -64,21 +65,17 @@ def test_a_row_is_all_its_seeds_a_run_is_one(made: tuple[Store, Setup, RunFolder
             "table2:3@7",
             "'table2:3@7' in the setup demo - pets, which has seeds 0, 1, 2 of",
         ),
-        (
-            "table2:1",
-            "table2",
-            "table2 needs a row: table2:1 or table2:intersectionoverunion,box; ",
-        ),
-        ("table2:1", "table2:", "table2 needs a row: table2:1 or "),
+        ("table2:1", "table2", "table2 needs a row, such as table2:1; there are: 1 Intersection"),
+        ("table2:1", "table2:", "table2 needs a row, such as table2:1; "),
         ("", "table2:1", "A is empty: needs a row such as table3:1, or a run"),
         ("table2:1", "nonsense", "'nonsense' is no run of"),
         ("table2:1", "table1:7", "are the same run ("),
         ("table2:3", "table2:3@1", "are the same run ("),
-        ("table2:1", "table9:1", "no table9; there are table1 ... table8, "),
+        ("table2:1", "table9:1", "no table is called 'table9'"),
         (
             "table2:1",
             "tabel3:1",
-            "no tabel3 (did you mean 'table3'?); there are table1 ... table8, ",
+            "no table is called 'tabel3' (did you mean 'table3'?); there are table1, ",
         ),
     ],
 )
@@ -103,16 +100,16 @@ def test_other_data_and_several_setups_are_refused(
     with pytest.raises(
         ValueError, match="setups: --scale demo for demo - zoo; --scale mini for mini"
     ):
-        choose(store, texts)
-    first, _ = choose(store, texts, Asked("mini"))
+        find_pair(store, texts)
+    first, _ = find_pair(store, texts, Asked("mini"))
     assert first.setup.scale == "mini"
     with pytest.raises(ValueError, match="no finished run of 'table2:1' in .* with --data shapes"):
-        choose(store, texts, Asked(data="shapes"))
+        find_pair(store, texts, Asked(data="shapes"))
     moved = store.folder(first.folders[0].signature)
     elsewhere = replace(longer, data="cages", fingerprint="0" * 64)
     moved.write("run", moved.facts() | {"setup": elsewhere.to_json()})
     with pytest.raises(ValueError, match=r"of different data, cages \(000000000000\) and zoo \("):
-        choose(store, [moved.signature, "table2:3"], Asked("mini"))
+        find_pair(store, [moved.signature, "table2:3"], Asked("mini"))
 
 
 def test_changed_settings_are_asked_for_and_else_not_meant(tmp_path: Path) -> None:
@@ -126,30 +123,30 @@ def test_changed_settings_are_asked_for_and_else_not_meant(tmp_path: Path) -> No
         for row in (IOU_BOX, SSC_BOX):
             finish_run(store, other, row, data, seed=seed, right=0.5)
     texts = ["table2:1", "table2:3"]
-    first, second = choose(store, texts)
+    first, second = find_pair(store, texts)
     assert first.setup.settings == second.setup.settings == {}
     assert first.note == (
         "Measured in several setups, taken from demo - zoo; --set iterations=20 for "
         "demo iterations=20 - zoo."
     )
-    first, _ = choose(store, texts, Asked(settings=["iterations=20"]))
+    first, _ = find_pair(store, texts, Asked(settings=["iterations=20"]))
     assert first.setup.settings == {"iterations": 20} and not first.note
     with pytest.raises(ValueError, match="in the setup demo - zoo, which has seed 0 of it"):
-        choose(store, ["table2:1@1", "table2:3"])
+        find_pair(store, ["table2:1@1", "table2:3"])
     with pytest.raises(
         ValueError, match="with --set iterations=30, but in demo iterations=20 - zoo"
     ):
-        choose(store, texts, Asked(settings=["iterations=30"]))
+        find_pair(store, texts, Asked(settings=["iterations=30"]))
     longer = replace(setup, scale="mini", recipe=replace(setup.recipe, iterations=3000))
     for other in (shortest, longer):
         for row in (IOU_BOX, SSC_BOX):
             finish_run(store, other, row, data, seed=0, right=0.5)
     with pytest.raises(ValueError, match="--scale demo --set iterations=10 for demo iterations=10"):
-        choose(store, texts)
+        find_pair(store, texts)
 
 
 def test_what_may_move_numbers_is_told_in_words(made: tuple[Store, Setup, RunFolder]) -> None:
-    first, second = choose(made[0], ["table2:1@0", made[2].signature])
+    first, second = find_pair(made[0], ["table2:1@0", made[2].signature])
     one, other = facts_of(first), facts_of(second)
     differing = {name for name in one if one[name] != other[name]}
     assert differing == {"scale", "schedule"}

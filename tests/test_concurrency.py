@@ -13,7 +13,7 @@ from test_cluster import ROOT, free_port, is_healthy
 from test_tracking import FACTS
 
 from orchestration.records import TRAININGS
-from orchestration.store import open_store
+from orchestration.run_folder import open_store
 from orchestration.tracking import open_tracker
 
 TRIALS, STEPS = 8, 100
@@ -23,7 +23,7 @@ LAUNCH = """
 import json, sys, threading, time
 from pathlib import Path
 from orchestration import tracking
-from orchestration.store import open_store
+from orchestration.run_folder import open_store
 
 root, name, facts, trials, steps = Path(sys.argv[1]), sys.argv[2], *map(json.loads, sys.argv[3:])
 tracking.ROUND_SECONDS = 0.2

@@ -14,7 +14,7 @@ from orchestration.cost import Pace, known_pace, wall_time
 from orchestration.pace import Spent, evaluation_steps
 from orchestration.plan import THESIS, PlannedRun, find_tables, make_plan
 from orchestration.resources import Share
-from orchestration.store import Store
+from orchestration.run_folder import Store
 
 SHARE = Share(cpus=1, gpus=0.0, workers=0, processes=1, at_once=2)
 PACE = Pace(

@@ -16,7 +16,7 @@ from detector.data.coco import open_data
 from experiments import TABLES
 from experiments.experiment import Run, signature
 from orchestration.plan import Job, resolve_scale
-from orchestration.store import RunFolder, open_store
+from orchestration.run_folder import RunFolder, open_store
 
 ROOT = Path(__file__).parents[1]
 SHORT = ["iterations=6", "batch_size=2", "warmup_iterations=1", "evaluations=2", "short_side=64,64"]

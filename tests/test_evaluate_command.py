@@ -26,9 +26,9 @@ from experiments.experiment import Run, signature
 from orchestration import trial
 from orchestration.commands import predict
 from orchestration.counting import Counter
-from orchestration.finding import find_run
+from orchestration.find import find_run
 from orchestration.plan import Job
-from orchestration.store import RunFolder, Store
+from orchestration.run_folder import RunFolder, Store
 from orchestration.trial import run_trial
 
 Atss = Callable[..., tuple[int, str, str]]

@@ -12,7 +12,7 @@ from experiments import TABLES
 from orchestration.gallery import BEST, MOST_BYTES, WORST, bring_gallery
 from orchestration.plan import Setup
 from orchestration.results import bundle
-from orchestration.store import Store, open_store
+from orchestration.run_folder import Store, open_store
 from reports import statistics
 from reports.bundle import Bundle
 from reports.pages.gallery import INDEX, gallery_folder, load_gallery

@@ -14,7 +14,7 @@ from detector.data.coco import open_data
 from detector.evaluation.match_records import load_matches
 from detector.metrics import Metrics
 from orchestration.inspection import inspect
-from orchestration.store import RunFolder
+from orchestration.run_folder import RunFolder
 from orchestration.trial import run_trial
 from reports import statistics
 from reports.resampling import metrics_of

@@ -22,7 +22,7 @@ from experiments.ablations import ABLATIONS
 from experiments.experiment import Run, signature
 from experiments.schedules import SCALES
 from experiments.settings import with_settings
-from orchestration.store import open_store
+from orchestration.run_folder import open_store
 
 # What the oracles do without, because it takes minutes.
 NOTEBOOK, FIGURES = "reports.pages.render.run_notebook", "reports.pages.render.plates"

@@ -17,7 +17,7 @@ from test_trial import RECIPE, make_job, write_small_data
 from orchestration.plan import Job
 from orchestration.progress import Progress
 from orchestration.resources import Resources, share_out
-from orchestration.store import RunFolder
+from orchestration.run_folder import RunFolder
 from orchestration.trial import run_trial
 
 LONGER = replace(RECIPE, iterations=60)

@@ -19,11 +19,11 @@ from test_trial import write_small_data
 from detector.data.coco import open_data
 from experiments import TABLES
 from experiments.experiment import Run, signature
-from orchestration import launch, launches, logs
+from orchestration import launch, run_folder
 from orchestration.commands import runs as command
+from orchestration.launch import recorded
 from orchestration.plan import Job, PlannedRun, find_tables, make_plan, resolve_scale
-from orchestration.standing import all_standings
-from orchestration.store import STALE_SECONDS, RunFolder, Store, open_store
+from orchestration.run_folder import STALE_SECONDS, RunFolder, Store, open_store
 
 ROOT = Path(__file__).parents[1]
 BOX, SSC_POINT, SSC_BOX, POINT = make_plan(SETUP, find_tables(["table2"])).runs
@@ -67,7 +67,7 @@ def store(tmp_path: Path) -> Store:
 
 
 def states(store: Store) -> dict[str, str]:
-    return {it.folder.signature: it.state for it in all_standings(store)}
+    return {it.folder.signature: it.state for it in store.statuses()}
 
 
 # atss status
@@ -160,15 +160,15 @@ def test_ctrl_c_ends_the_watching_as_it_should(
 # Launches
 
 
-def recorded(store: Store, *runs: PlannedRun) -> Any:
-    return launches.recorded(store, SETUP.to_json(), runs, Console(quiet=True))
+def launched(store: Store, *runs: PlannedRun) -> Any:
+    return recorded(store, SETUP.to_json(), runs, Console(quiet=True))
 
 
 def test_what_a_launch_has_not_begun_waits_while_it_goes_on(store: Store) -> None:
     later = make_plan(SETUP, find_tables(["table4"])).runs[0]
-    with recorded(store, BOX, POINT, SSC_POINT, later):
-        (going,) = launches.going_on(store)
-        assert str(going) == f"process {os.getpid()} on {going.host}"
+    with launched(store, BOX, POINT, SSC_POINT, later):
+        (going,) = store.going_on()
+        assert going.live()["pid"] == os.getpid()
         assert states(store) == {
             BOX.signature: "done",
             POINT.signature: "waiting",  # it failed, but before this launch
@@ -178,31 +178,25 @@ def test_what_a_launch_has_not_begun_waits_while_it_goes_on(store: Store) -> Non
         }
         store.folder(POINT.signature).fail(ValueError("again"))
         assert states(store)[POINT.signature] == "failed"
-    assert launches.going_on(store) == []
+    assert store.going_on() == []
     after = states(store)
     assert after[SSC_POINT.signature] == "stopped" and after[later.signature] == "missing"
 
 
-def test_a_launch_is_known_when_it_has_ended_and_replaced_by_the_next(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sys, "argv", ["atss", "reproduce", "table2"])
-    with recorded(store, BOX):
+def test_a_launch_is_known_when_it_has_ended_and_replaced_by_the_next(store: Store) -> None:
+    with launched(store, BOX):
         pass
-    assert launches.planned(store).keys() == {BOX.signature} and not launches.going_on(store)
-    (path,) = (store.root / "launches").iterdir()
-    old = time.time() - STALE_SECONDS - 1
-    os.utime(path, (old, old))
-    with recorded(store, POINT):
-        assert not path.exists()
-    assert launches.planned(store).keys() == {POINT.signature}
+    assert store.planned().keys() == {BOX.signature} and not store.going_on()
+    with launched(store, POINT):
+        pass
+    assert store.planned().keys() == {POINT.signature}
 
 
 LAUNCH = """
 import sys, time
 from rich.console import Console
-from orchestration.launches import recorded
-from orchestration.store import open_store
+from orchestration.launch import recorded
+from orchestration.run_folder import open_store
 store = open_store(sys.argv[1])
 with recorded(store, {}, (), Console(quiet=True)):
     print("begun", flush=True)
@@ -221,35 +215,39 @@ def begin_launch(store: Store) -> subprocess.Popen[str]:
 
 def test_a_killed_launch_goes_on_no_more(store: Store) -> None:
     process = begin_launch(store)
-    assert [going.pid for going in launches.going_on(store)] == [process.pid]
+    assert [going.live()["pid"] for going in store.going_on()] == [process.pid]
     process.kill()
     process.wait()
-    assert launches.going_on(store) == []
+    assert store.going_on() == []
 
 
 def test_a_second_launch_is_told_of_the_first(
     store: Store, capsys: pytest.CaptureFixture[str]
 ) -> None:
     first = begin_launch(store)
-    with launches.recorded(store, {}, (), Console(width=200)):
-        assert {going.pid for going in launches.going_on(store)} == {first.pid, os.getpid()}
+    with recorded(store, {}, (), Console(width=200)):
+        assert {going.live()["pid"] for going in store.going_on()} == {first.pid, os.getpid()}
     first.kill()
     first.wait()
     assert capsys.readouterr().out.startswith(f"process {first.pid} on ")
 
 
-def test_another_machines_launch_goes_on_while_it_touches_its_file(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with recorded(store, BOX):
-        (path,) = (store.root / "launches").iterdir()
-        content = json.loads(path.read_text())
-    elsewhere = path.with_name("20200614-120000-1.json")
-    elsewhere.write_text(json.dumps(content | {"host": "node7"}))
-    assert [going.host for going in launches.going_on(store)] == ["node7"]
-    old = time.time() - STALE_SECONDS - 1
-    os.utime(elsewhere, (old, old))
-    assert launches.going_on(store) == []
+def test_another_machines_launch_goes_on_while_its_heart_beats(store: Store) -> None:
+    elsewhere = RunFolder(store.root / "launches" / "20200614-120000-1")
+    elsewhere.write("launch", {})
+    say(elsewhere)
+    assert store.going_on() == [elsewhere]
+    say(elsewhere, seconds_ago=STALE_SECONDS + 1)
+    assert store.going_on() == []
+
+
+def test_a_launch_says_that_it_goes_on(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launch, "HEARTBEAT_SECONDS", 0.01)
+    with launched(store, BOX):
+        (going,) = store.going_on()
+        first = going.live()["time"]
+        wait_for(lambda: going.live()["time"] > first, seconds=10)
+    assert going.live() == {}
 
 
 # atss cancel
@@ -263,16 +261,14 @@ def test_cancel_marks_the_runs_that_are_named(atss: Atss, store: Store) -> None:
     assert f"{SSC_BOX.name} ({SSC_BOX.signature}): will end at its next step" in output
     assert f"{SSC_POINT.name} ({SSC_POINT.signature}): cancelled" in output
     assert "given again, goes on from there" in output
-    marks = [store.folder(run.signature).cancellation() for run in (SSC_BOX, SSC_POINT)]
-    assert all(mark is not None and "@" in mark["by"] for mark in marks)
-    assert store.folder(POINT.signature).cancellation() is None
+    by = [store.folder(run.signature).cancellation() for run in (SSC_BOX, SSC_POINT, POINT)]
+    assert "@" in by[0] and by[1] and not by[2]
     code, output, _ = atss("status", "--out", store.root)
-    assert "cancelling" in output and f"cancelled   by {marks[1]['by']} at" in output
+    assert "cancelling" in output and f"cancelled   by {by[1]}" in output
 
 
 def test_cancel_alone_ends_what_runs_or_waits_and_begins_no_more(atss: Atss, store: Store) -> None:
-    launch_of = launches.recorded(store, SETUP.to_json(), [POINT], Console(quiet=True))
-    with launch_of as is_cancelled:
+    with launched(store, POINT) as is_cancelled:
         assert not is_cancelled()
         assert atss("cancel", "--out", store.root)[0] == 0
         assert is_cancelled()
@@ -358,67 +354,55 @@ def test_logs_say_where_a_run_printed_nothing(atss: Atss, store: Store) -> None:
 SPEAK = """
 import logging, os, subprocess, sys, warnings
 from pathlib import Path
-from orchestration import logs
+from orchestration.run_folder import RunFolder
 print("before")
 try:
-    with logs.kept(Path(sys.argv[1])):
+    with RunFolder(Path(sys.argv[1])).logged():
         print("printed")
         os.write(1, b"written by a library\\n")
         subprocess.run(["echo", "by a child"])
         warnings.warn("odd")
-        logging.warning("logged")
+        logging.warning("noted")
         raise RuntimeError("the end")
-except RuntimeError:
+except (RuntimeError, OSError):
     print("after")
 """
 
 
+def speak(folder: Path) -> subprocess.CompletedProcess[str]:
+    line = [sys.executable, "-c", SPEAK, str(folder)]
+    return subprocess.run(line, cwd=ROOT, capture_output=True, text=True)
+
+
 def test_a_log_keeps_all_that_is_printed_and_nothing_else(tmp_path: Path) -> None:
-    log = tmp_path / "run" / "log.txt"
     for _ in range(2):
-        done = subprocess.run(
-            [sys.executable, "-c", SPEAK, str(log)], cwd=ROOT, capture_output=True, text=True
-        )
+        done = speak(tmp_path / "run")
         assert (done.stdout, done.stderr) == ("before\nafter\n", "")
-    text = log.read_text()
-    for said in ("printed", "written by a library", "by a child", "odd", "logged", "the end"):
+    text = (tmp_path / "run" / "log.txt").read_text()
+    for said in ("printed", "written by a library", "by a child", "odd", "noted", "the end"):
         assert text.count(f"{said}\n") == 2, said
     assert text.count("Traceback") == 2 and text.count(", process ") == 2
 
 
-FAIL = """
-import sys
-from pathlib import Path
-from orchestration import logs
-try:
-    with logs.kept(Path(sys.argv[1])):
-        raise RuntimeError("the end")
-except RuntimeError:
-    print("after")
-"""
-
-
-@pytest.mark.parametrize("log", ["/dev/full", "/dev/null/run/log.txt"])
-def test_a_log_that_cannot_be_written_stops_nothing(log: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", FAIL, log], cwd=ROOT, capture_output=True, text=True
-    )
-    assert done.returncode == 0 and done.stdout.endswith("after\n")
+def test_a_log_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
+    (tmp_path / "log.txt").symlink_to("/dev/full")
+    for folder in (tmp_path, Path("/dev/null/run")):
+        done = speak(folder)
+        assert done.returncode == 0 and done.stdout.endswith("after\n")
 
 
 def test_a_log_stays_short_and_loses_its_beginning(tmp_path: Path) -> None:
-    log = tmp_path / "log.txt"
-    logs.shorten(log)
-    with log.open("a") as file:
+    folder = RunFolder(tmp_path)
+    folder.shorten_log()
+    with folder.log.open("a") as file:
         for number in range(200_000):
             file.write(f"line {number}\n")
         file.flush()
-        logs.shorten(log)
+        folder.shorten_log()
         file.write("and on\n")
-    assert logs.MAX_BYTES // 3 < log.stat().st_size < logs.MAX_BYTES
-    lines = log.read_text().splitlines()
+    assert run_folder.MAX_LOG_BYTES // 3 < folder.log.stat().st_size < run_folder.MAX_LOG_BYTES
+    lines = folder.log.read_text().splitlines()
     assert lines[0].startswith("line 1") and lines[-2:] == ["line 199999", "and on"]
-    assert logs.last_lines(log, 1) == ["and on"] and logs.last_lines(log, 0) == []
 
 
 # All of it, through Ray

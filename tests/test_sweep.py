@@ -24,8 +24,8 @@ from orchestration.commands.sweep import BASES, find_base
 from orchestration.early import early_stopping, stop, stopped
 from orchestration.plan import Job, PlannedRun, make_plan
 from orchestration.results import bundle, reproduce_line
+from orchestration.run_folder import RunFolder, Store, open_store
 from orchestration.search import Search
-from orchestration.store import RunFolder, Store, open_store
 from orchestration.views import show_status
 from reports.compare import Stopped
 from reports.facts import footnotes

@@ -33,7 +33,7 @@ from experiments.sweep import Sweep, parse_axis
 from orchestration.launch import _job, failures, load_weights
 from orchestration.plan import Job, Setup, find_tables, make_plan
 from orchestration.resources import Resources
-from orchestration.store import RunFolder, Store, open_store
+from orchestration.run_folder import RunFolder, Store, open_store
 from orchestration.trial import run_trial
 from orchestration.views import summary
 from reports.bundle import load_bundle, save_bundle

@@ -30,7 +30,7 @@ from orchestration.records import (
     training_views,
 )
 from orchestration.results import load_result, record
-from orchestration.store import RunFolder, Store, open_store
+from orchestration.run_folder import RunFolder, Store, open_store
 from orchestration.tracking import (
     Tracker,
     following,
@@ -205,11 +205,11 @@ def test_a_record_says_what_became_of_its_training_and_can_go_on(
     folder.write("failure", {"reason": "the loss is nan at step 4", "traceback": ""})
     warning = {"warning": "loss is 9; AP is 0"}
     assert now() == ("FAILED", warning | {"failure": "the loss is nan at step 4"})
-    folder.forget_failure()
+    folder.forget("failure")
     assert now(is_running=True) == ("RUNNING", warning)
     folder.write("cancel", {"by": "me@here", "at": "noon"})
     assert now() == ("KILLED", warning | {"cancelled": "me@here at noon"})
-    folder.forget_cancellation()
+    folder.forget("cancel")
     finish(folder)
     assert now() == ("FINISHED", warning)
 

@@ -1,6 +1,9 @@
 """One run: what it leaves behind, and that being interrupted changes nothing of it."""
 
+import errno
+import itertools
 import json
+import os
 import subprocess
 import sys
 import time
@@ -13,13 +16,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from detector import checkpoint
 from detector.config import DetectorConfig, Recipe
 from detector.data.coco import open_data
 from experiments.experiment import Run, signature
 from orchestration import trial
 from orchestration.pace import evaluation_steps
 from orchestration.plan import Job
-from orchestration.store import RunFolder
+from orchestration.run_folder import RunFolder
 from orchestration.trial import run_trial
 
 ROOT = Path(__file__).parents[1]
@@ -250,7 +254,7 @@ def test_a_cancelled_run_keeps_its_last_step_and_ends_as_if_it_had_not_been(
     history = folder.history_file.read_bytes()
     run_trial(job, lambda values: None)  # it stays cancelled
     assert not folder.is_done and folder.history_file.read_bytes() == history
-    folder.forget_cancellation()
+    folder.forget("cancel")
     again: list[dict[str, Any]] = []
     run_trial(job, again.append)
     assert again[0]["resumed_at"] == resumed_at
@@ -271,7 +275,6 @@ def test_a_run_says_where_it_stands_until_it_ends(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(trial, "REPORT_SECONDS", 0.0)
-    monkeypatch.setattr("orchestration.oversight.LIVE_SECONDS", 0.0)
     job = make_job(data, tmp_path)
     folder = RunFolder(job.folder)
     heard: list[dict[str, Any]] = []
@@ -285,7 +288,7 @@ def test_a_run_says_where_it_stands_until_it_ends(
 
 HOLD = """
 import sys, time, pathlib
-from orchestration.store import RunFolder
+from orchestration.run_folder import RunFolder
 folder = RunFolder(pathlib.Path(sys.argv[1]))
 with folder.locked():
     (folder.path / "held").touch()
@@ -320,6 +323,64 @@ def test_two_processes_never_train_one_run(tmp_path: Path) -> None:
         assert (folder.path / "let go").exists()
     assert process.wait() == 0
     assert not folder.is_running
+
+
+def refuse(patch: pytest.MonkeyPatch, owner: Any, name: str, number: int, after: int = 0) -> None:
+    """Let a write fail from its next call but so many on."""
+    write, calls = getattr(owner, name), itertools.count()
+
+    def refused(*given: Any, **more: Any) -> Any:
+        if next(calls) >= after:
+            raise OSError(number, os.strerror(number))
+        return write(*given, **more)
+
+    patch.setattr(owner, name, refused)
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "after", "resumed_at"),
+    [
+        (RunFolder, "append", 5, 4),  # the history
+        (checkpoint, "save", 3, 3),
+        (checkpoint, "save_weights", 0, 7),
+        (RunFolder, "write", 1, 7),  # the result, and then the reason
+    ],
+)
+def test_a_full_disk_ends_a_run_with_its_reason_and_the_last_checkpoint(
+    data: Path,
+    tmp_path: Path,
+    whole: RunFolder,
+    monkeypatch: pytest.MonkeyPatch,
+    owner: Any,
+    name: str,
+    after: int,
+    resumed_at: int,
+) -> None:
+    monkeypatch.setattr(trial, "REPORT_SECONDS", 0.0)
+    monkeypatch.setattr(trial, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(trial, "CHECKPOINT_SHARE", 0.0)
+    job, reports = make_job(data, tmp_path), list[dict[str, Any]]()
+    folder = RunFolder(job.folder)
+    with monkeypatch.context() as patch:
+        refuse(patch, owner, name, errno.ENOSPC, after)
+        run_trial(job, reports.append)
+    reason = f"{folder.path} cannot be written: No space left on device"
+    assert reports[-1] == {"state": "failed", "reason": reason} and not folder.is_done
+    failure = folder.failure()
+    assert failure is None if name == "write" else failure and failure["reason"] == reason
+    again: list[dict[str, Any]] = []
+    run_trial(job, again.append)
+    assert again[0]["resumed_at"] == resumed_at
+    assert again[-1]["state"] == "done" and folder.failure() is None
+    assert files(folder) == files(whole)
+
+
+def test_an_error_that_another_machine_may_not_have_is_left_to_the_scheduler(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refuse(monkeypatch, checkpoint, "save_weights", errno.ESTALE)
+    with pytest.raises(OSError, match="Stale"):
+        run_trial(make_job(data, tmp_path), lambda values: None)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from rich.console import Console
 
@@ -17,7 +18,7 @@ from experiments.experiment import Run
 from orchestration.plan import Job
 from orchestration.progress import Progress
 from orchestration.resources import Resources, share_out
-from orchestration.store import RunFolder
+from orchestration.run_folder import RunFolder
 
 RECIPE = Recipe(backbone="small", norm="group_norm", weights="none", iterations=10)
 
@@ -30,6 +31,35 @@ def test_an_address_without_a_cluster_is_refused_at_once(address: str) -> None:
     with pytest.raises(ValueError, match="--address"), cluster(address, threads=1):
         pass
     assert time.monotonic() - begun < 20
+
+
+def test_a_clusters_processes_listen_on_loopback_alone_and_ask_for_a_token() -> None:
+    import ray
+
+    from orchestration.tune import PRIVATE, cluster
+
+    with cluster(None, threads=1):
+        assert ray.get(ray.remote(os.getenv).remote("RAY_AUTH_TOKEN")) == PRIVATE["RAY_AUTH_TOKEN"]
+        family = [psutil.Process(), *psutil.Process().children(recursive=True)]
+        names = {process.name() for process in family}
+        there = [it for process in family for it in process.net_connections("tcp")]
+    heard = {it.laddr.ip for it in there if it.status == psutil.CONN_LISTEN}
+    assert heard <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"} and heard
+    assert {"raylet", "gcs_server"} <= names
+
+
+def test_a_trials_processes_do_not_look_for_packages_in_the_users_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import ray
+
+    from orchestration.tune import cluster
+
+    (tmp_path / "detector.py").touch()
+    monkeypatch.chdir(tmp_path)
+    with cluster(None, threads=1):
+        place = ray.get(ray.remote(lambda: __import__("detector").__file__).remote())
+    assert Path(place) == Path(__file__).parents[1] / "detector" / "__init__.py"
 
 
 def work(job: Job, report: Any) -> None:

@@ -171,31 +171,12 @@ def small_disk(scene: Scene) -> Iterator[Callable[[], Callable[[], None]]]:
         (scene.root / "kept").rename(scene.out)
 
 
-def disk_full_for_a_while(scene: Scene, outcome: Outcome) -> None:
-    """No room for three checkpoints of the second run; then there is again."""
-    with small_disk(scene) as fill:
-        launch = scene.launch()
-        folder = scene.under_way(launch, step=15)
-        outcome.at_step, empty = last_step(folder), fill()
-        wait_for(lambda: "no checkpoint written" in launch.said(), launch)
-        before = folder.checkpoint.stat().st_ino
-        time.sleep(0.3)
-        if folder.checkpoint.stat().st_ino != before:
-            outcome.problems.append("the disk was not full")
-        empty()
-        outcome.seconds = 0.0  # it never stopped
-        outcome.codes.append(launch.wait())
-        if goes_on_after(launch.said()) or ": retrying" in launch.said():
-            outcome.problems.append("the run was ended")
-        outcome.lost_steps = 0
-
-
-def disk_full_at_the_end(scene: Scene, outcome: Outcome) -> None:
-    """No room for the second run's result; the same line, once there is."""
+def disk_full(scene: Scene, outcome: Outcome) -> None:
+    """No room for the second run's next checkpoint; the same line, once there is."""
     with small_disk(scene) as fill:
         launch = scene.launch()
         folder = scene.under_way(launch)
-        outcome.at_step, empty = STEPS, fill()
+        outcome.at_step, empty = last_step(folder), fill()
         outcome.codes.append(launch.wait())
         if folder.is_done or outcome.codes != [1]:
             outcome.problems.append("the disk was not full, or the launch did not say so")
@@ -256,8 +237,7 @@ FAULTS: dict[str, Fault] = {
     "worker SIGKILL": worker,
     "one of two processes SIGKILL": one_of_two,
     "MLflow away": records_away,
-    "disk full for a while": disk_full_for_a_while,
-    "disk full at the end": disk_full_at_the_end,
+    "disk full": disk_full,
     "newest checkpoint cut": spoiled("last.ckpt", spoil=cut),
     "newest checkpoint flipped": spoiled("last.ckpt", spoil=flip),
     "both checkpoints flipped": spoiled("last.ckpt", "last.ckpt.previous", spoil=flip),

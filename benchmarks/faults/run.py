@@ -6,7 +6,7 @@ Each fault hits a launch of two rows in a results folder of its own; then the sa
 again, and what came of it is compared with a launch that nothing happened to: metrics, history,
 detections and weights, bit for bit; no finished run trained again, no file half written, every
 training and row in MLflow once. Prints a table, writes benchmarks/faults.json and faults.md.
-Needs Linux; the two faults of a full disk mount a small tmpfs, and so need root.
+Needs Linux; the fault of a full disk mounts a small tmpfs, and so needs root.
 """
 
 import argparse

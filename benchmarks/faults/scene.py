@@ -24,7 +24,7 @@ from detector.data.coco import open_data
 from experiments import TABLES
 from experiments.experiment import Run, signature
 from orchestration.plan import resolve_scale
-from orchestration.store import RunFolder, Store, open_store
+from orchestration.run_folder import RunFolder, Store, open_store
 
 ROOT = Path(__file__).parents[2]
 STEPS = 60

@@ -14,7 +14,7 @@ from rich.status import Status
 from experiments.experiment import Table
 from orchestration import options, views
 from orchestration.plan import find_tables, setups_in
-from orchestration.store import DEFAULT_OUT, open_store, write_atomically
+from orchestration.run_folder import DEFAULT_OUT, open_store, write_atomically
 from orchestration.terminal import console, finish, warn
 
 if TYPE_CHECKING:  # they import numpy, which help and lists need not wait for

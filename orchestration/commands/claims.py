@@ -13,7 +13,7 @@ from experiments import TABLES
 from experiments.claims import CLAIMS
 from orchestration import judging, options, views
 from orchestration.positives import print_counted
-from orchestration.store import DEFAULT_OUT, open_store
+from orchestration.run_folder import DEFAULT_OUT, open_store
 from orchestration.terminal import console, out_option, warn
 
 if TYPE_CHECKING:

@@ -5,15 +5,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from experiments.settings import show_setting
 from orchestration import options
+from orchestration.find import Asked, Meant, find_pair
 from orchestration.inspection import Progress, inspect
-from orchestration.sides import Asked, Meant, choose, facts_of
-from orchestration.store import DEFAULT_OUT, open_store, write_atomically
+from orchestration.run_folder import DEFAULT_OUT, open_store, write_atomically
 from orchestration.terminal import console
+from reports.facts import image_size, schedule
 
 if TYPE_CHECKING:  # it imports numpy, which lists need not wait for
     from reports.paired import Paired, Side
@@ -78,7 +80,7 @@ def compare(
     written, folder = _written(form, save), _folder(pictures)
     store = open_store(out)
     store.require_there()
-    sides = choose(store, [first, second], Asked(scale, data, settings or ()))
+    sides = find_pair(store, [first, second], Asked(scale, data, settings or ()))
     with console.status("Comparing") as status:
         measured = [_side(meant, status.update) for meant in sides]
         from reports.paired import compare as paired
@@ -180,3 +182,26 @@ def _text(found: "Paired", form: str) -> str:
 
 def _write(text: str, part: Path) -> None:
     part.write_text(text, encoding="utf-8")
+
+
+def facts_of(meant: Meant) -> dict[str, str]:
+    """How its numbers came about, in words; what differs between two of these may matter."""
+    folder, setup = meant.folders[0], meant.setup
+    known: dict[str, Any] = {  # the run's own: a row may change parts of its setup's
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in folder.facts()["canonical"]["recipe"].items()
+        if hasattr(setup.recipe, name)
+    }
+    recipe = replace(setup.recipe, **known)
+    made = (folder.result() or {}).get("facts", {})
+    settings = [f"{name}={show_setting(value)}" for name, value in setup.settings.items()]
+    return {
+        "scale": setup.scale,
+        "settings": ", ".join(settings) or "none",
+        "backbone": f"{recipe.backbone}, weights {recipe.weights}",
+        "schedule": schedule(recipe),
+        "image size": image_size(recipe),
+        "test": f"scores above {recipe.score_threshold:g}, NMS at IoU {recipe.nms_threshold:g}, at "
+        f"most {recipe.max_detections} detections per image",
+        "evaluator": f"pycocotools {made.get('pycocotools', 'of an unknown version')}",
+    }

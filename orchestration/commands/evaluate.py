@@ -12,7 +12,7 @@ from rich.table import Table as Grid
 from detector.metrics import COCO_NUMBERS
 from orchestration import options
 from orchestration.commands.predict import predict
-from orchestration.store import DEFAULT_OUT, Store, open_store, write_atomically, write_json
+from orchestration.run_folder import DEFAULT_OUT, Store, open_store, write_atomically, write_json
 from orchestration.terminal import console
 from orchestration.testing import (
     Images,
@@ -101,7 +101,7 @@ def _write(
     more: dict[str, Any],
 ) -> None:
     """detections.json, and metrics.json, which says all that the numbers depend on."""
-    from orchestration.environment import environment
+    from orchestration.provenance import environment
 
     text = json.dumps(found)
     write_atomically(folder / "detections.json", lambda part: part.write_text(text))

@@ -17,7 +17,7 @@ from orchestration.options import parse_rows, parse_seeds
 from orchestration.plan import Plan, find_tables
 from orchestration.progress import Progress, duration
 from orchestration.resources import Resources, share_out
-from orchestration.store import DEFAULT_OUT, Store, open_store
+from orchestration.run_folder import DEFAULT_OUT, Store, open_store
 from orchestration.terminal import Stopped, console
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from orchestration.options import parse_rows
 from orchestration.plan import GENERATED
 from orchestration.positives import Study, count_and_report
 from orchestration.positives_drawn import draw_images
+from orchestration.run_folder import DEFAULT_OUT
 from orchestration.selections import POSITIVES, SELECTING, build, choose, slug
-from orchestration.store import DEFAULT_OUT
 
 if TYPE_CHECKING:
     from detector.data.coco import CocoDataset

@@ -3,16 +3,15 @@
 import getpass
 import socket
 import time
+from contextlib import suppress
 from typing import Annotated
 
 import typer
 
-from orchestration import launches, options, views
-from orchestration.finding import find_run
-from orchestration.logs import HEADER, last_lines
+from orchestration import options, views
+from orchestration.find import find_run
 from orchestration.progress import Line, Progress
-from orchestration.standing import Standing, all_standings, standing
-from orchestration.store import DEFAULT_OUT, RunFolder, Store, open_store
+from orchestration.run_folder import DEFAULT_OUT, LOG_HEADER, Store, open_store
 from orchestration.terminal import console
 
 WATCH_SECONDS = 2.0
@@ -42,13 +41,11 @@ def status(watch: Watch = False, out: options.Out = DEFAULT_OUT) -> None:
     - `atss status --watch`
     """
     store = _open(out)
-    if watch:
-        try:
-            follow(store)
-        except KeyboardInterrupt:
-            return
-    else:
+    if not watch:
         console.print(views.show_status(store))
+        return
+    with suppress(KeyboardInterrupt):
+        follow(store)
 
 
 def follow(store: Store) -> None:
@@ -56,24 +53,21 @@ def follow(store: Store) -> None:
     progress = Progress({}, console)
     with progress:
         while True:
-            is_over = not launches.going_on(store)  # before the last look at the runs
-            everything = all_standings(store)
+            is_over = not store.going_on()  # before the last look at the runs
+            everything = store.statuses()
             for it in everything:
-                _show(progress, it)
+                name = it.folder.signature
+                if name not in progress.lines:  # at rest before the first look, it is no news
+                    ap = it.values.get("AP")
+                    rest = Line(it.name, it.state, ap=ap)
+                    progress.lines[name] = Line(it.name) if it.is_moving else rest
+                progress.update(name, {**it.values, "state": it.state})
             if is_over and not any(it.is_moving for it in everything):
                 break
             time.sleep(WATCH_SECONDS)
     num_done = sum(it.state == "done" for it in everything)
     total = views.count(len(everything), "run")
     console.print(f"Nothing runs or waits: {total} in {store.root}, {num_done} done")
-
-
-def _show(progress: Progress, it: Standing) -> None:
-    """A run that had come to rest before the first look at it is no news."""
-    if it.folder.signature not in progress.lines:
-        line = Line(it.name) if it.is_moving else Line(it.name, it.state, ap=it.values.get("AP"))
-        progress.lines[it.folder.signature] = line
-    progress.update(it.folder.signature, {**it.values, "state": it.state})
 
 
 def cancel(runs: SomeRuns = None, out: options.Out = DEFAULT_OUT) -> None:
@@ -88,35 +82,35 @@ def cancel(runs: SomeRuns = None, out: options.Out = DEFAULT_OUT) -> None:
     - `atss cancel 3f2a "Table 2: Intersection over Union, Box"`
     """
     store = _open(out)
-    if runs:
-        folders = [find_run(store, text, launches.planned(store)) for text in runs]
-    else:
-        folders = [it.folder for it in all_standings(store) if it.is_moving]
-        if not folders and not launches.going_on(store):
-            raise ValueError(f"nothing runs or waits in {store.root}: cancel needs something to")
-        launches.cancel(store)
-    for folder in folders:
-        if folder.is_done:
-            raise ValueError(f"run {folder.signature} is done; only one that is not can be ended")
+    known = {it.folder.signature: it for it in store.statuses()}
     mark = {
         "by": f"{getpass.getuser()}@{socket.gethostname()}",
         "at": time.strftime("%Y-%m-%d %H:%M:%S"),
     }
-    running = [folder for folder in folders if folder.is_running]
-    for folder in folders:
-        if folder.cancellation() is None:
-            folder.write("cancel", mark)
-    _await(running)
-    for folder in folders:
-        how = "will end at its next step" if folder.is_running else "cancelled"
-        console.print(f"{_name(store, folder)}: {how}", soft_wrap=True)
-    console.print("The line that trained them, given again, goes on from there", soft_wrap=True)
-
-
-def _await(running: list[RunFolder]) -> None:
+    if runs:
+        folders = [find_run(store, text, store.planned()) for text in runs]
+        chosen = [known[folder.signature] for folder in folders]
+    else:
+        chosen = [it for it in known.values() if it.is_moving]
+        if not chosen and not store.going_on():
+            raise ValueError(f"nothing runs or waits in {store.root}: cancel needs something to")
+        for launch in store.going_on():
+            launch.write("cancel", mark)
+    for it in chosen:
+        if it.state == "done":
+            name = it.folder.signature
+            raise ValueError(f"run {name} is done; only one that is not can be ended")
+    running = [it.folder for it in chosen if it.folder.is_running]
+    for it in chosen:
+        if not it.folder.cancellation():
+            it.folder.write("cancel", mark)
     limit = time.monotonic() + PATIENCE
     while any(folder.is_running for folder in running) and time.monotonic() < limit:
         time.sleep(0.5)
+    for it in chosen:
+        how = "will end at its next step" if it.folder.is_running else "cancelled"
+        _print(f"{it.name} ({it.folder.signature}): {how}")
+    _print("The line that trained them, given again, goes on from there")
 
 
 def logs(run: OneRun = None, lines: Lines = 40, out: options.Out = DEFAULT_OUT) -> None:
@@ -133,28 +127,27 @@ def logs(run: OneRun = None, lines: Lines = 40, out: options.Out = DEFAULT_OUT) 
     if run is None:
         _list_troubled(store)
         return
-    planned = launches.planned(store)
-    folder = find_run(store, run, planned)
-    facts = folder.facts() or planned.get(folder.signature, {})
-    it = standing(folder, facts, launches.going_on(store))
+    folder = find_run(store, run, store.planned())
+    (it,) = (it for it in store.statuses() if it.folder == folder)
     _print(f"{it.name} ({folder.signature}): {it.state}" + (f", {it.detail}" if it.detail else ""))
-    for text in it.warnings:
+    for text in it.values["warnings"]:
         _print(f"warning: {text}")
     if trace := (folder.failure() or {}).get("traceback", "").strip():
         _print(f"\n{trace}")
-    printed = last_lines(folder.log, lines)
-    if not printed:
+    printed = folder.log.read_text(errors="replace") if folder.log.exists() else ""
+    shown = printed.splitlines()[-lines:] if lines else []
+    if not shown:
         _print(f"\nno log: {folder.log} is not there, or empty")
         return
-    _print("\n".join(["", *printed]))
-    if all(line.startswith(HEADER) for line in printed):
+    _print("\n".join(["", *shown]))
+    if all(line.startswith(LOG_HEADER) for line in shown):
         _print("its processes printed nothing")
 
 
 def _list_troubled(store: Store) -> None:
-    everything = all_standings(store)
+    everything = store.statuses()
     shown = [(it, it.detail) for it in everything if it.state == "failed"]
-    shown += [(it, f"warning: {text}") for it in everything for text in it.warnings]
+    shown += [(it, f"warning: {text}") for it in everything for text in it.values["warnings"]]
     for it, why in shown:
         _print(f"{it.name} ({it.folder.signature}): {why}")
     more = "atss logs RUN shows more" if shown else "no run failed or looks wrong"
@@ -165,12 +158,6 @@ def _open(out: str) -> Store:
     store = open_store(out)
     store.require_there()
     return store
-
-
-def _name(store: Store, folder: RunFolder) -> str:
-    """A run for people."""
-    facts = folder.facts() or launches.planned(store).get(folder.signature, {})
-    return f"{facts.get('name', 'run')} ({folder.signature})"
 
 
 def _print(text: str) -> None:

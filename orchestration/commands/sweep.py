@@ -22,7 +22,7 @@ from orchestration.launch import data_location, data_notes, failures, open_plan,
 from orchestration.options import parse_seeds
 from orchestration.plan import Plan, PlannedRun, Setup, find_rows, find_tables, resolve_scale
 from orchestration.resources import Resources
-from orchestration.store import DEFAULT_OUT, Store, open_store
+from orchestration.run_folder import DEFAULT_OUT, Store, open_store
 from orchestration.terminal import Stopped, console, finish
 
 if TYPE_CHECKING:

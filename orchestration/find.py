@@ -1,0 +1,252 @@
+"""What a person means: a run, or a table's row with all its seeds.
+
+d0aff5                                          a run, by its signature or the beginning of one
+box, "Table 2: ..., Box", "box - seed 1"        by a row as it is printed, or a part of that
+table3:5, table3:fcos+atss, my_ablation.py:2    a row, by number, label or a part of it
+table3:5@1                                      its run of seed 1
+
+What means several is refused with their list. A row that is measured in several setups is meant in
+the one without changed settings, if that is one; --scale, --data and --set name another.
+"""
+
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from pathlib import Path
+from types import MappingProxyType
+
+from experiments import TABLES
+from experiments.ablations import ABLATIONS
+from experiments.experiment import Row, Table, signature
+from experiments.settings import show_setting
+from orchestration.plan import (
+    OWN,
+    Setup,
+    find_rows,
+    find_tables,
+    resolve_scale,
+    setups_in,
+    squeezed,
+)
+from orchestration.run_folder import Facts, RunFolder, Store
+
+LISTED = 5  # runs in a line that refuses one
+SHOWN = 12  # digits of a fingerprint
+NOTHING: Mapping[str, Facts] = MappingProxyType({})
+
+
+# A run
+
+
+def find_run(store: Store, wanted: str, planned: Mapping[str, Facts] = NOTHING) -> RunFolder:
+    """The only run that is meant; ValueError with a list where there is none, or several.
+
+    planned: signature -> facts of runs that have not begun, but may be meant.
+    """
+    known = {**planned, **{folder.signature: folder.facts() for folder in store.folders()}}
+    if not known:
+        raise ValueError(
+            f"no run '{wanted}' in {store.root}, which holds none; --out names another"
+        )
+    names, text = {it: _names(facts) for it, facts in known.items()}, wanted.strip().lower()
+    found = text and (
+        [it for it in known if it == text]
+        or [it for it in known if text in names[it]]
+        or [it for it in known if it.startswith(text)]
+        or [it for it in known if any(text in name for name in names[it])]
+    )
+    if len(found) == 1:
+        return store.folder(found[0])
+    problem = f"means {len(found)} runs of" if found else "is no run of"
+    hint = ", and a signature, or its beginning, one" if found else _hint(wanted, names)
+    shown = [
+        f"{it} ({known[it].get('name')}, {known[it].get('setup', {}).get('name')})"
+        for it in (found or known)
+    ]
+    more = len(shown) - LISTED
+    shown[LISTED:] = [f"and {more} more: atss status lists them"] if more > 0 else []
+    raise ValueError(f"'{wanted}' {problem} {store.root}{hint}; there are {'; '.join(shown)}")
+
+
+def _names(facts: Facts) -> list[str]:
+    """All that a run is called, in small letters: "table 2: box", "box", each with its seed."""
+    rows = [str(row).lower() for row in facts.get("rows", [])]
+    names = [name for row in rows for name in (row, row.partition(": ")[2])]
+    return names + [f"{name} - seed {facts.get('seed', 0)}" for name in names]
+
+
+def _hint(wanted: str, names: Mapping[str, list[str]]) -> str:
+    """What may have been meant instead."""
+    if Path(wanted).exists():
+        return " (it is a file or folder; a RUN or --weights FILE is needed before images)"
+    known = [*names, *sum(names.values(), [])]
+    words = [word for name in known for word in re.findall(r"\w{3,}", name)]
+    near = get_close_matches(wanted.strip().lower(), [*known, *words], n=1)
+    return f" (did you mean '{near[0]}'?)" if near else ""
+
+
+# Two configurations in one setup
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Only results of these; of all where there is none."""
+
+    scale: str | None = None
+    data: str | None = None
+    settings: Sequence[str] = ()  # as --set takes them, and no others
+
+    def has(self, setup: Setup) -> bool:
+        """Whether a setup is asked for."""
+        is_scale = self.scale in (None, setup.scale)
+        if not is_scale or self.data not in (None, setup.data, setup.where):
+            return False
+        return not self.settings or resolve_scale(setup.scale, self.settings)[1] == setup.settings
+
+    def __str__(self) -> str:
+        """As it was typed: " --scale mini --set k=5"."""
+        words = [("scale", self.scale), ("data", self.data), *(("set", it) for it in self.settings)]
+        return "".join(f" --{name} {shlex.quote(value)}" for name, value in words if value)
+
+
+EVERYTHING = Asked()
+
+
+@dataclass(frozen=True)
+class Meant:
+    """A configuration in one setup: its finished runs, one per seed."""
+
+    name: str  # for people
+    setup: Setup
+    folders: tuple[RunFolder, ...]
+    note: str = ""  # on the setup, where there was a choice
+
+
+def find_pair(store: Store, texts: Sequence[str], asked: Asked = EVERYTHING) -> tuple[Meant, Meant]:
+    """The two configurations, of one setup if there is one that has both; ValueError if unclear."""
+    for letter, text in zip("AB", texts, strict=True):
+        if not text.strip():
+            raise ValueError(f"{letter} is empty: needs a row such as table3:1, or a run")
+    (ones, seed), (others, other_seed) = (_meant(store, text, asked) for text in texts)
+    pairs = [(one, other) for one in ones for other in others if _key(one) == _key(other)]
+    if not pairs and len(ones) == len(others) == 1:
+        pairs = [(ones[0], others[0])]
+    note, plain = "", [pair for pair in pairs if not any(it.setup.settings for it in pair)]
+    if len(pairs) > 1 and len(plain) == 1:
+        setups = [plain[0][0].setup, *(one.setup for one, _ in pairs if one != plain[0][0])]
+        ways = "; ".join(_ways(setups)[1:])
+        note, pairs = f"Measured in several setups, taken from {setups[0].name}; {ways}.", plain
+    if len(pairs) != 1:
+        problem = "both are measured in several setups" if pairs else "no setup has both"
+        known = [one.setup for one, _ in pairs] or [it.setup for it in (*ones, *others)]
+        ways = "; ".join(_ways(known))
+        raise ValueError(
+            f"{problem}: {ways}; or name runs by their signatures, which atss status lists"
+        )
+    one, other = pairs[0]
+    first, second = _of_seed(one, seed, texts[0]), _of_seed(other, other_seed, texts[1])
+    _require_comparable(first, second)
+    return replace(first, note=note), replace(second, note=note)
+
+
+def _key(meant: Meant) -> tuple[str, str]:
+    return meant.setup.name, meant.setup.fingerprint
+
+
+def _ways(setups: Sequence[Setup]) -> list[str]:
+    """What to type for each: "--set k=5 for demo k=5 - shapes"."""
+    found = list({(setup.name, setup.fingerprint): setup for setup in setups}.values())
+    several = {part: len({getattr(it, part) for it in found}) > 1 for part in ("scale", "data")}
+    is_moved = not several["data"] and len({setup.where for setup in found}) > 1
+    ways = []
+    for setup in found:
+        asked = Asked(
+            setup.scale if several["scale"] else None,
+            setup.data if several["data"] else setup.where if is_moved else None,
+            [f"{name}={show_setting(value)}" for name, value in setup.settings.items()],
+        )
+        ways.append(f"{asked} for {setup.name}".strip() if str(asked) else setup.name)
+    return ways
+
+
+def _require_comparable(first: Meant, second: Meant) -> None:
+    shared = {it.signature for it in first.folders} & {it.signature for it in second.folders}
+    if shared:
+        raise ValueError(
+            f"'{first.name}' and '{second.name}' are the same run ({sorted(shared)[0]}): "
+            "equal configurations are trained once"
+        )
+    if first.setup.fingerprint != second.setup.fingerprint:
+        told = " and ".join(
+            f"{it.setup.data} ({it.setup.fingerprint[:SHOWN]})" for it in (first, second)
+        )
+        raise ValueError(
+            f"'{first.name}' and '{second.name}' are of different data, {told}: a comparison needs "
+            "the same images"
+        )
+
+
+def _meant(store: Store, text: str, asked: Asked) -> tuple[list[Meant], int | None]:
+    """What the text may mean, once for each setup, and its seed; ValueError if nothing."""
+    rows, seed = _rows(text)
+    if not rows:
+        folder = find_run(store, text)
+        if not folder.is_done:
+            raise ValueError(f"run {folder.signature} is not done: a comparison needs its result")
+        facts = folder.facts()
+        name = f"{facts['name']} ({folder.signature})"
+        return [Meant(name, Setup.from_json(facts["setup"]), (folder,))], None
+    measured = []
+    for setup, seeds in setups_in(store):
+        for table, row in rows:
+            with suppress(ValueError):  # settings that contradict the row's toggles
+                runs = [store.folder(signature(setup.row_run(row, it))) for it in seeds]
+                if done := tuple(folder for folder in runs if folder.is_done):
+                    measured.append(Meant(f"{table.label}: {row.label}", setup, done))
+    if here := [meant for meant in measured if asked.has(meant.setup)]:
+        return here, seed
+    names = "; ".join(dict.fromkeys(meant.setup.name for meant in measured))
+    where = f"in {store.root}{' with' if str(asked) else ''}{asked}"
+    raise ValueError(f"no finished run of '{text}' {where}{f', but in {names}' if names else ''}")
+
+
+def _of_seed(meant: Meant, seed: int | None, text: str) -> Meant:
+    """All its runs where no seed is asked for; ValueError where it has none of that."""
+    runs = {folder.facts()["seed"]: folder for folder in meant.folders}
+    if seed is None:
+        return meant
+    if seed not in runs:
+        there = f"seed{'s' if len(runs) > 1 else ''} {', '.join(map(str, sorted(runs)))}"
+        raise ValueError(
+            f"no finished run of '{text}' in the setup {meant.setup.name}, which has {there} of it"
+        )
+    return replace(meant, folders=(runs[seed],))
+
+
+def _rows(text: str) -> tuple[list[tuple[Table, Row]], int | None]:
+    """The rows that a text such as table3:5@1 names, and the seed; none where it names no table."""
+    before, colon, rest = text.partition(":")
+    name, known = squeezed(before), [*TABLES, *ABLATIONS]
+    if before.endswith(OWN) and (rest or Path(before).is_file()):
+        name = before
+    elif name not in known:
+        if colon and not rest.startswith(" ") and get_close_matches(name, known, n=1):
+            find_tables([name])  # says which there are
+        return [], None
+    label, _, seed = rest.rpartition("@") if re.search(r"@\d+$", rest) else (rest, "", "")
+    tables = find_tables([name])
+    labels = [row.label for table in tables for row in table.rows]
+    if not label.strip():
+        listed = "; ".join(f"{number} {it}" for number, it in enumerate(labels, start=1))
+        raise ValueError(f"{name} needs a row, such as {name}:1; there are: {listed}")
+    found = []
+    for table in tables:  # of one file: the label tells which
+        with suppress(ValueError) if len(tables) > 1 else nullcontext():
+            found += [(table, row) for row in find_rows(table, [label.strip()])]
+    if len(found) != 1:
+        listed = "; ".join(labels)
+        raise ValueError(f"'{label}' is {len(found)} rows of {before}; there are: {listed}")
+    return found, int(seed) if seed else None

@@ -1,0 +1,394 @@
+"""The results folder: one sub-folder per run, named by its signature. All else is made from it.
+
+    <out>/runs/<signature>/
+        run.json             the run in canonical form, and facts for people
+        last.ckpt            what is needed to go on
+        history.jsonl        one line per recorded step
+        detections.json      of the last evaluation, COCO's results format
+        matches.npz          which of them are right, and what they should have found
+        insight.json         kinds of errors, classes, images: what is behind the result
+        scores.npz           the result for resampled images; made for the first report
+        weights.safetensors  of the trained detector
+        result.json          written last: a valid one says that the run is done
+        failure.json         why the run could not go on; gone once it does
+        cancel.json          who asked the run to end, and when; until a launch wants it again
+        stopped.json         how far it came when ASHA ended it early
+        warnings.json        signs that the run is set up wrongly
+        record.json          what MLflow calls the record of the run
+        live.json            what its process said last; gone when that ends
+        log.txt              what its processes printed
+    <out>/launches/<time>-<process>/
+        launch.json          the runs that one command was asked to train
+        live.json, cancel.json   of the launch: it goes on; it is to begin no further run
+
+Every file is written beside its place and then renamed, so a file that is there is whole. Whoever
+trains a run, or is a launch, holds the lock of its folder; on machines that do not see each other's
+locks live.json tells of it.
+"""
+
+import fcntl
+import json
+import os
+import socket
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from orchestration.progress import duration
+
+DEFAULT_OUT = "results"
+RUNS = "runs"
+LOCK = ".lock"
+STALE_SECONDS = 120.0  # a process on another machine that has said nothing for so long has ended
+MAX_LOG_BYTES = 2**20  # a longer one loses its first half
+LOG_HEADER = "--- "  # before the line that every process begins with
+
+# waiting      a launch that goes on has yet to begin it
+# starting     its process loads what it needs; then training, testing
+# cancelling   it was asked to end and has not yet
+# elsewhere    a launch waits for another one that trains it
+# The others are at rest: done, failed, cancelled, stopped (nobody is at it), missing (not begun).
+MOVING = ("waiting", "starting", "training", "testing", "cancelling", "elsewhere")
+
+Facts = Mapping[str, Any]
+
+
+@dataclass
+class RunFolder:
+    """One run on disk. Its name is the run's signature."""
+
+    path: Path
+
+    def __post_init__(self) -> None:
+        self.signature = self.path.name
+        self.checkpoint = self.path / "last.ckpt"
+        self.detections = self.path / "detections.json"
+        self.matches = self.path / "matches.npz"
+        self.insight = self.path / "insight.json"
+        self.scores = self.path / "scores.npz"
+        self.weights = self.path / "weights.safetensors"
+        self.history_file = self.path / "history.jsonl"
+        self.log = self.path / "log.txt"
+
+    def read(self, name: str) -> Any:
+        """The content of <name>.json, None where it is missing or no JSON."""
+        return read_json(self.path / f"{name}.json")
+
+    def write(self, name: str, value: Any) -> None:
+        """Write <name>.json, whole or not at all."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        write_json(self.path / f"{name}.json", value)
+
+    def forget(self, *names: str) -> None:
+        """Remove <name>.json: a failure or a cancellation, for one, when the run goes on."""
+        for name in names:
+            (self.path / f"{name}.json").unlink(missing_ok=True)
+
+    def facts(self) -> dict[str, Any]:
+        """run.json; empty before the run was first planned for training."""
+        return self.read("run") or {}
+
+    def result(self) -> dict[str, Any] | None:
+        """result.json, or None while the run is not done."""
+        result = self.read("result")
+        is_ours = isinstance(result, dict) and result.get("signature") == self.signature
+        return result if is_ours and "metrics" in result else None
+
+    @property
+    def is_done(self) -> bool:
+        return self.result() is not None
+
+    def failure(self) -> dict[str, Any] | None:
+        """failure.json: "reason" in one line, "traceback"; None where nothing failed."""
+        return self.read("failure")
+
+    def cancellation(self) -> str:
+        """Who asked the run to end, and when; empty where nobody did."""
+        return " at ".join((self.read("cancel") or {}).values())
+
+    def warnings(self) -> list[dict[str, Any]]:
+        """warnings.json: what looks wrong, each with "code", "step" and "text"."""
+        return self.read("warnings") or []
+
+    def history(self) -> list[dict[str, Any]]:
+        """The recorded steps in order, the lines of a step as one; half a last line counts not."""
+        if not self.history_file.exists():
+            return []
+        entries: dict[int, dict[str, Any]] = {}
+        for line in self.history_file.read_text().splitlines():
+            with suppress(json.JSONDecodeError):
+                entry = json.loads(line)
+                entries.setdefault(entry["step"], {}).update(entry)
+        return [entries[step] for step in sorted(entries)]
+
+    def append(self, *entries: dict[str, Any]) -> None:
+        """Add lines to the history."""
+        with self.history_file.open("a") as file:
+            file.writelines(json.dumps(entry) + "\n" for entry in entries)
+
+    def forget_after(self, step: int) -> None:
+        """Drop the history after a step, which will be trained again."""
+        kept = [entry for entry in self.history() if entry["step"] <= step]
+        lines = "".join(json.dumps(entry) + "\n" for entry in kept)
+        write_atomically(self.history_file, lambda path: path.write_text(lines))
+
+    def fail(self, error: Exception) -> str:
+        """Leave the reason why the run ends, if that can be written; returns it, in one line."""
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        if isinstance(error, OSError):
+            reason = f"{self.path} cannot be written: {error.strerror}"
+        with suppress(OSError):
+            self.write("failure", {"reason": reason, "traceback": traceback.format_exc()})
+        return reason
+
+    def forget_checkpoints(self) -> None:
+        """The run is done: what it would go on from, or wait for, is no longer needed."""
+        for pattern in (f"{self.checkpoint.name}*", "*.tmp", ".*.part"):  # what a kill left, too
+            for path in self.path.glob(pattern):
+                path.unlink()
+        self.forget("cancel")
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """One process per run: a second one waits, and then finds the run done or goes on with it.
+
+        The lock is the kernel's, so it goes with the process that held it, however that ended.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        with (self.path / LOCK).open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def heartbeat(self, values: Mapping[str, Any]) -> None:
+        """Leave word in live.json. It may be lost, so neither a sick disk nor a sync matters."""
+        spoken = {**values, "time": time.time(), "host": socket.gethostname(), "pid": os.getpid()}
+        part = self.path / f".live.json.{os.getpid()}.part"
+        with suppress(OSError):
+            part.write_text(json.dumps(spoken))
+            part.replace(self.path / "live.json")
+
+    def live(self) -> dict[str, Any]:
+        """live.json: where the run stood when its process spoke last; empty if none trains it."""
+        return self.read("live") or {}
+
+    @property
+    def is_running(self) -> bool:
+        """Whether some process trains it: by its lock or, from another machine, by its word."""
+        live = self.live()
+        is_elsewhere = bool(live) and live["host"] != socket.gethostname()
+        if is_elsewhere and time.time() - live["time"] < STALE_SECONDS:
+            return True
+        try:
+            with (self.path / LOCK).open() as file:  # a share of it: two may ask at once
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except BlockingIOError:
+            return True
+        return False
+
+    def status(self, planned: Facts | None = None, *, is_awaited: bool = False) -> "Status":
+        """Where the run stands, told by its files alone, from whatever machine.
+
+        planned: what a launch says of a run that it may not have begun. is_awaited: that launch
+        goes on.
+        """
+        facts, result = self.facts() or planned or {}, self.result()
+        values: dict[str, Any] = {"warnings": [warning["text"] for warning in self.warnings()]}
+        if result is not None:
+            values |= {"AP": result["metrics"]["ap"], "seconds": result.get("seconds")}
+            return Status(self, facts, "done", values)
+        values |= {"step": 0, "iterations": facts.get("params", {}).get("iterations", 0)}
+        for entry in self.history():
+            values |= {name: entry[name] for name in ("step", "AP") if entry.get(name) is not None}
+        if self.is_running:
+            values |= self.live()
+            state = "cancelling" if self.cancellation() else values.get("state", "starting")
+        elif by := self.cancellation():
+            state, values["reason"] = "cancelled", f"by {by}"
+        elif failure := self.failure():
+            state, values["reason"] = "failed", failure["reason"]
+        elif is_awaited:
+            state = "waiting"
+        elif early := self.read("stopped"):
+            state = "stopped"
+            ap = "" if early["ap"] is None else f", AP {early['ap']:.1f}"
+            values["reason"] = f"early{ap} after {early['step']} steps"
+        else:
+            state = "stopped" if self.facts() else "missing"
+        return Status(self, facts, state, values)
+
+    @contextmanager
+    def logged(self) -> Iterator[None]:
+        """Append all that this process prints to log.txt while the block runs, and why it failed.
+
+        It is caught where the system writes it, so that C libraries and a dying interpreter are
+        heard, too. Where the log cannot be written, it is as it would be without.
+        """
+        before = [os.dup(number) for number in (1, 2)]
+        with suppress(OSError):
+            sys.stdout.flush()
+            self.path.mkdir(parents=True, exist_ok=True)
+            with self.log.open("a") as file:
+                for number in (1, 2):
+                    os.dup2(file.fileno(), number)
+            now = time.strftime("%Y-%m-%d %H:%M:%S")
+            print(f"{LOG_HEADER}{now}, process {os.getpid()} on {socket.gethostname()}", flush=True)
+        try:
+            yield
+        except Exception:
+            with suppress(OSError):
+                traceback.print_exc()
+            raise
+        finally:
+            with suppress(OSError):
+                sys.stdout.flush()
+            for number, copy in enumerate(before, start=1):
+                os.dup2(copy, number)
+                os.close(copy)
+
+    def shorten_log(self) -> None:
+        """Keep the last half of a log that has become too long; whoever writes goes on behind."""
+        with suppress(OSError), self.log.open("r+b") as file:
+            if file.seek(0, os.SEEK_END) > MAX_LOG_BYTES:
+                file.seek(-MAX_LOG_BYTES // 2, os.SEEK_END)
+                rest = file.read().partition(b"\n")[2]
+                file.seek(0)
+                file.write(rest)
+                file.truncate()
+
+
+@dataclass
+class Status:
+    """Where one run stands."""
+
+    folder: RunFolder
+    facts: Facts  # run.json, or what its launch says of it
+    state: str  # see MOVING
+    values: Mapping[str, Any]  # "warnings", and what else trials report them
+
+    @property
+    def is_moving(self) -> bool:
+        """Whether something will come of it without a further command."""
+        return self.state in MOVING
+
+    @property
+    def setup(self) -> str:
+        """What its numbers may be compared with, for people."""
+        return str(self.facts.get("setup", {}).get("name", "unknown"))
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        return str(self.facts.get("name", self.folder.signature))
+
+    @property
+    def detail(self) -> str:
+        """How far it is, or why it is no further, in one line."""
+        if reason := self.values.get("reason"):
+            return str(reason)
+        shown = []
+        if self.state not in ("done", "waiting", "missing"):
+            shown.append(f"after {self.values['step']} of {self.values['iterations']} steps")
+        if (ap := self.values.get("AP")) is not None:
+            shown.append(f"AP {ap:.1f}")
+        if self.is_moving and (left := duration(self.values.get("seconds_left"))):
+            shown.append(f"{left} left")
+        return ", ".join(shown)
+
+
+@dataclass(frozen=True)
+class Store:
+    """All runs of a results folder, and the launches that train them."""
+
+    root: Path
+
+    def folder(self, signature: str) -> RunFolder:
+        return RunFolder(self.root / RUNS / signature)
+
+    def folders(self) -> list[RunFolder]:
+        """Every run that was ever started here, oldest first."""
+        found = sorted((self.root / RUNS).glob("*/run.json"), key=lambda path: path.stat().st_mtime)
+        return [RunFolder(path.parent) for path in found]
+
+    def launches(self) -> list[RunFolder]:
+        """Those that go on, on this or another machine, and the last that ended; oldest first."""
+        return [RunFolder(path.parent) for path in sorted(self.root.glob("launches/*/launch.json"))]
+
+    def going_on(self) -> list[RunFolder]:
+        """The launches that train here now."""
+        return [launch for launch in self.launches() if launch.is_running]
+
+    def planned(self) -> dict[str, dict[str, Any]]:
+        """Signature -> facts of the runs of these launches, begun or not."""
+        found: dict[str, dict[str, Any]] = {}
+        for launch in self.launches():
+            found |= launch.read("launch") or {}
+        return found
+
+    def statuses(self) -> list[Status]:
+        """Of every run that was begun, oldest first, then of those a launch has yet to begin."""
+        planned = self.planned()
+        awaited = {name for launch in self.going_on() for name in launch.read("launch") or {}}
+        names = dict.fromkeys([*(folder.signature for folder in self.folders()), *planned])
+        return [
+            self.folder(name).status(planned.get(name), is_awaited=name in awaited)
+            for name in names
+        ]
+
+    def require_there(self) -> None:
+        """ValueError in one line where nothing was ever trained."""
+        if not (self.root / RUNS).is_dir():
+            raise ValueError(
+                f"--out {self.root}: needs a results folder, which atss reproduce makes, "
+                f"this {'is none' if self.root.exists() else 'does not exist'}"
+            )
+
+    def require_writable(self) -> None:
+        """Make the folder and write to it; ValueError in one line where that cannot be."""
+        probe = self.root / RUNS / ".writable"
+        try:
+            probe.parent.mkdir(parents=True, exist_ok=True)
+            probe.touch()
+            probe.unlink()
+        except OSError as error:
+            raise ValueError(
+                f"--out {self.root}: results need a folder that can be written, "
+                f"this one cannot ({error.strerror}: {error.filename})"
+            ) from error
+
+
+def open_store(out: str | Path) -> Store:
+    """The results folder as an absolute path: trials run in working directories of their own."""
+    return Store(Path(out).expanduser().absolute())
+
+
+def read_json(path: Path) -> Any:
+    """A JSON file's content, None where it is missing or no JSON."""
+    try:
+        return json.loads(path.read_text())
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # no JSON, no text
+        return None
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file, whole or not at all; NaN is refused, because JSON has none."""
+    text = json.dumps(value, indent=1, allow_nan=False)
+    write_atomically(path, lambda part: part.write_text(text))
+
+
+def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
+    """Let write fill a file beside path, then put it in place: no reader ever sees half of it."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        write(part)
+        with part.open("rb") as file:
+            os.fsync(file.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
