@@ -105,7 +105,6 @@ def _frames(
 
 def _report(study: Study, objects: "pd.DataFrame", images: "pd.DataFrame", speed: str) -> None:
     """Print what was counted, and write it."""
-    from reports.grids.grid import markdown, terminal
     from reports.plots.theme import save
     from reports.positives.counts import (
         by_group,
@@ -117,6 +116,7 @@ def _report(study: Study, objects: "pd.DataFrame", images: "pd.DataFrame", speed
     )
     from reports.positives.fairness import LEGEND, claims, markdown_claims
     from reports.positives.figures import all_figures, alts
+    from reports.render import markdown, terminal
 
     num_objects = len(objects) // len(study.selections)
     title = f"Positives per object: {study.name}, {num_objects:,} objects, {study.pixels}"

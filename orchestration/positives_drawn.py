@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
     from detector.data.coco import CocoDataset
     from detector.positives import Scene
-    from reports.grids.grid import Grid
     from reports.positives.drawn import Picture
+    from reports.render import Grid
 
 
 def draw_images(study: Study, wanted: Sequence[str], object_number: int | None) -> None:
@@ -21,9 +21,9 @@ def draw_images(study: Study, wanted: Sequence[str], object_number: int | None) 
 
     object_number: counts from 1; that object is drawn closely as well.
     """
-    from reports.grids.grid import terminal
     from reports.plots.theme import save
     from reports.positives.drawn import selections_figure
+    from reports.render import terminal
 
     found = [find_image(study.datasets, text) for text in wanted]
     files: dict[str, bytes] = {}
@@ -86,7 +86,7 @@ def _look_at(
 
 def _table(picture: "Picture", title: str) -> "Grid":
     """A line per object: its size in pixels, its positives under each selection."""
-    from reports.grids.grid import Grid, line
+    from reports.render import Grid, line
 
     counts = [
         [int((anchors["matched"] == g).sum()) for anchors in picture.anchors.values()]

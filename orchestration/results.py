@@ -24,7 +24,7 @@ from orchestration.terminal import near, out_option, warn
 from reports.bundle import Bundle
 from reports.compare import Result
 from reports.facts import code_version
-from reports.grids.grid import terminal
+from reports.render import terminal
 from reports.tables import paper_grid
 
 RECORDED = ".recorded.json"  # in a folder of reports: what MLflow has of them

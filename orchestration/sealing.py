@@ -22,7 +22,7 @@ from reports.claims import as_json, claims_grid, deciding
 from reports.effects import effects_grids
 from reports.frames import csv_text
 from reports.gains import changes_grid, gains_grid
-from reports.grids.grid import markdown
+from reports.render import markdown
 from reports.study import Study
 from reports.tables import paper_grid, runs_grid
 from reports.verdicts import judge

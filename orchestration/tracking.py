@@ -51,7 +51,7 @@ from orchestration.records import (
 )
 from orchestration.run_folder import RunFolder, Store, read_json
 from reports.bundle import Bundle
-from reports.grids.grid import markdown
+from reports.render import markdown
 from reports.tables import paper_grid
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from experiments.claim import RERUN_DEVIATION
-from reports.grids.cells import Cell, Grid, Line, line
+from reports.render import Cell, Grid, Line, line
 from reports.verdicts import Finding, Verdict
 
 TITLE, UNTRAINED = "The paper's claims", "what needs no training"

@@ -31,8 +31,8 @@ from numpy.typing import NDArray
 
 from experiments.experiment import Row, Table
 from reports.compare import Comparison
-from reports.grids.cells import Cell, Grid, Kind, line
 from reports.numbers import MISSING, level, signed, signed_interval
+from reports.render import Cell, Grid, Kind, line
 from reports.statistics import Estimate, Scores, contrast
 
 Combination = tuple[int, ...]  # of F zeros and ones

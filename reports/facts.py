@@ -9,8 +9,8 @@ from experiments.schedules import SCALES
 from reports.bundle import Bundle
 from reports.compare import Comparison
 from reports.differing import common, differing
-from reports.grids.cells import Grid, line
 from reports.numbers import EARLY, MISSING, has_intervals, level
+from reports.render import Grid, line
 
 MAX_FACT = 80  # letters; longer ones differ from run to run
 UNKNOWN = "unknown"

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from detector.metrics import HEADINGS
 from reports.compare import ComparedRow, Comparison
 from reports.differing import differing
-from reports.grids.cells import Cell, Grid, Line, line
 from reports.numbers import (
     MISSING,
     has_intervals,
@@ -23,6 +22,7 @@ from reports.numbers import (
     signed_interval,
     spread,
 )
+from reports.render import Cell, Grid, Line, line
 
 if TYPE_CHECKING:  # it imports numpy, which lists need not wait for
     from reports.statistics import Estimate

@@ -4,7 +4,7 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from reports.compare import Comparison, Sample
-from reports.grids.cells import BREAK, PAD
+from reports.render import BREAK, PAD
 
 if TYPE_CHECKING:  # it imports numpy, which lists need not wait for
     from reports.statistics import Estimate

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from reports.grids.cells import BREAK, Cell, Grid, line
 from reports.numbers import MISSING, finite, least_shown, number, signed, signed_interval
 from reports.paired import Difference, ImageDifference, Paired
+from reports.render import BREAK, Cell, Grid, line
 
 CLASSES, IMAGES = 12, 5  # lines of a table, of images: on either side
 TOLD = "*"

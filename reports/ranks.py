@@ -9,8 +9,8 @@ Without any interval nothing is called tied.
 from collections.abc import Mapping
 
 from reports.compare import ComparedRow, Comparison
-from reports.grids.cells import Rank
 from reports.numbers import number
+from reports.render import Rank
 
 
 def of_paper(comparison: Comparison, metric: str) -> dict[str, Rank]:

@@ -18,7 +18,6 @@ from reports.bundle import Bundle
 from reports.compare import ComparedRow, Comparison, Result
 from reports.differing import common, differing
 from reports.facts import footnotes
-from reports.grids.cells import Cell, Grid, Line, line
 from reports.numbers import (
     EARLY,
     MISSING,
@@ -29,6 +28,7 @@ from reports.numbers import (
     signed,
     spread,
 )
+from reports.render import Cell, Grid, Line, line
 
 Block = tuple[Line, ...]
 Numbers = Sequence[tuple[ComparedRow, str]]  # whose, and which field of Metrics

@@ -13,8 +13,8 @@ from rich.console import Console
 from experiments import TABLES
 from experiments.ablations import FACTORIAL, LEAVE_ONE_OUT
 from reports.effects import Effects, effects_grids, effects_of
-from reports.grids.grid import markdown, terminal
 from reports.numbers import signed_interval
+from reports.render import markdown, terminal
 from reports.tables import paper_grid
 
 CELLS = tuple(

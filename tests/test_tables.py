@@ -15,8 +15,8 @@ from experiments.schedules import PAPER
 from reports.facts import facts_grid, footnotes
 from reports.frames import csv_text
 from reports.gains import gains_grid
-from reports.grids.grid import latex, markdown, terminal, to_html
 from reports.numbers import number, signed
+from reports.render import latex, markdown, terminal, to_html
 from reports.tables import paper_grid, runs_grid
 
 

@@ -19,7 +19,7 @@ from experiments.schedules import DEMO, SCALES
 from reports.bundle import Bundle
 from reports.claims import as_json, claims_grid, deciding
 from reports.evidence import Interval, compare, number, power, shown, spread
-from reports.grids.grid import markdown
+from reports.render import markdown
 from reports.statistics import Estimate
 from reports.study import Study, find_row
 from reports.verdicts import Cost, Verdict, concerning, judge, judge_all

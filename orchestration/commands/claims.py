@@ -100,7 +100,7 @@ def _tell(status: Status, text: str) -> None:
 
 def _print(blocks: Sequence[Sequence["Verdict"]], counted: dict[str, list["Verdict"]]) -> None:
     from reports.claims import claims_grid, deciding
-    from reports.grids.grid import terminal
+    from reports.render import terminal
 
     for verdicts in blocks:
         console.print(terminal(claims_grid(verdicts)))
@@ -119,8 +119,8 @@ def _print_markdown(
     blocks: Sequence[Sequence["Verdict"]], counted: dict[str, list["Verdict"]]
 ) -> None:
     from reports.claims import claims_grid, deciding
-    from reports.grids.grid import markdown
     from reports.positives.fairness import markdown_claims
+    from reports.render import markdown
 
     for verdicts in blocks:
         print(markdown(claims_grid(verdicts)))

@@ -162,8 +162,8 @@ def _side(meant: Meant, progress: Progress) -> "Side":
 
 
 def _print(found: "Paired") -> None:
-    from reports.grids.terminal import terminal
     from reports.paired_tables import grids, meaning
+    from reports.render import terminal
 
     for grid in grids(found):
         console.print(terminal(grid))
@@ -172,8 +172,8 @@ def _print(found: "Paired") -> None:
 
 
 def _text(found: "Paired", form: str) -> str:
-    from reports.grids.grid import markdown
     from reports.paired_tables import grids, meaning, to_json
+    from reports.render import markdown
 
     if form == "json":
         return json.dumps(to_json(found), indent=1, allow_nan=False) + "\n"

@@ -29,7 +29,7 @@ from reports import effects, facts, gains, tables
 from reports.bundle import load_bundle
 from reports.claims import claims_grid, deciding
 from reports.frames import frames, overview
-from reports.grids.grid import STYLE, to_html
+from reports.render import STYLE, to_html
 from reports.plots.plates import plates
 from reports.pages import headlines, page, provenance
 from reports.pages.prints import gallery, positives

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from reports.bundle import Bundle
 from reports.compare import Result
-from reports.grids.cells import Grid, line
 from reports.pages.prints import gallery, positives
+from reports.render import Grid, line
 
 HOUR = 3600.0
 MAX_COMMIT = 12  # letters

@@ -22,9 +22,9 @@ from nbformat import NotebookNode
 from reports import frames, gains, tables
 from reports.bundle import Bundle, save_bundle
 from reports.effects import effects_grids
-from reports.grids.grid import latex, markdown
 from reports.pages.page import page
 from reports.plots.plates import Plate, plates
+from reports.render import latex, markdown
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 TABLE = NOTEBOOKS / "table.py"

@@ -18,11 +18,11 @@ from reports import facts
 from reports.bundle import Bundle
 from reports.claims import claims_grid, deciding
 from reports.evidence import State
-from reports.grids.grid import STYLE, to_html
 from reports.pages import provenance
 from reports.pages.headlines import caution, finding, judged
 from reports.pages.page import Link, listed, page, paragraphs, relinked
 from reports.plots.plates import Plate, plates, plot, study_plates
+from reports.render import STYLE, to_html
 from reports.study import Study
 from reports.verdicts import Verdict
 

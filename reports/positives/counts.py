@@ -10,7 +10,7 @@ from math import isfinite
 import numpy as np
 import pandas as pd
 
-from reports.grids.grid import Grid, line
+from reports.render import Grid, line
 
 LEVELS = ("P3", "P4", "P5", "P6", "P7")
 

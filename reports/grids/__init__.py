@@ -1,1 +1,0 @@
-"""A printed table, whatever it says, in five languages."""
