@@ -116,7 +116,8 @@ def _report(study: Study, objects: "pd.DataFrame", images: "pd.DataFrame", speed
     )
     from reports.positives.fairness import LEGEND, claims, markdown_claims
     from reports.positives.figures import all_figures, alts
-    from reports.render import markdown, terminal
+    from reports.render import markdown
+    from reports.terminal import terminal
 
     num_objects = len(objects) // len(study.selections)
     title = f"Positives per object: {study.name}, {num_objects:,} objects, {study.pixels}"

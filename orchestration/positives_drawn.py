@@ -23,7 +23,7 @@ def draw_images(study: Study, wanted: Sequence[str], object_number: int | None) 
     """
     from reports.plots.theme import save
     from reports.positives.drawn import selections_figure
-    from reports.render import terminal
+    from reports.terminal import terminal
 
     found = [find_image(study.datasets, text) for text in wanted]
     files: dict[str, bytes] = {}

@@ -24,8 +24,8 @@ from orchestration.terminal import near, out_option, warn
 from reports.bundle import Bundle
 from reports.compare import Result
 from reports.facts import code_version
-from reports.render import terminal
 from reports.tables import paper_grid
+from reports.terminal import terminal
 
 RECORDED = ".recorded.json"  # in a folder of reports: what MLflow has of them
 

@@ -180,20 +180,19 @@ class Tracker:
 
 
 def open_tracker(store: Store) -> Tracker:
-    """Connect, making what is not there yet; problem says so where the store is a server that is
-    away, whose records come later. ValueError if the store cannot be had at all."""
+    """Connect, making what is not there yet; problem says that a server is away, whose records come
+    later. ValueError if the store cannot be had at all."""
     uri = records_uri(store)
-    is_local = uri.startswith("sqlite:")
-    tracker = Tracker(uri, store)
+    tracker, is_local = Tracker(uri, store), uri.startswith("sqlite:")
     try:
         with tracker.alone():
             if uri == local_uri(store):
                 _create(database(store))
             tracker.experiment(TRAININGS)
     except (*AWAY, ImportError) as error:
-        if isinstance(error, OperationalError) or uri.startswith("http"):
-            tracker.problem = _first_line(error)
-        if tracker.problem is None or is_local:
+        is_away = isinstance(error, OperationalError) or uri.startswith("http")
+        tracker.problem = _first_line(error)
+        if not is_away or is_local:
             named = " (MLFLOW_TRACKING_URI)" if uri != local_uri(store) else ""
             raise ValueError(
                 f"MLflow needs a store of records at {without_password(uri)}{named}, "

@@ -100,7 +100,7 @@ def _tell(status: Status, text: str) -> None:
 
 def _print(blocks: Sequence[Sequence["Verdict"]], counted: dict[str, list["Verdict"]]) -> None:
     from reports.claims import claims_grid, deciding
-    from reports.render import terminal
+    from reports.terminal import terminal
 
     for verdicts in blocks:
         console.print(terminal(claims_grid(verdicts)))

@@ -163,7 +163,7 @@ def _side(meant: Meant, progress: Progress) -> "Side":
 
 def _print(found: "Paired") -> None:
     from reports.paired_tables import grids, meaning
-    from reports.render import terminal
+    from reports.terminal import terminal
 
     for grid in grids(found):
         console.print(terminal(grid))
