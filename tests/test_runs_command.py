@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -108,8 +109,6 @@ def test_a_machine_that_fell_silent_trains_no_more(store: Store) -> None:
 
 
 def test_here_the_lock_alone_tells_whether_a_run_is_trained(store: Store) -> None:
-    import socket
-
     killed = store.folder(SSC_BOX.signature)
     say(killed, host=socket.gethostname())
     assert states(store)[SSC_BOX.signature] == "stopped"
@@ -204,32 +203,20 @@ with recorded(store, {}, (), Console(quiet=True)):
 """
 
 
-def begin_launch(store: Store) -> subprocess.Popen[str]:
-    """A launch by another process, which has begun."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", LAUNCH, str(store.root)], cwd=ROOT, stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None and process.stdout.readline() == "begun\n"
-    return process
-
-
-def test_a_killed_launch_goes_on_no_more(store: Store) -> None:
-    process = begin_launch(store)
-    assert [going.live()["pid"] for going in store.going_on()] == [process.pid]
-    process.kill()
-    process.wait()
-    assert store.going_on() == []
-
-
-def test_a_second_launch_is_told_of_the_first(
+def test_a_second_launch_is_told_of_the_first_which_goes_on_until_it_is_killed(
     store: Store, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    first = begin_launch(store)
+    first = subprocess.Popen(
+        [sys.executable, "-c", LAUNCH, str(store.root)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    assert first.stdout is not None and first.stdout.readline() == "begun\n"
     with recorded(store, {}, (), Console(width=200)):
         assert {going.live()["pid"] for going in store.going_on()} == {first.pid, os.getpid()}
+    assert capsys.readouterr().out.startswith(f"process {first.pid} on ")
+    assert [going.live()["pid"] for going in store.going_on()] == [first.pid]
     first.kill()
     first.wait()
-    assert capsys.readouterr().out.startswith(f"process {first.pid} on ")
+    assert store.going_on() == []
 
 
 def test_another_machines_launch_goes_on_while_its_heart_beats(store: Store) -> None:
