@@ -88,7 +88,7 @@ def cancel(runs: SomeRuns = None, out: options.Out = DEFAULT_OUT) -> None:
         "at": time.strftime("%Y-%m-%d %H:%M:%S"),
     }
     if runs:
-        folders = [find_run(store, text, store.planned()) for text in runs]
+        folders = [find_run(store, text) for text in runs]
         chosen = [known[folder.signature] for folder in folders]
     else:
         chosen = [it for it in known.values() if it.is_moving]
@@ -127,7 +127,7 @@ def logs(run: OneRun = None, lines: Lines = 40, out: options.Out = DEFAULT_OUT) 
     if run is None:
         _list_troubled(store)
         return
-    folder = find_run(store, run, store.planned())
+    folder = find_run(store, run)
     (it,) = (it for it in store.statuses() if it.folder == folder)
     _print(f"{it.name} ({folder.signature}): {it.state}" + (f", {it.detail}" if it.detail else ""))
     for text in it.values["warnings"]:
