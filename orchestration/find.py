@@ -16,7 +16,6 @@ from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
-from types import MappingProxyType
 
 from experiments import TABLES
 from experiments.ablations import ABLATIONS
@@ -35,18 +34,15 @@ from orchestration.run_folder import Facts, RunFolder, Store
 
 LISTED = 5  # runs in a line that refuses one
 SHOWN = 12  # digits of a fingerprint
-NOTHING: Mapping[str, Facts] = MappingProxyType({})
 
 
 # A run
 
 
-def find_run(store: Store, wanted: str, planned: Mapping[str, Facts] = NOTHING) -> RunFolder:
-    """The only run that is meant; ValueError with a list where there is none, or several.
-
-    planned: signature -> facts of runs that have not begun, but may be meant.
-    """
-    known = {**planned, **{folder.signature: folder.facts() for folder in store.folders()}}
+def find_run(store: Store, wanted: str) -> RunFolder:
+    """The only run that is meant, begun or not; ValueError with a list where that is unclear."""
+    known: dict[str, Facts] = {**store.planned()}
+    known |= {folder.signature: folder.facts() for folder in store.folders()}
     if not known:
         raise ValueError(
             f"no run '{wanted}' in {store.root}, which holds none; --out names another"

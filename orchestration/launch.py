@@ -3,7 +3,6 @@
 import os
 import shlex
 import shutil
-import subprocess
 import sys
 import threading
 import time
@@ -29,6 +28,7 @@ from orchestration.plan import (
     resolve_scale,
 )
 from orchestration.progress import Line, Progress
+from orchestration.provenance import code_version
 from orchestration.resources import Resources, share_out
 from orchestration.run_folder import RunFolder, Store
 from orchestration.terminal import warn
@@ -277,34 +277,6 @@ def data_notes(data: "DataSet") -> list[str]:
         f"{data.name}, {name}: {note}" for name, split in splits.items() for note in split.notes
     ]
     return [*parts, *(f"{data.name}: {note}" for note in data.notes)]
-
-
-def code_version() -> dict[str, str]:
-    """The package's version, and the commit where the code lies in a git checkout."""
-    from importlib.metadata import PackageNotFoundError, version  # with the parsers of e-mail
-
-    try:
-        release = version("atss-suite")
-    except PackageNotFoundError:
-        release = "unknown"
-    commit = _git("rev-parse", "HEAD")
-    is_modified = bool(_git("status", "--porcelain", "--untracked-files=no"))
-    state = ("modified" if is_modified else "clean") if commit else "unknown"
-    return {"version": release, "commit": commit or "unknown", "tree": state}
-
-
-def _git(*arguments: str) -> str:
-    """What git says of this code; empty where there is no git, or the code is not in a checkout."""
-    root = Path(__file__).parents[1]
-    if not (root / ".git").exists():
-        return ""
-    try:
-        answer = subprocess.run(
-            ["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=10
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return answer.stdout.strip() if answer.returncode == 0 else ""
 
 
 @contextmanager

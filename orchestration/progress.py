@@ -39,7 +39,6 @@ class Line:
     tested: float | None = None  # share of the validation images, while testing
     seconds_left: float | None = None
     warnings: Sequence[str] = ()  # what looks wrong
-    problem: str | None = None  # what keeps it from writing to its folder
     logged: float = 0.0  # when its last line was printed
 
     @property
@@ -62,9 +61,7 @@ class Line:
     @property
     def signs(self) -> list[str]:
         """What a person should know now, a line each."""
-        return [f"warning: {text}" for text in self.warnings] + (
-            [f"problem: {self.problem}"] if self.problem else []
-        )
+        return [f"warning: {text}" for text in self.warnings]
 
 
 class Progress:
@@ -102,7 +99,7 @@ class Progress:
     def update(self, signature: str, values: Mapping[str, Any]) -> None:
         """Take in what a trial reports: state, step, iterations, loss, AP, seconds_left, reason.
 
-        warnings: all of them so far. problem: what keeps it from writing, while that lasts.
+        warnings: all of them so far.
         """
         line = self.lines[signature]
         before, ap_before, signs_before = line.state, line.ap, line.signs
@@ -114,7 +111,6 @@ class Progress:
         line.tested = values.get("tested") if line.state == "testing" else None
         line.seconds_left = values.get("seconds_left", line.seconds_left)
         line.warnings = values.get("warnings", line.warnings)
-        line.problem = values.get("problem")
         if line.state in ENDED:
             line.seconds_left = None
         if self.live is None:

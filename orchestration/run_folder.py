@@ -341,13 +341,14 @@ class Store:
             for name in names
         ]
 
-    def require_there(self) -> None:
-        """ValueError in one line where nothing was ever trained."""
+    def require_there(self) -> "Store":
+        """This one; ValueError in one line where nothing was ever trained."""
         if not (self.root / RUNS).is_dir():
             raise ValueError(
                 f"--out {self.root}: needs a results folder, which atss reproduce makes, "
                 f"this {'is none' if self.root.exists() else 'does not exist'}"
             )
+        return self
 
     def require_writable(self) -> None:
         """Make the folder and write to it; ValueError in one line where that cannot be."""

@@ -296,11 +296,9 @@ def _advance(tracker: Tracker, run: Any, folder: RunFolder, is_running: bool) ->
     run_id, client = run.info.run_id, tracker.client
     result = folder.result()  # before the history, which is whole once there is a result
     client.log_batch(run_id, _new_points(run, folder))
-    remarks = {
-        "failure": (folder.failure() or {}).get("reason", ""),
-        "cancelled": folder.cancellation(),
-        "warning": "; ".join(warning["text"] for warning in folder.warnings()),
-    }
+    remarks = {"failure": (folder.failure() or {}).get("reason", "")}
+    remarks["cancelled"] = folder.cancellation()
+    remarks["warning"] = "; ".join(warning["text"] for warning in folder.warnings())
     tracker.tag(run, {name: text for name, text in remarks.items() if text})
     for name in (name for name, text in remarks.items() if not text and name in run.data.tags):
         client.delete_tag(run_id, name)

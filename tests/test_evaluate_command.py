@@ -316,8 +316,10 @@ def test_a_run_is_found_by_what_people_call_it(tmp_path: Path) -> None:
             find_run(store, wanted)
     for number in range(9):
         store.folder(f"eee{number}").write("run", {"name": f"more {number}", "rows": []})
-    with pytest.raises(ValueError, match="and 7 more: atss status lists them"):
-        find_run(store, "nothing like it")
+    for wanted, more in (("nothing like it", 7), ("eee", 4)):
+        with pytest.raises(ValueError, match=f"and {more} more: atss status lists them") as refused:
+            find_run(store, wanted)
+        assert str(refused.value).count(" (") == 5
 
 
 # atss predict

@@ -41,13 +41,6 @@ def test_a_warning_is_told_once_in_a_log() -> None:
     ]
 
 
-def test_a_disk_that_cannot_be_written_is_told_when_it_begins_and_again_when_it_returns() -> None:
-    training = {"state": "training", "step": 1, "iterations": 9}
-    full = training | {"problem": "/out cannot be written: No space left on device"}
-    said = in_a_log(training, full, full, training, full)
-    assert said == ["training", *["problem: /out cannot be written: No space left on device"] * 2]
-
-
 def test_runs_that_wait_or_end_for_a_reason_give_it_and_are_silent_then() -> None:
     assert in_a_log(
         {"state": "starting"},

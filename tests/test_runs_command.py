@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -108,8 +109,6 @@ def test_a_machine_that_fell_silent_trains_no_more(store: Store) -> None:
 
 
 def test_here_the_lock_alone_tells_whether_a_run_is_trained(store: Store) -> None:
-    import socket
-
     killed = store.folder(SSC_BOX.signature)
     say(killed, host=socket.gethostname())
     assert states(store)[SSC_BOX.signature] == "stopped"
@@ -204,32 +203,20 @@ with recorded(store, {}, (), Console(quiet=True)):
 """
 
 
-def begin_launch(store: Store) -> subprocess.Popen[str]:
-    """A launch by another process, which has begun."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", LAUNCH, str(store.root)], cwd=ROOT, stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None and process.stdout.readline() == "begun\n"
-    return process
-
-
-def test_a_killed_launch_goes_on_no_more(store: Store) -> None:
-    process = begin_launch(store)
-    assert [going.live()["pid"] for going in store.going_on()] == [process.pid]
-    process.kill()
-    process.wait()
-    assert store.going_on() == []
-
-
-def test_a_second_launch_is_told_of_the_first(
+def test_a_second_launch_is_told_of_the_first_which_goes_on_until_it_is_killed(
     store: Store, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    first = begin_launch(store)
+    first = subprocess.Popen(
+        [sys.executable, "-c", LAUNCH, str(store.root)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    assert first.stdout is not None and first.stdout.readline() == "begun\n"
     with recorded(store, {}, (), Console(width=200)):
         assert {going.live()["pid"] for going in store.going_on()} == {first.pid, os.getpid()}
+    assert capsys.readouterr().out.startswith(f"process {first.pid} on ")
+    assert [going.live()["pid"] for going in store.going_on()] == [first.pid]
     first.kill()
     first.wait()
-    assert capsys.readouterr().out.startswith(f"process {first.pid} on ")
+    assert store.going_on() == []
 
 
 def test_another_machines_launch_goes_on_while_its_heart_beats(store: Store) -> None:
@@ -278,15 +265,21 @@ def test_cancel_alone_ends_what_runs_or_waits_and_begins_no_more(atss: Atss, sto
     assert marked == {POINT.signature, SSC_BOX.signature}
 
 
-def test_what_cannot_be_cancelled_is_refused(atss: Atss, store: Store) -> None:
-    code, _, errors = atss("cancel", BOX.signature, "--out", store.root)
-    assert code == 2 and errors.count("\n") == 1 and "is done" in errors
-    code, _, errors = atss("cancel", "box", "--out", store.root)
-    assert code == 2 and "means 2 runs of" in errors
-    assert "and a signature, or its beginning, one; there are" in errors
-    (store.folder(SSC_BOX.signature).path / "live.json").unlink()
-    code, _, errors = atss("cancel", "--out", store.root)
-    assert code == 2 and "nothing runs or waits in" in errors
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ([BOX.signature], "is done"),
+        (["box"], "means 2 runs of"),
+        (["box"], "and a signature, or its beginning, one; there are"),
+        ([], "nothing runs or waits in"),
+    ],
+)
+def test_what_cannot_be_cancelled_is_refused(
+    atss: Atss, store: Store, given: list[str], why: str
+) -> None:
+    store.folder(SSC_BOX.signature).forget("live")
+    code, _, errors = atss("cancel", *given, "--out", store.root)
+    assert code == 2 and errors.count("\n") == 1 and why in errors
 
 
 def test_many_cancelled_runs_are_told_in_a_line(tmp_path: Path) -> None:
@@ -298,16 +291,6 @@ def test_many_cancelled_runs_are_told_in_a_line(tmp_path: Path) -> None:
     assert failed == f"{plan.runs[0].name} failed: ended"
     listed = "; ".join(run.name for run in plan.runs[1:6])
     assert cancelled == f"7 runs cancelled as asked, the same line goes on: {listed} and 2 more"
-
-
-def test_at_most_five_runs_are_listed_where_several_are_meant(atss: Atss, tmp_path: Path) -> None:
-    store = open_store(tmp_path / "out")
-    for run in make_plan(SETUP, find_tables(["table2"]), seeds=(0, 1)).runs:
-        begin(store, run, 20)
-    for text in ("table 2", "nothing like it"):
-        code, _, errors = atss("logs", text, "--out", store.root)
-        assert code == 2 and errors.count(" (Table 2: ") == 5
-        assert "; and 3 more: atss status lists them" in errors
 
 
 # atss logs

@@ -115,6 +115,19 @@ def test_a_run_leaves_all_that_a_report_needs(whole: RunFolder) -> None:
     }  # the checkpoint has served
 
 
+@pytest.fixture
+def every_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every step is reported."""
+    monkeypatch.setattr(trial, "REPORT_SECONDS", 0.0)
+
+
+@pytest.fixture
+def saved_steps(every_step: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every step is reported, and saved."""
+    monkeypatch.setattr(trial, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(trial, "CHECKPOINT_SHARE", 0.0)
+
+
 class Killed(BaseException):
     """Stands for a process that ends on the spot."""
 
@@ -128,28 +141,26 @@ def kill_at(step: int, state: str) -> Callable[[dict[str, Any]], None]:
 
 
 @pytest.mark.parametrize(
-    ("step", "state", "save_always"),
+    ("steps", "step", "state", "resumed_at"),
     [
-        (2, "training", True),  # with a checkpoint of this very step
-        (3, "training", False),  # before the first checkpoint: from the start
-        (4, "testing", False),  # the checkpoint before a test is there, its outcome is not
-        (6, "training", False),  # two steps after the last checkpoint
-        (7, "testing", False),  # within the last test
+        ("saved_steps", 2, "training", 2),  # with a checkpoint of this very step
+        ("every_step", 3, "training", 0),  # before the first checkpoint: from the start
+        ("every_step", 4, "testing", 4),  # the checkpoint before a test is there, no outcome is
+        ("every_step", 6, "training", 4),  # two steps after the last checkpoint
+        ("every_step", 7, "testing", 7),  # within the last test
     ],
 )
 def test_a_resumed_run_equals_an_uninterrupted_one(
+    request: pytest.FixtureRequest,
     data: Path,
     tmp_path: Path,
     whole: RunFolder,
-    monkeypatch: pytest.MonkeyPatch,
+    steps: str,
     step: int,
     state: str,
-    save_always: bool,
+    resumed_at: int,
 ) -> None:
-    monkeypatch.setattr(trial, "REPORT_SECONDS", 0.0)
-    if save_always:
-        monkeypatch.setattr(trial, "CHECKPOINT_SECONDS", 0.0)
-        monkeypatch.setattr(trial, "CHECKPOINT_SHARE", 0.0)
+    request.getfixturevalue(steps)
     job = make_job(data, tmp_path)
     folder = RunFolder(job.folder)
     with pytest.raises(Killed):
@@ -158,16 +169,14 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
     reports: list[dict[str, Any]] = []
     run_trial(job, reports.append)
     assert files(folder) == files(whole)
-    assert reports[0]["resumed_at"] == (2 if save_always else {3: 0, 4: 4, 6: 4, 7: 7}[step])
+    assert reports[0]["resumed_at"] == resumed_at
 
 
+@pytest.mark.usefixtures("saved_steps")
 def test_steps_are_averaged_over_where_a_run_is_long(
     data: Path, tmp_path: Path, whole: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(trial, "HISTORY_STEPS", 3)
-    monkeypatch.setattr(trial, "REPORT_SECONDS", 0.0)
-    monkeypatch.setattr(trial, "CHECKPOINT_SECONDS", 0.0)
-    monkeypatch.setattr(trial, "CHECKPOINT_SHARE", 0.0)
     job = make_job(data, tmp_path)
     with pytest.raises(Killed):
         run_trial(job, kill_at(3, "training"))
@@ -194,12 +203,9 @@ def test_a_loss_that_is_not_finite_ends_the_run_with_its_reason(data: Path, tmp_
     folder = RunFolder(job.folder)
     reports: list[dict[str, Any]] = []
     run_trial(job, reports.append)
-    failure = folder.failure()
-    assert (
-        failure is not None and "step" in failure["reason"] and "Traceback" in failure["traceback"]
-    )
-    assert reports[-1]["state"] == "failed" and reports[-1]["reason"] == failure["reason"]
-    assert not folder.is_done
+    failure = folder.failure() or {}
+    assert "step" in failure["reason"] and "Traceback" in failure["traceback"]
+    assert reports[-1] == {"state": "failed", "reason": failure["reason"]} and not folder.is_done
     run_trial(job, reports.append)  # the next launch tries again, and finds the same
     assert folder.failure() is not None
 
@@ -235,16 +241,10 @@ def cancel_at(
         (7, "testing", 7),
     ],
 )
+@pytest.mark.usefixtures("every_step")
 def test_a_cancelled_run_keeps_its_last_step_and_ends_as_if_it_had_not_been(
-    data: Path,
-    tmp_path: Path,
-    whole: RunFolder,
-    monkeypatch: pytest.MonkeyPatch,
-    step: int,
-    state: str,
-    resumed_at: int,
+    data: Path, tmp_path: Path, whole: RunFolder, step: int, state: str, resumed_at: int
 ) -> None:
-    monkeypatch.setattr(trial, "REPORT_SECONDS", 0.0)
     job = make_job(data, tmp_path)
     folder = RunFolder(job.folder)
     reports: list[dict[str, Any]] = []
@@ -271,10 +271,8 @@ def test_a_run_cancelled_before_it_began_is_not_begun(data: Path, tmp_path: Path
     assert folder.facts() == {} and folder.history() == []
 
 
-def test_a_run_says_where_it_stands_until_it_ends(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(trial, "REPORT_SECONDS", 0.0)
+@pytest.mark.usefixtures("every_step")
+def test_a_run_says_where_it_stands_until_it_ends(data: Path, tmp_path: Path) -> None:
     job = make_job(data, tmp_path)
     folder = RunFolder(job.folder)
     heard: list[dict[str, Any]] = []
@@ -297,14 +295,17 @@ with folder.locked():
 """
 
 
-def test_a_run_that_another_launch_trains_says_that_it_waits(
-    data: Path, whole: RunFolder, tmp_path: Path
-) -> None:
-    job = make_job(data, tmp_path)
-    folder = RunFolder(job.folder)
+def hold(folder: RunFolder) -> subprocess.Popen[bytes]:
+    """Another process that is at a run, for a second."""
     process = subprocess.Popen([sys.executable, "-c", HOLD, str(folder.path)], cwd=ROOT)
     while not (folder.path / "held").exists():
         time.sleep(0.05)
+    return process
+
+
+def test_a_run_that_another_launch_trains_says_that_it_waits(data: Path, tmp_path: Path) -> None:
+    job = make_job(data, tmp_path)
+    process = hold(RunFolder(job.folder))
     reports: list[dict[str, Any]] = []
     run_trial(job, reports.append)
     assert process.wait() == 0
@@ -315,9 +316,7 @@ def test_a_run_that_another_launch_trains_says_that_it_waits(
 def test_two_processes_never_train_one_run(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "run")
     assert not folder.is_running
-    process = subprocess.Popen([sys.executable, "-c", HOLD, str(folder.path)], cwd=ROOT)
-    while not (folder.path / "held").exists():
-        time.sleep(0.05)
+    process = hold(folder)
     assert folder.is_running
     with folder.locked():
         assert (folder.path / "let go").exists()
@@ -346,6 +345,7 @@ def refuse(patch: pytest.MonkeyPatch, owner: Any, name: str, number: int, after:
         (RunFolder, "write", 1, 7),  # the result, and then the reason
     ],
 )
+@pytest.mark.usefixtures("saved_steps")
 def test_a_full_disk_ends_a_run_with_its_reason_and_the_last_checkpoint(
     data: Path,
     tmp_path: Path,
@@ -356,9 +356,6 @@ def test_a_full_disk_ends_a_run_with_its_reason_and_the_last_checkpoint(
     after: int,
     resumed_at: int,
 ) -> None:
-    monkeypatch.setattr(trial, "REPORT_SECONDS", 0.0)
-    monkeypatch.setattr(trial, "CHECKPOINT_SECONDS", 0.0)
-    monkeypatch.setattr(trial, "CHECKPOINT_SHARE", 0.0)
     job, reports = make_job(data, tmp_path), list[dict[str, Any]]()
     folder = RunFolder(job.folder)
     with monkeypatch.context() as patch:

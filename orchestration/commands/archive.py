@@ -101,7 +101,7 @@ def _destination(to: str | None, names: Sequence[str], tables: Sequence[Table]) 
 
 
 def _seal(folder: Path, path: Path) -> str:
-    from orchestration.launch import code_version
+    from orchestration.provenance import code_version
     from reports.archive import seal
 
     code, digests = {"code": code_version()}, list[str]()
@@ -180,7 +180,7 @@ def _shown(code: Any) -> str:
 
 def _show(name: str, unsealed: "Unsealed", found: "Verification") -> list[str]:
     """Print what stands and what does not, in tables and lines; returns how much does not."""
-    from orchestration.launch import code_version
+    from orchestration.provenance import code_version
     from orchestration.verifying import FAILS, STANDS, checked_grid
     from reports.terminal import terminal
 

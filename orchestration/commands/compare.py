@@ -78,8 +78,7 @@ def compare(
     - `atss compare table3:1 table3:fcos --set iterations=20`
     """
     written, folder = _written(form, save), _folder(pictures)
-    store = open_store(out)
-    store.require_there()
+    store = open_store(out).require_there()
     sides = find_pair(store, [first, second], Asked(scale, data, settings or ()))
     with console.status("Comparing") as status:
         measured = [_side(meant, status.update) for meant in sides]

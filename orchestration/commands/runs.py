@@ -40,7 +40,7 @@ def status(watch: Watch = False, out: options.Out = DEFAULT_OUT) -> None:
     - `atss status --out results`
     - `atss status --watch`
     """
-    store = _open(out)
+    store = open_store(out).require_there()
     if not watch:
         console.print(views.show_status(store))
         return
@@ -81,14 +81,14 @@ def cancel(runs: SomeRuns = None, out: options.Out = DEFAULT_OUT) -> None:
     - `atss cancel`
     - `atss cancel 3f2a "Table 2: Intersection over Union, Box"`
     """
-    store = _open(out)
+    store = open_store(out).require_there()
     known = {it.folder.signature: it for it in store.statuses()}
     mark = {
         "by": f"{getpass.getuser()}@{socket.gethostname()}",
         "at": time.strftime("%Y-%m-%d %H:%M:%S"),
     }
     if runs:
-        folders = [find_run(store, text, store.planned()) for text in runs]
+        folders = [find_run(store, text) for text in runs]
         chosen = [known[folder.signature] for folder in folders]
     else:
         chosen = [it for it in known.values() if it.is_moving]
@@ -123,11 +123,11 @@ def logs(run: OneRun = None, lines: Lines = 40, out: options.Out = DEFAULT_OUT) 
     - `atss logs`
     - `atss logs 3f2a --lines 200`
     """
-    store = _open(out)
+    store = open_store(out).require_there()
     if run is None:
         _list_troubled(store)
         return
-    folder = find_run(store, run, store.planned())
+    folder = find_run(store, run)
     (it,) = (it for it in store.statuses() if it.folder == folder)
     _print(f"{it.name} ({folder.signature}): {it.state}" + (f", {it.detail}" if it.detail else ""))
     for text in it.values["warnings"]:
@@ -152,12 +152,6 @@ def _list_troubled(store: Store) -> None:
         _print(f"{it.name} ({it.folder.signature}): {why}")
     more = "atss logs RUN shows more" if shown else "no run failed or looks wrong"
     _print(f"{views.count(len(everything), 'run')} in {store.root}; {more}")
-
-
-def _open(out: str) -> Store:
-    store = open_store(out)
-    store.require_there()
-    return store
 
 
 def _print(text: str) -> None:
