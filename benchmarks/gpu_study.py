@@ -16,10 +16,9 @@ from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from dataclasses import replace
 from multiprocessing import get_context
 
-from orchestration.launch import asked_setup, jobs_of, open_plan
+from orchestration.launch import asked_setup, make_job, open_plan, shared_facts
 from orchestration.options import parse_seeds
 from orchestration.plan import Job, find_tables
-from orchestration.resources import Resources
 from orchestration.run_folder import Store, open_store
 
 NEEDED_ONCE = ("weights.safetensors", "detections.json")
@@ -55,9 +54,10 @@ def main() -> None:
     setup = asked_setup(given.scale, given.data, given.settings)
     plan, data = open_plan(setup, store, find_tables(given.tables), [], given.seeds)
     runs = sorted(plan.missing(store), key=lambda run: run.run.seed)  # whole seeds first
+    facts = shared_facts(plan.setup, data)
     jobs = [
-        replace(job, device=given.device, workers=given.workers)
-        for job in jobs_of(runs, plan.setup, store, data, Resources())
+        replace(make_job(run, plan.setup, store, facts), device=given.device, workers=given.workers)
+        for run in runs
     ]
     print(f"{len(plan.runs)} runs, {len(jobs)} to train, {given.at_once} at once", flush=True)
     is_whole = _train_all(jobs, given.at_once, 60 * given.limit_minutes)

@@ -17,11 +17,10 @@ from orchestration.commands.archive import export, verify
 from orchestration.commands.claims import claims
 from orchestration.commands.compare import compare
 from orchestration.commands.evaluate import evaluate, predict
-from orchestration.commands.plan import plan as plan_command
-from orchestration.commands.plan import show as show_cost
 from orchestration.commands.positives import positives
 from orchestration.commands.runs import cancel, logs, status
 from orchestration.commands.sweep import sweep
+from orchestration.cost import show_cost
 from orchestration.launch import asked_setup, data_notes, failures, open_plan, train_missing
 from orchestration.options import parse_rows, parse_seeds
 from orchestration.plan import find_tables, setups_in
@@ -149,6 +148,42 @@ def reproduce(
     finish([*failures(plan, store), *delivered.problems])
 
 
+@app.command("plan")
+def plan_(
+    tables: options.TableNames,
+    scale: options.Scale = "demo",
+    data: options.Data = None,
+    seeds: options.Seeds = "0",
+    rows: options.Rows = None,
+    settings: options.Settings = None,
+    out: options.Out = DEFAULT_OUT,
+    concurrent: options.Concurrent = None,
+    gpus_per_run: options.GpusPerRun = None,
+    processes: options.Processes = None,
+    micro_batch: options.MicroBatch = None,
+    workers: options.Workers = None,
+    address: options.Address = None,
+) -> None:
+    """Say what tables still lack, in the order of training, and what it costs; nothing is trained.
+
+    The time of a run is that of finished runs of the same schedule, or measured in less than a
+    minute on the machines that would train, as many at once as there.
+
+    Examples:
+
+    - `atss plan all`
+    - `atss plan table3 --scale paper --data coco2017 --gpus-per-run 8 --address auto`
+    """
+    chosen, setup, store = find_tables(tables), asked_setup(scale, data, settings), open_store(out)
+    resources = Resources(address, concurrent, gpus_per_run, processes, micro_batch, workers)
+    plan, data_set = open_plan(setup, store, chosen, parse_rows(rows or []), parse_seeds(seeds))
+    store.require_writable()
+    try:
+        show_cost(plan, store, resources, len(data_set.val), is_measured=True)
+    except KeyboardInterrupt:
+        raise Stopped("nothing was trained") from None
+
+
 @app.command()
 def report(
     tables: options.TableNames,
@@ -231,7 +266,6 @@ def require_free(port: int) -> None:
             raise ValueError(f"port {port} is taken: choose another with --port") from error
 
 
-app.command("plan")(plan_command)
 for command in (
     claims,
     status,

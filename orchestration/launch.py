@@ -17,6 +17,7 @@ from rich.console import Console
 
 from detector.config import Recipe
 from experiments.experiment import Run, Table, canonical
+from orchestration.early import stopped
 from orchestration.plan import (
     GENERATED,
     NAMED_DATA,
@@ -27,16 +28,15 @@ from orchestration.plan import (
     make_plan,
     resolve_scale,
 )
-from orchestration.progress import Line, Progress
+from orchestration.progress import Line, Progress, count
 from orchestration.provenance import code_version
-from orchestration.resources import Resources, share_out
+from orchestration.resources import RAY_FOLDER, Resources
 from orchestration.run_folder import RunFolder, Store
 from orchestration.terminal import warn
-from orchestration.views import count
 
 if TYPE_CHECKING:
     from detector.data.coco import DataSet
-    from orchestration.early import Early
+    from orchestration.search import Search
 
 MADE_UP_HEIGHT, MADE_UP_WIDTH = 256, 320
 MADE_UP_OBJECTS = (
@@ -46,7 +46,6 @@ MADE_UP_OBJECTS = (
 )
 NAMED = 5  # runs in a line that says which are missing
 HEARTBEAT_SECONDS = 20.0
-RAY = ".ray-"  # and the launch's process: a folder for Ray's own files
 
 
 def data_location(scale: str, given: str | None) -> str:
@@ -82,7 +81,9 @@ def open_plan(
     setup = replace(setup, data=data.name, fingerprint=data.fingerprint)
     plan = make_plan(setup, tables, rows=rows, seeds=seeds)
     if plan.missing(store):
-        _try_assigners(plan.missing(store))
+        for run in plan.missing(store):
+            if run.run.assigner:
+                check_assigner(run.run)
         data.train.check_images()
         data.val.check_images()
     return plan, data
@@ -95,67 +96,68 @@ def train_missing(
     resources: Resources,
     console: Console,
     *,
-    stopping: "Early | None" = None,
-    search: Iterator[PlannedRun] | None = None,
+    asha: Sequence[int] = (),
+    search: "Search | None" = None,
 ) -> None:
     """Train the runs without a result; those that fail leave the reason in their folders.
 
-    stopping: when runs that are far behind are ended. search: gives the runs, one by one as they
-    fit, instead of the plan. Raises ValueError for what cannot work, before any training.
+    asha: the steps after which runs that are far behind are ended. search: proposes the runs as
+    they fit, instead of the plan. Raises ValueError for what cannot work, before any training.
     """
-    recipe = plan.setup.recipe
-    missing = plan.missing(store)
+    recipe, missing = plan.setup.recipe, lacking(plan, store, is_asha=bool(asha))
     if not missing and search is None:
         return
     load_weights([run.run.recipe for run in missing] or [recipe])
     _clean(store)
     from orchestration.tracking import following, open_tracker
-    from orchestration.tune import cluster, run_trials
+    from orchestration.tune import cluster, halving, run_trials
 
     with ExitStack() as stack:
         is_cancelled = stack.enter_context(recorded(store, plan.setup.to_json(), missing, console))
         opening = stack.enter_context(ThreadPoolExecutor(1)).submit(open_tracker, store)
-        nodes = stack.enter_context(cluster(resources.address, threads=recipe.threads))
+        allocation = stack.enter_context(cluster(resources, recipe))
         tracker = opening.result()  # both take seconds, mostly of waiting
         if tracker.problem:
             warn([f"MLflow: {tracker.problem}; training goes on, the records come later"])
-        share = share_out(nodes, resources, threads=recipe.threads, batch_size=recipe.batch_size)
-        at_once = min(share.at_once, resources.concurrent or share.at_once)
-        at_once = at_once if search else min(at_once, len(missing))
+        if search is None:
+            allocation = replace(allocation, at_once=min(allocation.at_once, len(missing)))
         what = "Searching" if search else f"Training {count(len(missing), 'run')}"
-        console.print(f"{what}, {at_once} at once, {share}")
-        progress = Progress({run.signature: _label(run, plan) for run in missing}, console)
-        folders = [store.folder(run.signature) for run in missing]
+        console.print(f"{what}, {allocation.at_once} at once, {allocation}")
+        progress, folders = Progress({}, console), list[RunFolder]()
+        facts = shared_facts(plan.setup, data)
+
+        def begin(run: PlannedRun) -> Job:
+            """A run's job; it is shown and recorded from now on."""
+            progress.lines[run.signature] = Line(run.name if len(plan.seeds) > 1 else run.rows[0])
+            folders.append(store.folder(run.signature))
+            return make_job(run, plan.setup, store, facts, resources.micro_batch_size)
+
+        scheduler = halving(asha, _ended(search.asked() if search else plan.runs, store))
+        if search:
+            search.job_of, search.is_cancelled = begin, is_cancelled
+        jobs = search or [begin(run) for run in missing]
         stack.enter_context(following(tracker, folders))
         stack.enter_context(progress)
-
-        def show(run: PlannedRun) -> None:
-            progress.lines[run.signature] = Line(_label(run, plan))
-            folders.append(store.folder(run.signature))
-
-        runs = _asked(search, show, is_cancelled) if search else iter(missing)
-        jobs = jobs_of(runs, plan.setup, store, data, resources)
-        place = store.root / f"{RAY}{os.getpid()}"
-        run_trials(jobs, share, progress, storage=place, concurrent=at_once, stopping=stopping)
+        run_trials(jobs, allocation, progress, root=store.root, scheduler=scheduler)
 
 
-def _asked(
-    search: Iterator[PlannedRun],
-    show: Callable[[PlannedRun], None],
-    is_cancelled: Callable[[], bool],
-) -> Iterator[PlannedRun]:
-    """The runs of a search, each shown from when it is asked for."""
-    for run in search:
-        if is_cancelled():
-            return
-        show(run)
-        yield run
+def lacking(plan: Plan, store: Store, *, is_asha: bool = False) -> tuple[PlannedRun, ...]:
+    """The runs to train: without a result, and for ASHA those that it did not give up before."""
+    missing = plan.missing(store)
+    return tuple(run for run in missing if not (is_asha and stopped(store.folder(run.signature))))
 
 
-def failures(plan: Plan, store: Store) -> list[str]:
+def _ended(runs: Iterable[PlannedRun], store: Store) -> Iterator[RunFolder]:
+    """What earlier launches trained of a sweep, for ASHA to compare with."""
+    for folder in (store.folder(run.signature) for run in runs):
+        if folder.is_done or stopped(folder):
+            yield folder
+
+
+def failures(plan: Plan, store: Store, *, is_asha: bool = False) -> list[str]:
     """One line for each run that has no result; those that somebody cancelled share one."""
     lines, cancelled = [], []
-    for run in plan.missing(store):
+    for run in lacking(plan, store, is_asha=is_asha):
         folder = store.folder(run.signature)
         if folder.cancellation():
             cancelled.append(run.name)
@@ -172,7 +174,7 @@ def failures(plan: Plan, store: Store) -> list[str]:
 def _clean(store: Store) -> None:
     """Remove what Ray left behind in launches that were killed."""
     if not store.going_on():
-        for left in store.root.glob(f"{RAY}*"):
+        for left in store.root.glob(f"{RAY_FOLDER}*"):
             shutil.rmtree(left, ignore_errors=True)
 
 
@@ -184,14 +186,6 @@ def load_weights(recipes: Sequence[Recipe]) -> None:
             from detector.backbone import build_backbone
 
             build_backbone(backbone, norm, weights)
-
-
-def _try_assigners(runs: Sequence[PlannedRun]) -> None:
-    """Let every assigner of a user's select samples once: an error costs seconds here."""
-    own = [run.run for run in runs if run.run.assigner]
-    if own:
-        for run in own:
-            check_assigner(run)
 
 
 def check_assigner(run: Run) -> None:
@@ -213,22 +207,17 @@ def check_assigner(run: Run) -> None:
     assign(anchors, torch.tensor(MADE_UP_OBJECTS))
 
 
-def _label(run: PlannedRun, plan: Plan) -> str:
-    return run.name if len(plan.seeds) > 1 else run.rows[0]
-
-
-def jobs_of(
-    runs: Iterable[PlannedRun], setup: Setup, store: Store, data: "DataSet", resources: Resources
-) -> Iterator[Job]:
-    """Each run with all that it takes to train it, whoever does: `trial.run_trial` needs no Ray."""
-    facts = _shared_facts(setup, data)
-    return (_job(run, setup, store, facts, resources) for run in runs)
-
-
-def _job(
-    run: PlannedRun, setup: Setup, store: Store, shared: Mapping[str, Any], resources: Resources
+def make_job(
+    run: PlannedRun,
+    setup: Setup,
+    store: Store,
+    shared: Mapping[str, Any],
+    micro_batch_size: int | None = None,
 ) -> Job:
-    """The run with the facts that its folder keeps about it."""
+    """All it takes to train a run, whoever does, with the facts that its folder keeps about it.
+
+    shared: of `shared_facts`.
+    """
     params = {**asdict(run.run.config), **asdict(run.run.recipe), "seed": run.run.seed}
     own = run.run.assigner
     facts = {
@@ -243,17 +232,18 @@ def _job(
     if own is not None:  # whole, so that the run can go on and be understood without its file
         facts["params"]["assigner"] = str(own)
         facts["assigner"] = asdict(own)
+    first = run.training
     return Job(
         run=run.run,
         folder=store.folder(run.signature).path,
         where=setup.where,
         facts=facts,
-        micro_batch_size=resources.micro_batch_size,
-        training=_job(run.training, setup, store, shared, resources) if run.training else None,
+        micro_batch_size=micro_batch_size,
+        training=make_job(first, setup, store, shared, micro_batch_size) if first else None,
     )
 
 
-def _shared_facts(setup: Setup, data: "DataSet") -> dict[str, Any]:
+def shared_facts(setup: Setup, data: "DataSet") -> dict[str, Any]:
     """What run.json says of every run of a launch."""
     return {
         "setup": setup.to_json(),

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from orchestration.counting import Counter
+from orchestration.progress import count
 from orchestration.terminal import Stopped, console
-from orchestration.views import count
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -4,11 +4,15 @@ A run takes one process, or several that share each batch, each with its CPUs an
 of one. All of a run's processes are reserved together, so no run can wait for its second half.
 """
 
+import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from orchestration.views import count
+from detector.config import Recipe
+from orchestration.progress import count
 
+RAY_FOLDER = ".ray-"  # how the folder for Ray's own files begins, while a launch goes on
+ANSWER_SECONDS = 10.0
 MAX_WORKERS = 8  # that load images for one process, unless the user asks for more
 
 
@@ -25,7 +29,7 @@ class Resources:
 
 
 @dataclass(frozen=True)
-class Share:
+class Allocation:
     """What every process of a run gets, how many processes a run has, and how many runs fit."""
 
     cpus: int
@@ -41,37 +45,43 @@ class Share:
         return f"{processes}{gpus}{self.cpus} CPU for each"
 
 
-def share_out(
-    nodes: Sequence[Mapping[str, float]], resources: Resources, *, threads: int, batch_size: int
-) -> Share:
-    """Divide nodes, each {"CPU": ..., "GPU": ...}, among runs of so many threads per process.
+def allocate(
+    nodes: Sequence[Mapping[str, float]], resources: Resources, recipe: Recipe
+) -> Allocation:
+    """Divide nodes, each {"CPU": ..., "GPU": ...}, among runs of a recipe.
 
     By default a run has one GPU, or none where there are none. Runs stay on one node where any node
     holds a whole one, and span nodes else. Raises ValueError, with the numbers, for what could
     never be scheduled: it would wait for ever.
     """
     gpus, processes = _per_process(nodes, resources)
-    if processes > batch_size:
+    if processes > recipe.batch_size:
         raise ValueError(
             f"{count(processes, 'process')} per run need at least as many images per step, "
-            f"got batch_size={batch_size}: each takes its share of the batch"
+            f"got batch_size={recipe.batch_size}: each takes its share of the batch"
         )
     workers = resources.workers
-    if workers is None:
-        workers = _default_workers(nodes, threads, gpus)
-    cpus = threads + workers
-    fits = [_fit(node, cpus, gpus) for node in nodes]
+    if workers is None:  # a GPU waits for images, so the CPUs beside it load them
+        beside = [node["CPU"] * gpus / node["GPU"] for node in nodes if gpus and node.get("GPU")]
+        spare = min(beside, default=0.0) - recipe.threads
+        workers = int(min(MAX_WORKERS, max(0.0, spare)))
+    cpus = recipe.threads + workers
+    fits = []  # how many processes each node takes at once
+    for node in nodes:
+        by_gpu = node.get("GPU", 0) / gpus + 1e-6 if gpus else float("inf")
+        fits.append(int(min(node.get("CPU", 0) / cpus, by_gpu)))
     is_on_one_node = any(fit >= processes for fit in fits)
     at_once = sum(fit // processes for fit in fits) if is_on_one_node else sum(fits) // processes
     if at_once == 0:
         offers = ", ".join(f"{n.get('CPU', 0):g} CPU and {n.get('GPU', 0):g} GPU" for n in nodes)
         raise ValueError(
             f"every run needs {count(processes, 'process')} of {cpus} CPU "
-            f"({count(threads, 'thread')}, {count(workers, 'worker')}) and {gpus:g} GPU, each on "
-            f"one machine, but there is: {offers or 'no machine'}; ask for less with "
+            f"({count(recipe.threads, 'thread')}, {count(workers, 'worker')}) and {gpus:g} GPU, "
+            f"each on one machine, but there is: {offers or 'no machine'}; ask for less with "
             "--gpus-per-run, --processes or --workers"
         )
-    return Share(cpus, gpus, workers, processes, at_once, is_on_one_node)
+    at_once = min(at_once, resources.concurrent or at_once)
+    return Allocation(cpus, gpus, workers, processes, at_once, is_on_one_node)
 
 
 def _per_process(nodes: Sequence[Mapping[str, float]], resources: Resources) -> tuple[float, int]:
@@ -91,15 +101,21 @@ def _per_process(nodes: Sequence[Mapping[str, float]], resources: Resources) -> 
     return (min(gpus, 1.0), processes)
 
 
-def _fit(node: Mapping[str, float], cpus: int, gpus: float) -> int:
-    """How many processes a node takes at once."""
-    by_gpu = node.get("GPU", 0) / gpus + 1e-6 if gpus else float("inf")
-    return int(min(node.get("CPU", 0) / cpus, by_gpu))
+def require_answer(address: str) -> None:
+    """ValueError if nothing listens at host:port: Ray itself would wait for ten minutes."""
+    host, separator, port = address.rpartition(":")
+    if address == "auto":
+        return
+    if not separator or not port.isdigit() or "/" in host:
+        raise ValueError(f"--address needs auto or the HOST:PORT of a Ray head, got '{address}'")
+    try:
+        socket.create_connection((host, int(port)), timeout=ANSWER_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise ValueError(f"--address {address}: no Ray head answers there ({error})") from error
 
 
-def _default_workers(nodes: Sequence[Mapping[str, float]], threads: int, gpus: float) -> int:
-    """A GPU waits for images, so the CPUs beside it load them; a CPU run loads its own."""
-    if not gpus:
-        return 0
-    spare = [node["CPU"] * gpus / node["GPU"] - threads for node in nodes if node.get("GPU")]
-    return int(min(MAX_WORKERS, max(0.0, min(spare, default=0.0))))
+def free_port() -> int:
+    """One that nobody listens on now."""
+    with socket.socket() as listener:
+        listener.bind(("", 0))
+        return int(listener.getsockname()[1])

@@ -1,25 +1,26 @@
 """A search: Optuna's TPE proposes the next combination of settings by what the others have reached.
 
-What was asked for is kept in <out>/sweeps/<name>.json, so the same command goes on with it, and
-what is done, for whichever table, is not trained again: its AP is told instead.
+Optuna's own journal in <out>/sweeps keeps what was proposed, so the same command goes on with it;
+what is done, for whichever table, is not trained again: its AP is told instead. tune.py lets Ray's
+OptunaSearch ask for proposals and tell what they reached.
 """
 
+import hashlib
 import json
 import warnings
-from collections.abc import Iterator
-from dataclasses import asdict
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from itertools import islice
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from experiments.experiment import Row, canonical
+from experiments.experiment import Row, Table, canonical
 from experiments.sweep import ATTEMPTS, Axis, Sweep
-from orchestration.early import stopped
-from orchestration.plan import PlannedRun, Setup, make_plan
-from orchestration.run_folder import RunFolder, Store, read_json, write_json
+from orchestration.early import last_ap, stopped
+from orchestration.plan import Job, Plan, PlannedRun, make_plan
+from orchestration.run_folder import Store
 
 if TYPE_CHECKING:
-    from optuna.distributions import BaseDistribution
     from optuna.trial import Trial
 
 SEED = 0  # of the proposals: the same results lead to the same search
@@ -29,73 +30,104 @@ RANDOM_SHARE, MAX_RANDOM = 3, 10  # the first third of the samples, at most ten,
 class Search:
     """So many samples of a sweep. ValueError where Optuna is not installed."""
 
-    def __init__(
-        self, sweep: Sweep, samples: int, setup: Setup, seeds: tuple[int, ...], store: Store
-    ) -> None:
-        self.sweep, self.samples, self.setup, self.seeds = sweep, samples, setup, seeds
-        self.store = store
-        self.rows: dict[str, Row] = {}  # by label, in the order in which they were asked for
-        self._places: list[dict[str, float]] = []  # their places on the axes
-        self._open: dict[str, Trial] = {}
-        self.study = _study(samples)
-        state = read_json(self._path) or {}
-        if state.get("definition") == self._definition:
-            for places in state["asked"]:
-                self.study.enqueue_trial(places)
+    job_of: Callable[[PlannedRun], Job]  # the launch's way to make a job of a run
+    is_cancelled: Callable[[], bool] = staticmethod(lambda: False)  # whether it is to begin no more
 
-    def runs(self) -> Iterator[PlannedRun]:
-        """One after the other, each chosen when it is asked for; until there are enough samples."""
-        for _ in range(ATTEMPTS * self.samples):
-            if len(self.rows) >= self.samples:
-                break
-            self._tell_ended()
-            yield from self._next()
-        self._tell_ended()
+    def __init__(self, sweep: Sweep, samples: int | None, plan: Plan, store: Store) -> None:
+        """plan: of the base, for its setup and seeds."""
+        samples = samples or 1
+        try:
+            import optuna
+        except ImportError as error:
+            raise ValueError(
+                "--search optuna needs Optuna, which is not installed: pip install optuna"
+            ) from error
+        self.sweep, self.samples, self.store = sweep, samples, store
+        self.setup, self.seeds = plan.setup, plan.seeds
+        self.attempts = ATTEMPTS * samples
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        journal = store.root / "sweeps" / f"{sweep.name}.journal"
+        journal.parent.mkdir(parents=True, exist_ok=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # options that Optuna calls experimental
+            self.sampler = optuna.samplers.TPESampler(
+                seed=SEED,
+                n_startup_trials=max(1, min(MAX_RANDOM, samples // RANDOM_SHARE)),
+                constant_liar=True,  # what still trains counts as bad: no two alike at once
+            )
+        backend = optuna.storages.journal.JournalFileBackend(str(journal))
+        self.storage = optuna.storages.JournalStorage(backend)
+        self.study = optuna.create_study(
+            storage=self.storage, study_name=self.key, direction="maximize", load_if_exists=True
+        )
+        known: dict[str, tuple[Row, dict[str, Any]]] = {}
+        for trial in self.study.get_trials(deepcopy=False):
+            if row := self._row(trial.params):
+                known.setdefault(row.label, (row, trial.params))
+            if not trial.state.is_finished() and trial.params:  # when its launch was ended
+                self.tell(trial.number, None)
+        self.rows: dict[str, Row] = {}  # by label, in the order in which they were asked for
+        self.begun: set[str] = set()  # labels of those that need no proposal any more
+        for row, places in islice(known.values(), samples):
+            self.rows[row.label] = row
+            if any(map(self._lacks, self._runs(row))):
+                self.study.enqueue_trial(places)
+            else:
+                self.begun.add(row.label)
+
+    @property
+    def key(self) -> str:
+        """Names the study by what makes another search of it; how many samples it has does not."""
+        base = canonical(self.setup.row_run(self.sweep.base, 0))
+        content = {"base": base, "axes": [asdict(axis) for axis in self.sweep.axes]}
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
+
+    @property
+    def is_wanting(self) -> bool:
+        """Whether there are too few samples yet, and some are left to be found."""
+        return len(self.begun) < self.samples and self.attempts > 0 and not self.is_cancelled()
+
+    def propose(self, trial: "Trial") -> dict[str, Any]:
+        """Optuna's next combination: a job for every seed, none if there is nothing to train."""
+        self.attempts -= 1
+        row = self._row({axis.name: _place(axis, trial) for axis in self.sweep.axes})
+        if row is None:
+            return {"jobs": [], "reached": None}
+        runs = () if row.label in self.begun else self._runs(row)
+        self.rows.setdefault(row.label, row)
+        self.begun.add(row.label)
+        jobs = [self.job_of(run) for run in runs] if any(map(self._lacks, runs)) else []
+        return {"jobs": jobs, "reached": self._reached(row)}
+
+    def tell(self, trial: "Trial | int", reached: float | None) -> None:
+        """Let Optuna know what a combination reached that is not trained now."""
+        from optuna.trial import TrialState
+
+        self.study.tell(trial, reached, state=TrialState.FAIL if reached is None else None)
 
     def asked(self) -> list[PlannedRun]:
         """All runs asked for so far."""
         return [run for row in self.rows.values() for run in self._runs(row)]
 
-    def missing(self) -> list[PlannedRun]:
-        """Those without a result that were not ended early."""
-        return [run for run in self.asked() if self._lacks(run)]
-
-    def best(self) -> str:
-        """ "k = 5 (AP 31.2)"; empty before anything ended."""
+    def table(self) -> Table:
+        """All rows asked for so far; the note below it names the best, if any ended."""
+        table = self.sweep.table(list(self.rows.values()))
         known = {label: self._reached(row) for label, row in self.rows.items()}
         ranked = sorted((ap, label) for label, ap in known.items() if ap is not None)
-        return f"{ranked[-1][1]} (AP {ranked[-1][0]:.1f})" if ranked else ""
+        if not ranked:
+            return table
+        ap, label = ranked[-1]
+        return replace(table, note=f"The best of {len(table.rows)}: {label} (AP {ap:.1f}).")
 
-    def _next(self) -> list[PlannedRun]:
-        """The missing runs of the next proposal; none if it is no new one."""
-        trial = self.study.ask(_distributions(self.sweep.axes))
-        row = self.sweep.row({axis.name: _at(axis, trial.params) for axis in self.sweep.axes})
-        if row is None or row.label in self.rows:
-            self._tell(trial, None if row is None else self._reached(row))
-            return []
-        self.rows[row.label], self._open[row.label] = row, trial
-        self._places.append(dict(trial.params))
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(self._path, {"definition": self._definition, "asked": self._places})
-        return [run for run in self._runs(row) if self._lacks(run)]
-
-    def _tell_ended(self) -> None:
-        """Let the study know what has ended since."""
-        for label in list(self._open):
-            folders = [self.store.folder(run.signature) for run in self._runs(self.rows[label])]
-            if all(folder.is_done or folder.failure() or stopped(folder) for folder in folders):
-                self._tell(self._open.pop(label), self._reached(self.rows[label]))
-
-    def _reached(self, row: Row) -> float | None:
-        """The mean AP of a row's runs that ended; of one ended early its last."""
-        aps = [_ap(self.store.folder(run.signature)) for run in self._runs(row)]
-        known = [ap for ap in aps if ap is not None]
-        return fmean(known) if known else None
-
-    def _tell(self, trial: "Trial", ap: float | None) -> None:
-        from optuna.trial import TrialState
-
-        self.study.tell(trial, ap, state=TrialState.FAIL if ap is None else None)
+    def _row(self, places: dict[str, Any]) -> Row | None:
+        """The row at a place on every axis; None where no detector can be that."""
+        if not places:
+            return None
+        values = {}
+        for axis in self.sweep.axes:
+            place = places[axis.name]
+            values[axis.name] = axis.at(place) if axis.ends else axis.values[int(place)]
+        return self.sweep.row(values)
 
     def _runs(self, row: Row) -> tuple[PlannedRun, ...]:
         return make_plan(self.setup, [self.sweep.table([row])], seeds=self.seeds).runs
@@ -104,65 +136,17 @@ class Search:
         folder = self.store.folder(run.signature)
         return not folder.is_done and not stopped(folder)
 
-    @property
-    def _path(self) -> Path:
-        return self.store.root / "sweeps" / f"{self.sweep.name}.json"
-
-    @property
-    def _definition(self) -> dict[str, Any]:
-        """What makes another search of it; how many samples it has does not."""
-        base = canonical(self.setup.row_run(self.sweep.base, 0))
-        content = {"base": base, "axes": [asdict(axis) for axis in self.sweep.axes]}
-        plain: dict[str, Any] = json.loads(json.dumps(content))
-        return plain
+    def _reached(self, row: Row) -> float | None:
+        """The mean AP of a row's runs that ended; of one ended early its last."""
+        aps = [last_ap(self.store.folder(run.signature)) for run in self._runs(row)]
+        known = [ap for ap in aps if ap is not None]
+        return fmean(known) if known else None
 
 
-def _study(samples: int) -> Any:
-    try:
-        import optuna
-    except ImportError as error:
-        raise ValueError(
-            "--search optuna needs Optuna, which is not installed: pip install optuna"
-        ) from error
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # options that Optuna calls experimental
-        sampler = optuna.samplers.TPESampler(
-            seed=SEED,
-            n_startup_trials=max(1, min(MAX_RANDOM, samples // RANDOM_SHARE)),
-            constant_liar=True,  # runs that are still training count as bad: no two alike at once
-        )
-    return optuna.create_study(direction="maximize", sampler=sampler)
-
-
-def _distributions(axes: tuple[Axis, ...]) -> dict[str, "BaseDistribution"]:
-    """A place on every axis: a share of a range, a number in a list, or a choice."""
-    from optuna.distributions import (
-        CategoricalDistribution,
-        FloatDistribution,
-        IntDistribution,
-    )
-
-    def places(axis: Axis) -> "BaseDistribution":
-        """Of one axis."""
-        if axis.ends is not None:
-            return FloatDistribution(0.0, 1.0)
-        if axis.is_ordered:
-            return IntDistribution(0, len(axis.values) - 1)
-        return CategoricalDistribution(range(len(axis.values)))
-
-    return {axis.name: places(axis) for axis in axes}
-
-
-def _at(axis: Axis, places: dict[str, float]) -> Any:
-    place = places[axis.name]
-    return axis.at(place) if axis.ends is not None else axis.values[int(place)]
-
-
-def _ap(folder: RunFolder) -> float | None:
-    """A run's AP, or its last before it was ended early."""
-    early, result = stopped(folder), folder.result()
-    if result is not None:
-        ap: float | None = result["metrics"]["ap"]
-        return ap
-    return early.ap if early else None
+def _place(axis: Axis, trial: "Trial") -> float:
+    """A share of a range, a number in a list, or a choice."""
+    if axis.ends:
+        return trial.suggest_float(axis.name, 0.0, 1.0)
+    if axis.is_ordered:
+        return trial.suggest_int(axis.name, 0, len(axis.values) - 1)
+    return trial.suggest_categorical(axis.name, list(range(len(axis.values))))

@@ -11,10 +11,10 @@ import re
 import secrets
 import shutil
 import signal
-import socket
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Iterator
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -45,17 +45,29 @@ from ray._private.node import Node  # noqa: E402
 from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]  # noqa: E402
 from ray.job_config import JobConfig  # noqa: E402
 from ray.tune.schedulers import ASHAScheduler  # noqa: E402
-from ray.tune.search import Searcher  # noqa: E402
+from ray.tune.search import Repeater, Searcher  # noqa: E402
+from ray.tune.search.optuna import OptunaSearch  # noqa: E402
+from ray.tune.search.repeater import TRIAL_INDEX  # noqa: E402
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy  # noqa: E402
 
+from detector.config import Recipe  # noqa: E402
 from orchestration import early  # noqa: E402
 from orchestration.plan import Job  # noqa: E402
 from orchestration.progress import Progress  # noqa: E402
-from orchestration.resources import Share  # noqa: E402
+from orchestration.resources import (  # noqa: E402
+    RAY_FOLDER,
+    Allocation,
+    Resources,
+    allocate,
+    free_port,
+    require_answer,
+)
 from orchestration.run_folder import RunFolder  # noqa: E402
+from orchestration.search import Search  # noqa: E402
 from orchestration.terminal import termination_as_interrupt  # noqa: E402
 
 MAX_CRASHES = 2  # of a trial's process, each followed by another attempt from the last checkpoint
+REDUCTION = 3  # a run goes on if it is among the best third of those that came there before
 GRACE_SECONDS = 20.0  # for the processes of a run to end when one of them has
 # Of a cluster that is this launch's alone: Ray then asks nobody for this machine's address, and all
 # its processes listen on the loopback interface, by a switch made for systems without clusters.
@@ -70,14 +82,15 @@ Work = Callable[[Job, Report], None]
 
 
 @contextmanager
-def cluster(address: str | None, *, threads: int) -> Iterator[list[dict[str, float]]]:
-    """Ray on this machine or at an address; yields the resources of its living nodes."""
+def cluster(resources: Resources, recipe: Recipe) -> Iterator[Allocation]:
+    """Ray on this machine or at an address; yields what each run of a recipe gets there."""
+    address = resources.address
     options: dict[str, Any] = {"logging_level": "CRITICAL", "log_to_driver": False}
     if address is not None:
         require_answer(address)
     else:
         # Threads beyond the cores are slow but right, so a small machine may still run every scale.
-        cores = max(len(os.sched_getaffinity(0)), threads)
+        cores = max(len(os.sched_getaffinity(0)), recipe.threads)
         options |= {"include_dashboard": False, "num_cpus": cores}
     with ExitStack() as stack:
         if address is None:
@@ -90,7 +103,8 @@ def cluster(address: str | None, *, threads: int) -> Iterator[list[dict[str, flo
         except ConnectionError as error:
             raise ValueError(f"--address {address}: no Ray cluster is running here") from error
         try:
-            yield [node["Resources"] for node in ray.nodes() if node["Alive"]]
+            nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+            yield allocate(nodes, resources, recipe)
         finally:
             ray.shutdown()
 
@@ -201,124 +215,146 @@ def _watch_members(started: list[Any], is_over: threading.Event) -> None:
                 os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _bundles(share: Share) -> tune.PlacementGroupFactory:
-    """What is reserved for a run: a bundle for each of its processes, all at once."""
-    bundle = {"CPU": share.cpus} | ({"GPU": share.gpus} if share.gpus else {})
-    strategy = "STRICT_PACK" if share.is_on_one_node else "PACK"
-    return tune.PlacementGroupFactory([bundle] * share.processes, strategy=strategy)
-
-
 def run_trials(
-    jobs: Iterable[Job],
-    share: Share,
+    jobs: Sequence[Job] | Search,
+    allocation: Allocation,
     progress: Progress,
     *,
-    storage: Path,
-    concurrent: int | None = None,
+    root: Path,
     work: Work = _train,
-    stopping: early.Early | None = None,
+    scheduler: ASHAScheduler | None = None,
 ) -> None:
-    """Run every job to its end, at most concurrent at once; failures are left in their folders.
+    """Run every job to its end; failures are left in their folders.
 
-    jobs: asked for the next one whenever one fits, so a search may look first.
-    storage: for Ray's own files, on a path that all nodes share; each launch removes its own.
+    jobs: in the order of training, or a search that proposes one whenever one fits.
+    root: on a path that all nodes share, for Ray's own files while it runs.
     work: what a trial does, a function of an importable module.
-    stopping: when runs that are far behind are ended.
+    scheduler: halving(...), to end runs that are far behind.
     """
-    own = storage / f"{platform.node()}-{os.getpid()}"
-    trainable = tune.with_parameters(trial, work=work)
+    own = root / f"{RAY_FOLDER}{platform.node()}-{os.getpid()}"
+    searcher, space = None, {}
+    if isinstance(jobs, Search):
+        searcher = proposals(jobs)
+    else:
+        space = {"jobs": tune.grid_search([[job] for job in jobs])}
     tuner = tune.Tuner(
-        tune.with_resources(trainable, _bundles(share)),
+        _trainable(allocation, work),
+        param_space=space,
         tune_config=tune.TuneConfig(
-            max_concurrent_trials=min(concurrent or share.at_once, share.at_once),
+            max_concurrent_trials=allocation.at_once,
             # Loading torch takes a trial ten seconds of two cores; but a GPU's memory is only
             # certain to be free again when the process that used it has ended.
-            reuse_actors=not share.gpus,
-            trial_name_creator=_signature,
-            trial_dirname_creator=_signature,
-            search_alg=_Search(jobs, share),
-            num_samples=-1,
-            scheduler=_halving(stopping) if stopping else None,
+            reuse_actors=not allocation.gpus,
+            trial_dirname_creator=str,
+            search_alg=searcher,
+            num_samples=-1 if searcher else 1,
+            scheduler=scheduler,
         ),
         run_config=tune.RunConfig(
             name=own.name,
-            storage_path=str(storage),
+            storage_path=str(root),
             verbose=0,
-            callbacks=[_Watch(progress, is_halving=stopping is not None)],
+            callbacks=[_Watch(progress)],
             failure_config=tune.FailureConfig(max_failures=MAX_CRASHES),
         ),
     )
     try:
-        with termination_as_interrupt():
+        with termination_as_interrupt(), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Mean of empty slice")  # of seeds that all failed
             tuner.fit()
     finally:
         shutil.rmtree(own, ignore_errors=True)
-        with suppress(OSError):  # a process of the same number on another machine uses it, too
-            storage.rmdir()
 
 
-def trial(config: dict[str, Job], work: Work) -> None:
+def _trainable(allocation: Allocation, work: Work) -> Any:
+    """A trial with all that it takes: a bundle for each of its processes, reserved all at once."""
+    bundle = {"CPU": allocation.cpus} | ({"GPU": allocation.gpus} if allocation.gpus else {})
+    strategy = "STRICT_PACK" if allocation.is_on_one_node else "PACK"
+    places = tune.PlacementGroupFactory([bundle] * allocation.processes, strategy=strategy)
+    with_work = tune.with_parameters(trial, work=work, allocation=allocation)
+    return tune.with_resources(with_work, places)
+
+
+def trial(config: dict[str, Any], work: Work, allocation: Allocation) -> None:
     """What Ray runs in a process of its own."""
-    work(config["job"], tune.report)
+
+    def report(values: dict[str, Any]) -> None:
+        """What is not known is left out: schedulers and searches compare what is there."""
+        tune.report({name: value for name, value in values.items() if value is not None})
+
+    job = replace(_job(config), workers=allocation.workers, processes=allocation.processes)
+    work(replace(job, device="cuda" if allocation.gpus else "cpu"), report)
 
 
-class _Search(Searcher):
-    """Ray's way of asking for the next run; which one it is, is decided elsewhere."""
+def _job(config: dict[str, Any]) -> Job:
+    """A trial's; a search has one for each seed, which Ray calls repetitions."""
+    job: Job = config["jobs"][config.get(TRIAL_INDEX, 0)]
+    return job
 
-    def __init__(self, jobs: Iterable[Job], share: Share) -> None:
-        super().__init__(metric="AP", mode="max")
-        self.jobs, self.share = iter(jobs), share
+
+def _signature(ray_trial: Any) -> str:
+    return _job(ray_trial.config).folder.name
+
+
+def halving(steps: Sequence[int], past: Iterable[RunFolder]) -> ASHAScheduler | None:
+    """ASHA over the tests after these steps, with what earlier launches have shown it; None for []
+
+    Nobody is ended at the last test, whose result is still to be written.
+    """
+    if not steps:
+        return None
+    scheduler = ASHAScheduler(
+        time_attr="tested_at",
+        metric="AP",
+        mode="max",
+        grace_period=steps[0],
+        max_t=steps[-2],
+        reduction_factor=REDUCTION,
+        stop_last_trials=False,
+    )
+    for folder in past:
+        earlier = SimpleNamespace(trial_id=folder.signature)
+        scheduler.on_trial_add(None, earlier)
+        for step, ap in early.tests(folder):
+            scheduler.on_trial_result(None, earlier, {"tested_at": step, "AP": ap})
+    return scheduler
+
+
+def proposals(search: Search) -> Searcher:
+    """Optuna's, each for as many trials as there are seeds, whose mean AP it is told."""
+    return Repeater(_Proposals(search), repeat=len(search.seeds))
+
+
+class _Proposals(OptunaSearch):
+    """What Optuna proposes, without what needs no training."""
+
+    def __init__(self, search: Search) -> None:
+        study = {"study_name": search.key, "storage": search.storage, "sampler": search.sampler}
+        super().__init__(search.propose, metric="AP", mode="max", **study)
+        self.search = search
 
     def suggest(self, trial_id: str) -> Any:
-        """The next job, as Ray's config; asked whenever a run fits."""
-        job, share = next(self.jobs, None), self.share
-        if job is None:
-            return Searcher.FINISHED
-        device = "cuda" if share.gpus else "cpu"
-        job = replace(job, device=device, workers=share.workers, processes=share.processes)
-        return {"job": job}
-
-    def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
-        """The iterator reads results where they are: in the folders."""
+        """The next combination to train; of others Optuna is told at once what they reached."""
+        while self.search.is_wanting:
+            config = super().suggest(trial_id)
+            if config["jobs"]:
+                return config
+            self.search.tell(self._ot_trials.pop(trial_id), config["reached"])
+        return Searcher.FINISHED
 
     def __getstate__(self) -> dict[str, Any]:
-        """Ray writes its searchers to disk, too; nothing is restored from there."""
+        """Ray writes its searchers to disk, too; Optuna's own journal is what goes on."""
         return {}
 
     def save(self, checkpoint_path: str) -> None:
         """Likewise."""
 
 
-class _Halving(ASHAScheduler):
-    """ASHA, but who gets to the last step is not ended there: its result is still to be written."""
-
-    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        if result.get("AP") is None or result.get("tested_at", 0) >= self._max_t:
-            return str(self.CONTINUE)
-        return str(super().on_trial_result(tune_controller, trial, result))
-
-
-def _halving(stopping: early.Early) -> ASHAScheduler:
-    """The scheduler, with what earlier launches have shown it."""
-    steps = {"grace_period": stopping.first, "max_t": stopping.iterations}
-    scheduler = _Halving("tested_at", "AP", "max", reduction_factor=early.FACTOR, **steps)
-    for signature, tests in stopping.past.items():
-        past = SimpleNamespace(trial_id=signature)
-        scheduler.on_trial_add(None, past)
-        for step, ap in tests:
-            scheduler.on_trial_result(None, past, {"tested_at": step, "AP": ap})
-    return scheduler
-
-
-def _signature(ray_trial: Any) -> str:
-    return str(ray_trial.config["job"].folder.name)
-
-
 class _Watch(tune.Callback):
     """Hands what Ray reports to the one view of the launch."""
 
-    def __init__(self, progress: Progress, *, is_halving: bool) -> None:
-        self.progress, self.is_halving = progress, is_halving
+    def __init__(self, progress: Progress) -> None:
+        self.progress = progress
 
     def __getstate__(self) -> dict[str, Any]:
         """Ray writes its callbacks to disk; a terminal cannot be, and nobody reads it back."""
@@ -334,62 +370,32 @@ class _Watch(tune.Callback):
             self.progress.update(_signature(trial), result)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Done, failed for a reason, or ended early."""
-        folder = RunFolder(trial.config["job"].folder)
-        if self.is_halving and (where := early.stop(folder)):
+        """Done, failed for a reason, or ended early: then its last word was about a test."""
+        folder = RunFolder(_job(trial.config).folder)
+        if "tested_at" in trial.last_result and (where := early.stop(folder)):
             reason = f"AP {where.ap:.1f} after {where.step} steps is not among the best"
             self.progress.update(_signature(trial), {"state": early.NAME, "reason": reason})
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        values = {"state": "retrying", "reason": _reason(trial)}
-        self.progress.update(_signature(trial), values)
+        reason, _ = _error(trial)
+        self.progress.update(_signature(trial), {"state": "retrying", "reason": reason})
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """The last attempt ended in a crash: leave the reason where the next one finds it."""
-        reason = f"crashed {MAX_CRASHES + 1} times, at last: {_reason(trial)}"
-        job = trial.config["job"]
+        last, text = _error(trial)
+        reason = f"crashed {MAX_CRASHES + 1} times, at last: {last}"
+        job = _job(trial.config)
         folder = RunFolder(job.folder)
         with suppress(OSError):  # a full disk; the terminal and Ray's own logs say it, too
             if not folder.facts():  # not even begun
                 folder.write("run", {**job.facts, "environment": {}})
-            folder.write("failure", {"reason": reason, "traceback": _error_text(trial)})
+            folder.write("failure", {"reason": reason, "traceback": text})
         self.progress.update(_signature(trial), {"state": "failed", "reason": reason})
 
 
-def _reason(ray_trial: Any) -> str:
-    """Why a trial's last attempt ended, in one line: the error it names, or that it was killed."""
-    text = _error_text(ray_trial)
-    errors = re.findall(r"^\s*((?:\w+\.)*\w*(?:Error|Exception|Exit)\b.*)", text, re.MULTILINE)
-    return errors[-1].strip() if errors else "its process was killed"
-
-
-def _error_text(ray_trial: Any) -> str:
-    """What Ray noted on this machine about the failures of a trial."""
+def _error(ray_trial: Any) -> tuple[str, str]:
+    """Why a trial's last attempt ended: the error named last, or that it was killed; all of it."""
     path = ray_trial.error_file
-    return Path(path).read_text() if path and Path(path).is_file() else ""
-
-
-# Addresses of machines: whether somebody answers at one, and a free one
-
-
-ANSWER_SECONDS = 10.0
-
-
-def require_answer(address: str) -> None:
-    """ValueError if nothing listens at host:port: Ray itself would wait for ten minutes."""
-    host, separator, port = address.rpartition(":")
-    if address == "auto":
-        return
-    if not separator or not port.isdigit() or "/" in host:
-        raise ValueError(f"--address needs auto or the HOST:PORT of a Ray head, got '{address}'")
-    try:
-        socket.create_connection((host, int(port)), timeout=ANSWER_SECONDS).close()
-    except (OSError, OverflowError) as error:
-        raise ValueError(f"--address {address}: no Ray head answers there ({error})") from error
-
-
-def free_port() -> int:
-    """One that nobody listens on now."""
-    with socket.socket() as listener:
-        listener.bind(("", 0))
-        return int(listener.getsockname()[1])
+    text = Path(path).read_text() if path and Path(path).is_file() else ""
+    errors = re.findall(r"^\s*((?:\w+\.)*\w*(?:Error|Exception|Exit)\b.*)", text, re.MULTILINE)
+    return (errors[-1].strip() if errors else "its process was killed"), text

@@ -14,7 +14,7 @@ from experiments.experiment import Run, Table, signature
 from experiments.schedules import SCALES
 from experiments.settings import with_settings
 from orchestration.plan import Plan, setups_in, show_setting
-from orchestration.progress import duration
+from orchestration.progress import count, duration
 from orchestration.run_folder import Status, Store
 
 STYLES = {"done": "green", "failed": "red", "training": "yellow", "testing": "yellow"}
@@ -100,12 +100,6 @@ def summary(plan: Plan, store: Store) -> str:
     runs = count(len(plan.runs), "distinct run")
     to_do = f"{len(missing) - tests} to train" + (f", {tests} to test anew" if tests else "")
     return f"{rows}, {seeds}: {runs}, {len(plan.runs) - len(missing)} done, {to_do}"
-
-
-def count(number: int, noun: str) -> str:
-    """A number with its noun: "1 run", "2 runs", "2 processes"."""
-    ending = "es" if noun.endswith("s") else "s"
-    return f"{number} {noun}" + ("" if number == 1 else ending)
 
 
 def show_status(store: Store) -> RenderableType:

@@ -9,20 +9,18 @@ from test_plan import SETUP, finish
 from experiments.baselines import ATSS
 from experiments.experiment import canonical
 from orchestration import cost
-from orchestration.commands.plan import size
-from orchestration.cost import Pace, known_pace, wall_time
+from orchestration.cost import Pace, known_pace, size, wall_time
 from orchestration.pace import Spent, evaluation_steps
 from orchestration.plan import THESIS, PlannedRun, find_tables, make_plan
-from orchestration.resources import Share
+from orchestration.resources import Allocation
 from orchestration.run_folder import Store
 
-SHARE = Share(cpus=1, gpus=0.0, workers=0, processes=1, at_once=2)
+SHARE = Allocation(cpus=1, gpus=0.0, workers=0, processes=1, at_once=2)
 PACE = Pace(
     Spent(training=10.0, steps=100, testing=5.0, images=500),
     "measured",
     start_seconds=4.0,
     weights_bytes=1000,
-    checkpoint_bytes=2000,
 )
 
 
@@ -45,9 +43,9 @@ def test_runs_take_the_first_place_that_is_free(
 def test_only_missing_runs_cost(tmp_path: Path) -> None:
     store = Store(tmp_path)
     plan = make_plan(SETUP, find_tables(["table2"]))
-    whole = cost.cost(plan, store, PACE, SHARE, 2, num_images=100)
+    whole = cost.cost(plan, store, PACE, SHARE, num_images=100)
     finish(store.folder(plan.runs[0].signature), 30.0)
-    rest = cost.cost(plan, store, PACE, SHARE, 2, num_images=100)
+    rest = cost.cost(plan, store, PACE, SHARE, num_images=100)
     each = 4.0 + PACE.spent.whole_run(SETUP.recipe, 100)
     assert list(whole.seconds.values()) == [each] * 4 and len(rest.seconds) == 3
     assert whole.wall_seconds == rest.wall_seconds == pytest.approx(2 * each)
@@ -57,27 +55,30 @@ def test_only_missing_runs_cost(tmp_path: Path) -> None:
 
 def test_gpus_count_as_often_as_a_run_has_them(tmp_path: Path) -> None:
     plan = make_plan(SETUP, find_tables(["table2"]))
-    share = Share(cpus=4, gpus=1.0, workers=3, processes=4, at_once=1)
-    found = cost.cost(plan, Store(tmp_path), PACE, share, 1, num_images=100)
-    assert found.device == "GPU"
+    share = Allocation(cpus=4, gpus=1.0, workers=3, processes=4, at_once=1)
+    found = cost.cost(plan, Store(tmp_path), PACE, share, num_images=100)
     assert found.device_hours == pytest.approx(4 * sum(found.seconds.values()) / 3600)
 
 
 def test_finished_runs_tell_the_pace_of_their_like(tmp_path: Path) -> None:
-    store, plan = Store(tmp_path), make_plan(SETUP, find_tables(["table2"]))
-    assert known_pace(plan, store, SHARE, "key") is None
+    measured, store, plan = (
+        tmp_path / "paces",
+        Store(tmp_path),
+        make_plan(SETUP, find_tables(["table2"])),
+    )
+    assert known_pace(plan, store, SHARE, measured) is None
     for planned, seconds in zip(plan.runs, (10.0, 30.0, 20.0), strict=False):
         spent = {"training": seconds, "steps": 10, "testing": seconds, "images": 100}
         done(store, planned, spent)
-    pace = known_pace(plan, store, SHARE, "key")
+    pace = known_pace(plan, store, SHARE, measured)
     assert pace is not None and "3 finished" in pace.source
     assert pace.spent.per_step() == pytest.approx(2.0)
     assert pace.spent.per_image(8) == pytest.approx(0.2)
     on_gpu = replace(SHARE, gpus=1.0)
-    assert known_pace(plan, store, on_gpu, "key") is None
-    assert known_pace(plan, store, replace(SHARE, processes=2), "key") is None
+    assert known_pace(plan, store, on_gpu, measured) is None
+    assert known_pace(plan, store, replace(SHARE, processes=2), measured) is None
     longer = replace(SETUP, recipe=replace(SETUP.recipe, iterations=77))
-    assert known_pace(make_plan(longer, find_tables(["table2"])), store, SHARE, "key") is None
+    assert known_pace(make_plan(longer, find_tables(["table2"])), store, SHARE, measured) is None
 
 
 def done(store: Store, planned: PlannedRun, spent: dict[str, float]) -> None:

@@ -16,7 +16,7 @@ from test_trial import RECIPE, make_job, write_small_data
 
 from orchestration.plan import Job
 from orchestration.progress import Progress
-from orchestration.resources import Resources, share_out
+from orchestration.resources import Resources
 from orchestration.run_folder import RunFolder
 from orchestration.trial import run_trial
 
@@ -29,10 +29,9 @@ def launch(job: Job, root: Path, processes: int) -> str:
 
     log = io.StringIO()
     progress = Progress({job.folder.name: "run"}, Console(file=log, width=200))
-    with cluster(None, threads=1) as nodes, progress:
-        asked = Resources(gpus_per_run=0, processes=processes)
-        share = share_out(nodes, asked, threads=1, batch_size=4)
-        run_trials([job], share, progress, storage=root / ".ray")
+    asked = Resources(gpus_per_run=0, processes=processes)
+    with cluster(asked, job.run.recipe) as allocation, progress:
+        run_trials([job], allocation, progress, root=root)
     return log.getvalue()
 
 

@@ -1,10 +1,12 @@
 """Machines are shared out among runs; what could never be scheduled is refused with numbers."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from orchestration.resources import Resources, share_out
+from experiments.schedules import DEMO
+from orchestration.resources import Resources, allocate
 
 CPU_NODE = {"CPU": 4.0, "memory": 1.0}
 GPU_NODE = {"CPU": 16.0, "GPU": 2.0}
@@ -12,7 +14,8 @@ BIG_NODE = {"CPU": 64.0, "GPU": 8.0}
 
 
 def shared(nodes: list[dict[str, float]], threads: int = 1, **asked: Any) -> Any:
-    return share_out(nodes, Resources(**asked), threads=threads, batch_size=16)
+    recipe = replace(DEMO, threads=threads, batch_size=16)
+    return allocate(nodes, Resources(**asked), recipe)
 
 
 @pytest.mark.parametrize(
@@ -31,6 +34,7 @@ def shared(nodes: list[dict[str, float]], threads: int = 1, **asked: Any) -> Any
         ([GPU_NODE], 2, {"gpus_per_run": 2}, (8, 1.0, 6, 2, 1)),
         ([GPU_NODE], 2, {"processes": 2}, (8, 1.0, 6, 2, 1)),
         ([GPU_NODE], 2, {"gpus_per_run": 0, "processes": 4}, (2, 0.0, 0, 4, 2)),
+        ([CPU_NODE], 1, {"concurrent": 3}, (1, 0.0, 0, 1, 3)),
         ([BIG_NODE, BIG_NODE], 1, {"gpus_per_run": 4}, (8, 1.0, 7, 4, 4)),
     ],
 )

@@ -3,7 +3,9 @@
 import io
 import re
 import sys
+from collections.abc import Callable
 from dataclasses import replace
+from itertools import product
 from math import log10
 from pathlib import Path
 from statistics import fmean
@@ -16,13 +18,13 @@ from test_cli import Atss, data  # noqa: F401 - a fixture
 from test_plan import SETUP, facts, finish
 
 from experiments import TABLES
-from experiments.baselines import ATSS, IMPROVED_RETINANET, RETINANET
-from experiments.experiment import OwnAssigner, Row, Run
+from experiments.baselines import ATSS, RETINANET
+from experiments.experiment import OwnAssigner, Row, Table
 from experiments.schedules import DEMO
 from experiments.sweep import Sweep, parse_axis
 from orchestration.commands.sweep import BASES, find_base
-from orchestration.early import early_stopping, stop, stopped
-from orchestration.plan import Job, PlannedRun, make_plan
+from orchestration.early import steps_tested, stop, stopped
+from orchestration.plan import Job, PlannedRun, Setup, make_plan
 from orchestration.results import bundle, reproduce_line
 from orchestration.run_folder import RunFolder, Store, open_store
 from orchestration.search import Search
@@ -186,8 +188,8 @@ REFUSED = {
     "--base table3:9 --set k=3,5": "'9' is no row of Table 3",
     "--set k=3,5 --search random": "--samples",
     "--set k=3,5 --samples 2": "--samples",
-    "--set k=3,5 --search best --samples 2": "--search needs one of grid, random, optuna",
-    "--set k=3,5 --scheduler none": "--scheduler needs one of fifo, asha, got 'none'",
+    "--set k=3,5 --search best --samples 2": "'best' is not one of 'grid', 'random', 'optuna'",
+    "--set k=3,5 --scheduler none": "'--scheduler': .*'none' is not one of 'fifo', 'asha'",
     "--set k=3,5 --name factorial": "--name factorial is another table's",
     "--set k=3,5 --name a/b": "name needs letters",
     "--set iterations=5,6 --scheduler asha": "needs runs of one length",
@@ -235,16 +237,11 @@ def after_tests(folder: RunFolder, *aps: float, is_done: bool = False) -> RunFol
     return folder
 
 
-def test_rungs_begin_at_the_first_test_and_know_what_ended_before(tmp_path: Path) -> None:
-    store = open_store(tmp_path)
-    folders = [after_tests(store.folder(name * 12), 5.0, 6.0) for name in "abc"]
-    stop(folders[1])
-    recipe = replace(DEMO, iterations=90, evaluations=9, batch_size=1)
-    found = early_stopping(recipe, 10, folders)
-    assert (found.first, found.iterations) == (10, 90)
-    assert found.past == {"b" * 12: [(10, 5.0), (20, 6.0)]}
+def test_runs_without_an_early_test_cannot_be_ended_early() -> None:
+    recipe = replace(DEMO, iterations=90, evaluations=3, batch_size=1)
+    assert steps_tested(recipe, 10) == [30, 60, 90]
     with pytest.raises(ValueError, match="needs a test before the last step, got only one at 90"):
-        early_stopping(replace(recipe, evaluations=1), 10, [])
+        steps_tested(replace(recipe, evaluations=1), 10)
 
 
 def test_a_run_that_was_ended_early_says_so_until_somebody_trains_it(tmp_path: Path) -> None:
@@ -279,112 +276,156 @@ def test_its_table_marks_what_was_ended_early_and_compares_nothing_with_it(tmp_p
     assert "–: not measured; 1 of 3 runs finished." in notes
 
 
-def test_asha_ends_who_is_behind_at_a_test_but_nobody_at_the_end() -> None:
-    from orchestration.early import Early
-    from orchestration.tune import _halving
+def test_asha_ends_who_is_behind_at_a_test_but_nobody_at_the_end(tmp_path: Path) -> None:
+    from orchestration.tune import halving
 
-    scheduler = _halving(Early(10, 90, {"earlier": [(10, 20.0), (20, 30.0), (90, 50.0)]}))
+    earlier = after_tests(open_store(tmp_path).folder("a" * 12), 20.0, 25.0, 30.0, is_done=True)
+    scheduler = halving(range(10, 91, 10), [earlier])
 
-    def decide(name: str, step: int, ap: float | None) -> str:
+    def decide(name: str, step: int, **ap: float) -> str:
         trial = SimpleNamespace(trial_id=name)
         if name not in scheduler._trial_info:
             scheduler.on_trial_add(None, trial)
-        return scheduler.on_trial_result(None, trial, {"tested_at": step, "AP": ap})
+        return scheduler.on_trial_result(None, trial, {"tested_at": step, **ap})
 
-    assert decide("worse", 10, 19.0) == "STOP"
-    assert decide("better", 10, 21.0) == "CONTINUE"
-    assert decide("better", 20, 0.0) == "CONTINUE"  # between the rungs at 10, 30 and 90
-    assert decide("better", 30, 40.0) == "CONTINUE"
-    assert decide("late", 10, 25.0) == "CONTINUE" and decide("late", 30, 39.0) == "STOP"
-    assert decide("better", 90, 0.0) == "CONTINUE"
-    assert decide("empty", 10, None) == "CONTINUE"
+    assert decide("worse", 10, AP=19.0) == "STOP"
+    assert decide("better", 10, AP=21.0) == "CONTINUE"
+    assert decide("better", 20, AP=0.0) == "CONTINUE"  # between the rungs at 10 and 30
+    assert decide("better", 30, AP=40.0) == "CONTINUE"
+    assert decide("late", 10, AP=25.0) == "CONTINUE" and decide("late", 30, AP=31.0) == "STOP"
+    assert decide("better", 90, AP=0.0) == "CONTINUE"
+    assert decide("empty", 10) == "CONTINUE"
+
+
+def test_asha_has_decided_on_everybody_before_the_last_test() -> None:
+    from orchestration.tune import halving
+
+    for iterations, evaluations in product(range(2, 60), (2, 3, 5, 9, 10)):
+        recipe = replace(DEMO, iterations=iterations, evaluations=evaluations)
+        steps = steps_tested(recipe, num_images=1)
+        scheduler = halving(steps, [])
+        for name, last in (("good", 9.0), ("bad at the end", 0.0)):
+            trial = SimpleNamespace(trial_id=name)
+            scheduler.on_trial_add(None, trial)
+            for step in steps:
+                result = {"tested_at": step, "AP": last if step == steps[-1] else 9.0}
+                assert scheduler.on_trial_result(None, trial, result) == "CONTINUE", steps
 
 
 # --- a search
 
 
-def ap_of(run: PlannedRun) -> float:
+def search_in(
+    store: Store,
+    samples: int,
+    *texts: str,
+    setup: Setup = SETUP,
+    seeds: tuple[int, ...] = (0,),
+) -> Search:
+    base = make_plan(setup, [Table(name="base", rows=(Row("ATSS", ATSS),))], seeds=seeds)
+    search = Search(sweep(*(texts or ("k=3..19",))), samples, base, store)
+    search.job_of = lambda run: Job(run.run, store.folder(run.signature).path, "shapes", {})
+    return search
+
+
+def by_k(job: Job) -> float:
     """Best at k = 12."""
-    return 40.0 - abs(run.run.config.k - 12)
+    return 40.0 - abs(job.run.config.k - 12)
 
 
-def search_in(store: Store, samples: int, *texts: str, seeds: tuple[int, ...] = (0,)) -> Search:
-    return Search(sweep(*(texts or ("k=3..19",))), samples, SETUP, seeds, store)
+def train(
+    search: Search, ap_of: Callable[[Job], float | None] = by_k, limit: int = 99
+) -> list[Job]:
+    """Train what a search asks for, as Ray would one at a time; AP None: that run fails.
 
+    limit: all is killed after so many runs, when another was begun.
+    """
+    from orchestration.tune import Searcher, _job, proposals
 
-def train(search: Search, store: Store) -> list[int]:
-    """Train what a search asks for, as Ray would one at a time; the k of every run."""
-    asked = []
-    for run in search.runs():
-        finish(store.folder(run.signature), ap_of(run), run.run.seed)
-        asked.append(run.run.config.k)
-    return asked
+    ray, jobs = proposals(search), []
+    for name in map(str, range(1000)):
+        if (config := ray.suggest(name)) == Searcher.FINISHED:
+            break
+        jobs.append(_job(config))
+        if len(jobs) > limit:
+            break
+        folder, ap = RunFolder(jobs[-1].folder), ap_of(jobs[-1])
+        if not folder.is_done and ap is not None:
+            finish(folder, ap, jobs[-1].run.seed)
+        ray.on_trial_complete(name, {} if ap is None else {"AP": ap})
+    return jobs
 
 
 def test_a_search_learns_from_what_was_reached(tmp_path: Path) -> None:
-    store = open_store(tmp_path)
-    search = search_in(store, 20, "learning_rate=1e-5..1e-1..log")
-    misses = []
-    for run in search.runs():
-        misses.append(abs(log10(run.run.recipe.learning_rate) + 3))  # the best is 0.001
-        finish(store.folder(run.signature), 40.0 - 10 * misses[-1])
-    assert len(misses) == len(search.rows) == 20 and search.missing() == []
+    search = search_in(open_store(tmp_path), 20, "learning_rate=1e-5..1e-1..log")
+    misses: list[float] = []
+
+    def ap_of(job: Job) -> float:
+        misses.append(abs(log10(job.run.recipe.learning_rate) + 3))  # the best is 0.001
+        return 40.0 - 10 * misses[-1]
+
+    train(search, ap_of)
+    assert len(misses) == len(search.rows) == 20
     assert fmean(misses[10:]) < 0.8  # blind draws, as the first six are, miss by 1 on average
-    assert search.best().endswith(f"(AP {40.0 - 10 * min(misses):.1f})")
+    assert search.table().note.endswith(f"(AP {40.0 - 10 * min(misses):.1f}).")
 
 
 def test_the_same_search_goes_on_and_trains_nothing_twice(tmp_path: Path) -> None:
     store = open_store(tmp_path)
     first = search_in(store, 6)
-    runs = first.runs()
-    for run, _ in zip(runs, range(3), strict=False):  # and the fourth is begun when all is killed
-        finish(store.folder(run.signature), ap_of(run))
+    train(first, limit=3)
     begun = list(first.rows)
     assert len(begun) == 4
-    asked = train(search_in(store, 6), store)
-    assert len(asked) == 3 and asked[0] == first.rows[begun[-1]].config.k
+    asked = train(search_in(store, 6))
+    assert len(asked) == 3 and asked[0].run.config == first.rows[begun[-1]].config
     again = search_in(store, 6)
-    assert train(again, store) == [] and list(again.rows)[:4] == begun
-    assert len(train(search_in(store, 8), store)) == 2  # more samples are two more
+    assert not again.is_wanting and train(again) == [] and set(begun) < set(again.rows)
+    assert len(train(search_in(store, 8))) == 2  # more samples are two more
+    assert not search_in(store, 5).is_wanting and len(search_in(store, 5).rows) == 5
     longer = replace(SETUP, recipe=replace(DEMO, iterations=7))
-    other = Search(sweep("k=3..19"), 2, longer, (0,), store)
-    assert len(train(other, store)) == 2  # of another schedule nothing is known
+    assert len(train(search_in(store, 2, setup=longer))) == 2  # of it nothing is known
 
 
 def test_a_search_knows_runs_of_other_tables_and_counts_only_what_can_be(tmp_path: Path) -> None:
     store = open_store(tmp_path)
     for run in make_plan(SETUP, [TABLES["table4"]]).runs:
-        finish(store.folder(run.signature), ap_of(run))
+        finish(store.folder(run.signature), 40.0 - abs(run.run.config.k - 12))
     search = search_in(store, 6, "k=3..19..2", "assigner=atss,ssc")
-    assert train(search, store) == [9]  # with ssc; no other k has a meaning there
+    (job,) = train(search)
+    assert job.run.config.k == 9  # with ssc; no other k has a meaning there
     assert "k = 9, assigner = ssc" in search.rows and len(search.rows) == 6
     assert all("needs assigner='atss', got 'ssc'" in why for why in search.sweep.left_out.values())
 
 
 def test_what_failed_or_was_ended_early_teaches_a_search_too(tmp_path: Path) -> None:
-    store = open_store(tmp_path)
+    store, told = open_store(tmp_path), iter([None, 2.0, 30.0, 30.0, 30.0])
+
+    def ap_of(job: Job) -> float | None:
+        if (ap := next(told)) == 2.0:
+            stop(after_tests(RunFolder(job.folder), 1.0, 2.0))
+        return ap
+
+    def values(search: Search) -> set[float | None]:
+        return {trial.value for trial in search.study.get_trials()}
+
     search = search_in(store, 5)
-    for number, run in enumerate(search.runs()):
-        folder = store.folder(run.signature)
-        match number:
-            case 0:
-                after_tests(folder).write("failure", {"reason": "the loss is nan"})
-            case 1:
-                stop(after_tests(folder, 1.0, 2.0))
-            case _:
-                finish(folder, 30.0)
-    values = {trial.value for trial in search.study.get_trials()}
-    assert values == {None, 2.0, 30.0}
-    assert len(search.missing()) == 1 and search.best().endswith("(AP 30.0)")
+    train(search, ap_of)
+    assert values(search) == {None, 2.0, 30.0}
+    assert search.table().note.endswith("(AP 30.0).")
+    assert len(train(search_in(store, 5))) == 1  # who failed is tried again
 
 
 def test_a_search_trains_every_seed_of_a_combination_and_learns_their_mean(tmp_path: Path) -> None:
-    store = open_store(tmp_path)
-    search = search_in(store, 2, seeds=(0, 1))
-    for run in search.runs():
-        finish(store.folder(run.signature), 20.0 + 2 * run.run.seed, run.run.seed)
+    search = search_in(open_store(tmp_path), 2, seeds=(0, 1))
+    assert len(train(search, lambda job: 20.0 + 2 * job.run.seed)) == 4
     assert {trial.value for trial in search.study.get_trials()} == {21.0}
     assert len(search.asked()) == 4
+
+
+def test_a_search_that_is_cancelled_proposes_no_more(tmp_path: Path) -> None:
+    search = search_in(open_store(tmp_path), 9)
+    search.is_cancelled = lambda: len(search.begun) == 3
+    assert len(train(search)) == 3
 
 
 def test_a_search_without_optuna_says_what_it_needs(
@@ -407,7 +448,7 @@ def work(job: Job, report: Any) -> None:
             ap = step / 10 + job.run.config.k
             report({"state": "testing", "step": step, "AP": ap - 1})  # that of the test before
             folder.append({"step": step, "AP": ap})
-            report({"state": "training", "step": step, "AP": ap, "tested_at": step})
+            report({"state": "training", "step": step, "AP": ap, "tested_at": step, "left": None})
         finish(folder, ap)
     report({"state": "done", "AP": ap})
 
@@ -416,37 +457,35 @@ def work(job: Job, report: Any) -> None:
 def test_ray_asks_for_runs_one_by_one_and_ends_those_that_are_behind(tmp_path: Path) -> None:
     import ray
 
-    from orchestration.early import Early
     from orchestration.progress import Line, Progress
-    from orchestration.resources import Resources, share_out
-    from orchestration.tune import cluster, run_trials
+    from orchestration.resources import Resources
+    from orchestration.tune import cluster, halving, run_trials
 
     for name in (__name__, "test_plan"):
         ray.cloudpickle.register_pickle_by_value(sys.modules[name])  # trials cannot import a test
     store, log, known = open_store(tmp_path), io.StringIO(), []
-    progress = Progress({}, Console(file=log, width=200))
+    progress, search = Progress({}, Console(file=log, width=200)), search_in(store, 6)
 
-    def jobs() -> Any:
-        for k in (9, 19, 3, 5):
-            run = Run(replace(IMPROVED_RETINANET, assigner="atss", k=k), DEMO, "data", 0)
-            known.append(sum(folder.is_done for folder in store.folders()))
-            progress.lines[f"{k:012}"] = Line(f"k = {k}")
-            yield Job(run, store.folder(f"{k:012}").path, "shapes", {})
+    def job_of(run: PlannedRun) -> Job:
+        known.append(sum(folder.is_done for folder in store.folders()))
+        progress.lines[run.signature] = Line(f"k = {run.run.config.k}")
+        return Job(run.run, store.folder(run.signature).path, "shapes", {})
 
-    with cluster(None, threads=1) as nodes, progress:
-        share = share_out(nodes, Resources(), threads=1, batch_size=8)
-        run_trials(
-            jobs(),
-            share,
-            progress,
-            storage=tmp_path / ".ray",
-            concurrent=1,
-            work=work,
-            stopping=Early(10, 60),
-        )
-    assert known == [0, 1, 2, 2]  # who is asked can look at what was reached before
-    ended = {k: stopped(store.folder(f"{k:012}")) for k in (9, 19, 3, 5)}
-    assert ended == {9: None, 19: None, 3: Stopped(10, 4.0), 5: Stopped(10, 6.0)}
-    assert [store.folder(f"{k:012}").is_done for k in (9, 19)] == [True, True]
-    assert "k = 5: stopped: AP 6.0 after 10 steps is not among the best" in log.getvalue()
+    search.job_of = job_of
+    with cluster(Resources(concurrent=1), DEMO) as allocation, progress:
+        rungs = halving(range(10, 61, 10), [])
+        run_trials(search, allocation, progress, root=tmp_path, work=work, scheduler=rungs)
+    best, ks = 0, [run.run.config.k for run in search.asked()]
+    for run, done_before in zip(search.asked(), known, strict=True):
+        folder, k = store.folder(run.signature), run.run.config.k
+        where = stopped(folder)
+        assert folder.is_done if k >= max(ks[: ks.index(k) + 1]) else where is not None
+        assert done_before == best  # who proposes can look at what was reached before
+        best += folder.is_done
+        if where:
+            line = f"k = {k}: stopped: AP {where.ap:.1f} after {where.step} steps is not among"
+            assert line in log.getvalue()
+    assert len(ks) == 6 and 0 < best < 6
+    values = [trial.value for trial in search.study.get_trials()]
+    assert set(values) == {search._reached(row) for row in search.rows.values()}
     assert not any(folder.is_running for folder in store.folders())

@@ -30,9 +30,9 @@ from experiments.baselines import ATSS
 from experiments.experiment import Run, signature
 from experiments.schedules import DEMO, PAPER, PAPER_2X
 from experiments.sweep import Sweep, parse_axis
-from orchestration.launch import _job, failures, load_weights
+from orchestration import launch
+from orchestration.launch import failures, load_weights
 from orchestration.plan import Job, Setup, find_tables, make_plan
-from orchestration.resources import Resources
 from orchestration.run_folder import RunFolder, Store, open_store
 from orchestration.trial import run_trial
 from orchestration.views import summary
@@ -399,7 +399,7 @@ def test_the_weights_of_every_backbone_are_fetched_before_anything_is_trained(
 def test_a_launch_hands_a_test_its_training(tmp_path: Path) -> None:
     store = open_store(tmp_path)
     plan = make_plan(AT_DEMO, [TABLE], rows=["7"])
-    job = _job(plan.runs[1], AT_DEMO, store, {"shared": 1}, Resources(micro_batch_size=4))
+    job = launch.make_job(plan.runs[1], AT_DEMO, store, {"shared": 1}, micro_batch_size=4)
     assert job.training is not None
     assert job.training.folder == store.folder(plan.runs[0].signature).path
     assert job.training.facts["name"] == plan.runs[0].name

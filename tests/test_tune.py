@@ -17,7 +17,7 @@ from detector.config import DetectorConfig, Recipe
 from experiments.experiment import Run
 from orchestration.plan import Job
 from orchestration.progress import Progress
-from orchestration.resources import Resources, share_out
+from orchestration.resources import Resources
 from orchestration.run_folder import RunFolder
 
 RECIPE = Recipe(backbone="small", norm="group_norm", weights="none", iterations=10)
@@ -28,7 +28,7 @@ def test_an_address_without_a_cluster_is_refused_at_once(address: str) -> None:
     from orchestration.tune import cluster
 
     begun = time.monotonic()
-    with pytest.raises(ValueError, match="--address"), cluster(address, threads=1):
+    with pytest.raises(ValueError, match="--address"), cluster(Resources(address), RECIPE):
         pass
     assert time.monotonic() - begun < 20
 
@@ -38,7 +38,7 @@ def test_a_clusters_processes_listen_on_loopback_alone_and_ask_for_a_token() -> 
 
     from orchestration.tune import PRIVATE, cluster
 
-    with cluster(None, threads=1):
+    with cluster(Resources(), RECIPE):
         assert ray.get(ray.remote(os.getenv).remote("RAY_AUTH_TOKEN")) == PRIVATE["RAY_AUTH_TOKEN"]
         family = [psutil.Process(), *psutil.Process().children(recursive=True)]
         names = {process.name() for process in family}
@@ -57,7 +57,7 @@ def test_a_trials_processes_do_not_look_for_packages_in_the_users_folder(
 
     (tmp_path / "detector.py").touch()
     monkeypatch.chdir(tmp_path)
-    with cluster(None, threads=1):
+    with cluster(Resources(), RECIPE):
         place = ray.get(ray.remote(lambda: __import__("detector").__file__).remote())
     assert Path(place).name == "__init__.py" and tmp_path not in Path(place).parents
 
@@ -102,9 +102,8 @@ def launch(root: Path, *seeds: int) -> str:
     todo = jobs(root, *seeds)
     names = {job.folder.name: f"seed {job.run.seed}" for job in todo}
     progress = Progress(names, Console(file=log, width=200))
-    with cluster(None, threads=1) as nodes, progress:
-        share = share_out(nodes, Resources(), threads=1, batch_size=16)
-        run_trials(todo, share, progress, storage=root / ".ray", work=work)
+    with cluster(Resources(), RECIPE) as allocation, progress:
+        run_trials(todo, allocation, progress, root=root, work=work)
     return log.getvalue()
 
 
@@ -132,7 +131,7 @@ def test_trials_run_and_a_killed_one_is_tried_again(
     assert "seed 2: failed: crashed 3 times" in log and "seed 3: failed: the loss is nan" in log
     for attempt in ok.path.glob("attempt.*"):
         assert attempt.read_text() == SETTINGS["MALLOC_TRIM_THRESHOLD_"]  # it reached the process
-    assert not (tmp_path / ".ray").exists()
+    assert not list(tmp_path.glob(".ray*"))
     output = capfd.readouterr()
     said = (output.out + output.err).strip().splitlines()
     assert all(

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from orchestration import options
 from orchestration.counting import Counter
+from orchestration.progress import count
 from orchestration.run_folder import DEFAULT_OUT, open_store, write_atomically, write_json
 from orchestration.terminal import console, finish
 from orchestration.testing import set_threads
 from orchestration.trained import Trained, choose_device, open_trained, parse_test_settings
-from orchestration.views import count
 
 if TYPE_CHECKING:
     import torch

@@ -1,11 +1,10 @@
 """`atss sweep`: one detector with settings that take several values, trained and reported."""
 
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from itertools import chain
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -16,13 +15,21 @@ from experiments.experiment import Row, Table
 from experiments.settings import show_setting, with_settings
 from experiments.sweep import OF_CONFIG, Sweep, parse_axis
 from orchestration import options, views
-from orchestration.commands.plan import show as show_cost
-from orchestration.early import Early, early_stopping, stopped
-from orchestration.launch import data_location, data_notes, failures, open_plan, train_missing
+from orchestration.cost import show_cost
+from orchestration.early import steps_tested
+from orchestration.launch import (
+    data_location,
+    data_notes,
+    failures,
+    lacking,
+    open_plan,
+    train_missing,
+)
 from orchestration.options import parse_seeds
-from orchestration.plan import Plan, PlannedRun, Setup, find_rows, find_tables, resolve_scale
+from orchestration.plan import Plan, Setup, find_rows, find_tables, resolve_scale
 from orchestration.resources import Resources
 from orchestration.run_folder import DEFAULT_OUT, Store, open_store
+from orchestration.search import Search
 from orchestration.terminal import Stopped, console, finish
 
 if TYPE_CHECKING:
@@ -35,7 +42,6 @@ BASES = {
     "fcos-atss": FCOS_ATSS,
     "atss": ATSS,
 }
-SCHEDULERS, SEARCHES = ("fifo", "asha"), ("grid", "random", "optuna")
 MAX_SHOWN = 3  # combinations that are left out for one reason
 
 Base = Annotated[
@@ -56,16 +62,15 @@ Axes = Annotated[
     ),
 ]
 Scheduler = Annotated[
-    str,
+    Literal["fifo", "asha"],
     typer.Option(
-        metavar="|".join(SCHEDULERS),
-        help="fifo trains every run to its end; asha ends those that are far behind after a test.",
+        help="fifo trains every run to its end; asha ends those that are far behind after a test."
     ),
 ]
-Search = Annotated[
-    str,
+SearchName = Annotated[
+    Literal["grid", "random", "optuna"],
     typer.Option(
-        metavar="|".join(SEARCHES),
+        "--search",
         help="grid takes every combination, random draws some, optuna proposes by what the others "
         "reached.",
     ),
@@ -92,7 +97,7 @@ def sweep(
     data: options.Data = None,
     out: options.Out = DEFAULT_OUT,
     scheduler: Scheduler = "fifo",
-    search: Search = "grid",
+    search: SearchName = "grid",
     samples: Samples = None,
     name: Name = None,
     dry_run: options.DryRun = False,
@@ -117,116 +122,75 @@ def sweep(
 
     Exit codes: 0 all runs are there, 1 some failed, 2 refused, 130 stopped.
     """
-    how = _how(scheduler, search, samples)
+    how = _how(search, samples, scheduler)
     what, setup = _define(base, settings, name, how, scale, data)
-    table = _table(what, search, samples or 0)
-    resources = Resources(address, concurrent, gpus_per_run, processes, micro_batch, workers)
     store = open_store(out)
     if not dry_run:
         store.require_writable()
+    table = _table(what, search, samples)
     plan, data_set = open_plan(setup, store, [table], (), parse_seeds(seeds))
-    launch = Launch(what, plan, store, data_set, resources)
-    if scheduler == "asha":
-        launch = replace(launch, stopping=launch.stopping_by(plan.runs))
-    if dry_run:
-        show_cost(plan, store, resources, len(data_set.val), is_measured=False)
-        if search == "optuna":
-            console.print(views.proposed(samples))
-        return
-    finish(launch.run(samples if search == "optuna" else None))
+    asha = _tests(what, setup, data_set) if scheduler == "asha" else []
+    resources = Resources(address, concurrent, gpus_per_run, processes, micro_batch, workers)
+    if not dry_run:
+        sought = Search(what, samples, plan, store) if search == "optuna" else None
+        finish(_train(plan, store, data_set, resources, asha, sought))
+    show_cost(plan, store, resources, len(data_set.val), is_measured=False)
+    if search == "optuna":
+        console.print(views.proposed(samples))
 
 
-@dataclass(frozen=True)
-class Launch:
-    """A sweep on its data and machines."""
-
-    sweep: Sweep
-    plan: Plan
-    store: Store
-    data: "DataSet"
-    resources: Resources
-    stopping: Early | None = None
-
-    def stopping_by(self, runs: Sequence[PlannedRun]) -> Early:
-        """When ASHA may end runs, knowing some; ValueError where they have no rungs in common."""
-        if "iterations" in {axis.name for axis in self.sweep.axes}:
-            raise ValueError("--scheduler asha needs runs of one length, so iterations cannot vary")
-        folders = [self.store.folder(run.signature) for run in runs]
-        return early_stopping(self.plan.setup.recipe, len(self.data.val), folders)
-
-    def run(self, samples: int | None) -> list[str]:
-        """Train and report: so many samples of a search, or all of the plan; the problems."""
-        try:
-            return self.search(samples) if samples else self.all()
-        except KeyboardInterrupt:
-            raise Stopped("the same line goes on from the last checkpoints") from None
-
-    def all(self) -> list[str]:
-        """Train what is missing of the plan and report it; one line for each problem."""
-        plan = self._without_stopped()
-        early = len(self.plan.runs) - len(plan.runs)
-        ended = f", {early} stopped early" if early else ""
-        console.print(views.summary(plan, self.store) + ended)
-        if plan.missing(self.store):
-            self._train(plan)
-        return [
-            *failures(self._without_stopped(), self.store),
-            *self._deliver(self.plan.tables[0]),
-        ]
-
-    def search(self, samples: int) -> list[str]:
-        """Train what Optuna asks for and report it; one line for each problem."""
-        from orchestration.search import Search
-
-        search = Search(self.sweep, samples, self.plan.setup, self.plan.seeds, self.store)
-        runs = search.runs()
-        if first := next(runs, None):  # by now it has asked for what earlier launches trained
-            launch = replace(self, stopping=self.stopping and self.stopping_by(search.asked()))
-            launch._train(replace(self.plan, runs=()), chain([first], runs))
-        tell_left_out(self.sweep)
-        table = self.sweep.table(list(search.rows.values()))
-        if best := search.best():
-            table = replace(table, note=f"The best of {len(table.rows)}: {best}.")
-        missing = replace(self.plan, runs=tuple(search.missing()))
-        return [*failures(missing, self.store), *self._deliver(table)]
-
-    def _without_stopped(self) -> Plan:
-        """The plan, without what ASHA gave up: only a launch without it trains that."""
-        kept = (run for run in self.plan.runs if not stopped(self.store.folder(run.signature)))
-        return replace(self.plan, runs=tuple(kept)) if self.stopping else self.plan
-
-    def _train(self, plan: Plan, search: Iterator[PlannedRun] | None = None) -> None:
-        for note in data_notes(self.data):
-            console.print(note, soft_wrap=True)
-        train_missing(
-            plan,
-            self.store,
-            self.data,
-            self.resources,
-            console,
-            stopping=self.stopping,
-            search=search,
-        )
-
-    def _deliver(self, table: Table) -> tuple[str, ...]:
-        from orchestration.results import deliver
-
-        plan, store = self.plan, self.store
-        return deliver(store, plan.setup, [table], plan.seeds_measured(store), console).problems
-
-
-def _how(scheduler: str, search: str, samples: int | None) -> list[str]:
-    """The part of the command that says how; ValueError for a word that is none."""
-    for option, given, choices in (
-        ("--scheduler", scheduler, SCHEDULERS),
-        ("--search", search, SEARCHES),
-    ):
-        if given not in choices:
-            raise ValueError(f"{option} needs one of {', '.join(choices)}, got '{given}'")
+def _how(search: str, samples: int | None, scheduler: str) -> list[str]:
+    """The part of the command that says how the sweep goes about it."""
     if (search == "grid") != (samples is None):
         raise ValueError("--search random and optuna need --samples, and --samples needs one")
     how = [] if samples is None else ["--search", search, "--samples", str(samples)]
-    return how + (["--scheduler", scheduler] if scheduler != SCHEDULERS[0] else [])
+    return how + (["--scheduler", scheduler] if scheduler == "asha" else [])
+
+
+def _table(sweep: Sweep, search: str, samples: int | None) -> Table:
+    """The rows to train, as far as they are known before; what no detector can be is told."""
+    if search == "optuna":
+        return Table(name=sweep.name, rows=(sweep.base,))
+    table = sweep.table(sweep.draw(samples) if samples else sweep.grid())
+    tell_left_out(sweep)
+    return table
+
+
+def _train(
+    plan: Plan,
+    store: Store,
+    data: "DataSet",
+    resources: Resources,
+    asha: Sequence[int],
+    search: Search | None,
+) -> list[str]:
+    """Train and report the plan, or what a search asks for; one line for each problem."""
+    from orchestration.results import deliver  # help does not wait for reports
+
+    (table,), todo = plan.tables, lacking(plan, store, is_asha=bool(asha))
+    if search is None:
+        early = len(plan.missing(store)) - len(todo)
+        console.print(views.summary(plan, store) + (f", {early} stopped early" if early else ""))
+    try:
+        if search.is_wanting if search else todo:
+            for note in data_notes(data):
+                console.print(note, soft_wrap=True)
+            what = replace(plan, runs=()) if search else plan
+            train_missing(what, store, data, resources, console, asha=asha, search=search)
+        if search:
+            tell_left_out(search.sweep)
+            plan, table = replace(plan, runs=tuple(search.asked())), search.table()
+        delivered = deliver(store, plan.setup, [table], plan.seeds_measured(store), console)
+    except KeyboardInterrupt:
+        raise Stopped("the same line goes on from the last checkpoints") from None
+    return [*failures(plan, store, is_asha=bool(asha or search)), *delivered.problems]
+
+
+def _tests(sweep: Sweep, setup: Setup, data: "DataSet") -> list[int]:
+    """The steps after which ASHA compares; ValueError where runs have none in common."""
+    if "iterations" in {axis.name for axis in sweep.axes}:
+        raise ValueError("--scheduler asha needs runs of one length, so iterations cannot vary")
+    return steps_tested(setup.recipe, len(data.val))
 
 
 def _define(
@@ -253,15 +217,6 @@ def _define(
         raise ValueError(f"--name {called} is another table's")
     sweep = Sweep(row, recipe, varied, called, line)
     return sweep, Setup(scale, recipe, changed, "", "", data_location(scale, data))
-
-
-def _table(sweep: Sweep, search: str, samples: int) -> Table:
-    """The rows to train, as far as they are known before; what no detector can be is told."""
-    if search == "optuna":
-        return Table(name=sweep.name, rows=(sweep.base,))
-    table = sweep.table(sweep.draw(samples) if search == "random" else sweep.grid())
-    tell_left_out(sweep)
-    return table
 
 
 def _name(base: str, settings: Sequence[str]) -> str:
