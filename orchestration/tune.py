@@ -102,11 +102,9 @@ def cluster(resources: Resources, recipe: Recipe) -> Iterator[Allocation]:
             ray.init(address=address or "local", job_config=_own_path(), **options)
         except ConnectionError as error:
             raise ValueError(f"--address {address}: no Ray cluster is running here") from error
-        try:
-            nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-            yield allocate(nodes, resources, recipe)
-        finally:
-            ray.shutdown()
+        stack.callback(ray.shutdown)
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        yield allocate(nodes, resources, recipe)
 
 
 @contextmanager
