@@ -51,10 +51,12 @@ class PointCoder:
     """Distances from the anchor's center to the sides, divided by the stride of its level.
 
     anchor_scale: anchor side / stride, from which the stride is read off the anchor itself, so the
-    anchor's size does not enter the regression.
+    anchor's size does not enter the regression. margin: pixels by which decoded boxes reach further
+    on every side, for weights whose boxes ended in the middle of their last pixels.
     """
 
     anchor_scale: float = 8.0
+    margin: float = 0.0
 
     @property
     def initial_bias(self) -> float:
@@ -67,7 +69,7 @@ class PointCoder:
 
     def decode(self, anchors: Tensor, codes: Tensor) -> Tensor:
         """[P, 4], [P, 4] -> boxes [P, 4]; negative distances count as 0 (ReLU, as in its code)."""
-        distances = codes.relu() * self._strides(anchors)
+        distances = codes.relu() * self._strides(anchors) + self.margin
         middle = centers(anchors)
         return torch.cat([middle - distances[:, :2], middle + distances[:, 2:]], dim=1)
 

@@ -77,7 +77,7 @@ def build_detector(
         bound = -MAX_LOG_RATIO if layout.bounded_shrinking else -math.inf
         coder: Coder = BoxCoder(min_log_ratio=bound)
     else:
-        coder = PointCoder(config.anchor_scales[0])
+        coder = PointCoder(config.anchor_scales[0], layout.point_margin)
     return Detector(
         backbone=backbone,
         head=Head(

@@ -60,6 +60,11 @@ def main() -> None:
         if os.environ.get("ATSS_TRACEBACK"):
             raise
         refuse(" ".join(str(error).split()) or type(error).__name__)
+    except Exception as error:  # whatever else a foreign file can cause, and our own mistakes
+        if os.environ.get("ATSS_TRACEBACK"):
+            raise
+        text = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        refuse(f"{text} (unexpected; ATSS_TRACEBACK=1 in front of the command tells where)")
 
 
 def keep_bytecode() -> None:

@@ -28,7 +28,7 @@ from orchestration.launch import load_weights
 from orchestration.pace import Spent
 from orchestration.plan import Job, Plan
 from orchestration.progress import Progress, duration
-from orchestration.resources import Allocation, Resources
+from orchestration.resources import Allocation, Resources, allocate, this_machine
 from orchestration.run_folder import RunFolder, Store, read_json
 from orchestration.terminal import console
 
@@ -76,6 +76,8 @@ def show_cost(
     """
     is_known = any(folder.is_done for folder in store.folders()) or (store.root / PACES).exists()
     missing = plan.missing(store)
+    if resources.address is None:  # what cannot be had is refused here as by a launch
+        allocate([this_machine(plan.setup.recipe)], resources, plan.setup.recipe)
     if not missing or not (is_measured or is_known):
         console.print(views.show_plan(plan, store))
         return

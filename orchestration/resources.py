@@ -4,6 +4,7 @@ A run takes one process, or several that share each batch, each with its CPUs an
 of one. All of a run's processes are reserved together, so no run can wait for its second half.
 """
 
+import os
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -99,6 +100,15 @@ def _per_process(nodes: Sequence[Mapping[str, float]], resources: Resources) -> 
             f"--processes needs one per GPU, got {processes} for {gpus:g}: a process uses one GPU"
         )
     return (min(gpus, 1.0), processes)
+
+
+def this_machine(recipe: Recipe) -> dict[str, float]:
+    """What a launch without an address has."""
+    import torch
+
+    # Threads beyond the cores are slow but right, so a small machine may still run every scale.
+    cores = max(len(os.sched_getaffinity(0)), recipe.threads)
+    return {"CPU": float(cores), "GPU": float(torch.cuda.device_count())}
 
 
 def require_answer(address: str) -> None:

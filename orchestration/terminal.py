@@ -1,6 +1,7 @@
 """How the `atss` command speaks and ends: its console, its exit codes, its one-line problems."""
 
 import os
+import re
 import shlex
 import signal
 import sys
@@ -8,17 +9,47 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import typer
 from rich.console import Console
+from rich.segment import Segment
+from rich.text import Text
 
 from orchestration.run_folder import DEFAULT_OUT, Store
 
 DONE, SOME_FAILED, REFUSED, STOPPED = 0, 1, 2, 130  # exit codes
 
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # but tabs and ends of lines
+
+
+def clean(text: str) -> str:
+    """Names come from anybody's files: one may hold what moves a cursor or sets a title."""
+    return CONTROL.sub("\ufffd", text)
+
+
+class Clean(Console):
+    """A console that shows control sequences of texts instead of following them."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """As rich's."""
+        super().print(*map(_cleaned, objects), **options)
+
+    def render_lines(self, renderable: Any, *arguments: Any, **options: Any) -> list[list[Segment]]:
+        """As rich's; cells of tables come here."""
+        return super().render_lines(_cleaned(renderable), *arguments, **options)
+
+
+def _cleaned(shown: Any) -> Any:
+    if isinstance(shown, str):
+        return clean(shown)
+    if isinstance(shown, Text) and CONTROL.search(shown.plain):
+        return Text(clean(shown.plain), shown.style)
+    return shown
+
+
 # Names and reasons may hold brackets, which rich would take for its markup.
-console = Console(highlight=False, markup=False)
+console = Clean(highlight=False, markup=False)
 
 
 class Stopped(Exception):
@@ -27,14 +58,14 @@ class Stopped(Exception):
 
 def refuse(reason: str) -> NoReturn:
     """End with one line for the user."""
-    print(f"atss: {reason}", file=sys.stderr)
+    print(f"atss: {clean(reason)}", file=sys.stderr)
     sys.exit(REFUSED)
 
 
 def warn(texts: list[str]) -> None:
     """Say what does not end a command, one line each, beside what it prints."""
     for text in texts:
-        print(f"atss: {text}", file=sys.stderr)
+        print(f"atss: {clean(text)}", file=sys.stderr)
 
 
 def finish(problems: list[str]) -> NoReturn:

@@ -69,8 +69,9 @@ def open_trained(
     path = _file_of(folder) if folder else Path(str(weights)).expanduser()
     from detector.weights.load import load_detector
 
-    loaded = load_detector(path)
-    recipe = replace(loaded.description.recipe, **settings)
+    start = settings.get("regress_from")
+    loaded = load_detector(path, start)
+    recipe = replace(loaded.description.recipe, **_of_recipe(settings))
     changed = {name: settings[name] for name in IN_POSTPROCESS if name in settings}
     loaded.detector.postprocess = replace(loaded.detector.postprocess, **changed)
     name = f"{folder.facts()['name']} ({folder.signature})" if folder else path.name
@@ -84,15 +85,19 @@ def parse_test_settings(texts: Sequence[str]) -> dict[str, Any]:
     """--set of a trained detector, typed; ValueError for what only training could change."""
     settings = parse_settings(texts)
     for name in settings:
-        if name not in TEST_SETTINGS:
+        if name not in (*TEST_SETTINGS, "regress_from"):
             raise ValueError(
                 f"{name} is a setting of training, and the detector is trained; "
-                f"there are {', '.join(TEST_SETTINGS)}"
+                f"there are {', '.join(TEST_SETTINGS)}, and regress_from for files of other code"
             )
     if len(settings.get("short_side", ())) == 1:  # nothing is drawn at random in a test
         settings["short_side"] *= 2
-    replace(Recipe(), **settings)  # refuses what cannot be, before anything is loaded
+    replace(Recipe(), **_of_recipe(settings))  # refuses what cannot be, before anything is loaded
     return settings
+
+
+def _of_recipe(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: settings[name] for name in TEST_SETTINGS if name in settings}
 
 
 def _file_of(folder: RunFolder) -> Path:

@@ -61,6 +61,7 @@ from orchestration.resources import (  # noqa: E402
     allocate,
     free_port,
     require_answer,
+    this_machine,
 )
 from orchestration.run_folder import RunFolder  # noqa: E402
 from orchestration.search import Search  # noqa: E402
@@ -89,9 +90,9 @@ def cluster(resources: Resources, recipe: Recipe) -> Iterator[Allocation]:
     if address is not None:
         require_answer(address)
     else:
-        # Threads beyond the cores are slow but right, so a small machine may still run every scale.
-        cores = max(len(os.sched_getaffinity(0)), recipe.threads)
-        options |= {"include_dashboard": False, "num_cpus": cores}
+        here = this_machine(recipe)
+        allocate([here], resources, recipe)  # refuses before Ray starts what cannot be had
+        options |= {"include_dashboard": False, "num_cpus": int(here["CPU"])}
     with ExitStack() as stack:
         if address is None:
             stack.enter_context(_private())

@@ -311,3 +311,39 @@ def test_the_scales_that_bring_no_data_say_so() -> None:
     assert launch.data_location("mini", "photos").startswith("/")
     with pytest.raises(ValueError, match="--scale paper needs --data.*coco2017 for the paper's"):
         launch.data_location("paper", None)
+
+
+def test_names_cannot_move_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    """Titles, cursors and colors of anybody's results folder are shown as signs."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from orchestration.terminal import console, warn
+
+    evil = "a\x1b]0;title\x07b\x9b2Jc"
+    table = Table("name")
+    table.add_row(evil)
+    table.add_row(Text(evil, "bold"))
+    for shown in (evil, Text(evil), table):
+        console.print(shown)
+    warn([evil])
+    told = capsys.readouterr()
+    for text in (told.out, told.err):
+        assert "title" in text and not set("\x1b\x07\x9b") & set(text)
+
+
+def test_what_was_not_foreseen_is_one_line_too(atss: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("orchestration.cli.find_tables", lambda names: 1 / 0)
+    code, _, errors = atss("reproduce", "table2", "--dry-run")
+    assert code == 2 and errors.count("\n") == 1
+    assert "ZeroDivisionError: division by zero (unexpected; ATSS_TRACEBACK=1" in errors
+
+
+def test_gpus_that_are_not_here_are_refused_before_anything_starts(
+    atss: Any, tmp_path: Path
+) -> None:
+    for more in (["--dry-run"], []):
+        code, _, errors = atss(
+            *("reproduce", "table2", "--gpus-per-run", "8", "--out", tmp_path, *more)
+        )
+        assert code == 2 and "but there is: " in errors and errors.count("\n") == 1

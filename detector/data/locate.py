@@ -10,6 +10,7 @@ from typing import Any
 
 from detector.data import shapes
 
+MOST_BYTES = 2**16  # of a TOML file, which names two folders, two files, perhaps categories
 COCO_2017 = Path(__file__).with_name("coco2017.toml")
 
 
@@ -69,8 +70,10 @@ def _only_one(folder: Path, what: str, found: list[Path]) -> Path:
 
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
+        if path.stat().st_size > MOST_BYTES:
+            raise ValueError(f"of at most {MOST_BYTES:,} bytes")
         return tomllib.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: needs TOML: {error}") from None
 
 

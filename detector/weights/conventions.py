@@ -46,6 +46,7 @@ class Layout:
     anchor_offset_pixels: float = 0.0
     bounded_shrinking: bool = False  # decoding bounds the size ratios below as it does above
     geometric_score: bool = True  # sqrt(probability x centerness), not their product
+    point_margin: float = 0.0  # pixels that a box has beyond distances from a point, on every side
     inclusive_corners: bool = False  # x2, y2 are the last pixel's index: resizing scaled them so
 
     def anchor_offset(self, stride: int) -> float:
@@ -137,6 +138,8 @@ OFFICIAL = Layout(
     batch_norm_eps=0.0,
     # Its pixel i is the point i, ours reaches from i to i + 1.
     anchor_offset_pixels=0.5,
+    # Distances are between pixels' middles: half a pixel is missing at either end.
+    point_margin=0.5,
     inclusive_corners=True,
 )
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from detector.anchors import STRIDES
 from detector.checkpoint import Description
-from detector.config import BackboneName, DetectorConfig, Recipe
+from detector.config import BackboneName, DetectorConfig, Recipe, RegressFrom
 from detector.data.coco import coco_categories
 from detector.detector import Detector
 from detector.weights.conventions import Layout
@@ -33,8 +33,12 @@ BACKBONES: dict[tuple[int, int, int, bool], BackboneName] = {
 }
 
 
-def infer(layout: Layout, state: State, meta: Any) -> tuple[Layout, Description]:
+def infer(
+    layout: Layout, state: State, meta: Any, regress_from: RegressFrom = "box"
+) -> tuple[Layout, Description]:
     """This file's own layout, and its description; meta: what mmdetection keeps beside tensors.
+
+    regress_from: the one toggle that no tensor tells.
 
     Raises ValueError for what is none of the paper's detectors.
     """
@@ -56,6 +60,7 @@ def infer(layout: Layout, state: State, meta: Any) -> tuple[Layout, Description]
             centerness=True,
             scalar=True,
             assigner="atss",
+            regress_from=regress_from,
             anchor_scales=scales,
             aspect_ratios=ratios,
         ),

@@ -1,15 +1,15 @@
 """Detectors from files: this project's, the official ATSS code's and mmdetection's.
 
-    read         the file's content, executing nothing         tensor_files.py
-    recognize    whose it is, by the names of its tensors      layouts.py
-    infer        what it does not say of itself                published.py
+    read         the file's content, executing nothing         read.py
+    recognize    whose it is, by the names of its tensors      conventions.py
+    infer        what it does not say of itself                infer.py
     fit          every tensor in its place, or a refusal that says which are not
 
 A state is a file's tensors by name, as its code calls them.
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from torch import Tensor
 
 from detector.backbone import build_backbone
 from detector.checkpoint import METADATA, Description
+from detector.config import RegressFrom
 from detector.detector import Detector, build_detector, postprocess_of
 from detector.weights.conventions import ATSS_SUITE, LAYOUTS, Layout, own_layout
 from detector.weights.infer import State, check_anchors, infer
@@ -38,8 +39,10 @@ class Loaded:
     notes: list[str]  # what was recognized and mapped, one line each
 
 
-def load_detector(path: Path) -> Loaded:
+def load_detector(path: Path, regress_from: RegressFrom | None = None) -> Loaded:
     """The detector in a file, of which only tensors and plain values are read.
+
+    regress_from: of files that do not tell it, as ours do; by default "box".
 
     Raises FileNotFoundError, or ValueError, in one line, for what cannot be read, belongs to none
     of LAYOUTS, or does not fit.
@@ -48,20 +51,27 @@ def load_detector(path: Path) -> Loaded:
     try:
         state = tensors(content)
         layout = recognize(state)
+        start = regress_from or "box"
         if layout == ATSS_SUITE:
             description = own_description(content)
             layout = own_layout(description.recipe.deformable)
+            if (
+                regress_from
+                and replace(description.config, regress_from=start) != description.config
+            ):
+                raise ValueError(f"its detector does not regress from a {start}")
         else:
-            layout, description = infer(layout, state, content.get("meta"))
+            layout, description = infer(layout, state, content.get("meta"), start)
+        with torch.device("meta"):  # a small file may describe what no memory holds
+            fitted = fit(_build(description, layout), state, layout)
         detector = _build(description, layout)
         if layout.anchors_key:
             check_anchors(detector, layout, state)
-        detector.load_state_dict(fit(detector, state, layout))
+        detector.load_state_dict(fitted)
     except (RuntimeError, ValueError) as error:  # RuntimeError: torch's, for tensors of odd kinds
         raise ValueError(f"weights '{path}': {str(error).splitlines()[0]}") from error
-    return Loaded(
-        detector.eval(), description, layout, _notes(detector, description, layout, state)
-    )
+    notes = _notes(detector, description, layout, state, start)
+    return Loaded(detector.eval(), description, layout, notes)
 
 
 def tensors(content: dict[str, Any]) -> State:
@@ -124,7 +134,7 @@ def fit(detector: Detector, state: State, layout: Layout) -> State:
         left_over -= set(sources)
         absent = [source for source in sources if source not in state]
         if absent and not layout.tower_bias and key.endswith("conv.bias"):
-            fitted[key] = torch.zeros_like(own)
+            fitted[key] = torch.zeros(own.shape, device="cpu")
             continue
         missing += absent
         if not absent:
@@ -145,7 +155,9 @@ def _first(names: list[str]) -> str:
     return ", ".join(names[:NAMED_AT_MOST]) + rest if names else "none"
 
 
-def _notes(detector: Detector, description: Description, layout: Layout, state: State) -> list[str]:
+def _notes(
+    detector: Detector, description: Description, layout: Layout, state: State, start: RegressFrom
+) -> list[str]:
     num_anchors = len(detector.get_buffer("cells_0"))
     anchors = "1 anchor" if num_anchors == 1 else f"{num_anchors} anchors"
     notes = [
@@ -159,10 +171,11 @@ def _notes(detector: Detector, description: Description, layout: Layout, state: 
     if layout.name == ATSS_SUITE.name:
         return notes
     num_mapped = sum(map(layout.is_weight, state))
-    taken = "regressed from boxes" + ("" if layout.anchors_key else ", of 8S anchors")
+    where = {"box": "boxes", "point": "points"}[start]
+    taken = f"regressed from {where}" + ("" if layout.anchors_key else ", of 8S anchors")
     return [
         *notes,
         *layout.conventions(),
         f"{num_mapped} tensors mapped, {len(state) - num_mapped} not needed",
-        f"taken as {taken}, like the published ones: the file itself does not tell",
+        f"taken as {taken}: the file itself does not tell, --set regress_from=point does",
     ]

@@ -11,12 +11,14 @@ import pickle
 import pickletools
 import warnings
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import safe_open
 
+MOST_UNPACKED = 4  # times its bytes: torch.save compresses nothing
 PICKLES_OF_OLD_FILES = 4  # magic number, version, machine, content; then bare bytes
 
 
@@ -50,7 +52,18 @@ def read(path: Path) -> dict[str, Any]:
         raise ValueError(
             f"weights '{path}' need to be a dict of tensors, got {type(content).__name__}"
         )
+    if any(num_bytes > path.stat().st_size for num_bytes in _claimed(content)):
+        raise ValueError(f"weights '{path}': a tensor claims more bytes than the file has")
     return content
+
+
+def _claimed(content: dict[str, Any]) -> Iterator[int]:
+    """Bytes of each tensor: one may show a single number as a billion, until it is copied."""
+    for value in content.values():
+        if isinstance(value, torch.Tensor):
+            yield value.numel() * value.element_size()
+        elif isinstance(value, dict):
+            yield from _claimed(value)
 
 
 def _reason(error: Exception) -> str:
@@ -72,6 +85,11 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
 
 
 def _read_pickled(path: Path) -> Any:
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(entry.file_size for entry in archive.infolist())
+        if unpacked > MOST_UNPACKED * path.stat().st_size:
+            raise ValueError(f"unpacked it has {unpacked:,} bytes, which no such file has")
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
