@@ -4,6 +4,7 @@ A fresh Tuner per launch with an explicit list of runs; nothing is restored from
 because every run's folder can resume itself. So a changed list, a lost machine and a killed driver
 are all the same case: launch again, and what is missing is trained.
 """
+# ruff: noqa: E402
 
 import os
 import platform
@@ -38,23 +39,23 @@ SETTINGS = {
 os.environ.update(SETTINGS | os.environ)
 
 
-import ray  # noqa: E402 - reads the settings above when it is imported
-import ray._private.ray_constants as ray_constants  # noqa: E402
-from ray import tune  # noqa: E402
-from ray._private.node import Node  # noqa: E402
-from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]  # noqa: E402
-from ray.job_config import JobConfig  # noqa: E402
-from ray.tune.schedulers import ASHAScheduler  # noqa: E402
-from ray.tune.search import Repeater, Searcher  # noqa: E402
-from ray.tune.search.optuna import OptunaSearch  # noqa: E402
-from ray.tune.search.repeater import TRIAL_INDEX  # noqa: E402
-from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy  # noqa: E402
+import ray  # reads the settings above when it is imported
+import ray._private.ray_constants as ray_constants
+from ray import tune
+from ray._private.node import Node
+from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]
+from ray.job_config import JobConfig
+from ray.tune.schedulers import ASHAScheduler
+from ray.tune.search import Repeater, Searcher
+from ray.tune.search.optuna import OptunaSearch
+from ray.tune.search.repeater import TRIAL_INDEX
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from detector.config import Recipe  # noqa: E402
-from orchestration import early  # noqa: E402
-from orchestration.plan import Job  # noqa: E402
-from orchestration.progress import Progress  # noqa: E402
-from orchestration.resources import (  # noqa: E402
+from detector.config import Recipe
+from orchestration import early
+from orchestration.plan import Job
+from orchestration.progress import Progress
+from orchestration.resources import (
     RAY_FOLDER,
     Allocation,
     Resources,
@@ -62,9 +63,9 @@ from orchestration.resources import (  # noqa: E402
     free_port,
     require_answer,
 )
-from orchestration.run_folder import RunFolder  # noqa: E402
-from orchestration.search import Search  # noqa: E402
-from orchestration.terminal import termination_as_interrupt  # noqa: E402
+from orchestration.run_folder import RunFolder
+from orchestration.search import Search
+from orchestration.terminal import termination_as_interrupt
 
 MAX_CRASHES = 2  # of a trial's process, each followed by another attempt from the last checkpoint
 REDUCTION = 3  # a run goes on if it is among the best third of those that came there before
