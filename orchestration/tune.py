@@ -21,6 +21,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
 SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",  # nothing is reported to anyone
@@ -114,21 +115,13 @@ def _private() -> Iterator[None]:
 
     Ray's API server does nothing here but to ask a cloud's metadata service whose machine this is.
     """
-    before = {name: os.environ.get(name) for name in PRIVATE}
-    start, has_clusters = Node.start_api_server, ray_constants.ENABLE_RAY_CLUSTER
-    os.environ.update(PRIVATE)
-    ray_constants.ENABLE_RAY_CLUSTER = False
-    Node.start_api_server = lambda self, **_: None
-    _read_mode_again()
-    try:
-        yield
-    finally:
-        Node.start_api_server = start
-        ray_constants.ENABLE_RAY_CLUSTER = has_clusters
-        for name, value in before.items():
-            os.environ.pop(name)
-            os.environ |= {name: value} if value is not None else {}
+    with ExitStack() as stack:
+        stack.callback(_read_mode_again)
+        stack.enter_context(patch.dict(os.environ, PRIVATE))
+        stack.enter_context(patch.object(ray_constants, "ENABLE_RAY_CLUSTER", False))
+        stack.enter_context(patch.object(Node, "start_api_server", lambda self, **_: None))
         _read_mode_again()
+        yield
 
 
 def _read_mode_again() -> None:
