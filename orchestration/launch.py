@@ -6,7 +6,7 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
@@ -101,8 +101,8 @@ def train_missing(
 ) -> None:
     """Train the runs without a result; those that fail leave the reason in their folders.
 
-    asha: the steps after which runs that are far behind are ended. search: proposes the runs as
-    they fit, instead of the plan. Raises ValueError for what cannot work, before any training.
+    asha: the steps after which runs that are far behind are ended. search: proposes these and more
+    as they fit. Raises ValueError for what cannot work, before any training.
     """
     recipe, missing = plan.setup.recipe, lacking(plan, store, is_asha=bool(asha))
     if not missing and search is None:
@@ -119,10 +119,10 @@ def train_missing(
         tracker = opening.result()  # both take seconds, mostly of waiting
         if tracker.problem:
             warn([f"MLflow: {tracker.problem}; training goes on, the records come later"])
+        what, at_once = "Searching", allocation.at_once
         if search is None:
-            allocation = replace(allocation, at_once=min(allocation.at_once, len(missing)))
-        what = "Searching" if search else f"Training {count(len(missing), 'run')}"
-        console.print(f"{what}, {allocation.at_once} at once, {allocation}")
+            what, at_once = f"Training {count(len(missing), 'run')}", min(at_once, len(missing))
+        console.print(f"{what}, {at_once} at once, {allocation}")
         progress, folders = Progress({}, console), list[RunFolder]()
         facts = shared_facts(plan.setup, data)
 
@@ -132,7 +132,7 @@ def train_missing(
             folders.append(store.folder(run.signature))
             return make_job(run, plan.setup, store, facts, resources.micro_batch_size)
 
-        scheduler = halving(asha, _ended(search.asked() if search else plan.runs, store))
+        scheduler = halving(asha, _ended(plan, store))
         if search:
             search.job_of, search.is_cancelled = begin, is_cancelled
         jobs = search or [begin(run) for run in missing]
@@ -147,9 +147,9 @@ def lacking(plan: Plan, store: Store, *, is_asha: bool = False) -> tuple[Planned
     return tuple(run for run in missing if not (is_asha and stopped(store.folder(run.signature))))
 
 
-def _ended(runs: Iterable[PlannedRun], store: Store) -> Iterator[RunFolder]:
-    """What earlier launches trained of a sweep, for ASHA to compare with."""
-    for folder in (store.folder(run.signature) for run in runs):
+def _ended(plan: Plan, store: Store) -> Iterator[RunFolder]:
+    """What earlier launches trained of a plan, for ASHA to compare with."""
+    for folder in (store.folder(run.signature) for run in plan.runs):
         if folder.is_done or stopped(folder):
             yield folder
 

@@ -105,9 +105,9 @@ class Search:
 
         self.study.tell(trial, reached, state=TrialState.FAIL if reached is None else None)
 
-    def asked(self) -> list[PlannedRun]:
+    def asked(self) -> tuple[PlannedRun, ...]:
         """All runs asked for so far."""
-        return [run for row in self.rows.values() for run in self._runs(row)]
+        return tuple(run for row in self.rows.values() for run in self._runs(row))
 
     def table(self) -> Table:
         """All rows asked for so far; the note below it names the best, if any ended."""

@@ -136,7 +136,8 @@ def sweep(
         finish(_train(plan, store, data_set, resources, asha, sought))
     show_cost(plan, store, resources, len(data_set.val), is_measured=False)
     if search == "optuna":
-        console.print(views.proposed(samples))
+        console.print(f"The search proposes {samples} runs, each by what the others reached.")
+        console.print(f"The base above stands for them: they take {samples} times as much.")
 
 
 def _how(search: str, samples: int | None, scheduler: str) -> list[str]:
@@ -167,7 +168,9 @@ def _train(
     """Train and report the plan, or what a search asks for; one line for each problem."""
     from orchestration.results import deliver  # help does not wait for reports
 
-    (table,), todo = plan.tables, lacking(plan, store, is_asha=bool(asha))
+    (table,) = plan.tables
+    plan = replace(plan, runs=search.asked()) if search else plan
+    todo = lacking(plan, store, is_asha=bool(asha))
     if search is None:
         early = len(plan.missing(store)) - len(todo)
         console.print(views.summary(plan, store) + (f", {early} stopped early" if early else ""))
@@ -175,11 +178,10 @@ def _train(
         if search.is_wanting if search else todo:
             for note in data_notes(data):
                 console.print(note, soft_wrap=True)
-            what = replace(plan, runs=()) if search else plan
-            train_missing(what, store, data, resources, console, asha=asha, search=search)
+            train_missing(plan, store, data, resources, console, asha=asha, search=search)
         if search:
             tell_left_out(search.sweep)
-            plan, table = replace(plan, runs=tuple(search.asked())), search.table()
+            plan, table = replace(plan, runs=search.asked()), search.table()
         delivered = deliver(store, plan.setup, [table], plan.seeds_measured(store), console)
     except KeyboardInterrupt:
         raise Stopped("the same line goes on from the last checkpoints") from None
