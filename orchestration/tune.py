@@ -66,7 +66,7 @@ from orchestration.resources import (
 )
 from orchestration.run_folder import RunFolder
 from orchestration.search import Search
-from orchestration.terminal import termination_as_interrupt
+from orchestration.terminal import interrupt
 
 MAX_CRASHES = 2  # of a trial's process, each followed by another attempt from the last checkpoint
 REDUCTION = 3  # a run goes on if it is among the best third of those that came there before
@@ -250,11 +250,11 @@ def run_trials(
             failure_config=tune.FailureConfig(max_failures=MAX_CRASHES),
         ),
     )
+    before = signal.signal(signal.SIGTERM, interrupt)  # Ray's own handler would exit on the spot
     try:
-        with termination_as_interrupt(), warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Mean of empty slice")  # of seeds that all failed
-            tuner.fit()
+        tuner.fit()
     finally:
+        signal.signal(signal.SIGTERM, before)
         shutil.rmtree(own, ignore_errors=True)
 
 
@@ -314,6 +314,7 @@ def halving(steps: Sequence[int], past: Iterable[RunFolder]) -> ASHAScheduler | 
 
 def proposals(search: Search) -> Searcher:
     """Optuna's, each for as many trials as there are seeds, whose mean AP it is told."""
+    warnings.filterwarnings("ignore", "Mean of empty slice")  # numpy's, of seeds that all failed
     return Repeater(_Proposals(search), repeat=len(search.seeds))
 
 

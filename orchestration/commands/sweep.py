@@ -17,6 +17,7 @@ from experiments.sweep import OF_CONFIG, Sweep, parse_axis
 from orchestration import options, views
 from orchestration.cost import show_cost
 from orchestration.early import steps_tested
+from orchestration.find import find_named_rows
 from orchestration.launch import (
     data_location,
     data_notes,
@@ -26,7 +27,7 @@ from orchestration.launch import (
     train_missing,
 )
 from orchestration.options import parse_seeds
-from orchestration.plan import Plan, Setup, find_rows, find_tables, resolve_scale
+from orchestration.plan import Plan, Setup, resolve_scale
 from orchestration.resources import Resources
 from orchestration.run_folder import DEFAULT_OUT, Store, open_store
 from orchestration.search import Search
@@ -232,16 +233,12 @@ def find_base(text: str) -> Row:
     """A detector's name, or a row of a table, such as table3:2 or my_ablation.py:mine."""
     if text in BASES:
         return Row(text, BASES[text])
-    table, separator, wanted = text.rpartition(":")
-    if not separator:
+    rows, seed = find_named_rows(text)
+    if not rows or seed is not None:
         raise ValueError(
             f"--base needs one of {', '.join(BASES)}, or a row such as table3:2, got '{text}'"
         )
-    tables = find_tables([table])
-    if len(tables) > 1:
-        raise ValueError(f"--base needs a row of one table, got {len(tables)} tables")
-    (row,) = find_rows(tables[0], [wanted])
-    return row
+    return rows[0][1]
 
 
 def tell_left_out(sweep: Sweep) -> None:
