@@ -19,7 +19,7 @@ from orchestration.cost import show_cost
 from orchestration.early import steps_tested
 from orchestration.find import find_named_rows
 from orchestration.launch import (
-    data_location,
+    asked_setup,
     data_notes,
     failures,
     lacking,
@@ -27,7 +27,7 @@ from orchestration.launch import (
     train_missing,
 )
 from orchestration.options import parse_seeds
-from orchestration.plan import Plan, Setup, resolve_scale
+from orchestration.plan import Plan, Setup
 from orchestration.resources import Resources
 from orchestration.run_folder import DEFAULT_OUT, Store, open_store
 from orchestration.search import Search
@@ -209,24 +209,18 @@ def _define(
     if not varied:
         raise ValueError("a sweep needs a setting with several values, such as --set k=3,5,7")
     shared = {key: value for key, value in fixed.items() if key not in OF_CONFIG}
-    recipe, changed = resolve_scale(scale, [f"{k}={show_setting(v)}" for k, v in shared.items()])
+    setup = asked_setup(scale, data, [f"{k}={show_setting(v)}" for k, v in shared.items()])
     row = find_base(base)
     toggles = {key: value for key, value in fixed.items() if key in OF_CONFIG}
-    row = replace(row, config=with_settings(row.config, recipe, toggles)[0])
-    words = [text for text, axis in axes.items() if axis.name not in shared]
-    line = ("sweep", "--base", base, *(part for word in words for part in ("--set", word)), *how)
-    called = name or _name(base, [axis.name for axis in varied])
+    row = replace(row, config=with_settings(row.config, setup.recipe, toggles)[0])
+    own = [text for text, axis in axes.items() if axis.name not in shared]
+    line = ("sweep", "--base", base, *(part for text in own for part in ("--set", text)), *how)
+    table, *number = base.rsplit(":", 1)  # "sweep-table3-2-k" from "table3:2" and k
+    words = ["sweep", Path(table).stem, *number, *(axis.name for axis in varied)]
+    called = name or re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join(words))
     if called in TABLES | ABLATIONS:
         raise ValueError(f"--name {called} is another table's")
-    sweep = Sweep(row, recipe, varied, called, line)
-    return sweep, Setup(scale, recipe, changed, "", "", data_location(scale, data))
-
-
-def _name(base: str, settings: Sequence[str]) -> str:
-    """ "sweep-table3-2-k": from "table3:2" and ["k"]."""
-    table, *row = base.rsplit(":", 1)
-    words = "-".join(["sweep", Path(table).stem, *row, *settings])
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", words)
+    return Sweep(row, setup.recipe, varied, called, line), setup
 
 
 def find_base(text: str) -> Row:
