@@ -17,7 +17,6 @@ from rich.console import Console
 
 from detector.config import Recipe
 from experiments.experiment import Run, Table, canonical
-from orchestration.early import stopped
 from orchestration.plan import (
     GENERATED,
     NAMED_DATA,
@@ -32,11 +31,11 @@ from orchestration.progress import Line, Progress, count
 from orchestration.provenance import code_version
 from orchestration.resources import RAY_FOLDER, Resources
 from orchestration.run_folder import RunFolder, Store
+from orchestration.search import Search, stopped
 from orchestration.terminal import warn
 
 if TYPE_CHECKING:
     from detector.data.coco import DataSet
-    from orchestration.search import Search
 
 MADE_UP_HEIGHT, MADE_UP_WIDTH = 256, 320
 MADE_UP_OBJECTS = (
@@ -97,7 +96,7 @@ def train_missing(
     console: Console,
     *,
     asha: Sequence[int] = (),
-    search: "Search | None" = None,
+    search: Search | None = None,
 ) -> None:
     """Train the runs without a result; those that fail leave the reason in their folders.
 

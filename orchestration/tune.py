@@ -53,7 +53,6 @@ from ray.tune.search.repeater import TRIAL_INDEX
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from detector.config import Recipe
-from orchestration import early
 from orchestration.plan import Job
 from orchestration.progress import Progress
 from orchestration.resources import (
@@ -65,7 +64,7 @@ from orchestration.resources import (
     require_answer,
 )
 from orchestration.run_folder import RunFolder
-from orchestration.search import Search
+from orchestration.search import Search, stop, tests
 from orchestration.terminal import interrupt
 
 MAX_CRASHES = 2  # of a trial's process, each followed by another attempt from the last checkpoint
@@ -307,7 +306,7 @@ def halving(steps: Sequence[int], past: Iterable[RunFolder]) -> ASHAScheduler | 
     for folder in past:
         earlier = SimpleNamespace(trial_id=folder.signature)
         scheduler.on_trial_add(None, earlier)
-        for step, ap in early.tests(folder):
+        for step, ap in tests(folder):
             scheduler.on_trial_result(None, earlier, {"tested_at": step, "AP": ap})
     return scheduler
 
@@ -365,9 +364,9 @@ class _Watch(tune.Callback):
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Done, failed for a reason, or ended early: then its last word was about a test."""
         folder = RunFolder(_job(trial.config).folder)
-        if "tested_at" in trial.last_result and (where := early.stop(folder)):
+        if "tested_at" in trial.last_result and (where := stop(folder)):
             reason = f"AP {where.ap:.1f} after {where.step} steps is not among the best"
-            self.progress.update(_signature(trial), {"state": early.NAME, "reason": reason})
+            self.progress.update(_signature(trial), {"state": "stopped", "reason": reason})
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         reason, _ = _error(trial)

@@ -16,7 +16,6 @@ from experiments.settings import show_setting, with_settings
 from experiments.sweep import OF_CONFIG, Sweep, parse_axis
 from orchestration import options, views
 from orchestration.cost import show_cost
-from orchestration.early import steps_tested
 from orchestration.find import find_named_rows
 from orchestration.launch import (
     asked_setup,
@@ -30,7 +29,7 @@ from orchestration.options import parse_seeds
 from orchestration.plan import Plan, Setup
 from orchestration.resources import Resources
 from orchestration.run_folder import DEFAULT_OUT, Store, open_store
-from orchestration.search import Search
+from orchestration.search import Search, steps_tested
 from orchestration.terminal import Stopped, console, finish
 
 if TYPE_CHECKING:
