@@ -8,7 +8,6 @@ import os
 import signal
 import socket
 import sys
-from types import FrameType
 
 import typer
 
@@ -26,7 +25,16 @@ from orchestration.options import parse_rows, parse_seeds
 from orchestration.plan import find_tables, setups_in
 from orchestration.resources import Resources
 from orchestration.run_folder import DEFAULT_OUT, open_store
-from orchestration.terminal import REFUSED, STOPPED, Stopped, console, finish, refuse, warn
+from orchestration.terminal import (
+    REFUSED,
+    STOPPED,
+    Stopped,
+    console,
+    finish,
+    interrupt,
+    refuse,
+    warn,
+)
 
 app = typer.Typer(
     name="atss",
@@ -41,7 +49,7 @@ app = typer.Typer(
 
 def main() -> None:
     """Run the command; what a user can cause ends in one line and exit code 2, no traceback."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGTERM, interrupt)
     keep_bytecode()
     for stream in (sys.stdout, sys.stderr):  # a terminal that lacks a letter shows another
         if isinstance(stream, io.TextIOWrapper):
@@ -75,10 +83,6 @@ def keep_bytecode() -> None:
     """
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     sys.dont_write_bytecode = False
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 @app.command()

@@ -13,13 +13,14 @@ import platform
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.filesize import decimal
 
 from detector.config import Recipe
 from experiments.experiment import canonical
@@ -41,7 +42,6 @@ COPIES_WHILE_RUNNING = 3  # of a checkpoint: the newest, the one before, and one
 COPIES_AFTERWARDS = 2  # of weights and detections: the folder's and MLflow's
 BYTES_PER_DETECTION = 120
 HISTORY_BYTES = 200_000
-UNITS = ("B", "kB", "MB", "GB", "TB")
 SECONDS = 15.0  # to measure training, and half of it testing; at least three steps and one image
 WARM_UP = 2  # steps that do not count: allocators, caches and kernels get ready
 
@@ -75,16 +75,15 @@ def show_cost(
     num_images: of the validation set.
     """
     is_known = any(folder.is_done for folder in store.folders()) or (store.root / PACES).exists()
-    missing = plan.missing(store)
     if resources.address is None:  # what cannot be had is refused here as by a launch
         allocate([this_machine(plan.setup.recipe)], resources, plan.setup.recipe)
-    if not missing or not (is_measured or is_known):
-        console.print(views.show_plan(plan, store))
-        return
-    pace, allocation = _pace_there(plan, store, resources, is_measured=is_measured)
+    missing, pace = plan.missing(store), None
+    if missing and (is_measured or is_known):
+        pace, allocation = _pace_there(plan, store, resources, is_measured=is_measured)
     if pace is None:
         console.print(views.show_plan(plan, store))
-        console.print("Time: unknown yet, atss plan measures it")
+        if missing and is_known:
+            console.print("Time: unknown yet, atss plan measures it")
         return
     found = cost(plan, store, pace, allocation, num_images)
     times = {name: duration(seconds) for name, seconds in found.seconds.items()}
@@ -95,23 +94,15 @@ def show_cost(
         f"{duration(found.wall_seconds)} in all, {found.device_hours:.1f} "
         f"{'GPU' if allocation.gpus else 'CPU core'} hours"
     )
-    console.print(
-        f"Disk: {size(found.peak_bytes)} at most, {size(found.final_bytes)} when all is done"
-    )
-    recipes, names = [run.run.recipe for run in missing], [item.name for item in fields(Recipe)]
-    varied = [name for name in names if len({getattr(it, name) for it in recipes}) > 1]
-    if varied:
+    peak, final = decimal(found.peak_bytes), decimal(found.final_bytes)
+    console.print(f"Disk: {peak} at most, {final} when all is done")
+    recipes = [asdict(run.run.recipe) for run in missing]
+    if varied := [name for name in recipes[0] if len({it[name] for it in recipes}) > 1]:
         of = plan.runs[0].rows[0]
         console.print(f"The pace is that of {of}: for another {', '.join(varied)} it is a guess")
     there = next(path for path in (store.root, *store.root.parents) if path.exists())
     if (free := shutil.disk_usage(there).free) < found.peak_bytes:
-        console.print(f"Too little: {store.root} has {size(free)} left")
-
-
-def size(count: int) -> str:
-    """1500000 -> "1.5 MB"."""
-    power = max(0, min(len(UNITS) - 1, (len(str(count)) - 1) // 3))
-    return f"{count / 1000**power:.3g} {UNITS[power]}"
+        console.print(f"Too little: {store.root} has {decimal(free)} left")
 
 
 def cost(plan: Plan, store: Store, pace: Pace, allocation: Allocation, num_images: int) -> Cost:
@@ -186,30 +177,40 @@ def known_pace(plan: Plan, store: Store, allocation: Allocation, measured: Path)
 
     measured: the folder with what calibrate wrote on these machines.
     """
-    batch_size = plan.setup.recipe.batch_size
-    found = [content for path in measured.glob("*/pace.json") if (content := read_json(path))]
-    start = median(content["start_seconds"] for content in found) if found else 0.0
-    alike = [folder for folder in store.folders() if _is_alike(folder, plan, allocation)]
-    finished = [(folder.result() or {}).get("spent") for folder in alike]
-    if spent := [Spent(**values) for values in finished if values and values["steps"]]:
-        weights = max(folder.weights.stat().st_size for folder in alike if folder.weights.exists())
-        source = f"by {len(spent)} finished, {_device(alike[-1].facts()['environment'])}"
-        return Pace(_middle(spent, batch_size), source, start, weights)
+    written = [content for path in measured.glob("*/pace.json") if (content := read_json(path))]
+    finished = [
+        {
+            "spent": spent,
+            "environment": folder.facts()["environment"],
+            "weights_bytes": folder.weights.stat().st_size if folder.weights.exists() else 0,
+        }
+        for folder in store.folders()
+        if _is_alike(folder, plan, allocation)
+        and (spent := (folder.result() or {}).get("spent"))
+        and spent["steps"]
+    ]
+    found = finished or written
     if not found:
         return None
-    spent = [Spent(**content["spent"]) for content in found]
-    source = f"measured, {_device(found[0]['environment'])}"
-    return Pace(_middle(spent, batch_size), source, start, found[0]["weights_bytes"])
-
-
-def _middle(spent: Sequence[Spent], batch_size: int) -> Spent:
-    """The medians, of one step and one image."""
-    training = median(one.training / one.steps for one in spent)
-    testing = median(one.per_image(batch_size) for one in spent)
-    return Spent(training=training, steps=1, testing=testing, images=1)
+    all_spent, batch_size = [Spent(**it["spent"]) for it in found], plan.setup.recipe.batch_size
+    middle = Spent(
+        training=median(one.training / one.steps for one in all_spent),
+        steps=1,
+        testing=median(one.per_image(batch_size) for one in all_spent),
+        images=1,
+    )
+    where = found[-1]["environment"]
+    how = f"by {len(finished)} finished" if finished else "measured"
+    return Pace(
+        spent=middle,
+        source=f"{how}, {where['cpu'] if where['gpu'] == 'none' else where['gpu']}",
+        start_seconds=median(it["start_seconds"] for it in written) if written else 0.0,
+        weights_bytes=max(it["weights_bytes"] for it in found),
+    )
 
 
 def _is_alike(folder: RunFolder, plan: Plan, allocation: Allocation) -> bool:
+    """Whether a run is done, and took what the plan's will take."""
     facts, ours = folder.facts(), json.loads(json.dumps(canonical(plan.runs[0].run)["recipe"]))
     if not folder.is_done or facts["canonical"]["recipe"] != ours:
         return False
@@ -218,10 +219,6 @@ def _is_alike(folder: RunFolder, plan: Plan, allocation: Allocation) -> bool:
     is_ours = facts["data"]["fingerprint"] == plan.setup.fingerprint
     is_shared = environment.get("processes", "1") == str(allocation.processes)
     return is_ours and is_shared and has_gpu == bool(allocation.gpus)
-
-
-def _device(environment: Mapping[str, Any]) -> str:
-    return str(environment["gpu"] if environment["gpu"] != "none" else environment["cpu"])
 
 
 # The measurement: torch is imported in its own process

@@ -187,7 +187,7 @@ def _require_comparable(first: Meant, second: Meant) -> None:
 
 def _meant(store: Store, text: str, asked: Asked) -> tuple[list[Meant], int | None]:
     """What the text may mean, once for each setup, and its seed; ValueError if nothing."""
-    rows, seed = _rows(text)
+    rows, seed = find_named_rows(text)
     if not rows:
         folder = find_run(store, text)
         if not folder.is_done:
@@ -222,7 +222,7 @@ def _of_seed(meant: Meant, seed: int | None, text: str) -> Meant:
     return replace(meant, folders=(runs[seed],))
 
 
-def _rows(text: str) -> tuple[list[tuple[Table, Row]], int | None]:
+def find_named_rows(text: str) -> tuple[list[tuple[Table, Row]], int | None]:
     """The rows that a text such as table3:5@1 names, and the seed; none where it names no table."""
     before, colon, rest = text.partition(":")
     name, known = squeezed(before), [*TABLES, *ABLATIONS]

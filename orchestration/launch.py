@@ -6,7 +6,7 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
@@ -17,7 +17,6 @@ from rich.console import Console
 
 from detector.config import Recipe
 from experiments.experiment import Run, Table, canonical
-from orchestration.early import stopped
 from orchestration.plan import (
     GENERATED,
     NAMED_DATA,
@@ -32,11 +31,11 @@ from orchestration.progress import Line, Progress, count
 from orchestration.provenance import code_version
 from orchestration.resources import RAY_FOLDER, Resources
 from orchestration.run_folder import RunFolder, Store
+from orchestration.search import Search, stopped
 from orchestration.terminal import warn
 
 if TYPE_CHECKING:
     from detector.data.coco import DataSet
-    from orchestration.search import Search
 
 MADE_UP_HEIGHT, MADE_UP_WIDTH = 256, 320
 MADE_UP_OBJECTS = (
@@ -97,12 +96,12 @@ def train_missing(
     console: Console,
     *,
     asha: Sequence[int] = (),
-    search: "Search | None" = None,
+    search: Search | None = None,
 ) -> None:
     """Train the runs without a result; those that fail leave the reason in their folders.
 
-    asha: the steps after which runs that are far behind are ended. search: proposes the runs as
-    they fit, instead of the plan. Raises ValueError for what cannot work, before any training.
+    asha: the steps after which runs that are far behind are ended. search: proposes these and more
+    as they fit. Raises ValueError for what cannot work, before any training.
     """
     recipe, missing = plan.setup.recipe, lacking(plan, store, is_asha=bool(asha))
     if not missing and search is None:
@@ -119,10 +118,10 @@ def train_missing(
         tracker = opening.result()  # both take seconds, mostly of waiting
         if tracker.problem:
             warn([f"MLflow: {tracker.problem}; training goes on, the records come later"])
+        what, at_once = "Searching", allocation.at_once
         if search is None:
-            allocation = replace(allocation, at_once=min(allocation.at_once, len(missing)))
-        what = "Searching" if search else f"Training {count(len(missing), 'run')}"
-        console.print(f"{what}, {allocation.at_once} at once, {allocation}")
+            what, at_once = f"Training {count(len(missing), 'run')}", min(at_once, len(missing))
+        console.print(f"{what}, {at_once} at once, {allocation}")
         progress, folders = Progress({}, console), list[RunFolder]()
         facts = shared_facts(plan.setup, data)
 
@@ -132,7 +131,7 @@ def train_missing(
             folders.append(store.folder(run.signature))
             return make_job(run, plan.setup, store, facts, resources.micro_batch_size)
 
-        scheduler = halving(asha, _ended(search.asked() if search else plan.runs, store))
+        scheduler = halving(asha, _ended(plan, store))
         if search:
             search.job_of, search.is_cancelled = begin, is_cancelled
         jobs = search or [begin(run) for run in missing]
@@ -147,9 +146,9 @@ def lacking(plan: Plan, store: Store, *, is_asha: bool = False) -> tuple[Planned
     return tuple(run for run in missing if not (is_asha and stopped(store.folder(run.signature))))
 
 
-def _ended(runs: Iterable[PlannedRun], store: Store) -> Iterator[RunFolder]:
-    """What earlier launches trained of a sweep, for ASHA to compare with."""
-    for folder in (store.folder(run.signature) for run in runs):
+def _ended(plan: Plan, store: Store) -> Iterator[RunFolder]:
+    """What earlier launches trained of a plan, for ASHA to compare with."""
+    for folder in (store.folder(run.signature) for run in plan.runs):
         if folder.is_done or stopped(folder):
             yield folder
 

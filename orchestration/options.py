@@ -1,22 +1,13 @@
 """The arguments and options of the `atss` command: names, help, and how their text is read."""
 
 from dataclasses import fields
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from detector.config import DetectorConfig, Recipe
-from experiments.schedules import SCALES
-from orchestration.plan import require_scale
 
-
-def _known_scale(scale: str | None) -> str | None:
-    """ValueError for a scale that there is not, before it finds no results."""
-    if scale is not None:
-        require_scale(scale)
-    return scale
-
-
+ScaleName = Literal["demo", "mini", "scratch", "paper", "paper-2x"]
 ONE_TABLE = "table1 ... table8, leave-one-out, factorial, or a file of your own: FILE.py"
 TableName = Annotated[str, typer.Argument(metavar="TABLE", help=ONE_TABLE, show_default=False)]
 TableNames = Annotated[
@@ -29,9 +20,8 @@ Out = Annotated[str, typer.Option("--out", metavar="FOLDER", help="The results f
 
 # What is trained
 Scale = Annotated[
-    str,
+    ScaleName,
     typer.Option(
-        metavar="|".join(SCALES),
         help="How much is trained: demo (a CPU, minutes, generated images), mini (one GPU, "
         "minutes, your images), scratch (the same for twice as long), paper (90,000 iterations a "
         "run), paper-2x (180,000: Table 8's).",
@@ -183,14 +173,7 @@ DrawnScore = Annotated[
 
 # What is reported
 OnlyScale = Annotated[
-    str | None,
-    typer.Option(
-        "--scale",
-        metavar="|".join(SCALES),
-        help="Only results of it.",
-        callback=_known_scale,
-        show_default=False,
-    ),
+    ScaleName | None, typer.Option("--scale", help="Only results of it.", show_default=False)
 ]
 OnlyData = Annotated[
     str | None,

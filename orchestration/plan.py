@@ -189,36 +189,24 @@ def squeezed(text: str) -> str:
     return re.sub(r"\s", "", text.lower())
 
 
-def require_scale(scale: str) -> None:
-    """ValueError for the name of a scale that there is not."""
-    if scale not in SCALES:
-        near = get_close_matches(scale, SCALES, n=1)
-        hint = f" (did you mean '{near[0]}'?)" if near else ""
-        raise ValueError(f"no scale is called '{scale}'{hint}; there are {', '.join(SCALES)}")
-
-
 def resolve_scale(scale: str, texts: Sequence[str]) -> tuple[Recipe, dict[str, Any]]:
     """A scale's recipe and the settings that change it or the rows' toggles, typed.
 
-    Raises ValueError for an unknown scale or setting, and for settings that contradict each other.
+    Raises ValueError for an unknown setting, and for settings that contradict each other.
     """
-    require_scale(scale)
     settings = parse_settings(texts)
     if settings.get("weights", "none") not in ("none", "imagenet"):
         settings["weights"] = str(Path(settings["weights"]).expanduser().absolute())
-    of_recipe = {item.name: item for item in fields(Recipe)}
+    scales, of_recipe = SCALES[scale], {item.name: item for item in fields(Recipe)}
     changed = {name: value for name, value in settings.items() if name in of_recipe}
-    recipe = Recipe(**{name: getattr(SCALES[scale], name) for name in of_recipe} | changed)
-    telling = {
-        name: value
-        for name, value in settings.items()
-        if name not in of_recipe
-        or (
-            getattr(recipe, name) != getattr(SCALES[scale], name)
-            and of_recipe[name].metadata != OUTSIDE_IDENTITY
-        )
+    recipe = replace(scales, **changed)
+    unmoved = {
+        name
+        for name in changed
+        if getattr(recipe, name) == getattr(scales, name)
+        or of_recipe[name].metadata == OUTSIDE_IDENTITY
     }
-    return recipe, telling
+    return recipe, {name: value for name, value in settings.items() if name not in unmoved}
 
 
 def make_plan(
@@ -245,7 +233,7 @@ def make_plan(
                 fallback = [] if signature(run.training) in fills else [f"{here} (its training)"]
                 training = _add(runs, run.training, fallback, fills)
             _add(runs, run, [here], fills, training)
-    ordered = sorted(runs.values(), key=lambda it: _place(it, places[it.run.seed]))
+    ordered = sorted(runs.values(), key=lambda it: _order(it, places[it.run.seed]))
     return Plan(setup, tuple(tables), len(wanted), tuple(places), tuple(ordered))
 
 
@@ -262,11 +250,6 @@ def _add(
     rows = dict.fromkeys([*known, *asked, *fills.get(name, ())])
     runs[name] = PlannedRun(run, name, tuple(rows), training)
     return runs[name]
-
-
-def _place(planned: PlannedRun, seed_place: int) -> tuple[bool, tuple[int, int, int]]:
-    """A key to sort by: tests of what others train come last, so that they need not wait."""
-    return planned.training is not None, order(planned.run.config, seed_place)
 
 
 def _rows_by_signature(
@@ -324,7 +307,10 @@ PLACES = {
 LAST = (len(GROUPS), 0)
 
 
-def order(config: DetectorConfig, seed_place: int) -> tuple[int, int, int]:
-    """A key to sort runs by: group, seed, place in the group; a group is trained seed by seed."""
-    group, place = PLACES.get(config, LAST)
-    return group, seed_place, place
+def _order(planned: PlannedRun, seed_place: int) -> tuple[bool, int, int, int]:
+    """A key to sort by: group, seed, place in the group; a group is trained seed by seed.
+
+    Tests of what others train come last, so that they need not wait.
+    """
+    group, place = PLACES.get(planned.run.config, LAST)
+    return planned.training is not None, group, seed_place, place

@@ -1,8 +1,8 @@
 """What a person sees while runs train: a line per run, alive in a terminal, sparse in a log."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Any
 
@@ -32,36 +32,31 @@ class Line:
 
     name: str
     state: str = "waiting"  # then starting, training, testing, retrying; at last one of ENDED
-    step: int = 0
-    iterations: int = 0
-    loss: float | None = None
-    ap: float | None = None  # of the last test
-    tested: float | None = None  # share of the validation images, while testing
-    seconds_left: float | None = None
-    warnings: Sequence[str] = ()  # what looks wrong
+    values: dict[str, Any] = field(default_factory=dict)  # what its trial reported last
     logged: float = 0.0  # when its last line was printed
 
     @property
-    def at(self) -> str:
-        return f"{self.step}/{self.iterations}" if self.iterations else ""
-
-    @property
-    def doing(self) -> str:
-        """The state, and how far it is where that takes long."""
-        state = self.state if self.tested is None else f"{self.state} {self.tested:.0%}"
-        return f"{MARK} {state}" if self.signs else state
-
-    @property
     def cells(self) -> tuple[str, ...]:
-        """What stands under HEADINGS."""
-        loss = "" if self.loss is None else f"{self.loss:.3f}"
-        ap = "" if self.ap is None else f"{self.ap:.1f}"
-        return (self.name, self.doing, self.at, loss, ap, duration(self.seconds_left))
+        """What stands under HEADINGS: the state says how far it is where that takes long."""
+        told = self.values
+        part = told.get("tested") if self.state == "testing" else None
+        doing = self.state if part is None else f"{self.state} {part:.0%}"
+        at = f"{told.get('step', 0)}/{told['iterations']}" if told.get("iterations") else ""
+        loss, ap = told.get("loss"), told.get("AP")
+        left = None if self.state in ENDED else told.get("seconds_left")
+        return (
+            self.name,
+            f"{MARK} {doing}" if self.signs else doing,
+            at,
+            "" if loss is None else f"{loss:.3f}",
+            "" if ap is None else f"{ap:.1f}",
+            duration(left),
+        )
 
     @property
     def signs(self) -> list[str]:
         """What a person should know now, a line each."""
-        return [f"warning: {text}" for text in self.warnings]
+        return [f"warning: {text}" for text in self.values.get("warnings", ())]
 
 
 class Progress:
@@ -102,46 +97,23 @@ class Progress:
         warnings: all of them so far.
         """
         line = self.lines[signature]
-        before, ap_before, signs_before = line.state, line.ap, line.signs
+        before = replace(line, values=dict(line.values))
         line.state = values.get("state", line.state)
-        line.step = values.get("step", line.step)
-        line.iterations = values.get("iterations", line.iterations)
-        line.loss = values.get("loss", line.loss)
-        line.ap = values.get("AP", line.ap)
-        line.tested = values.get("tested") if line.state == "testing" else None
-        line.seconds_left = values.get("seconds_left", line.seconds_left)
-        line.warnings = values.get("warnings", line.warnings)
-        if line.state in ENDED:
-            line.seconds_left = None
+        line.values |= {"tested": None, "reason": None, **values}
         if self.live is None:
             for sign in line.signs:
-                if sign not in signs_before:
+                if sign not in before.signs:
                     self._log(line, sign)
-            self._log(line, self._event(line, before, ap_before, values))
-
-    def _event(
-        self, line: Line, before: str, ap_before: float | None, values: Mapping[str, Any]
-    ) -> str | None:
-        """What just happened to a run, in words; None if nothing new."""
-        if line.state != before and line.state not in WORKING:
-            reason = values.get("reason")
-            ap = f", AP {line.ap:.1f}" if line.state == "done" and line.ap is not None else ""
-            return line.state + ap + (f": {reason}" if reason else "")
-        if before not in WORKING and line.state == "training":
-            step = values.get("resumed_at", 0)
-            return f"goes on after step {step} of {line.iterations}" if step else "training"
-        if line.ap is not None and line.ap != ap_before:
-            return f"AP {line.ap:.1f} after step {line.step} of {line.iterations}"
-        return None
+            self._log(line, _event(before, line))
 
     def _log(self, line: Line, event: str | None) -> None:
         now = self.clock()
         if event is None:
             if now - line.logged < LOG_SECONDS or line.state not in WORKING:
                 return
-            loss = "" if line.loss is None else f", loss {line.loss:.3f}"
-            left = "" if line.seconds_left is None else f", {duration(line.seconds_left)} left"
-            event = f"{line.doing} {line.at}{loss}{left}"
+            _, doing, at, loss, _, left = line.cells
+            event = f"{doing} {at}" + (f", loss {loss}" if loss else "")
+            event += f", {left} left" if left else ""
         line.logged = now
         clock = duration(now - self.started)
         text = f"{clock:>8}  {line.name}: {event}"
@@ -151,7 +123,11 @@ class Progress:
         """The live table; where the terminal is too low, what runs comes before what ended."""
         lines, signs = list(self.lines.values()), self._signs()
         room = max(4, self.console.height - 4 - len(signs))
-        ordered = lines if len(lines) <= room else sorted(lines, key=_urgency)
+        ordered = lines
+        if len(lines) > room:
+            ordered = sorted(
+                lines, key=lambda it: 2 * (it.state in ENDED) + (it.state == "waiting")
+            )
         rows = [line.cells for line in ordered[:room]]
         _, *others = zip(HEADINGS, *rows, strict=True)
         left = self.console.width - sum(2 + max(map(len, column)) for column in others)
@@ -179,10 +155,18 @@ class Progress:
         return [Text(text, "yellow", no_wrap=True, overflow="ellipsis") for text in shown]
 
 
-def _urgency(line: Line) -> int:
-    if line.state == "waiting":
-        return 1
-    return 2 if line.state in ENDED else 0
+def _event(before: Line, line: Line) -> str | None:
+    """What just happened to a run, in words; None if nothing new."""
+    told, ap = line.values, line.values.get("AP")
+    if line.state != before.state and line.state not in WORKING:
+        reached = f", AP {ap:.1f}" if line.state == "done" and ap is not None else ""
+        return line.state + reached + (f": {told['reason']}" if told["reason"] else "")
+    if before.state not in WORKING and line.state == "training":
+        step = told.get("resumed_at", 0)
+        return f"goes on after step {step} of {told.get('iterations')}" if step else "training"
+    if ap is not None and ap != before.values.get("AP"):
+        return f"AP {ap:.1f} after step {told.get('step')} of {told.get('iterations')}"
+    return None
 
 
 def duration(seconds: float | None) -> str:

@@ -14,12 +14,12 @@ from detector.metrics import Metrics
 from experiments.experiment import Table, signature
 from experiments.settings import show_setting
 from experiments.sweep import show
-from orchestration.early import stopped
 from orchestration.inspection import inspect
 from orchestration.plan import GENERATED, NAMED_DATA, Setup
 from orchestration.records import database, local_uri, records_uri, without_password
 from orchestration.reporting import INDEX, reports_folder, write_reports
 from orchestration.run_folder import RunFolder, Store, read_json, write_json
+from orchestration.search import stopped
 from orchestration.terminal import near, out_option, warn
 from reports.bundle import Bundle
 from reports.compare import Result

@@ -1,8 +1,13 @@
-"""A search: Optuna's TPE proposes the next combination of settings by what the others have reached.
+"""What a sweep decides by results: which combination comes next, and which run is ended early.
 
-Optuna's own journal in <out>/sweeps keeps what was proposed, so the same command goes on with it;
-what is done, for whichever table, is not trained again: its AP is told instead. tune.py lets Ray's
-OptunaSearch ask for proposals and tell what they reached.
+Optuna's TPE proposes by what the others have reached. Its own journal in <out>/sweeps keeps what
+was proposed, so the same command goes on with it; what is done, for whichever table, is not trained
+again: its AP is told instead.
+
+ASHA (asynchronous successive halving, Li et al. 2020) ends runs that are far behind at a test. They
+keep their folders and checkpoints, so another launch without it trains them to their ends.
+
+tune.py lets Ray's own classes do both.
 """
 
 import hashlib
@@ -14,11 +19,13 @@ from itertools import islice
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
+from detector.config import Recipe
 from experiments.experiment import Row, Table, canonical
 from experiments.sweep import ATTEMPTS, Axis, Sweep
-from orchestration.early import last_ap, stopped
+from orchestration.pace import evaluation_steps
 from orchestration.plan import Job, Plan, PlannedRun, make_plan
-from orchestration.run_folder import Store
+from orchestration.run_folder import RunFolder, Store
+from reports.compare import Stopped
 
 if TYPE_CHECKING:
     from optuna.trial import Trial
@@ -105,9 +112,9 @@ class Search:
 
         self.study.tell(trial, reached, state=TrialState.FAIL if reached is None else None)
 
-    def asked(self) -> list[PlannedRun]:
+    def asked(self) -> tuple[PlannedRun, ...]:
         """All runs asked for so far."""
-        return [run for row in self.rows.values() for run in self._runs(row)]
+        return tuple(run for row in self.rows.values() for run in self._runs(row))
 
     def table(self) -> Table:
         """All rows asked for so far; the note below it names the best, if any ended."""
@@ -138,7 +145,10 @@ class Search:
 
     def _reached(self, row: Row) -> float | None:
         """The mean AP of a row's runs that ended; of one ended early its last."""
-        aps = [last_ap(self.store.folder(run.signature)) for run in self._runs(row)]
+        folders = [self.store.folder(run.signature) for run in self._runs(row)]
+        results = [folder.result() for folder in folders]
+        aps = [result["metrics"]["ap"] for result in results if result]
+        aps += [early.ap for folder in folders if (early := stopped(folder))]
         known = [ap for ap in aps if ap is not None]
         return fmean(known) if known else None
 
@@ -150,3 +160,35 @@ def _place(axis: Axis, trial: "Trial") -> float:
     if axis.is_ordered:
         return trial.suggest_int(axis.name, 0, len(axis.values) - 1)
     return trial.suggest_categorical(axis.name, list(range(len(axis.values))))
+
+
+def steps_tested(recipe: Recipe, num_images: int) -> list[int]:
+    """After which steps runs are tested on so many images; ValueError if none is tested early."""
+    steps = sorted(evaluation_steps(recipe, num_images))
+    if len(steps) < 2:
+        raise ValueError(
+            f"--scheduler asha needs a test before the last step, got only one at {steps[0]} of "
+            f"{recipe.iterations}: ask for more with --set evaluations=..., or train longer"
+        )
+    return steps
+
+
+def tests(folder: RunFolder) -> list[tuple[int, float]]:
+    """Every AP that a run has measured, and after which step."""
+    entries = [(entry["step"], entry.get("AP")) for entry in folder.history()]
+    return [(step, ap) for step, ap in entries if ap is not None]
+
+
+def stop(folder: RunFolder) -> Stopped | None:
+    """Note that a run was ended early; None if it was not: it is done, failed, or cancelled."""
+    if folder.is_done or folder.failure() or folder.cancellation():
+        return None
+    where = Stopped(*tests(folder)[-1]) if tests(folder) else Stopped(0, None)
+    folder.write("stopped", asdict(where))
+    return where
+
+
+def stopped(folder: RunFolder) -> Stopped | None:
+    """How far a run came that was ended early and that nobody has trained to its end since."""
+    content = None if folder.is_done else folder.read("stopped")
+    return None if content is None else Stopped(**content)

@@ -3,10 +3,7 @@
 import os
 import re
 import shlex
-import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
@@ -85,15 +82,6 @@ def out_option(store: Store) -> str:
     return "" if name == DEFAULT_OUT else f" --out {shlex.quote(name)}"
 
 
-@contextmanager
-def termination_as_interrupt() -> Iterator[None]:
-    """A polite kill ends a launch like Ctrl-C; Ray's own handler would exit on the spot."""
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+def interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    """A polite kill, as a handler of its signal, ends a command like Ctrl-C."""
+    raise KeyboardInterrupt

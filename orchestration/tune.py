@@ -4,6 +4,7 @@ A fresh Tuner per launch with an explicit list of runs; nothing is restored from
 because every run's folder can resume itself. So a changed list, a lost machine and a killed driver
 are all the same case: launch again, and what is missing is trained.
 """
+# ruff: noqa: E402
 
 import os
 import platform
@@ -20,6 +21,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
 SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",  # nothing is reported to anyone
@@ -38,23 +40,22 @@ SETTINGS = {
 os.environ.update(SETTINGS | os.environ)
 
 
-import ray  # noqa: E402 - reads the settings above when it is imported
-import ray._private.ray_constants as ray_constants  # noqa: E402
-from ray import tune  # noqa: E402
-from ray._private.node import Node  # noqa: E402
-from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]  # noqa: E402
-from ray.job_config import JobConfig  # noqa: E402
-from ray.tune.schedulers import ASHAScheduler  # noqa: E402
-from ray.tune.search import Repeater, Searcher  # noqa: E402
-from ray.tune.search.optuna import OptunaSearch  # noqa: E402
-from ray.tune.search.repeater import TRIAL_INDEX  # noqa: E402
-from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy  # noqa: E402
+import ray  # reads the settings above when it is imported
+import ray._private.ray_constants as ray_constants
+from ray import tune
+from ray._private.node import Node
+from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]
+from ray.job_config import JobConfig
+from ray.tune.schedulers import ASHAScheduler
+from ray.tune.search import Repeater, Searcher
+from ray.tune.search.optuna import OptunaSearch
+from ray.tune.search.repeater import TRIAL_INDEX
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from detector.config import Recipe  # noqa: E402
-from orchestration import early  # noqa: E402
-from orchestration.plan import Job  # noqa: E402
-from orchestration.progress import Progress  # noqa: E402
-from orchestration.resources import (  # noqa: E402
+from detector.config import Recipe
+from orchestration.plan import Job
+from orchestration.progress import Progress
+from orchestration.resources import (
     RAY_FOLDER,
     Allocation,
     Resources,
@@ -63,9 +64,9 @@ from orchestration.resources import (  # noqa: E402
     require_answer,
     this_machine,
 )
-from orchestration.run_folder import RunFolder  # noqa: E402
-from orchestration.search import Search  # noqa: E402
-from orchestration.terminal import termination_as_interrupt  # noqa: E402
+from orchestration.run_folder import RunFolder
+from orchestration.search import Search, stop, tests
+from orchestration.terminal import interrupt
 
 MAX_CRASHES = 2  # of a trial's process, each followed by another attempt from the last checkpoint
 REDUCTION = 3  # a run goes on if it is among the best third of those that came there before
@@ -114,21 +115,13 @@ def _private() -> Iterator[None]:
 
     Ray's API server does nothing here but to ask a cloud's metadata service whose machine this is.
     """
-    before = {name: os.environ.get(name) for name in PRIVATE}
-    start, has_clusters = Node.start_api_server, ray_constants.ENABLE_RAY_CLUSTER
-    os.environ.update(PRIVATE)
-    ray_constants.ENABLE_RAY_CLUSTER = False
-    Node.start_api_server = lambda self, **_: None
-    _read_mode_again()
-    try:
-        yield
-    finally:
-        Node.start_api_server = start
-        ray_constants.ENABLE_RAY_CLUSTER = has_clusters
-        for name, value in before.items():
-            os.environ.pop(name)
-            os.environ |= {name: value} if value is not None else {}
+    with ExitStack() as stack:
+        stack.callback(_read_mode_again)
+        stack.enter_context(patch.dict(os.environ, PRIVATE))
+        stack.enter_context(patch.object(ray_constants, "ENABLE_RAY_CLUSTER", False))
+        stack.enter_context(patch.object(Node, "start_api_server", lambda self, **_: None))
         _read_mode_again()
+        yield
 
 
 def _read_mode_again() -> None:
@@ -257,11 +250,11 @@ def run_trials(
             failure_config=tune.FailureConfig(max_failures=MAX_CRASHES),
         ),
     )
+    before = signal.signal(signal.SIGTERM, interrupt)  # Ray's own handler would exit on the spot
     try:
-        with termination_as_interrupt(), warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Mean of empty slice")  # of seeds that all failed
-            tuner.fit()
+        tuner.fit()
     finally:
+        signal.signal(signal.SIGTERM, before)
         shutil.rmtree(own, ignore_errors=True)
 
 
@@ -314,13 +307,14 @@ def halving(steps: Sequence[int], past: Iterable[RunFolder]) -> ASHAScheduler | 
     for folder in past:
         earlier = SimpleNamespace(trial_id=folder.signature)
         scheduler.on_trial_add(None, earlier)
-        for step, ap in early.tests(folder):
+        for step, ap in tests(folder):
             scheduler.on_trial_result(None, earlier, {"tested_at": step, "AP": ap})
     return scheduler
 
 
 def proposals(search: Search) -> Searcher:
     """Optuna's, each for as many trials as there are seeds, whose mean AP it is told."""
+    warnings.filterwarnings("ignore", "Mean of empty slice")  # numpy's, of seeds that all failed
     return Repeater(_Proposals(search), repeat=len(search.seeds))
 
 
@@ -371,9 +365,9 @@ class _Watch(tune.Callback):
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Done, failed for a reason, or ended early: then its last word was about a test."""
         folder = RunFolder(_job(trial.config).folder)
-        if "tested_at" in trial.last_result and (where := early.stop(folder)):
+        if "tested_at" in trial.last_result and (where := stop(folder)):
             reason = f"AP {where.ap:.1f} after {where.step} steps is not among the best"
-            self.progress.update(_signature(trial), {"state": early.NAME, "reason": reason})
+            self.progress.update(_signature(trial), {"state": "stopped", "reason": reason})
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         reason, _ = _error(trial)

@@ -15,7 +15,7 @@ from experiments.schedules import SCALES
 from experiments.settings import with_settings
 from orchestration.plan import Plan, setups_in, show_setting
 from orchestration.progress import count, duration
-from orchestration.run_folder import Status, Store
+from orchestration.run_folder import Store
 
 STYLES = {"done": "green", "failed": "red", "training": "yellow", "testing": "yellow"}
 
@@ -28,12 +28,15 @@ def list_tables() -> RenderableType:
         grid.add_row(name, str(rows), str(runs), table.section, table.title)
     everything = set().union(*(_signatures(table) for table in STUDY.values()))
     num_rows = sum(len(table.rows) for table in STUDY.values())
+    beyond = _grid("Beyond it", "Rows", "Runs", "Title")
+    for name, table in ABLATIONS.items():
+        beyond.add_row(name, str(len(table.rows)), str(len(_signatures(table))), table.title)
     return Group(
         grid,
         f"{num_rows} rows, {len(everything)} distinct runs in table1 to table7, which all stands "
         "for: shared ones are trained once.",
         "",
-        _beyond(),
+        beyond,
         "These are not part of all, nor is table8, whose schedule is its own: --scale paper-2x. "
         "Your own: atss reproduce FILE.py, atss sweep.",
     )
@@ -45,14 +48,6 @@ def _signatures(table: Table) -> set[str]:
     return {
         signature(Run(*with_settings(row.config, recipe, row.recipe), "", 0)) for row in table.rows
     }
-
-
-def _beyond() -> Grid:
-    """The tables that the paper does not have."""
-    grid = _grid("Beyond it", "Rows", "Runs", "Title")
-    for name, table in ABLATIONS.items():
-        grid.add_row(name, str(len(table.rows)), str(len(_signatures(table))), table.title)
-    return grid
 
 
 def show_table(table: Table) -> RenderableType:
@@ -110,20 +105,16 @@ def show_status(store: Store) -> RenderableType:
         grid = _grid("Run", "Seed", "State", "", "Time", "Fills")
         ours = [it for it in everything if it.setup == setup]
         for it in sorted(ours, key=lambda it: it.name):
-            grid.add_row(*_status_line(it))
+            state = Text(it.state, style=STYLES.get(it.state, ""))
+            seconds, rows = duration(it.values.get("seconds")), "; ".join(it.facts.get("rows", []))
+            cells = (it.folder.signature, str(it.facts.get("seed", "")), state, Text(it.detail))
+            grid.add_row(*cells, seconds, Text(rows))
         signs = [
             Text(f"! {it.name}: {text}", "yellow") for it in ours for text in it.values["warnings"]
         ]
         parts += [Text(setup, style="bold"), grid, *signs, ""]
     num_done = sum(it.state == "done" for it in everything)
     return Group(*parts, f"{count(len(everything), 'run')} in {store.root}, {num_done} done")
-
-
-def _status_line(it: Status) -> Sequence[str | Text]:
-    seed, rows = str(it.facts.get("seed", "")), Text("; ".join(it.facts.get("rows", [])))
-    state = Text(it.state, style=STYLES.get(it.state, ""))
-    seconds = duration(it.values.get("seconds"))
-    return it.folder.signature, seed, state, Text(it.detail), seconds, rows
 
 
 def nothing_found(store: Store, tables: Sequence[str]) -> str:
@@ -134,17 +125,16 @@ def nothing_found(store: Store, tables: Sequence[str]) -> str:
 
 def unreadable(store: Store) -> list[str]:
     """Which runs have a result.json that says nothing, and what trains them again."""
-    return [
-        f"run {folder.signature}: {folder.path / 'result.json'} cannot be read, so the run counts "
-        f"as not measured; {_again(folder.facts())}"
-        for folder in store.folders()
-        if (folder.path / "result.json").exists() and not folder.is_done
-    ]
-
-
-def _again(facts: Mapping[str, Any]) -> str:
-    line = facts.get("command")
-    return f"`{line}` trains it again" if line else "atss reproduce trains it again"
+    texts = []
+    for folder in store.folders():
+        if (folder.path / "result.json").exists() and not folder.is_done:
+            line = folder.facts().get("command")
+            again = f"`{line}` trains it again" if line else "atss reproduce trains it again"
+            texts.append(
+                f"run {folder.signature}: {folder.path / 'result.json'} cannot be read, so the run "
+                f"counts as not measured; {again}"
+            )
+    return texts
 
 
 def _grid(*headings: str) -> Grid:
@@ -153,11 +143,3 @@ def _grid(*headings: str) -> Grid:
         is_number = heading in ("Rows", "Runs", "AP", "Seed", "Time")
         grid.add_column(heading, justify="right" if is_number else "left", no_wrap=is_number)
     return grid
-
-
-def proposed(samples: int | None) -> str:
-    """What a plan cannot show of a search that chooses by results."""
-    return (
-        f"The search proposes {samples} runs, each by what the others reached. The base above "
-        f"stands for them: they take {samples} times as much."
-    )

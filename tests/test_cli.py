@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from rich.console import Console
@@ -17,7 +17,8 @@ from test_plan import SETUP, facts, finish
 from test_trial import write_small_data
 
 from experiments import TABLES
-from orchestration import cli, launch, reporting, results
+from experiments.schedules import SCALES
+from orchestration import cli, launch, options, reporting, results
 from orchestration.plan import find_tables, make_plan
 from orchestration.progress import Progress, duration
 from orchestration.run_folder import Store, open_store
@@ -78,7 +79,7 @@ REFUSED = {
     "reproduce table2 --set norm=frozen_batch_norm": "norm='frozen_batch_norm' needs pretrained",
     "reproduce table1 --set in_gt_box=false": "row 'FCOS': assigner='ssc' needs in_gt_box=true",
     "reproduce table2 --set weights=none.pth": "weights needs .* readable file",
-    "reproduce table2 --scale papper": "'papper' .did you mean 'paper'",
+    "reproduce table2 --scale papper": "'papper' is not one of 'demo', 'mini', ",
     "reproduce table2 --scale mini": "--scale mini needs --data",
     "reproduce table2 --seeds 0;1": "--seeds needs whole numbers from 0 on, such as 0,1,2, got",
     "reproduce table2 --seeds -1": "--seeds needs whole numbers",
@@ -306,6 +307,7 @@ def test_progress_in_a_terminal_is_one_line_per_run_and_fits() -> None:
 
 
 def test_the_scales_that_bring_no_data_say_so() -> None:
+    assert get_args(options.ScaleName) == tuple(SCALES)
     assert launch.data_location("demo", None) == "shapes"
     assert launch.data_location("paper", "coco2017") == "coco2017"
     assert launch.data_location("mini", "photos").startswith("/")

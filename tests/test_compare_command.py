@@ -187,7 +187,7 @@ def test_it_is_saved_as_markdown_and_printed_as_json(
         (("--save", tmp_path / "no" / "two.md"), "there is no folder"),
         (("--pictures", file), f"--pictures {file}: needs a folder, {file} is a file"),
         (("--pictures", file / "in"), f"needs a folder, {file} is a file"),
-        (("--scale", "small"), "no scale is called 'small'; there are demo, mini, "),
+        (("--scale", "small"), "'small' is not one of 'demo', 'mini', "),
         (("--set", "depth=3"), "no setting is called 'depth'"),
     ):
         code, _, errors = atss(*asked, *wrong)

@@ -9,7 +9,7 @@ from test_plan import SETUP, finish
 from experiments.baselines import ATSS
 from experiments.experiment import canonical
 from orchestration import cost
-from orchestration.cost import Pace, known_pace, size, wall_time
+from orchestration.cost import Pace, known_pace, wall_time
 from orchestration.pace import Spent, evaluation_steps
 from orchestration.plan import THESIS, PlannedRun, find_tables, make_plan
 from orchestration.resources import Allocation
@@ -99,11 +99,3 @@ def test_the_thesis_comes_first_and_seed_by_seed() -> None:
     assert first == [(config, seed) for seed in (0, 1) for config in THESIS]
     assert len({run.signature for run in plan.runs}) == len(plan.runs) == 66
     assert plan.runs[0].run.config == ATSS
-
-
-@pytest.mark.parametrize(
-    ("count", "text"),
-    [(0, "0 B"), (999, "999 B"), (1500, "1.5 kB"), (61_600_000, "61.6 MB"), (5e15, "5e+03 TB")],
-)
-def test_sizes_are_written_for_people(count: int, text: str) -> None:
-    assert size(int(count)) == text

@@ -122,11 +122,6 @@ def test_an_unknown_table_is_answered_with_the_nearest() -> None:
         find_tables(["table2", "tabel3"])
 
 
-def test_an_unknown_scale_is_answered_with_the_nearest() -> None:
-    with pytest.raises(ValueError, match="'papper' .did you mean 'paper'.*mini, scratch, paper"):
-        resolve_scale("papper", [])
-
-
 def test_settings_change_the_recipe_and_the_name_only_if_they_tell() -> None:
     recipe, settings = resolve_scale("demo", ["iterations=50", "batch_size=8", "evaluations=2"])
     assert (recipe.iterations, recipe.evaluations) == (50, 2)

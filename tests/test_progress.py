@@ -76,6 +76,6 @@ def test_a_run_that_looks_wrong_is_marked_and_explained_below_the_table() -> Non
 def test_a_run_that_came_to_rest_before_is_no_news() -> None:
     log = io.StringIO()
     progress = Progress({}, Console(file=log, width=120))
-    progress.lines["a"] = Line("run a", "done", ap=33.3)
+    progress.lines["a"] = Line("run a", "done", {"AP": 33.3})
     progress.update("a", {"state": "done", "AP": 33.3})
     assert log.getvalue() == ""

@@ -23,11 +23,10 @@ from experiments.experiment import OwnAssigner, Row, Table
 from experiments.schedules import DEMO
 from experiments.sweep import Sweep, parse_axis
 from orchestration.commands.sweep import BASES, find_base
-from orchestration.early import steps_tested, stop, stopped
 from orchestration.plan import Job, PlannedRun, Setup, make_plan
 from orchestration.results import bundle, reproduce_line
 from orchestration.run_folder import RunFolder, Store, open_store
-from orchestration.search import Search
+from orchestration.search import Search, steps_tested, stop, stopped
 from orchestration.views import show_status
 from reports.compare import Stopped
 from reports.facts import footnotes

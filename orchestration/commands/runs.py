@@ -59,7 +59,7 @@ def follow(store: Store) -> None:
                 name = it.folder.signature
                 if name not in progress.lines:  # at rest before the first look, it is no news
                     ap = it.values.get("AP")
-                    rest = Line(it.name, it.state, ap=ap)
+                    rest = Line(it.name, it.state, {"AP": ap})
                     progress.lines[name] = Line(it.name) if it.is_moving else rest
                 progress.update(name, {**it.values, "state": it.state})
             if is_over and not any(it.is_moving for it in everything):

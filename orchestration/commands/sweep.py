@@ -16,9 +16,9 @@ from experiments.settings import show_setting, with_settings
 from experiments.sweep import OF_CONFIG, Sweep, parse_axis
 from orchestration import options, views
 from orchestration.cost import show_cost
-from orchestration.early import steps_tested
+from orchestration.find import find_named_rows
 from orchestration.launch import (
-    data_location,
+    asked_setup,
     data_notes,
     failures,
     lacking,
@@ -26,10 +26,10 @@ from orchestration.launch import (
     train_missing,
 )
 from orchestration.options import parse_seeds
-from orchestration.plan import Plan, Setup, find_rows, find_tables, resolve_scale
+from orchestration.plan import Plan, Setup
 from orchestration.resources import Resources
 from orchestration.run_folder import DEFAULT_OUT, Store, open_store
-from orchestration.search import Search
+from orchestration.search import Search, steps_tested
 from orchestration.terminal import Stopped, console, finish
 
 if TYPE_CHECKING:
@@ -136,7 +136,8 @@ def sweep(
         finish(_train(plan, store, data_set, resources, asha, sought))
     show_cost(plan, store, resources, len(data_set.val), is_measured=False)
     if search == "optuna":
-        console.print(views.proposed(samples))
+        console.print(f"The search proposes {samples} runs, each by what the others reached.")
+        console.print(f"The base above stands for them: they take {samples} times as much.")
 
 
 def _how(search: str, samples: int | None, scheduler: str) -> list[str]:
@@ -167,7 +168,9 @@ def _train(
     """Train and report the plan, or what a search asks for; one line for each problem."""
     from orchestration.results import deliver  # help does not wait for reports
 
-    (table,), todo = plan.tables, lacking(plan, store, is_asha=bool(asha))
+    (table,) = plan.tables
+    plan = replace(plan, runs=search.asked()) if search else plan
+    todo = lacking(plan, store, is_asha=bool(asha))
     if search is None:
         early = len(plan.missing(store)) - len(todo)
         console.print(views.summary(plan, store) + (f", {early} stopped early" if early else ""))
@@ -175,11 +178,10 @@ def _train(
         if search.is_wanting if search else todo:
             for note in data_notes(data):
                 console.print(note, soft_wrap=True)
-            what = replace(plan, runs=()) if search else plan
-            train_missing(what, store, data, resources, console, asha=asha, search=search)
+            train_missing(plan, store, data, resources, console, asha=asha, search=search)
         if search:
             tell_left_out(search.sweep)
-            plan, table = replace(plan, runs=tuple(search.asked())), search.table()
+            plan, table = replace(plan, runs=search.asked()), search.table()
         delivered = deliver(store, plan.setup, [table], plan.seeds_measured(store), console)
     except KeyboardInterrupt:
         raise Stopped("the same line goes on from the last checkpoints") from None
@@ -206,40 +208,30 @@ def _define(
     if not varied:
         raise ValueError("a sweep needs a setting with several values, such as --set k=3,5,7")
     shared = {key: value for key, value in fixed.items() if key not in OF_CONFIG}
-    recipe, changed = resolve_scale(scale, [f"{k}={show_setting(v)}" for k, v in shared.items()])
+    setup = asked_setup(scale, data, [f"{k}={show_setting(v)}" for k, v in shared.items()])
     row = find_base(base)
     toggles = {key: value for key, value in fixed.items() if key in OF_CONFIG}
-    row = replace(row, config=with_settings(row.config, recipe, toggles)[0])
-    words = [text for text, axis in axes.items() if axis.name not in shared]
-    line = ("sweep", "--base", base, *(part for word in words for part in ("--set", word)), *how)
-    called = name or _name(base, [axis.name for axis in varied])
+    row = replace(row, config=with_settings(row.config, setup.recipe, toggles)[0])
+    own = [text for text, axis in axes.items() if axis.name not in shared]
+    line = ("sweep", "--base", base, *(part for text in own for part in ("--set", text)), *how)
+    table, *number = base.rsplit(":", 1)  # "sweep-table3-2-k" from "table3:2" and k
+    words = ["sweep", Path(table).stem, *number, *(axis.name for axis in varied)]
+    called = name or re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join(words))
     if called in TABLES | ABLATIONS:
         raise ValueError(f"--name {called} is another table's")
-    sweep = Sweep(row, recipe, varied, called, line)
-    return sweep, Setup(scale, recipe, changed, "", "", data_location(scale, data))
-
-
-def _name(base: str, settings: Sequence[str]) -> str:
-    """ "sweep-table3-2-k": from "table3:2" and ["k"]."""
-    table, *row = base.rsplit(":", 1)
-    words = "-".join(["sweep", Path(table).stem, *row, *settings])
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", words)
+    return Sweep(row, setup.recipe, varied, called, line), setup
 
 
 def find_base(text: str) -> Row:
     """A detector's name, or a row of a table, such as table3:2 or my_ablation.py:mine."""
     if text in BASES:
         return Row(text, BASES[text])
-    table, separator, wanted = text.rpartition(":")
-    if not separator:
+    rows, seed = find_named_rows(text)
+    if not rows or seed is not None:
         raise ValueError(
             f"--base needs one of {', '.join(BASES)}, or a row such as table3:2, got '{text}'"
         )
-    tables = find_tables([table])
-    if len(tables) > 1:
-        raise ValueError(f"--base needs a row of one table, got {len(tables)} tables")
-    (row,) = find_rows(tables[0], [wanted])
-    return row
+    return rows[0][1]
 
 
 def tell_left_out(sweep: Sweep) -> None:
