@@ -11,8 +11,17 @@ import pytest
 
 from detector.metrics import HEADINGS
 from experiments import TABLES
-from experiments.claim import Claim, Difference, Equal, Place, Region, Spread, places
-from experiments.claims import BY_NAME, CLAIMS
+from experiments.claims import (
+    BY_NAME,
+    CLAIMS,
+    Claim,
+    Equal,
+    Margin,
+    Place,
+    Region,
+    Spread,
+    places,
+)
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "claims.md"
@@ -60,7 +69,7 @@ def test_there_are_twenty_three_claims_in_order() -> None:
 
 
 @pytest.mark.parametrize(("name", "part"), PARTS)
-def test_every_row_that_a_claim_names_is_there(name: str, part: Difference) -> None:
+def test_every_row_that_a_claim_names_is_there(name: str, part: Margin) -> None:
     for place in places(part):
         labels = [row.label for row in TABLES[f"table{place.table}"].rows]
         assert place.label in labels
@@ -68,9 +77,9 @@ def test_every_row_that_a_claim_names_is_there(name: str, part: Difference) -> N
 
 
 @pytest.mark.parametrize(("name", "part"), MEASURED)
-def test_the_papers_number_follows_from_its_tables(name: str, part: Difference | Spread) -> None:
+def test_the_papers_number_follows_from_its_tables(name: str, part: Margin | Spread) -> None:
     values = [value(place, part.metric) for place in places(part)]
-    if isinstance(part, Difference):
+    if isinstance(part, Margin):
         found = values[0] - values[1]
     else:
         found = max(abs(one - other) for one, other in combinations(values, 2))
@@ -91,7 +100,7 @@ def test_numbers_and_regions_are_those_of_the_list(name: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "part"), MEASURED)
-def test_the_papers_own_number_lies_in_its_region(name: str, part: Difference | Spread) -> None:
+def test_the_papers_own_number_lies_in_its_region(name: str, part: Margin | Spread) -> None:
     if part.region is not None:
         assert part.region.low < part.paper < part.region.high or part.paper == part.region.low == 0
 
@@ -134,7 +143,7 @@ def test_listing_the_claims_loads_nothing_heavy() -> None:
 # The page
 
 
-def quantity(part: Difference | Spread | Equal) -> str:
+def quantity(part: Margin | Spread | Equal) -> str:
     """What a part compares, for people."""
     metric = "" if isinstance(part, Equal) or part.metric == "ap" else f"{HEADINGS[part.metric]}, "
     names = [place.label for place in places(part)]
@@ -158,7 +167,7 @@ def rows_of_the_page() -> list[str]:
             if isinstance(part, Equal):
                 rows.append(f"{start}{quantity(part)} | equal | equal |")
                 continue
-            sign = "+" if isinstance(part, Difference) else ""
+            sign = "+" if isinstance(part, Margin) else ""
             region = "not judged" if part.region is None else str(part.region)
             rows.append(f"{start}{quantity(part)} | {part.paper:{sign}.1f} | {region} |")
     return rows
