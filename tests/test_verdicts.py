@@ -5,8 +5,11 @@ import itertools
 import json
 import math
 import random
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 import pytest
@@ -33,6 +36,7 @@ from reports.render import markdown
 from reports.statistics import Estimate
 
 INF = math.inf
+demo_study = partial(made_up_study, scale="demo", recipe=DEMO, data="shapes")
 TRAINED = [claim for claim in CLAIMS if claim.evidence == "training" and 8 not in claim.tables]
 
 
@@ -173,6 +177,11 @@ def test_numbers_are_printed_with_their_signs() -> None:
 # Whole studies
 
 
+def changed(study: Measurements, change: Callable[[Bundle], dict[str, Any]]) -> Measurements:
+    """With other fields in each of its bundles."""
+    return Measurements([replace(bundle, **change(bundle)) for bundle in study.bundles])
+
+
 def states(found: list[Verdict]) -> dict[str, str]:
     return {verdict.claim.name: verdict.state for verdict in found}
 
@@ -224,7 +233,7 @@ def test_a_number_between_decides_nothing() -> None:
 
 
 def test_one_seed_is_undecided_and_says_what_the_images_say() -> None:
-    study = made_up_study((0,), scale="demo", recipe=DEMO, data="shapes")
+    study = demo_study((0,))
     found = judge_all(study, TRAINED)
     assert set(states(found).values()) == {"undecided"}
     gap = next(verdict for verdict in found if verdict.claim.name == "H1")
@@ -250,13 +259,13 @@ def test_one_seed_as_in_the_paper_borrows_the_spread_of_reruns() -> None:
 
 def test_elsewhere_only_directions_are_judged() -> None:
     """FCOS 3 AP better than RetinaNet: not the paper's 4, but the same direction."""
-    study = made_up_study(moved={claims.FCOS: -2.0}, scale="demo", recipe=DEMO, data="shapes")
+    study = demo_study(moved={claims.FCOS: -2.0})
     gap = judge(BY_NAME["H1"], study)
     assert (gap.state, gap.is_as_in_paper) == ("supported", False)
     assert gap.setting == "scale demo on shapes"
     steps = judge(BY_NAME["H2"], study)
     assert [it.state for it in steps.findings] == ["supported"] * 5 + [None]
-    worse = made_up_study(moved={claims.FCOS: -6.0}, scale="demo", recipe=DEMO, data="shapes")
+    worse = demo_study(moved={claims.FCOS: -6.0})
     assert judge(BY_NAME["H1"], worse).state == "contradicted"
     text = markdown(claims_grid([gap]))
     assert "only the sign of a difference" in text and "scale demo on shapes" in text
@@ -295,7 +304,7 @@ def test_rows_are_found_in_whatever_table_their_run_stands() -> None:
 
 def test_without_match_records_there_is_a_number_and_no_verdict() -> None:
     study = made_up_study()
-    bare = Measurements([replace(bundle, scores={}) for bundle in study.bundles])
+    bare = changed(study, lambda bundle: {"scores": {}})
     found = judge(BY_NAME["H1"], bare)
     assert (found.state, found.ours) == ("undecided", ("+5.3",))
     assert found.reason.endswith("5 of 5 runs of “FCOS” of Table 1 have no match records")
@@ -305,7 +314,7 @@ def test_without_match_records_there_is_a_number_and_no_verdict() -> None:
 def test_a_seed_without_match_records_is_not_passed_over() -> None:
     """It is six points worse; the others alone would support the claim."""
 
-    def forget(bundle: Bundle) -> Bundle:
+    def forget(bundle: Bundle) -> dict[str, Any]:
         results, scores = dict(bundle.results), dict(bundle.scores)
         for row in bundle.table.rows:
             if row.config == find_row(claims.WITH_ATSS).config:
@@ -313,11 +322,11 @@ def test_a_seed_without_match_records_is_not_passed_over() -> None:
                 worse = replace(results[name].metrics, ap=results[name].metrics.ap - 6)
                 results[name] = replace(results[name], metrics=worse)
                 del scores[name]
-        return replace(bundle, results=results, scores=scores)
+        return {"results": results, "scores": scores}
 
     study = made_up_study((0, 1, 2))
     assert judge(BY_NAME["H6"], study).state == "supported"
-    found = judge(BY_NAME["H6"], Measurements([forget(bundle) for bundle in study.bundles]))
+    found = judge(BY_NAME["H6"], changed(study, forget))
     assert found.state == "undecided" and found.ours[0] == "+0.3"
     expected = "1 of 3 runs of “RetinaNet (#A=1) + ATSS” of Table 3 have no match records"
     assert expected in found.findings[0].reason
@@ -326,21 +335,20 @@ def test_a_seed_without_match_records_is_not_passed_over() -> None:
 def with_one_seed(study: Measurements, place: Place) -> Measurements:
     """All other rows keep theirs."""
     config = find_row(place).config
-    kept = [
-        {
-            row.label: bundle.signatures[row.label][: 1 if row.config == config else None]
-            for row in bundle.table.rows
-        }
-        for bundle in study.bundles
-    ]
-    return Measurements([replace(it, signatures=kept[n]) for n, it in enumerate(study.bundles)])
+
+    def kept(bundle: Bundle) -> dict[str, Any]:
+        num_kept = {row.label: 1 if row.config == config else None for row in bundle.table.rows}
+        names = {label: it[: num_kept[label]] for label, it in bundle.signatures.items()}
+        return {"signatures": names}
+
+    return changed(study, kept)
 
 
 @pytest.mark.parametrize("change", [0.0, -0.15, -1.0])
 def test_one_row_with_one_seed_leaves_a_spread_undecided(change: float) -> None:
     alone = claims.FEWER_ATSS[1]
     for moved in (alone, claims.FEWER_ATSS[0]):
-        study = made_up_study((0, 1, 2), scale="demo", data="shapes", moved={moved: change})
+        study = demo_study((0, 1, 2), moved={moved: change})
         assert judge(BY_NAME["H15"], study).findings[0].estimate.num_seeds == 3
         found = judge(BY_NAME["H15"], with_one_seed(study, alone))
         assert found.state == "undecided" and found.reason.startswith("one seed")
@@ -365,7 +373,7 @@ def test_what_is_equal_is_told_from_its_tolerance_alone() -> None:
 
 @pytest.mark.parametrize(("ap", "seeds"), [(0.0, (0, 1, 2)), (4.9, (0,))])
 def test_detectors_that_find_nothing_are_not_compared(ap: float, seeds: tuple[int, ...]) -> None:
-    found = judge_all(of_equal_ap(made_up_study(seeds, scale="demo", data="shapes"), ap), TRAINED)
+    found = judge_all(of_equal_ap(demo_study(seeds), ap), TRAINED)
     assert set(states(found).values()) == {"undecided"}
     reason = f"the detectors have learnt too little to compare: AP {ap} at most"
     assert {it.reason for it in found if len(it.findings) == 1} == {reason}
@@ -380,16 +388,19 @@ def test_a_number_that_neither_images_nor_seeds_change_decides_nothing() -> None
 
 def of_equal_ap(study: Measurements, ap: float) -> Measurements:
     """All runs have this AP, on whatever images."""
-    bundles = []
-    for bundle in study.bundles:
-        metrics = {name: replace(it.metrics, ap=ap) for name, it in bundle.results.items()}
-        results = {name: replace(it, metrics=metrics[name]) for name, it in bundle.results.items()}
+
+    def equal(bundle: Bundle) -> dict[str, Any]:
+        results = {
+            name: replace(it, metrics=replace(it.metrics, ap=ap))
+            for name, it in bundle.results.items()
+        }
         scores = {
-            name: replace(it, metrics=metrics[name], draws=np.full_like(it.draws, ap))
+            name: replace(it, metrics=results[name].metrics, draws=np.full_like(it.draws, ap))
             for name, it in bundle.scores.items()
         }
-        bundles.append(replace(bundle, results=results, scores=scores))
-    return Measurements(bundles)
+        return {"results": results, "scores": scores}
+
+    return changed(study, equal)
 
 
 @pytest.mark.parametrize("name", ["coco2017-mini", "coco2017 people", "coco2017_v2", "mycoco2017"])
@@ -414,7 +425,7 @@ def test_a_tables_own_report_says_what_the_study_says(table: str) -> None:
 
 
 def test_elsewhere_equality_is_said_to_have_the_papers_tolerance() -> None:
-    study = made_up_study(scale="demo", recipe=DEMO, data="shapes")
+    study = demo_study()
     ending = "the paper's tolerance in AP points"
     one, two = (judge(BY_NAME[name], study) for name in ("H9", "H5"))
     assert one.reason == f"all of the interval is 0 to 0.3, {ending}"
@@ -424,16 +435,11 @@ def test_elsewhere_equality_is_said_to_have_the_papers_tolerance() -> None:
 
 
 def test_rows_that_a_setting_makes_one_run_say_nothing() -> None:
-    study = made_up_study()
-    bundles = [
-        replace(
-            bundle,
-            signatures={label: ["0" * 12] for label in bundle.signatures},
-            results={"0" * 12: next(iter(bundle.results.values()))},
-        )
-        for bundle in study.bundles
-    ]
-    found = judge(BY_NAME["H11"], Measurements(bundles))
+    def one_run(bundle: Bundle) -> dict[str, Any]:
+        names = {label: ["0" * 12] for label in bundle.signatures}
+        return {"signatures": names, "results": {"0" * 12: next(iter(bundle.results.values()))}}
+
+    found = judge(BY_NAME["H11"], changed(made_up_study(), one_run))
     assert found.state == "undecided" and "one run in this setup" in found.findings[0].reason
 
 
