@@ -34,8 +34,8 @@ NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"  # of a table: a part of file names and of 
 class OwnAssigner:
     """A user's sample selection: (anchors: list of [A_l, 4], gt_boxes [M, 4]) -> matched [A].
 
-    source: the function with all that it uses of its file (own.py), so that it runs elsewhere and
-    later, without the file. settings: what functools.partial sets of it.
+    source: the function's whole file, so that it runs elsewhere and later, without
+    the file. settings: what functools.partial sets of it.
     """
 
     name: str

@@ -55,10 +55,4 @@ DEMO = Recipe(
     evaluations=3,
 )
 
-SCALES = {
-    "demo": DEMO,
-    "mini": MINI,
-    "scratch": SCRATCH,
-    "paper": PAPER,
-    "paper-2x": PAPER_2X,
-}
+SCALES = {"demo": DEMO, "mini": MINI, "scratch": SCRATCH, "paper": PAPER, "paper-2x": PAPER_2X}

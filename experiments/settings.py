@@ -58,29 +58,26 @@ def show_setting(value: Any) -> str:
 def field_of(name: str) -> Field[Any]:
     """The setting's field; ValueError, with the nearest, for a name that is none."""
     if name not in FIELDS:
-        near = get_close_matches(name, FIELDS, n=1)
-        hint = f" (did you mean '{near[0]}'?)" if near else ""
-        raise ValueError(f"no setting is called '{name}'{hint}; there are {', '.join(FIELDS)}")
+        listed = ", ".join(FIELDS)
+        raise ValueError(f"no setting is called '{name}'{_hint(name, FIELDS)}; there are {listed}")
     return FIELDS[name]
+
+
+def _hint(text: str, known: Iterable[str]) -> str:
+    near = get_close_matches(text, list(known), n=1)
+    return f" (did you mean '{near[0]}'?)" if near else ""
 
 
 def _parse(item: Field[Any], text: str) -> Any:
     """The text as a value of the field's type, which is its default's."""
-    if get_origin(HINTS[item.name]) is Literal:
-        return _choice(item.name, text)
+    choices = get_args(HINTS[item.name]) if get_origin(HINTS[item.name]) is Literal else ()
+    if choices and text not in choices:
+        listed = ", ".join(choices)
+        raise ValueError(f"{item.name} needs one of {listed}, got '{text}'{_hint(text, choices)}")
     if isinstance(item.default, tuple):
         kind = type(item.default[0])
         return tuple(_scalar(item.name, part.strip(), kind) for part in text.split(","))
     return _scalar(item.name, text, type(item.default))
-
-
-def _choice(name: str, text: str) -> str:
-    choices = get_args(HINTS[name])
-    if text not in choices:
-        near = get_close_matches(text, choices, n=1)
-        hint = f" (did you mean '{near[0]}'?)" if near else ""
-        raise ValueError(f"{name} needs one of {', '.join(choices)}, got '{text}'{hint}")
-    return text
 
 
 def _scalar(name: str, text: str, kind: type) -> bool | int | float | str:

@@ -21,7 +21,7 @@ from typing import Any, Literal, get_origin
 from detector.config import DetectorConfig, Recipe
 from detector.metrics import Metrics
 from experiments.experiment import Row, Run, Table
-from experiments.own import own_assigner
+from experiments.own_tables import own_assigner
 from experiments.settings import HINTS, field_of, parse_settings, show_setting, with_settings
 
 Point = dict[str, Any]  # setting -> value

@@ -230,7 +230,7 @@ def calibrate(job: Job, report: Any) -> None:
 
     from detector.data.coco import batches, open_data
     from detector.training import assemble, train
-    from experiments.own import load_assigner
+    from experiments.own_tables import load_assigner
     from orchestration.provenance import environment
 
     start_seconds = time.time() - job.facts["begun"]

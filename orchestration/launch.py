@@ -196,7 +196,7 @@ def check_assigner(run: Run) -> None:
 
     from detector.anchors import STRIDES, cell_anchors, grid_anchors, level_sizes
     from detector.assigners import checked
-    from experiments.own import load_assigner
+    from experiments.own_tables import load_assigner
 
     assert run.assigner is not None
     assign = checked(load_assigner(run.assigner), str(run.assigner))

@@ -17,7 +17,7 @@ from experiments import STUDY, TABLES, table1, table7
 from experiments.ablations import ABLATIONS
 from experiments.baselines import ATSS, FCOS, FCOS_ATSS, FCOS_CENTER_SAMPLING, IMPROVED_RETINANET
 from experiments.experiment import Row, Run, Table, signature
-from experiments.own import load_tables, own_assigner
+from experiments.own_tables import load_tables, own_assigner
 from experiments.schedules import SCALES
 from experiments.settings import parse_settings, show_setting, with_settings
 from orchestration.run_folder import Store

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from detector.data.coco import CocoDataset
     from detector.positives import Counts, Selection
-    from reports.verdicts import Verdict
+    from reports.claims import Verdict
 
 STYLES = {"supported": "green", "contradicted": "red", "undecided": "yellow"}
 

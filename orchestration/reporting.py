@@ -70,11 +70,11 @@ def _write_report(content: Bundle, folder: Path, progress: Progress) -> str:
 
 def _write_site(bundles: Sequence[Bundle], folder: Path, counts: Path | None) -> str:
     """Write the pages about all tables of the folder; what failed, if anything."""
+    from reports.measurements import Measurements
     from reports.pages.site import write_site
-    from reports.study import Study
 
     try:
-        write_site(Study(with_others(bundles, folder)), folder, counts)
+        write_site(Measurements(with_others(bundles, folder)), folder, counts)
     except (OSError, ValueError) as error:
         return f"the pages about all tables failed: {error}"
     return ""

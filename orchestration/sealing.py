@@ -18,14 +18,13 @@ from orchestration.plan import NAMED_DATA, Setup, setups_in
 from orchestration.results import bundle
 from orchestration.run_folder import RunFolder, Store, write_json
 from reports.bundle import Bundle, table_content
-from reports.claims import as_json, claims_grid, deciding
+from reports.claims import as_json, claims_grid, deciding, judge
 from reports.effects import effects_grids
 from reports.frames import csv_text
 from reports.gains import changes_grid, gains_grid
+from reports.measurements import Measurements
 from reports.render import markdown
-from reports.study import Study
 from reports.tables import paper_grid, runs_grid
-from reports.verdicts import judge
 
 RUN_FACTS = ("signature", "name", "rows", "seed", "canonical", "assigner", "code", "environment")
 DATA_FACTS = ("name", "fingerprint", "images", "classes", "notes")
@@ -212,7 +211,7 @@ def _claims(slug: str, tables: Sequence[Bundle]) -> dict[str, str]:
     """What a setup's tables say about the claims that they are about."""
     numbers = {content.table.number for content in tables}
     about = [it for it in CLAIMS if it.evidence == "training" and numbers & set(it.tables)]
-    verdicts = [judge(claim, Study(tables)) for claim in about]
+    verdicts = [judge(claim, Measurements(tables)) for claim in about]
     needs = "".join(f"- {need}\n" for need in deciding(verdicts))
     content = [as_json(verdict) for verdict in verdicts]
     return (

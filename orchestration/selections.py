@@ -18,7 +18,7 @@ from experiments.baselines import (
     RETINANET,
 )
 from experiments.experiment import OwnAssigner, Row
-from experiments.own import load_assigner, own_assigner
+from experiments.own_tables import load_assigner, own_assigner
 from experiments.schedules import PAPER
 from experiments.settings import with_settings
 from orchestration.plan import find_rows, find_tables, show_setting

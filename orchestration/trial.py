@@ -23,7 +23,7 @@ from detector.distributed import Group, in_order, joined
 from detector.evaluation.detect import detect_all
 from detector.metrics import HEADINGS
 from detector.training import assemble, train
-from experiments.own import load_assigner
+from experiments.own_tables import load_assigner
 from orchestration.early_warning import early_warnings
 from orchestration.inspection import Tested, leave, tested
 from orchestration.pace import Spent, evaluation_steps

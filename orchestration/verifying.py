@@ -18,8 +18,7 @@ from typing import Any
 
 from detector.metrics import HEADINGS
 from experiments import TABLES
-from experiments.claim import places
-from experiments.claims import CLAIMS
+from experiments.claims import CLAIMS, places
 from experiments.experiment import Table
 from experiments.settings import show_setting
 from orchestration.run_folder import Store
@@ -27,10 +26,10 @@ from orchestration.sealing import Tell, pages
 from reports.archive import MALFORMED, Problem, Unsealed, check_run, is_same
 from reports.bundle import Bundle, table_content, table_of
 from reports.compare import ComparedRow
+from reports.measurements import Measurements
 from reports.numbers import MISSING, number, signed, signed_interval, spread
 from reports.render import Cell, Grid, line
 from reports.statistics import difference
-from reports.study import Study
 
 STANDS, FAILS = "✓", "✗"
 EVALUATOR = ("pycocotools", "numpy")
@@ -223,7 +222,7 @@ def _verdicts(
     for name in (name for name in texts if name.startswith("claims/") and name.endswith(".json")):
         slug = Path(name).stem
         mine = {where: it for where, it in tables.items() if where.split("/")[1] == slug}
-        study = Study(list(mine.values()))
+        study = Measurements(list(mine.values()))
         for verdict in json.loads(texts[name]):
             parts = claims[verdict["name"]].parts
             rows = {place for part in parts for place in places(part)}

@@ -9,7 +9,7 @@ from detector.config import Recipe
 from detector.metrics import HEADINGS, Metrics
 from experiments import TABLES
 from experiments.experiment import Run, Table, signature
-from experiments.own import own_assigner
+from experiments.own_tables import own_assigner
 from experiments.settings import with_settings
 from reports.bundle import Bundle
 from reports.compare import Result

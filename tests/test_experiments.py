@@ -14,7 +14,7 @@ import pytest
 from detector.config import ADDED_LATER, DetectorConfig, Recipe
 from detector.metrics import HEADINGS
 from experiments import STUDY, TABLES, experiment
-from experiments.baselines import ATSS, FCOS, FCOS_ATSS, IMPROVED_RETINANET, RETINANET
+from experiments.baselines import ATSS, FCOS, FCOS_ATSS, RETINANET
 from experiments.experiment import Run, canonical, changes, signature
 from experiments.schedules import DEMO, MINI, PAPER, PAPER_2X, SCALES, SCRATCH
 
@@ -32,77 +32,70 @@ def test_the_paper_needs_33_runs_for_41_rows():
     assert len(ROWS) == 41
     assert len({row.config for row in ROWS}) == 33
     assert len({signature(a_run(row.config)) for row in ROWS}) == 33
+    others = [Run(ATSS, PAPER, data, seed) for data in ("a", "b") for seed in (0, 1)]
+    assert len(set(map(signature, others))) == 4
 
 
-def test_equal_configs_carry_equal_ap_in_every_table():
-    by_config = defaultdict(set)
-    for row in ROWS:
-        by_config[row.config].add(row.paper.ap)
-    assert all(len(aps) == 1 for aps in by_config.values())
+def test_equal_configs_carry_equal_numbers_in_every_table():
+    """Tables that print all six agree in them, and every table in AP."""
+    for numbers in (lambda paper: paper.ap, lambda paper: paper.ap50 and paper):
+        found = defaultdict(set)
+        for row in ROWS:
+            found[row.config] |= {numbers(row.paper)} - {None}
+        assert all(len(values) <= 1 for values in found.values())
 
 
-def test_equal_configs_carry_equal_metrics_wherever_all_six_are_printed():
-    by_config = defaultdict(set)
-    for row in (row for row in ROWS if row.paper.ap50 is not None):
-        by_config[row.config].add(row.paper)
-    assert all(len(metrics) == 1 for metrics in by_config.values())
+PAPERS = {  # AP in the order of the page, and the sums of all columns where it prints all six
+    "table1": ([37.8, 32.5, 33.4, 34.9, 35.3, 36.8, 37.0], None),
+    "table2": ([37.0, 36.9, 37.8, 37.8], None),
+    "table3": ([37.0, 39.3, 37.8, 38.6, 39.2], [191.9, 282.9, 207.2, 112.8, 211.9, 250.0]),
+    "table4": ([38.0, 38.8, 39.1, 39.3, 39.1, 39.0, 39.1, 39.2, 38.9], None),
+    "table5": ([39.0, 39.2, 39.3, 39.3, 38.9], [195.7, 287.1, 211.6, 116.8, 214.5, 254.5]),
+    "table6": ([39.1, 39.0, 39.3, 39.3, 39.1], [195.8, 285.9, 212.5, 116.4, 216.2, 255.0]),
+    "table7": ([36.3, 38.4, 39.2, 39.3, 39.2, 39.3], [231.7, 341.3, 251.0, 137.1, 254.9, 302.6]),
+    "table8": (
+        [43.6, 45.1, 45.6, 46.3, 47.7, 47.7, 50.6, 50.7],
+        [377.3, 525.9, 413.0, 236.0, 401.3, 465.9],
+    ),
+}
 
 
-@pytest.mark.parametrize(
-    ("name", "aps"),
-    [
-        ("table1", [37.8, 32.5, 33.4, 34.9, 35.3, 36.8, 37.0]),
-        ("table2", [37.0, 36.9, 37.8, 37.8]),
-        ("table3", [37.0, 39.3, 37.8, 38.6, 39.2]),
-        ("table4", [38.0, 38.8, 39.1, 39.3, 39.1, 39.0, 39.1, 39.2, 38.9]),
-        ("table5", [39.0, 39.2, 39.3, 39.3, 38.9]),
-        ("table6", [39.1, 39.0, 39.3, 39.3, 39.1]),
-        ("table7", [36.3, 38.4, 39.2, 39.3, 39.2, 39.3]),
-        ("table8", [43.6, 45.1, 45.6, 46.3, 47.7, 47.7, 50.6, 50.7]),
-    ],
-)
-def test_each_table_has_the_papers_ap_in_its_order(name, aps):
-    assert [row.paper.ap for row in TABLES[name].rows] == aps
+@pytest.mark.parametrize("name", TABLES)
+def test_a_table_prints_the_papers_numbers(name):
+    table, (aps, sums) = TABLES[name], PAPERS[name]
+    assert name == f"table{table.number}" and "minimal" not in table.caption
+    assert [row.paper.ap for row in table.rows] == aps
+    columns = {
+        metric: [getattr(row.paper, metric) for row in table.rows]
+        for metric in HEADINGS
+        if any(getattr(row.paper, metric) is not None for row in table.rows)
+    }
+    assert tuple(columns) == table.metrics  # and no cell is left out: a sum takes no None
+    found = [round(sum(column), 1) for column in columns.values()]
+    assert found == sums if sums else len(found) == 1
 
 
-@pytest.mark.parametrize(
-    ("name", "sums"),  # of each column on the paper's page
-    [
-        ("table3", [191.9, 282.9, 207.2, 112.8, 211.9, 250.0]),
-        ("table5", [195.7, 287.1, 211.6, 116.8, 214.5, 254.5]),
-        ("table6", [195.8, 285.9, 212.5, 116.4, 216.2, 255.0]),
-        ("table7", [231.7, 341.3, 251.0, 137.1, 254.9, 302.6]),
-        ("table8", [377.3, 525.9, 413.0, 236.0, 401.3, 465.9]),
-    ],
-)
-def test_the_columns_of_the_six_metrics_add_up(name, sums):
-    columns = zip(
-        *([getattr(row.paper, metric) for metric in HEADINGS] for row in TABLES[name].rows),
-        strict=True,
-    )
-    assert [round(sum(column), 1) for column in columns] == sums
+BASELINES = {"table1": "RetinaNet (#A=1)", "table3": "RetinaNet (#A=1)", "table4": "k = 9"}
+BASELINES |= {"table5": "8S", "table6": "1:1", "table7": "RetinaNet (#A=9)", "table8": "ResNet-101"}
 
 
-def test_table_1_switches_one_improvement_after_the_other():
-    fcos, *columns = [row.config for row in TABLES["table1"].rows]
-    assert fcos == FCOS
-    assert columns[0] == RETINANET
-    assert columns[-1] == IMPROVED_RETINANET
-    names = ["group_norm", "giou_loss", "in_gt_box", "centerness", "scalar"]
-    for i, (before, after) in enumerate(zip(columns, columns[1:], strict=False)):
-        assert after == replace(before, **{names[i]: True})
+def test_each_table_compares_with_its_baseline():
+    found = {name: table.rows[table.reference].label for name, table in TABLES.items()}
+    assert found | BASELINES == found
+
+
+def test_tables_2_and_3_name_the_detectors_that_the_paper_crosses():
+    switched = [(row.config.assigner, row.config.regress_from) for row in TABLES["table2"].rows]
+    assert switched == [("iou", "box"), ("iou", "point"), ("ssc", "box"), ("ssc", "point")]
+    assert all(len(changes(row.config)) >= 5 for row in TABLES["table2"].rows)  # all improved
+    assert [row.config for row in TABLES["table1"].rows[:2]] == [FCOS, RETINANET]
+    assert TABLES["table3"].rows[-1].config == FCOS_ATSS
 
 
 def test_table_1_prints_the_check_marks_of_its_configs():
     names = ["group_norm", "giou_loss", "in_gt_box", "centerness", "scalar"]
     for row in TABLES["table1"].rows:
         assert [cell == "✓" for cell in row.cells[1:]] == [getattr(row.config, n) for n in names]
-
-
-def test_table_2_crosses_selection_with_start_of_regression():
-    switched = [(row.config.assigner, row.config.regress_from) for row in TABLES["table2"].rows]
-    assert switched == [("iou", "box"), ("iou", "point"), ("ssc", "box"), ("ssc", "point")]
-    assert all(len(changes(row.config)) >= 5 for row in TABLES["table2"].rows)  # all improved
 
 
 def test_tables_4_to_6_vary_one_setting_of_atss():
@@ -124,45 +117,6 @@ def test_table_7_counts_scales_and_ratios_as_it_prints_them():
     assert TABLES["table7"].rows[0].config.anchor_scales == pytest.approx(
         (4, 5.0397, 6.3496), abs=1e-4
     )
-
-
-def test_table_3_ends_with_atss_on_points():
-    assert TABLES["table3"].rows[-1].config == FCOS_ATSS
-
-
-@pytest.mark.parametrize("name", TABLES)
-def test_labels_are_unique_and_cells_fit_the_headings(name):
-    table = TABLES[name]
-    labels = [row.label for row in table.rows]
-    assert len(set(labels)) == len(labels)
-    assert len({row.cells for row in table.rows}) == len(labels)
-    assert all(len(row.cells) == len(table.headings) for row in table.rows)
-    assert name == f"table{table.number}"
-    assert "minimal" not in table.caption
-
-
-@pytest.mark.parametrize("name", TABLES)
-def test_a_table_prints_the_metrics_that_the_paper_gives(name):
-    table = TABLES[name]
-    for row in table.rows:
-        given = tuple(metric for metric in HEADINGS if getattr(row.paper, metric) is not None)
-        assert given == table.metrics
-
-
-@pytest.mark.parametrize(
-    ("name", "label"),
-    [
-        ("table1", "RetinaNet (#A=1)"),
-        ("table3", "RetinaNet (#A=1)"),
-        ("table4", "k = 9"),
-        ("table5", "8S"),
-        ("table6", "1:1"),
-        ("table7", "RetinaNet (#A=9)"),
-        ("table8", "ResNet-101"),
-    ],
-)
-def test_each_table_compares_with_its_baseline(name, label):
-    assert TABLES[name].rows[TABLES[name].reference].label == label
 
 
 def test_tables_are_listed_without_heavy_libraries():
@@ -200,22 +154,12 @@ def changed(settings, name):
     return result
 
 
-@pytest.mark.parametrize("name", [item.name for item in fields(DetectorConfig)])
-def test_every_setting_of_the_detector_is_part_of_the_name(name):
-    assert signature(a_run(changed(ATSS, name))) != signature(a_run())
-
-
-@pytest.mark.parametrize("name", [item.name for item in fields(Recipe)])
-def test_every_setting_of_the_recipe_is_part_of_the_name_unless_it_moves_nothing(name):
-    is_part = signature(a_run(recipe=changed(PAPER, name))) != signature(a_run())
-    assert is_part == (name != "evaluations")
-
-
-def test_data_and_seed_are_part_of_the_name():
-    names = {
-        signature(Run(ATSS, PAPER, data, seed)) for data in ("one", "other") for seed in (0, 1)
-    }
-    assert len(names) == 4
+@pytest.mark.parametrize("settings", [ATSS, PAPER], ids=["detector", "recipe"])
+def test_every_setting_is_part_of_the_name_unless_it_moves_nothing(settings):
+    kind = "config" if settings is ATSS else "recipe"
+    for item in fields(settings):
+        other = a_run(**{kind: changed(settings, item.name)})
+        assert (signature(other) != signature(a_run())) == (item.name != "evaluations"), item.name
 
 
 def test_equal_values_have_one_name_however_they_are_written():
@@ -266,17 +210,16 @@ def test_a_setting_that_came_later_is_part_of_the_name_only_where_it_is_used():
     assert {name: used[name] for name in later} == later
 
 
-def test_another_semantics_is_another_run(monkeypatch):
-    before = signature(a_run())
-    monkeypatch.setattr(experiment, "SEMANTICS", experiment.SEMANTICS + 1)
-    assert signature(a_run()) != before
+def test_another_semantics_is_another_run_and_that_of_bf16_leaves_fp32_its_names(monkeypatch):
+    def names():
+        return signature(a_run()), signature(a_run(recipe=replace(PAPER, precision="bf16")))
 
-
-def test_another_semantics_of_bf16_leaves_fp32_its_names(monkeypatch):
-    in_bf16 = a_run(recipe=replace(PAPER, precision="bf16"))
-    before = signature(a_run()), signature(in_bf16)
+    first = names()
     monkeypatch.setattr(experiment, "BF16_SEMANTICS", experiment.BF16_SEMANTICS + 1)
-    assert signature(a_run()) == before[0] and signature(in_bf16) != before[1]
+    second = names()
+    assert second[0] == first[0] and second[1] != first[1]
+    monkeypatch.setattr(experiment, "SEMANTICS", experiment.SEMANTICS + 1)
+    assert names()[0] != first[0]
 
 
 def test_the_canonical_form_is_whole_and_plain():
@@ -317,18 +260,10 @@ def test_a_seed_is_a_whole_number(seed):
 # --- the scales
 
 
-def test_the_paper_scale_is_the_papers():
+def test_the_papers_scales_are_the_papers_and_the_small_ones_need_no_download():
     assert list(SCALES.values()) == [DEMO, MINI, SCRATCH, PAPER, PAPER_2X]
+    assert {recipe.weights for recipe in (DEMO, MINI, SCRATCH)} == {"none"}
     assert (PAPER.iterations, PAPER.batch_size, PAPER.learning_rate) == (90_000, 16, 0.01)
-    assert [round(share * PAPER.iterations) for share in PAPER.lr_drops] == [60_000, 80_000]
-
-
-def test_table_8s_scale_is_twice_as_long_and_draws_the_short_side():
     assert replace(PAPER, iterations=180_000, short_side=(640, 800)) == PAPER_2X
-    drops = [round(share * PAPER_2X.iterations) for share in PAPER_2X.lr_drops]
-    assert drops == [120_000, 160_000]
-
-
-@pytest.mark.parametrize("recipe", [DEMO, MINI, SCRATCH])
-def test_small_scales_need_no_download(recipe):
-    assert recipe.weights == "none"
+    for recipe, drops in ((PAPER, [60_000, 80_000]), (PAPER_2X, [120_000, 160_000])):
+        assert [round(share * recipe.iterations) for share in recipe.lr_drops] == drops

@@ -8,17 +8,17 @@ from made_up_results import make_bundle, with_scores
 from test_positives import frame
 
 from experiments import TABLES
+from reports.measurements import Measurements
 from reports.pages.headlines import claims_about, finding, judged, path, sweeps
 from reports.plots.plates import study_plates
 from reports.statistics import difference
-from reports.study import Study
 
 NAMES = [f"table{number}" for number in range(1, 8)]
 
 
 @pytest.fixture(scope="module")
 def study():
-    return Study([with_scores(make_bundle(name, seeds=(0, 1))) for name in NAMES])
+    return Measurements([with_scores(make_bundle(name, seeds=(0, 1))) for name in NAMES])
 
 
 def test_the_path_is_the_papers(study):
@@ -44,7 +44,7 @@ def test_our_steps_are_paired_and_add_up_to_the_whole_way(study):
 
 
 def test_a_row_of_any_table_fills_a_step():
-    steps = path(Study([make_bundle("table2")]))
+    steps = path(Measurements([make_bundle("table2")]))
     measured = {step.label: step.ours.mean for step in steps if step.ours.n}
     assert measured == {"+ Scalar": 18.5, "SSC instead of IoU": 18.9}
     assert [step.label for step in steps if step.gain.n] == ["SSC instead of IoU"]
@@ -54,7 +54,7 @@ def test_atss_is_no_change_of_itself(study):
     """Its distance from itself is known exactly, and alone it is no sweep."""
     (itself,) = (step for step in sweeps(study)[0].steps if not any(step.gain.by_seed.values()))
     assert itself.interval is None and itself.gain.mean == 0
-    alone = Study([with_scores(make_bundle("table3", seeds=(0, 1)))])
+    alone = Measurements([with_scores(make_bundle("table3", seeds=(0, 1)))])
     assert "sweeps" not in study_plates(alone) and "path" in study_plates(alone)
 
 
@@ -67,7 +67,7 @@ def test_sweeps_span_what_the_paper_says(study):
 
 def test_a_sweep_that_lacks_a_run_has_no_range():
     bundle = make_bundle("table5", missing={("6S", 0), ("scale 6", 0), *missing("table5", 1)})
-    assert sweeps(Study([bundle]))[1].ranges == (pytest.approx(0.4), None)
+    assert sweeps(Measurements([bundle]))[1].ranges == (pytest.approx(0.4), None)
 
 
 def missing(name, index):

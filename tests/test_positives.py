@@ -32,7 +32,7 @@ from detector.positives import (
     describe_objects,
     scene_of,
 )
-from experiments.own import own_assigner
+from experiments.own_tables import own_assigner
 from orchestration import positives
 from orchestration.selections import PAPERS, build, choose, name_of
 from reports.positives.counts import by_group, summarize

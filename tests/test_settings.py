@@ -64,9 +64,6 @@ def test_settings_go_where_their_field_is():
     config, recipe = with_settings(ATSS, DEMO, parse_settings(["k=5", "iterations=7"]))
     assert (config.k, recipe.iterations) == (5, 7)
     assert (config.assigner, recipe.batch_size) == ("atss", DEMO.batch_size)
-
-
-def test_no_settings_change_nothing():
     assert with_settings(ATSS, PAPER, {}) == (ATSS, PAPER)
 
 

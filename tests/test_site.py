@@ -11,13 +11,13 @@ import pytest
 from made_up_results import make_bundle, with_insights, with_scores
 
 from experiments import TABLES
+from reports.measurements import Measurements
 from reports.pages import site
 from reports.pages.gallery import Shown, gallery_folder, save_gallery
 from reports.pages.prints import POSITIVES
 from reports.pages.render import write_report
 from reports.plots.plates import plates
 from reports.plots.theme import save
-from reports.study import Study
 
 pytestmark = pytest.mark.slow
 VOID = {"meta", "img", "wbr", "br", "hr", "input", "link", "col"}
@@ -113,7 +113,7 @@ def full(tmp_path_factory):
         patch.chdir(folder)  # notebooks import the project from anywhere
         for bundle in bundles:
             write_report(bundle, folder)
-        site.write_site(Study(bundles), folder)
+        site.write_site(Measurements(bundles), folder)
     return folder, bundles
 
 

@@ -115,41 +115,29 @@ def test_the_columns_switch_on_one_toggle_after_the_other_in_the_papers_order():
     assert LADDER[-1] == IMPROVED_RETINANET == GRID["Intersection over Union, Box"]
 
 
-STEPS = {
+IOU_POINT = GRID["Intersection over Union, Point"]
+SSC_BOX = GRID["Spatial and Scale Constraint, Box"]
+STEPS = {  # before, after, the parts that differ, the parameters that are added
     "+ GroupNorm": (LADDER[0], LADDER[1], {"layers"}, NORMS),
     "+ GIoU Loss": (LADDER[1], LADDER[2], {"regression_loss", "regression_weight"}, set()),
     "+ In GT Box": (LADDER[2], LADDER[3], {"assigner"}, set()),
     "+ Centerness": (LADDER[3], LADDER[4], {"layers"}, CENTERNESS),
     "+ Scalar": (LADDER[4], LADDER[5], {"scales"}, {"head.scales"}),
-    "Table 2: box to point, IoU": (
-        LADDER[5],
-        GRID["Intersection over Union, Point"],
-        {"coder"},
-        set(),
-    ),
-    "Table 2: IoU to SSC, box": (
-        LADDER[5],
-        GRID["Spatial and Scale Constraint, Box"],
-        {"assigner"},
-        set(),
-    ),
-    "Table 2: IoU to SSC, point": (
-        GRID["Intersection over Union, Point"],
-        COLUMN["FCOS"],
-        {"assigner"},
-        set(),
-    ),
-    "Table 2: box to point, SSC": (
-        GRID["Spatial and Scale Constraint, Box"],
-        COLUMN["FCOS"],
-        {"coder"},
-        set(),
-    ),
+    "Table 2: box to point, IoU": (LADDER[5], IOU_POINT, {"coder"}, set()),
+    "Table 2: IoU to SSC, box": (LADDER[5], SSC_BOX, {"assigner"}, set()),
+    "Table 2: IoU to SSC, point": (IOU_POINT, COLUMN["FCOS"], {"assigner"}, set()),
+    "Table 2: box to point, SSC": (SSC_BOX, COLUMN["FCOS"], {"coder"}, set()),
     "Table 3: IoU to ATSS": (IMPROVED_RETINANET, ATSS, {"assigner"}, set()),
     "Table 3: SSC to center sampling": (FCOS, FCOS_CENTER_SAMPLING, {"assigner"}, set()),
     "Table 3: SSC to ATSS": (FCOS, FCOS_ATSS, {"assigner"}, set()),
     "Table 3: ATSS, box to point": (ATSS, FCOS_ATSS, {"coder"}, set()),
 }
+
+
+def steps_of(part):
+    """Those that change this part alone of detectors with In GT Box, for a test of each."""
+    found = {name: it[:2] for name, it in STEPS.items() if it[2] == {part} and it[0].in_gt_box}
+    return pytest.mark.parametrize(("config", "changed"), found.values(), ids=found)
 
 
 @pytest.mark.parametrize(("config", "changed", "named", "added"), STEPS.values(), ids=STEPS)
@@ -161,13 +149,9 @@ def test_a_step_changes_the_part_it_names_and_adds_the_parameters_it_names(
     assert other.keys() - one.keys() == added
     assert one.keys() <= other.keys()
     assert all(other[name].shape == value.shape for name, value in one.items())
-
-
-@pytest.mark.parametrize(("config", "changed", "named", "added"), STEPS.values(), ids=STEPS)
-def test_a_step_starts_from_the_same_weights(config, changed, named, added):
-    """But for the bias from which regression starts, and that the centerness branch takes its turn
-    when random numbers are drawn: what is drawn after it differs, from the same distribution."""
-    one, other = build(config).state_dict(), build(changed).state_dict()
+    # Both start from the same weights, but for the bias from which regression starts, and that the
+    # centerness branch takes its turn when random numbers are drawn: what is drawn after it
+    # differs, from the same distribution.
     different = {name for name, value in one.items() if not torch.equal(value, other[name])}
     if named == {"coder"}:
         assert different == {"head.bbox_pred.bias"}
@@ -177,17 +161,13 @@ def test_a_step_starts_from_the_same_weights(config, changed, named, added):
         assert not different
 
 
-@pytest.mark.parametrize("row", TABLES["table4"].rows, ids=lambda row: row.label)
-def test_k_is_a_matter_of_the_assigner_alone(row):
-    assert changed_parts(ATSS, row.config) == (set() if row.config == ATSS else {"assigner"})
-
-
-SWEEPS = [row for name in ("table5", "table6") for row in TABLES[name].rows]
-
-
-@pytest.mark.parametrize("row", SWEEPS, ids=lambda row: row.label)
-def test_scale_and_ratio_are_a_matter_of_the_anchors_alone(row):
-    assert changed_parts(ATSS, row.config) == (set() if row.config == ATSS else {"anchors"})
+@pytest.mark.parametrize(
+    ("name", "part"), [("table4", "assigner"), ("table5", "anchors"), ("table6", "anchors")]
+)
+def test_a_setting_of_atss_is_a_matter_of_one_part_alone(name, part):
+    for row in TABLES[name].rows:
+        named = set() if row.config == ATSS else {part}
+        assert changed_parts(ATSS, row.config) == named, row.label
 
 
 # What a toggle must not touch
@@ -268,11 +248,7 @@ def test_a_scalar_of_one_changes_nothing_at_all():
     assert_same_detections(one, other)
 
 
-@pytest.mark.parametrize(
-    ("config", "changed"),
-    [(config, changed) for config, changed, named, _ in STEPS.values() if named == {"coder"}],
-    ids=["IoU", "SSC", "ATSS"],
-)
+@steps_of("coder")
 def test_where_regression_starts_is_what_codes_mean_and_nothing_else(config, changed):
     one, other = neighbors(config, changed)
     assert_same_samples(samples_of(one), samples_of(other))
@@ -288,15 +264,7 @@ def test_where_regression_starts_is_what_codes_mean_and_nothing_else(config, cha
         torch.testing.assert_close(start.coder.decode(anchors, codes), anchors)
 
 
-@pytest.mark.parametrize(
-    ("config", "changed"),
-    [
-        (config, changed)
-        for config, changed, named, _ in STEPS.values()
-        if named == {"assigner"} and config.in_gt_box
-    ],
-    ids=lambda config: f"{config.assigner}, {config.regress_from}",
-)
+@steps_of("assigner")
 def test_an_assigner_chooses_samples_and_nothing_else(config, changed):
     one, other = neighbors(config, changed)
     assert_same_predictions(one, other)

@@ -6,12 +6,12 @@ from xml.etree import ElementTree
 import pytest
 from made_up_results import make_bundle, with_insights, with_scores
 
+from reports.measurements import Measurements
 from reports.pages import page
 from reports.plots import colors
 from reports.plots.colors import CYCLE, DARK, INK, LINK, MUTED, PAPER, contrast, on_dark
 from reports.plots.plates import plates, study_plates
 from reports.plots.theme import description, save
-from reports.study import Study
 
 READABLE, SEEN = 4.5, 3  # the contrasts that WCAG 2.1 asks of text and of graphics
 
@@ -59,7 +59,7 @@ def drawn():
         with_insights(with_scores(make_bundle(name, seeds=(0, 1))))
         for name in ("table1", "table2", "table3", "table4")
     ]
-    found = [*plates(bundles[3]).values(), *study_plates(Study(bundles)).values()]
+    found = [*plates(bundles[3]).values(), *study_plates(Measurements(bundles)).values()]
     return {plate.name: (plate.alt, save(plate.draw(), "svg", plate.alt)) for plate in found}
 
 

@@ -1,30 +1,34 @@
 """`atss claims`: the paper's claims, and what is measured so far says about each."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.status import Status
 
+from detector.config import DetectorConfig
 from experiments import TABLES
-from experiments.claims import CLAIMS
-from orchestration import judging, options, views
+from experiments.claims import CLAIMS, Evidence, places
+from orchestration import options, views
+from orchestration.plan import setups_in
 from orchestration.positives import print_counted
-from orchestration.run_folder import DEFAULT_OUT, open_store
+from orchestration.run_folder import DEFAULT_OUT, Store, open_store
 from orchestration.terminal import console, out_option, warn
 
 if TYPE_CHECKING:
-    from reports.verdicts import Verdict
+    from reports.claims import Costs, Verdict
+    from reports.measurements import Measurements
 
 FORMATS = ("text", "markdown", "json")
+NUM_CLASSES = 80  # COCO's
+SIZE = (800, 1344)  # pixels of one image, as most of COCO's are resized to and padded
 PAPERS = {table.scale for table in TABLES.values()}
 OF_PAPER = (
     "These lines train at scale {scale}, where only the sign of a difference is judged. What "
     "agrees above is the paper's, for --scale paper --data coco2017 (Table 8: --scale paper-2x)."
 )
+DECIDING = "What would decide the undecided:"
 
 Form = Annotated[
     str, typer.Option("--format", metavar="|".join(FORMATS), help="Of what is printed.")
@@ -59,43 +63,105 @@ def claims(
     """
     if form not in FORMATS:
         raise ValueError(f"--format needs one of {', '.join(FORMATS)}, got '{form}'")
+    from reports.measurements import Measurements
+
     store = open_store(out)
     if not store.root.is_dir() and (store.root.exists() or out != DEFAULT_OUT):
         store.require_there()
-    with console.status("Intervals") as shown:
-        measured = judging.studies(store, scale, data, partial(_tell, shown))
-    counted = judging.of_counts(store, data)
-    others = judging.of_building(is_to_count=count)
-    others += [] if counted else judging.not_counted()
+    with console.status("Intervals") as status:
+        measured = list(_measured(store, scale, data, lambda it: status.update(f"Intervals: {it}")))
+    counted = _counted(store, data)
+    nothing = Measurements(scale=scale or "", data=data or "")
+    others = _judged("building", Measurements(), _costs() if count else {})
+    others += [] if counted else _judged("counting", Measurements())
     if measured:
-        blocks = [*map(judging.of_training, measured), sorted(others, key=_order)]
+        blocks = [*(_judged("training", study) for study in measured), others]
     else:  # one list of all is easier to read
-        blocks = [sorted([*_unmeasured(scale, data), *others], key=_order)]
-    blocks = [[_for_folder(verdict, out_option(store)) for verdict in block] for block in blocks]
+        blocks = [[*_judged("training", nothing), *others]]
+    blocks = [_in_order(verdicts, out_option(store)) for verdicts in blocks]
     {"text": _print, "markdown": _print_markdown, "json": _print_json}[form](blocks, counted)
     if form != "json" and not measured and scale not in PAPERS:
         console.print(f"\n{OF_PAPER.format(scale=scale or 'demo')}")
     warn(views.unreadable(store))
 
 
-def _for_folder(verdict: "Verdict", option: str) -> "Verdict":
-    """With lines to paste that are about this results folder."""
-    needs = (need + option if need.startswith("atss ") else need for need in verdict.needs)
-    return replace(verdict, needs=tuple(needs))
+def _measured(
+    store: Store, scale: str | None, data: str | None, progress: Callable[[str], None]
+) -> Iterator["Measurements"]:
+    """What is measured, setup by setup, of this scale and data if one is asked for."""
+    from reports.measurements import Measurements
+
+    for setup, seeds in setups_in(store):
+        if scale in (None, setup.scale) and data in (None, setup.data, setup.where):
+            from orchestration.results import bundle  # it waits for pandas
+
+            tables = [bundle(store, setup, table, seeds, progress) for table in TABLES.values()]
+            if any(table.results for table in tables):
+                yield Measurements(tables)
 
 
-def _unmeasured(scale: str | None, data: str | None) -> list["Verdict"]:
-    from reports.study import Study
+def _judged(
+    evidence: Evidence, study: "Measurements", costs: "Costs | None" = None
+) -> list["Verdict"]:
+    """The verdicts on the claims that need this evidence."""
+    from reports.claims import judge_all
 
-    return judging.of_training(Study(scale=scale or "", data=data or ""))
+    return judge_all(study, [claim for claim in CLAIMS if claim.evidence == evidence], costs)
 
 
-def _order(verdict: "Verdict") -> int:
-    return CLAIMS.index(verdict.claim)
+def _counted(store: Store, data: str | None) -> dict[str, list["Verdict"]]:
+    """What `atss positives` counted says, by the folders it wrote; those without ATSS say little.
+
+    data: how the folder's name begins.
+    """
+    found = {}
+    for path in sorted((store.root / "positives").glob(f"{data or ''}*/positives.csv")):
+        import pandas as pd
+
+        from reports.positives.fairness import claims
+
+        try:
+            verdicts = claims(pd.read_csv(path))
+        except (KeyError, ValueError) as error:
+            problem = f"{path} needs the columns that atss positives writes: {error}"
+            raise ValueError(problem) from error
+        if len(verdicts) > 1:
+            found[path.parent.name] = verdicts
+    return found
 
 
-def _tell(status: Status, text: str) -> None:
-    status.update(f"Intervals: {text}")
+def _costs() -> "Costs":
+    """What the networks cost that claims compare, with the paper's ResNet-50."""
+    from reports.measurements import find_row
+
+    parts = (part for claim in CLAIMS if claim.evidence == "building" for part in claim.parts)
+    configs = {find_row(place).config for part in parts for place in places(part)}
+    return {config: _cost(config) for config in configs}
+
+
+def _cost(config: DetectorConfig) -> tuple[int, int]:
+    """Parameters, and the operations of one forward pass (multiplying and adding are two).
+
+    Counted without computing anything: torch's meta device has shapes only.
+    """
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from detector.detector import build_detector
+
+    with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:
+        detector = build_detector(config, NUM_CLASSES).eval()
+        detector(torch.empty(1, 3, *SIZE))
+    return sum(one.numel() for one in detector.parameters()), counter.get_total_flops()
+
+
+def _in_order(verdicts: Sequence["Verdict"], option: str) -> list["Verdict"]:
+    """As the paper has them, with lines to paste that are about this results folder."""
+    ordered = sorted(verdicts, key=lambda verdict: CLAIMS.index(verdict.claim))
+    return [
+        replace(it, needs=tuple(n + option if n.startswith("atss ") else n for n in it.needs))
+        for it in ordered
+    ]
 
 
 def _print(blocks: Sequence[Sequence["Verdict"]], counted: dict[str, list["Verdict"]]) -> None:
@@ -105,7 +171,7 @@ def _print(blocks: Sequence[Sequence["Verdict"]], counted: dict[str, list["Verdi
     for verdicts in blocks:
         console.print(terminal(claims_grid(verdicts)))
         if open_questions := deciding(verdicts):
-            console.print("\nWhat would decide the undecided:")
+            console.print(f"\n{DECIDING}")
         for text in open_questions:
             console.print(f"  {text}", soft_wrap=True)
         if verdicts is not blocks[-1]:
@@ -125,8 +191,7 @@ def _print_markdown(
     for verdicts in blocks:
         print(markdown(claims_grid(verdicts)))
         if open_questions := deciding(verdicts):
-            print("\n".join(["What would decide the undecided:", ""]))
-            print("\n".join(f"- {text}" for text in open_questions), end="\n\n")
+            print(f"{DECIDING}\n", *(f"- {text}" for text in open_questions), sep="\n", end="\n\n")
     for name, verdicts in counted.items():
         print(f"Counted: {name}\n\n{markdown_claims(verdicts)}")
 

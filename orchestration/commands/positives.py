@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from experiments.own import own_assigner
+from experiments.own_tables import own_assigner
 from experiments.schedules import DEMO, PAPER
 from experiments.settings import parse_settings
 from orchestration import options

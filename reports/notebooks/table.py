@@ -33,13 +33,13 @@ from reports.render import STYLE, to_html
 from reports.plots.plates import plates
 from reports.pages import headlines, page, provenance
 from reports.pages.prints import gallery, positives
-from reports.study import Study
-from reports.verdicts import judge_all
+from reports.measurements import Measurements
+from reports.claims import judge_all
 
 folder = Path(bundle_path).parent
 bundle = load_bundle(Path(bundle_path))
 table, comparison = bundle.table, bundle.comparison
-verdicts = judge_all(Study([bundle]), headlines.claims_about(table))
+verdicts = judge_all(Measurements([bundle]), headlines.claims_about(table))
 drawn = plates(bundle)
 
 

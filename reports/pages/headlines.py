@@ -13,16 +13,15 @@ from pathlib import Path
 import pandas as pd
 
 from experiments import TABLES
-from experiments.claim import Claim, Place, places
-from experiments.claims import CLAIMS
+from experiments.claims import CLAIMS, Claim, Place, places
 from experiments.experiment import Table
 from reports.bundle import Bundle
+from reports.claims import Verdict, judge_all
 from reports.compare import Compared, ComparedRow, Sample
+from reports.measurements import Measurements, find_row
 from reports.numbers import MISSING, signed
 from reports.positives import fairness
 from reports.statistics import Estimate, difference
-from reports.study import Study, find_row
-from reports.verdicts import Verdict, judge_all
 
 IMPROVEMENTS = TABLES["table1"]
 PATH = (
@@ -66,7 +65,7 @@ class Sweep:
         return _range([s.paper for s in self.steps]), _range([s.ours.mean for s in self.steps])
 
 
-def path(study: Study) -> tuple[Step, ...]:
+def path(study: Measurements) -> tuple[Step, ...]:
     """The steps in the paper's order, measured or not."""
     before = (None, *(place for _, place in PATH))
     return tuple(
@@ -75,7 +74,7 @@ def path(study: Study) -> tuple[Step, ...]:
     )
 
 
-def sweeps(study: Study) -> tuple[Sweep, ...]:
+def sweeps(study: Measurements) -> tuple[Sweep, ...]:
     """Tables 4 to 7 as far as they are about ATSS, measured or not."""
     found = []
     for name, setting in SWEEPS.items():
@@ -89,7 +88,7 @@ def sweeps(study: Study) -> tuple[Sweep, ...]:
     return tuple(found)
 
 
-def _step(study: Study, label: str, place: Place, before: Place | None) -> Step:
+def _step(study: Measurements, label: str, place: Place, before: Place | None) -> Step:
     row, other = find_row(place), None if before is None else find_row(before)
     assert row is not None, place
     ours = _sample(study, place)
@@ -107,7 +106,7 @@ def _step(study: Study, label: str, place: Place, before: Place | None) -> Step:
     )
 
 
-def _sample(study: Study, place: Place) -> Sample:
+def _sample(study: Measurements, place: Place) -> Sample:
     aps = {result.seed: result.metrics.ap for result in study.results(place)}
     return Sample({seed: ap for seed, ap in aps.items() if ap is not None})
 
@@ -117,7 +116,7 @@ def _range(values: Sequence[float | None]) -> float | None:
     return max(known) - min(known) if known and len(known) == len(values) else None
 
 
-def judged(study: Study, counts: Path | None) -> list[Verdict]:
+def judged(study: Measurements, counts: Path | None) -> list[Verdict]:
     """What the runs say about every claim, and where there are counts of positives, these.
 
     counts: positives.csv of `atss positives`, on the data of the study.
@@ -141,7 +140,7 @@ def claims_about(table: Table) -> list[Claim]:
     return found
 
 
-def caution(study: Study) -> list[str]:
+def caution(study: Measurements) -> list[str]:
     """What a reader has to know before comparing our values with the paper's."""
     if study.is_as_in_paper:
         return []

@@ -16,15 +16,13 @@ from pathlib import Path
 
 from reports import facts
 from reports.bundle import Bundle
-from reports.claims import claims_grid, deciding
-from reports.evidence import State
+from reports.claims import State, Verdict, claims_grid, deciding
+from reports.measurements import Measurements
 from reports.pages import provenance
 from reports.pages.headlines import caution, finding, judged
 from reports.pages.page import Link, listed, page, paragraphs, relinked
 from reports.plots.plates import Plate, plates, plot, study_plates
 from reports.render import STYLE, to_html
-from reports.study import Study
-from reports.verdicts import Verdict
 
 NAME = "The ATSS study, re-run"
 WHAT = (
@@ -38,7 +36,7 @@ FILES = {"ipynb": "notebook", "csv": "CSV", "tex": "LaTeX", "md": "Markdown", "j
 STATES: tuple[State, ...] = ("supported", "contradicted", "undecided")
 
 
-def write_site(study: Study, folder: Path, counts: Path | None = None) -> list[Path]:
+def write_site(study: Measurements, folder: Path, counts: Path | None = None) -> list[Path]:
     """Write the index and the claims, and let all pages of the folder lead to each other.
 
     The tables' pages, figures and files are there already. counts: positives.csv, if there is one.
@@ -57,7 +55,7 @@ def write_site(study: Study, folder: Path, counts: Path | None = None) -> list[P
     return written
 
 
-def _links(study: Study) -> tuple[Link, ...]:
+def _links(study: Measurements) -> tuple[Link, ...]:
     tables = [bundle.table for bundle in study.bundles]
     return (
         Link("Overview", INDEX),
@@ -82,7 +80,7 @@ def write_top(setups: Mapping[str, str], folder: Path) -> Path:
     return _write(folder / INDEX, page(NAME, body, WHAT))
 
 
-def _index(study: Study, verdicts: Sequence[Verdict], figures: Mapping[str, Plate]) -> str:
+def _index(study: Measurements, verdicts: Sequence[Verdict], figures: Mapping[str, Plate]) -> str:
     first = study.bundles[0]
     body = [
         f"{STYLE}<h1>{NAME}</h1>\n",
@@ -145,7 +143,7 @@ def _decided(verdicts: Sequence[Verdict]) -> str:
     )
 
 
-def _claims(study: Study, verdicts: Sequence[Verdict]) -> str:
+def _claims(study: Measurements, verdicts: Sequence[Verdict]) -> str:
     body = [
         f"{STYLE}<h1>The paper’s claims</h1>\n",
         paragraphs([f"As measured at {study.name}. {_summary(verdicts)}", *caution(study)]),

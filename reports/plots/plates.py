@@ -14,9 +14,9 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from reports.bundle import Bundle
+from reports.measurements import Measurements
 from reports.pages.headlines import path, sweeps
 from reports.plots import alt_texts, figures, insight_figures, study_figures, theme
-from reports.study import Study
 
 KINDS = ("png", "svg")
 
@@ -105,7 +105,7 @@ def _drawn(bundle: Bundle, start: str) -> Iterator[Plate]:
         )
 
 
-def study_plates(study: Study) -> dict[str, Plate]:
+def study_plates(study: Measurements) -> dict[str, Plate]:
     """The figures of all tables together that the results allow."""
     steps, settings = path(study), sweeps(study)
     found = {}

@@ -16,8 +16,8 @@ import numpy as np
 import pandas as pd
 
 from experiments.claims import BY_NAME
+from reports.claims import Finding, State, Verdict
 from reports.positives.counts import number, with_groups
-from reports.verdicts import Finding, State, Verdict
 
 NORMAL = 15.9  # percent of a normal distribution above mean + one standard deviation
 NEAR = 1.1  # ratios this close are called equal

@@ -1,14 +1,12 @@
 """A user's own file: tables beyond the paper's, and assigners of their own.
 
     load_tables     my_ablation.py, which defines TABLE or TABLES -> tables
-    own_assigner    a function of such a file -> its name and all of its source
+    own_assigner    a function of such a file -> its name and its source
     load_assigner   and back: a function again, wherever its file is not
 
-What of the file is an assigner's source? What it can depend on: the function and, through the names
-it uses, the functions, classes, constants and imports at the top of the file, in the file's order.
-Not the tables: a row more must not rename the runs of the others. That text is what the signature
-hashes and also what a trial runs, so nothing that is left out of the one can act in the other.
-Installed packages stay outside, as they do for every run; another file of the user's is refused.
+An assigner's source is its whole file: that text is what the signature hashes and also what a trial
+runs, so nothing that is left out of the one can act in the other. Installed packages stay outside,
+as they do for every run; another file of the user's is refused.
 """
 
 import ast
@@ -19,11 +17,11 @@ import linecache
 import re
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
-from types import CodeType, ModuleType
+from types import ModuleType
 from typing import Any
 
 from experiments.experiment import OwnAssigner, Table
@@ -109,8 +107,7 @@ def _run(text: str, filename: str, name: str) -> ModuleType:
     linecache.cache[filename] = (len(text), None, text.splitlines(keepends=True), filename)
     sys.modules[name] = module  # dataclasses and pickle look for it there
     try:
-        code: CodeType = compile(text, filename, "exec", dont_inherit=True)
-        exec(code, module.__dict__)
+        exec(compile(text, filename, "exec", dont_inherit=True), module.__dict__)
     except SyntaxError as error:
         raise ValueError(f"{error.filename}, line {error.lineno}: {error.msg}") from error
     except (Exception, SystemExit) as error:
@@ -127,86 +124,25 @@ def _run(text: str, filename: str, name: str) -> ModuleType:
 
 @lru_cache
 def _source(function: Callable[..., Any]) -> str:
-    """All that a function uses of its file."""
+    """All of its file; ValueError where the source goes on in a file beside, which has no hash."""
     path = Path(inspect.unwrap(function).__code__.co_filename)
     text = "".join(linecache.getlines(str(path)))
-    used = _used(ast.parse(text).body, function.__name__)
-    if not any(isinstance(one, ast.FunctionDef) for one in used):
+    if not text:
         raise ValueError(f"assigner {function.__name__} needs its source in a file, got {path}")
-    for statement in used:
-        _refuse_other_files(statement, path)
-    lines = text.splitlines()
-    kept = sorted({number for statement in used for number in _lines(statement)})
-    begins = {_lines(statement)[0] for statement in used if hasattr(statement, "decorator_list")}
-    gaps = {number: "\n\n" for number in begins & set(kept[1:])}  # it is also read by people
-    return "".join(f"{gaps.get(number, '')}{lines[number - 1]}\n" for number in kept)
-
-
-def _used(statements: list[ast.stmt], name: str) -> list[ast.stmt]:
-    """Those that bind the name, or a name that one of these uses, and so on."""
-    wanted, used = {name, "*", "annotations"}, set[int]()  # import *, from __future__
-    while True:
-        more = {
-            i
-            for i, statement in enumerate(statements)
-            if i not in used and wanted & set(_bound(statement))
-        }
-        if not more:
-            return [statements[i] for i in sorted(used)]
-        used |= more
-        wanted |= {
-            node.id for i in more for node in ast.walk(statements[i]) if isinstance(node, ast.Name)
-        }
-
-
-def _bound(statement: ast.stmt) -> Iterator[str]:
-    """The names that a statement at the top of a file gives or changes."""
-    if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-        yield statement.name
-        return
-    for node in ast.walk(statement):
-        match node:
-            case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
-                yield name
-            case ast.alias(name=name, asname=asname):
-                yield asname or name.split(".")[0]
-            case ast.Name(id=name, ctx=ast.Store() | ast.Del()):
-                yield name
-            case ast.Attribute(ctx=ast.Store()) | ast.Subscript(ctx=ast.Store()):
-                yield from _roots(node)  # SIZES[0] = 3
-            case ast.Expr(value=ast.Call(func=function)):
-                yield from _roots(function)  # SIZES.append(3)
-
-
-def _roots(node: ast.AST) -> Iterator[str]:
-    """The name that an attribute or an entry belongs to."""
-    while isinstance(node, ast.Attribute | ast.Subscript):
-        node = node.value
-    if isinstance(node, ast.Name):
-        yield node.id
-
-
-def _lines(statement: ast.stmt) -> range:
-    decorators = getattr(statement, "decorator_list", [])
-    first = min([statement.lineno, *(decorator.lineno for decorator in decorators)])
-    return range(first, (statement.end_lineno or first) + 1)
-
-
-def _refuse_other_files(statement: ast.stmt, path: Path) -> None:
-    """ValueError where the source goes on in a file beside: it would be hashed in part only."""
-    for node in ast.walk(statement):
+    for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
+            names = [alias.name.split(".")[0] for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            names = ["." if node.level else str(node.module)]
+            names = ["" if node.level else str(node.module).split(".")[0]]
         else:
             continue
-        for name in (name.split(".")[0] for name in names):
+        for name in names:
             if name not in PACKAGES and (not name or _folder(name) == path.absolute().parent):
                 raise ValueError(
                     f"{path.name}, line {node.lineno}: an assigner needs all of its source in one "
                     "file, got an import of another beside it"
                 )
+    return text
 
 
 def _folder(package: str) -> Path | None:

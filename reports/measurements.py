@@ -1,33 +1,33 @@
-"""Several tables of one setup as one study: a row of the paper's tables -> the runs behind it.
-
-Rows that train the same detector are one run, so a row is found wherever its run stands.
-"""
+"""What was measured in one setup: rows of the paper's tables -> their runs, their differences."""
 
 import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import count, islice
+from itertools import combinations, count, islice
+from math import sqrt
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from experiments import TABLES
-from experiments.claim import Claim, Place
-from experiments.experiment import Row
+from experiments.claims import RERUN_DEGREES, RERUN_DEVIATION, Claim, Margin, Place, Spread, places
+from experiments.experiment import Row, Table
 from reports.bundle import Bundle
 from reports.compare import Result
 from reports.facts import settings
 
 if TYPE_CHECKING:  # it imports numpy and scipy, which lists need not wait for
-    from reports.statistics import Scores
+    from reports.statistics import Estimate, Scores
 
 BY_NUMBER = {table.number: table for table in TABLES.values()}
 Key = tuple[Any, ...]  # what a row trains: equal keys are one run
 
 
 @dataclass(frozen=True)
-class Study:
+class Measurements:
     """The bundles of tables that were measured in one setup.
 
+    Rows that train the same detector are one run, so a row is found wherever its run stands.
     scale, data: what is asked for where nothing was measured.
     ValueError for bundles of different setups: their numbers are never compared.
     """
@@ -37,7 +37,7 @@ class Study:
     data: str = ""
 
     def __post_init__(self) -> None:
-        setups = [_setup(bundle) for bundle in self.bundles]
+        setups = [(it.scale, it.recipe, it.fingerprint, dict(it.settings)) for it in self.bundles]
         if any(setup != setups[0] for setup in setups):
             names = ", ".join(f"{it.table.label} ({it.scale} on {it.data})" for it in self.bundles)
             raise ValueError(f"a study needs tables of one scale, data and settings, got {names}")
@@ -46,19 +46,13 @@ class Study:
             object.__setattr__(self, "data", self.bundles[0].data)
 
     @property
-    def is_measured(self) -> bool:
-        """Whether any run is there."""
-        return any(bundle.results for bundle in self.bundles)
-
-    @property
     def name(self) -> str:
         """The setup for people: "scale demo on shapes, iterations=300"."""
         if not self.bundles:
             asked = [self.scale and f"at scale {self.scale}", self.data and f"on {self.data}"]
             return " ".join(["nothing measured", *filter(None, asked)])
-        first = self.bundles[0]
-        changed = f", {settings(first)}" if first.settings else ""
-        return f"scale {self.scale} on {self.data}{changed}"
+        changed = settings(self.bundles[0])
+        return f"scale {self.scale} on {self.data}" + (f", {changed}" if changed else "")
 
     @property
     def is_as_in_paper(self) -> bool:
@@ -88,8 +82,7 @@ class Study:
 
     def runs(self, place: Place) -> tuple[str, ...]:
         """The signatures of a row's runs, one per seed; none where the row was not asked for."""
-        row = find_row(place)
-        return () if row is None else self._runs.get(_key(row), ())
+        return self._runs.get(_key(find_row(place)), ())
 
     def results(self, place: Place) -> list[Result]:
         """What a row's runs measured, as far as they are done."""
@@ -100,18 +93,48 @@ class Study:
         found = {name: it for bundle in self.bundles for name, it in bundle.scores.items()}
         return [found[name] for name in self.runs(place) if name in found]
 
-    def lines(self, wanted: Iterable[Place], num_seeds: int = 0) -> tuple[str, ...]:
+    def commands(self, wanted: Iterable[Place], num_seeds: int) -> tuple[str, ...]:
         """The commands that train these rows, one per table; with so many seeds at least."""
         by_table: dict[int, set[int]] = {}
         for place in wanted:
-            numbers = by_table.setdefault(place.table, set())
-            if (row := find_row(place)) is not None:
-                numbers.add(BY_NUMBER[place.table].rows.index(row) + 1)
+            index = BY_NUMBER[place.table].rows.index(find_row(place))
+            by_table.setdefault(place.table, set()).add(index + 1)
         return tuple(
-            self._line(BY_NUMBER[table].name, sorted(numbers), num_seeds)
-            for table, numbers in sorted(by_table.items())
-            if numbers
+            self._command(BY_NUMBER[number], sorted(rows), num_seeds)
+            for number, rows in sorted(by_table.items())
         )
+
+    def without_interval(self, part: Margin | Spread) -> float | None:
+        """A part of a claim by the means of its rows' runs; None where it is undefined."""
+        means = []
+        for place in places(part):
+            found = (getattr(result.metrics, part.metric) for result in self.results(place))
+            known = [value for value in found if value is not None]
+            if not known:
+                return None
+            means.append(fmean(known))
+        return means[0] - means[1] if isinstance(part, Margin) else max(means) - min(means)
+
+    def estimate(self, part: Margin | Spread, level: float) -> "Estimate | None":
+        """A part of a claim with its interval; None where it is undefined."""
+        found = []
+        for one, other in combinations(places(part), 2):
+            difference = self._difference(one, other, part.metric, level)
+            if difference is None:
+                return None
+            found.append(difference)
+        return spread(found) if isinstance(part, Spread) else found[0]
+
+    def _difference(self, one: Place, other: Place, metric: str, level: float) -> "Estimate | None":
+        """With one seed in the paper's setup its reruns' spread stands in for that of the seeds."""
+        from reports.statistics import difference, with_seed_error
+
+        found = difference(self.scores(one), self.scores(other), metric, level=level)
+        is_as_in_paper = self.are_as_in_paper((one.table, other.table))
+        if found is None or found.seed_error is not None or not is_as_in_paper:
+            return found
+        error = sqrt(2) * RERUN_DEVIATION[metric]  # of the difference of two runs
+        return with_seed_error(found, error, RERUN_DEGREES, level=level)
 
     @cached_property
     def _runs(self) -> dict[Key, tuple[str, ...]]:
@@ -126,13 +149,16 @@ class Study:
     def _results(self) -> dict[str, Result]:
         return {name: it for bundle in self.bundles for name, it in bundle.results.items()}
 
-    def _line(self, name: str, rows: Sequence[int], num_seeds: int) -> str:
-        words = self._command(name)
-        if not words:
-            asked = {"--scale": self.scale, "--data": self.data}
-            options = [word for pair in asked.items() if pair[1] for word in pair]
-            words = ["atss", "reproduce", name, *options]
-        if len(rows) < len(TABLES[name].rows):
+    def _command(self, table: Table, rows: Sequence[int], num_seeds: int) -> str:
+        """The table's own command, else another table's in this setting, for these rows."""
+        asked = {"--scale": self.scale, "--data": self.data}
+        options = [word for pair in asked.items() if pair[1] for word in pair]
+        for bundle in sorted(self.bundles, key=lambda it: it.table.name == table.name):
+            known = shlex.split(bundle.command)
+            if known[:3] == ["atss", "reproduce", bundle.table.name]:
+                options = known[3:]
+        words = ["atss", "reproduce", table.name, *options]
+        if len(rows) < len(table.rows):
             words += ["--rows", ",".join(map(str, rows))]
         seeds = sorted({result.seed for result in self._results.values()})
         if num_seeds > max(1, len(seeds)):
@@ -144,21 +170,10 @@ class Study:
             words += ["--seeds", ",".join(map(str, seeds))]
         return shlex.join(words)
 
-    def _command(self, name: str) -> list[str]:
-        """The table's own command, else another table's in this setting, for this one."""
-        found = {bundle.table.name: shlex.split(bundle.command) for bundle in self.bundles}
-        if found.get(name):
-            return found[name]
-        for other, words in found.items():
-            if words[:3] == ["atss", "reproduce", other]:
-                return [*words[:2], name, *words[3:]]
-        return []
 
-
-def find_row(place: Place) -> Row | None:
-    """The row of the paper's table; None where that table is not among ours."""
-    rows = BY_NUMBER[place.table].rows if place.table in BY_NUMBER else ()
-    return next((row for row in rows if row.label == place.label), None)
+def find_row(place: Place) -> Row:
+    """The row of the paper's table."""
+    return next(row for row in BY_NUMBER[place.table].rows if row.label == place.label)
 
 
 def _key(row: Row) -> Key:
@@ -166,11 +181,18 @@ def _key(row: Row) -> Key:
     return row.config, tuple(sorted(row.recipe.items())), str(row.assigner)
 
 
-def _setup(bundle: Bundle) -> tuple[Any, ...]:
-    """What all tables of a study share."""
-    return (
-        bundle.scale,
-        bundle.recipe,
-        bundle.fingerprint,
-        sorted(map(repr, bundle.settings.items())),
+def spread(pairs: Sequence["Estimate"]) -> "Estimate":
+    """The largest of the differences, whatever their signs, from one interval for each of them.
+
+    All rows lie within a tolerance when every pair does: high is the farthest end of any interval.
+    They do not when some pair lies beyond it: low is the nearest end of the farthest interval.
+    Errors and seeds are those of the pair with the fewest seeds, so one without seeds' error shows.
+    """
+    reach = [max(-pair.low, pair.high) for pair in pairs]
+    weakest = min(range(len(pairs)), key=lambda n: (pairs[n].num_seeds, -reach[n]))
+    return replace(
+        pairs[weakest],
+        value=max(abs(pair.value) for pair in pairs),
+        low=max(max(pair.low, -pair.high, 0.0) for pair in pairs),
+        high=max(reach),
     )
