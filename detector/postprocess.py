@@ -12,6 +12,7 @@ Shapes: A_l anchors on level l, C classes, D detections.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -23,6 +24,13 @@ from detector.head import Predictions
 
 Detections = dict[str, Tensor]  # boxes [D, 4], scores [D], labels [D], best first
 Score = Callable[[Tensor, Tensor], Tensor]  # of probabilities and centerness, [N] each
+
+
+class Detects(Protocol):
+    """What is tested: a Detector, or a stand-in."""
+
+    def detect(self, images: list[Tensor]) -> list[dict[str, Tensor]]:
+        """Prepared images [3, H, W] -> boxes [D, 4] in their pixels, scores [D], labels [D]."""
 
 
 def geometric_mean(probabilities: Tensor, centerness: Tensor) -> Tensor:

@@ -28,7 +28,7 @@ from orchestration.run_folder import DEFAULT_OUT, open_store
 from orchestration.terminal import (
     REFUSED,
     STOPPED,
-    Stopped,
+    Interrupted,
     console,
     finish,
     interrupt,
@@ -61,7 +61,7 @@ def main() -> None:
         refuse(f"{reason}; atss --help tells more") if reason else sys.exit(REFUSED)
     except typer.Abort:  # Ctrl-C where nothing can be lost
         sys.exit(STOPPED)
-    except Stopped as stop:
+    except Interrupted as stop:
         print(f"atss: stopped; {stop}", file=sys.stderr)
         sys.exit(STOPPED)
     except (ValueError, OSError) as error:
@@ -153,7 +153,7 @@ def reproduce(
         train_missing(plan, store, data_set, resources, console)
         delivered = deliver(store, plan.setup, chosen, plan.seeds_measured(store), console)
     except KeyboardInterrupt:
-        raise Stopped("the same line goes on from the last checkpoints") from None
+        raise Interrupted("the same line goes on from the last checkpoints") from None
     finish([*failures(plan, store), *delivered.problems])
 
 
@@ -190,7 +190,7 @@ def plan_(
     try:
         show_cost(plan, store, resources, len(data_set.val), is_measured=True)
     except KeyboardInterrupt:
-        raise Stopped("nothing was trained") from None
+        raise Interrupted("nothing was trained") from None
 
 
 @app.command()

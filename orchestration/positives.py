@@ -13,7 +13,7 @@ from rich.text import Text
 
 from orchestration.counting import Counter
 from orchestration.progress import count
-from orchestration.terminal import Stopped, console
+from orchestration.terminal import Interrupted, console
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,7 +60,7 @@ def count_and_report(study: Study, workers: int | None) -> None:
     try:
         counted = list(_count(study, processes))
     except KeyboardInterrupt:
-        raise Stopped("nothing was written") from None
+        raise Interrupted("nothing was written") from None
     seconds = time.perf_counter() - begun
     if not any(len(counts[0].lost) for counts in counted):
         raise ValueError(f"{study.name}: needs an object at least, its images show none")

@@ -49,7 +49,7 @@ def _cleaned(shown: Any) -> Any:
 console = Clean(highlight=False, markup=False)
 
 
-class Stopped(Exception):
+class Interrupted(Exception):
     """The user ended a command; the text says what is left, and how to go on."""
 
 

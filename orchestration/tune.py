@@ -137,6 +137,8 @@ def _own_path() -> JobConfig:
     """
 
     class Kept(list[str]):
+        """What it has, and no more."""
+
         def extend(self, more: Iterable[str]) -> None:
             """Nothing more."""
 

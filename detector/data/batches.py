@@ -9,7 +9,7 @@ Shapes: B images of a batch; M ground truths of an image.
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import count, islice
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -20,16 +20,26 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 from detector.config import Recipe
 from detector.data import transforms
 
-if TYPE_CHECKING:
-    from detector.data.coco import CocoDataset, Target
-
 FLIP_PROBABILITY = 0.5
 EVERYTHING = slice(None)
 ORDER, AUGMENTATION = 1, 2  # what random numbers are for: the first number of their seed
 
+Target = dict[str, Tensor]  # boxes [M, 4], labels [M]
 Size = tuple[int, int]  # height, width
 Key = TypeVar("Key")
 Value = TypeVar("Value")
+
+
+class Images(Protocol):
+    """What batches are made of: a CocoDataset, or what stands for one."""
+
+    sizes: list[tuple[int, int]]  # width, height of each
+
+    def __len__(self) -> int:
+        """How many."""
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Target]:
+        """An image, uint8 [3, H, W] RGB, and its ground truths."""
 
 
 class Pixels(NamedTuple):
@@ -42,7 +52,7 @@ class Pixels(NamedTuple):
 
 
 def batches(
-    dataset: "CocoDataset",
+    dataset: Images,
     recipe: Recipe,
     *,
     seed: int,
@@ -50,7 +60,7 @@ def batches(
     workers: int = 0,
     share: slice = EVERYTHING,
     device: torch.device | str = "cpu",
-) -> Iterator[tuple[Tensor, list["Target"]]]:
+) -> Iterator[tuple[Tensor, list[Target]]]:
     """Yield step `start` (from 0), and on: images [B, 3, H, W], normalized and padded; B targets.
 
     A step's batch is the same whatever start, workers and device are, to the bit. It is all
@@ -68,7 +78,7 @@ def batches(
         yield finish(pixels), _targets(pixels)
 
 
-def _order(dataset: "CocoDataset", batch_size: int, seed: int) -> Iterator[list[int]]:
+def _order(dataset: Images, batch_size: int, seed: int) -> Iterator[list[int]]:
     """The images of one batch after the other; what an epoch leaves over begins the next."""
     waiting: dict[bool, list[int]] = {True: [], False: []}
     for epoch in count():
@@ -83,7 +93,7 @@ def _order(dataset: "CocoDataset", batch_size: int, seed: int) -> Iterator[list[
 
 
 def _train_batch(
-    dataset: "CocoDataset",
+    dataset: Images,
     short_side: tuple[int, ...],
     long_side: int,
     seed: int,
@@ -117,9 +127,7 @@ def _zeros(count: int, size: Size) -> Tensor:
     return stacked
 
 
-def _load(
-    dataset: "CocoDataset", index: int, size: Size, is_flipped: bool, place: Tensor
-) -> "Target":
+def _load(dataset: Images, index: int, size: Size, is_flipped: bool, place: Tensor) -> Target:
     """Write an image into the upper left corner of [H, W, 3]; its ground truth there."""
     image, target = dataset[index]
     image, boxes = transforms.resize(image, target["boxes"], size)
@@ -155,7 +163,7 @@ def _finish_on(device: torch.device | str) -> Callable[[Pixels], Tensor]:
     return finish
 
 
-def _targets(pixels: Pixels) -> list["Target"]:
+def _targets(pixels: Pixels) -> list[Target]:
     pairs = zip(pixels.boxes, pixels.labels, strict=True)
     return [
         {"boxes": torch.from_numpy(boxes), "labels": torch.from_numpy(labels)}

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from detector.data.annotations import Annotations, read_annotations
-from detector.data.batches import batches
+from detector.data.batches import Target, batches
 from detector.data.images import is_turned, opened, orientation, read_pixels
 from detector.data.locate import coco_categories, locate
 
@@ -41,8 +41,6 @@ __all__ = [
 ]
 
 COCO_2017_COUNTS = {(118_287, 860_001), (5_000, 36_781)}  # images, annotations: train, val
-
-Target = dict[str, Tensor]  # boxes [M, 4], labels [M]
 
 
 class CocoDataset:

@@ -9,7 +9,7 @@ Shapes: D detections of an image; boxes in the network's input are [D, 4] xyxy.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,18 +24,12 @@ from detector.evaluation.match_records import Matches
 from detector.evaluation.matching import match
 from detector.evaluation.multi_scale import MultiScaleTest
 from detector.metrics import Metrics
+from detector.postprocess import Detects
 
 Detection = dict[str, Any]
 Prepare = Callable[[Tensor], Tensor]  # a stored image, uint8 [3, H, W] RGB -> what is detected in
 Evaluation = Callable[[dict[str, Any], list[Detection]], tuple[dict[str, float | None], Matches]]
 BOX_DIGITS, SCORE_DIGITS = 2, 6  # of pixels, of scores
-
-
-class Detects(Protocol):
-    """What is tested: a Detector, or a stand-in."""
-
-    def detect(self, images: list[Tensor]) -> list[dict[str, Tensor]]:
-        """Prepared images [3, H, W] -> boxes [D, 4] in their pixels, scores [D], labels [D]."""
 
 
 def detect_all(

@@ -15,7 +15,6 @@ Shapes: D detections, of a pass or of all of them; boxes are [D, 4] xyxy.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import inf
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -26,10 +25,7 @@ from detector.boxes import area
 from detector.config import Recipe
 from detector.data import transforms
 from detector.data.transforms import Normalization
-from detector.postprocess import Detections
-
-if TYPE_CHECKING:
-    from detector.evaluation.detect import Detects
+from detector.postprocess import Detections, Detects
 
 PAPER_SHORT_SIDE = 800
 LARGE_LONG_SIDE = 3000  # at most, of the passes above it; below, the usual limit holds
@@ -88,7 +84,7 @@ class MultiScaleTest:
     normalize, inclusive_corners: conventions that its weights were learnt with (evaluation.py).
     """
 
-    detector: "Detects"
+    detector: Detects
     recipe: Recipe
     normalize: Normalization
     inclusive_corners: bool = False

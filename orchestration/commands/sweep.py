@@ -30,7 +30,7 @@ from orchestration.plan import Plan, Setup
 from orchestration.resources import Resources
 from orchestration.run_folder import DEFAULT_OUT, Store, open_store
 from orchestration.search import Search, steps_tested
-from orchestration.terminal import Stopped, console, finish
+from orchestration.terminal import Interrupted, console, finish
 
 if TYPE_CHECKING:
     from detector.data.coco import DataSet
@@ -184,7 +184,7 @@ def _train(
             plan, table = replace(plan, runs=search.asked()), search.table()
         delivered = deliver(store, plan.setup, [table], plan.seeds_measured(store), console)
     except KeyboardInterrupt:
-        raise Stopped("the same line goes on from the last checkpoints") from None
+        raise Interrupted("the same line goes on from the last checkpoints") from None
     return [*failures(plan, store, is_asha=bool(asha or search)), *delivered.problems]
 
 

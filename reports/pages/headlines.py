@@ -52,7 +52,7 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Sweep:
+class Varied:
     """A setting of ATSS and its values."""
 
     table: str
@@ -74,7 +74,7 @@ def path(study: Measurements) -> tuple[Step, ...]:
     )
 
 
-def sweeps(study: Measurements) -> tuple[Sweep, ...]:
+def sweeps(study: Measurements) -> tuple[Varied, ...]:
     """Tables 4 to 7 as far as they are about ATSS, measured or not."""
     found = []
     for name, setting in SWEEPS.items():
@@ -84,7 +84,7 @@ def sweeps(study: Measurements) -> tuple[Sweep, ...]:
             for row in table.rows
             if row.config.assigner == "atss" and row.config.k in LEVEL_KS
         ]
-        found.append(Sweep(name, setting, tuple(steps)))
+        found.append(Varied(name, setting, tuple(steps)))
     return tuple(found)
 
 

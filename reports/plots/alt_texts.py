@@ -6,7 +6,7 @@ from reports.bundle import Bundle
 from reports.compare import ComparedRow
 from reports.mending import ERRORS
 from reports.numbers import MISSING, signed
-from reports.pages.headlines import Step, Sweep
+from reports.pages.headlines import Step, Varied
 from reports.plots.figures import CURVE_NAMES, curve_names
 from reports.plots.insight_figures import insights_of, known_rows, mean_curve, mean_points
 from reports.statistics import Estimate
@@ -88,7 +88,7 @@ def path_alt(steps: Sequence[Step]) -> str:
     return f"A waterfall of AP from RetinaNet to ATSS, step by step. {_listed(told)}"
 
 
-def sweeps_alt(sweeps: Sequence[Sweep]) -> str:
+def sweeps_alt(sweeps: Sequence[Varied]) -> str:
     """Of study_figures.sweeps_figure."""
     told = (
         f"{sweep.setting}, {sweep.steps[0].label} to {sweep.steps[-1].label}: AP spans "

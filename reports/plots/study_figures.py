@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from reports.bundle import Bundle
 from reports.numbers import signed
-from reports.pages.headlines import Step, Sweep
+from reports.pages.headlines import Step, Varied
 from reports.plots.colors import CYCLE, INK, MUTED, PAPER
 from reports.plots.figures import MIN_RANGE, rows_down
 from reports.plots.theme import BESIDE, OURS_STYLE, PAPER_STYLE, STYLE, WIDTH
@@ -92,7 +92,7 @@ def _bar(
     axes.annotate(signed(gain), (end, y), (4, 0), **BESIDE)
 
 
-def sweeps_figure(sweeps: Sequence[Sweep]) -> Figure:
+def sweeps_figure(sweeps: Sequence[Varied]) -> Figure:
     """Difference of AP from ATSS as it is used everywhere else, a panel per setting."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, 2.3))
