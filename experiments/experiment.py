@@ -23,8 +23,9 @@ from detector.metrics import HEADINGS, Metrics
 # Raised by hand when the same config and recipe begin to mean another computation: results measured
 # before then keep their names and are never mistaken for the new ones. The second counts what
 # changed in bf16 alone.
-SEMANTICS = 1
+SEMANTICS = 2  # since an image is tested as if it were alone
 BF16_SEMANTICS = 1
+EARLIER = (1,)  # what reports still show, and say, where nothing newer is there
 
 Layout = Literal["rows", "columns", "grid"]
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"  # of a table: a part of file names and of addresses
@@ -207,14 +208,16 @@ def changes(config: DetectorConfig) -> dict[str, Any]:
     return {name: value for name, value in _settings(config).items() if value != baseline[name]}
 
 
-def canonical(run: Run) -> dict[str, Any]:
+def canonical(run: Run, semantics: int | None = None) -> dict[str, Any]:
     """The whole resolved run as plain JSON values, without what cannot move a number.
 
-    Raises ValueError where recipe.weights is a file that cannot be read.
+    semantics: of an earlier version. Raises ValueError where recipe.weights is a file that cannot
+    be read.
     """
     recipe = _settings(run.recipe) | {"weights": _weights_identity(run.recipe.weights)}
     resolved = {
-        "semantics": SEMANTICS + (BF16_SEMANTICS if run.recipe.precision == "bf16" else 0),
+        "semantics": (semantics or SEMANTICS)
+        + (BF16_SEMANTICS if run.recipe.precision == "bf16" else 0),
         "config": _settings(run.config),
         "recipe": recipe,
         "data": run.data,
@@ -226,9 +229,9 @@ def canonical(run: Run) -> dict[str, Any]:
     return plain
 
 
-def signature(run: Run) -> str:
+def signature(run: Run, semantics: int | None = None) -> str:
     """Twelve hex digits naming a run: equal runs share a name, whichever table asks for them."""
-    return signature_of(canonical(run))
+    return signature_of(canonical(run, semantics))
 
 
 def signature_of(resolved: Mapping[str, Any]) -> str:
