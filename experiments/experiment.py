@@ -27,6 +27,11 @@ SEMANTICS = 2  # since an image is tested as if it were alone
 BF16_SEMANTICS = 1
 EARLIER = (1,)  # what reports still show, and say, where nothing newer is there
 
+TEST_ONLY = (  # settings of a recipe that training does not see
+    *("score_threshold", "candidates_per_level", "nms_threshold", "max_detections"),
+    "multi_scale_test",
+)
+
 Layout = Literal["rows", "columns", "grid"]
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"  # of a table: a part of file names and of addresses
 
@@ -197,9 +202,14 @@ class Run:
     @property
     def training(self) -> "Run | None":
         """The run whose detector this one tests in another way; None where it trains its own."""
-        if not self.recipe.multi_scale_test:
-            return None
-        return replace(self, recipe=replace(self.recipe, multi_scale_test=False))
+        usual = tested_as_usual(self.recipe)
+        return None if usual == self.recipe else replace(self, recipe=usual)
+
+
+def tested_as_usual(recipe: Recipe) -> Recipe:
+    """The same training, with the paper's test settings: what is left of it when trained once."""
+    usual = Recipe()
+    return replace(recipe, **{name: getattr(usual, name) for name in TEST_ONLY})
 
 
 def changes(config: DetectorConfig) -> dict[str, Any]:

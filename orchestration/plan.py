@@ -16,7 +16,15 @@ from detector.config import OUTSIDE_IDENTITY, DetectorConfig, Recipe
 from experiments import STUDY, TABLES, table1, table7
 from experiments.ablations import ABLATIONS
 from experiments.baselines import ATSS, FCOS, FCOS_ATSS, FCOS_CENTER_SAMPLING, IMPROVED_RETINANET
-from experiments.experiment import EARLIER, Row, Run, Table, signature
+from experiments.experiment import (
+    EARLIER,
+    TEST_ONLY,
+    Row,
+    Run,
+    Table,
+    signature,
+    tested_as_usual,
+)
 from experiments.own_tables import load_tables, own_assigner
 from experiments.schedules import SCALES
 from experiments.settings import parse_settings, show_setting, with_settings
@@ -51,6 +59,12 @@ class Setup:
     def slug(self) -> str:
         """The name as part of a path: "demo-shapes"."""
         return re.sub(r"[^A-Za-z0-9.,=_]+", "-", self.name).strip("-")[:MAX_SLUG]
+
+    @property
+    def as_trained(self) -> "Setup":
+        """Without what only tests: the setup of the runs whose detectors are tested anew."""
+        settings = {name: it for name, it in self.settings.items() if name not in TEST_ONLY}
+        return replace(self, recipe=tested_as_usual(self.recipe), settings=settings)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self) | {"name": self.name, "settings": dict(self.settings)}

@@ -145,7 +145,9 @@ def test_broken_weights(tmp_path: Path) -> None:
 
 
 def test_broken_archives(tmp_path: Path) -> None:
-    whole = export(tmp_path / "results", tmp_path / "whole.zip", seeds=(0,), rows=("1",), num_images=6)
+    whole = export(
+        tmp_path / "results", tmp_path / "whole.zip", seeds=(0,), rows=("1",), num_images=6
+    )
     members, draw, found = read(whole), random.Random(2), []
     path = tmp_path / "a.zip"
     names = [name for name in members if name != "manifest.json"]
