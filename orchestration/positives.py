@@ -115,7 +115,7 @@ def _report(study: Study, objects: "pd.DataFrame", images: "pd.DataFrame", speed
         summarize,
     )
     from reports.positives.fairness import LEGEND, claims, markdown_claims
-    from reports.positives.figures import all_figures, alts
+    from reports.positives.figures import CAPTIONS, all_figures
     from reports.render import markdown
     from reports.terminal import terminal
 
@@ -141,9 +141,8 @@ def _report(study: Study, objects: "pd.DataFrame", images: "pd.DataFrame", speed
     }
     console.print(f"\n{speed}", soft_wrap=True)
     write_files(study.folder, {name: text.encode() for name, text in files.items()})
-    described = alts(objects)
     pictures = {
-        f"{name}.{kind}": save(figure, kind, described[name])
+        f"{name}.{kind}": save(figure, kind, CAPTIONS[name])
         for name, figure in all_figures(objects).items()
         for kind in ("svg", "png")
     }

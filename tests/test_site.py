@@ -14,10 +14,10 @@ from experiments import TABLES
 from reports.measurements import Measurements
 from reports.pages import site
 from reports.pages.gallery import Shown, gallery_folder, save_gallery
-from reports.pages.prints import POSITIVES
 from reports.pages.render import write_report
 from reports.plots.plates import plates
 from reports.plots.theme import save
+from reports.positives.figures import CAPTIONS as POSITIVES
 
 pytestmark = pytest.mark.slow
 VOID = {"meta", "img", "wbr", "br", "hr", "input", "link", "col"}

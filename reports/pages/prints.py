@@ -6,24 +6,16 @@ from pathlib import Path
 
 from reports.pages.gallery import gallery_folder, load_gallery
 from reports.plots.plates import embedded, plot
-from reports.plots.theme import description
-
-POSITIVES = {  # what `atss positives` draws, and what it is about
-    "positives-by-size": "Positives per object, by its size.",
-    "positives-by-aspect-ratio": "Positives per object, by its aspect ratio.",
-    "positives-by-location": "Positives per object, by where in the image it is.",
-    "positives-by-levels": "Positives per object on each level of the pyramid.",
-}
+from reports.positives.figures import CAPTIONS
 
 
 def positives(folder: Path, table: str) -> list[str]:
     """The figures of `atss positives` for a table, those that are there."""
     found = []
-    for name, caption in POSITIVES.items():
+    for name, caption in CAPTIONS.items():
         file = folder / f"{table}-{name}.svg"
         if file.is_file():
-            svg = file.read_bytes()
-            found.append(plot(embedded(svg), description(svg.decode()) or caption, caption))
+            found.append(plot(embedded(file.read_bytes()), caption))
     return found
 
 

@@ -77,9 +77,3 @@ def _themed(svg: str, alt: str) -> str:
     root = re.search(r"<svg [^>]*>", svg)
     assert root is not None
     return f'{svg[: root.end() - 1]} role="img">{text}{style}{svg[root.end() :]}'
-
-
-def description(svg: str) -> str:
-    """What save() was told that the figure shows."""
-    found = re.search(r"<desc>(.*?)</desc>", svg, re.DOTALL)
-    return html.unescape(found[1]) if found else ""
