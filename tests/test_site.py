@@ -13,7 +13,7 @@ from made_up_results import make_bundle, with_insights, with_scores
 from experiments import TABLES
 from reports.measurements import Measurements
 from reports.pages import site
-from reports.pages.gallery import Shown, gallery_folder, save_gallery
+from reports.pages.prints import Shown, gallery_folder, save_gallery
 from reports.pages.render import write_report
 from reports.plots.plates import plates
 from reports.plots.theme import save

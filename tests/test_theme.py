@@ -8,10 +8,9 @@ from made_up_results import make_bundle, with_insights, with_scores
 
 from reports.measurements import Measurements
 from reports.pages import page
-from reports.plots import colors
-from reports.plots.colors import CYCLE, DARK, INK, LINK, MUTED, PAPER, contrast, on_dark
+from reports.plots import theme as colors
 from reports.plots.plates import plates, study_plates
-from reports.plots.theme import save
+from reports.plots.theme import CYCLE, DARK, INK, LINK, MUTED, PAPER, contrast, on_dark, save
 
 READABLE, SEEN = 4.5, 3  # the contrasts that WCAG 2.1 asks of text and of graphics
 

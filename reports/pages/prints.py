@@ -1,12 +1,49 @@
 """Pictures that were put into a report's folder, as HTML: counted positives, images."""
 
 import html
+import json
 from base64 import b64encode
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
-from reports.pages.gallery import gallery_folder, load_gallery
 from reports.plots.plates import embedded, plot
 from reports.positives.figures import CAPTIONS
+
+INDEX = "index.json"
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A picture: its file, what stands below it, and what it shows for those who cannot see it."""
+
+    file: str
+    caption: str
+    alt: str
+
+
+def gallery_folder(report: Path, table: str) -> Path:
+    """Where the pictures of a table are, in the folder of its report."""
+    return report / f"{table}-images"
+
+
+def save_gallery(folder: Path, pictures: Sequence[Shown], made_of: Any) -> None:
+    """Write the index; made_of: in JSON's terms, what the pictures depend on."""
+    content = {"made_of": made_of, "pictures": [asdict(picture) for picture in pictures]}
+    (folder / INDEX).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def load_gallery(folder: Path) -> tuple[list[Shown], Any]:
+    """The inverse of save_gallery; nothing where a picture or the index is missing."""
+    try:
+        content = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+        pictures = [Shown(**picture) for picture in content["pictures"]]
+        made_of = content["made_of"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return [], None
+    is_whole = all((folder / picture.file).is_file() for picture in pictures)
+    return (pictures, made_of) if is_whole else ([], None)
 
 
 def positives(folder: Path, table: str) -> list[str]:

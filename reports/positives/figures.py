@@ -12,8 +12,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from reports.plots.colors import CYCLE
-from reports.plots.theme import STYLE, WIDTH
+from reports.plots.theme import CYCLE, STYLE, WIDTH
 from reports.positives.counts import GROUPS, LEVELS
 
 MARKERS = "osD^vP*"
