@@ -38,7 +38,7 @@ BOXES = torch.zeros(7, 4)  # of an image
 COCO_IMAGES = 118_287  # of train2017
 EPOCHS = PAPER.iterations * PAPER.batch_size / COCO_IMAGES
 # What a GPU asks for: the share of its peak that training reaches is a goal, nothing measured.
-TFLOP_PER_IMAGE, H200_BF16, SHARE = 1.21, 989.5, 0.4  # the first as suite_cost.py counts it
+TFLOP_PER_IMAGE, H200_BF16, SHARE = 1.21, 989.5, 0.4  # of a training image, counted by torch
 HERE = Path(__file__).parent
 
 
