@@ -8,12 +8,11 @@ runs_grid    each run by its name, and by what made it
 The best of the paper's numbers and of ours are marked, and those of ours not told apart from it.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby, zip_longest
 from typing import assert_never
 
 from detector.metrics import HEADINGS
-from reports import ranks
 from reports.bundle import Bundle
 from reports.compare import ComparedRow, Comparison, Result
 from reports.differing import common, differing
@@ -28,7 +27,7 @@ from reports.numbers import (
     signed,
     spread,
 )
-from reports.render import Cell, Grid, Line, line
+from reports.render import Cell, Grid, Line, Rank, line
 
 Block = tuple[Line, ...]
 Numbers = Sequence[tuple[ComparedRow, str]]  # whose, and which field of Metrics
@@ -59,8 +58,8 @@ class _Form:
     def __init__(self, comparison: Comparison) -> None:
         self.comparison, self.table = comparison, comparison.table
         self.letters = differing(comparison).letters
-        self.of_paper = {name: ranks.of_paper(comparison, name) for name in self.table.metrics}
-        self.of_ours = {name: ranks.of_ours(comparison, name) for name in self.table.metrics}
+        self.of_paper = {name: ranks_of_paper(comparison, name) for name in self.table.metrics}
+        self.of_ours = {name: ranks_of_ours(comparison, name) for name in self.table.metrics}
 
     @property
     def whose(self) -> tuple[str, ...]:
@@ -206,3 +205,50 @@ def _run_cells(result: Result | None, shown: Sequence[str]) -> list[str]:
     minutes = MISSING if result.seconds is None else f"{result.seconds / 60:.1f}"
     origins = [str(result.facts.get(name, MISSING)) for name in shown]
     return [f"{result.seed}", number(result.metrics.ap), minutes, *origins]
+
+
+# Which numbers are the best of their kind, and which are not told apart from those. The paper's are
+# compared as printed. Of ours the highest mean is the best, with all that print the same; others
+# are tied with it unless told apart with all rows looked at at once. What is unknown is not
+# different. Without any interval nothing is called tied.
+
+
+def ranks_of_paper(comparison: Comparison, metric: str) -> dict[str, Rank]:
+    """Row label -> rank of the paper's number; empty for fewer than two."""
+    rows = {row.row.label: row.metrics[metric].paper for row in comparison.rows}
+    return _best({label: value for label, value in rows.items() if value is not None})
+
+
+def ranks_of_ours(comparison: Comparison, metric: str) -> dict[str, Rank]:
+    """Row label -> rank of our mean; empty for fewer than two."""
+    rows = {row.row.label: row for row in comparison.rows}
+    means = {label: row.metrics[metric].ours.mean for label, row in rows.items()}
+    measured = {label: mean for label, mean in means.items() if mean is not None}
+    ranks = _best(measured)
+    if not ranks:
+        return {}
+    told = _worse([rows[label] for label in measured], metric)
+    if told is None:
+        return ranks
+    is_worse = dict(zip(measured, told, strict=True))
+    return ranks | {
+        label: "tied" for label in measured if label not in ranks and not is_worse[label]
+    }
+
+
+def _worse(rows: list[ComparedRow], metric: str) -> list[bool | None] | None:
+    """Of each row whether it is told apart from the highest; None where none has intervals."""
+    if not any(row.scores for row in rows):
+        return None
+    from reports.statistics import told_apart  # imports numpy, which lists need not wait for
+
+    return told_apart([row.scores for row in rows], metric)
+
+
+def _best(values: Mapping[str, float]) -> dict[str, Rank]:
+    """All that print like the highest; nothing where they are all the same, or too few."""
+    texts = {label: number(value) for label, value in values.items()}
+    if len(set(texts.values())) < 2:
+        return {}
+    highest = texts[max(values, key=lambda label: values[label])]
+    return {label: "best" for label, text in texts.items() if text == highest}

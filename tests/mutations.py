@@ -43,7 +43,6 @@ settings.load_profile("unshrunk")
 
 # Where to look first, by the module that is spoiled; then everywhere that takes no training.
 FIRST = {
-    "average_precision": ["matching", "matches"],
     "anchors": ["anchors", "head"],
     "annotations": ["annotations", "coco"],
     "assigners": ["assigners"],
@@ -462,16 +461,16 @@ FAULTS = [
           ("ranks(found.group[order])", "ranks(found.image[order])")),
     fault("IoU thresholds summed up step by step", "matches",
           ("np.linspace(0.5, 0.95, 10)", "np.array([0.5, *[0.05] * 9]).cumsum()")),
-    fault("precision without its envelope", "average_precision",
+    fault("precision without its envelope", "matching",
           ("np.maximum.accumulate(precision[::-1])[::-1]", "precision")),
-    fault("precision read at the next recall", "average_precision",
+    fault("precision read at the next recall", "matching",
           ("np.searchsorted(num_true / num_truths, RECALLS)",
            'np.searchsorted(num_true / num_truths, RECALLS, "right")')),
-    fault("precision at 11 recalls", "average_precision",
+    fault("precision at 11 recalls", "matching",
           ("np.linspace(0, 1, 101)", "np.linspace(0, 1, 11)")),
-    fault("ignored detections are false", "average_precision",
+    fault("ignored detections are false", "matching",
           ("(state[area] != IGNORED)", "(state[area] >= 0)")),
-    fault("classes without objects score 0", "average_precision",
+    fault("classes without objects score 0", "matching",
           ("values[values > NONE]", "values.clip(min=0)")),
     # Testing at many scales
     fault("mirrored boxes left mirrored", "multi_scale_test",

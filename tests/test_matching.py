@@ -13,10 +13,9 @@ from hypothesis import strategies as st
 from made_up_coco import REAL, needs_real_images
 
 from detector.data.coco import CocoDataset
-from detector.evaluation.average_precision import accumulate
 from detector.evaluation.detect import Detection, measure
 from detector.evaluation.match_records import FALSE, IGNORED, TRUE, Matches
-from detector.evaluation.matching import match, ranks
+from detector.evaluation.matching import accumulate, match, ranks
 from detector.metrics import COCO_NUMBERS
 
 Truth = dict[str, Any]

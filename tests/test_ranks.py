@@ -7,7 +7,7 @@ from made_up_results import make_bundle, with_scores
 
 from detector.metrics import Metrics
 from experiments import TABLES
-from reports import ranks
+from reports import tables
 from reports.differing import differing
 from reports.facts import footnotes
 from reports.statistics import difference
@@ -27,13 +27,15 @@ PAPER_BEST = {  # read off the paper's tables, by eye
 @pytest.mark.parametrize("name", PAPER_BEST)
 def test_the_best_of_the_papers_numbers_are_the_highest_it_prints(name):
     comparison = make_bundle(name).comparison
-    assert ranks.of_paper(comparison, "ap") == dict.fromkeys(PAPER_BEST[name], "best")
+    assert tables.ranks_of_paper(comparison, "ap") == dict.fromkeys(PAPER_BEST[name], "best")
 
 
 def test_the_best_of_table_8_are_found_metric_by_metric():
     comparison = make_bundle("table8").comparison
     last = [row.label for row in TABLES["table8"].rows][-2:]
-    best = {name: list(ranks.of_paper(comparison, name)) for name in TABLES["table8"].metrics}
+    best = {
+        name: list(tables.ranks_of_paper(comparison, name)) for name in TABLES["table8"].metrics
+    }
     assert best == {
         **{name: last[1:] for name in ("ap", "ap50", "ap75", "ap_l")},
         **{"ap_s": last[:1], "ap_m": last},
@@ -47,7 +49,7 @@ def scattered(table, seeds, noise):
 @pytest.mark.parametrize("noise", [0.01, 0.3, 3.0])
 def test_of_ours_those_are_tied_whose_difference_from_the_best_includes_zero(noise):
     comparison = scattered("table3", (0,), noise).comparison
-    found = ranks.of_ours(comparison, "ap")
+    found = tables.ranks_of_ours(comparison, "ap")
     means = {row.row.label: row.ap.ours.mean for row in comparison.rows}
     top = max(comparison.rows, key=lambda row: means[row.row.label])
     for row in comparison.rows:
@@ -67,27 +69,27 @@ def test_what_is_unknown_is_not_called_different():
     worst = min(bundle.results.values(), key=lambda result: result.metrics.ap)
     scores = {name: it for name, it in bundle.scores.items() if name != worst.signature}
     label = next(row for row, names in bundle.signatures.items() if worst.signature in names)
-    assert label not in ranks.of_ours(bundle.comparison, "ap")
-    found = ranks.of_ours(replace(bundle, scores=scores).comparison, "ap")
+    assert label not in tables.ranks_of_ours(bundle.comparison, "ap")
+    found = tables.ranks_of_ours(replace(bundle, scores=scores).comparison, "ap")
     assert found[label] == "tied"
 
 
 def test_without_intervals_there_is_a_best_but_nothing_is_tied():
     comparison = make_bundle("table3").comparison
-    assert set(ranks.of_ours(comparison, "ap").values()) == {"best"}
-    assert ranks.of_ours(comparison, "ap_s") == {}  # no small objects
+    assert set(tables.ranks_of_ours(comparison, "ap").values()) == {"best"}
+    assert tables.ranks_of_ours(comparison, "ap_s") == {}  # no small objects
 
 
 def test_one_row_or_equal_rows_are_the_best_of_nothing():
     rows = TABLES["table4"].rows
     alone = make_bundle("table4", missing={(row.label, 0) for row in rows[1:]})
-    assert ranks.of_ours(alone.comparison, "ap") == {}
+    assert tables.ranks_of_ours(alone.comparison, "ap") == {}
     bundle = make_bundle("table4")
     level = {
         name: replace(result, metrics=next(iter(bundle.results.values())).metrics)
         for name, result in bundle.results.items()
     }
-    assert ranks.of_ours(replace(bundle, results=level).comparison, "ap") == {}
+    assert tables.ranks_of_ours(replace(bundle, results=level).comparison, "ap") == {}
 
 
 def test_ranks_stand_in_the_table_and_below_it():

@@ -19,9 +19,8 @@ from detector.data import transforms
 from detector.data.batches import EVERYTHING, ahead
 from detector.data.coco import CocoDataset
 from detector.data.transforms import IMAGENET, Normalization
-from detector.evaluation.average_precision import accumulate
 from detector.evaluation.match_records import Matches
-from detector.evaluation.matching import match
+from detector.evaluation.matching import accumulate, match
 from detector.evaluation.multi_scale import MultiScaleTest
 from detector.metrics import Metrics
 from detector.postprocess import Detects
