@@ -234,6 +234,7 @@ def following(tracker: Tracker, folders: Sequence[RunFolder]) -> Iterator[None]:
     stop = threading.Event()
 
     def follow() -> None:
+        """In a thread of its own."""
         is_over = False
         while not is_over:
             is_over = stop.wait(ROUND_SECONDS)

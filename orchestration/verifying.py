@@ -245,6 +245,7 @@ def checked_grid(where: str, content: Bundle, cells: Sequence[Checked]) -> Grid:
     headings = [HEADINGS[metric] for metric in content.table.metrics]
 
     def cell(checked: Checked | None) -> Cell:
+        """The number and its mark."""
         if checked is None:
             return Cell(MISSING)
         value = checked.value if isinstance(checked.value, float) else None

@@ -30,7 +30,7 @@ Key = TypeVar("Key")
 Value = TypeVar("Value")
 
 
-class Images(Protocol):
+class ImageSource(Protocol):
     """What batches are made of: a CocoDataset, or what stands for one."""
 
     sizes: list[tuple[int, int]]  # width, height of each
@@ -52,7 +52,7 @@ class Pixels(NamedTuple):
 
 
 def batches(
-    dataset: Images,
+    dataset: ImageSource,
     recipe: Recipe,
     *,
     seed: int,
@@ -78,7 +78,7 @@ def batches(
         yield finish(pixels), _targets(pixels)
 
 
-def _order(dataset: Images, batch_size: int, seed: int) -> Iterator[list[int]]:
+def _order(dataset: ImageSource, batch_size: int, seed: int) -> Iterator[list[int]]:
     """The images of one batch after the other; what an epoch leaves over begins the next."""
     waiting: dict[bool, list[int]] = {True: [], False: []}
     for epoch in count():
@@ -93,7 +93,7 @@ def _order(dataset: Images, batch_size: int, seed: int) -> Iterator[list[int]]:
 
 
 def _train_batch(
-    dataset: Images,
+    dataset: ImageSource,
     short_side: tuple[int, ...],
     long_side: int,
     seed: int,
@@ -127,7 +127,7 @@ def _zeros(count: int, size: Size) -> Tensor:
     return stacked
 
 
-def _load(dataset: Images, index: int, size: Size, is_flipped: bool, place: Tensor) -> Target:
+def _load(dataset: ImageSource, index: int, size: Size, is_flipped: bool, place: Tensor) -> Target:
     """Write an image into the upper left corner of [H, W, 3]; its ground truth there."""
     image, target = dataset[index]
     image, boxes = transforms.resize(image, target["boxes"], size)
