@@ -34,11 +34,9 @@ from detector.positives import (
 )
 from experiments.own_tables import own_assigner
 from orchestration import positives
-from orchestration.selections import PAPERS, build, choose, name_of
-from reports.positives.counts import by_group, summarize
-from reports.positives.drawn import Picture, object_figure, selections_figure
-from reports.positives.fairness import claims, markdown_claims
-from reports.positives.figures import all_figures
+from orchestration.positives import PAPERS, build, choose, name_of
+from reports.positives import by_group, claims, markdown_claims, summarize
+from reports.positives_figures import Picture, all_figures, object_figure, selections_figure
 
 Atss = Callable[..., tuple[int, str, str]]
 NINE = DetectorConfig(
