@@ -153,7 +153,7 @@ def count_and_report(study: Study, workers: int | None) -> None:
     except KeyboardInterrupt:
         raise Interrupted("nothing was written") from None
     seconds = time.perf_counter() - begun
-    if not any(len(counts[0].lost) for counts in counted):
+    if not any(counts[0].image["objects"] for counts in counted):
         raise ValueError(f"{study.name}: needs an object at least, its images show none")
     objects, images = _frames(study, counted)
     speed = (
