@@ -127,8 +127,7 @@ class Study:
 
     name: str  # of the data and its split
     datasets: tuple["CocoDataset", ...]
-    short_side: int
-    long_side: int
+    sides: dict[str, int]  # short_side and long_side: to what images are resized, in pixels
     selections: tuple["Selection", ...]
     rows: dict[str, list[str]]  # selection -> the rows of the paper that it stands for
     folder: Path  # for what is written
@@ -136,16 +135,15 @@ class Study:
     @property
     def pixels(self) -> str:
         """The size of the resized images, for people."""
-        return f"{self.short_side}/{self.long_side} pixels"
-
-    @property
-    def sides(self) -> dict[str, int]:
-        """To what images are resized, in pixels."""
-        return {"short_side": self.short_side, "long_side": self.long_side}
+        return "{short_side}/{long_side} pixels".format(**self.sides)
 
 
 def count_and_report(study: Study, workers: int | None) -> None:
     """Count beside a bar, print the tables and the claims, write the files."""
+    import pandas as pd
+
+    from detector.positives import columns_of_images, columns_of_objects, describe_objects
+
     processes = len(os.sched_getaffinity(0)) if workers is None else workers
     num_images, begun = sum(map(len, study.datasets)), time.perf_counter()
     try:
@@ -155,12 +153,19 @@ def count_and_report(study: Study, workers: int | None) -> None:
     seconds = time.perf_counter() - begun
     if not any(counts[0].image["objects"] for counts in counted):
         raise ValueError(f"{study.name}: needs an object at least, its images show none")
-    objects, images = _frames(study, counted)
+    described = pd.concat([pd.DataFrame(describe_objects(one)) for one in study.datasets])
+    ids = [image for dataset in study.datasets for image in dataset.image_ids]
+    objects, images = [], []
+    for selection, counts in zip(study.selections, zip(*counted, strict=True), strict=True):
+        name = {"selection": selection.name}
+        objects.append(described.assign(**name, **columns_of_objects(counts)))
+        images.append(pd.DataFrame({"image": ids, **columns_of_images(counts)}).assign(**name))
     speed = (
         f"{count(num_images, 'image')}, {len(study.selections)} selections, "
         f"{processes or 1} CPUs: {seconds:.1f} s, {num_images / seconds:.1f} images/s"
     )
-    _report(study, objects, images, speed)
+    tables = [pd.concat(frames, ignore_index=True) for frames in (objects, images)]
+    _report(study, tables[0], tables[1], speed)
 
 
 def _count(study: Study, processes: int) -> Iterator[list["Counts"]]:
@@ -174,24 +179,6 @@ def _count(study: Study, processes: int) -> Iterator[list["Counts"]]:
             for counts in counted:
                 yield counts
                 counter.add(1)
-
-
-def _frames(
-    study: Study, counted: Sequence[list["Counts"]]
-) -> tuple["pd.DataFrame", "pd.DataFrame"]:
-    """A line per selection and object, a line per selection and image."""
-    import pandas as pd
-
-    from detector.positives import columns_of_images, columns_of_objects, describe_objects
-
-    described = pd.concat([pd.DataFrame(describe_objects(one)) for one in study.datasets])
-    ids = [image for dataset in study.datasets for image in dataset.image_ids]
-    objects, images = [], []
-    for selection, counts in zip(study.selections, zip(*counted, strict=True), strict=True):
-        name = {"selection": selection.name}
-        objects.append(described.assign(**name, **columns_of_objects(counts)))
-        images.append(pd.DataFrame({"image": ids, **columns_of_images(counts)}).assign(**name))
-    return pd.concat(objects, ignore_index=True), pd.concat(images, ignore_index=True)
 
 
 def _report(study: Study, objects: "pd.DataFrame", images: "pd.DataFrame", speed: str) -> None:

@@ -137,8 +137,10 @@ def positives(
     study = Study(
         name=name,
         datasets=datasets,
-        short_side=short_side or sides.short_side[-1],
-        long_side=long_side or sides.long_side,
+        sides={
+            "short_side": short_side or sides.short_side[-1],
+            "long_side": long_side or sides.long_side,
+        },
         selections=tuple(
             build(name, row.config, own_assigner(row.assigner)) for name, (row, _) in chosen.items()
         ),
