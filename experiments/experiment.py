@@ -23,8 +23,14 @@ from detector.metrics import HEADINGS, Metrics
 # Raised by hand when the same config and recipe begin to mean another computation: results measured
 # before then keep their names and are never mistaken for the new ones. The second counts what
 # changed in bf16 alone.
-SEMANTICS = 1
+SEMANTICS = 2  # since an image is tested as if it were alone
 BF16_SEMANTICS = 1
+EARLIER = (1,)  # what reports still show, and say, where nothing newer is there
+
+TEST_ONLY = (  # settings of a recipe that training does not see
+    *("score_threshold", "candidates_per_level", "nms_threshold", "max_detections"),
+    "multi_scale_test",
+)
 
 Layout = Literal["rows", "columns", "grid"]
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"  # of a table: a part of file names and of addresses
@@ -196,9 +202,14 @@ class Run:
     @property
     def training(self) -> "Run | None":
         """The run whose detector this one tests in another way; None where it trains its own."""
-        if not self.recipe.multi_scale_test:
-            return None
-        return replace(self, recipe=replace(self.recipe, multi_scale_test=False))
+        usual = tested_as_usual(self.recipe)
+        return None if usual == self.recipe else replace(self, recipe=usual)
+
+
+def tested_as_usual(recipe: Recipe) -> Recipe:
+    """The same training, with the paper's test settings: what is left of it when trained once."""
+    usual = Recipe()
+    return replace(recipe, **{name: getattr(usual, name) for name in TEST_ONLY})
 
 
 def changes(config: DetectorConfig) -> dict[str, Any]:
@@ -207,14 +218,16 @@ def changes(config: DetectorConfig) -> dict[str, Any]:
     return {name: value for name, value in _settings(config).items() if value != baseline[name]}
 
 
-def canonical(run: Run) -> dict[str, Any]:
+def canonical(run: Run, semantics: int | None = None) -> dict[str, Any]:
     """The whole resolved run as plain JSON values, without what cannot move a number.
 
-    Raises ValueError where recipe.weights is a file that cannot be read.
+    semantics: of an earlier version. Raises ValueError where recipe.weights is a file that cannot
+    be read.
     """
     recipe = _settings(run.recipe) | {"weights": _weights_identity(run.recipe.weights)}
     resolved = {
-        "semantics": SEMANTICS + (BF16_SEMANTICS if run.recipe.precision == "bf16" else 0),
+        "semantics": (semantics or SEMANTICS)
+        + (BF16_SEMANTICS if run.recipe.precision == "bf16" else 0),
         "config": _settings(run.config),
         "recipe": recipe,
         "data": run.data,
@@ -226,9 +239,9 @@ def canonical(run: Run) -> dict[str, Any]:
     return plain
 
 
-def signature(run: Run) -> str:
+def signature(run: Run, semantics: int | None = None) -> str:
     """Twelve hex digits naming a run: equal runs share a name, whichever table asks for them."""
-    return signature_of(canonical(run))
+    return signature_of(canonical(run, semantics))
 
 
 def signature_of(resolved: Mapping[str, Any]) -> str:

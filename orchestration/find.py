@@ -19,13 +19,14 @@ from pathlib import Path
 
 from experiments import TABLES
 from experiments.ablations import ABLATIONS
-from experiments.experiment import Row, Table, signature
+from experiments.experiment import Row, Table
 from experiments.settings import show_setting
 from orchestration.plan import (
     OWN,
     Setup,
     find_rows,
     find_tables,
+    folder_of,
     resolve_scale,
     setups_in,
     squeezed,
@@ -199,7 +200,7 @@ def _meant(store: Store, text: str, asked: Asked) -> tuple[list[Meant], int | No
     for setup, seeds in setups_in(store):
         for table, row in rows:
             with suppress(ValueError):  # settings that contradict the row's toggles
-                runs = [store.folder(signature(setup.row_run(row, it))) for it in seeds]
+                runs = [folder_of(store, setup.row_run(row, it)) for it in seeds]
                 if done := tuple(folder for folder in runs if folder.is_done):
                     measured.append(Meant(f"{table.label}: {row.label}", setup, done))
     if here := [meant for meant in measured if asked.has(meant.setup)]:

@@ -231,14 +231,15 @@ def make_job(
     if own is not None:  # whole, so that the run can go on and be understood without its file
         facts["params"]["assigner"] = str(own)
         facts["assigner"] = asdict(own)
-    first = run.training
+    first, trained = run.training, setup.as_trained
+    known = {**shared, "setup": trained.to_json()}
     return Job(
         run=run.run,
         folder=store.folder(run.signature).path,
         where=setup.where,
         facts=facts,
         micro_batch_size=micro_batch_size,
-        training=make_job(first, setup, store, shared, micro_batch_size) if first else None,
+        training=make_job(first, trained, store, known, micro_batch_size) if first else None,
     )
 
 

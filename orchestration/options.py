@@ -9,12 +9,9 @@ from detector.config import DetectorConfig, Recipe
 
 ScaleName = Literal["demo", "mini", "scratch", "paper", "paper-2x"]
 ONE_TABLE = "table1 ... table8, leave-one-out, factorial, or a file of your own: FILE.py"
-TableName = Annotated[str, typer.Argument(metavar="TABLE", help=ONE_TABLE, show_default=False)]
+TableName = Annotated[str, typer.Argument(metavar="TABLE", help=ONE_TABLE)]
 TableNames = Annotated[
-    list[str],
-    typer.Argument(
-        metavar="TABLE...", help=f"all (table1 ... table7), {ONE_TABLE}", show_default=False
-    ),
+    list[str], typer.Argument(metavar="TABLE...", help=f"all (table1 ... table7), {ONE_TABLE}")
 ]
 Out = Annotated[str, typer.Option("--out", metavar="FOLDER", help="The results folder.")]
 
@@ -24,7 +21,7 @@ Scale = Annotated[
     typer.Option(
         help="How much is trained: demo (a CPU, minutes, generated images), mini (one GPU, "
         "minutes, your images), scratch (the same for twice as long), paper (90,000 iterations a "
-        "run), paper-2x (180,000: Table 8's).",
+        "run), paper-2x (180,000: Table 8's)."
     ),
 ]
 Data = Annotated[
@@ -33,7 +30,6 @@ Data = Annotated[
         metavar="WHERE",
         help="A data set in COCO format: a folder, a TOML file that names images and annotations, "
         "coco2017, or shapes-large. Demo scale brings its own, shapes.",
-        show_default=False,
     ),
 ]
 Seeds = Annotated[str, typer.Option(metavar="0,1,2", help="One run for each row and seed.")]
@@ -42,7 +38,6 @@ Rows = Annotated[
     typer.Option(
         metavar="1,3|LABEL",
         help="Only these rows of one table: numbers from 1, a label, or a part of one. Repeatable.",
-        show_default=False,
     ),
 ]
 Settings = Annotated[
@@ -52,7 +47,6 @@ Settings = Annotated[
         metavar="KEY=VALUE",
         help="Change a setting in every row: a toggle or a part of the schedule. Repeatable. "
         f"Keys: {', '.join(item.name for item in (*fields(DetectorConfig), *fields(Recipe)))}.",
-        show_default=False,
     ),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print what would be trained, and stop.")]
@@ -97,7 +91,6 @@ Trained = Annotated[
         metavar="RUN",
         help="A run of the results folder: its signature, the beginning of one, or a row's name "
         "such as 'Table 2: ..., Box' or a part of it. atss status lists them.",
-        show_default=False,
     ),
 ]
 TrainedAndImages = Annotated[
@@ -106,7 +99,6 @@ TrainedAndImages = Annotated[
         metavar="RUN|IMAGE",
         help="First a run of the results folder (see atss evaluate), unless there is --weights; "
         "then image files, or folders with images.",
-        show_default=False,
     ),
 ]
 Weights = Annotated[
@@ -115,7 +107,6 @@ Weights = Annotated[
         metavar="FILE",
         help="Instead of a run: weights or a checkpoint of ours, of the official ATSS code or of "
         "mmdetection.",
-        show_default=False,
     ),
 ]
 TestData = Annotated[
@@ -125,22 +116,17 @@ TestData = Annotated[
         metavar="WHERE",
         help="A data set in COCO format: a folder, a TOML file, coco2017 or shapes.  [default: "
         "what the run was trained on]",
-        show_default=False,
     ),
 ]
 Split = Annotated[
-    str | None,
-    typer.Option(metavar="NAME", help="Which part of it.  [default: val]", show_default=False),
+    str | None, typer.Option(metavar="NAME", help="Which part of it.  [default: val]")
 ]
 AnnotationFile = Annotated[
     str | None,
-    typer.Option(
-        "--annotations", metavar="FILE", help="Instead of --data: COCO's JSON.", show_default=False
-    ),
+    typer.Option("--annotations", metavar="FILE", help="Instead of --data: COCO's JSON."),
 ]
 ImageFolder = Annotated[
-    str | None,
-    typer.Option("--images", metavar="FOLDER", help="Where its images are.", show_default=False),
+    str | None, typer.Option("--images", metavar="FOLDER", help="Where its images are.")
 ]
 TestSettings = Annotated[
     list[str] | None,
@@ -148,19 +134,13 @@ TestSettings = Annotated[
         "--set",
         metavar="KEY=VALUE",
         help="Change how it is tested, such as nms_threshold=0.5 or short_side=600. Repeatable.",
-        show_default=False,
     ),
 ]
-Device = Annotated[
-    str | None,
-    typer.Option(metavar="cpu|cuda", help="[default: a GPU, if any]", show_default=False),
-]
+Device = Annotated[str | None, typer.Option(metavar="cpu|cuda", help="[default: a GPU, if any]")]
 TestWorkers = Annotated[
     int | None,
     typer.Option(
-        "--workers",
-        min=0,
-        help="Processes that load images.  [default: 4 for a GPU, else none]",
+        "--workers", min=0, help="Processes that load images.  [default: 4 for a GPU, else none]"
     ),
 ]
 Draw = Annotated[
@@ -172,20 +152,14 @@ DrawnScore = Annotated[
 ]
 
 # What is reported
-OnlyScale = Annotated[
-    ScaleName | None, typer.Option("--scale", help="Only results of it.", show_default=False)
-]
-OnlyData = Annotated[
-    str | None,
-    typer.Option("--data", metavar="NAME", help="Only results on it.", show_default=False),
-]
+OnlyScale = Annotated[ScaleName | None, typer.Option("--scale", help="Only results of it.")]
+OnlyData = Annotated[str | None, typer.Option("--data", metavar="NAME", help="Only results on it.")]
 OnlySettings = Annotated[
     list[str] | None,
     typer.Option(
         "--set",
         metavar="KEY=VALUE",
         help="Only results of runs with these changed settings, no others. Repeatable.",
-        show_default=False,
     ),
 ]
 Port = Annotated[int, typer.Option(min=1, max=65535, help="On 127.0.0.1.")]

@@ -16,11 +16,19 @@ from detector.config import OUTSIDE_IDENTITY, DetectorConfig, Recipe
 from experiments import STUDY, TABLES, table1, table7
 from experiments.ablations import ABLATIONS
 from experiments.baselines import ATSS, FCOS, FCOS_ATSS, FCOS_CENTER_SAMPLING, IMPROVED_RETINANET
-from experiments.experiment import Row, Run, Table, signature
+from experiments.experiment import (
+    EARLIER,
+    TEST_ONLY,
+    Row,
+    Run,
+    Table,
+    signature,
+    tested_as_usual,
+)
 from experiments.own_tables import load_tables, own_assigner
 from experiments.schedules import SCALES
 from experiments.settings import parse_settings, show_setting, with_settings
-from orchestration.run_folder import Store
+from orchestration.run_folder import RunFolder, Store
 
 EVERY_TABLE = "all"
 OWN = ".py"  # the ending of a user's own tables
@@ -51,6 +59,12 @@ class Setup:
     def slug(self) -> str:
         """The name as part of a path: "demo-shapes"."""
         return re.sub(r"[^A-Za-z0-9.,=_]+", "-", self.name).strip("-")[:MAX_SLUG]
+
+    @property
+    def as_trained(self) -> "Setup":
+        """Without what only tests: the setup of the runs whose detectors are tested anew."""
+        settings = {name: it for name, it in self.settings.items() if name not in TEST_ONLY}
+        return replace(self, recipe=tested_as_usual(self.recipe), settings=settings)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self) | {"name": self.name, "settings": dict(self.settings)}
@@ -264,6 +278,13 @@ def _rows_by_signature(
             continue
         found.setdefault(name, []).append(f"{table.label}: {row.label}")
     return found
+
+
+def folder_of(store: Store, run: Run) -> RunFolder:
+    """A run's folder; where it has no result, that of the same run under EARLIER semantics."""
+    names = [signature(run), *(signature(run, semantics) for semantics in EARLIER)]
+    folders = [store.folder(name) for name in names]
+    return next((folder for folder in folders if folder.is_done), folders[0])
 
 
 def setups_in(store: Store) -> list[tuple[Setup, tuple[int, ...]]]:

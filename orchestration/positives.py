@@ -193,7 +193,7 @@ def _report(study: Study, objects: "pd.DataFrame", images: "pd.DataFrame", speed
         summarize,
         summary_grids,
     )
-    from reports.positives_figures import all_figures, alts
+    from reports.positives_figures import CAPTIONS, all_figures
     from reports.render import markdown
     from reports.terminal import terminal
 
@@ -219,9 +219,8 @@ def _report(study: Study, objects: "pd.DataFrame", images: "pd.DataFrame", speed
     }
     console.print(f"\n{speed}", soft_wrap=True)
     write_files(study.folder, {name: text.encode() for name, text in files.items()})
-    described = alts(objects)
     pictures = {
-        f"{name}.{kind}": save(figure, kind, described[name])
+        f"{name}.{kind}": save(figure, kind, CAPTIONS[name])
         for name, figure in all_figures(objects).items()
         for kind in ("svg", "png")
     }

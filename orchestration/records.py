@@ -22,13 +22,12 @@ from urllib.parse import quote
 import pandas as pd
 
 from detector.config import DetectorConfig
-from detector.metrics import HEADINGS
 from experiments.experiment import Row
 from experiments.settings import show_setting
 from orchestration.plan import Setup
 from orchestration.run_folder import Store
 from reports.bundle import Bundle
-from reports.frames import frames
+from reports.frames import numbers
 
 TRAININGS = "trainings"  # the experiment of all of them
 ROW, REPORT, TRAINING = "row", "report", "training"  # values of the tag "kind"
@@ -81,7 +80,10 @@ def row_records(
 ) -> list[Record]:
     """The measured rows of a table, one for each seed. more: links for all of them."""
     seeds = content.comparison.seeds
-    lines = {seed: frame(_of_seed(content, seed)).set_index(["row", "metric"]) for seed in seeds}
+    lines = {
+        seed: numbers(_of_seed(content, seed).comparison).set_index(["row", "metric"])
+        for seed in seeds
+    }
     there = [row for row in content.table.rows if content.signatures.get(row.label)]
     settings = pd.DataFrame({row.label: _settings(row, setup) for row in there}).T
     varying = settings.loc[:, settings.nunique() > 1]
@@ -107,21 +109,6 @@ def row_records(
     return records
 
 
-def frame(content: Bundle) -> pd.DataFrame:
-    """Until reports have one: a line per row and metric."""
-    data = frames(content)
-    index = ["row", "metric"]
-    gains = data["differences"].rename(
-        columns=lambda name: name if name in index else f"gain_{name}"
-    )
-    found = data["metrics"].merge(gains, "left", on=index)
-    is_reference = found["row"] == content.table.rows[content.table.reference].label
-    found.loc[is_reference, ["gain_ours", "gain_paper"]] = 0.0
-    found["difference"] = found["ours"].astype(float) - found["paper"].astype(float)
-    found["metric"] = found["metric"].map(HEADINGS)
-    return found.rename(columns={"gain_paper": "paper_gain", "gain_ours": "gain"})
-
-
 def _of_seed(content: Bundle, seed: int) -> Bundle:
     """The table as if only this seed had been run."""
     results = {name: result for name, result in content.results.items() if result.seed == seed}
@@ -132,9 +119,9 @@ def _of_seed(content: Bundle, seed: int) -> Bundle:
 
 def _numbers(lines: pd.DataFrame) -> dict[str, float]:
     """AP first, then what is to be read beside it; only what is known. lines: of one row."""
-    numbers = {str(name): value for name, value in lines["ours"].items()}
-    numbers |= {name: lines.at["AP", column] for name, column in BESIDE_AP.items()}
-    return {name: round(float(it), 4) for name, it in numbers.items() if pd.notna(it)}
+    found = {str(name): value for name, value in lines["ours"].items()}
+    found |= {name: lines.at["AP", column] for name, column in BESIDE_AP.items()}
+    return {name: round(float(it), 4) for name, it in found.items() if pd.notna(it)}
 
 
 def _settings(row: Row, setup: Setup) -> dict[str, str]:

@@ -15,7 +15,8 @@ from experiments.experiment import Table, signature
 from experiments.settings import show_setting
 from experiments.sweep import show
 from orchestration.inspection import inspect
-from orchestration.plan import GENERATED, NAMED_DATA, Setup
+from orchestration.plan import GENERATED, NAMED_DATA, Setup, folder_of
+from orchestration.progress import count
 from orchestration.records import database, local_uri, records_uri, without_password
 from orchestration.reporting import INDEX, reports_folder, write_reports
 from orchestration.run_folder import RunFolder, Store, read_json, write_json
@@ -27,6 +28,10 @@ from reports.facts import code_version
 from reports.tables import paper_grid
 from reports.terminal import terminal
 
+EARLIER = (
+    "{runs} of before images were tested as if alone: those of several sizes were padded to one, "
+    "which moved AP by some tenths"
+)
 RECORDED = ".recorded.json"  # in a folder of reports: what MLflow has of them
 
 
@@ -65,18 +70,21 @@ def bundle(
     progress is told what is made of older runs, or for the first report.
     """
     signatures: dict[str, list[str]] = {}
+    earlier: set[str] = set()
     for row in table.rows:
         try:
             runs = [setup.row_run(row, seed) for seed in seeds]
         except ValueError:
             continue
-        signatures[row.label] = [signature(run) for run in runs]
+        signatures[row.label] = [folder_of(store, run).signature for run in runs]
+        earlier |= set(signatures[row.label]) - {signature(run) for run in runs}
     names = dict.fromkeys(name for row in signatures.values() for name in row)
     found = {name: load_result(store.folder(name)) for name in names}
     results = {name: result for name, result in found.items() if result is not None}
     early = {name: stopped(store.folder(name)) for name in names}
     notes = [note for name in results for note in store.folder(name).facts()["data"]["notes"]]
     notes += [f"warning: {it['text']}" for name in results for it in store.folder(name).warnings()]
+    notes += [EARLIER.format(runs=count(len(earlier), "run"))] if earlier else []
     inspection = inspect([store.folder(name) for name in results], progress)
     return Bundle(
         table=table,

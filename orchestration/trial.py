@@ -320,6 +320,9 @@ class Trial:
             "spent": asdict(spent),
             "facts": environment(self.job.device),
         }
+        self.folder.forget_after(
+            self.recipe.iterations
+        )  # a line per step, however often the run was ended
         self.folder.write("result", result)
         self.folder.forget_checkpoints()
 

@@ -20,6 +20,7 @@ import json
 import re
 import shutil
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -52,7 +53,7 @@ EXACT = 1e-9  # AP points: sums may round differently on another machine, digits
 # What plain data of another kind than expected can raise: nobody vouches for an archive's.
 MALFORMED = (
     *(ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError),
-    *(EOFError, NotImplementedError, OSError, RuntimeError, zipfile.BadZipFile),
+    *(EOFError, NotImplementedError, OSError, RuntimeError, zipfile.BadZipFile, zlib.error),
 )
 
 # hash       a member is not what the manifest says

@@ -24,10 +24,15 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from reports.plots.colors import CYCLE
-from reports.plots.theme import STYLE, WIDTH
-from reports.positives import GROUPS, LEVELS, by_group
+from reports.plots.theme import CYCLE, STYLE, WIDTH
+from reports.positives import GROUPS, LEVELS
 
+CAPTIONS = {  # file name -> what the figure of all_figures shows
+    "positives-by-size": "Positives per object, by its size.",
+    "positives-by-aspect-ratio": "Positives per object, by its aspect ratio.",
+    "positives-by-location": "Positives per object, by where in the image it is.",
+    "positives-by-levels": "Positives per object on each level of the pyramid.",
+}
 MARKERS = "osD^vP*"
 SIZE_EDGES = (0, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 101)  # percent of the image's side
 RATIO_EDGES = tuple(
@@ -188,34 +193,6 @@ def all_figures(objects: pd.DataFrame) -> dict[str, Figure]:
         "positives-by-location": location_figure(objects),
         "positives-by-levels": level_figure(objects),
     }
-
-
-def alts(objects: pd.DataFrame) -> dict[str, str]:
-    """File name -> what the figure of all_figures shows, in words."""
-    levels = objects.groupby("selection", sort=False)[list(LEVELS)].mean()
-    told = {
-        "size": f"Curves of positives per object by size. {_means(objects, 'size')}",
-        "aspect-ratio": f"Curves of positives per object by shape. {_means(objects, 'shape')}",
-        "location": f"Maps of positives per object over the image. {_means(objects, 'place')}",
-        "levels": "Bars of positives per object on each level. "
-        + _listed({str(name): line.to_dict() for name, line in levels.iterrows()}),
-    }
-    return {f"positives-by-{name}": text for name, text in told.items()}
-
-
-def _means(objects: pd.DataFrame, by: str) -> str:
-    """Each selection's positives per object, of the groups that have objects."""
-    groups = by_group(objects)
-    known = groups[(groups["by"] == by) & (groups["objects"] > 0)]
-    parts = known.groupby("selection", sort=False)
-    return _listed({str(name): part.set_index("group")["mean"].to_dict() for name, part in parts})
-
-
-def _listed(means: Mapping[str, Mapping[Any, float]]) -> str:
-    return "; ".join(
-        f"{name}: " + ", ".join(f"{group} {mean:.1f}" for group, mean in found.items())
-        for name, found in means.items()
-    )
 
 
 @dataclass(frozen=True, eq=False)

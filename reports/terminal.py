@@ -74,7 +74,7 @@ def _fitting(grid: Grid, console: Console, options: ConsoleOptions) -> Iterator[
 def _table(grid: Grid, columns: list[int], break_at: str, padding: int) -> Table:
     """These columns; break_at: what an interval that may be broken has there."""
     heads = over_each_column(grid.head)
-    over = [cell.text for cell in grid.over for _ in range(cell.span)] or [""] * grid.width
+    over = [cell.text for cell in over_each_column(grid.over)] or [""] * grid.width
     has_head = any([*over, *(cell.text for cell in heads)])
     look: dict[str, Any] = {"box": HORIZONTALS, "pad_edge": False, "header_style": ""}
     table = Table(show_header=has_head, padding=(0, padding, 0, 0), **look)

@@ -20,7 +20,6 @@ from experiments import TABLES
 from experiments.schedules import SCALES
 from orchestration import cli, launch, options, reporting, results
 from orchestration.plan import find_tables, make_plan
-from orchestration.progress import Progress, duration
 from orchestration.run_folder import Store, open_store
 from reports.bundle import save_bundle
 from reports.pages import render
@@ -259,51 +258,6 @@ def test_the_page_is_for_this_machine_only(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://records.example:5000")
     code, output, _ = atss("ui", "--out", store.root)
     assert code == 0 and "http://records.example:5000" in output and len(called) == 1
-
-
-def test_progress_in_a_log_is_sparse_and_tells_every_event() -> None:
-    log, now = io.StringIO(), [0.0]
-    progress = Progress({"a": "run a"}, Console(file=log, width=120), lambda: now[0])
-
-    def tell(seconds: float, **values: Any) -> None:
-        now[0] = seconds
-        progress.update("a", values)
-
-    with progress:
-        tell(1, state="starting")
-        tell(5, state="training", step=20, iterations=300, resumed_at=20, seconds_left=None)
-        for second in range(6, 40):
-            tell(second, state="training", step=second, loss=1.25, seconds_left=70.0)
-        tell(40, state="training", AP=21.04)
-        tell(41, state="retrying", reason="its process ended")
-        tell(45, state="training", step=20, resumed_at=20)
-        tell(50, state="done", AP=30.0)
-    assert log.getvalue().splitlines() == [
-        "    0:01  run a: starting",
-        "    0:05  run a: goes on after step 20 of 300",
-        "    0:20  run a: training 20/300, loss 1.250, 1:10 left",
-        "    0:35  run a: training 35/300, loss 1.250, 1:10 left",
-        "    0:40  run a: AP 21.0 after step 39 of 300",
-        "    0:41  run a: retrying: its process ended",
-        "    0:45  run a: goes on after step 20 of 300",
-        "    0:50  run a: done, AP 30.0",
-    ]
-
-
-def test_progress_in_a_terminal_is_one_line_per_run_and_fits() -> None:
-    screen = io.StringIO()
-    console = Console(file=screen, width=100, height=12, force_terminal=True)
-    names = {str(number): f"run {number}" for number in range(20)}
-    progress = Progress(names, console)
-    progress.update("3", {"state": "done", "AP": 33.0, "seconds_left": 0.0})
-    progress.update("15", {"state": "training", "step": 5, "iterations": 9, "loss": 1.0, "AP": 7.0})
-    screen.truncate(0)
-    console.print(progress.render())
-    lines = screen.getvalue().splitlines()
-    assert len(lines) <= console.height - 1
-    assert re.search(r"run 15.*training.*5/9.*1.000.*7.0", lines[1])
-    assert "20 runs in all, 1 ended" in lines[-1]
-    assert (duration(75), duration(4000), duration(None)) == ("1:15", "1:06:40", "")
 
 
 def test_the_scales_that_bring_no_data_say_so() -> None:

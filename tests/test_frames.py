@@ -25,18 +25,16 @@ def test_a_line_per_run_with_its_six_numbers():
 
 def test_intervals_are_the_tables():
     bundle = full()
-    found = frames(bundle)
-    for name, attribute in (("metrics", "estimates"), ("differences", "differences")):
-        lines = found[name].set_index(["row", "metric"])
+    lines = frames(bundle)["numbers"].set_index(["row", "metric"])
+    assert len(lines) == 4 * len(HEADINGS)
+    for before, attribute in (("", "estimates"), ("gain_", "differences")):
         for row in bundle.comparison.rows:
             for metric, estimate in getattr(row, attribute).items():
-                line = lines.loc[row.row.label, metric]
-                assert (line["low"], line["high"]) == (estimate.low, estimate.high)
-                assert line["image_error"] == estimate.image_error
-    assert len(found["metrics"]) == 4 * len(HEADINGS)
-    assert len(found["differences"]) == 3 * len(HEADINGS)
-    line = found["metrics"].set_index(["row", "metric"]).loc[LAST, "ap"]
-    assert (line["paper"], line["ours"], line["seeds"]) == (37.8, 18.9, 1)
+                line = lines.loc[row.row.label, HEADINGS[metric]]
+                found = [line[before + name] for name in ("low", "high", "image_error")]
+                assert found == [estimate.low, estimate.high, estimate.image_error]
+    line = lines.loc[LAST, "AP"]
+    assert (line["paper"], line["ours"], line["n"]) == (37.8, 18.9, 1)
 
 
 def test_histories_curves_errors_and_classes_are_one_value_per_line():
@@ -69,4 +67,4 @@ def test_a_frame_without_lines_has_its_columns():
 
 def test_the_overview_lists_every_frame():
     grid = overview(frames(full()))
-    assert [cells[0].text for cells in grid.blocks[0]] == list(NAMES)
+    assert [cells[0].text for cells in grid.blocks[0]] == ["numbers", *NAMES]

@@ -15,8 +15,7 @@ from orchestration.results import bundle
 from orchestration.run_folder import Store, open_store
 from reports import statistics
 from reports.bundle import Bundle
-from reports.pages.gallery import INDEX, gallery_folder, load_gallery
-from reports.pages.prints import gallery
+from reports.pages.prints import INDEX, gallery, gallery_folder, load_gallery
 
 TABLE = TABLES["table2"]
 

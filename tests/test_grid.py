@@ -143,8 +143,7 @@ def test_terminal_letter_by_letter():
     assert printed(SMALL) == (
         "Of 100% & more\n"
         " ─────────────────────────────────\n"
-        "                              over\n"
-        "                over both     both\n"
+        "                over both\n"
         " #A_1|x              AP50     AP_S\n"
         " ─────────────────────────────────\n"
         " ✓ <a>   paper     37.8●        –\n"

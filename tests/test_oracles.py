@@ -126,10 +126,15 @@ def test_thirty_steps(row):
         found.append({key: value for key, value in values.items() if "loss" in key})
         if len(found) == STEPS:
             break
-    weights = digest(value for _, value in sorted(detector.state_dict().items()))
-    lines = [json.dumps(step, sort_keys=True) for step in [*found, {"weights": weights}]]
+    norms = {key: value.double().norm().item() for key, value in detector.state_dict().items()}
     slug = re.sub(r"[^A-Za-z0-9]+", "-", row.label).strip("-").lower()
-    check(f"steps/{slug}.jsonl", "\n".join(lines) + "\n")
+    golden = GOLDENS / "steps" / f"{slug}.json"
+    if os.environ.get("WRITE_GOLDENS"):
+        golden.write_text(json.dumps([*found, norms], indent=0) + "\n")
+    # Another kind of processor sums in another order: 1e-7 at first, 1 % after thirty steps.
+    pairs = zip([*found, norms], json.loads(golden.read_text()), strict=True)
+    for step, (now, before) in enumerate(pairs):
+        assert now == pytest.approx(before, rel=1e-3 if step < 10 else 0.03, abs=1e-3)
 
 
 @pytest.fixture

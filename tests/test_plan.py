@@ -131,6 +131,22 @@ def test_settings_change_the_recipe_and_the_name_only_if_they_tell() -> None:
     assert resolve_scale("paper", []) == (PAPER, {})
 
 
+def test_a_setting_of_the_test_trains_nothing_that_is_there(tmp_path: Path) -> None:
+    """As Table 8's rows of tests at many scales: a run of its own, of a detector trained once."""
+    recipe, settings = resolve_scale("demo", ["nms_threshold=0.5"])
+    changed = Setup("demo", recipe, settings, "shapes", "f00d", "shapes")
+    usual = Setup("demo", resolve_scale("demo", [])[0], {}, "shapes", "f00d", "shapes")
+    assert changed.as_trained == usual
+    trained, *tested = make_plan(changed, [TABLES["table2"]], rows=["1"]).runs
+    (whole,) = make_plan(usual, [TABLES["table2"]], rows=["1"]).runs
+    assert [it.training for it in tested] == [trained]
+    assert trained.signature == whole.signature != tested[0].signature
+    store = open_store(tmp_path)
+    finish(store.folder(whole.signature), 30.0)
+    plan = make_plan(changed, [TABLES["table2"]], rows=["1"])
+    assert [it.signature for it in plan.missing(store)] == [tested[0].signature]
+
+
 def test_a_weights_file_is_found_from_anywhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,11 +13,11 @@ from made_up_results import make_bundle, with_insights, with_scores
 from experiments import TABLES
 from reports.measurements import Measurements
 from reports.pages import site
-from reports.pages.gallery import Shown, gallery_folder, save_gallery
-from reports.pages.prints import POSITIVES
+from reports.pages.prints import Shown, gallery_folder, save_gallery
 from reports.pages.render import write_report
 from reports.plots.plates import plates
 from reports.plots.theme import save
+from reports.positives_figures import CAPTIONS as POSITIVES
 
 pytestmark = pytest.mark.slow
 VOID = {"meta", "img", "wbr", "br", "hr", "input", "link", "col"}

@@ -18,7 +18,7 @@ from detector.backbone import build_backbone
 from detector.config import Recipe
 from detector.data.batches import batches
 from detector.data.coco import open_data
-from detector.detector import Detector, build_detector
+from detector.detector import Detector, build_detector, postprocess_of
 from detector.evaluation.detect import detect_all, evaluate
 from detector.layers import DeformableConv2d
 from detector.metrics import Metrics
@@ -304,6 +304,7 @@ def test_a_test_trains_what_is_not_trained_and_then_only_tests(tested: Any, data
     assert told[-1]["AP"] == (test.result() or {})["metrics"]["ap"]
     # Its numbers are those of the trained detector under the multi-scale test.
     detector, val = load_detector(training.weights).detector, open_data(data).val
+    detector.postprocess = postprocess_of(job.run.recipe)
     parts = detect_all(detector, val, job.run.recipe, device="cpu")
     detections = [detection for part in parts for image in part for detection in image]
     assert json.loads(test.detections.read_text()) == detections

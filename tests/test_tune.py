@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -166,20 +167,15 @@ def wait_for(found: Any, seconds: float) -> Any:
 
 
 def is_alive(pid: int) -> bool:
-    try:
-        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
-    except FileNotFoundError:
-        return False
+    with suppress(psutil.NoSuchProcess):
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    return False
 
 
 def group_members(session: int) -> list[int]:
     """Processes of a session that still live."""
-    pids = [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
-    return [pid for pid in pids if is_alive(pid) and _session(pid) == session]
-
-
-def _session(pid: int) -> int:
-    try:
-        return os.getsid(pid)
-    except ProcessLookupError:
-        return -1
+    found = []
+    for pid in filter(is_alive, psutil.pids()):
+        with suppress(ProcessLookupError):
+            found += [pid] if os.getsid(pid) == session else []
+    return found

@@ -25,7 +25,8 @@ NEEDED = (
 )
 
 Id = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
-Length = Annotated[int, Meta(gt=0, lt=2**31)]  # in pixels
+Length = Annotated[int, Meta(gt=0, le=10**6)]  # in pixels
+Pixel = Annotated[float, Meta(ge=-1e6, le=1e6)]  # no image is so large
 Text = Annotated[str, Meta(min_length=1)]
 
 
@@ -44,8 +45,8 @@ class Annotation(Struct, gc=False):
     id: Id
     image_id: Id
     category_id: Id
-    bbox: tuple[float, float, float, float]
-    area: Annotated[float, Meta(ge=0)] | None = None
+    bbox: tuple[Pixel, Pixel, Pixel, Pixel]
+    area: Annotated[float, Meta(ge=0, le=1e12)] | None = None
     iscrowd: bool | Annotated[int, Meta(ge=0, le=1)] = 0
 
 

@@ -74,6 +74,8 @@ def passes(recipe: Recipe) -> Iterator[Pass]:
 
 def relative_cost(recipe: Recipe) -> float:
     """How many usual tests it takes, by the pixels looked at: 43, where no long side is cut."""
+    if not recipe.multi_scale_test:
+        return 1.0
     return sum(each.short_side**2 for each in passes(recipe)) / recipe.short_side[1] ** 2
 
 

@@ -58,7 +58,6 @@ Axes = Annotated[
         metavar="KEY=VALUES",
         help="What is varied: 3,5,7 (a tuple with +: 4+8,8), 3..7, 4..6..0.5, or for a search "
         "0.001..0.1 and 1e-4..1e-1..log. One value holds for every run. Repeatable.",
-        show_default=False,
     ),
 ]
 Scheduler = Annotated[
@@ -75,16 +74,11 @@ SearchName = Annotated[
         "reached.",
     ),
 ]
-Samples = Annotated[
-    int | None,
-    typer.Option(min=1, help="How many combinations a search takes.", show_default=False),
-]
+Samples = Annotated[int | None, typer.Option(min=1, help="How many combinations a search takes.")]
 Name = Annotated[
     str | None,
     typer.Option(
-        metavar="NAME",
-        help="Of the report and its files.  [default: by base and settings]",
-        show_default=False,
+        metavar="NAME", help="Of the report and its files.  [default: by base and settings]"
     ),
 ]
 

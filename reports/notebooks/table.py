@@ -153,8 +153,6 @@ show(
 
 # %%
 data = frames(bundle)
-runs, metrics, differences, history = (
-    data[name] for name in ("runs", "metrics", "differences", "history")
-)
+numbers, runs, history = (data[name] for name in ("numbers", "runs", "history"))
 curves, errors, classes, images = (data[name] for name in ("curves", "errors", "classes", "images"))
 show(to_html(overview(data)))

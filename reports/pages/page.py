@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from string import Template
 
-from reports.plots.colors import DARK, INK, LINK, MUTED, PAPER, RULE
+from reports.plots.theme import DARK, INK, LINK, MUTED, PAPER, RULE
 
 NAMES = {"ink": INK, "muted": MUTED, "rule": RULE, "paper": PAPER, "link": LINK}
 

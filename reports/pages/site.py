@@ -113,7 +113,7 @@ def _robust(figures: Mapping[str, Plate]) -> str:
 
 
 def _linked(plate: Plate) -> str:
-    return plot(f"{plate.name}.svg", plate.alt, plate.caption)
+    return plot(f"{plate.name}.svg", plate.caption)
 
 
 def _entry(bundle: Bundle) -> str:

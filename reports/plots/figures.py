@@ -16,8 +16,7 @@ from matplotlib.figure import Figure
 from reports.bundle import Bundle, thin
 from reports.compare import ComparedRow, Comparison
 from reports.numbers import signed
-from reports.plots.colors import CYCLE, MUTED
-from reports.plots.theme import BESIDE, DASHES, OURS_STYLE, PAPER_STYLE, STYLE, WIDTH
+from reports.plots.theme import BESIDE, CYCLE, DASHES, MUTED, OURS_STYLE, PAPER_STYLE, STYLE, WIDTH
 
 CURVE_NAMES = {
     "loss/cls": "classification loss",

@@ -16,9 +16,8 @@ from reports.bundle import Bundle
 from reports.compare import ComparedRow
 from reports.insight import Insight
 from reports.mending import ERRORS
-from reports.plots.colors import CYCLE, MUTED
 from reports.plots.figures import legend_columns, line_style, rows_down
-from reports.plots.theme import BESIDE, STYLE, WIDTH
+from reports.plots.theme import BESIDE, CYCLE, MUTED, STYLE, WIDTH
 
 CURVES = ("ap50", "ap75", "ap")
 ACROSS = 3  # panels in a line

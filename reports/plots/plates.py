@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from reports.bundle import Bundle
 from reports.measurements import Measurements
 from reports.pages.headlines import path, sweeps
-from reports.plots import alt_texts, figures, insight_figures, study_figures, theme
+from reports.plots import figures, insight_figures, study_figures, theme
 
 KINDS = ("png", "svg")
 
@@ -26,8 +26,7 @@ class Plate:
     """One figure."""
 
     name: str  # of its files, without an ending
-    caption: str
-    alt: str  # what is seen, for who does not see it
+    caption: str  # also its alternative text
     draw: Callable[[], Figure]
 
     def write(self, folder: Path) -> list[Path]:
@@ -35,14 +34,14 @@ class Plate:
         figure, written = self.draw(), []
         for kind in KINDS:
             written.append(folder / f"{self.name}.{kind}")
-            written[-1].write_bytes(theme.save(figure, kind, self.alt))
+            written[-1].write_bytes(theme.save(figure, kind, self.caption))
         return written
 
     def shown(self, folder: Path) -> str:
         """HTML with the figure in it, from its file if that is in the folder."""
         file = folder / f"{self.name}.svg"
-        svg = file.read_bytes() if file.is_file() else theme.save(self.draw(), "svg", self.alt)
-        return plot(embedded(svg), self.alt, self.caption)
+        svg = file.read_bytes() if file.is_file() else theme.save(self.draw(), "svg", self.caption)
+        return plot(embedded(svg), self.caption)
 
 
 def embedded(svg: bytes) -> str:
@@ -50,12 +49,13 @@ def embedded(svg: bytes) -> str:
     return f"data:image/svg+xml;base64,{b64encode(svg).decode()}"
 
 
-def plot(source: str, alt: str, caption: str) -> str:
+def plot(source: str, caption: str) -> str:
     """HTML of a figure that scrolls by itself where the page is narrow."""
+    told = html.escape(caption)
     return (
-        f'<figure><div class="plot" tabindex="0" role="group" aria-label="{html.escape(caption)}">'
-        f'<img src="{html.escape(source)}" alt="{html.escape(alt)}"></div>\n'
-        f"<figcaption>{html.escape(caption)}</figcaption></figure>\n"
+        f'<figure><div class="plot" tabindex="0" role="group" aria-label="{told}">'
+        f'<img src="{html.escape(source)}" alt="{told}"></div>\n'
+        f"<figcaption>{told}</figcaption></figure>\n"
     )
 
 
@@ -71,28 +71,24 @@ def _drawn(bundle: Bundle, start: str) -> Iterator[Plate]:
     yield Plate(
         f"{start}ap",
         f"AP of every row{beside}. {bars(bundle)}",
-        alt_texts.comparison_alt(bundle),
         partial(figures.comparison_figure, bundle),
     )
     if any(row.ap.gain.n for row in comparison.rows if row is not comparison.reference):
         yield Plate(
             f"{start}gains",
             f"AP against “{comparison.reference.row.label}”{beside}. {bars(bundle)}",
-            alt_texts.gains_alt(bundle),
             partial(figures.gains_figure, bundle),
         )
     if any(run.history for row in comparison.rows for run in row.results):
         yield Plate(
             f"{start}curves",
             "How the runs learnt: a colour per row, a line per seed.",
-            alt_texts.learning_alt(bundle),
             partial(figures.learning_figure, bundle),
         )
     if insight_figures.known_rows(bundle):
         yield Plate(
             f"{start}precision",
             "Precision against recall, averaged over the categories and seeds.",
-            alt_texts.precision_alt(bundle),
             partial(insight_figures.precision_figure, bundle),
         )
         yield Plate(
@@ -100,7 +96,6 @@ def _drawn(bundle: Bundle, start: str) -> Iterator[Plate]:
             "What AP50 would gain if one kind of error were mended, each by itself, as TIDE "
             "(Bolya et al., ECCV 2020) counts it. Where a row’s bar ends before the dashed line, "
             "the row loses less to that kind than the reference row.",
-            alt_texts.errors_alt(bundle),
             partial(insight_figures.errors_figure, bundle),
         )
 
@@ -114,7 +109,6 @@ def study_plates(study: Measurements) -> dict[str, Plate]:
             "path",
             "The paper’s path from RetinaNet to ATSS. Each bar begins at the AP of the line above "
             "and ends at its own; the whisker is the 95 % interval of the step.",
-            alt_texts.path_alt(steps),
             partial(study_figures.path_figure, steps, study.bundles[0]),
         )
     # ATSS itself is a point of every sweep: alone it shows nothing.
@@ -123,7 +117,6 @@ def study_plates(study: Measurements) -> dict[str, Plate]:
             "sweeps",
             "What ATSS is robust to: AP against ATSS as it is used everywhere else. Bars are 95 % "
             "intervals of the difference.",
-            alt_texts.sweeps_alt(settings),
             partial(study_figures.sweeps_figure, settings),
         )
     return found

@@ -10,9 +10,18 @@ from matplotlib.figure import Figure
 from reports.bundle import Bundle
 from reports.numbers import signed
 from reports.pages.headlines import Step, Varied
-from reports.plots.colors import CYCLE, INK, MUTED, PAPER
 from reports.plots.figures import MIN_RANGE, rows_down
-from reports.plots.theme import BESIDE, OURS_STYLE, PAPER_STYLE, STYLE, WIDTH
+from reports.plots.theme import (
+    BESIDE,
+    CYCLE,
+    INK,
+    MUTED,
+    OURS_STYLE,
+    PAPER,
+    PAPER_STYLE,
+    STYLE,
+    WIDTH,
+)
 from reports.statistics import Estimate
 
 Line = tuple[float | None, float | None, Estimate | None]  # AP, step, the step's interval

@@ -1,0 +1,170 @@
+"""Files that nobody vouches for: each of many broken ones is read, or refused in one clear line.
+
+The generator is seeded; a case is named by its number. What is allowed: a result, or a ValueError
+or OSError of one line that names the file. Not allowed: any other exception, silence about a
+changed archive, more than SECONDS for a file, or more than GIGABYTES.
+"""
+
+import copy
+import json
+import random
+import resource
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from made_up_coco import annotation
+from test_archive import check, export, read, reseal, write
+
+from detector import checkpoint
+from detector.backbone import build_backbone
+from detector.checkpoint import Description
+from detector.config import Recipe
+from detector.data.coco import CocoDataset
+from detector.detector import build_detector
+from detector.weights.load import load_detector
+from experiments.baselines import ATSS
+
+pytestmark = pytest.mark.slow
+
+SECONDS, GIGABYTES = 20.0, 2.0
+VALUES: tuple[Any, ...] = (
+    *(None, True, -1, 0, 3, 2**31, 2**63, 10**400, 1.5, 1e308, float("nan"), float("inf")),
+    *("", "x", "../../etc/passwd", "\x1b]0;t\x07", "\ud800", [], [1], {}, {"id": 1}),
+    *([[[]]], ["a", "b"], [1, 2, 3, 4], [float("nan")] * 4),
+)
+
+
+def places(content: Any, keys: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Of every value inside, as the keys that lead to it."""
+    inner = content.items() if isinstance(content, dict) else enumerate(content)
+    found = []
+    for key, value in inner:
+        found.append((*keys, key))
+        if isinstance(value, dict | list):
+            found += places(value, (*keys, key))
+    return found
+
+
+def spoil(content: Any, draw: random.Random) -> Any:
+    """A copy with one to three values replaced, dropped or doubled."""
+    content = copy.deepcopy(content)
+    for _ in range(draw.randint(1, 3)):
+        *path, last = draw.choice(places(content))
+        try:
+            inner = content
+            for key in path:
+                inner = inner[key]
+            how = draw.random()
+            if how < 0.15 and isinstance(inner, dict):
+                del inner[last]
+            elif how < 0.3 and isinstance(inner, list):
+                inner.append(copy.deepcopy(inner[last]))
+            else:
+                inner[last] = copy.deepcopy(draw.choice(VALUES))
+        except (KeyError, IndexError, TypeError):
+            continue  # an earlier change took the place away
+    return content
+
+
+def damage(data: bytes, draw: random.Random) -> bytes:
+    """Cut off, or with some bytes changed, left out or put in."""
+    place = draw.randrange(len(data))
+    how = draw.random()
+    if how < 0.3:
+        return data[:place]
+    junk = bytes(draw.randrange(256) for _ in range(draw.choice((1, 1, 2, 8))))
+    return data[:place] + junk + data[place + (0 if how < 0.5 else len(junk)) :]
+
+
+def outcome(run: Callable[[], Any], name: str) -> str:
+    """ "read", or the one line of its refusal."""
+    begun = time.monotonic()
+    try:
+        run()
+        told = "read"
+    except (ValueError, OSError) as error:
+        told = str(error)
+        assert told and "\n" not in told, told
+        assert name in told, told
+    assert time.monotonic() - begun < SECONDS
+    return told
+
+
+def check_memory() -> None:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    assert peak < BEFORE + GIGABYTES
+
+
+BEFORE = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+def test_broken_annotations(tmp_path: Path) -> None:
+    described = {
+        "images": [
+            {"id": n, "file_name": f"{n}.png", "width": 60, "height": 40} for n in range(1, 4)
+        ],
+        "annotations": [annotation(n, 1 + n % 3, 3, [n, n, 9, 9], area=81) for n in range(1, 6)],
+        "categories": [{"id": 3, "name": "cat"}, {"id": 7, "name": "dog"}],
+    }
+    file, draw, found = tmp_path / "a.json", random.Random(0), []
+    for number in range(900):
+        if number % 3:
+            text = json.dumps(spoil(described, draw)).encode("utf-8", "surrogatepass")
+        else:
+            text = damage(json.dumps(described).encode(), draw)
+        file.write_bytes(text)
+        found.append(outcome(lambda: CocoDataset(None, file).require_ground_truth(), "a.json"))
+    assert 20 < found.count("read") < 600
+    check_memory()
+
+
+def test_broken_weights(tmp_path: Path) -> None:
+    recipe = Recipe(backbone="small", norm="group_norm", weights="none", pyramid_channels=16)
+    backbone = build_backbone("small", "group_norm", "none", 16)
+    detector = build_detector(ATSS, 2, backbone=backbone)
+    about = Description(ATSS, recipe, (3, 5), ("cat", "dog"))
+    whole = {}
+    checkpoint.save_weights(tmp_path / "w.safetensors", detector, about)
+    whole["a.safetensors"] = (tmp_path / "w.safetensors").read_bytes()
+    optimizer = torch.optim.SGD(detector.parameters(), lr=0.1)
+    checkpoint.save(tmp_path / "w.ckpt", detector, optimizer, step=1, description=about)
+    whole["a.pth"] = (tmp_path / "w.ckpt").read_bytes()
+    draw, found = random.Random(1), []
+    for number in range(240):
+        name = list(whole)[number % 2]
+        data = whole[name]
+        head = 4000 if number % 4 < 2 else len(data)  # where names and shapes are
+        (tmp_path / name).write_bytes(damage(data[:head], draw) + data[head:])
+        found.append(outcome(lambda: load_detector(tmp_path / name), name))  # noqa: B023
+    assert found.count("read") < 200
+    check_memory()
+
+
+def test_broken_archives(tmp_path: Path) -> None:
+    whole = export(
+        tmp_path / "results", tmp_path / "whole.zip", seeds=(0,), rows=("1",), num_images=6
+    )
+    members, draw, found = read(whole), random.Random(2), []
+    path = tmp_path / "a.zip"
+    names = [name for name in members if name != "manifest.json"]
+    for number in range(500):
+        changed = dict(members)
+        name = draw.choice(names)
+        is_json = name.endswith(".json")
+        if number % 2 and is_json:
+            text = json.dumps(spoil(json.loads(members[name]), draw))
+            changed[name] = text.encode("utf-8", "surrogatepass")
+        else:
+            changed[name] = damage(members[name], draw)
+        is_same = changed[name] == members[name]
+        # Half of them as they are, half with a manifest that fits, by somebody who knows how.
+        (write if number % 4 == 0 else reseal)(changed, path)
+        told = outcome(lambda: found.append(check(path).problems), "a.zip")
+        if told == "read" and number % 4 == 0:
+            assert is_same or found[-1], f"case {number}: {name} was changed, and nothing is said"
+    assert sum(map(bool, found)) > 300
+    check_memory()
