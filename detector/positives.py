@@ -16,7 +16,7 @@ candidates of an object.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -63,25 +63,11 @@ class Scene:
     boxes: Tensor  # [M, 4]
 
 
-@dataclass(frozen=True, eq=False)
-class Candidates:
-    """What Algorithm 1 finds before a positive's center and its other objects are looked at."""
-
-    num: int  # per object, of all levels: k x L unless a level is smaller
-    num_above: NDArray[np.int64]  # [M] those of at least the threshold
-    threshold: NDArray[np.float64]  # [M] mean + standard deviation of their IoUs
-
-
-@dataclass(frozen=True, eq=False)
-class Counts:
+class Counts(NamedTuple):
     """What one selection makes of one image."""
 
-    positives: NDArray[np.int64]  # [M, L]
-    lost: NDArray[np.int64]  # [M] positives an object would have alone, but not among the others
-    num_contested: int  # anchors that more than one object would take alone
-    num_ignored: int
-    num_negatives: int
-    candidates: Candidates | None  # of ATSS
+    objects: Columns  # [M] positives, of all levels and on each; lost; of ATSS its candidates
+    image: dict[str, int]  # objects, and how many anchors are what
 
 
 def count_positives(
@@ -117,7 +103,11 @@ def scene_of(dataset: CocoDataset, index: int, *, short_side: int, long_side: in
 
 
 def count(selection: Selection, scene: Scene) -> Counts:
-    """One image under one selection."""
+    """One image under one selection.
+
+    lost: positives an object would have alone, but not among the others. contested: anchors that
+    more than one object would take alone.
+    """
     anchors, num_objects = selection.anchors(scene.height, scene.width), len(scene.boxes)
     matched = selection.assigner(anchors, scene.boxes)  # [A]
     is_taken = torch.zeros(num_objects, len(matched), dtype=torch.bool)  # by each, were it alone
@@ -125,23 +115,35 @@ def count(selection: Selection, scene: Scene) -> Counts:
         is_taken[g] = selection.assigner(anchors, scene.boxes[g : g + 1]) == 0
     is_learnt = matched == torch.arange(num_objects)[:, None]  # [M, A]
     per_level = is_learnt.split([len(level) for level in anchors], dim=1)
-    return Counts(
-        positives=torch.stack([level.sum(dim=1) for level in per_level], dim=1).numpy(),
-        lost=(is_taken & ~is_learnt).sum(dim=1).numpy(),
-        num_contested=int((is_taken.sum(dim=0) > 1).sum()),
-        num_ignored=int((matched == IGNORED).sum()),
-        num_negatives=int((matched == NEGATIVE).sum()),
-        candidates=None if selection.k is None else _candidates(anchors, scene.boxes, selection.k),
-    )
+    objects = {"positives": is_learnt.sum(dim=1).numpy()}
+    objects |= {name: on.sum(dim=1).numpy() for name, on in zip(LEVELS, per_level, strict=True)}
+    objects["lost"] = (is_taken & ~is_learnt).sum(dim=1).numpy()
+    if selection.k is not None:
+        objects |= _candidates(anchors, scene.boxes, selection.k)
+    image = {
+        "objects": num_objects,
+        "positives": int(is_learnt.sum()),
+        "ignored": int((matched == IGNORED).sum()),
+        "negatives": int((matched == NEGATIVE).sum()),
+        "contested": int((is_taken.sum(dim=0) > 1).sum()),
+    }
+    return Counts(objects, image)
 
 
-def _candidates(anchors: list[Tensor], boxes: Tensor, k: int) -> Candidates:
-    num = sum(min(k, len(level)) for level in anchors)
+def _candidates(anchors: list[Tensor], boxes: Tensor, k: int) -> Columns:
+    """[M] What Algorithm 1 finds before centers and other objects are looked at.
+
+    candidates: k x L unless a level is smaller. threshold: mean + standard deviation of their IoUs.
+    """
+    num = np.full(len(boxes), sum(min(k, len(level)) for level in anchors))
     if len(boxes) == 0:
-        return Candidates(num, np.zeros(0, dtype=np.int64), np.zeros(0))
+        return {"candidates": num, "above_threshold": num, "threshold": np.zeros(0)}
     _, iou, threshold, _ = atss_candidates(anchors, boxes, k)
-    num_above = (iou >= threshold[:, None]).sum(dim=1)
-    return Candidates(num, num_above.numpy(), threshold.double().numpy())
+    return {
+        "candidates": num,
+        "above_threshold": (iou >= threshold[:, None]).sum(dim=1).numpy(),
+        "threshold": threshold.double().numpy(),
+    }
 
 
 def describe_objects(dataset: CocoDataset) -> Columns:
@@ -175,27 +177,14 @@ def describe_objects(dataset: CocoDataset) -> Columns:
 
 def columns_of_objects(counts: Sequence[Counts]) -> Columns:
     """Columns [N] of one selection, in the order of describe_objects; candidates of ATSS only."""
-    positives = np.concatenate([one.positives for one in counts])  # [N, L]
-    columns = {"positives": positives.sum(axis=1), **dict(zip(LEVELS, positives.T, strict=True))}
-    columns["lost"] = np.concatenate([one.lost for one in counts])
-    found = [one.candidates for one in counts if one.candidates is not None]
-    if found:
-        numbers = [np.full(len(one.threshold), one.num) for one in found]
-        columns["candidates"] = np.concatenate(numbers)
-        columns["above_threshold"] = np.concatenate([one.num_above for one in found])
-        columns["threshold"] = np.concatenate([one.threshold for one in found])
-    return columns
+    names = counts[0].objects
+    return {name: np.concatenate([one.objects[name] for one in counts]) for name in names}
 
 
 def columns_of_images(counts: Sequence[Counts]) -> Columns:
     """Columns of one selection, a value per image: how many anchors are what."""
-    return {
-        "objects": np.array([len(one.positives) for one in counts]),
-        "positives": np.array([one.positives.sum() for one in counts]),
-        "ignored": np.array([one.num_ignored for one in counts]),
-        "negatives": np.array([one.num_negatives for one in counts]),
-        "contested": np.array([one.num_contested for one in counts]),
-    }
+    names = counts[0].image
+    return {name: np.array([one.image[name] for one in counts]) for name in names}
 
 
 def anchors_of(selection: Selection, scene: Scene) -> Columns:

@@ -117,7 +117,7 @@ class Claim:
     """A sentence of the paper, in our words, and its parts, all of which have to hold.
 
     paper: its number, where no part has one. evidence: what can judge it; claims about counts have
-    no parts, reports.positives.fairness knows what to count.
+    no parts, reports.positives knows what to count.
     """
 
     name: str  # "H4"

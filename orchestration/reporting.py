@@ -15,8 +15,8 @@ from experiments import TABLES
 from experiments.experiment import Table
 from orchestration.gallery import bring_gallery
 from orchestration.plan import Setup, setups_in
+from orchestration.positives import POSITIVES, slug
 from orchestration.run_folder import Store
-from orchestration.selections import POSITIVES, slug
 from reports.bundle import Bundle, load_bundle, save_bundle
 
 REPORTS = "reports"

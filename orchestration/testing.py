@@ -6,8 +6,8 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchestration.counting import Counter
 from orchestration.plan import NAMED_DATA
+from orchestration.progress import Counter
 from orchestration.run_folder import RunFolder
 from orchestration.terminal import console
 from orchestration.trained import Trained

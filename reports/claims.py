@@ -124,7 +124,7 @@ def judge_all(
 def judge(claim: Claim, study: Measurements, costs: Costs | None = None) -> Verdict:
     """What a study, or for a claim about costs the networks built, say about a claim.
 
-    Counts are judged by reports.positives.fairness: they have nothing to do with a study's runs.
+    Counts are judged by reports.positives: they have nothing to do with a study's runs.
     """
     match claim.evidence:
         case "counting":

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from reports.positives.counts import LEVELS
+from reports.positives import LEVELS
 
 
 def frame(positives: dict[str, list[int]], **columns: list) -> pd.DataFrame:

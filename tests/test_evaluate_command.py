@@ -25,9 +25,9 @@ from detector.training import assemble
 from experiments.experiment import Run, signature
 from orchestration import trial
 from orchestration.commands import predict
-from orchestration.counting import Counter
 from orchestration.find import find_run
 from orchestration.plan import Job
+from orchestration.progress import Counter
 from orchestration.run_folder import RunFolder, Store
 from orchestration.trial import run_trial
 

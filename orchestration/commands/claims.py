@@ -118,7 +118,7 @@ def _counted(store: Store, data: str | None) -> dict[str, list["Verdict"]]:
     for path in sorted((store.root / "positives").glob(f"{data or ''}*/positives.csv")):
         import pandas as pd
 
-        from reports.positives.fairness import claims
+        from reports.positives import claims
 
         try:
             verdicts = claims(pd.read_csv(path))
@@ -185,7 +185,7 @@ def _print_markdown(
     blocks: Sequence[Sequence["Verdict"]], counted: dict[str, list["Verdict"]]
 ) -> None:
     from reports.claims import claims_grid, deciding
-    from reports.positives.fairness import markdown_claims
+    from reports.positives import markdown_claims
     from reports.render import markdown
 
     for verdicts in blocks:

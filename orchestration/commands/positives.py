@@ -11,10 +11,17 @@ from experiments.settings import parse_settings
 from orchestration import options
 from orchestration.options import parse_rows
 from orchestration.plan import GENERATED
-from orchestration.positives import Study, count_and_report
-from orchestration.positives_drawn import draw_images
+from orchestration.positives import (
+    POSITIVES,
+    SELECTING,
+    Study,
+    build,
+    choose,
+    count_and_report,
+    draw_images,
+    slug,
+)
 from orchestration.run_folder import DEFAULT_OUT
-from orchestration.selections import POSITIVES, SELECTING, build, choose, slug
 
 if TYPE_CHECKING:
     from detector.data.coco import CocoDataset
@@ -130,8 +137,10 @@ def positives(
     study = Study(
         name=name,
         datasets=datasets,
-        short_side=short_side or sides.short_side[-1],
-        long_side=long_side or sides.long_side,
+        sides={
+            "short_side": short_side or sides.short_side[-1],
+            "long_side": long_side or sides.long_side,
+        },
         selections=tuple(
             build(name, row.config, own_assigner(row.assigner)) for name, (row, _) in chosen.items()
         ),

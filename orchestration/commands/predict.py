@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestration import options
-from orchestration.counting import Counter
-from orchestration.progress import count
+from orchestration.progress import Counter, count
 from orchestration.run_folder import DEFAULT_OUT, open_store, write_atomically, write_json
 from orchestration.terminal import console, finish
 from orchestration.testing import set_threads

@@ -15,12 +15,12 @@ import pandas as pd
 from experiments import TABLES
 from experiments.claims import CLAIMS, Claim, Place, places
 from experiments.experiment import Table
+from reports import positives
 from reports.bundle import Bundle
 from reports.claims import Verdict, judge_all
 from reports.compare import Compared, ComparedRow, Sample
 from reports.measurements import Measurements, find_row
 from reports.numbers import MISSING, signed
-from reports.positives import fairness
 from reports.statistics import Estimate, difference
 
 IMPROVEMENTS = TABLES["table1"]
@@ -124,7 +124,7 @@ def judged(study: Measurements, counts: Path | None) -> list[Verdict]:
     found = judge_all(study)
     if counts is None:
         return found
-    counted = {verdict.claim.name: verdict for verdict in fairness.claims(pd.read_csv(counts))}
+    counted = {verdict.claim.name: verdict for verdict in positives.claims(pd.read_csv(counts))}
     return [counted.get(verdict.claim.name, verdict) for verdict in found]
 
 

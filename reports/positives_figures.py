@@ -1,10 +1,12 @@
-"""The positives of one image, drawn: each selection's side by side, as in the paper's Figure 1.
+"""Pictures of sample selection: over a data set, and on an image.
 
-    selections_figure   the image once per selection, its objects' positives on it
+    all_figures         positives by size, shape, location and level; each selection keeps its style
+    selections_figure   an image once per selection, its objects' positives on it
     object_figure       one object level by level, what is positive on each level's grid: Figure 1
     candidates_figure   the IoUs of its ATSS candidates, level by level, and the threshold: Figure 3
 
-Shapes: A anchors, M ground truths, C candidates. Everything is in pixels of the resized image.
+Frames are those of positives.py. Shapes: A anchors, M ground truths, C candidates; everything on
+an image is in pixels of the resized image.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,6 +15,7 @@ from typing import Any
 
 import matplotlib
 import numpy as np
+import pandas as pd
 from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
@@ -21,8 +24,24 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from reports.plots.theme import STYLE
-from reports.positives.counts import LEVELS
+from reports.plots.theme import CYCLE, STYLE, WIDTH
+from reports.positives import GROUPS, LEVELS
+
+CAPTIONS = {  # file name -> what the figure of all_figures shows
+    "positives-by-size": "Positives per object, by its size.",
+    "positives-by-aspect-ratio": "Positives per object, by its aspect ratio.",
+    "positives-by-location": "Positives per object, by where in the image it is.",
+    "positives-by-levels": "Positives per object on each level of the pyramid.",
+}
+MARKERS = "osD^vP*"
+SIZE_EDGES = (0, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 101)  # percent of the image's side
+RATIO_EDGES = tuple(
+    2**power for power in (-9, -2, -1.5, -1, -0.5, 0, 0.5, 1, 1.5, 2, 9)
+)  # height / width
+MIN_OBJECTS = 10  # in a bin, to show its mean
+CELLS = 5  # of an image, along each side of the map
+ACROSS = 5  # maps in a row
+LEVEL_COLORS = ("#0d2c54", "#0072b2", "#56b4e9", "#e69f00", "#d55e00")  # P3 ... P7
 
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#e69f00", "#cc79a7", "#56b4e9", "#f0e442")
 DOTS = np.array([2.0, 2.6, 3.4, 4.4, 5.6])  # diameters of the dots of P3 ... P7 in points, at least
@@ -42,6 +61,140 @@ ANCHOR: dict[str, Any] = {"ec": COLORS[1], "ls": (0, (4, 2)), "lw": 0.8}
 Anchors = Mapping[str, NDArray[Any]]  # box [A, 4], level [A], matched [A], is_ignored [A]
 
 
+def _curves(
+    objects: pd.DataFrame,
+    column: str,
+    edges: Sequence[float],
+    label: str,
+    ticks: Mapping[float, str],
+    limits: tuple[float, float],
+) -> Figure:
+    """Positives per object, and objects without, against a column; x is a bin's median."""
+    selections = list(objects["selection"].unique())
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, 3.9))
+        above, below = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
+        above.set_xscale("log", base=2)
+        above.set_xticks(list(ticks), list(ticks.values()))
+        above.set_xlim(*limits)
+        for name, style in zip(selections, _styles(len(selections)), strict=True):
+            part = objects[objects["selection"] == name]
+            bins = part.groupby(np.digitize(part[column], edges))
+            found = bins.agg(
+                x=(column, "median"),
+                mean=("positives", "mean"),
+                without=("positives", lambda counts: 100 * (counts == 0).mean()),
+            )[bins.size() >= MIN_OBJECTS]
+            above.plot(found["x"], found["mean"], label=name, **style)
+            below.plot(found["x"], found["without"], **style)
+        above.set(ylabel="positives per object")
+        below.set(ylabel="without any (%)", xlabel=label)
+        for axes in (above, below):
+            axes.set_ylim(bottom=0)
+            axes.minorticks_off()
+        figure.legend(loc="outside upper center", ncols=min(len(selections), 3))
+        return figure
+
+
+def _styles(count: int) -> list[dict[str, Any]]:
+    """Lines told apart by colour and marker; of many by shades."""
+    shades = matplotlib.colormaps["cividis"]
+    return [
+        {
+            "color": CYCLE[i] if count <= len(CYCLE) else shades(0.9 * i / (count - 1)),
+            "marker": MARKERS[i % len(MARKERS)],
+            "markersize": 3.5,
+        }
+        for i in range(count)
+    ]
+
+
+def location_figure(objects: pd.DataFrame) -> Figure:
+    """A map of the image per selection: positives of the objects there, over those of all."""
+    selections = list(objects["selection"].unique())
+    down, across = -(-len(selections) // ACROSS), min(len(selections), ACROSS)
+    with matplotlib.rc_context({**STYLE, "axes.grid": False}):
+        figure = Figure(figsize=(WIDTH, 1.05 * down + 0.75))
+        panels = figure.subplots(down, across, squeeze=False).ravel().tolist()
+        for axes in panels[len(selections) :]:
+            axes.set_axis_off()
+        for axes, name in zip(panels, selections, strict=False):
+            image = _map(axes, objects[objects["selection"] == name], name)
+        bar = figure.colorbar(
+            image, ax=panels, orientation="horizontal", fraction=0.06, aspect=40, extend="both"
+        )
+        bar.set_label("positives per object here / everywhere")
+        bar.outline.set_visible(False)
+        ticks = (0.5, 0.7, 1, 1.4, 2)
+        bar.set_ticks([np.log2(tick) for tick in ticks], labels=[f"{tick:g}" for tick in ticks])
+        return figure
+
+
+def _map(axes: Axes, part: pd.DataFrame, name: str) -> Any:
+    edges = np.linspace(0, 1, CELLS + 1)
+    totals, *_ = np.histogram2d(part["y"], part["x"], (edges, edges), weights=part["positives"])
+    counts, *_ = np.histogram2d(part["y"], part["x"], (edges, edges))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratios = np.log2(totals / counts / part["positives"].mean())
+    shown = np.ma.masked_where(counts < MIN_OBJECTS, ratios)
+    image = axes.imshow(shown, cmap="PuOr_r", vmin=-1, vmax=1, aspect=0.75)
+    axes.set_title(_folded(name))
+    _unframe(axes, "#eeeeee")
+    return image
+
+
+def _folded(name: str) -> str:
+    return (
+        name.replace(", ", ",\n")
+        .replace(" in GT", "\nin GT")
+        .replace("spatial and ", "spatial\nand ")
+    )
+
+
+def level_figure(objects: pd.DataFrame) -> Figure:
+    """Positives per object on every level, for small, medium and large objects."""
+    selections = list(objects["selection"].unique())
+    with matplotlib.rc_context({**STYLE, "axes.grid.axis": "x", "axes.axisbelow": True}):
+        figure = Figure(figsize=(WIDTH, 0.24 * len(selections) + 1.1))
+        panels = figure.subplots(1, len(GROUPS["size"]), sharey=True, sharex=True)
+        for axes, size in zip(panels, GROUPS["size"], strict=True):
+            part = objects[objects["size"] == size]
+            means = part.groupby("selection")[list(LEVELS)].mean().reindex(selections).fillna(0)
+            _bars(axes, means)
+            count = len(part) // max(1, part["selection"].nunique())
+            axes.set_title(f"{size} ({count:,} objects)", loc="left")
+        panels[1].set_xlabel("positives per object")
+        handles, labels = panels[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside upper center", ncols=len(LEVELS))
+        return figure
+
+
+def _bars(axes: Axes, means: pd.DataFrame) -> None:
+    left = np.zeros(len(means))
+    for level, color in zip(LEVELS, LEVEL_COLORS, strict=True):
+        axes.barh(range(len(means)), means[level], left=left, color=color, height=0.7, label=level)
+        left += means[level].to_numpy()
+    axes.set_yticks(range(len(means)), means.index)
+    axes.set_ylim(len(means) - 0.5, -0.5)
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+
+
+def all_figures(objects: pd.DataFrame) -> dict[str, Figure]:
+    """File name -> figure."""
+    sizes = {2.0: "2", 4: "4", 8: "8", 16: "16", 32: "32", 64: "64"}
+    ratios = {1 / 4: "1/4", 1 / 2: "1/2", 1: "1", 2: "2", 4: "4"}
+    side, shape = "object's side / image's side (%)", "height / width"
+    return {
+        "positives-by-size": _curves(objects, "relative_size", SIZE_EDGES, side, sizes, (1, 100)),
+        "positives-by-aspect-ratio": _curves(
+            objects, "aspect_ratio", RATIO_EDGES, shape, ratios, (1 / 9, 9)
+        ),
+        "positives-by-location": location_figure(objects),
+        "positives-by-levels": level_figure(objects),
+    }
+
+
 @dataclass(frozen=True, eq=False)
 class Picture:
     """An image with its ground truths, and what each selection makes of its anchors."""
@@ -55,11 +208,9 @@ class Picture:
 
     def show(self, axes: Axes, *, alpha: float) -> None:
         """The image, paled, without a frame."""
-        axes.set_facecolor("white")
+        _unframe(axes, "white")
         axes.imshow(self.pixels, extent=(0, self.width, self.height, 0), alpha=alpha)
-        axes.set(xlim=(0, self.width), ylim=(self.height, 0), xticks=[], yticks=[])
-        for spine in axes.spines.values():
-            spine.set_visible(False)
+        axes.set(xlim=(0, self.width), ylim=(self.height, 0))
 
 
 def selections_figure(picture: Picture) -> Figure:
@@ -92,7 +243,7 @@ def selections_figure(picture: Picture) -> Figure:
 
 def _draw_positives(axes: Axes, anchors: Anchors, diameters: NDArray[np.float64]) -> None:
     """Ignored anchors' centers as gray crosses; of positives the box, thin, and the center."""
-    centers = (anchors["box"][:, :2] + anchors["box"][:, 2:]) / 2
+    centers = _middles(anchors["box"])
     x, y = centers[anchors["is_ignored"]].T
     axes.scatter(x, y, s=4, marker="x", color="#555555", linewidths=0.4, alpha=0.8)
     is_positive = anchors["matched"] >= 0
@@ -158,8 +309,7 @@ def _view(picture: Picture, g: int) -> NDArray[np.float32]:
     """The part of the image around an object that holds all of its positives' centers."""
     found = [picture.boxes[g]]
     for anchors in picture.anchors.values():
-        boxes = anchors["box"][anchors["matched"] == g]
-        middles = (boxes[:, :2] + boxes[:, 2:]) / 2
+        middles = _middles(anchors["box"][anchors["matched"] == g])
         found += [np.concatenate([middle, middle]) for middle in middles]
     corners = np.stack(found)
     low, high = corners[:, :2].min(axis=0), corners[:, 2:].max(axis=0)
@@ -174,7 +324,7 @@ def _draw_locations(
     """A level's locations, the object's box, and the anchor in its middle if that fits."""
     is_here = anchors["level"] == level
     boxes, matched = anchors["box"][is_here], anchors["matched"][is_here]
-    centers = (boxes[:, :2] + boxes[:, 2:]) / 2
+    centers = _middles(boxes)
     is_ignored, is_positive = anchors["is_ignored"][is_here], matched == g
     is_others = (matched >= 0) & ~is_positive
     kinds: list[tuple[NDArray[np.bool_], dict[str, Any]]] = [
@@ -249,3 +399,13 @@ def _draw_candidates(axes: Axes, found: Anchors) -> None:
     axes.set_xticks(range(len(LEVELS)), LEVELS)
     axes.set(xlim=(-0.5, len(LEVELS) - 0.5), ylim=(-0.02, None))
     axes.grid(visible=False, axis="x")
+
+
+def _unframe(axes: Axes, color: str) -> None:
+    """No ticks, no frame."""
+    axes.set(xticks=[], yticks=[], facecolor=color)
+    axes.spines[:].set_visible(False)
+
+
+def _middles(boxes: NDArray[Any]) -> NDArray[Any]:
+    return (boxes[:, :2] + boxes[:, 2:]) / 2
