@@ -185,6 +185,7 @@ def _report(study: Study, objects: "pd.DataFrame", images: "pd.DataFrame", speed
     """Print what was counted, and write it."""
     from reports.plots.theme import save
     from reports.positives import (
+        CAPTIONS,
         LEGEND,
         by_group,
         claims,
@@ -193,7 +194,7 @@ def _report(study: Study, objects: "pd.DataFrame", images: "pd.DataFrame", speed
         summarize,
         summary_grids,
     )
-    from reports.positives_figures import CAPTIONS, all_figures
+    from reports.positives_figures import all_figures
     from reports.render import markdown
     from reports.terminal import terminal
 

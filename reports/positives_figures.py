@@ -5,8 +5,7 @@
     object_figure       one object level by level, what is positive on each level's grid: Figure 1
     candidates_figure   the IoUs of its ATSS candidates, level by level, and the threshold: Figure 3
 
-Frames are those of positives.py. Shapes: A anchors, M ground truths, C candidates; everything on
-an image is in pixels of the resized image.
+Shapes: A anchors, M ground truths, C candidates; in pixels of the resized image.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,25 +24,17 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from reports.plots.theme import CYCLE, STYLE, WIDTH
-from reports.positives import GROUPS, LEVELS
+from reports.positives import CAPTIONS, GROUPS, LEVELS
 
-CAPTIONS = {  # file name -> what the figure of all_figures shows
-    "positives-by-size": "Positives per object, by its size.",
-    "positives-by-aspect-ratio": "Positives per object, by its aspect ratio.",
-    "positives-by-location": "Positives per object, by where in the image it is.",
-    "positives-by-levels": "Positives per object on each level of the pyramid.",
-}
 MARKERS = "osD^vP*"
 SIZE_EDGES = (0, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 101)  # percent of the image's side
-RATIO_EDGES = tuple(
-    2**power for power in (-9, -2, -1.5, -1, -0.5, 0, 0.5, 1, 1.5, 2, 9)
-)  # height / width
+RATIO_EDGES = tuple(2**power for power in (-9, -2, -1.5, -1, -0.5, 0, 0.5, 1, 1.5, 2, 9))
 MIN_OBJECTS = 10  # in a bin, to show its mean
 CELLS = 5  # of an image, along each side of the map
 ACROSS = 5  # maps in a row
 LEVEL_COLORS = ("#0d2c54", "#0072b2", "#56b4e9", "#e69f00", "#d55e00")  # P3 ... P7
 
-COLORS = ("#0072b2", "#d55e00", "#009e73", "#e69f00", "#cc79a7", "#56b4e9", "#f0e442")
+COLORS = (*CYCLE[:6], "#f0e442")
 DOTS = np.array([2.0, 2.6, 3.4, 4.4, 5.6])  # diameters of the dots of P3 ... P7 in points, at least
 MOST = 1.8  # times as large where the locations are far apart
 PANEL = 3.4  # inches, the longer side of an image
@@ -185,14 +176,13 @@ def all_figures(objects: pd.DataFrame) -> dict[str, Figure]:
     sizes = {2.0: "2", 4: "4", 8: "8", 16: "16", 32: "32", 64: "64"}
     ratios = {1 / 4: "1/4", 1 / 2: "1/2", 1: "1", 2: "2", 4: "4"}
     side, shape = "object's side / image's side (%)", "height / width"
-    return {
-        "positives-by-size": _curves(objects, "relative_size", SIZE_EDGES, side, sizes, (1, 100)),
-        "positives-by-aspect-ratio": _curves(
-            objects, "aspect_ratio", RATIO_EDGES, shape, ratios, (1 / 9, 9)
-        ),
-        "positives-by-location": location_figure(objects),
-        "positives-by-levels": level_figure(objects),
-    }
+    drawn = (
+        _curves(objects, "relative_size", SIZE_EDGES, side, sizes, (1, 100)),
+        _curves(objects, "aspect_ratio", RATIO_EDGES, shape, ratios, (1 / 9, 9)),
+        location_figure(objects),
+        level_figure(objects),
+    )
+    return dict(zip(CAPTIONS, drawn, strict=True))
 
 
 @dataclass(frozen=True, eq=False)
@@ -402,7 +392,6 @@ def _draw_candidates(axes: Axes, found: Anchors) -> None:
 
 
 def _unframe(axes: Axes, color: str) -> None:
-    """No ticks, no frame."""
     axes.set(xticks=[], yticks=[], facecolor=color)
     axes.spines[:].set_visible(False)
 

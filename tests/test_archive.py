@@ -422,7 +422,7 @@ def test_the_digest_is_of_all_members(original: Path) -> None:
 def test_a_changed_manifest_is_found(place: str, original: Path, tmp_path: Path) -> None:
     def edit(content: Any) -> None:
         if place == "digest":
-            content["digest"] = "0" + content["digest"][1:]
+            content["digest"] = content["digest"][::-1]
         else:
             content["members"]["README.txt"] = "0" * 64
 

@@ -17,7 +17,7 @@ from reports.pages.prints import Shown, gallery_folder, save_gallery
 from reports.pages.render import write_report
 from reports.plots.plates import plates
 from reports.plots.theme import save
-from reports.positives_figures import CAPTIONS as POSITIVES
+from reports.positives import CAPTIONS as POSITIVES
 
 pytestmark = pytest.mark.slow
 VOID = {"meta", "img", "wbr", "br", "hr", "input", "link", "col"}

@@ -133,17 +133,15 @@ def positives(
         raise ValueError("--object needs --image: it looks closely at one object of an image")
     name, datasets = open_data_sets(data, split, annotations)
     asked = [*(tables or []), *(rows or []), *(settings or []), short_side, long_side]
-    sides = DEMO if data in (None, GENERATED) and annotations is None else PAPER
+    usual = DEMO if data in (None, GENERATED) and annotations is None else PAPER
+    sides = {"short_side": short_side or usual.short_side[-1]}
+    sides["long_side"] = long_side or usual.long_side
+    built = [build(it, row.config, own_assigner(row.assigner)) for it, (row, _) in chosen.items()]
     study = Study(
         name=name,
         datasets=datasets,
-        sides={
-            "short_side": short_side or sides.short_side[-1],
-            "long_side": long_side or sides.long_side,
-        },
-        selections=tuple(
-            build(name, row.config, own_assigner(row.assigner)) for name, (row, _) in chosen.items()
-        ),
+        sides=sides,
+        selections=tuple(built),
         rows={name: labels for name, (_, labels) in chosen.items()},
         folder=Path(out) / POSITIVES / slug(name, asked),
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from reports.plots.plates import embedded, plot
-from reports.positives_figures import CAPTIONS
+from reports.positives import CAPTIONS
 
 INDEX = "index.json"
 
