@@ -49,6 +49,11 @@ def find_run(store: Store, wanted: str) -> RunFolder:
             f"no run '{wanted}' in {store.root}, which holds none; --out names another"
         )
     names, text = {it: _names(facts) for it, facts in known.items()}, wanted.strip().lower()
+    if re.search(r":\S", wanted):  # table3:2, or table3:2@1 for its seed 1
+        rows, seed = find_named_rows(wanted)
+        for table, row in rows:
+            of_seed = "" if seed is None else f" - seed {seed}"
+            text = f"{table.label}: {row.label}{of_seed}".lower()
     found = text and (
         [it for it in known if it == text]
         or [it for it in known if text in names[it]]

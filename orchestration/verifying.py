@@ -147,7 +147,7 @@ def _otherwise(folder: Path, texts: Mapping[str, str]) -> Iterator[Problem]:
                 heading if is_number or name.startswith("claims/") else "",
                 row if is_number else "",
             )
-    for path in sorted(folder.rglob("*.*")):
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         name = path.relative_to(folder).as_posix()
         if not name.startswith("runs/") and name not in texts:
             yield Problem("text", name, "none of the archive's runs and tables gives such a page")

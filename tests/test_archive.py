@@ -400,6 +400,15 @@ def test_a_path_in_a_label_is_refused(tmp_path: Path) -> None:
         export(tmp_path / "results", tmp_path / "a.zip", table, seeds=(0,))
 
 
+def test_a_setup_with_a_dot_in_its_name_stands(tmp_path: Path) -> None:
+    changed = {"settings": {"nms_threshold": 0.5}, "recipe": replace(RECIPE, nms_threshold=0.5)}
+    path = export(tmp_path / "results", tmp_path / "a.zip", seeds=(0,), rows=("1",), **changed)
+    found = check(path)
+    assert told(found) == [] and list(found.tables) == [
+        "tables/demo-nms_threshold=0.5-animals/table2"
+    ]
+
+
 def test_an_own_table_stands(tmp_path: Path) -> None:
     rows = [Row("first", TABLES["table2"].rows[0].config)]
     rows.append(Row("longer", rows[0].config, recipe={"iterations": 50}))

@@ -297,6 +297,7 @@ def test_a_run_is_found_by_what_people_call_it(tmp_path: Path) -> None:
         "abc123": ["Table 4: 3"],
         "3def45": ["Table 4: 9", "Table 1: ATSS"],
         "999999": ["Table 4: 99"],
+        "555555": ["Table 2: Intersection over Union, Box"],
     }
     for name, rows in named.items():
         store.folder(name).write("run", {"name": f"{rows[0]} - seed 0", "rows": rows, "seed": 0})
@@ -309,14 +310,18 @@ def test_a_run_is_found_by_what_people_call_it(tmp_path: Path) -> None:
         "table 1": "3def45",
         "atss": "3def45",
         "table 4: 99 - seed 0": "999999",
+        "table2:1": "555555",
+        "table2:1@0": "555555",
     }.items():
         assert find_run(store, wanted).signature == meant, wanted
-    for wanted in ("table 4", "seed 0"):
-        with pytest.raises(ValueError, match="means 3 runs of"):
+    for wanted, count in {"table 4": 3, "seed 0": 4}.items():
+        with pytest.raises(ValueError, match=f"means {count} runs of"):
             find_run(store, wanted)
+    with pytest.raises(ValueError, match="'9' is no row of Table 2; there are: 1 Intersection"):
+        find_run(store, "table2:9")
     for number in range(9):
         store.folder(f"eee{number}").write("run", {"name": f"more {number}", "rows": []})
-    for wanted, more in (("nothing like it", 7), ("eee", 4)):
+    for wanted, more in (("nothing like it", 8), ("eee", 4)):
         with pytest.raises(ValueError, match=f"and {more} more: atss status lists them") as refused:
             find_run(store, wanted)
         assert str(refused.value).count(" (") == 5
