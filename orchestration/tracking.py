@@ -209,12 +209,11 @@ def _create(database: Path) -> None:
     """
     if database.exists() and database.stat().st_size:
         return
+    for left in database.parent.glob(f"{database.name}.*.tmp*"):  # of a launch that was killed
+        left.unlink()
     temporary = database.with_name(f"{database.name}.{os.getpid()}.tmp")
-    try:
-        mlflow.MlflowClient(f"sqlite:///{quote(str(temporary))}").search_experiments()
-        os.replace(temporary, database)
-    finally:
-        temporary.unlink(missing_ok=True)
+    mlflow.MlflowClient(f"sqlite:///{quote(str(temporary))}").search_experiments()
+    os.replace(temporary, database)
     connection = sqlite3.connect(database)
     connection.execute("pragma journal_mode=wal")
     connection.close()
