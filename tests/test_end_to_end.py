@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 from test_trial import write_small_data
 
@@ -122,8 +123,10 @@ def test_a_killed_launch_goes_on_and_ends_as_if_nothing_had_happened(
 
     driver = start(out, data, "table2", "--rows", "1", settings=settings)
     wait_for(folder.checkpoint.exists, seconds=120)
+    of_ray = psutil.Process(driver.pid).children(recursive=True)
     driver.send_signal(signal.SIGKILL)
     driver.communicate()
+    wait_for(lambda: not any(process.is_running() for process in of_ray), seconds=15)
     assert not folder.is_done and folder.checkpoint.exists()
     output, _ = reproduce(out, data, "table2", "--rows", "1", settings=settings)
     assert "goes on after step" in output and "of 40" in output
