@@ -9,7 +9,7 @@ have, to the bit.
 import errno
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import asdict, replace
 from itertools import chain
 from statistics import fmean
@@ -34,7 +34,8 @@ from orchestration.run_folder import RunFolder
 CHECKPOINT_SECONDS = 10.0  # so much work may be lost when a process is killed
 CHECKPOINT_SHARE = 50  # but a save takes at most 1/50 of the time between two
 REPORT_SECONDS = 1.0
-NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}  # trying again at once is no help
+# Trying again at once is no help: no room, or a folder that has become read-only.
+CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
 HISTORY_STEPS = 500  # entries in a history, each the mean over the steps since the one before
 COUNTED = 500  # images whose objects are counted
 
@@ -56,34 +57,41 @@ def run_trial(job: Job, report: Report, members: Members = lambda job: nullconte
     if folder.is_running:
         report({"state": "elsewhere", "reason": "another launch trains it, this one waits"})
     reason = None
-    with folder.locked():
-        if not folder.is_done:
-            try:
-                _check_cancelled(folder)
-                folder.forget("failure")
-                facts = environment(job.device) | {"processes": str(job.processes)}
-                folder.write("run", {**job.facts, "environment": facts})
-                if job.training is not None:
-                    _train_detector(job, job.training, report, members)
-                with members(job) as address:
-                    _take_part(job, report, address, 0)
-            except (FloatingPointError, ValueError, OSError) as error:
-                if isinstance(error, OSError) and error.errno not in NO_ROOM:
-                    raise
-                reason = folder.fail(error)
-            except RuntimeError:
-                if folder.failure() is None:  # which another process of the run may have left
-                    raise
-            except Cancelled as end:
-                report({"state": "cancelled", "reason": str(end)})
-                return
-            finally:
-                folder.forget("live")
+    try:
+        with folder.locked():
+            if not folder.is_done:
+                _attempt(job, folder, report, members)
+    except (FloatingPointError, ValueError, OSError) as error:
+        if isinstance(error, OSError) and error.errno not in CANNOT_WRITE:
+            raise
+        reason = folder.fail(error)
+    except RuntimeError:
+        if folder.failure() is None:  # which another process of the run may have left
+            raise
+    except Cancelled as end:
+        report({"state": "cancelled", "reason": str(end)})
+        return
     if reason := reason or (folder.failure() or {}).get("reason"):
         report({"state": "failed", "reason": reason})
         return
     metrics = (folder.result() or {}).get("metrics", {})
     report({"state": "done", "AP": metrics.get("ap"), "seconds_left": 0.0})
+
+
+def _attempt(job: Job, folder: RunFolder, report: Report, members: Members) -> None:
+    """What run_trial does while it holds the folder's lock; the end of an attempt is raised."""
+    try:
+        _check_cancelled(folder)
+        folder.forget("failure")
+        facts = environment(job.device) | {"processes": str(job.processes)}
+        folder.write("run", {**job.facts, "environment": facts})
+        if job.training is not None:
+            _train_detector(job, job.training, report, members)
+        with members(job) as address:
+            _take_part(job, report, address, 0)
+    finally:
+        with suppress(OSError):
+            folder.forget("live")
 
 
 def join_trial(job: Job, rank: int, address: str) -> None:

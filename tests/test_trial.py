@@ -372,6 +372,24 @@ def test_a_full_disk_ends_a_run_with_its_reason_and_the_last_checkpoint(
     assert files(folder) == files(whole)
 
 
+def test_a_folder_that_turns_read_only_ends_a_run_with_one_line(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, reports = make_job(data, tmp_path), list[dict[str, Any]]()
+    with monkeypatch.context() as patch:
+        for owner, name in ((RunFolder, "append"), (RunFolder, "write"), (Path, "unlink")):
+            refuse(patch, owner, name, errno.EROFS, after=2)
+        run_trial(job, reports.append)
+    with monkeypatch.context() as patch:
+        refuse(patch, RunFolder, "locked", errno.EROFS)
+        run_trial(job, reports.append)
+    reason = f"{job.folder} cannot be written: Read-only file system"
+    ends = [it for it in reports if it["state"] == "failed"]
+    assert ends == [{"state": "failed", "reason": reason}] * 2
+    run_trial(job, reports.append)
+    assert reports[-1]["state"] == "done"
+
+
 def test_an_error_that_another_machine_may_not_have_is_left_to_the_scheduler(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
