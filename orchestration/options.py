@@ -20,8 +20,8 @@ Scale = Annotated[
     ScaleName,
     typer.Option(
         help="How much is trained: demo (a CPU, minutes, generated images), mini (one GPU, "
-        "minutes, your images), scratch (the same for twice as long), paper (90,000 iterations a "
-        "run), paper-2x (180,000: Table 8's)."
+        "minutes, your images, ImageNet weights), scratch (the same GPU without weights, longer), "
+        "paper (90,000 iterations a run), paper-2x (180,000: Table 8's)."
     ),
 ]
 Data = Annotated[

@@ -14,12 +14,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from safetensors.torch import load_file
+from torchvision.models import resnet18
 
 from detector import checkpoint
 from detector.config import DetectorConfig, Recipe
 from detector.data.coco import open_data
 from experiments.experiment import Run, signature
+from experiments.schedules import MINI
 from orchestration import trial
 from orchestration.pace import evaluation_steps
 from orchestration.plan import Job
@@ -322,6 +326,34 @@ def test_two_processes_never_train_one_run(tmp_path: Path) -> None:
         assert (folder.path / "let go").exists()
     assert process.wait() == 0
     assert not folder.is_running
+
+
+def test_mini_begins_from_a_file_in_torchvisions_layout_and_keeps_what_is_frozen(
+    data: Path, tmp_path: Path
+) -> None:
+    given = resnet18().state_dict()
+    given["bn1.running_mean"] += 0.5  # as after pretraining
+    torch.save(given, tmp_path / "resnet18.pth")
+    recipe = replace(
+        MINI,
+        weights=str(tmp_path / "resnet18.pth"),
+        iterations=2,
+        batch_size=2,
+        short_side=(64, 64),
+        long_side=64,
+    )
+    job = make_job(data, tmp_path, recipe)
+    run_trial(job, lambda values: None)
+    learnt = load_file(RunFolder(job.folder).weights)
+    for name, is_frozen in {
+        "conv1.weight": True,
+        "bn1.running_mean": True,
+        "layer1.0.conv1.weight": True,
+        "layer4.1.bn2.weight": True,
+        "layer2.0.conv1.weight": False,
+        "layer4.1.conv2.weight": False,
+    }.items():
+        assert torch.equal(learnt[f"backbone.body.{name}"], given[name]) == is_frozen, name
 
 
 def refuse(patch: pytest.MonkeyPatch, owner: Any, name: str, number: int, after: int = 0) -> None:
