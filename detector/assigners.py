@@ -1,25 +1,27 @@
-"""Which anchors learn which object: the sample selections the paper compares.
+"""Which anchors learn which object: the sample selections the paper compares, and later ones.
 
     assign_by_iou              RetinaNet: IoU >= 0.5 positive, < 0.4 negative     Sec. 3.3, Fig. 1a
     assign_by_space_and_scale  FCOS: inside the box, on the level of its size     Sec. 3.3, Fig. 1b
       ... with a radius        FCOS + center sampling: the lite version of ATSS   Sec. 4.2
     assign_atss                IoU >= mean + std of each level's closest anchors  Sec. 4.1, Alg. 1
+    assign_top_k               the k of highest IoU, in the paper's code only
 
 Each takes the anchors, level by level, and the ground-truth boxes, and returns for every anchor the
 index of the ground truth it learns, or NEGATIVE, or IGNORED. An object may be left without any
-anchor: nothing is done about it, as in the paper's code.
+anchor: nothing is done about it, as in the paper's code. Those of detector.prediction_assigners
+take what the network predicts, too; BatchAssigner.needs_predictions says which they are.
 
 Shapes: L levels, A_l anchors on level l, A in all; M >= 1 ground-truth boxes (BatchAssigner answers
 M = 0). "..." stands for nothing, or for B images of one size whose lists are filled up with boxes
 of zeros: nothing overlaps those and no center is inside, so no anchor learns them.
 All arithmetic is at least fp32: ties decide, and bf16 would invent thousands. Of equals the first
-wins, which is what torch's max and min promise. Nothing of ours waits for a GPU.
+wins, which is what torch's max and min promise. Nothing of the paper's waits for a GPU.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import assert_never
+from typing import assert_never, cast
 
 import torch
 from torch import Tensor
@@ -34,13 +36,20 @@ from detector.boxes import (
     paired_iou,
     squared_distances,
 )
-from detector.config import DetectorConfig
-
-NEGATIVE = -1
-IGNORED = -2
-
-POSITIVE_IOU = 0.5  # the paper's theta_p; it names no value, RetinaNet's code does
-NEGATIVE_IOU = 0.4  # theta_n
+from detector.config import DetectorConfig, K
+from detector.iou_assigner import IGNORED as IGNORED
+from detector.iou_assigner import NEGATIVE as NEGATIVE
+from detector.iou_assigner import assign_by_iou as assign_by_iou
+from detector.iou_assigner import highest_iou_match as highest_iou_match
+from detector.iou_assigner import ignore_outside as ignore_outside
+from detector.prediction_assigners import (
+    WARM_UP,
+    Predicted,
+    assign_paa,
+    assign_poto,
+    assign_simota,
+    assign_task_aligned,
+)
 
 # FCOS: the largest distance to a side, in pixels, that P3 ... P7 regress; both ends belong to it.
 SCALE_RANGES = ((-1.0, 64.0), (64.0, 128.0), (128.0, 256.0), (256.0, 512.0), (512.0, torch.inf))
@@ -55,41 +64,76 @@ PAIRS_AT_ONCE = 2**24
 
 # (anchors: list of [A_l, 4], gt_boxes [M, 4]) -> matched [A] int64
 Assigner = Callable[[list[Tensor], Tensor], Tensor]
+PredictionAssigner = Callable[[list[Tensor], Tensor, Predicted], Tensor]
 
 
 @dataclass(frozen=True)
 class BatchAssigner:
     """An Assigner for whatever comes: no objects, half precision, autocast, several images."""
 
-    assign: Assigner
+    assign: Assigner | PredictionAssigner
     takes_several: bool = True  # [B, M, 4] as well as [M, 4]
+    needs_predictions: bool = False
+    warm_up: Assigner | None = None  # takes its place in the first third of a training
 
-    def __call__(self, anchors: list[Tensor], gt_boxes: Tensor) -> Tensor:
+    def at(self, trained_share: float) -> "BatchAssigner":
+        """The one that selects when so much of a training is over."""
+        if self.warm_up is None or trained_share >= WARM_UP:
+            return self
+        return BatchAssigner(self.warm_up)
+
+    def __call__(
+        self, anchors: list[Tensor], gt_boxes: Tensor, predicted: Predicted | None = None
+    ) -> Tensor:
         """Of one image: [A_l, 4] per level, [M, 4] -> [A]."""
-        return self.of_batch(anchors, [gt_boxes])[0]
+        if predicted is not None:
+            predicted = Predicted(*(values[None] for values in predicted))
+        return self.of_batch(anchors, [gt_boxes], predicted)[0]
 
     @torch.no_grad()
-    def of_batch(self, anchors: list[Tensor], gt_boxes: Sequence[Tensor]) -> Tensor:
-        """[A_l, 4] per level, B of [M, 4] -> [B, A]; without objects all NEGATIVE."""
+    def of_batch(
+        self,
+        anchors: list[Tensor],
+        gt_boxes: Sequence[Tensor],
+        predicted: Predicted | None = None,
+    ) -> Tensor:
+        """[A_l, 4] per level, B of [M, 4] -> [B, A]; without objects all NEGATIVE.
+
+        predicted: of all images, labels filled up to the longest list [B, M]. ValueError where it
+        is needed and missing.
+        """
+        if self.needs_predictions and predicted is None:
+            raise ValueError(
+                "this sample selection needs what the network predicts, which only training has: "
+                "choose rows that look at anchors alone"
+            )
         levels = [_at_least_fp32(level) for level in anchors]
         images = [_at_least_fp32(boxes) for boxes in gt_boxes]
         num_pairs = sum(map(len, levels)) * max(map(len, images))  # of an image, filled up
         step = max(1, PAIRS_AT_ONCE // max(1, num_pairs)) if self.takes_several else 1
-        parts = [images[first : first + step] for first in range(0, len(images), step)]
+        parts = [slice(first, first + step) for first in range(0, len(images), step)]
         with torch.autocast(levels[0].device.type, enabled=False):
-            return torch.cat([self._of_part(levels, part) for part in parts])
+            return torch.cat([self._of_part(levels, images, part, predicted) for part in parts])
 
-    def _of_part(self, levels: list[Tensor], images: list[Tensor]) -> Tensor:
-        gt_boxes = pad_sequence(images, batch_first=True)  # [B, M, 4]
-        shape = len(images), sum(map(len, levels))
+    def _of_part(
+        self, levels: list[Tensor], images: list[Tensor], part: slice, predicted: Predicted | None
+    ) -> Tensor:
+        gt_boxes = pad_sequence(images[part], batch_first=True)  # [B, M, 4]
+        shape = len(gt_boxes), sum(map(len, levels))
         if gt_boxes.shape[1] == 0 or shape[1] == 0:
             return torch.full(shape, NEGATIVE, device=gt_boxes.device)
-        if self.takes_several:
-            return self.assign(levels, gt_boxes)
-        return self.assign(levels, images[0])[None]
+        if self.needs_predictions:
+            assert predicted is not None
+            probabilities, boxes, labels = (_at_least_fp32(values[part]) for values in predicted)
+            its = Predicted(probabilities, boxes, labels[:, : gt_boxes.shape[1]])
+            return cast(PredictionAssigner, self.assign)(levels, gt_boxes, its)
+        assign = cast(Assigner, self.assign)
+        return assign(levels, gt_boxes if self.takes_several else gt_boxes[0]).view(shape)
 
 
 def _at_least_fp32(values: Tensor) -> Tensor:
+    if not values.is_floating_point():
+        return values
     return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
@@ -101,11 +145,14 @@ def build_assigner(config: DetectorConfig, own: Assigner | None = None) -> Batch
 
     ATSS gets k x anchors per location: anchors of a location share their center, so k per level
     would shrink to k / A locations. The paper says "k anchors", its code multiplies.
+    Predictions may choose anchors outside an object's box, for which centerness is undefined:
+    those become IGNORED likewise.
     """
     if own is not None:
         own = checked(own)
         own = partial(_limited, own) if config.in_gt_box else own
         return BatchAssigner(own, takes_several=False)
+    atss = partial(assign_atss, k=config.k * config.anchors_per_location)
     match config.assigner:
         case "iou":
             return BatchAssigner(partial(assign_by_iou, in_gt_box=config.in_gt_box))
@@ -114,39 +161,19 @@ def build_assigner(config: DetectorConfig, own: Assigner | None = None) -> Batch
         case "center_sampling":
             return BatchAssigner(partial(assign_by_space_and_scale, radius=CENTER_RADIUS))
         case "atss":
-            return BatchAssigner(partial(assign_atss, k=config.k * config.anchors_per_location))
+            return BatchAssigner(atss)
+        case "top_k":
+            return BatchAssigner(assign_top_k)
+        case "tal":
+            return BatchAssigner(assign_task_aligned, needs_predictions=True, warm_up=atss)
+        case "simota":
+            return BatchAssigner(partial(_limited, assign_simota), needs_predictions=True)
+        case "paa":
+            return BatchAssigner(partial(_limited, assign_paa), needs_predictions=True)
+        case "poto":
+            return BatchAssigner(partial(_limited, assign_poto), needs_predictions=True)
         case _:
             assert_never(config.assigner)
-
-
-def assign_by_iou(anchors: list[Tensor], gt_boxes: Tensor, *, in_gt_box: bool) -> Tensor:
-    """[A_l, 4] per level, [..., M, 4] -> [..., A]. An anchor learns its best ground truth or none.
-
-    Low-quality matches: every anchor that reaches the highest IoU of some ground truth is positive,
-    however low that is, but for *its own* best ground truth, as in RetinaNet's code (the paper:
-    "the best anchor box of each object"). A ground truth that overlaps no anchor ties with all of
-    them at zero and gets none.
-
-    in_gt_box: positives whose center is not inside their ground truth become IGNORED, not NEGATIVE
-    (the paper only says "limit").
-    """
-    anchor_boxes = torch.cat(anchors)
-    iou = paired_iou(anchor_boxes, gt_boxes[..., None, :])  # [..., M, A]
-    best_iou, best = iou.max(dim=-2)  # [..., A]
-    highest = iou.amax(dim=-1, keepdim=True)  # [..., M, 1]
-    is_low_quality = ((iou == highest) & (highest > 0)).any(dim=-2)
-    is_positive = (best_iou >= POSITIVE_IOU) | is_low_quality
-
-    matched = torch.where(best_iou < NEGATIVE_IOU, NEGATIVE, IGNORED)
-    matched = torch.where(is_positive, best, matched)
-    return ignore_outside(anchor_boxes, gt_boxes, matched) if in_gt_box else matched
-
-
-def ignore_outside(anchor_boxes: Tensor, gt_boxes: Tensor, matched: Tensor) -> Tensor:
-    """[A, 4], [..., M, 4], [..., A] -> [..., A]. Positives with their center outside: IGNORED."""
-    learnt = gt_boxes.take_along_dim(matched.clamp(min=0)[..., None], dim=-2)  # [..., A, 4]
-    is_inside = paired_inside(centers(anchor_boxes), learnt)
-    return torch.where((matched >= 0) & ~is_inside, IGNORED, matched)
 
 
 def assign_by_space_and_scale(
@@ -233,17 +260,21 @@ def mean_plus_std(iou: Tensor) -> Tensor:
     return iou.mean(dim=-1) + spread
 
 
-def highest_iou_match(
-    candidates: Tensor, iou: Tensor, is_positive: Tensor, num_anchors: int
-) -> Tensor:
-    """[..., M, K] three times -> [..., A]. An anchor of several objects learns that of highest IoU.
+def assign_top_k(anchors: list[Tensor], gt_boxes: Tensor) -> Tensor:
+    """[A_l, 4] per level, [..., M, 4] -> [..., A]. The 9 of highest IoU, if their center is inside.
 
-    Sec. 4.1, in prose only; the first on exact ties.
+    In the paper's code ("TOPK"), in none of its tables. Of equal IoUs the closer wins: distances
+    count as a thousandth of the longest of the image.
     """
-    nowhere = iou.new_full((*iou.shape[:-1], num_anchors), -1.0)  # [..., M, A]
-    of_positives = nowhere.scatter(-1, candidates, torch.where(is_positive, iou, -1.0))
-    highest, matched = of_positives.max(dim=-2)
-    return torch.where(highest >= 0, matched, NEGATIVE)
+    anchor_boxes, objects = torch.cat(anchors), gt_boxes[..., None, :]
+    iou = paired_iou(anchor_boxes, objects)  # [..., M, A]
+    distance = squared_distances(centers(gt_boxes), centers(anchor_boxes)).sqrt()
+    is_object = area(gt_boxes)[..., None] > 0
+    longest = torch.where(is_object, distance, 0.0).amax(dim=(-2, -1), keepdim=True)
+    score = iou - distance / longest / 1000
+    best = k_smallest(score.amax(dim=-1, keepdim=True) - score, K)
+    is_inside = paired_inside(centers(anchor_boxes)[best], objects)
+    return highest_iou_match(best, iou.gather(-1, best), is_inside, len(anchor_boxes))
 
 
 def checked(own: Assigner, name: str = "") -> Assigner:
@@ -288,5 +319,7 @@ def _problem(matched: object, num_anchors: int, num_objects: int) -> str:
     return ""
 
 
-def _limited(own: Assigner, anchors: list[Tensor], gt_boxes: Tensor) -> Tensor:
-    return ignore_outside(torch.cat(anchors), gt_boxes, own(anchors, gt_boxes))
+def _limited(
+    assign: Callable[..., Tensor], anchors: list[Tensor], gt_boxes: Tensor, *predicted: Predicted
+) -> Tensor:
+    return ignore_outside(torch.cat(anchors), gt_boxes, assign(anchors, gt_boxes, *predicted))

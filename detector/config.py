@@ -10,7 +10,10 @@ from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from typing import Any, Literal, get_args, get_origin
 
-Assigner = Literal["iou", "ssc", "center_sampling", "atss"]
+# The paper's, and those of Table 9
+Assigner = Literal[
+    "iou", "ssc", "center_sampling", "atss", "top_k", "tal", "simota", "paa", "poto"
+]  # fmt: skip
 RegressFrom = Literal["box", "point"]
 BackboneName = Literal[
     "resnet18",

@@ -15,6 +15,7 @@ from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
 from detector import losses
 from detector.anchors import STRIDES, cell_anchors, grid_anchors, level_sizes
@@ -25,6 +26,7 @@ from detector.config import DetectorConfig, Recipe
 from detector.data.transforms import SIZE_DIVISOR, collate, padded_size
 from detector.head import Head, Predictions
 from detector.postprocess import Detections, Postprocess, Score, geometric_mean
+from detector.prediction_assigners import Predicted
 from detector.weights.conventions import ATSS_SUITE, Layout
 
 Target = dict[str, Tensor]  # boxes [M, 4] in pixels of the input, labels [M] from 0
@@ -138,6 +140,7 @@ class Detector(nn.Module):
         self.regression_weight = regression_weight
         self.postprocess = postprocess
         self.score = score
+        self.trained_share = 1.0  # of a training's steps, as far as they are over: train sets it
 
     def forward(self, images: Tensor) -> Predictions:
         """[B, 3, H, W], normalized, H and W multiples of 32 -> Predictions."""
@@ -149,15 +152,37 @@ class Detector(nn.Module):
         return grid_anchors(level_sizes(height, width), cells)
 
     @torch.no_grad()
-    def select_samples(self, size: tuple[int, int], targets: Sequence[Target]) -> Samples:
+    def predicted(self, images: Tensor, targets: Sequence[Target]) -> Predicted | None:
+        """What sample selection looks at, by a forward pass of its own; None if at anchors alone.
+
+        So the normalizers are still known before the losses, of whatever parts the batch has.
+        """
+        if not self.assigner.at(self.trained_share).needs_predictions:
+            return None
+        predictions = self(images)
+        anchors = torch.cat(self.anchors(images.shape[2], images.shape[3]))
+        with torch.autocast(images.device.type, enabled=False):
+            boxes = [self.coder.decode(anchors, codes) for codes in predictions.codes.float()]
+            probabilities = predictions.cls_logits.float().sigmoid()
+        labels = pad_sequence([target["labels"] for target in targets], batch_first=True)
+        return Predicted(probabilities, torch.stack(boxes), labels)
+
+    @torch.no_grad()
+    def select_samples(
+        self,
+        size: tuple[int, int],
+        targets: Sequence[Target],
+        predicted: Predicted | None = None,
+    ) -> Samples:
         """Assign every anchor of every image; size: (height, width) of the padded batch.
 
-        Anchors in the padding take part, as negatives (the official code filters none). ValueError
-        for unusable targets.
+        predicted: of `predicted`. Anchors in the padding take part, as negatives (the official code
+        filters none). ValueError for unusable targets.
         """
         check_targets(targets, self.head.num_classes)
         anchors = self.anchors(*size)
-        matched = self.assigner.of_batch(anchors, [target["boxes"] for target in targets])
+        assigner = self.assigner.at(self.trained_share)
+        matched = assigner.of_batch(anchors, [target["boxes"] for target in targets], predicted)
         image, anchor = (matched >= 0).nonzero(as_tuple=True)  # [P] each
         counts = [len(target["boxes"]) for target in targets]
         first = matched.new_tensor([0, *counts[:-1]]).cumsum(0)  # image's first in the batch's list
@@ -194,7 +219,8 @@ class Detector(nn.Module):
             raise ValueError(
                 f"loss needs one target per image, got {len(targets)} for {len(batch)}"
             )
-        samples = self.select_samples((batch.shape[2], batch.shape[3]), targets)
+        predicted = self.predicted(batch, targets)
+        samples = self.select_samples((batch.shape[2], batch.shape[3]), targets, predicted)
         return self.loss_of(batch, samples, normalizers_of([samples]))
 
     def loss_of(

@@ -111,6 +111,7 @@ def train(
     steps = range(start + 1, recipe.iterations + 1)
     for step, (images, targets) in zip(steps, batches, strict=False):
         detector.train()
+        detector.trained_share = (step - 1) / recipe.iterations
         rate = learning_rate(recipe, step)
         for settings in optimizer.param_groups:
             settings["lr"] = rate * settings["lr_factor"]
@@ -143,14 +144,19 @@ def accumulate_gradients(
 ) -> dict[str, float]:
     """Losses of the batch, and its gradients in the parameters, which begin without.
 
-    images [B, 3, H, W] and targets are this process's share of the batch. Samples depend on anchors
-    and ground truth only, so the normalizers are summed over the whole batch before the first
-    forward pass: the sum over micro-batches and processes is exactly the batch's gradient.
+    images [B, 3, H, W] and targets are this process's share of the batch. Samples are selected
+    first, so the normalizers are summed over the whole batch before the first forward pass: the sum
+    over micro-batches and processes is exactly the batch's gradient.
     """
     size = micro_batch_size or len(images)
     parts = [slice(first, first + size) for first in range(0, len(images), size)]
     padded = (images.shape[2], images.shape[3])
-    samples = [detector.select_samples(padded, targets[part]) for part in parts]
+    samples = [
+        detector.select_samples(
+            padded, targets[part], detector.predicted(images[part], targets[part])
+        )
+        for part in parts
+    ]
     normalizers = normalizers_of(samples)
     group.sum(normalizers.num_positives, normalizers.centerness)
     result: dict[str, float] = {}

@@ -1,10 +1,11 @@
-"""Table 1 without its order: the same five improvements, beyond what the paper trained.
+"""Tables beyond what the paper trained. Table 1 without its order: the same five improvements.
 
 The paper adds them to RetinaNet one after the other, so what each is worth is known in that one
 order only. Both tables share their runs with Table 1 where a combination is one of its columns.
 
     leave-one-out   the improved RetinaNet without each of the five
     factorial       all combinations: what each is worth on average, and which pairs interact
+    table9          sample selection since ATSS, in a file of its own
 
 Centerness is undefined outside a ground truth, so it needs In GT Box, and 8 of the 2^5 = 32
 combinations do not exist: the factorial has 24 rows, and leaving In GT Box out leaves out both.
@@ -16,6 +17,7 @@ from typing import Any
 
 from detector.config import DetectorConfig
 from detector.metrics import Metrics
+from experiments import table9
 from experiments.baselines import IMPROVED_RETINANET, RETINANET
 from experiments.experiment import Row, Table
 from experiments.table1 import SWITCHES, TABLE
@@ -70,4 +72,4 @@ FACTORIAL = Table(
     ),
 )
 
-ABLATIONS = {table.name: table for table in (LEAVE_ONE_OUT, FACTORIAL)}
+ABLATIONS = {table.name: table for table in (LEAVE_ONE_OUT, FACTORIAL, table9.TABLE)}

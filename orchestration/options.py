@@ -8,7 +8,7 @@ import typer
 from detector.config import DetectorConfig, Recipe
 
 ScaleName = Literal["demo", "mini", "scratch", "paper", "paper-2x"]
-ONE_TABLE = "table1 ... table8, leave-one-out, factorial, or a file of your own: FILE.py"
+ONE_TABLE = "table1 ... table9, leave-one-out, factorial, or a file of your own: FILE.py"
 TableName = Annotated[str, typer.Argument(metavar="TABLE", help=ONE_TABLE)]
 TableNames = Annotated[
     list[str], typer.Argument(metavar="TABLE...", help=f"all (table1 ... table7), {ONE_TABLE}")

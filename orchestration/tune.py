@@ -12,7 +12,6 @@ import re
 import secrets
 import shutil
 import signal
-import subprocess
 import tempfile
 import threading
 import warnings
@@ -41,7 +40,6 @@ SETTINGS = {
 os.environ.update(SETTINGS | os.environ)
 
 
-import psutil
 import ray  # reads the settings above when it is imported
 import ray._private.ray_constants as ray_constants
 from ray import tune
@@ -63,6 +61,7 @@ from orchestration.resources import (
     Resources,
     allocate,
     free_port,
+    reaped,
     require_answer,
     this_machine,
 )
@@ -108,7 +107,7 @@ def cluster(resources: Resources, recipe: Recipe) -> Iterator[Allocation]:
             raise ValueError(f"--address {address}: no Ray cluster is running here") from error
         stack.callback(ray.shutdown)
         if address is None:
-            stack.enter_context(_reaped())
+            stack.enter_context(reaped())
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         yield allocate(nodes, resources, recipe)
 
@@ -126,22 +125,6 @@ def _private() -> Iterator[None]:
         stack.enter_context(patch.object(Node, "start_api_server", lambda self, **_: None))
         _read_mode_again()
         yield
-
-
-@contextmanager
-def _reaped() -> Iterator[None]:
-    """End all of Ray when this process is killed: its agents seek the dead server for a minute.
-
-    A shell waits for its input to end, which this process alone holds.
-    """
-    started = [str(process.pid) for process in psutil.Process().children(recursive=True)]
-    command = ["sh", "-c", 'read -r _; kill -9 "$@" 2>/dev/null', "sh", *started]
-    reaper = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
-    try:
-        yield
-    finally:
-        reaper.kill()
-        reaper.communicate()
 
 
 def _read_mode_again() -> None:

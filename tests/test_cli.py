@@ -66,7 +66,7 @@ def test_every_command_explains_itself_with_an_example(atss: Atss, command: str)
 
 
 REFUSED = {
-    "show table9": "no table is called 'table9' .did you mean 'table",
+    "show table10": "no table is called 'table10' .did you mean 'table",
     "reproduce tabel2": "no table is called 'tabel2' .did you mean 'table2'",
     "reproduce table2 --rows 9": "'9' is no row of Table 2",
     "reproduce table2 --rows point": "'point' is part of several rows of Table 2",

@@ -71,7 +71,7 @@ def test_a_row_is_all_its_seeds_a_run_is_one(made: tuple[Store, Setup, RunFolder
         ("table2:1", "nonsense", "'nonsense' is no run of"),
         ("table2:1", "table1:7", "are the same run ("),
         ("table2:3", "table2:3@1", "are the same run ("),
-        ("table2:1", "table9:1", "no table is called 'table9'"),
+        ("table2:1", "table10:1", "no table is called 'table10'"),
         (
             "table2:1",
             "tabel3:1",

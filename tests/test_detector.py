@@ -278,7 +278,9 @@ def test_gradients_of_micro_batches_are_those_of_the_batch(config, micro_batch_s
 def test_every_image_of_a_batch_is_assigned_once(micro_batch_size):
     detector, images = build(FULL), torch.randn(4, 3, 64, 64)
     assigned, of_batch = [], detector.assigner.of_batch
-    detector.assigner = Mock(of_batch=lambda *it: assigned.extend(it[1]) or of_batch(*it))
+    spy = Mock(needs_predictions=False)
+    spy.of_batch = lambda *it: assigned.extend(it[1]) or of_batch(*it)
+    detector.assigner = Mock(at=lambda share: spy)
     targets = [scene(64, 2, seed=seed) for seed in range(4)]
     accumulate_gradients(detector, images, targets, micro_batch_size)
     assert [id(boxes) for boxes in assigned] == [id(one["boxes"]) for one in targets]

@@ -413,7 +413,7 @@ def test_an_image_is_found_by_its_path_where_only_boxes_are_given(
         (["--set", "k=5"], "IoU: k=5 needs assigner='atss', got 'iou'"),
         (["--set", "iterations=5"], "iterations=5 moves no positive; needs one of assigner"),
         (["--rows", "1"], "--rows chooses from one table, got 0 tables"),
-        (["table9"], "no table is called 'table9'"),
+        (["table10"], "no table is called 'table10'"),
         (["--annotations", "x.json"], "--annotations is one file of boxes, got --data as well"),
     ],
 )

@@ -185,7 +185,7 @@ REFUSED = {
     "--set k=3": "a sweep needs a setting with several values",
     "--set k=3,5 --set k=7,9": "k is set twice",
     "--base retina --set k=3,5": "--base needs one of retinanet, .*got 'retina'",
-    "--base table9:1 --set k=3,5": "no table is called 'table9'",
+    "--base table10:1 --set k=3,5": "no table is called 'table10'",
     "--base table3:9 --set k=3,5": "'9' is no row of Table 3",
     "--set k=3,5 --search random": "--samples",
     "--set k=3,5 --samples 2": "--samples",

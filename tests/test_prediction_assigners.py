@@ -1,0 +1,358 @@
+"""Selections by what the network predicts, held against their definitions in plain Python."""
+
+import itertools
+import math
+import random
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import reference
+import torch
+from reference import IGNORED, NEGATIVE, center, distances, iou, is_inside
+from sklearn.mixture import GaussianMixture
+from test_assigners import ATSS, anchors_of, boxes_tensor, plain, random_boxes
+
+from detector.assigners import assign_atss, assign_top_k, build_assigner
+from detector.backbone import build_backbone
+from detector.config import DetectorConfig
+from detector.detector import build_detector
+from detector.prediction_assigners import (
+    Predicted,
+    assign_paa,
+    assign_poto,
+    assign_simota,
+    assign_task_aligned,
+    up_to_the_densest,
+)
+from detector.training import accumulate_gradients
+
+CLASSES = 3
+SIZE = (96, 128)
+BY_PREDICTION = ("tal", "simota", "paa", "poto")
+
+
+def random_prediction(draw, levels, boxes):
+    """Boxes near the anchors or near an object, and probabilities as of a training's middle."""
+    anchors, labels = torch.cat(levels), [draw.randrange(CLASSES) for _ in boxes]
+    predicted = []
+    for anchor in anchors.tolist():
+        base = draw.choice([anchor, *boxes]) if boxes else anchor
+        predicted.append([side + draw.uniform(-6, 6) for side in base])
+    predicted = torch.tensor(predicted)
+    predicted = torch.cat([predicted[:, :2], torch.maximum(predicted[:, :2], predicted[:, 2:])], 1)
+    probabilities = [[draw.random() ** 2 for _ in range(CLASSES)] for _ in anchors]
+    return Predicted(torch.tensor(probabilities), predicted, torch.tensor(labels).long())
+
+
+def uneven_boxes(draw, count):
+    """Nowhere in the middle between anchors, so that nothing ties."""
+    corners = [(draw.uniform(-10, 100), draw.uniform(-10, 70)) for _ in range(count)]
+    sizes = [(draw.uniform(6, 75), draw.uniform(6, 75)) for _ in range(count)]
+    boxes = [(x, y, x + w, y + h) for (x, y), (w, h) in zip(corners, sizes, strict=True)]
+    return [tuple(box) for box in boxes_tensor(boxes).tolist()]
+
+
+def strides_of(levels):
+    with_strides = zip(levels, reference.STRIDES, strict=False)
+    return [stride for level, stride in with_strides for _ in level]
+
+
+def is_central(anchor, stride, box, radius):
+    (x, y), (cx, cy) = center(anchor), center(box)
+    return max(abs(x - cx), abs(y - cy)) < radius * stride
+
+
+def limited(matched, anchors, boxes):
+    return [
+        IGNORED if g >= 0 and not is_inside(center(anchor), boxes[g]) else g
+        for g, anchor in zip(matched, anchors, strict=True)
+    ]
+
+
+def best_first(values):
+    return sorted(range(len(values)), key=lambda index: -values[index])
+
+
+def top_k(levels, boxes, predicted):
+    anchors = sum(levels, [])
+    away = [[math.dist(center(anchor), center(box)) for anchor in anchors] for box in boxes]
+    longest, found = max(map(max, away)), [[] for _ in anchors]
+    for g, box in enumerate(boxes):
+        ious = [iou(anchor, box) for anchor in anchors]
+        rank = best_first([v - d / longest / 1000 for v, d in zip(ious, away[g], strict=True)])
+        for a in rank[:9]:
+            if is_inside(center(anchors[a]), box):
+                found[a].append((ious[a], g))
+    return [reference.highest(its, 0) for its in found]
+
+
+def task_aligned(levels, boxes, predicted):
+    anchors, found = sum(levels, []), [[] for _ in sum(levels, [])]
+    for g, (box, label) in enumerate(zip(boxes, predicted.labels.tolist(), strict=True)):
+        ious = [iou(p, box) for p in predicted.boxes.tolist()]
+        aligned = [
+            p[label] * v**6 for p, v in zip(predicted.probabilities.tolist(), ious, strict=True)
+        ]
+        for a in best_first(aligned)[:13]:
+            if aligned[a] > 0 and is_inside(center(anchors[a]), box):
+                found[a].append((ious[a], g))
+    return [reference.highest(its, 0) for its in found]
+
+
+def simota(levels, boxes, predicted):
+    anchors, strides = sum(levels, []), strides_of(levels)
+    in_box = [[min(distances(center(a), box)) > 0 for a in anchors] for box in boxes]
+    central = [
+        [is_central(a, s, box, 2.5) for a, s in zip(anchors, strides, strict=True)] for box in boxes
+    ]
+    near = [a for a in range(len(anchors)) if any(line[a] for line in in_box + central)]
+    costs, wants = {}, {a: [] for a in near}
+    for g, (box, label) in enumerate(zip(boxes, predicted.labels.tolist(), strict=True)):
+        ious = {}
+        for a in near:
+            ious[a] = iou(predicted.boxes[a].tolist(), box)
+            terms = [
+                -max(math.log(p if c == label else 1 - p), -100)
+                for c, p in enumerate(predicted.probabilities[a].tolist())
+            ]
+            outside = not (in_box[g][a] and central[g][a])
+            costs[a, g] = sum(terms) - 3 * math.log(ious[a] + 1e-7) + 1e5 * outside
+        k = max(1, math.floor(sum(sorted(ious.values())[-10:]) + 1e-6))
+        for a in sorted(near, key=lambda a: costs[a, g])[:k]:
+            wants[a].append(g)
+    matched = [NEGATIVE] * len(anchors)
+    for a, objects in wants.items():
+        if objects:
+            all_of_them = range(len(boxes)) if len(objects) > 1 else objects
+            matched[a] = min(all_of_them, key=lambda g: costs[a, g])
+    return limited(matched, anchors, boxes)
+
+
+def paa(levels, boxes, predicted):
+    anchors = sum(levels, [])
+    owner = reference_owner(anchors, boxes)
+    matched = [NEGATIVE] * len(anchors)
+    labels = predicted.labels.tolist()
+    for g, box in enumerate(boxes):
+        candidates, start = [], 0
+        for level in levels:
+            its = [a for a in range(start, start + len(level)) if owner[a] == g]
+            losses = {a: paa_loss(predicted, a, box, labels[g]) for a in its}
+            candidates += sorted(losses.items(), key=lambda item: item[1])[:9]
+            start += len(level)
+        candidates.sort(key=lambda item: item[1])
+        for a, _ in candidates[: densest_of_the_lower([loss for _, loss in candidates])]:
+            matched[a] = g
+    return limited(matched, anchors, boxes)
+
+
+def reference_owner(anchors, boxes):
+    """RetinaNet's matching with both thresholds at 0.1."""
+    owner = []
+    highest = [max(iou(anchor, box) for anchor in anchors) for box in boxes]
+    for anchor in anchors:
+        ious = [iou(anchor, box) for box in boxes]
+        is_low = any(v == most > 0 for v, most in zip(ious, highest, strict=True))
+        owner.append(ious.index(max(ious)) if max(ious) >= 0.1 or is_low else NEGATIVE)
+    return owner
+
+
+def paa_loss(predicted, a, box, label):
+    logits = [math.log(p / (1 - p)) for p in predicted.probabilities[a].tolist()]
+    return reference.focal(logits, label) + reference.giou_loss(predicted.boxes[a].tolist(), box)
+
+
+def densest_of_the_lower(losses):
+    """How many of the rising losses are positive, by scikit-learn, with which PAA fits."""
+    if len(losses) < 2:
+        return len(losses)
+    values = np.array(losses)[:, None]
+    mixture = GaussianMixture(
+        2,
+        weights_init=[0.5, 0.5],
+        means_init=[[min(losses)], [max(losses)]],
+        precisions_init=[[[1.0]], [[1.0]]],
+    ).fit(values)
+    is_lower = mixture.predict(values) == 0
+    density = np.where(is_lower, mixture.score_samples(values), -np.inf)
+    return int(density.argmax()) + 1 if is_lower.any() else len(losses)
+
+
+def poto(levels, boxes, predicted):
+    """By trying all matchings."""
+    anchors, strides = sum(levels, []), strides_of(levels)
+    quality = []
+    for box, label in zip(boxes, predicted.labels.tolist(), strict=True):
+        line = []
+        given = predicted.probabilities.tolist(), predicted.boxes.tolist()
+        for anchor, stride, p, b in zip(anchors, strides, *given, strict=True):
+            near = min(distances(center(anchor), box)) > 0 and is_central(anchor, stride, box, 1.5)
+            line.append(p[label] ** 0.2 * iou(b, box) ** 0.8 if near else -1.0)
+        quality.append(line)
+    # of each object the best few suffice: no more of them can be taken by others
+    few = [best_first(line)[: len(boxes)] for line in quality]
+    matchings = [m for m in itertools.product(*few) if len(set(m)) == len(m)]
+    best = max(matchings, key=lambda m: sum(quality[g][a] for g, a in enumerate(m)))
+    matched = [NEGATIVE] * len(anchors)
+    for g, a in enumerate(best):
+        matched[a] = g
+    return limited(matched, anchors, boxes)
+
+
+REFERENCES = {
+    "top_k": top_k,
+    "tal": task_aligned,
+    "simota": simota,
+    "paa": paa,
+    "poto": poto,
+}
+
+
+def config_of(name):
+    return replace(ATSS, assigner=name)
+
+
+def assigner_of(name):
+    return build_assigner(config_of(name))
+
+
+@pytest.mark.parametrize("name", REFERENCES)
+def test_it_is_its_definition(name):
+    positives = 0
+    for seed in range(20):
+        draw = random.Random(seed)
+        levels, boxes = anchors_of(SIZE), uneven_boxes(draw, draw.choice([1, 2, 4]))
+        predicted = random_prediction(draw, levels, boxes)
+        found = assigner_of(name)(levels, boxes_tensor(boxes), predicted).tolist()
+        assert found == REFERENCES[name](plain(levels), boxes, predicted), seed
+        positives += sum(g >= 0 for g in found)
+    assert positives > 20
+
+
+@pytest.mark.parametrize("name", REFERENCES)
+def test_an_image_is_assigned_as_if_it_were_alone(name):
+    draw = random.Random(5)
+    levels, images = anchors_of(SIZE), [random_boxes(draw, n) for n in (3, 0, 1, 5)]
+    predicted = [random_prediction(draw, levels, boxes) for boxes in images]
+    alone = [
+        assigner_of(name)(levels, boxes_tensor(boxes), its)
+        for boxes, its in zip(images, predicted, strict=True)
+    ]
+    labels = torch.nn.utils.rnn.pad_sequence([its.labels for its in predicted], batch_first=True)
+    together = Predicted(
+        torch.stack([its.probabilities for its in predicted]),
+        torch.stack([its.boxes for its in predicted]),
+        labels,
+    )
+    found = assigner_of(name).of_batch(levels, [boxes_tensor(b) for b in images], together)
+    assert torch.equal(found, torch.stack(alone))
+    assert (found[1] == NEGATIVE).all()
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 9, 45])
+def test_two_gaussians_are_fitted_as_scikit_learn_does(count):
+    draw, lists = random.Random(count), []
+    for _ in range(40):
+        low, high = draw.uniform(0, 1), draw.uniform(1, 4)
+        lists.append(sorted(abs(draw.gauss(draw.choice([low, high]), 0.3)) for _ in range(count)))
+    values = torch.tensor([[*losses, math.inf, math.inf] for losses in lists], dtype=torch.float64)
+    found = up_to_the_densest(values)
+    assert found.sum(dim=1).tolist() == [densest_of_the_lower(losses) for losses in lists]
+    assert not found[:, count:].any()
+
+
+def test_equal_losses_are_all_positive_or_the_first():
+    found = up_to_the_densest(torch.tensor([[0.5, 0.5, 0.5], [0.1, 0.1, math.inf]]))
+    assert found.tolist()[0][0] and found.tolist()[1][0] and not found[1, 2]
+
+
+@pytest.mark.parametrize(
+    "assign", [assign_task_aligned, assign_simota, assign_paa, assign_poto], ids=BY_PREDICTION
+)
+def test_a_sure_network_keeps_what_it_is_sure_of(assign):
+    """One object, and one anchor that predicts exactly it with certainty."""
+    levels, box = anchors_of(SIZE), (32.0, 32.0, 72.0, 64.0)
+    anchors = torch.cat(levels)
+    chosen = 6 * 16 + 6  # on P3: center (52, 52), inside
+    boxes = anchors.clone()
+    boxes[chosen] = torch.tensor(box)
+    probabilities = torch.full((len(anchors), CLASSES), 0.01)
+    probabilities[chosen, 1] = 1.0
+    predicted = Predicted(probabilities, boxes, torch.tensor([1]))
+    matched = assign(levels, boxes_tensor([box]), predicted)
+    assert matched[chosen] == 0
+
+
+def test_an_object_may_get_nothing_by_task_alignment():
+    levels, boxes = anchors_of(SIZE), boxes_tensor([(10.0, 10.0, 30.0, 30.0)])
+    anchors = torch.cat(levels)
+    nowhere = Predicted(torch.ones(len(anchors), 1), anchors + 1000, torch.tensor([0]))
+    assert (assign_task_aligned(levels, boxes, nowhere) == NEGATIVE).all()
+
+
+def test_task_alignment_begins_as_atss_for_a_third_of_a_training():
+    tal = assigner_of("tal")
+    levels, boxes = anchors_of(SIZE), boxes_tensor([(10.0, 10.0, 60.0, 50.0)])
+    early = tal.at(0.333)
+    assert not early.needs_predictions and tal.at(1 / 3) is tal
+    assert torch.equal(early(levels, boxes), assign_atss(levels, boxes, k=9))
+    assert all(assigner_of(name).at(0.0).needs_predictions for name in BY_PREDICTION[1:])
+
+
+@pytest.mark.parametrize("name", BY_PREDICTION)
+def test_without_predictions_it_says_what_it_needs(name):
+    with pytest.raises(ValueError, match="needs what the network predicts"):
+        assigner_of(name)(anchors_of(SIZE), boxes_tensor([(1.0, 1.0, 30.0, 30.0)]))
+
+
+def small_detector(name):
+    torch.manual_seed(0)
+    config = DetectorConfig(
+        group_norm=True,
+        giou_loss=True,
+        in_gt_box=True,
+        centerness=True,
+        scalar=True,
+        assigner=name,
+    )
+    return build_detector(config, CLASSES, backbone=build_backbone("small", "group_norm"))
+
+
+def small_batch():
+    draw = random.Random(3)
+    images = torch.randn(4, 3, *SIZE, generator=torch.Generator().manual_seed(1))
+    targets = []
+    for count in (2, 0, 1, 3):
+        boxes = boxes_tensor(random_boxes(draw, count, start=(0, 200), side=(60, 200)))
+        labels = torch.tensor([draw.randrange(CLASSES) for _ in range(count)]).long()
+        targets.append({"boxes": boxes, "labels": labels})
+    return images, targets
+
+
+def gradients(detector):
+    return {name: p.grad for name, p in detector.named_parameters() if p.grad is not None}
+
+
+@pytest.mark.parametrize("name", BY_PREDICTION)
+def test_the_gradient_is_that_of_the_whole_batch_in_micro_batches_too(name):
+    images, targets = small_batch()
+    whole, parts = small_detector(name), small_detector(name)
+    expected = accumulate_gradients(whole, images, targets)
+    found = accumulate_gradients(parts, images, targets, micro_batch_size=1)
+    assert found == pytest.approx(expected, rel=1e-4)
+    assert all(math.isfinite(value) and value > 0 for value in expected.values())
+    theirs = gradients(parts)
+    for parameter, gradient in gradients(whole).items():
+        torch.testing.assert_close(theirs[parameter], gradient, rtol=1e-3, atol=1e-5)
+    losses = {name: value.item() for name, value in whole.loss(images, targets).items()}
+    assert losses == pytest.approx(expected, rel=1e-5)
+
+
+def test_fixed_top_k_takes_no_more_than_nine_and_only_inside():
+    levels, box = anchors_of((256, 256)), (40.0, 40.0, 200.0, 180.0)
+    matched = assign_top_k(levels, boxes_tensor([box]))
+    taken = (matched == 0).nonzero()[:, 0].tolist()
+    assert len(taken) == 9  # of a large box all are
+    anchors = torch.cat(levels).tolist()
+    assert all(is_inside(center(anchors[a]), box) for a in taken)
