@@ -1,7 +1,7 @@
 """Images with their ground truth beside what detectors found: the best, the worst, and those on
 which two detectors differ most.
 
-Detections are drawn from the score on that is best for their detector (reports/insight.py).
+Detections are drawn from the score on that is best for their detector (reports/breakdown.py).
 """
 
 import json
@@ -20,7 +20,7 @@ from reports.pages.prints import Shown, gallery_folder, load_gallery, save_galle
 
 if TYPE_CHECKING:  # they import torch and numpy, which lists need not wait for
     from detector.data.coco import CocoDataset
-    from reports.insight import Insight
+    from reports.breakdown import Insight
     from reports.paired import Paired
     from reports.plots.pictures import Picture
 

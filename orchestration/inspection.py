@@ -19,7 +19,7 @@ from orchestration.run_folder import RunFolder, read_json, write_atomically, wri
 if TYPE_CHECKING:  # they import torch and numpy, which lists need not wait for
     from detector.data.coco import CocoDataset, DataSet
     from detector.evaluation.match_records import Matches
-    from reports.insight import Insight
+    from reports.breakdown import Insight
     from reports.statistics import Scores
 
 Progress = Callable[[str], None]
@@ -52,7 +52,7 @@ def leave(folder: RunFolder, data: "CocoDataset", test: Tested) -> None:
 
 def _leave_records(folder: RunFolder, data: "CocoDataset", test: Tested) -> None:
     from detector.evaluation.match_records import save_matches
-    from reports.insight import insight
+    from reports.breakdown import insight
 
     write_atomically(folder.matches, lambda part: save_matches(test.matches, part))
     found = insight(test.matches, data.ground_truth, test.detections)
@@ -108,7 +108,7 @@ def _scores(folder: RunFolder, progress: Progress, opened: Opener) -> "Scores":
 
 
 def _insight(folder: RunFolder) -> "Insight":
-    from reports.insight import Insight
+    from reports.breakdown import Insight
 
     try:
         return Insight.from_json(read_json(folder.insight) or {})

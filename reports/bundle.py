@@ -21,7 +21,7 @@ from experiments.schedules import SCALES
 from reports.compare import Comparison, Result, Stopped, join
 
 if TYPE_CHECKING:  # they import numpy, which lists need not wait for
-    from reports.insight import Insight
+    from reports.breakdown import Insight
     from reports.statistics import Scores
 
 FORMAT = 3  # of the JSON; raised when an older reader could not read it
@@ -232,6 +232,6 @@ def _load_scores(content: Mapping[str, Any], path: Path) -> dict[str, "Scores"]:
 def _insights(content: Mapping[str, Any]) -> dict[str, "Insight"]:
     if not content:
         return {}
-    from reports.insight import Insight
+    from reports.breakdown import Insight
 
     return {name: Insight.from_json(insight) for name, insight in content.items()}

@@ -21,8 +21,7 @@ from numpy.typing import NDArray
 from detector.evaluation.errors import ALL
 from detector.evaluation.match_records import TRUE, Matches
 from detector.metrics import HEADINGS, Metrics
-from reports.insight import Insight
-from reports.mending import ERRORS, SPECIAL
+from reports.breakdown import ERRORS, SPECIAL, Insight
 from reports.resampling import BLOCK, NONE, RESAMPLES, Numbers, image_weights, precisions
 from reports.statistics import LEVEL, Estimate, Scores, difference
 

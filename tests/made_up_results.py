@@ -11,10 +11,9 @@ from experiments import TABLES
 from experiments.experiment import Run, Table, signature
 from experiments.own_tables import own_assigner
 from experiments.settings import with_settings
+from reports.breakdown import ERRORS, SPECIAL, ClassInsight, ImageInsight, Insight, Share
 from reports.bundle import Bundle
 from reports.compare import Result
-from reports.insight import ClassInsight, ImageInsight, Insight
-from reports.mending import ERRORS, SPECIAL, Share
 from reports.statistics import Scores
 
 KINDS = (*ERRORS, *SPECIAL)

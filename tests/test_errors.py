@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from detector.evaluation.detect import measure
 from detector.evaluation.errors import KINDS, NO_ERROR, NOBODY, Errors, errors_of
 from detector.evaluation.match_records import TRUE, Matches
-from reports.mending import ERRORS, SPECIAL, breakdown
+from reports.breakdown import ERRORS, SPECIAL, shares
 
 CAT, DOG = 3, 7
 SQUARE = [0, 0, 10, 10]  # with it, a box that is shifted by 5 has the IoU 1/3, by 9 1/19
@@ -56,9 +56,9 @@ def kinds(matches: Matches, errors: Errors) -> list[str]:
 
 def gains(truths: Sequence[dict], detections: list[dict]) -> dict[str, float]:
     matches, errors, _ = judged(truths, detections)
-    shares = breakdown(matches, errors)
-    assert list(shares) == [*ERRORS, *SPECIAL]
-    return {name: share.points for name, share in shares.items() if share.points}
+    told = shares(matches, errors)
+    assert list(told) == [*ERRORS, *SPECIAL]
+    return {name: share.points for name, share in told.items() if share.points}
 
 
 @pytest.mark.parametrize(
@@ -127,9 +127,9 @@ def test_a_truth_that_nothing_is_at_is_missed() -> None:
 def test_who_finds_nothing_at_all_misses_everything() -> None:
     matches, errors, ap50 = judged([truth(SQUARE)], [])
     assert ap50 == 0 and errors.missed.all()
-    shares = breakdown(matches, errors)
-    assert asdict(shares["missed"]) == {"count": 1, "points": 100.0}
-    assert asdict(shares["background"]) == {"count": 0, "points": 0.0}
+    told = shares(matches, errors)
+    assert asdict(told["missed"]) == {"count": 1, "points": 100.0}
+    assert asdict(told["background"]) == {"count": 0, "points": 0.0}
 
 
 @pytest.mark.parametrize(("error", "right"), [(0.9, 0.5), (0.5, 0.9)])
@@ -154,10 +154,10 @@ def test_of_several_boxes_for_one_truth_only_the_best_becomes_right() -> None:
     truths, off = [truth(SQUARE)], [found(NEAR, 0.9), found([0, 5, 10, 10], 0.8)]
     matches, errors, _ = judged(truths, off)
     assert kinds(matches, errors) == ["localization"] * 2
-    assert breakdown(matches, errors)["localization"].points == 100
+    assert shares(matches, errors)["localization"].points == 100
     truths.append(truth(SQUARE, image=2))  # what is found in the end has 2 of 2 before it, not 2/3
     matches, errors, ap50 = judged(truths, [*off, found(SQUARE, 0.5, image=2)])
-    assert ap50 + breakdown(matches, errors)["localization"].points == pytest.approx(100)
+    assert ap50 + shares(matches, errors)["localization"].points == pytest.approx(100)
 
 
 def test_crowds_are_no_truths_and_what_lies_in_them_no_error() -> None:
@@ -166,8 +166,8 @@ def test_crowds_are_no_truths_and_what_lies_in_them_no_error() -> None:
     matches, errors, _ = judged(truths, detections)
     assert kinds(matches, errors) == ["", "background", ""]
     assert errors.missed.tolist() == [False, False]
-    shares = breakdown(matches, errors)
-    assert shares["false negatives"].count == 0 and shares["false positives"].count == 1
+    told = shares(matches, errors)
+    assert told["false negatives"].count == 0 and shares["false positives"].count == 1
 
 
 def test_what_fits_two_kinds_is_the_first_of_the_authors_order() -> None:
@@ -270,11 +270,11 @@ def test_gains_are_what_mending_the_lists_by_hand_gives(
     if numbers["AP50"] is None:
         return
     errors = errors_of(matches, ground_truth, detections)
-    shares = breakdown(matches, errors)
+    told = shares(matches, errors)
     for name in (*ERRORS, *SPECIAL):
         mended = ap50_without(ground_truth, detections, matches, errors, name)
-        assert shares[name].points == pytest.approx(mended - numbers["AP50"], abs=1e-9), name
-        assert shares[name].points >= -1e-9, name
+        assert told[name].points == pytest.approx(mended - numbers["AP50"], abs=1e-9), name
+        assert told[name].points >= -1e-9, name
 
 
 def ap50_without(
@@ -331,7 +331,7 @@ def test_as_many_detections_as_cocos_take_seconds() -> None:
     """5,000 images with 7 objects and 100 detections each, 80 classes, as made records."""
     matches, ground_truth, detections = like_coco(5000)
     begun = process_time()
-    breakdown(matches, errors_of(matches, ground_truth, detections))
+    shares(matches, errors_of(matches, ground_truth, detections))
     assert process_time() - begun < 20
 
 

@@ -10,7 +10,7 @@ from test_errors import CAT, SQUARE, data, found, truth
 
 from detector.evaluation.detect import measure, six
 from detector.evaluation.match_records import Matches
-from reports.insight import ClassInsight, ImageInsight, Insight, insight
+from reports.breakdown import ClassInsight, ImageInsight, Insight, insight
 
 
 def scene(num_images: int = 12, right: float = 0.6) -> tuple[dict[str, Any], list[dict]]:

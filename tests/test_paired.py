@@ -12,7 +12,7 @@ from made_up_runs import described, detections
 
 from detector.evaluation.detect import measure, six
 from reports import paired, statistics
-from reports.insight import insight
+from reports.breakdown import insight
 from reports.numbers import least_shown
 from reports.paired import Difference, Measured, Side, class_precisions, compare, holm, recalls
 from reports.paired_tables import extremes, grids, meaning, to_json

@@ -12,10 +12,9 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from detector.metrics import HEADINGS
+from reports.breakdown import ERRORS, Insight
 from reports.bundle import Bundle
 from reports.compare import ComparedRow
-from reports.insight import Insight
-from reports.mending import ERRORS
 from reports.plots.figures import legend_columns, line_style, rows_down
 from reports.plots.theme import BESIDE, CYCLE, MUTED, STYLE, WIDTH
 
