@@ -220,7 +220,7 @@ def draw_differences(
 
     ValueError where the data set is not at hand.
     """
-    from reports.paired_tables import extremes
+    from reports.paired import extremes
 
     dataset = _dataset(where, fingerprint)
     if dataset is None:
@@ -229,7 +229,7 @@ def draw_differences(
         )
     images = [image for part in extremes(found) for image in part]
     folder.mkdir(parents=True, exist_ok=True)
-    sheets = _Sheets(dataset, runs, [image.id for image in images])
+    sheets = _Sheets(dataset, runs, images)
     for number, image in enumerate(images, start=1):
-        sheets.draw(image.id, folder / f"{number:02}-{image.id}.jpg")
+        sheets.draw(image, folder / f"{number:02}-{image}.jpg")
     return len(images)

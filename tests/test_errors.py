@@ -167,7 +167,7 @@ def test_crowds_are_no_truths_and_what_lies_in_them_no_error() -> None:
     assert kinds(matches, errors) == ["", "background", ""]
     assert errors.missed.tolist() == [False, False]
     told = shares(matches, errors)
-    assert told["false negatives"].count == 0 and shares["false positives"].count == 1
+    assert told["false negatives"].count == 0 and told["false positives"].count == 1
 
 
 def test_what_fits_two_kinds_is_the_first_of_the_authors_order() -> None:

@@ -161,7 +161,7 @@ def _side(meant: Meant, progress: Progress) -> "Side":
 
 
 def _print(found: "Paired") -> None:
-    from reports.paired_tables import grids, meaning
+    from reports.paired import grids, meaning
     from reports.terminal import terminal
 
     for grid in grids(found):
@@ -171,7 +171,7 @@ def _print(found: "Paired") -> None:
 
 
 def _text(found: "Paired", form: str) -> str:
-    from reports.paired_tables import grids, meaning, to_json
+    from reports.paired import grids, meaning, to_json
     from reports.render import markdown
 
     if form == "json":
