@@ -182,7 +182,7 @@ def test_it_is_saved_as_markdown_and_printed_as_json(
     content = json.loads(output)
     assert code == 0 and content["num_images"] == 30 and content["metrics"][0]["difference"] > 0
     for wrong, why in (
-        (("--format", "html"), "--format html is none of terminal, markdown, json"),
+        (("--format", "html"), "'html' is not one of 'terminal', 'markdown', 'json'"),
         (("--save", "two.txt"), "needs a file that ends in .md or .json"),
         (("--save", tmp_path / "no" / "two.md"), "there is no folder"),
         (("--pictures", file), f"--pictures {file}: needs a folder, {file} is a file"),
