@@ -8,12 +8,10 @@ All differences are the second minus the first. Each is paired as statistics.dif
     errors    what AP50 would gain without each kind of error (breakdown.py)
     images    their scores (breakdown.py)
 
-compare -> Paired -> grids, meaning, to_json: tables, one sentence, and everything.
-
 Shapes: R resamples, C classes.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from math import isnan
 from statistics import fmean
@@ -29,13 +27,35 @@ from reports.breakdown import ERRORS, SPECIAL, Insight
 from reports.numbers import MISSING, finite, least_shown, number, signed, signed_interval
 from reports.render import BREAK, Cell, Grid, Line, line
 from reports.resampling import BLOCK, NONE, RESAMPLES, Numbers, image_weights, precisions
-from reports.statistics import LEVEL, Estimate, Scores, difference, with_seed_error
+from reports.statistics import LEVEL, Estimate, Scores, difference
 
 CLASS_RESAMPLES = 300  # their standard deviation is known to 4 %
 LEAST_IMAGES = 10  # with an object of a class, for an interval of its AP
 CLASSES, IMAGES = 12, 5  # lines of a table, of images: on either side
 TOLD = "*"
 MORE_SEEDS = "only more seeds can tell"
+
+TABLES = {  # title, and the heads after A, B and their difference
+    "metrics": ("B against A (%)", "95 % interval", "error: images", "seeds"),
+    "classes": ("AP of each class, the largest differences first (%)", "95 % interval", "objects"),
+    "errors": ("What AP50 would gain without one kind of error (points)",),
+    "images": ("The images, by id, on which they differ most",),
+}
+OF_SEEDS = (
+    "Error from images, from seeds: standard errors of the difference from the sample of images, "
+    "which is paired, and from that of seeds; the interval holds both."
+)
+OF_ONE_SEED = (
+    "Error from images: standard error of the difference from the sample of images, which is "
+    "paired. One seed: the interval is of these trained weights, not of configurations."
+)
+OF_ERRORS = (
+    "Each kind is mended by itself, as TIDE does; less is better. Means over seeds; no intervals."
+)
+OF_IMAGES = (
+    "An image's score is its F1 over IoU 0.50:0.95 in percent, of detections above the threshold "
+    "that is best for each."
+)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -186,38 +206,42 @@ def _classes(ones: Sequence[Measured], others: Sequence[Measured]) -> tuple[Clas
     """Those that have something to find."""
     matches, weights = ones[0].matches, _weights(ones[0], CLASS_RESAMPLES)
     numbers = {run: class_precisions(run.matches, weights) for run in (*ones, *others)}
-    found = []
+    found: list[ClassDifference] = []
+    sides: list[tuple[list[Scores], list[Scores]]] = []
     for place, item in enumerate(ones[0].insight.classes):
         if item.num_truths:
             of_class = {run: it[:, place] for run, it in numbers.items()}  # [1 + R] each
             before, after = (_in_place_of_ap(runs, of_class) for runs in (ones, others))
+            sides.append((after, before))
             change = _change(item.name, before, after)
             is_here = matches.truth_counts[:, ALL] & (matches.truth_category == place)
             is_known = len(np.unique(matches.truth_image[is_here])) >= LEAST_IMAGES
             known = replace(change, estimate=change.estimate if is_known else None)
             found.append(ClassDifference(**vars(known), num_truths=item.num_truths))
-    told = holm([it.estimate for it in found], 1 - LEVEL)
+
+    def is_clear(place: int, level: float) -> bool:
+        known = difference(*sides[place], "ap", level=level)
+        return bool(found[place].estimate and known and known.excludes_zero)
+
+    told = holm(len(found), is_clear, 1 - LEVEL)
     lines = [replace(it, is_told_apart=place in told) for place, it in enumerate(found)]
     return tuple(sorted(lines, key=lambda it: -abs(it.value or 0.0)))
 
 
-def holm(estimates: Sequence[Estimate | None], chance: float) -> set[int]:
+def holm(number: int, is_clear: Callable[[int, float], bool], chance: float) -> set[int]:
     """Which of so many differences count, if any that does not may count with this probability.
 
-    Step-down method of Holm (Scand. J. Statist. 6, 65-70, 1979).
+    is_clear(place, level): whether a difference's interval of this level excludes zero. Step-down
+    method of Holm (Scand. J. Statist. 6, 65-70, 1979).
     """
     told: set[int] = set()
-    while len(told) < len(estimates):
-        level = 1 - chance / (len(estimates) - len(told))
-        clear = {place for place, it in enumerate(estimates) if it and _excludes_zero(it, level)}
+    while len(told) < number:
+        level = 1 - chance / (number - len(told))
+        clear = {place for place in range(number) if is_clear(place, level)}
         if clear <= told:
             break
         told |= clear
     return told
-
-
-def _excludes_zero(it: Estimate, level: float) -> bool:
-    return with_seed_error(it, it.seed_error or 0.0, it.seed_degrees, level=level).excludes_zero
 
 
 def _points(runs: Sequence[Measured], kind: str) -> float:
@@ -270,58 +294,24 @@ def class_precisions(matches: Matches, weights: NDArray[np.uint8]) -> Numbers:
 
 def grids(paired: Paired) -> list[Grid]:
     """Metrics, classes, errors, images."""
-    shown, rest = paired.classes[:CLASSES], paired.classes[CLASSES:]
     errors = [_line(it)[:4] for it in paired.errors]
-    tables: dict[str, tuple[str, tuple[str, ...], list[list[Line]], list[str]]] = {
-        "metrics": (
-            "B against A (%)",
-            ("95 % interval", "error: images", "seeds"),
-            [[_line(it) for it in paired.metrics]],
-            [*_about(paired), *paired.notes],
-        ),
-        "classes": (
-            "AP of each class, the largest differences first (%)",
-            ("95 % interval", "objects"),
-            [[(*_line(it)[:5], Cell(f"{it.num_truths:,}")) for it in shown]],
-            [
-                f"{TOLD}: told apart with all {len(paired.classes)} classes taken into account "
-                f"(Holm, 5 % for all together): {sum(it.is_told_apart for it in paired.classes)}. "
-                f"An interval is of its class alone. {MISSING}: too few images.",
-                *(
-                    f"{len(rest)} more classes differ by {abs(largest.value or 0.0):.1f} AP at "
-                    "most; JSON has all."
-                    for largest in rest[:1]
-                ),
-            ],
-        ),
-        "errors": (
-            "What AP50 would gain without one kind of error (points)",
-            (),
-            [errors[: len(ERRORS)], errors[len(ERRORS) :]],
-            [
-                "Each kind is mended by itself, as TIDE does; less is better. Means over seeds; no "
-                "intervals."
-            ],
-        ),
-        "images": (
-            "The images, by id, on which they differ most",
-            (),
-            [[_image_line(it, *paired.images[it]) for it in part] for part in extremes(paired)],
-            [
-                "An image's score is its F1 over IoU 0.50:0.95 in percent, of detections above the "
-                "threshold that is best for each."
-            ],
-        ),
+    classes = [(*_line(it)[:5], Cell(f"{it.num_truths:,}")) for it in paired.classes[:CLASSES]]
+    images = [[_image_line(it, *paired.images[it]) for it in part] for part in extremes(paired)]
+    tables: dict[str, tuple[list[list[Line]], Iterable[str]]] = {
+        "metrics": ([[_line(it) for it in paired.metrics]], _about(paired)),
+        "classes": ([classes], _about_classes(paired.classes)),
+        "errors": ([errors[: len(ERRORS)], errors[len(ERRORS) :]], [OF_ERRORS]),
+        "images": (images, [OF_IMAGES]),
     }
     return [
         Grid(
             name=f"compare-{name}",
-            title=title,
-            head=line("", "A", "B", "B − A", *heads),
+            title=TABLES[name][0],
+            head=line("", "A", "B", "B − A", *TABLES[name][1:]),
             blocks=tuple(tuple(block) for block in blocks if block),
             notes=tuple(notes),
         )
-        for name, (title, heads, blocks, notes) in tables.items()
+        for name, (blocks, notes) in tables.items()
         if any(blocks)
     ]
 
@@ -343,24 +333,31 @@ def _image_line(image: int, one: float, other: float) -> Line:
     return line(f"{image}", f"{one:.0f}", f"{other:.0f}", signed(other - one))
 
 
-def _about(paired: Paired) -> tuple[str, str]:
+def _about(paired: Paired) -> Iterator[str]:
     (first, second), is_one = paired.names, len(paired.seeds[0]) == 1
     seeds = " and ".join(dict.fromkeys(", ".join(map(str, they)) for they in paired.seeds))
-    word = "seed" if is_one else "seeds"
-    return f"A: {first}. B: {second}. {paired.num_images:,} images; {word} {seeds}.", (
-        "Error from images: standard error of the difference from the sample of images, which "
-        "is paired. One seed: the interval is of these trained weights, not of configurations."
-        if is_one
-        else "Error from images, from seeds: standard errors of the difference from the sample of "
-        "images, which is paired, and from that of seeds; the interval holds both."
+    seeds = f"seed {seeds}" if is_one else f"seeds {seeds}"
+    yield f"A: {first}. B: {second}. {paired.num_images:,} images; {seeds}."
+    yield OF_ONE_SEED if is_one else OF_SEEDS
+    yield from paired.notes
+
+
+def _about_classes(classes: Sequence[ClassDifference]) -> Iterator[str]:
+    yield (
+        f"{TOLD}: told apart with all {len(classes)} classes taken into account (Holm, 5 % for all "
+        f"together): {sum(it.is_told_apart for it in classes)}. An interval is of its class alone. "
+        f"{MISSING}: too few images."
     )
+    if rest := classes[CLASSES:]:
+        largest = abs(rest[0].value or 0.0)
+        yield f"{len(rest)} more classes differ by {largest:.1f} AP at most; JSON has all."
 
 
-def extremes(paired: Paired, count: int = IMAGES) -> list[list[int]]:
+def extremes(paired: Paired) -> list[list[int]]:
     """The images on which B is better, and those on which A is, by as much as they differ."""
     better = [image for image, (one, other) in paired.images.items() if other > one]
     worse = [image for image, (one, other) in paired.images.items() if other < one]
-    return [better[:count], worse[:count]]
+    return [better[:IMAGES], worse[:IMAGES]]
 
 
 def meaning(paired: Paired) -> str:
@@ -369,10 +366,7 @@ def meaning(paired: Paired) -> str:
     ap = paired.metrics[0].estimate
     if ap is None:
         return "AP is undefined for one of them, so nothing can be said."
-    over = " and ".join(
-        f"{count:,} {noun}" + ("" if count == 1 else "s")
-        for count, noun in ((ap.num_seeds, "seed"), (ap.num_images, "image"))
-    )
+    over = f"{_count(ap.num_seeds, 'seed')} and {_count(ap.num_images, 'image')}"
     span = f"(95 % interval {signed_interval(ap).replace(BREAK, '')}, over {over})"
     size = f"{abs(ap.value):.1f}"
     amount = f"{second} has {size} AP {'more' if ap.value > 0 else 'less'} than {first} {span}"
@@ -389,15 +383,18 @@ def meaning(paired: Paired) -> str:
     return f"Told apart: {amount}."
 
 
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
 def to_json(paired: Paired) -> dict[str, Any]:
     """Everything, also what the tables leave out; null for what is infinite or undefined."""
-    parts = {"metrics": paired.metrics, "classes": paired.classes, "errors": paired.errors}
-    content = asdict(paired) | {
-        name: [asdict(it) | {"difference": it.value} for it in part] for name, part in parts.items()
-    }
+    content = asdict(paired) | {"meaning": meaning(paired)}
+    for part in ("metrics", "classes", "errors"):
+        lines = getattr(paired, part)
+        content[part] = [asdict(it) | {"difference": it.value} for it in lines]
     content["images"] = [
         {"id": image, "first": one, "second": other, "difference": other - one}
         for image, (one, other) in paired.images.items()
     ]
-    found: dict[str, Any] = finite(content | {"meaning": meaning(paired)})
-    return found
+    return dict(finite(content))

@@ -1,6 +1,7 @@
 """`atss compare`: two configurations on the same images, and whether they can be told apart."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -16,7 +17,7 @@ from orchestration.terminal import console
 from reports.facts import image_size, schedule
 
 if TYPE_CHECKING:  # it imports numpy, which lists need not wait for
-    from reports.paired import Side
+    from reports.paired import Paired, Side
 
 ENDINGS = {".md": "markdown", ".json": "json"}
 
@@ -72,40 +73,55 @@ def compare(
     store = open_store(out).require_there()
     sides = find_pair(store, [first, second], Asked(scale, data, settings or ()))
     with console.status("Comparing") as status:
-        from reports import paired
-        from reports.render import markdown
-        from reports.terminal import terminal
+        from reports.paired import compare as paired
 
         measured = [_side(meant, status.update) for meant in sides]
         status.update("Comparing")
-        found = paired.compare(*measured)
+        found = paired(*measured)
     found = replace(found, notes=(*filter(None, [sides[0].note]), *found.notes))
-    grids, meaning = paired.grids(found), paired.meaning(found)
-    texts = {
-        "markdown": "\n".join([*map(markdown, grids), meaning]) + "\n",
-        "json": json.dumps(paired.to_json(found), indent=1, allow_nan=False) + "\n",
-    }
+    saved = None if file is None else ENDINGS[file.suffix]
     if form == "terminal":
-        for grid in grids:
-            console.print(terminal(grid))
-            console.print()
-        console.print(meaning)
-    elif file is None or ENDINGS[file.suffix] != form:
-        print(texts[form], end="")
-    if file is not None:
-        text = texts[ENDINGS[file.suffix]]
+        _print(found)
+    elif form != saved:
+        print(_text(found, form), end="")
+    if file is not None and saved is not None:
+        text = _text(found, saved)
         write_atomically(file, lambda part: part.write_text(text, encoding="utf-8"))
         console.print(f"Written  {file}", soft_wrap=True)
-    if folder is not None:  # by each side's run of the lowest seed
-        from orchestration.gallery import Drawn, draw_differences
-
-        runs = [
-            Drawn(f"{letter}: {meant.name}", meant.folders[0], side.runs[0].insight.threshold)
-            for letter, meant, side in zip("AB", sides, measured, strict=True)
-        ]
-        setup = sides[0].setup
-        count = draw_differences(found, runs, setup.where, setup.fingerprint, folder)
+    if folder is not None:
+        count = _draw(found, sides, measured, folder)
         console.print(f"Pictures {folder} ({count})", soft_wrap=True)
+
+
+def _draw(found: "Paired", sides: Sequence[Meant], measured: Sequence["Side"], folder: Path) -> int:
+    """The images on which they differ most, by each side's run of the lowest seed; how many."""
+    from orchestration.gallery import Drawn, draw_differences
+
+    runs = [
+        Drawn(f"{letter}: {meant.name}", meant.folders[0], side.runs[0].insight.threshold)
+        for letter, meant, side in zip("AB", sides, measured, strict=True)
+    ]
+    setup = sides[0].setup
+    return draw_differences(found, runs, setup.where, setup.fingerprint, folder)
+
+
+def _print(found: "Paired") -> None:
+    from reports.paired import grids, meaning
+    from reports.terminal import terminal
+
+    for grid in grids(found):
+        console.print(terminal(grid))
+        console.print()
+    console.print(meaning(found))
+
+
+def _text(found: "Paired", form: str) -> str:
+    from reports.paired import grids, meaning, to_json
+    from reports.render import markdown
+
+    if form == "json":
+        return json.dumps(to_json(found), indent=1, allow_nan=False) + "\n"
+    return "\n".join([*map(markdown, grids(found)), meaning(found)]) + "\n"
 
 
 def _file(save: Path | None) -> Path | None:
