@@ -12,14 +12,12 @@ from experiments.settings import show_setting
 from orchestration import options
 from orchestration.find import Asked, Meant, find_pair
 from orchestration.inspection import Progress, inspect
-from orchestration.run_folder import DEFAULT_OUT, open_store, write_atomically
+from orchestration.run_folder import DEFAULT_OUT, open_store
 from orchestration.terminal import console
 from reports.facts import image_size, schedule
 
 if TYPE_CHECKING:  # it imports numpy, which lists need not wait for
     from reports.paired import Paired, Side
-
-ENDINGS = {".md": "markdown", ".json": "json"}
 
 MEANT = (
     "A row of a table, with all its seeds: table3:5, or by its label or a part of it, without "
@@ -30,10 +28,6 @@ First = Annotated[str, typer.Argument(metavar="A", help=MEANT, show_default=Fals
 Second = Annotated[str, typer.Argument(metavar="B", help="Likewise.", show_default=False)]
 Form = Annotated[
     Literal["terminal", "markdown", "json"], typer.Option("--format", help="How it is printed.")
-]
-Save = Annotated[
-    Path | None,
-    typer.Option(metavar="FILE", help="Write it to a file: .md or .json.", show_default=False),
 ]
 Pictures = Annotated[
     Path | None,
@@ -52,7 +46,6 @@ def compare(
     data: options.OnlyData = None,
     settings: options.OnlySettings = None,
     form: Form = "terminal",
-    save: Save = None,
     pictures: Pictures = None,
     out: options.Out = DEFAULT_OUT,
 ) -> None:
@@ -66,10 +59,10 @@ def compare(
 
     - `atss compare table3:1 table3:2`
     - `atss compare d0aff5 10c6df --pictures differences`
-    - `atss compare table4:k=3 table4:k=9 --scale mini --save k.md`
+    - `atss compare table4:k=3 table4:k=9 --scale mini --format markdown`
     - `atss compare table3:1 table3:fcos --set iterations=20`
     """
-    file, folder = _file(save), _folder(pictures)
+    folder = _folder(pictures)
     store = open_store(out).require_there()
     sides = find_pair(store, [first, second], Asked(scale, data, settings or ()))
     with console.status("Comparing") as status:
@@ -79,15 +72,10 @@ def compare(
         status.update("Comparing")
         found = paired(*measured)
     found = replace(found, notes=(*filter(None, [sides[0].note]), *found.notes))
-    saved = None if file is None else ENDINGS[file.suffix]
     if form == "terminal":
         _print(found)
-    elif form != saved:
+    else:
         print(_text(found, form), end="")
-    if file is not None and saved is not None:
-        text = _text(found, saved)
-        write_atomically(file, lambda part: part.write_text(text, encoding="utf-8"))
-        console.print(f"Written  {file}", soft_wrap=True)
     if folder is not None:
         count = _draw(found, sides, measured, folder)
         console.print(f"Pictures {folder} ({count})", soft_wrap=True)
@@ -122,18 +110,6 @@ def _text(found: "Paired", form: str) -> str:
     if form == "json":
         return json.dumps(to_json(found), indent=1, allow_nan=False) + "\n"
     return "\n".join([*map(markdown, grids(found)), meaning(found)]) + "\n"
-
-
-def _file(save: Path | None) -> Path | None:
-    """Where it is written, if anywhere; ValueError where that cannot be."""
-    if save is None:
-        return None
-    if save.suffix not in ENDINGS:
-        raise ValueError(f"--save {save}: needs a file that ends in {' or '.join(ENDINGS)}")
-    file = save.expanduser()
-    if not file.absolute().parent.is_dir():
-        raise ValueError(f"--save {save}: there is no folder {file.absolute().parent}")
-    return file
 
 
 def _folder(pictures: Path | None) -> Path | None:
