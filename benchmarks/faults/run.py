@@ -74,10 +74,11 @@ Fault = Callable[[Scene, Outcome], None]
 
 
 def ended(
-    number: signal.Signals, spoil: Callable[[Path], None] | None = None, *names: str
+    number: signal.Signals, *names: str, spoil: Callable[[Path], None] = Path.unlink
 ) -> Fault:
     """The launching process gets a signal in the middle of the second run; checkpoints of these
-    names are damaged before the line is given again."""
+    names are damaged before the line is given again.
+    """
 
     def fault(scene: Scene, outcome: Outcome) -> None:
         launch = scene.launch()
