@@ -25,7 +25,7 @@ from detector.evaluation.match_records import TRUE, Matches
 from detector.metrics import HEADINGS, Metrics
 from reports.breakdown import ERRORS, SPECIAL, Insight
 from reports.numbers import MISSING, finite, least_shown, number, signed, signed_interval
-from reports.render import BREAK, Cell, Grid, Line, line
+from reports.render import BREAK, Cell, Grid, Kind, Line, line
 from reports.resampling import BLOCK, NONE, RESAMPLES, Numbers, image_weights, precisions
 from reports.statistics import LEVEL, Estimate, Scores, difference
 
@@ -88,14 +88,8 @@ class Difference:
     name: str
     first: float | None
     second: float | None
+    difference: float | None
     estimate: Estimate | None = None
-
-    @property
-    def value(self) -> float | None:
-        """The second minus the first."""
-        if self.estimate is not None:
-            return self.estimate.value
-        return None if self.first is None or self.second is None else self.second - self.first
 
 
 @dataclass(frozen=True)
@@ -122,7 +116,12 @@ class Paired:
 
 def compare(first: Side, second: Side) -> Paired:
     """ValueError where they were tested on other images or classes."""
-    _require_the_same(first, second)
+    runs = [*first.runs, *second.runs]
+    if len({(run.scores.images, *run.matches.category_ids.tolist()) for run in runs}) > 1:
+        raise ValueError(
+            f"'{first.name}' and '{second.name}' were tested on other images or classes: "
+            "differences are paired by image, so both need the same"
+        )
     shared = first.seeds & second.seeds
     ones, others = (
         [run for run in side.runs if run.scores.seed in (shared or side.seeds)]
@@ -139,26 +138,11 @@ def compare(first: Side, second: Side) -> Paired:
             _change("AR", _in_place_of_ap(ones, recall), _in_place_of_ap(others, recall)),
         ),
         classes=_classes(ones, others),
-        errors=tuple(
-            Difference(kind, _points(ones, kind), _points(others, kind))
-            for kind in (*ERRORS, *SPECIAL)
-        ),
+        errors=tuple(_error(kind, ones, others) for kind in (*ERRORS, *SPECIAL)),
         images=_images(ones, others),
         num_images=ones[0].scores.num_images,
         notes=tuple(_notes(first, second)),
     )
-
-
-def _require_the_same(first: Side, second: Side) -> None:
-    runs = [*first.runs, *second.runs]
-    if len({run.scores.images for run in runs}) > 1:
-        numbers = " and ".join(f"{it.runs[0].scores.num_images:,}" for it in (first, second))
-        raise ValueError(
-            f"'{first.name}' and '{second.name}' were tested on other images ({numbers} of them): "
-            "differences are paired by image, so both need the same"
-        )
-    if len({tuple(run.matches.category_ids.tolist()) for run in runs}) > 1:
-        raise ValueError(f"'{first.name}' and '{second.name}' were tested for other classes")
 
 
 def _notes(first: Side, second: Side) -> Iterator[str]:
@@ -175,10 +159,18 @@ def _notes(first: Side, second: Side) -> Iterator[str]:
 
 
 def _change(
-    name: str, before: Sequence[Scores], after: Sequence[Scores], metric: str = "ap"
+    name: str,
+    before: Sequence[Scores],
+    after: Sequence[Scores],
+    metric: str = "ap",
+    *,
+    is_known: bool = True,
 ) -> Difference:
+    """is_known: enough for an interval."""
     first, second = (_mean([getattr(run.metrics, metric) for run in it]) for it in (before, after))
-    return Difference(name, first, second, difference(after, before, metric))
+    change = None if first is None or second is None else second - first
+    known = difference(after, before, metric) if is_known else None
+    return Difference(name, first, second, known.value if known else change, known)
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
@@ -213,11 +205,10 @@ def _classes(ones: Sequence[Measured], others: Sequence[Measured]) -> tuple[Clas
             of_class = {run: it[:, place] for run, it in numbers.items()}  # [1 + R] each
             before, after = (_in_place_of_ap(runs, of_class) for runs in (ones, others))
             sides.append((after, before))
-            change = _change(item.name, before, after)
             is_here = matches.truth_counts[:, ALL] & (matches.truth_category == place)
             is_known = len(np.unique(matches.truth_image[is_here])) >= LEAST_IMAGES
-            known = replace(change, estimate=change.estimate if is_known else None)
-            found.append(ClassDifference(**vars(known), num_truths=item.num_truths))
+            change = _change(item.name, before, after, is_known=is_known)
+            found.append(ClassDifference(**vars(change), num_truths=item.num_truths))
 
     def is_clear(place: int, level: float) -> bool:
         known = difference(*sides[place], "ap", level=level)
@@ -225,7 +216,7 @@ def _classes(ones: Sequence[Measured], others: Sequence[Measured]) -> tuple[Clas
 
     told = holm(len(found), is_clear, 1 - LEVEL)
     lines = [replace(it, is_told_apart=place in told) for place, it in enumerate(found)]
-    return tuple(sorted(lines, key=lambda it: -abs(it.value or 0.0)))
+    return tuple(sorted(lines, key=lambda it: -abs(it.difference or 0.0)))
 
 
 def holm(number: int, is_clear: Callable[[int, float], bool], chance: float) -> set[int]:
@@ -244,8 +235,11 @@ def holm(number: int, is_clear: Callable[[int, float], bool], chance: float) -> 
     return told
 
 
-def _points(runs: Sequence[Measured], kind: str) -> float:
-    return fmean(run.insight.errors[kind].points for run in runs)
+def _error(kind: str, ones: Sequence[Measured], others: Sequence[Measured]) -> Difference:
+    before, after = (
+        fmean(run.insight.errors[kind].points for run in runs) for runs in (ones, others)
+    )
+    return Difference(kind, before, after, after - before)
 
 
 def _images(ones: Sequence[Measured], others: Sequence[Measured]) -> dict[int, tuple[float, float]]:
@@ -320,10 +314,11 @@ def _line(it: Difference) -> Line:
     """Name, both numbers, their difference, its interval, its errors from images and from seeds."""
     known = it.estimate
     mark = TOLD if isinstance(it, ClassDifference) and it.is_told_apart else ""
+    kind: Kind = "ours" if known and known.excludes_zero else "difference"
     errors = (known.image_error, known.seed_error) if known else (None, None)
     return (
         *line(it.name, number(it.first), number(it.second)),
-        Cell(signed(it.value) + mark, "ours" if known and known.excludes_zero else "difference"),
+        Cell(signed(it.difference) + mark, kind),
         Cell(signed_interval(known), "interval"),
         *line(*(MISSING if error is None else f"{error:.2f}" for error in errors)),
     )
@@ -349,7 +344,7 @@ def _about_classes(classes: Sequence[ClassDifference]) -> Iterator[str]:
         f"{MISSING}: too few images."
     )
     if rest := classes[CLASSES:]:
-        largest = abs(rest[0].value or 0.0)
+        largest = abs(rest[0].difference or 0.0)
         yield f"{len(rest)} more classes differ by {largest:.1f} AP at most; JSON has all."
 
 
@@ -390,9 +385,6 @@ def _count(number: int, noun: str) -> str:
 def to_json(paired: Paired) -> dict[str, Any]:
     """Everything, also what the tables leave out; null for what is infinite or undefined."""
     content = asdict(paired) | {"meaning": meaning(paired)}
-    for part in ("metrics", "classes", "errors"):
-        lines = getattr(paired, part)
-        content[part] = [asdict(it) | {"difference": it.value} for it in lines]
     content["images"] = [
         {"id": image, "first": one, "second": other, "difference": other - one}
         for image, (one, other) in paired.images.items()
