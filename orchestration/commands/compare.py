@@ -72,10 +72,7 @@ def compare(
         status.update("Comparing")
         found = paired(*measured)
     found = replace(found, notes=(*filter(None, [sides[0].note]), *found.notes))
-    if form == "terminal":
-        _print(found)
-    else:
-        print(_text(found, form), end="")
+    _show(found, form)
     if folder is not None:
         count = _draw(found, sides, measured, folder)
         console.print(f"Pictures {folder} ({count})", soft_wrap=True)
@@ -93,23 +90,20 @@ def _draw(found: "Paired", sides: Sequence[Meant], measured: Sequence["Side"], f
     return draw_differences(found, runs, setup.where, setup.fingerprint, folder)
 
 
-def _print(found: "Paired") -> None:
-    from reports.paired import grids, meaning
-    from reports.terminal import terminal
-
-    for grid in grids(found):
-        console.print(terminal(grid))
-        console.print()
-    console.print(meaning(found))
-
-
-def _text(found: "Paired", form: str) -> str:
+def _show(found: "Paired", form: str) -> None:
     from reports.paired import grids, meaning, to_json
     from reports.render import markdown
+    from reports.terminal import terminal
 
     if form == "json":
-        return json.dumps(to_json(found), indent=1, allow_nan=False) + "\n"
-    return "\n".join([*map(markdown, grids(found)), meaning(found)]) + "\n"
+        print(json.dumps(to_json(found), indent=1, allow_nan=False))
+    elif form == "markdown":
+        print("\n".join([*map(markdown, grids(found)), meaning(found)]))
+    else:
+        for grid in grids(found):
+            console.print(terminal(grid))
+            console.print()
+        console.print(meaning(found))
 
 
 def _folder(pictures: Path | None) -> Path | None:
