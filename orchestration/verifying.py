@@ -26,10 +26,10 @@ from orchestration.sealing import Tell, pages
 from reports.archive import MALFORMED, Problem, Unsealed, check_run, is_same
 from reports.bundle import Bundle, table_content, table_of
 from reports.compare import ComparedRow
+from reports.intervals import difference
 from reports.measurements import Measurements
 from reports.numbers import MISSING, number, signed, signed_interval, spread
 from reports.render import Cell, Grid, line
-from reports.statistics import difference
 
 STANDS, FAILS = "✓", "✗"
 EVALUATOR = ("pycocotools", "numpy")

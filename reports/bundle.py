@@ -21,8 +21,8 @@ from experiments.schedules import SCALES
 from reports.compare import Comparison, Result, Stopped, join
 
 if TYPE_CHECKING:  # they import numpy, which lists need not wait for
+    from reports.coco_bootstrap import Scores
     from reports.insight import Insight
-    from reports.statistics import Scores
 
 FORMAT = 3  # of the JSON; raised when an older reader could not read it
 CURVE_POINTS = 300  # of one run's history; more than a figure can show
@@ -210,7 +210,7 @@ def _load_scores(content: Mapping[str, Any], path: Path) -> dict[str, "Scores"]:
         return {}
     import numpy as np
 
-    from reports.statistics import Scores
+    from reports.coco_bootstrap import Scores
 
     found = {}
     with np.load(path, allow_pickle=False) as draws:

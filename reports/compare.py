@@ -1,7 +1,7 @@
 """A table's rows joined with measured results: the paper's number, ours, and what changed.
 
 Nothing is inferred here: a mean, a sample standard deviation, a count of seeds, and what
-statistics.py makes of resampled images where there are any. What was not measured is None, never 0.
+intervals.py makes of resampled images where there are any. What was not measured is None, never 0.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,8 @@ from detector.metrics import HEADINGS, Metrics
 from experiments.experiment import Row, Table
 
 if TYPE_CHECKING:  # it imports numpy, which lists need not wait for
-    from reports.statistics import Estimate, Scores
+    from reports.coco_bootstrap import Scores
+    from reports.intervals import Estimate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,7 +195,7 @@ def _estimates(
     """A row's numbers, and their differences from the reference row's, each with its interval."""
     if not runs:
         return {}, {}
-    from reports.statistics import difference, estimate
+    from reports.intervals import difference, estimate
 
     alone = {name: estimate(runs, name) for name in HEADINGS}
     against = {name: difference(runs, reference, name) for name in HEADINGS}

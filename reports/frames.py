@@ -21,8 +21,8 @@ import pandas as pd
 from detector.metrics import HEADINGS
 from reports.bundle import Bundle
 from reports.compare import ComparedRow, Comparison, Result
+from reports.intervals import Estimate
 from reports.render import Grid, line
-from reports.statistics import Estimate
 
 Lines = Iterator[dict[str, Any]]
 

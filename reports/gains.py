@@ -25,7 +25,7 @@ from reports.numbers import (
 from reports.render import Cell, Grid, Line, line
 
 if TYPE_CHECKING:  # it imports numpy, which lists need not wait for
-    from reports.statistics import Estimate
+    from reports.intervals import Estimate
 
 COUNTS, COUNTS_FOR_THESE = "*", "(*)"  # marks of a change whose interval excludes zero
 

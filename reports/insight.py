@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from detector.evaluation.errors import ALL, HALF, errors_of
 from detector.evaluation.match_records import AREAS, FALSE, IGNORED, IOUS, TRUE, Matches
 from detector.metrics import HEADINGS
+from reports.coco_bootstrap import NONE, Numbers, precisions
 from reports.mending import Share, breakdown
-from reports.resampling import NONE, Numbers, precisions
 
 DIGITS = 2  # of percent
 

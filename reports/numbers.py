@@ -7,7 +7,7 @@ from reports.compare import Comparison, Sample
 from reports.render import BREAK, PAD
 
 if TYPE_CHECKING:  # it imports numpy, which lists need not wait for
-    from reports.statistics import Estimate
+    from reports.intervals import Estimate
 
 MISSING = "–"
 EARLY = "†"
@@ -65,13 +65,13 @@ def has_intervals(comparison: Comparison) -> bool:
 
 def level() -> str:
     """How sure intervals are: "95 %"."""
-    from reports.statistics import LEVEL
+    from reports.intervals import LEVEL
 
     return f"{LEVEL:.0%}".replace("%", " %")
 
 
 def least_shown(estimate: "Estimate") -> str:
     """The smallest difference that these seeds and images could have shown: "0.8 AP"."""
-    from reports.statistics import visible
+    from reports.intervals import visible
 
     return f"{visible(estimate):.1f} AP"

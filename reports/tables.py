@@ -240,7 +240,7 @@ def _worse(rows: list[ComparedRow], metric: str) -> list[bool | None] | None:
     """Of each row whether it is told apart from the highest; None where none has intervals."""
     if not any(row.scores for row in rows):
         return None
-    from reports.statistics import told_apart  # imports numpy, which lists need not wait for
+    from reports.intervals import told_apart  # imports numpy, which lists need not wait for
 
     return told_apart([row.scores for row in rows], metric)
 

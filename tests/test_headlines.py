@@ -8,10 +8,10 @@ from made_up_results import make_bundle, with_scores
 from test_positives import frame
 
 from experiments import TABLES
+from reports.intervals import difference
 from reports.measurements import Measurements
 from reports.pages.headlines import claims_about, finding, judged, path, sweeps
 from reports.plots.plates import study_plates
-from reports.statistics import difference
 
 NAMES = [f"table{number}" for number in range(1, 8)]
 

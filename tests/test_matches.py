@@ -20,7 +20,7 @@ from detector.evaluation.match_records import (
     save_matches,
 )
 from detector.metrics import HEADINGS, Metrics
-from reports.resampling import image_weights, metrics_of, precisions
+from reports.coco_bootstrap import image_weights, metrics_of, precisions
 
 Truth = dict[str, Any]
 SIZES = (6, 20, 31, 33, 60, 95, 97, 180)  # around COCO's borders of small, medium and large

@@ -11,13 +11,14 @@ import pytest
 from made_up_runs import described, detections
 
 from detector.evaluation.detect import measure, six
-from reports import paired, statistics
+from reports import coco_bootstrap, paired
+from reports.coco_bootstrap import score
 from reports.insight import insight
+from reports.intervals import Estimate
 from reports.numbers import least_shown
 from reports.paired import Difference, Measured, Side, class_precisions, compare, holm, recalls
 from reports.paired_tables import extremes, grids, meaning, to_json
 from reports.render import markdown
-from reports.statistics import Estimate, score
 
 NUM_IMAGES = 30
 
@@ -48,7 +49,7 @@ def side(name: str, right: float, seeds: Sequence[int], **facts: str) -> Side:
 def _fewer_samples() -> Iterator[None]:
     """Nothing here depends on how many there are."""
     with pytest.MonkeyPatch.context() as patch:
-        for module in (statistics, paired):
+        for module in (coco_bootstrap, paired):
             patch.setattr(module, "RESAMPLES", 100)
         patch.setattr(paired, "CLASS_RESAMPLES", 100)
         yield

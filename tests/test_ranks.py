@@ -10,7 +10,7 @@ from experiments import TABLES
 from reports import tables
 from reports.differing import differing
 from reports.facts import footnotes
-from reports.statistics import difference
+from reports.intervals import difference
 from reports.tables import paper_grid, runs_grid
 
 PAPER_BEST = {  # read off the paper's tables, by eye

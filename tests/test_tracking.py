@@ -40,7 +40,7 @@ from orchestration.tracking import (
     record_table,
 )
 from reports.bundle import Bundle
-from reports.statistics import difference, estimate
+from reports.intervals import difference, estimate
 
 SIGNATURE = "0123456789ab"
 FACTS = {

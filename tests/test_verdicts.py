@@ -32,9 +32,9 @@ from reports.claims import (
     power,
     shown,
 )
+from reports.intervals import Estimate
 from reports.measurements import Measurements, find_row, spread
 from reports.render import markdown
-from reports.statistics import Estimate
 
 INF = math.inf
 demo_study = partial(made_up_study, scale="demo", recipe=DEMO, data="shapes")

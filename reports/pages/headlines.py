@@ -19,9 +19,9 @@ from reports import positives
 from reports.bundle import Bundle
 from reports.claims import Verdict, judge_all
 from reports.compare import Compared, ComparedRow, Sample
+from reports.intervals import Estimate, difference
 from reports.measurements import Measurements, find_row
 from reports.numbers import MISSING, signed
-from reports.statistics import Estimate, difference
 
 IMPROVEMENTS = TABLES["table1"]
 PATH = (

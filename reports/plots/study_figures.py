@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from reports.bundle import Bundle
+from reports.intervals import Estimate
 from reports.numbers import signed
 from reports.pages.headlines import Step, Varied
 from reports.plots.figures import MIN_RANGE, rows_down
@@ -22,7 +23,6 @@ from reports.plots.theme import (
     STYLE,
     WIDTH,
 )
-from reports.statistics import Estimate
 
 Line = tuple[float | None, float | None, Estimate | None]  # AP, step, the step's interval
 

@@ -10,18 +10,14 @@ from made_up_results import make_bundle, with_scores
 
 from detector.metrics import HEADINGS, Metrics
 from reports.bundle import Bundle, load_bundle, save_bundle
-from reports.statistics import (
+from reports.coco_bootstrap import Scores, load_scores, save_scores
+from reports.intervals import (
     Estimate,
-    Scores,
     contrast,
     difference,
     estimate,
-    interval,
-    load_scores,
-    save_scores,
     told_apart,
     visible,
-    with_seed_error,
 )
 
 RESAMPLES = 400
@@ -172,8 +168,10 @@ def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
         images = random.normal(0, 1, 60)
         values = images + random.normal(0, 0.1, (3, 1)) + random.normal(0, 0.3, (3, 60))
         picked = random.integers(0, 60, (150, 60))
-        found = interval(values.mean(axis=1).tolist(), values[:, picked].mean(axis=2), 60)
-        held += found.low <= 0 <= found.high
+        means, draws = values.mean(axis=1), values[:, picked].mean(axis=2)
+        runs = [run(seed, float(mean), draws[seed]) for seed, mean in enumerate(means)]
+        found = contrast([(1, runs)])
+        held += found is not None and found.low <= 0 <= found.high
     assert 0.92 <= held / 400 <= 0.98  # four standard errors around 0.95 are 0.906 to 0.994
 
 
@@ -204,21 +202,23 @@ def test_what_is_visible_depends_on_the_errors_and_not_on_what_was_observed() ->
 
 def test_the_spread_of_three_published_reruns_is_hardly_known() -> None:
     """Student's t of two degrees of freedom: 4.30 standard errors, where a normal has 1.96."""
-    alone = replace(made(0.0, None, 1, math.inf), value=1.0)
-    found = with_seed_error(alone, 0.1, 2)
+    sides = [run(0, 3.0, np.full(RESAMPLES, 3.0))], [run(0, 2.0, np.full(RESAMPLES, 2.0))]
+    found = difference(*sides, "ap", seeds=(0.1, 2))
+    assert found is not None and (found.seed_error, found.seed_degrees) == (0.1, 2)
     assert (found.low, found.high) == pytest.approx((1 - 0.4303, 1 + 0.4303), abs=1e-4)
-    with_images = with_seed_error(replace(alone, image_error=0.1), 0.1, 2)
-    assert 0.14 * 1.96 < with_images.high - 1 < 0.14 * 4.3
+    with_images = difference([run(0, 3.0, 3 + 0.1 * noise(0))], sides[1], "ap", seeds=(0.1, 2))
+    assert with_images is not None and 0.14 * 1.96 < with_images.high - 1 < 0.14 * 4.3
 
 
-def test_a_contrast_is_a_weighted_sum_and_holds_images_and_seeds() -> None:
-    runs = [scattered_run(number, ap) for number, ap in enumerate((30.0, 32.0))]
-    found = contrast([-1, 1], runs, "ap", None, 0)
-    assert found is not None and found.value == 2.0
-    apart = runs[1].draws[:, 0] - runs[0].draws[:, 0]
-    assert found.image_error == pytest.approx(apart.std(ddof=1))
-    by_seeds = contrast([-1, 1], runs, "ap", 0.5, 4)
-    assert by_seeds is not None and by_seeds.high - by_seeds.low > found.high - found.low
+def test_a_contrast_is_a_weighted_sum_of_means_over_seeds() -> None:
+    """Images 0.5 x 1 and 2 x 0.1; seeds: 0.5^2 x 2 / 2 + 2^2 x 0.5 / 2 = 1.25."""
+    one = [run(seed, ap, ap + noise(0)) for seed, ap in ((0, 10.0), (1, 12.0))]
+    other = [run(seed, ap, ap + 0.1 * noise(0)) for seed, ap in ((0, 5.0), (1, 6.0))]
+    found = contrast([(0.5, one), (-2, other)])
+    assert found is not None and found.value == 0.5 * 11 - 2 * 5.5
+    assert found.image_error == pytest.approx(0.5 - 0.2)
+    assert found.seed_error == pytest.approx(math.sqrt(1.25))
+    assert (found.num_seeds, found.num_images) == (2, 1000)
 
 
 def scattered_run(number: int, ap: float, *, seed: int = 0, noise: float = 1.0) -> Scores:
