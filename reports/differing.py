@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from string import ascii_lowercase
 
-from reports.compare import ComparedRow, Comparison
+from reports.numbers import ComparedRow, Comparison
 
 HARMLESS = ("ray", "mlflow")  # facts whose names begin so: no number depends on them
 MOST_LETTERS = 5  # with more groups of rows than these, letters help nobody

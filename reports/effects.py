@@ -31,9 +31,8 @@ from numpy.typing import NDArray
 
 from experiments.experiment import Row, Table
 from reports.coco_bootstrap import Scores
-from reports.compare import Comparison
 from reports.intervals import Estimate, contrast
-from reports.numbers import MISSING, level, signed, signed_interval
+from reports.numbers import MISSING, Comparison, level, signed, signed_interval
 from reports.render import Cell, Grid, Kind, line
 
 Combination = tuple[int, ...]  # of F zeros and ones

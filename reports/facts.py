@@ -6,11 +6,10 @@ from typing import Any
 from detector.config import Recipe
 from experiments.experiment import OwnAssigner, Row, Table
 from experiments.schedules import SCALES
-from reports.bundle import Bundle
-from reports.compare import Comparison
 from reports.differing import common, differing
-from reports.numbers import EARLY, MISSING, has_intervals, level
+from reports.numbers import EARLY, MISSING, Comparison, has_intervals, level
 from reports.render import Grid, line
+from reports.results import Bundle
 
 MAX_FACT = 80  # letters; longer ones differ from run to run
 UNKNOWN = "unknown"

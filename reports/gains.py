@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from detector.metrics import HEADINGS
-from reports.compare import ComparedRow, Comparison
 from reports.differing import differing
 from reports.numbers import (
     MISSING,
+    ComparedRow,
+    Comparison,
     has_intervals,
     interval,
     least_shown,

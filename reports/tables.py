@@ -13,13 +13,13 @@ from itertools import groupby, zip_longest
 from typing import assert_never
 
 from detector.metrics import HEADINGS
-from reports.bundle import Bundle
-from reports.compare import ComparedRow, Comparison, Result
 from reports.differing import common, differing
 from reports.facts import footnotes
 from reports.numbers import (
     EARLY,
     MISSING,
+    ComparedRow,
+    Comparison,
     has_intervals,
     interval,
     level,
@@ -28,6 +28,7 @@ from reports.numbers import (
     spread,
 )
 from reports.render import Cell, Grid, Line, Rank, line
+from reports.results import Bundle, Result
 
 Block = tuple[Line, ...]
 Numbers = Sequence[tuple[ComparedRow, str]]  # whose, and which field of Metrics

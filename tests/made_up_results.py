@@ -11,11 +11,10 @@ from experiments import TABLES
 from experiments.experiment import Run, Table, signature
 from experiments.own_tables import own_assigner
 from experiments.settings import with_settings
-from reports.bundle import Bundle
 from reports.coco_bootstrap import Scores
-from reports.compare import Result
 from reports.insight import ClassInsight, ImageInsight, Insight
 from reports.mending import ERRORS, SPECIAL, Share
+from reports.results import Bundle, Result
 
 KINDS = (*ERRORS, *SPECIAL)
 RECIPE = Recipe(

@@ -14,8 +14,8 @@ from orchestration.plan import Setup
 from orchestration.results import bundle
 from orchestration.run_folder import Store, open_store
 from reports import coco_bootstrap
-from reports.bundle import Bundle
 from reports.pages.prints import INDEX, gallery, gallery_folder, load_gallery
+from reports.results import Bundle
 
 TABLE = TABLES["table2"]
 

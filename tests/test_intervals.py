@@ -9,7 +9,6 @@ import pytest
 from made_up_results import make_bundle, with_scores
 
 from detector.metrics import HEADINGS, Metrics
-from reports.bundle import Bundle, load_bundle, save_bundle
 from reports.coco_bootstrap import Scores, load_scores, save_scores
 from reports.intervals import (
     Estimate,
@@ -19,6 +18,7 @@ from reports.intervals import (
     told_apart,
     visible,
 )
+from reports.results import Bundle, load_bundle, save_bundle
 
 RESAMPLES = 400
 

@@ -8,10 +8,10 @@ from made_up_results import make_bundle, with_scores
 
 from experiments import TABLES
 from experiments.schedules import PAPER
-from reports.bundle import CURVE_POINTS, load_bundle, save_bundle, thin
 from reports.pages.render import NotebookError, run_notebook
 from reports.plots.figures import comparison_figure, gains_figure, learning_figure
 from reports.plots.theme import save
+from reports.results import CURVE_POINTS, load_bundle, save_bundle, thin
 
 # --- bundles
 

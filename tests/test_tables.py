@@ -13,9 +13,8 @@ from detector.metrics import HEADINGS
 from experiments import TABLES
 from experiments.schedules import PAPER
 from reports.facts import facts_grid, footnotes
-from reports.frames import csv_text
 from reports.gains import gains_grid
-from reports.numbers import number, signed
+from reports.numbers import csv_text, number, signed
 from reports.render import latex, markdown, to_html
 from reports.tables import paper_grid, runs_grid
 from reports.terminal import terminal

@@ -26,9 +26,9 @@ from pathlib import Path
 from IPython.display import HTML
 
 from reports import effects, facts, gains, tables
-from reports.bundle import load_bundle
+from reports.results import load_bundle
 from reports.claims import claims_grid, deciding
-from reports.frames import frames, overview
+from reports.results import frames, overview
 from reports.render import STYLE, to_html
 from reports.plots.plates import plates
 from reports.pages import headlines, page, provenance

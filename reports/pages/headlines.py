@@ -16,12 +16,11 @@ from experiments import TABLES
 from experiments.claims import CLAIMS, Claim, Place, places
 from experiments.experiment import Table
 from reports import positives
-from reports.bundle import Bundle
 from reports.claims import Verdict, judge_all
-from reports.compare import Compared, ComparedRow, Sample
 from reports.intervals import Estimate, difference
 from reports.measurements import Measurements, find_row
-from reports.numbers import MISSING, signed
+from reports.numbers import MISSING, Compared, ComparedRow, Sample, signed
+from reports.results import Bundle
 
 IMPROVEMENTS = TABLES["table1"]
 PATH = (

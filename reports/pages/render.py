@@ -19,12 +19,12 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 from nbconvert import HTMLExporter
 from nbformat import NotebookNode
 
-from reports import frames, gains, tables
-from reports.bundle import Bundle, save_bundle
+from reports import gains, numbers, tables
 from reports.effects import effects_grids
 from reports.pages.page import page
 from reports.plots.plates import Plate, plates
 from reports.render import latex, markdown
+from reports.results import Bundle, save_bundle
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 TABLE = NOTEBOOKS / "table.py"
@@ -58,7 +58,7 @@ def write_report(bundle: Bundle, folder: Path, progress: Progress = lambda _: No
     )
     written = [
         folder / f"{name}.json",
-        _write(folder / f"{name}.csv", frames.csv_text(bundle.comparison)),
+        _write(folder / f"{name}.csv", numbers.csv_text(bundle.comparison)),
         _write(folder / f"{name}.md", "\n".join(map(markdown, grids))),
         _write(folder / f"{name}.tex", "\n".join(map(latex, grids))),
     ]

@@ -15,7 +15,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from reports import facts
-from reports.bundle import Bundle
 from reports.claims import State, Verdict, claims_grid, deciding
 from reports.measurements import Measurements
 from reports.pages import provenance
@@ -23,6 +22,7 @@ from reports.pages.headlines import caution, finding, judged
 from reports.pages.page import Link, listed, page, paragraphs, relinked
 from reports.plots.plates import Plate, plates, plot, study_plates
 from reports.render import STYLE, to_html
+from reports.results import Bundle
 
 NAME = "The ATSS study, re-run"
 WHAT = (

@@ -13,10 +13,9 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from reports.bundle import Bundle, thin
-from reports.compare import ComparedRow, Comparison
-from reports.numbers import signed
+from reports.numbers import ComparedRow, Comparison, signed
 from reports.plots.theme import BESIDE, CYCLE, DASHES, MUTED, OURS_STYLE, PAPER_STYLE, STYLE, WIDTH
+from reports.results import Bundle, thin
 
 CURVE_NAMES = {
     "loss/cls": "classification loss",

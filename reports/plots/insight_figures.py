@@ -12,12 +12,12 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from detector.metrics import HEADINGS
-from reports.bundle import Bundle
-from reports.compare import ComparedRow
 from reports.insight import Insight
 from reports.mending import ERRORS
+from reports.numbers import ComparedRow
 from reports.plots.figures import legend_columns, line_style, rows_down
 from reports.plots.theme import BESIDE, CYCLE, MUTED, STYLE, WIDTH
+from reports.results import Bundle
 
 CURVES = ("ap50", "ap75", "ap")
 ACROSS = 3  # panels in a line

@@ -13,10 +13,10 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from reports.bundle import Bundle
 from reports.measurements import Measurements
 from reports.pages.headlines import path, sweeps
 from reports.plots import figures, insight_figures, study_figures, theme
+from reports.results import Bundle
 
 KINDS = ("png", "svg")
 

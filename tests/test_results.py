@@ -3,7 +3,7 @@
 from made_up_results import make_bundle, with_insights, with_scores
 
 from detector.metrics import HEADINGS
-from reports.frames import NAMES, frames, overview
+from reports.results import FRAMES, frames, overview
 
 
 def full(name="table2"):
@@ -60,11 +60,11 @@ def test_histories_curves_errors_and_classes_are_one_value_per_line():
 def test_a_frame_without_lines_has_its_columns():
     nothing = {(row.label, 0) for row in make_bundle("table2").table.rows}
     found = frames(make_bundle("table2", missing=nothing))
-    for name, columns in NAMES.items():
+    for name, columns in FRAMES.items():
         assert set(columns) <= set(found[name].columns)
     assert [len(found[name]) for name in ("runs", "history", "errors")] == [0, 0, 0]
 
 
 def test_the_overview_lists_every_frame():
     grid = overview(frames(full()))
-    assert [cells[0].text for cells in grid.blocks[0]] == ["numbers", *NAMES]
+    assert [cells[0].text for cells in grid.blocks[0]] == ["numbers", *FRAMES]

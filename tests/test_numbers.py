@@ -5,7 +5,8 @@ from made_up_results import make_bundle, metrics_of
 
 from detector.metrics import HEADINGS, Metrics
 from experiments import TABLES
-from reports.compare import Result, Sample, join
+from reports.numbers import Sample, join
+from reports.results import Result
 
 
 def test_a_sample_is_a_mean_a_spread_and_a_count():
