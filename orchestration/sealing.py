@@ -19,12 +19,11 @@ from orchestration.results import bundle
 from orchestration.run_folder import RunFolder, Store, write_json
 from reports.claims import as_json, claims_grid, deciding, judge
 from reports.effects import effects_grids
-from reports.gains import changes_grid, gains_grid
 from reports.measurements import Measurements
 from reports.numbers import csv_text
 from reports.render import markdown
 from reports.results import Bundle, table_content
-from reports.tables import paper_grid, runs_grid
+from reports.tables import changes_grid, gains_grid, paper_grid, runs_grid
 
 RUN_FACTS = ("signature", "name", "rows", "seed", "canonical", "assigner", "code", "environment")
 DATA_FACTS = ("name", "fingerprint", "images", "classes", "notes")

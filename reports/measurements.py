@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from experiments import TABLES
 from experiments.claims import RERUN_DEGREES, RERUN_DEVIATION, Claim, Margin, Place, Spread, places
 from experiments.experiment import Row, Table
-from reports.facts import settings
+from reports.footnotes import settings
 from reports.results import Bundle, Result
 
 if TYPE_CHECKING:  # it imports numpy and scipy, which lists need not wait for

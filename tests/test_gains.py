@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 from made_up_results import make_bundle, with_scores
 
-from reports.gains import changes_grid, gains_grid
 from reports.intervals import Estimate, visible
 from reports.numbers import Comparison, interval, least_shown, signed_interval
+from reports.tables import changes_grid, gains_grid
 
 
 def an_estimate(value, reach, *, image_error=0.1, seed_error=None, num_seeds=1, num_images=1000):

@@ -8,8 +8,7 @@ from made_up_results import make_bundle, with_scores
 from detector.metrics import Metrics
 from experiments import TABLES
 from reports import tables
-from reports.differing import differing
-from reports.facts import footnotes
+from reports.footnotes import differing, footnotes
 from reports.intervals import difference
 from reports.tables import paper_grid, runs_grid
 
@@ -136,7 +135,7 @@ def with_facts(bundle, facts_by_row):
 
 
 def test_like_rows_have_no_letters():
-    assert differing(make_bundle("table4").comparison).notes == ()
+    assert differing(make_bundle("table4").comparison) == ({}, ())
 
 
 def test_a_row_of_another_version_or_device_gets_a_letter_and_a_footnote():
@@ -144,12 +143,12 @@ def test_a_row_of_another_version_or_device_gets_a_letter_and_a_footnote():
     rows = {row.label: usual for row in TABLES["table4"].rows}
     rows |= {"k = 5": {**usual, "torch": "2.14.1"}, "k = 7": {**usual, "mlflow": "3.16"}}
     bundle = with_facts(make_bundle("table4"), rows)
-    found = differing(bundle.comparison)
-    assert found.letters == {"k = 5": "a"}  # MLflow moves no number
-    assert found.notes == ("a: torch 2.14.1 (most rows: 2.15.0).",)
+    letters, notes = differing(bundle.comparison)
+    assert letters == {"k = 5": "a"}  # MLflow moves no number
+    assert notes == ("a: torch 2.14.1 (most rows: 2.15.0).",)
     grid = paper_grid(bundle)
     assert [cell.mark for cell in grid.blocks[0][1]] == ["", "", "", "a", *[""] * 7]
-    assert found.notes[0] in grid.notes
+    assert notes[0] in grid.notes
 
 
 def test_a_row_with_fewer_seeds_or_other_images_gets_one_too():
@@ -162,7 +161,7 @@ def test_a_row_with_fewer_seeds_or_other_images_gets_one_too():
         for name in bundle.signatures["k = 7"]
     }
     bundle = replace(bundle, results=kept, scores={**scores, **others})
-    assert differing(bundle.comparison).notes == (
+    assert differing(bundle.comparison)[1] == (
         "a: seeds 0 (most rows: 0 and 1).",
         "b: test images 7 (aaaaaaaa) (most rows: 1,000 (ffffffff)).",
     )
@@ -170,9 +169,8 @@ def test_a_row_with_fewer_seeds_or_other_images_gets_one_too():
 
 def test_many_kinds_of_rows_are_told_in_one_note():
     rows = {row.label: {"gpu": f"gpu {i}"} for i, row in enumerate(TABLES["table4"].rows)}
-    found = differing(with_facts(make_bundle("table4"), rows).comparison)
-    assert found.letters == {} and len(found.notes) == 1
-    assert "gpu (9 kinds)" in found.notes[0]
+    letters, (note,) = differing(with_facts(make_bundle("table4"), rows).comparison)
+    assert letters == {} and "gpu (9 kinds)" in note
 
 
 def test_every_run_can_be_traced():

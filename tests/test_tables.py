@@ -12,11 +12,10 @@ from rich.console import Console
 from detector.metrics import HEADINGS
 from experiments import TABLES
 from experiments.schedules import PAPER
-from reports.facts import facts_grid, footnotes
-from reports.gains import gains_grid
+from reports.footnotes import facts_grid, footnotes
 from reports.numbers import csv_text, number, signed
 from reports.render import latex, markdown, to_html
-from reports.tables import paper_grid, runs_grid
+from reports.tables import gains_grid, paper_grid, runs_grid
 from reports.terminal import terminal
 
 

@@ -19,7 +19,7 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 from nbconvert import HTMLExporter
 from nbformat import NotebookNode
 
-from reports import gains, numbers, tables
+from reports import numbers, tables
 from reports.effects import effects_grids
 from reports.pages.page import page
 from reports.plots.plates import Plate, plates
@@ -52,8 +52,8 @@ def write_report(bundle: Bundle, folder: Path, progress: Progress = lambda _: No
     grid = tables.paper_grid(bundle)
     grids = (
         grid,
-        gains.gains_grid(bundle.comparison),
-        *gains.changes_grid(bundle.comparison),
+        tables.gains_grid(bundle.comparison),
+        *tables.changes_grid(bundle.comparison),
         *effects_grids(bundle.comparison),
     )
     written = [
