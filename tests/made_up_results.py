@@ -1,6 +1,6 @@
 """Results that nobody measured, for the tests of reports: the paper's AP, halved, plus the seed."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -98,6 +98,16 @@ def with_scores(bundle: Bundle, *, noise: float = 0.5, num_images: int = 1000) -
             num_images=num_images,
         )
     return replace(bundle, scores=scores)
+
+
+def with_facts(bundle: Bundle, facts_by_row: Mapping[str, dict[str, str]]) -> Bundle:
+    """The bundle, with other facts of the runs of some rows."""
+    facts = {name: it for row, it in facts_by_row.items() for name in bundle.signatures[row]}
+    results = {
+        name: replace(result, facts=facts.get(name, result.facts))
+        for name, result in bundle.results.items()
+    }
+    return replace(bundle, results=results)
 
 
 def with_insights(bundle: Bundle) -> Bundle:
