@@ -68,15 +68,11 @@ def score(signature: str, seed: int, metrics: Metrics, matches: Matches) -> Scor
 
 def save_scores(scores: Scores, path: Path, *, source: str) -> None:
     """Write the draws as NumPy's archive. source: digest of the matches they are made of."""
+    kept: dict[str, Any] = {
+        name: getattr(scores, name) for name in ("draws", "images", "num_images")
+    }
     with path.open("wb") as file:
-        np.savez_compressed(
-            file,
-            version=VERSION,
-            source=source,
-            draws=scores.draws,
-            images=scores.images,
-            num_images=scores.num_images,
-        )
+        np.savez_compressed(file, version=VERSION, source=source, **kept)
 
 
 def load_scores(path: Path, signature: str, seed: int, metrics: Metrics, *, source: str) -> Scores:

@@ -33,10 +33,10 @@ from experiments.experiment import Row, Table
 from reports.coco_bootstrap import Scores
 from reports.intervals import Estimate, contrast
 from reports.numbers import MISSING, Comparison, level, signed, signed_interval
-from reports.render import Cell, Grid, Kind, line
+from reports.render import Cell, Grid, line
 
 Combination = tuple[int, ...]  # of F zeros and ones
-Array = NDArray[np.floating[Any]]
+Array = NDArray[Any]
 TOLERANCE = 1e-8  # of a projection's residual, in effects of size 1
 
 
@@ -77,13 +77,12 @@ class Effects:
         weights = wanted @ self._inverse  # [C]: of each combination's mean in the effect
         if np.abs(weights @ self._design - wanted).max() > TOLERANCE:
             return Worth()
-        error = None
+        error, seeds = None, None
         if self.spread is not None:
             error = self.spread * float(np.linalg.norm(weights / np.sqrt(self._counts)))
-        parts = zip(weights.tolist(), self.scores.values(), strict=False)
-        seeds = None if error is None else (error, self._degrees)
-        found = contrast(list(parts), seeds=seeds) if self.scores else None
-        return Worth(float(weights @ self._means), error, found)
+            seeds = error, float((self._counts - 1).sum())
+        parts = list(zip(weights.tolist(), self.scores.values(), strict=False))
+        return Worth(float(weights @ self._means), error, contrast(parts, seeds=seeds))
 
     @property
     def misfit(self) -> float | None:
@@ -100,16 +99,12 @@ class Effects:
     def spread(self) -> float | None:
         """Standard deviation between seeds, pooled over the combinations that have several."""
         squares = sum((ap - fmean(aps)) ** 2 for aps in self.measured.values() for ap in aps)
-        return sqrt(squares / self._degrees) if self._degrees else None
-
-    @property
-    def _degrees(self) -> int:
-        """Of freedom of that spread."""
-        return sum(len(aps) - 1 for aps in self.measured.values())
+        degrees = sum(len(aps) - 1 for aps in self.measured.values())
+        return sqrt(squares / degrees) if degrees else None
 
     @cached_property
     def _counts(self) -> Array:
-        return np.array([len(aps) for aps in self.measured.values()], dtype=np.float64)  # [C]
+        return np.array([len(aps) for aps in self.measured.values()])  # [C]
 
     @cached_property
     def _means(self) -> Array:
@@ -179,26 +174,19 @@ def effects_grids(comparison: Comparison) -> tuple[Grid, ...]:
     effects, steps = effects_of(comparison), _paper_steps(comparison)
     blocks, unknown = [], []
     for i, name in enumerate(names):
-        worths = [effects.effect(i), *(effects.effect(i, j) for j in range(i + 1, len(names)))]
-        labels = [name, *(f"{name} × {other}" for other in names[i + 1 :])]
-        unknown += [what for what, it in zip(labels, worths, strict=True) if it.value is None]
-        paper = [] if not table.has_paper else ["" if steps[i] is None else signed(steps[i])]
-        rows: list[tuple[str, list[str], list[str], Kind]] = [
-            (name, paper, [signed(worth.value) for worth in worths], "ours"),
-            ("", [""] * len(paper), [_uncertainty(worth) for worth in worths], "interval"),
-        ]
-        # The effect alone, then the interactions with the factors behind it, under their heads.
+        worths = {name: effects.effect(i)}
+        for j in range(i + 1, len(names)):
+            worths[f"{name} × {names[j]}"] = effects.effect(i, j)
+        unknown += [what for what, worth in worths.items() if worth.value is None]
+        paper = Cell("" if steps[i] is None else signed(steps[i]), "paper")
+        ours = [Cell(signed(worth.value), "ours") for worth in worths.values()]
+        below = [Cell(_uncertainty(worth), "interval") for worth in worths.values()]
+        lines = [(Cell(name), paper, ours), (Cell(), Cell("", "paper"), below)]
         blocks.append(
-            tuple(
-                (
-                    Cell(label),
-                    *(Cell(text, "paper") for text in papers),
-                    Cell(texts[0], kind),
-                    *[Cell()] * i,
-                    *(Cell(text, kind) for text in texts[1:]),
-                )
-                for label, papers, texts, kind in rows
-                if any(texts)
+            tuple(  # the effect alone, then the interactions with those behind it
+                (label, *[papers][: table.has_paper], alone, *[Cell()] * i, *others)
+                for label, papers, (alone, *others) in lines
+                if any(cell.text for cell in (alone, *others))
             )
         )
     are_short = all(len(block) == 1 for block in blocks)

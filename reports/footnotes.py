@@ -8,7 +8,7 @@ facts_grid   what was run, one fact per line
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from string import ascii_lowercase
 from typing import Any
 
@@ -132,61 +132,49 @@ def _gaps(comparison: Comparison) -> list[str]:
 
 def differing(comparison: Comparison) -> tuple[dict[str, str], tuple[str, ...]]:
     """Row label -> the letter of its footnote, of those that are not like most; the footnotes."""
-    facts = {row.row.label: _facts(row) for row in comparison.rows if row.results}
-    names = list(dict.fromkeys(name for row in facts.values() for name in row))
-    usual = {
-        name: Counter(row.get(name, UNKNOWN) for row in facts.values()).most_common(1)[0][0]
-        for name in names
-    }
+    rows = {row.row.label: _what_may_matter(row) for row in comparison.rows if row.results}
+    names = dict.fromkeys(name for row in rows.values() for name in row)
+    told = {name: Counter(row.get(name, UNKNOWN) for row in rows.values()) for name in names}
+    usual = {name: counts.most_common(1)[0][0] for name, counts in told.items()}
     groups: dict[str, list[str]] = {}  # what a footnote says -> labels of its rows
-    for label, row in facts.items():
+    for label, row in rows.items():
         odd = [
-            f"{name} {row.get(name, UNKNOWN)} (most rows: {usual[name]})"
+            f"{name} {value} (most rows: {usual[name]})"
             for name in names
-            if row.get(name, UNKNOWN) != usual[name]
+            if (value := row.get(name, UNKNOWN)) != usual[name]
         ]
         if odd:
             groups.setdefault("; ".join(odd), []).append(label)
     if len(groups) > MOST_LETTERS:
-        return {}, (_in_short(facts, names),)
-    by_letter = dict(zip(ascii_lowercase, groups.items(), strict=False))
-    return (
-        {label: letter for letter, (_, labels) in by_letter.items() for label in labels},
-        tuple(f"{letter}: {text}." for letter, (text, _) in by_letter.items()),
-    )
+        kinds = {name: len(counts) for name, counts in told.items() if len(counts) > 1}
+        listed = ", ".join(f"{name} ({number} kinds)" for name, number in kinds.items())
+        return {}, (
+            f"Rows differ in more than the table says: {listed}; the list of runs names each.",
+        )
+    letters: dict[str, str] = {}
+    notes = []
+    for letter, (text, labels) in zip(ascii_lowercase, groups.items(), strict=False):
+        letters |= dict.fromkeys(labels, letter)
+        notes.append(f"{letter}: {text}.")
+    return letters, tuple(notes)
+
+
+def _what_may_matter(row: ComparedRow) -> dict[str, str]:
+    """Everything about a row's runs that could move its number, in words."""
+    told = {"seeds": [str(result.seed) for result in row.results]}
+    for name in dict.fromkeys(name for result in row.results for name in result.facts):
+        if not name.lower().startswith(HARMLESS):
+            told[name] = [str(result.facts.get(name, UNKNOWN)) for result in row.results]
+    if row.scores:
+        told["test images"] = [f"{it.num_images:,} ({it.images[:8]})" for it in row.scores]
+    return {name: " and ".join(dict.fromkeys(values)) for name, values in told.items()}
 
 
 def common(comparison: Comparison, name: str) -> str | None:
     """What all runs say of a fact, if they say the same."""
-    results = [result for row in comparison.rows for result in row.results]
-    values = {result.facts.get(name) for result in results}
+    values = {result.facts.get(name) for row in comparison.rows for result in row.results}
     value = values.pop() if len(values) == 1 else None
     return None if value is None else str(value)
-
-
-def _facts(row: ComparedRow) -> dict[str, str]:
-    """Everything about a row's runs that could move its number, in words."""
-    names = dict.fromkeys(name for result in row.results for name in result.facts)
-    told = {
-        name: _list([str(result.facts.get(name, UNKNOWN)) for result in row.results])
-        for name in names
-        if not name.lower().startswith(HARMLESS)
-    }
-    found = {"seeds": _list([str(result.seed) for result in row.results]), **told}
-    if row.scores:
-        tested = [f"{one.num_images:,} ({one.images[:8]})" for one in row.scores]
-        found["test images"] = _list(tested)
-    return found
-
-
-def _list(values: Sequence[str]) -> str:
-    return " and ".join(dict.fromkeys(values))
-
-
-def _in_short(facts: Mapping[str, Mapping[str, str]], names: Sequence[str]) -> str:
-    kinds = {name: len({row.get(name, UNKNOWN) for row in facts.values()}) for name in names}
-    listed = ", ".join(f"{name} ({number} kinds)" for name, number in kinds.items() if number > 1)
-    return f"Rows differ in more than the table says: {listed}; the list of runs names each."
 
 
 def facts_grid(bundle: Bundle) -> Grid:
@@ -218,13 +206,11 @@ def facts_grid(bundle: Bundle) -> Grid:
 def _common_facts(comparison: Comparison) -> dict[str, str]:
     """What the runs tell of themselves (device, versions), where few values say it for all."""
     values: dict[str, dict[str, None]] = {}
-    for result in (result for row in comparison.rows for result in row.results):
-        for name, value in result.facts.items():
+    for row in comparison.rows:
+        for name, value in (fact for result in row.results for fact in result.facts.items()):
             values.setdefault(name, {})[str(value)] = None
     texts = {name[:1].upper() + name[1:]: "; ".join(found) for name, found in values.items()}
-    return {
-        name: text for name, text in texts.items() if len(text) <= MAX_FACT and name != "Mlflow run"
-    }
+    return {name: text for name, text in texts.items() if len(text) <= MAX_FACT}
 
 
 def code_version(code: Any) -> str:

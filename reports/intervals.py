@@ -55,7 +55,7 @@ def contrast(
     level: float = LEVEL,
     seeds: tuple[float, float] | None = None,
 ) -> Estimate | None:
-    """Sum of weight x mean over a part's seeds, all on the same images; None where undefined.
+    """Sum of weight x mean over a part's seeds, all on the same images; None if undefined.
 
     The error of the images is the standard deviation of the draws. That of the seeds is made of the
     standard errors of the parts' means, which are independent of each other; seeds: another one,
@@ -65,7 +65,7 @@ def contrast(
     interval rather too wide than too narrow.
     """
     found = [(weight, numbers) for weight, part in parts if (numbers := _numbers(part, metric))]
-    if len(found) < len(parts):
+    if not parts or len(found) < len(parts):
         return None
     value = float(sum(weight * values.mean() for weight, (values, _) in found))
     draws = np.sum([weight * drawn.mean(axis=0) for weight, (_, drawn) in found], axis=0)

@@ -13,7 +13,7 @@ The best of the paper's numbers and of ours are marked, and those of ours not to
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import groupby
-from typing import TYPE_CHECKING, assert_never
+from typing import assert_never
 
 from detector.metrics import HEADINGS
 from reports.footnotes import common, differing, footnotes
@@ -33,9 +33,6 @@ from reports.numbers import (
 )
 from reports.render import Cell, Grid, Kind, Line, Rank, line
 from reports.results import Bundle, Result
-
-if TYPE_CHECKING:  # it imports numpy, which lists need not wait for
-    from reports.intervals import Estimate
 
 Block = tuple[Line, ...]
 Numbers = Sequence[tuple[ComparedRow, str]]  # whose, and which field of Metrics
@@ -75,33 +72,35 @@ class _Form:
 
     def lines(self, stub: Sequence[str], numbers: Numbers) -> Block:
         """The paper's line, ours, its interval, and the difference, as far as there are any."""
-        ours = [self._ours(row, name) for row, name in numbers]
-        found = {"paper": [self._paper(row, name) for row, name in numbers]}
-        found["ours ±sd" if any("±" in cell.text for cell in ours) else "ours"] = ours
-        if any(name in row.estimates for row, name in numbers):
-            found[level()] = [
-                Cell(interval(row.estimates.get(name)), "interval") for row, name in numbers
-            ]
-        found["Δ"] = [self._difference(row, name) for row, name in numbers]
+        cells = [self._cells(row, name) for row, name in numbers]
+        paper, ours, intervals, differences = (list(each) for each in zip(*cells, strict=True))
+        found = {
+            "paper": paper,
+            "ours ±sd" if any("±" in cell.text for cell in ours) else "ours": ours,
+            level(): intervals if any(name in row.estimates for row, name in numbers) else [],
+            "Δ": differences,
+        }
         lines = {label: cells for label, cells in found.items() if any(it.text for it in cells)}
         return _block(stub, lines, bool(self.whose))
 
-    def _paper(self, row: ComparedRow, name: str) -> Cell:
-        rank = self.of_paper[name].get(row.row.label, "")
-        return Cell(_if_any(row.metrics[name].paper, number), "paper", rank=rank)
-
-    def _ours(self, row: ComparedRow, name: str) -> Cell:
-        """Our number; of a run that was ended early its last AP, marked as what it is."""
-        ours, label = row.metrics[name].ours, row.row.label
+    def _cells(self, row: ComparedRow, name: str) -> tuple[Cell, Cell, Cell, Cell]:
+        """The same of one number; of a run that was ended early its last AP, marked as that."""
+        found, label = row.metrics[name], row.row.label
         early = [stopped.ap for stopped in row.stopped if stopped.ap is not None]
-        if ours.n == 0 and early and name == "ap":
-            return Cell(f"{EARLY}{max(early):.1f}", "ours")
-        mark = self.letters.get(label, "") if ours.n else ""
-        return Cell(_ours(row, name), "ours", rank=self.of_ours[name].get(label, ""), mark=mark)
-
-    def _difference(self, row: ComparedRow, name: str) -> Cell:
-        found = row.metrics[name]
-        return Cell("" if found.paper is None else signed(found.difference), "difference")
+        if found.ours.n == 0 and early and name == "ap":
+            ours = Cell(f"{EARLY}{max(early):.1f}", "ours")
+        else:
+            mark = self.letters.get(label, "") if found.ours.n else ""
+            rank = self.of_ours[name].get(label, "")
+            ours = Cell(_ours(row, name), "ours", rank=rank, mark=mark)
+        rank = self.of_paper[name].get(label, "")
+        difference = "" if found.paper is None else signed(found.difference)
+        return (
+            Cell(_if_any(found.paper, number), "paper", rank=rank),
+            ours,
+            Cell(interval(row.estimates.get(name)), "interval"),
+            Cell(difference, "difference"),
+        )
 
 
 def _if_any(value: float | None, written: Callable[[float], str]) -> str:
@@ -264,13 +263,8 @@ def _change(row: ComparedRow, name: str) -> Cell:
     gain, estimate = row.metrics[name].gain, row.differences.get(name)
     if estimate is None:
         return Cell(signed(gain.mean) + ("" if gain.std is None else f" ±{gain.std:.1f}"), "ours")
-    return Cell(signed(estimate.value), "ours", mark=_mark(estimate))
-
-
-def _mark(estimate: "Estimate") -> str:
-    if not estimate.excludes_zero:
-        return ""
-    return COUNTS_FOR_THESE if estimate.seed_error is None else COUNTS
+    counts = COUNTS_FOR_THESE if estimate.seed_error is None else COUNTS
+    return Cell(signed(estimate.value), "ours", mark=counts if estimate.excludes_zero else "")
 
 
 def _notes(comparison: Comparison, metrics: Sequence[str]) -> tuple[str, ...]:
@@ -283,7 +277,6 @@ def _notes(comparison: Comparison, metrics: Sequence[str]) -> tuple[str, ...]:
             "seed's change, the two trainings of which are independent.",
         )
     notes = ["Changes of ours are paired by image, and of the seeds that both rows have."]
-    marks = {_mark(change) for change in changes}
     if any(change.seed_error is not None for change in changes):
         notes.append(
             f"{COUNTS}: the {level()} interval, of the images and of the seeds together, excludes "
@@ -295,7 +288,7 @@ def _notes(comparison: Comparison, metrics: Sequence[str]) -> tuple[str, ...]:
             "With one seed it is of the images alone: what training again would change is not in "
             "it, so it decides nothing about the configurations."
         )
-    if marks - {""} and len(changes) > 1:
+    if any(change.excludes_zero for change in changes) and len(changes) > 1:
         notes.append(
             f"Each of the {len(changes)} intervals stands for itself: of 20 changes that are none, "
             "one would be marked by chance."
