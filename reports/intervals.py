@@ -200,12 +200,17 @@ def _are_worse(rows: Sequence[tuple[Numbers, Numbers]], top: int, level: float) 
     seeds = random.normal(size=draws.shape) * np.sqrt(of_seeds)[:, None]
     scale = random.chisquare(degrees, draws.shape[1]) / degrees if degrees else 1.0
     moved = draws - draws.mean(axis=1, keepdims=True) + seeds
-    of_images = (draws[:, None] - draws).var(axis=2, ddof=1)  # [K, K], of a difference
-    both = (of_seeds[:, None] + of_seeds) * ~np.eye(len(rows), dtype=bool)
-    spread = np.sqrt(of_images[..., None] + both[..., None] * scale)  # [K, K, R]
-    size = np.abs(moved[:, None] - moved)
-    ratio = np.divide(size, spread, out=np.zeros_like(size), where=spread > 0)
-    limit = np.quantile(ratio.max(axis=(0, 1)), level)
+    largest = np.zeros(draws.shape[1])  # [R]
+    errors = np.zeros(len(rows))  # of the top's lead over each
+    for one in range(len(rows)):  # against each of the others, or memory would not hold a search
+        of_images = (draws - draws[one]).var(axis=1, ddof=1)  # [K]
+        both = np.where(np.arange(len(rows)) == one, 0.0, of_seeds + of_seeds[one])
+        spread = np.sqrt(of_images[:, None] + both[:, None] * scale)  # [K, R]
+        size = np.abs(moved - moved[one])
+        ratio = np.divide(size, spread, out=np.zeros_like(size), where=spread > 0)
+        largest = np.maximum(largest, ratio.max(axis=0))
+        if one == top:
+            errors = np.sqrt(of_images + both)
+    limit = np.quantile(largest, level)
     means = np.array([values.mean() for values, _ in rows])
-    lead: Numbers = means[top] - means
-    return (lead > limit * np.sqrt(of_images + both)[top]).tolist()
+    return [bool(it) for it in means[top] - means > limit * errors]

@@ -35,11 +35,13 @@ EARLY = "†"
 class Sample:
     """One quantity measured with several seeds: seed -> value, in AP points.
 
-    deviation: of one seed's value, where it is known better than from the values themselves.
+    deviation: of one seed's value, where it is known better than from the values themselves;
+    estimate: their mean with its interval, where images can be resampled.
     """
 
     by_seed: Mapping[int, float]
     deviation: float | None = None
+    estimate: "Estimate | None" = None
 
     @property
     def n(self) -> int:
@@ -78,7 +80,7 @@ class Compared:
     paper: float | None
     ours: Sample
     paper_gain: float | None  # the paper's number minus the paper's of the reference row
-    gain: Sample  # the same of ours, paired by seed
+    gain: Sample  # the same of ours, paired by seed; no estimate for the reference row itself
 
     @property
     def difference(self) -> float | None:
@@ -96,8 +98,6 @@ class ComparedRow:
     stopped: tuple["Stopped", ...]  # its runs that were ended early
     scores: tuple["Scores", ...]  # of the results; empty unless the images of all can be resampled
     metrics: Mapping[str, Compared] = field(default_factory=dict)  # by field of Metrics, all six
-    estimates: Mapping[str, "Estimate"] = field(default_factory=dict)  # by field of Metrics
-    differences: Mapping[str, "Estimate"] = field(default_factory=dict)  # from the reference row
 
     @property
     def ap(self) -> Compared:
@@ -167,20 +167,14 @@ def _against(reference: ComparedRow, row: ComparedRow) -> ComparedRow:
         paper, papers = getattr(row.row.paper, name), getattr(reference.row.paper, name)
         ours = _sample(row, name)
         gain = ours.minus(_sample(reference, name))
-        metrics[name] = Compared(paper, ours, _minus(paper, papers), gain)
-    if not row.scores:
-        return replace(row, metrics=metrics)
-    from reports.intervals import difference, estimate
+        if row.scores:
+            from reports.intervals import difference, estimate
 
-    alone = {name: estimate(row.scores, name) for name in HEADINGS}
-    others = reference.scores if row.scores != reference.scores else ()
-    against = {name: difference(row.scores, others, name) for name in HEADINGS}
-    return replace(
-        row,
-        metrics=metrics,
-        estimates={name: found for name, found in alone.items() if found},
-        differences={name: found for name, found in against.items() if found},
-    )
+            others = reference.scores if row.scores != reference.scores else ()
+            ours = replace(ours, estimate=estimate(row.scores, name))
+            gain = replace(gain, estimate=difference(row.scores, others, name))
+        metrics[name] = Compared(paper, ours, _minus(paper, papers), gain)
+    return replace(row, metrics=metrics)
 
 
 def _sample(row: ComparedRow, name: str) -> Sample:
@@ -210,7 +204,7 @@ def csv_text(comparison: Comparison) -> str:
 
 
 def _line(table: Table, row: ComparedRow, name: str) -> dict[str, float | int | str | None]:
-    found, estimate = row.metrics[name], row.estimates.get(name)
+    found, estimate = row.metrics[name], row.metrics[name].ours.estimate
     return {
         "table": table.number or table.name,
         "row": row.row.label,
@@ -225,7 +219,7 @@ def _line(table: Table, row: ComparedRow, name: str) -> dict[str, float | int | 
         "paper_gain": found.paper_gain,
         "gain": found.gain.mean,
         "gain_std": found.gain.std,
-        **_spread(row.differences.get(name), "gain_"),
+        **_spread(found.gain.estimate, "gain_"),
         "seeds": " ".join(str(seed) for seed in found.ours.by_seed),
         "signatures": " ".join(row.signatures),
     }
@@ -283,7 +277,7 @@ def signed_interval(estimate: "Estimate | None") -> str:
 
 def has_intervals(comparison: Comparison) -> bool:
     """Whether anything is known of how far our numbers are to be trusted."""
-    return any(row.estimates for row in comparison.rows)
+    return any(it.ours.estimate for row in comparison.rows for it in row.metrics.values())
 
 
 def level() -> str:

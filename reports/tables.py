@@ -77,7 +77,9 @@ class _Form:
         found = {
             "paper": paper,
             "ours ±sd" if any("±" in cell.text for cell in ours) else "ours": ours,
-            level(): intervals if any(name in row.estimates for row, name in numbers) else [],
+            level(): intervals
+            if any(row.metrics[name].ours.estimate for row, name in numbers)
+            else [],
             "Δ": differences,
         }
         lines = {label: cells for label, cells in found.items() if any(it.text for it in cells)}
@@ -98,7 +100,7 @@ class _Form:
         return (
             Cell(_if_any(found.paper, number), "paper", rank=rank),
             ours,
-            Cell(interval(row.estimates.get(name)), "interval"),
+            Cell(interval(found.ours.estimate), "interval"),
             Cell(difference, "difference"),
         )
 
@@ -111,7 +113,7 @@ def _if_any(value: float | None, written: Callable[[float], str]) -> str:
 def _ours(row: ComparedRow, name: str) -> str:
     """Our number; with the spread between seeds where there is no interval."""
     ours = row.metrics[name].ours
-    return number(ours.mean) if name in row.estimates else spread(ours)
+    return number(ours.mean) if ours.estimate else spread(ours)
 
 
 def _block(stub: Sequence[str], lines: Mapping[str, Sequence[Cell]], has_several: bool) -> Block:
@@ -184,7 +186,7 @@ def _merged(texts: Iterable[str]) -> Line:
 
 def gains_grid(comparison: Comparison) -> Grid:
     """AP of every row, and what it changes against the reference row: the paper's and ours."""
-    changes = [change for row in comparison.rows if (change := row.differences.get("ap"))]
+    changes = [change for row in comparison.rows if (change := row.ap.gain.estimate)]
     has_errors = any(change.seed_error is not None for change in changes)
     is_shown = {"paper": comparison.table.has_paper, level(): has_intervals(comparison)}
     is_shown |= {"images": has_errors, "seeds": has_errors}
@@ -207,7 +209,7 @@ def _gain(
     comparison: Comparison, row: ComparedRow, letters: Mapping[str, str]
 ) -> list[tuple[str, str, Cell]]:
     """A row's AP, and what it changes unless it is the reference, below two lines of heads."""
-    ap, change, is_reference = row.ap, row.differences.get("ap"), row is comparison.reference
+    ap, change, is_reference = row.ap, row.ap.gain.estimate, row is comparison.reference
     errors = (None, None) if change is None else (change.image_error, change.seed_error)
     letter = letters.get(row.row.label, "") if ap.ours.n else ""
 
@@ -219,7 +221,7 @@ def _gain(
         ("", "Run", Cell(row.row.label)),
         ("AP", "paper", Cell(_if_any(ap.paper, number), "paper")),
         ("AP", "ours", Cell(_ours(row, "ap"), "ours", mark=letter)),
-        ("AP", level(), Cell(interval(row.estimates.get("ap")), "interval")),
+        ("AP", level(), Cell(interval(ap.ours.estimate), "interval")),
         ("change", "paper", unless_reference(_if_any(ap.paper_gain, signed), "paper")),
         ("change", "ours", Cell() if is_reference else _change(row, "ap")),
         ("change", level(), unless_reference(signed_interval(change), "interval")),
@@ -239,7 +241,7 @@ def changes_grid(comparison: Comparison) -> tuple[Grid, ...]:
     has_several, blocks = any(is_shown.values()), []
     for row in rows:
         papers = [_if_any(row.metrics[name].paper_gain, signed) for name in metrics]
-        intervals = [signed_interval(row.differences.get(name)) for name in metrics]
+        intervals = [signed_interval(row.metrics[name].gain.estimate) for name in metrics]
         lines = {
             "paper": [Cell(text, "paper") for text in papers],
             "ours": [_change(row, name) for name in metrics],
@@ -260,7 +262,7 @@ def changes_grid(comparison: Comparison) -> tuple[Grid, ...]:
 
 def _change(row: ComparedRow, name: str) -> Cell:
     """Our change, with its mark; with the spread between seeds where there is no interval."""
-    gain, estimate = row.metrics[name].gain, row.differences.get(name)
+    gain, estimate = row.metrics[name].gain, row.metrics[name].gain.estimate
     if estimate is None:
         return Cell(signed(gain.mean) + ("" if gain.std is None else f" ±{gain.std:.1f}"), "ours")
     counts = COUNTS_FOR_THESE if estimate.seed_error is None else COUNTS
@@ -269,7 +271,7 @@ def _change(row: ComparedRow, name: str) -> Cell:
 
 def _notes(comparison: Comparison, metrics: Sequence[str]) -> tuple[str, ...]:
     """What the numbers are, and what the marks mean."""
-    found = [row.differences.get(name) for row in comparison.rows for name in metrics]
+    found = [row.metrics[name].gain.estimate for row in comparison.rows for name in metrics]
     changes = [change for change in found if change is not None]
     if not changes:
         return (
@@ -301,7 +303,7 @@ def _power(comparison: Comparison) -> list[str]:
     unclear = {
         row.row.label: change
         for row in comparison.rows
-        if (change := row.differences.get("ap")) and not change.excludes_zero
+        if (change := row.ap.gain.estimate) and not change.excludes_zero
     }
     if not unclear:
         return []

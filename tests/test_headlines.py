@@ -88,7 +88,7 @@ def test_an_interval_says_whether_it_is_of_these_trained_weights_alone():
     one, three = (with_scores(make_bundle("table3", seeds)) for seeds in ((0,), (0, 1, 2)))
     low, high = (
         f"{end:+.1f}".replace("-", "−")
-        for end in (lambda it: (it.low, it.high))(one.comparison.rows[1].differences["ap"])
+        for end in (lambda it: (it.low, it.high))(one.comparison.rows[1].ap.gain.estimate)
     )
     assert f"+1.1 (95 %, these weights: {low} to {high})" in finding(one)
     assert "(95 %: " in finding(three)

@@ -70,16 +70,17 @@ def test_a_row_that_the_table_does_not_have_is_refused():
 def test_a_row_has_an_interval_and_its_difference_from_the_reference_has_one():
     bundle = with_scores(make_bundle("table3", (0, 1)))
     reference, row = bundle.comparison.reference, bundle.comparison.rows[1]
-    assert set(row.estimates) == set(HEADINGS) - {"ap_s"}  # of which the made-up data has none
-    assert row.differences["ap"].value == pytest.approx(row.ap.gain.mean)
-    assert row.estimates["ap"].value == pytest.approx(row.ap.ours.mean)
-    assert row.estimates["ap"].image_error > 1 > row.differences["ap"].image_error
-    assert reference.estimates and not reference.differences
+    estimates = {name: found.ours.estimate for name, found in row.metrics.items()}
+    assert [name for name, found in estimates.items() if found is None] == ["ap_s"]  # of no object
+    assert row.ap.ours.estimate.value == pytest.approx(row.ap.ours.mean)
+    assert row.ap.gain.estimate.value == pytest.approx(row.ap.gain.mean)
+    assert row.ap.ours.estimate.image_error > 1 > row.ap.gain.estimate.image_error
+    assert reference.ap.ours.estimate and not reference.ap.gain.estimate
     # A row of which a run cannot be resampled has none: it would be another mean's.
     left = {name: it for name, it in bundle.scores.items() if name != row.signatures[0]}
     rows = replace(bundle, scores=left).comparison.rows
-    assert not rows[1].estimates and not rows[1].differences
-    assert rows[0].estimates and rows[2].differences
+    assert not rows[1].ap.ours.estimate and not rows[1].ap.gain.estimate
+    assert rows[0].ap.ours.estimate and rows[2].ap.gain.estimate
 
 
 # --- for other programs
@@ -112,7 +113,7 @@ def test_csv_has_both_ends_of_an_interval_and_both_errors_in_full():
     second, lines = comparison.rows[1], lines_of(comparison)
     line = lines[6]
     assert (line["row"], line["metric"], line["images"]) == (second.row.label, "AP", "1000")
-    for before, found in (("", second.estimates["ap"]), ("gain_", second.differences["ap"])):
+    for before, found in (("", second.ap.ours.estimate), ("gain_", second.ap.gain.estimate)):
         for name in ("low", "high", "image_error", "seed_error"):
             assert float(line[before + name]) == getattr(found, name)
     assert lines[0]["gain_low"] == ""  # the reference has no difference from itself

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from math import isnan
 
 import pytest
 from made_up_results import make_bundle, with_insights, with_scores
@@ -41,9 +42,7 @@ def test_its_draws_lie_beside_it_to_the_bit(path):
     before = with_scores(make_bundle("table3", (0, 1))).comparison.rows
     loaded, text = load_bundle(path), path.read_bytes()
     after = loaded.comparison.rows
-    assert [(row.estimates, row.differences) for row in after] == [
-        (row.estimates, row.differences) for row in before
-    ]
+    assert [row.metrics for row in after] == [row.metrics for row in before]
     save_bundle(loaded, path)
     assert path.read_bytes() == text
     save_bundle(replace(loaded, scores={}), path)
@@ -54,7 +53,7 @@ def test_without_its_draws_it_has_no_intervals(path):
     path.with_suffix(".npz").unlink()
     loaded = load_bundle(path)
     assert loaded.results and loaded.scores == {}
-    assert not any(row.estimates or row.differences for row in loaded.comparison.rows)
+    assert not any(row.ap.ours.estimate for row in loaded.comparison.rows)
 
 
 def of_another_recipe(path):
@@ -121,12 +120,12 @@ def test_a_line_per_run_with_its_six_numbers(full):
 def test_intervals_are_the_tables(full):
     lines = frames(full)["numbers"].set_index(["row", "metric"])
     assert len(lines) == 4 * len(HEADINGS)
-    for before, attribute in (("", "estimates"), ("gain_", "differences")):
-        for row in full.comparison.rows:
-            for metric, estimate in getattr(row, attribute).items():
-                line = lines.loc[row.row.label, HEADINGS[metric]]
+    for row in full.comparison.rows:
+        for metric, number in row.metrics.items():
+            line = lines.loc[row.row.label, HEADINGS[metric]]
+            for before, it in (("", number.ours.estimate), ("gain_", number.gain.estimate)):
                 found = [line[before + name] for name in ("low", "high", "image_error")]
-                assert found == [estimate.low, estimate.high, estimate.image_error]
+                assert found == [it.low, it.high, it.image_error] if it else all(map(isnan, found))
     line = lines.loc[LAST, "AP"]
     assert (line["paper"], line["ours"], line["n"]) == (37.8, 18.9, 1)
 

@@ -119,7 +119,7 @@ def test_intervals_stand_under_our_numbers():
     bundle = with_scores(make_bundle("table2", (0, 1)))
     lines = [texts(cells) for cells in paper_grid(bundle).blocks[0]]
     assert [cells[1] for cells in lines] == ["paper", "ours", "95 %", "Δ"]
-    found = bundle.comparison.rows[0].estimates["ap"]
+    found = bundle.comparison.rows[0].ap.ours.estimate
     assert lines[2][2] == f"{found.low:.1f}–\u200b{found.high:.1f}" and lines[1][2] == "19.0"
 
 
@@ -161,11 +161,10 @@ def an_estimate(value, reach, seed_error=None):
 def gains_with(seeds, **by_label):
     """The changes of Table 4; keywords: label of a row -> its made-up difference in AP."""
     bundle = with_scores(make_bundle("table4", seeds))
-    rows = [
-        replace(row, differences={"ap": by_label[label]} if label in by_label else {})
-        for row in bundle.comparison.rows
-        for label in [row.row.label]
-    ]
+    rows = []
+    for row in bundle.comparison.rows:
+        gain = replace(row.ap.gain, estimate=by_label.get(row.row.label))
+        rows.append(replace(row, metrics={**row.metrics, "ap": replace(row.ap, gain=gain)}))
     return gains_grid(Comparison(bundle.table, tuple(rows)))
 
 
@@ -221,9 +220,9 @@ def test_changes_in_all_metrics_are_the_comparisons_own():
     assert texts(paper) == [
         *("RetinaNet (#A=1) + ATSS", "paper", "+2.3", "+2.4", "+2.9", "+2.9", "+2.1", "+2.7"),
     ]
-    marks = [row.differences[name].excludes_zero for name in ("ap", "ap50", "ap75")]
+    marks = [row.metrics[it].gain.estimate.excludes_zero for it in ("ap", "ap50", "ap75")]
     assert [cell.mark == "*" for cell in ours[2:5]] == marks
-    assert spread[2].text == signed_interval(row.differences["ap"])
+    assert spread[2].text == signed_interval(row.ap.gain.estimate)
     assert [cells[5].text for cells in (ours, spread)] == ["–", "–"]  # no small objects
     for name in ("table1", "table2", "table4"):  # of AP alone
         assert changes_grid(make_bundle(name).comparison) == ()

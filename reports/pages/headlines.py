@@ -193,7 +193,7 @@ def _best(bundle: Bundle, rows: Sequence[ComparedRow]) -> str:
         return f"{named}, the row of reference."
     if best.signatures == reference.signatures:
         return f"{named}, the run of the row of reference."
-    gain = best.differences.get("ap")
+    gain = best.ap.gain.estimate
     value = gain.value if gain else best.ap.gain.mean
     if value is None:
         return f"{named}."

@@ -150,7 +150,7 @@ def curve_names(rows: Sequence[ComparedRow]) -> list[str]:
 
 def _ends(row: ComparedRow) -> Ends:
     """Of the bar on a row's AP."""
-    found = row.estimates.get("ap")
+    found = row.ap.ours.estimate
     if found is not None:
         return found.low, found.high
     mean, std = row.ap.ours.mean, row.ap.ours.std
@@ -159,7 +159,7 @@ def _ends(row: ComparedRow) -> Ends:
 
 def _gain_ends(row: ComparedRow) -> Ends:
     """Of the bar on a row's difference from the reference row."""
-    found = row.differences.get("ap")
+    found = row.ap.gain.estimate
     if found is not None:
         return found.low, found.high
     mean, std = row.ap.gain.mean, row.ap.gain.std

@@ -125,7 +125,7 @@ def study_plates(study: Measurements) -> dict[str, Plate]:
 def bars(bundle: Bundle) -> str:
     """What the bars of a table's figures are."""
     rows = [row for row in bundle.comparison.rows if row.results]
-    estimates = [row.estimates["ap"] for row in rows if "ap" in row.estimates]
+    estimates = [found for row in rows if (found := row.ap.ours.estimate)]
     if estimates and all(one.seed_error is not None for one in estimates):
         return "Bars: 95 % intervals, over images and seeds."
     if estimates:
