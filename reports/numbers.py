@@ -248,9 +248,8 @@ def signed(value: float | None) -> str:
     """A difference with its sign."""
     if value is None:
         return MISSING
-    text = f"{abs(value):.1f}"
-    sign = "±" if float(text) == 0 else "+" if value > 0 else "−"
-    return sign + text
+    text = f"{value:+.1f}".replace("-", "−")
+    return "±0.0" if text[1:] == "0.0" else text
 
 
 def spread(sample: Sample) -> str:
@@ -269,10 +268,7 @@ def signed_interval(estimate: "Estimate | None") -> str:
     """From low to high, of a difference; +0.0 tells on which side of zero it is."""
     if estimate is None:
         return MISSING
-    low, high = (
-        ("−" if end < 0 else "+") + f"{abs(end):.1f}" for end in (estimate.low, estimate.high)
-    )
-    return f"{low} to {BREAK}{high}"
+    return f"{estimate.low:+.1f} to {BREAK}{estimate.high:+.1f}".replace("-", "−")
 
 
 def has_intervals(comparison: Comparison) -> bool:
