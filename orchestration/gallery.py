@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from orchestration.plan import Setup
 from orchestration.run_folder import RunFolder
-from reports.bundle import Bundle
-from reports.compare import ComparedRow
+from reports.numbers import ComparedRow
 from reports.pages.prints import Shown, gallery_folder, load_gallery, save_gallery
+from reports.results import Bundle
 
 if TYPE_CHECKING:  # they import torch and numpy, which lists need not wait for
     from detector.data.coco import CocoDataset

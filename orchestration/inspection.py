@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # they import torch and numpy, which lists need not wait for
     from detector.data.coco import CocoDataset, DataSet
     from detector.evaluation.match_records import Matches
     from reports.breakdown import Insight
-    from reports.statistics import Scores
+    from reports.coco_bootstrap import Scores
 
 Progress = Callable[[str], None]
 Opener = Callable[[str], "DataSet"]
@@ -90,7 +90,7 @@ def _scores(folder: RunFolder, progress: Progress, opened: Opener) -> "Scores":
     """A run's numbers for resampled images, of its folder or made now; ValueError if they cannot
     be made."""
     from detector.evaluation.match_records import load_matches
-    from reports.statistics import load_scores, save_scores, score
+    from reports.coco_bootstrap import load_scores, save_scores, score
 
     result = folder.result() or {}
     about = (folder.signature, result["seed"], Metrics(**result["metrics"]))

@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from detector.evaluation.errors import ALL, HALF, KINDS, NO_ERROR, NOBODY, Errors, errors_of
 from detector.evaluation.match_records import AREAS, FALSE, IGNORED, IOUS, TRUE, Matches
 from detector.metrics import HEADINGS
-from reports.resampling import NONE, RECALLS, Numbers, precisions
+from reports.coco_bootstrap import NONE, RECALLS, Numbers, precisions
 
 ERRORS = (*KINDS, "missed")  # in the order in which they are shown
 SPECIAL = ("false positives", "false negatives")

@@ -24,10 +24,18 @@ from detector.evaluation.errors import ALL
 from detector.evaluation.match_records import TRUE, Matches
 from detector.metrics import HEADINGS, Metrics
 from reports.breakdown import ERRORS, SPECIAL, Insight
+from reports.coco_bootstrap import (
+    BLOCK,
+    NONE,
+    RESAMPLES,
+    Numbers,
+    Scores,
+    image_weights,
+    precisions,
+)
+from reports.intervals import LEVEL, Estimate, difference
 from reports.numbers import MISSING, finite, least_shown, number, signed, signed_interval
 from reports.render import BREAK, Cell, Grid, Kind, Line, line
-from reports.resampling import BLOCK, NONE, RESAMPLES, Numbers, image_weights, precisions
-from reports.statistics import LEVEL, Estimate, Scores, difference
 
 CLASS_RESAMPLES = 300  # their standard deviation is known to 4 %
 LEAST_IMAGES = 10  # with an object of a class, for an interval of its AP

@@ -20,7 +20,7 @@ from experiments.schedules import DEMO, PAPER
 from orchestration.plan import Setup
 from orchestration.run_folder import RunFolder, Store, open_store
 from reports.breakdown import Insight
-from reports.statistics import Scores, save_scores
+from reports.coco_bootstrap import Scores, save_scores
 
 Atss = Callable[..., tuple[int, str, str]]
 ROOT = Path(__file__).parents[1]

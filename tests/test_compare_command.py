@@ -14,7 +14,7 @@ from orchestration.commands.compare import facts_of
 from orchestration.find import Asked, find_pair
 from orchestration.plan import Setup
 from orchestration.run_folder import RunFolder, Store, open_store
-from reports import paired, statistics
+from reports import coco_bootstrap, paired
 
 Atss = Callable[..., tuple[int, str, str]]
 IOU_BOX, IOU_POINT, SSC_BOX, SSC_POINT = TABLES["table2"].rows
@@ -50,7 +50,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
             finish_run(store, setup, row, data, seed=seed, right=right)
     alone = finish_run(store, at(setup, "mini"), SSC_POINT, data, seed=0, right=0.5)
     with pytest.MonkeyPatch.context() as patch:
-        for module in (statistics, paired):
+        for module in (coco_bootstrap, paired):
             patch.setattr(module, "RESAMPLES", 50)
         patch.setattr(paired, "CLASS_RESAMPLES", 50)
         yield Made(store, setup, alone)

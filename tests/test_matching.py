@@ -25,7 +25,7 @@ from detector.evaluation.match_records import (
 )
 from detector.evaluation.matching import match, ranks
 from detector.metrics import Metrics
-from reports.resampling import image_weights, metrics_of, precisions
+from reports.coco_bootstrap import image_weights, metrics_of, precisions
 
 Truth = dict[str, Any]
 Scene = tuple[Truth, list[Detection]]

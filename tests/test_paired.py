@@ -13,8 +13,10 @@ from made_up_runs import CAT, DOG, described, detections
 from test_matching import copied
 
 from detector.evaluation.detect import measure, six
-from reports import paired, statistics
+from reports import coco_bootstrap, paired
 from reports.breakdown import insight
+from reports.coco_bootstrap import score
+from reports.intervals import Estimate
 from reports.numbers import least_shown
 from reports.paired import (
     Difference,
@@ -30,7 +32,6 @@ from reports.paired import (
     to_json,
 )
 from reports.render import markdown
-from reports.statistics import Estimate, score
 
 UNCLEAR = Estimate(
     value=0.8, low=-0.1, high=1.7, image_error=0.3, seed_error=0.2, num_seeds=3, num_images=300
@@ -52,7 +53,7 @@ def side(name: str, right: float, seeds: Sequence[int], truth: Any = None, **fac
 def _fewer_samples() -> Iterator[None]:
     """Nothing here depends on how many there are."""
     with pytest.MonkeyPatch.context() as patch:
-        for module in (statistics, paired):
+        for module in (coco_bootstrap, paired):
             patch.setattr(module, "RESAMPLES", 100)
         patch.setattr(paired, "CLASS_RESAMPLES", 100)
         yield

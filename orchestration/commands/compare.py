@@ -14,7 +14,7 @@ from orchestration.find import Asked, Meant, find_pair
 from orchestration.inspection import Progress, inspect
 from orchestration.run_folder import DEFAULT_OUT, open_store
 from orchestration.terminal import console
-from reports.facts import image_size, schedule
+from reports.footnotes import image_size, schedule
 
 if TYPE_CHECKING:  # it imports numpy, which lists need not wait for
     from reports.paired import Paired, Side

@@ -16,10 +16,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from reports.breakdown import ERRORS, Insight
-from reports.bundle import Bundle, thin
-from reports.compare import ComparedRow, Comparison
-from reports.numbers import signed
+from reports.numbers import ComparedRow, Comparison, signed
 from reports.plots.theme import BESIDE, CYCLE, DASHES, MUTED, OURS_STYLE, PAPER_STYLE, STYLE, WIDTH
+from reports.results import Bundle, thin
 
 CURVE_NAMES = {
     "loss/cls": "classification loss",
@@ -155,7 +154,7 @@ def curve_names(rows: Sequence[ComparedRow]) -> list[str]:
 
 def _ends(row: ComparedRow) -> Ends:
     """Of the bar on a row's AP."""
-    found = row.estimates.get("ap")
+    found = row.ap.ours.estimate
     if found is not None:
         return found.low, found.high
     mean, std = row.ap.ours.mean, row.ap.ours.std
@@ -164,7 +163,7 @@ def _ends(row: ComparedRow) -> Ends:
 
 def _gain_ends(row: ComparedRow) -> Ends:
     """Of the bar on a row's difference from the reference row."""
-    found = row.differences.get("ap")
+    found = row.ap.gain.estimate
     if found is not None:
         return found.low, found.high
     mean, std = row.ap.gain.mean, row.ap.gain.std

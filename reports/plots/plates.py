@@ -13,10 +13,10 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from reports.bundle import Bundle
 from reports.measurements import Measurements
 from reports.pages.headlines import path, sweeps
 from reports.plots import figures, study_figures, theme
+from reports.results import Bundle
 
 KINDS = ("png", "svg")
 
@@ -125,7 +125,7 @@ def study_plates(study: Measurements) -> dict[str, Plate]:
 def bars(bundle: Bundle) -> str:
     """What the bars of a table's figures are."""
     rows = [row for row in bundle.comparison.rows if row.results]
-    estimates = [row.estimates["ap"] for row in rows if "ap" in row.estimates]
+    estimates = [found for row in rows if (found := row.ap.ours.estimate)]
     if estimates and all(one.seed_error is not None for one in estimates):
         return "Bars: 95 % intervals, over images and seeds."
     if estimates:
