@@ -26,7 +26,8 @@ import numpy as np
 from detector.metrics import HEADINGS, Metrics
 from orchestration.inspection import inspect
 from orchestration.run_folder import open_store
-from reports.statistics import LEVEL, Estimate, Scores, difference, told_apart
+from reports.coco_bootstrap import Scores
+from reports.intervals import LEVEL, Estimate, difference, told_apart
 
 HERE = Path(__file__).parent
 TABLE, ROW = "table3", 2  # RetinaNet (#A=1) + ATSS, at demo scale

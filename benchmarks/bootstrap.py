@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from detector.evaluation.match_records import load_matches, save_matches
-from reports.resampling import image_weights, metrics_of
+from reports.coco_bootstrap import image_weights, metrics_of
 
 HERE = Path(__file__).parent
 CATEGORIES, TRUTHS, DETECTIONS = 80, 7.2, 100  # the latter of an image, as COCO and our tests have

@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 from population import Images, detect, make_world
 
 from detector.metrics import HEADINGS, Metrics
-from reports.resampling import image_weights, metrics_of
-from reports.statistics import Scores, difference, estimate
+from reports.coco_bootstrap import Scores, image_weights, metrics_of
+from reports.intervals import difference, estimate
 
 HERE = Path(__file__).parent
 POPULATION = 10_000

@@ -6,10 +6,11 @@ One training step of ATSS (ResNet-18 on a CPU, ResNet-50 on a GPU), and selectin
 while one quantity grows and the others stay; then planning and reporting for so many finished runs,
 which nobody trained (tests/made_up_folder.py). Times are of one thread's computing, or of a GPU's
 clock. An exponent of 1 is linear: fitted over all points, and between the two largest, where
-constant parts hide least. Writes growth.json, growth.md, growth.svg and growth.png.
+constant parts hide least. Writes growth.json and growth.md.
 """
 
 import argparse
+import math
 import os
 import statistics
 import sys
@@ -17,9 +18,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from math import log
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pages
@@ -108,15 +107,6 @@ def measure(works: Works, rounds: int, device: str) -> dict[str, list[float]]:
     }
 
 
-def grown(
-    quantity: str, base: Case, values: tuple[int, ...], make: Callable[[Case], Callable]
-) -> Works:
-    """A work for every value; an image's size counts in pixels."""
-    cases = [replace(base, **{quantity: value}) for value in values]
-    keys = [c.size[0] * c.size[1] for c in cases] if quantity == "side" else list(values)
-    return {key: make(case) for key, case in zip(keys, cases, strict=True)}
-
-
 # Runs
 
 
@@ -171,7 +161,7 @@ def measure_once(works: Works) -> dict[str, list[float]]:
 def exponents(x: list[float], y: list[float]) -> tuple[float, float]:
     """Of y in x: fitted over all points, and between the two largest."""
     fitted = float(np.polyfit(np.log(x), np.log(y), 1)[0])
-    return fitted, log(y[-1] / y[-2]) / log(x[-1] / x[-2])
+    return fitted, math.log(y[-1] / y[-2]) / math.log(x[-1] / x[-2])
 
 
 def everything(given: argparse.Namespace) -> dict[str, dict[str, dict[str, list[float]]]]:
@@ -184,7 +174,9 @@ def everything(given: argparse.Namespace) -> dict[str, dict[str, dict[str, list[
     for quantity, (label, *values) in GROWING.items():
         found[label] = {}
         for (name, (base, make)), points in zip(makers.items(), values, strict=True):
-            works = grown(quantity, base, points, make)
+            cases = [replace(base, **{quantity: value}) for value in points]
+            keys = [math.prod(c.size) for c in cases] if quantity == "side" else points
+            works = {key: make(case) for key, case in zip(keys, cases, strict=True)}
             found[label][name] = measure(works, given.rounds, given.device)
     with tempfile.TemporaryDirectory() as folder:
         found["finished runs"] = {
@@ -192,45 +184,6 @@ def everything(given: argparse.Namespace) -> dict[str, dict[str, dict[str, list[
             for name, works in run_works(Path(folder), (4, 8, 16, 32))
         }
     return found
-
-
-def draw(found: dict[str, dict], stem: Path) -> None:
-    """Small multiples, time above memory; dotted lines are linear."""
-    import matplotlib
-
-    matplotlib.use("agg")
-    matplotlib.rcParams.update({"svg.hashsalt": "growth", "font.size": 8})
-    import matplotlib.pyplot as plt
-
-    units = {"ms": "milliseconds", "MB": "megabytes"}
-    figure, axes = plt.subplots(2, len(found), figsize=(12, 5), layout="constrained", sharey="row")
-    for column, (label, lines) in enumerate(found.items()):
-        for row, unit in enumerate(units):
-            _panel(
-                axes[row][column], {name: (it["x"], it[unit]) for name, it in lines.items()}, unit
-            )
-            axes[row][column].set(xlabel=label if row else "")
-        if column in (0, len(found) - 1):
-            above = {"loc": "lower left", "bbox_to_anchor": (0, 1)}
-            axes[0][column].legend(frameon=False, fontsize=7, **above)
-    for row, unit in enumerate(units.values()):
-        axes[row][0].set_ylabel(unit)
-    for ending, options in (("svg", {"metadata": {"Date": None}}), ("png", {"dpi": 120})):
-        figure.savefig(stem.with_suffix(f".{ending}"), **options)
-    plt.close(figure)
-
-
-def _panel(panel: Any, lines: dict[str, tuple[list[float], list[float]]], unit: str) -> None:
-    for number, (name, (x, y)) in enumerate(lines.items()):
-        if max(y) < TOO_LITTLE[unit]:
-            continue
-        panel.plot(x, y, "o-", color=f"C{number}", markersize=3, label=name)
-        panel.plot(x, y[-1] * np.array(x) / x[-1], ":", color=f"C{number}", linewidth=1)
-    panel.set(xscale="log", yscale="log")
-    ticks = max((x for x, _ in lines.values()), key=max)
-    panel.set_xticks(ticks, [f"{x:,}" if x < 10_000 else f"{x / 1e6:.2g} M" for x in ticks])
-    panel.minorticks_off()
-    panel.spines[["top", "right"]].set_visible(False)
 
 
 def markdown(found: dict[str, dict], where: str, backbone: str) -> str:
@@ -241,9 +194,7 @@ def markdown(found: dict[str, dict], where: str, backbone: str) -> str:
         f"A step of ATSS, {backbone}, 256 x 256 pixels, 1 image, 10 objects, 1 anchor; selecting "
         f"samples at 800 x 1344. {where}.",
         "",
-        "![Time and memory of a step, of selecting samples, and of reports](growth.svg)",
-        "",
-        "Dotted: linear. Exponents: over all points, and between the two largest.",
+        "Exponents: over all points, and between the two largest.",
         "",
         "| what grows | from, to | of | ms, from | to | exponents | MB, to | exponents |",
         "|-|-|-|-:|-:|-|-:|-|",
@@ -269,7 +220,7 @@ def _said(x: list[float], y: list[float], unit: str) -> str:
 
 
 def main() -> None:
-    """Measure, draw, print and write the page."""
+    """Measure, print and write the page."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     has_gpu = torch.cuda.is_available()
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cuda" if has_gpu else "cpu")
@@ -283,7 +234,6 @@ def main() -> None:
     where = machine(given.device)
     page = markdown(found, where, given.backbone)
     pages.write(given.out, "growth", {"where": where} | found, page)
-    draw(found, given.out / "growth")
 
 
 if __name__ == "__main__":

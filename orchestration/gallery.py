@@ -1,7 +1,7 @@
 """Images with their ground truth beside what detectors found: the best, the worst, and those on
 which two detectors differ most.
 
-Detections are drawn from the score on that is best for their detector (reports/insight.py).
+Detections are drawn from the score on that is best for their detector (reports/breakdown.py).
 """
 
 import json
@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from orchestration.plan import Setup
 from orchestration.run_folder import RunFolder
-from reports.bundle import Bundle
-from reports.compare import ComparedRow
+from reports.numbers import ComparedRow
 from reports.pages.prints import Shown, gallery_folder, load_gallery, save_gallery
+from reports.results import Bundle
 
 if TYPE_CHECKING:  # they import torch and numpy, which lists need not wait for
     from detector.data.coco import CocoDataset
-    from reports.insight import Insight
+    from reports.breakdown import Insight
     from reports.paired import Paired
     from reports.plots.pictures import Picture
 
@@ -220,7 +220,7 @@ def draw_differences(
 
     ValueError where the data set is not at hand.
     """
-    from reports.paired_tables import extremes
+    from reports.paired import extremes
 
     dataset = _dataset(where, fingerprint)
     if dataset is None:
@@ -229,7 +229,7 @@ def draw_differences(
         )
     images = [image for part in extremes(found) for image in part]
     folder.mkdir(parents=True, exist_ok=True)
-    sheets = _Sheets(dataset, runs, [image.id for image in images])
+    sheets = _Sheets(dataset, runs, images)
     for number, image in enumerate(images, start=1):
-        sheets.draw(image.id, folder / f"{number:02}-{image.id}.jpg")
+        sheets.draw(image, folder / f"{number:02}-{image}.jpg")
     return len(images)

@@ -19,8 +19,8 @@ from orchestration.run_folder import RunFolder, read_json, write_atomically, wri
 if TYPE_CHECKING:  # they import torch and numpy, which lists need not wait for
     from detector.data.coco import CocoDataset, DataSet
     from detector.evaluation.match_records import Matches
-    from reports.insight import Insight
-    from reports.statistics import Scores
+    from reports.breakdown import Insight
+    from reports.coco_bootstrap import Scores
 
 Progress = Callable[[str], None]
 Opener = Callable[[str], "DataSet"]
@@ -52,7 +52,7 @@ def leave(folder: RunFolder, data: "CocoDataset", test: Tested) -> None:
 
 def _leave_records(folder: RunFolder, data: "CocoDataset", test: Tested) -> None:
     from detector.evaluation.match_records import save_matches
-    from reports.insight import insight
+    from reports.breakdown import insight
 
     write_atomically(folder.matches, lambda part: save_matches(test.matches, part))
     found = insight(test.matches, data.ground_truth, test.detections)
@@ -90,7 +90,7 @@ def _scores(folder: RunFolder, progress: Progress, opened: Opener) -> "Scores":
     """A run's numbers for resampled images, of its folder or made now; ValueError if they cannot
     be made."""
     from detector.evaluation.match_records import load_matches
-    from reports.statistics import load_scores, save_scores, score
+    from reports.coco_bootstrap import load_scores, save_scores, score
 
     result = folder.result() or {}
     about = (folder.signature, result["seed"], Metrics(**result["metrics"]))
@@ -108,7 +108,7 @@ def _scores(folder: RunFolder, progress: Progress, opened: Opener) -> "Scores":
 
 
 def _insight(folder: RunFolder) -> "Insight":
-    from reports.insight import Insight
+    from reports.breakdown import Insight
 
     try:
         return Insight.from_json(read_json(folder.insight) or {})

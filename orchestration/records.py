@@ -26,8 +26,8 @@ from experiments.experiment import Row
 from experiments.settings import show_setting
 from orchestration.plan import Setup
 from orchestration.run_folder import Store
-from reports.bundle import Bundle
-from reports.frames import numbers
+from reports.numbers import numbers
+from reports.results import Bundle
 
 TRAININGS = "trainings"  # the experiment of all of them
 ROW, REPORT, TRAINING = "row", "report", "training"  # values of the tag "kind"

@@ -17,7 +17,7 @@ from orchestration.gallery import bring_gallery
 from orchestration.plan import Setup, setups_in
 from orchestration.positives import POSITIVES, slug
 from orchestration.run_folder import Store
-from reports.bundle import Bundle, load_bundle, save_bundle
+from reports.results import Bundle, load_bundle, save_bundle
 
 REPORTS = "reports"
 ENDINGS = (".html", ".ipynb", ".md", ".tex", ".csv")  # what a report consists of, the page first

@@ -22,9 +22,8 @@ from orchestration.reporting import INDEX, reports_folder, write_reports
 from orchestration.run_folder import RunFolder, Store, read_json, write_json
 from orchestration.search import stopped
 from orchestration.terminal import near, out_option, warn
-from reports.bundle import Bundle
-from reports.compare import Result
-from reports.facts import code_version
+from reports.footnotes import code_version
+from reports.results import Bundle, Result
 from reports.tables import paper_grid
 from reports.terminal import terminal
 

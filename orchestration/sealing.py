@@ -17,14 +17,13 @@ from experiments.experiment import Row, Run, Table, canonical
 from orchestration.plan import NAMED_DATA, Setup, setups_in
 from orchestration.results import bundle
 from orchestration.run_folder import RunFolder, Store, write_json
-from reports.bundle import Bundle, table_content
 from reports.claims import as_json, claims_grid, deciding, judge
 from reports.effects import effects_grids
-from reports.frames import csv_text
-from reports.gains import changes_grid, gains_grid
 from reports.measurements import Measurements
+from reports.numbers import csv_text
 from reports.render import markdown
-from reports.tables import paper_grid, runs_grid
+from reports.results import Bundle, table_content
+from reports.tables import changes_grid, gains_grid, paper_grid, runs_grid
 
 RUN_FACTS = ("signature", "name", "rows", "seed", "canonical", "assigner", "code", "environment")
 DATA_FACTS = ("name", "fingerprint", "images", "classes", "notes")

@@ -50,8 +50,8 @@ from orchestration.records import (
     without_password,
 )
 from orchestration.run_folder import RunFolder, Store, read_json
-from reports.bundle import Bundle
 from reports.render import markdown
+from reports.results import Bundle
 from reports.tables import paper_grid
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")

@@ -24,12 +24,11 @@ from experiments.settings import show_setting
 from orchestration.run_folder import Store
 from orchestration.sealing import Tell, pages
 from reports.archive import MALFORMED, Problem, Unsealed, check_run, is_same
-from reports.bundle import Bundle, table_content, table_of
-from reports.compare import ComparedRow
+from reports.intervals import difference
 from reports.measurements import Measurements
-from reports.numbers import MISSING, number, signed, signed_interval, spread
+from reports.numbers import MISSING, ComparedRow, number, signed, signed_interval, spread
 from reports.render import Cell, Grid, line
-from reports.statistics import difference
+from reports.results import Bundle, table_content, table_of
 
 STANDS, FAILS = "✓", "✗"
 EVALUATOR = ("pycocotools", "numpy")

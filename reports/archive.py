@@ -33,7 +33,7 @@ import numpy as np
 from detector.evaluation.match_records import AREAS, IGNORED, IOUS, TRUE, Matches, load_matches
 from detector.metrics import HEADINGS
 from experiments.experiment import OwnAssigner, signature_of
-from reports.resampling import metrics_of
+from reports.coco_bootstrap import metrics_of
 
 FORMAT = 3  # raised when an older reader could not read it
 MANIFEST = "manifest.json"

@@ -34,7 +34,7 @@ from reports.measurements import Measurements, find_row
 from reports.render import Cell, Grid, Line, line
 
 if TYPE_CHECKING:  # it imports numpy and scipy, which lists need not wait for
-    from reports.statistics import Estimate
+    from reports.intervals import Estimate
 
 State = Literal["supported", "contradicted", "undecided"]
 Costs = Mapping[DetectorConfig, tuple[int, int]]  # a network's parameters, and its operations
@@ -185,7 +185,7 @@ def _has_papers_region(part: Margin | Spread, study: Measurements) -> bool:
 
 def _look_at(part: Margin | Spread, study: Measurements, num_judged: int) -> Finding:
     """One part of a claim about trained runs, of which so many are judged."""
-    from reports.statistics import LEVEL
+    from reports.intervals import LEVEL
 
     rows, region = places(part), _region(part, study)
     sign = "" if isinstance(part, Spread) else "+"
@@ -292,7 +292,7 @@ def power(estimate: "Estimate", region: Region, strict_level: float) -> str:
 
     Inside, the loose interval has to get clear of it, outside the strict one.
     """
-    from reports.statistics import LEVEL, visible
+    from reports.intervals import LEVEL, visible
 
     ends = [end for end in (region.low, region.high) if abs(end) != inf]
     nearest = min(ends, key=lambda end: abs(estimate.value - end))

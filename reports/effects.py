@@ -15,33 +15,32 @@ effect undetermined (it is no combination of X's rows) there is no number for it
 The interval holds both sources: the images, by the runs' shared resamples, and the seeds, by the
 spread between those of a combination, pooled over all.
 
-Shapes: N runs, C combinations, F factors, P = 1 + F + F (F - 1) / 2 parameters.
+Shapes: C combinations that are measured, F factors, P = 1 + F + F (F - 1) / 2 parameters.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import combinations
 from math import sqrt
 from statistics import fmean
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from experiments.experiment import Row, Table
-from reports.compare import Comparison
-from reports.numbers import MISSING, level, signed, signed_interval
-from reports.render import Cell, Grid, Kind, line
-from reports.statistics import Estimate, Scores, contrast
+from reports.coco_bootstrap import Scores
+from reports.intervals import Estimate, contrast
+from reports.numbers import MISSING, Comparison, level, signed, signed_interval
+from reports.render import Cell, Grid, line
 
 Combination = tuple[int, ...]  # of F zeros and ones
-Array = NDArray[np.floating[Any]]
+Array = NDArray[Any]
 TOLERANCE = 1e-8  # of a projection's residual, in effects of size 1
 
 
-@dataclass(frozen=True)
-class Worth:
+class Worth(NamedTuple):
     """In AP points; value None: not determined; estimate None: no interval is known.
 
     error: standard error from the seeds; None where a single seed tells no spread.
@@ -54,34 +53,36 @@ class Worth:
 
 @dataclass(frozen=True)
 class Effects:
-    """The combinations that a table has, and what was measured of them: one AP per run.
+    """The combinations that a table has, and what was measured of them: an AP for each seed.
 
-    scores: of the same runs, where all have their resamples.
+    scores: of the same runs; empty unless all have their resamples.
     """
 
-    combinations: tuple[Combination, ...]
-    measured: tuple[tuple[Combination, float], ...]
-    scores: tuple[Scores, ...] = ()
+    combinations: Sequence[Combination]
+    measured: Mapping[Combination, Sequence[float]]
+    scores: Mapping[Combination, Sequence[Scores]] = field(default_factory=dict)
 
-    def effect(self, i: int) -> Worth:
-        """Of switching factor i on."""
-        return self._estimate([_on(cell, i) - _terms(cell) for cell in self._off(i)])
-
-    def step(self, i: int) -> float | None:
-        """The measured change of AP when factor i is switched on, where that is measured at all."""
-        aps = dict(self.measured)
-        pairs = [(cell, _with(cell, i)) for cell in self._off(i)]
-        steps = [aps[on] - aps[off] for off, on in pairs if on in aps and off in aps]
-        return fmean(steps) if steps else None
-
-    def interaction(self, i: int, j: int) -> Worth:
-        """Of factors i and j: what both together change beyond the sum of each alone."""
-        both = [cell for cell in self._off(i) if cell in self._off(j)]
-        corners = [cell for cell in both if _with(_with(cell, i), j) in self.combinations]
+    def effect(self, *factors: int) -> Worth:
+        """Of switching a factor on; of two, what both change beyond the sum of each alone."""
+        some = [on for n in range(len(factors) + 1) for on in combinations(factors, n)]
         contrasts = [
-            _on(_with(cell, i), j) - _on(cell, i) - _on(cell, j) + _terms(cell) for cell in corners
+            sum((-1) ** (len(factors) - len(on)) * _terms(_with(cell, on)) for on in some)
+            for cell in self.combinations
+            if not any(cell[i] for i in factors)
+            and all(_with(cell, on) in self.combinations for on in some)
         ]
-        return self._estimate(contrasts)
+        if not contrasts or not self.measured:
+            return Worth()
+        wanted = np.mean(contrasts, axis=0)  # [P]
+        weights = wanted @ self._inverse  # [C]: of each combination's mean in the effect
+        if np.abs(weights @ self._design - wanted).max() > TOLERANCE:
+            return Worth()
+        error, seeds = None, None
+        if self.spread is not None:
+            error = self.spread * float(np.linalg.norm(weights / np.sqrt(self._counts)))
+            seeds = error, float((self._counts - 1).sum())
+        parts = list(zip(weights.tolist(), self.scores.values(), strict=False))
+        return Worth(float(weights @ self._means), error, contrast(parts, seeds=seeds))
 
     @property
     def misfit(self) -> float | None:
@@ -89,55 +90,36 @@ class Effects:
 
         None where there are no more combinations than parameters to fit them with.
         """
-        cells = dict.fromkeys(cell for cell, _ in self.measured)
-        means = [fmean(ap for cell, ap in self.measured if cell == one) for one in cells]
-        if len(cells) <= np.linalg.matrix_rank(self._design):
+        if len(self.measured) <= np.linalg.matrix_rank(self._design):
             return None
-        fitted = np.stack([_terms(cell) for cell in cells]) @ self._inverse @ self._aps
-        return float(np.sqrt(np.mean((np.array(means) - fitted) ** 2)))
+        fitted = self._design @ self._inverse @ self._means
+        return float(np.sqrt(np.mean((self._means - fitted) ** 2)))
 
     @cached_property
     def spread(self) -> float | None:
         """Standard deviation between seeds, pooled over the combinations that have several."""
-        groups: dict[Combination, list[float]] = {}
-        for cell, ap in self.measured:
-            groups.setdefault(cell, []).append(ap)
-        squares = sum((ap - fmean(aps)) ** 2 for aps in groups.values() for ap in aps)
-        return sqrt(squares / self._degrees) if self._degrees else None
+        squares = sum((ap - fmean(aps)) ** 2 for aps in self.measured.values() for ap in aps)
+        degrees = sum(len(aps) - 1 for aps in self.measured.values())
+        return sqrt(squares / degrees) if degrees else None
 
-    @property
-    def _degrees(self) -> int:
-        """Of freedom of that spread."""
-        return len(self.measured) - len({cell for cell, _ in self.measured})
+    @cached_property
+    def _counts(self) -> Array:
+        return np.array([len(aps) for aps in self.measured.values()])  # [C]
 
-    def _off(self, i: int) -> list[Combination]:
-        """The combinations without i that the table also has with it."""
-        known = self.combinations
-        return [cell for cell in known if not cell[i] and _with(cell, i) in known]
-
-    def _estimate(self, contrasts: Sequence[Array]) -> Worth:
-        """The mean contrast, each [P]; undetermined unless the measured runs combine to it."""
-        if not contrasts or not self.measured:
-            return Worth()
-        wanted = np.mean(contrasts, axis=0)
-        weights = wanted @ self._inverse  # [N]: of each run's AP in the estimate
-        if np.abs(weights @ self._design - wanted).max() > TOLERANCE:
-            return Worth()
-        error = None if self.spread is None else self.spread * float(np.linalg.norm(weights))
-        found = contrast(weights, self.scores, "ap", error, self._degrees) if self.scores else None
-        return Worth(float(weights @ self._aps), error, found)
+    @cached_property
+    def _means(self) -> Array:
+        return np.array([fmean(aps) for aps in self.measured.values()])  # [C]
 
     @cached_property
     def _design(self) -> Array:
-        return np.stack([_terms(cell) for cell, _ in self.measured])  # [N, P]
+        return np.stack([_terms(cell) for cell in self.measured])  # [C, P]
 
     @cached_property
     def _inverse(self) -> Array:
-        return np.linalg.pinv(self._design)  # [P, N]
-
-    @cached_property
-    def _aps(self) -> Array:
-        return np.array([ap for _, ap in self.measured])  # [N]
+        """[P, C]: means -> parameters, by least squares over the runs."""
+        weights = np.sqrt(self._counts)
+        inverse: Array = np.linalg.pinv(self._design * weights[:, None]) * weights
+        return inverse
 
 
 def _terms(cell: Combination) -> Array:
@@ -146,26 +128,33 @@ def _terms(cell: Combination) -> Array:
     return np.array([1, *cell, *pairs], dtype=np.float64)
 
 
-def _with(cell: Combination, i: int) -> Combination:
-    return (*cell[:i], 1, *cell[i + 1 :])
+def _with(cell: Combination, on: Sequence[int]) -> Combination:
+    return tuple(1 if i in on else x for i, x in enumerate(cell))
 
 
-def _on(cell: Combination, i: int) -> Array:
-    return _terms(_with(cell, i))
+def effects_of(comparison: Comparison) -> Effects:
+    """The AP of a table's runs by the combination of its factors."""
+    rows = [(_combination(comparison.table, row.row), row) for row in comparison.rows]
+    measured: dict[Combination, list[float]] = {}
+    scores: dict[Combination, list[Scores]] = {}
+    for cell, row in rows:
+        if aps := row.ap.ours.by_seed.values():
+            measured.setdefault(cell, []).extend(aps)
+            scores.setdefault(cell, []).extend(row.scores)
+    images = {run.images for runs in scores.values() for run in runs}
+    is_whole = len(images) == 1 and all(len(scores[it]) == len(measured[it]) for it in measured)
+    return Effects([cell for cell, _ in rows], measured, scores if is_whole else {})
 
 
-def effects_of(comparison: Comparison, *, of_paper: bool = False) -> Effects:
-    """The AP of a table's runs, or the paper's, by the combination of its factors."""
-    cells = [_combination(comparison.table, row.row) for row in comparison.rows]
-    measured = [
-        (cell, ap)
-        for cell, row in zip(cells, comparison.rows, strict=True)
-        for ap in ([row.ap.paper] if of_paper else row.ap.ours.by_seed.values())
-        if ap is not None
-    ]
-    runs = [] if of_paper else [run for row in comparison.rows for run in row.scores]
-    is_whole = len(runs) == len(measured) and len({run.images for run in runs}) == 1
-    return Effects(tuple(cells), tuple(measured), tuple(runs) if is_whole else ())
+def _paper_steps(comparison: Comparison) -> list[float | None]:
+    """The paper's change of AP when a factor is switched on, where it prints both numbers."""
+    aps = {_combination(comparison.table, row.row): row.ap.paper for row in comparison.rows}
+    found: list[float | None] = []
+    for i in range(len(comparison.table.factors)):
+        pairs = ((ap, aps.get(_with(cell, [i]))) for cell, ap in aps.items() if not cell[i])
+        steps = [on - off for off, on in pairs if on is not None and off is not None]
+        found.append(fmean(steps) if steps else None)
+    return found
 
 
 def _combination(table: Table, row: Row) -> Combination:
@@ -182,23 +171,24 @@ def effects_grids(comparison: Comparison) -> tuple[Grid, ...]:
         return ()
     are_named = len(table.headings) == len(table.factors)
     names = table.headings if are_named else table.factors
-    effects, paper = effects_of(comparison), effects_of(comparison, of_paper=True)
+    effects, steps = effects_of(comparison), _paper_steps(comparison)
     blocks, unknown = [], []
     for i, name in enumerate(names):
         worths = {name: effects.effect(i)}
-        pairs = (
-            (f"{name} × {names[j]}", effects.interaction(i, j)) for j in range(i + 1, len(names))
-        )
-        worths |= dict(pairs)
+        for j in range(i + 1, len(names)):
+            worths[f"{name} × {names[j]}"] = effects.effect(i, j)
         unknown += [what for what, worth in worths.items() if worth.value is None]
-        step = paper.step(i)
-        in_paper = ["" if step is None else signed(step)]
-        texts = [MISSING if it.value is None else signed(it.value) for it in worths.values()]
-        lines = [_line(name, in_paper[: table.has_paper], texts, len(names), "ours")]
-        below = [_uncertainty(worth) for worth in worths.values()]
-        if any(below):
-            lines.append(_line("", [""][: table.has_paper], below, len(names), "interval"))
-        blocks.append(tuple(lines))
+        paper = Cell("" if steps[i] is None else signed(steps[i]), "paper")
+        ours = [Cell(signed(worth.value), "ours") for worth in worths.values()]
+        below = [Cell(_uncertainty(worth), "interval") for worth in worths.values()]
+        lines = [(Cell(name), paper, ours), (Cell(), Cell("", "paper"), below)]
+        blocks.append(
+            tuple(  # the effect alone, then the interactions with those behind it
+                (label, *[papers][: table.has_paper], alone, *[Cell()] * i, *others)
+                for label, papers, (alone, *others) in lines
+                if any(cell.text for cell in (alone, *others))
+            )
+        )
     are_short = all(len(block) == 1 for block in blocks)
     heads = ["", *["paper"][: table.has_paper], "alone", *(f"× {name}" for name in names[1:])]
     grid = Grid(
@@ -211,15 +201,6 @@ def effects_grids(comparison: Comparison) -> tuple[Grid, ...]:
     return (grid,)
 
 
-def _line(
-    name: str, in_paper: Sequence[str], texts: Sequence[str], width: int, kind: Kind
-) -> tuple[Cell, ...]:
-    """The effect alone, then the interactions with the factors behind it, under their heads."""
-    alone, *others = (Cell(text, kind) for text in texts)
-    blank = [Cell()] * (width - 1 - len(others))
-    return (Cell(name), *(Cell(text, "paper") for text in in_paper), alone, *blank, *others)
-
-
 def _uncertainty(worth: Worth) -> str:
     """The interval, or where there is none the standard error from the seeds."""
     if worth.estimate is not None:
@@ -229,11 +210,10 @@ def _uncertainty(worth: Worth) -> str:
 
 def _notes(effects: Effects, unknown: Sequence[str], has_paper: bool) -> list[str]:
     """What the numbers mean, and what they cannot tell."""
-    num_cells = len({cell for cell, _ in effects.measured})
     notes = [
         "Alone: the mean change of AP when it is switched on, over the combinations of the others. "
         "×: how much more both together change AP than each alone. Least squares over "
-        f"{num_cells} of {len(effects.combinations)} combinations."
+        f"{len(effects.measured)} of {len(effects.combinations)} combinations."
     ]
     if has_paper:
         notes.append("Paper: its step, in the order in which it adds them.")

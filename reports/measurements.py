@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 from experiments import TABLES
 from experiments.claims import RERUN_DEGREES, RERUN_DEVIATION, Claim, Margin, Place, Spread, places
 from experiments.experiment import Row, Table
-from reports.bundle import Bundle
-from reports.compare import Result
-from reports.facts import settings
+from reports.footnotes import settings
+from reports.results import Bundle, Result
 
 if TYPE_CHECKING:  # it imports numpy and scipy, which lists need not wait for
-    from reports.statistics import Estimate, Scores
+    from reports.coco_bootstrap import Scores
+    from reports.intervals import Estimate
 
 BY_NUMBER = {table.number: table for table in TABLES.values()}
 Key = tuple[Any, ...]  # what a row trains: equal keys are one run
@@ -127,14 +127,15 @@ class Measurements:
 
     def _difference(self, one: Place, other: Place, metric: str, level: float) -> "Estimate | None":
         """With one seed in the paper's setup its reruns' spread stands in for that of the seeds."""
-        from reports.statistics import difference, with_seed_error
+        from reports.intervals import difference
 
-        found = difference(self.scores(one), self.scores(other), metric, level=level)
+        sides = self.scores(one), self.scores(other)
+        found = difference(*sides, metric, level=level)
         is_as_in_paper = self.are_as_in_paper((one.table, other.table))
         if found is None or found.seed_error is not None or not is_as_in_paper:
             return found
         error = sqrt(2) * RERUN_DEVIATION[metric]  # of the difference of two runs
-        return with_seed_error(found, error, RERUN_DEGREES, level=level)
+        return difference(*sides, metric, level=level, seeds=(error, RERUN_DEGREES))
 
     @cached_property
     def _runs(self) -> dict[Key, tuple[str, ...]]:

@@ -5,15 +5,17 @@ All differences are the second minus the first. Each is paired as statistics.dif
     metrics   the six numbers, and AR: the mean over classes and IoUs of the highest recall
     classes   AP of each; which of so many differences count is by Holm's method, at 5 % for all
               classes together
-    errors    what AP50 would gain without each kind of error (mending.py)
-    images    those whose scores (insight.py) differ most
+    errors    what AP50 would gain without each kind of error (breakdown.py)
+    images    their scores (breakdown.py)
 
 Shapes: R resamples, C classes.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from math import isnan
 from statistics import fmean
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,14 +23,47 @@ from numpy.typing import NDArray
 from detector.evaluation.errors import ALL
 from detector.evaluation.match_records import TRUE, Matches
 from detector.metrics import HEADINGS, Metrics
-from reports.insight import Insight
-from reports.mending import ERRORS, SPECIAL
-from reports.resampling import BLOCK, NONE, RESAMPLES, Numbers, image_weights, precisions
-from reports.statistics import LEVEL, Estimate, Scores, difference
+from reports.breakdown import ERRORS, SPECIAL, Insight
+from reports.coco_bootstrap import (
+    BLOCK,
+    NONE,
+    RESAMPLES,
+    Numbers,
+    Scores,
+    image_weights,
+    precisions,
+)
+from reports.intervals import LEVEL, Estimate, difference
+from reports.numbers import MISSING, finite, least_shown, number, signed, signed_interval
+from reports.render import BREAK, Cell, Grid, Kind, Line, line
 
 CLASS_RESAMPLES = 300  # their standard deviation is known to 4 %
 LEAST_IMAGES = 10  # with an object of a class, for an interval of its AP
-RECALL = "AR"
+CLASSES, IMAGES = 12, 5  # lines of a table, of images: on either side
+TOLD = "*"
+MORE_SEEDS = "only more seeds can tell"
+
+TABLES = {  # title, and the heads after A, B and their difference
+    "metrics": ("B against A (%)", "95 % interval", "error: images", "seeds"),
+    "classes": ("AP of each class, the largest differences first (%)", "95 % interval", "objects"),
+    "errors": ("What AP50 would gain without one kind of error (points)",),
+    "images": ("The images, by id, on which they differ most",),
+}
+OF_SEEDS = (
+    "Error from images, from seeds: standard errors of the difference from the sample of images, "
+    "which is paired, and from that of seeds; the interval holds both."
+)
+OF_ONE_SEED = (
+    "Error from images: standard error of the difference from the sample of images, which is "
+    "paired. One seed: the interval is of these trained weights, not of configurations."
+)
+OF_ERRORS = (
+    "Each kind is mended by itself, as TIDE does; less is better. Means over seeds; no intervals."
+)
+OF_IMAGES = (
+    "An image's score is its F1 over IoU 0.50:0.95 in percent, of detections above the threshold "
+    "that is best for each."
+)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -61,112 +96,89 @@ class Difference:
     name: str
     first: float | None
     second: float | None
+    difference: float | None
     estimate: Estimate | None = None
 
-    @property
-    def value(self) -> float | None:
-        """The second minus the first."""
-        if self.estimate is not None:
-            return self.estimate.value
-        return None if self.first is None or self.second is None else self.second - self.first
-
 
 @dataclass(frozen=True)
-class ClassDifference:
+class ClassDifference(Difference):
     """AP of one class; is_told_apart: with all other classes taken into account."""
 
-    difference: Difference
-    num_truths: int
-    is_told_apart: bool
-
-
-@dataclass(frozen=True)
-class ImageDifference:
-    """The scores of one image."""
-
-    id: int
-    first: float
-    second: float
-
-    @property
-    def value(self) -> float:
-        """The second minus the first."""
-        return self.second - self.first
+    num_truths: int = 0
+    is_told_apart: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class Paired:
-    """All that two configurations differ in; the largest differences first."""
+    """All that they differ in; of classes and images the largest differences first."""
 
     names: tuple[str, str]
     seeds: tuple[tuple[int, ...], tuple[int, ...]]  # of the runs that are compared
     metrics: tuple[Difference, ...]
     classes: tuple[ClassDifference, ...]
     errors: tuple[Difference, ...]
-    images: tuple[ImageDifference, ...]
+    images: Mapping[int, tuple[float, float]]  # id -> both scores
     num_images: int
     notes: tuple[str, ...]
-
-    @property
-    def ap(self) -> Difference:
-        """The headline."""
-        return self.metrics[0]
 
 
 def compare(first: Side, second: Side) -> Paired:
     """ValueError where they were tested on other images or classes."""
-    _require_the_same(first, second)
-    shared = first.seeds & second.seeds
-    used = [tuple(sorted(shared or side.seeds)) for side in (first, second)]
-    ones, others = (
-        tuple(run for run in side.runs if run.scores.seed in seeds)
-        for side, seeds in zip((first, second), used, strict=True)
-    )
-    before, after = ([run.scores for run in runs] for runs in (ones, others))
-    return Paired(
-        names=(first.name, second.name),
-        seeds=(used[0], used[1]),
-        metrics=(
-            *(_change(label, before, after, metric) for metric, label in HEADINGS.items()),
-            _recall(ones, others),
-        ),
-        classes=tuple(_classes(ones, others)),
-        errors=tuple(
-            Difference(name, _points(ones, name), _points(others, name))
-            for name in (*ERRORS, *SPECIAL)
-        ),
-        images=tuple(_images(ones, others)),
-        num_images=ones[0].scores.num_images,
-        notes=(*_of_seeds(first, second), *_unlike(first, second)),
-    )
-
-
-def _require_the_same(first: Side, second: Side) -> None:
     runs = [*first.runs, *second.runs]
-    if len({run.scores.images for run in runs}) > 1:
-        numbers = " and ".join(f"{it.runs[0].scores.num_images:,}" for it in (first, second))
+    if len({(run.scores.images, *run.matches.category_ids.tolist()) for run in runs}) > 1:
         raise ValueError(
-            f"'{first.name}' and '{second.name}' were tested on other images ({numbers} of them): "
+            f"'{first.name}' and '{second.name}' were tested on other images or classes: "
             "differences are paired by image, so both need the same"
         )
-    if len({tuple(run.matches.category_ids.tolist()) for run in runs}) > 1:
-        raise ValueError(f"'{first.name}' and '{second.name}' were tested for other classes")
+    shared = first.seeds & second.seeds
+    ones, others = (
+        [run for run in side.runs if run.scores.seed in (shared or side.seeds)]
+        for side in (first, second)
+    )
+    before, after = ([run.scores for run in runs] for runs in (ones, others))
+    weights = _weights(ones[0], RESAMPLES)
+    recall = {run: recalls(run.matches, weights) for run in (*ones, *others)}
+    return Paired(
+        names=(first.name, second.name),
+        seeds=(tuple(sorted(shared or first.seeds)), tuple(sorted(shared or second.seeds))),
+        metrics=(
+            *(_change(label, before, after, metric) for metric, label in HEADINGS.items()),
+            _change("AR", _in_place_of_ap(ones, recall), _in_place_of_ap(others, recall)),
+        ),
+        classes=_classes(ones, others),
+        errors=tuple(_error(kind, ones, others) for kind in (*ERRORS, *SPECIAL)),
+        images=_images(ones, others),
+        num_images=ones[0].scores.num_images,
+        notes=tuple(_notes(first, second)),
+    )
 
 
-def _of_seeds(first: Side, second: Side) -> list[str]:
-    """What a reader has to know of how the runs are paired."""
+def _notes(first: Side, second: Side) -> Iterator[str]:
+    """How the runs are paired, and what else may have moved the numbers."""
+    extra = ", ".join(map(str, sorted(first.seeds ^ second.seeds)))
     if not first.seeds & second.seeds:
-        return ["They share no seed, so seeds are not paired; images are."]
-    if extra := first.seeds ^ second.seeds:
-        return [f"Of the seeds that both have, so without {', '.join(map(str, sorted(extra)))}."]
-    return []
+        yield "They share no seed, so seeds are not paired; images are."
+    elif extra:
+        yield f"Of the seeds that both have, so without {extra}."
+    for name in dict.fromkeys([*first.facts, *second.facts]):
+        one, other = (side.facts.get(name, "none") for side in (first, second))
+        if one != other:
+            yield f"They differ in {name}: {one} (A), {other} (B)."
 
 
 def _change(
-    name: str, ones: Sequence[Scores], others: Sequence[Scores], metric: str = "ap"
+    name: str,
+    before: Sequence[Scores],
+    after: Sequence[Scores],
+    metric: str = "ap",
+    *,
+    is_known: bool = True,
 ) -> Difference:
-    before, after = (_mean([getattr(run.metrics, metric) for run in it]) for it in (ones, others))
-    return Difference(name, before, after, difference(others, ones, metric))
+    """is_known: enough for an interval."""
+    first, second = (_mean([getattr(run.metrics, metric) for run in it]) for it in (before, after))
+    change = None if first is None or second is None else second - first
+    known = difference(after, before, metric) if is_known else None
+    return Difference(name, first, second, known.value if known else change, known)
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
@@ -174,142 +186,215 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return fmean(known) if len(known) == len(values) else None
 
 
-def _recall(ones: Sequence[Measured], others: Sequence[Measured]) -> Difference:
-    weights = _weights(ones[0], RESAMPLES)
-    before, after = (
-        [_in_place_of_ap(run, recalls(run.matches, weights)) for run in runs]
-        for runs in (ones, others)
-    )
-    return _change(RECALL, before, after)
-
-
 def _weights(run: Measured, resamples: int) -> NDArray[np.uint8]:
     """[1 + R, I]: every image once, then as drawn."""
-    num_images = run.scores.num_images
-    once = np.ones((1, num_images), dtype=np.uint8)
-    return np.concatenate([once, image_weights(num_images, resamples)])
+    drawn = image_weights(run.scores.num_images, resamples)
+    return np.concatenate([np.ones_like(drawn[:1]), drawn])
 
 
-def _in_place_of_ap(run: Measured, numbers: Numbers) -> Scores:
-    """The scores of another quantity than AP. numbers [1 + R]: under _weights."""
-    value = None if np.isnan(numbers[0]) else float(numbers[0])
-    return replace(run.scores, metrics=Metrics(ap=value), draws=numbers[1:, None])
+def _in_place_of_ap(runs: Sequence[Measured], numbers: Mapping[Measured, Numbers]) -> list[Scores]:
+    """The scores of another quantity than AP. numbers: [1 + R] of each run, under _weights."""
+    found = []
+    for run in runs:
+        value, draws = float(numbers[run][0]), numbers[run][1:, None]
+        metrics = Metrics(ap=None if isnan(value) else value)
+        found.append(replace(run.scores, metrics=metrics, draws=draws))
+    return found
 
 
-def _classes(ones: Sequence[Measured], others: Sequence[Measured]) -> list[ClassDifference]:
-    """Those that have something to find, the largest differences first."""
-    weights = _weights(ones[0], CLASS_RESAMPLES)
-    numbers = [
-        [(run, class_precisions(run.matches, weights)) for run in runs] for runs in (ones, others)
-    ]  # [1 + R, C] of each run
-    found: list[tuple[Difference, int]] = []
+def _classes(ones: Sequence[Measured], others: Sequence[Measured]) -> tuple[ClassDifference, ...]:
+    """Those that have something to find."""
+    matches, weights = ones[0].matches, _weights(ones[0], CLASS_RESAMPLES)
+    numbers = {run: class_precisions(run.matches, weights) for run in (*ones, *others)}
+    found: list[ClassDifference] = []
     sides: list[tuple[list[Scores], list[Scores]]] = []
     for place, item in enumerate(ones[0].insight.classes):
         if item.num_truths:
-            before, after = (
-                [_in_place_of_ap(run, of_run[:, place]) for run, of_run in side] for side in numbers
-            )
-            line = _change(item.name, before, after)
-            is_known = _num_images_with(ones[0].matches, place) >= LEAST_IMAGES
-            found.append((line if is_known else replace(line, estimate=None), item.num_truths))
+            of_class = {run: it[:, place] for run, it in numbers.items()}  # [1 + R] each
+            before, after = (_in_place_of_ap(runs, of_class) for runs in (ones, others))
             sides.append((after, before))
+            is_here = matches.truth_counts[:, ALL] & (matches.truth_category == place)
+            is_known = len(np.unique(matches.truth_image[is_here])) >= LEAST_IMAGES
+            change = _change(item.name, before, after, is_known=is_known)
+            found.append(ClassDifference(**vars(change), num_truths=item.num_truths))
 
     def is_clear(place: int, level: float) -> bool:
         known = difference(*sides[place], "ap", level=level)
-        is_judged = found[place][0].estimate is not None
-        return is_judged and known is not None and known.excludes_zero
+        return bool(found[place].estimate and known and known.excludes_zero)
 
     told = holm(len(found), is_clear, 1 - LEVEL)
-    lines = [ClassDifference(*pair, is_it) for pair, is_it in zip(found, told, strict=True)]
-    return sorted(lines, key=lambda it: -abs(it.difference.value or 0.0))
+    lines = [replace(it, is_told_apart=place in told) for place, it in enumerate(found)]
+    return tuple(sorted(lines, key=lambda it: -abs(it.difference or 0.0)))
 
 
-def _num_images_with(matches: Matches, place: int) -> int:
-    """How many images have something of a class to be found."""
-    is_here = matches.truth_counts[:, ALL] & (matches.truth_category == place)
-    return len(np.unique(matches.truth_image[is_here]))
+def holm(number: int, is_clear: Callable[[int, float], bool], chance: float) -> set[int]:
+    """Which of so many differences count, if any that does not may count with this probability.
+
+    is_clear(place, level): whether a difference's interval of this level excludes zero. Step-down
+    method of Holm (Scand. J. Statist. 6, 65-70, 1979).
+    """
+    told: set[int] = set()
+    while len(told) < number:
+        level = 1 - chance / (number - len(told))
+        clear = {place for place in range(number) if is_clear(place, level)}
+        if clear <= told:
+            break
+        told |= clear
+    return told
 
 
-def _points(runs: Sequence[Measured], name: str) -> float:
-    return fmean(run.insight.errors[name].points for run in runs)
+def _error(kind: str, ones: Sequence[Measured], others: Sequence[Measured]) -> Difference:
+    before, after = (
+        fmean(run.insight.errors[kind].points for run in runs) for runs in (ones, others)
+    )
+    return Difference(kind, before, after, after - before)
 
 
-def _images(one: Sequence[Measured], other: Sequence[Measured]) -> list[ImageDifference]:
-    """Those that have a score, the largest differences first."""
-    first, second = _scores_of_images(one), _scores_of_images(other)
-    lines = [ImageDifference(number, score, second[number]) for number, score in first.items()]
-    return sorted(lines, key=lambda line: (-abs(line.value), line.id))
+def _images(ones: Sequence[Measured], others: Sequence[Measured]) -> dict[int, tuple[float, float]]:
+    """Of those that have something to be found, the means over the runs."""
+    columns = (zip(*(run.insight.images for run in runs), strict=True) for runs in (ones, others))
+    found = {}
+    for before, after in zip(*columns, strict=True):
+        one, other = (_mean([image.score for image in images]) for images in (before, after))
+        if one is not None and other is not None:
+            found[before[0].id] = (one, other)
+    return dict(sorted(found.items(), key=lambda it: (-abs(it[1][1] - it[1][0]), it[0])))
 
 
-def _scores_of_images(runs: Sequence[Measured]) -> dict[int, float]:
-    """The mean over the runs."""
-    columns = zip(*(run.insight.images for run in runs), strict=True)
-    scores = {images[0].id: [image.score for image in images] for images in columns}
-    return {
-        number: fmean(known)
-        for number, values in scores.items()
-        if (known := [value for value in values if value is not None])
-    }
-
-
-def _unlike(first: Side, second: Side) -> list[str]:
-    """What else may have moved the numbers."""
-    names = dict.fromkeys([*first.facts, *second.facts])
-    facts = [
-        (name, first.facts.get(name, "none"), second.facts.get(name, "none")) for name in names
-    ]
-    return [
-        f"They differ in {name}: {one} (A), {other} (B)."
-        for name, one, other in facts
-        if one != other
-    ]
-
-
-# Numbers of each class under weights of the images, and which of so many differences count
+# Numbers under weights of the images
 
 
 def recalls(matches: Matches, weights: NDArray[np.uint8]) -> Numbers:
     """[R, I] -> [R]: COCO's AR for at most 100 detections in percent; NaN with nothing to find."""
     total, num_classes = np.zeros(len(weights)), np.zeros(len(weights))
-    ends = np.searchsorted(matches.category, np.arange(len(matches.category_ids) + 1))
-    for place, (start, end) in enumerate(zip(ends[:-1], ends[1:], strict=True)):
+    rows = np.flatnonzero((matches.state[:, ALL] == TRUE).any(axis=1))
+    share = (matches.state[rows, ALL] == TRUE).mean(axis=1, dtype=np.float32)  # of the IoUs
+    for place in range(len(matches.category_ids)):
         is_counted = matches.truth_counts[:, ALL] & (matches.truth_category == place)
         num_truths = weights[:, matches.truth_image[is_counted]].sum(axis=1, dtype=np.float64)
-        is_true = matches.state[start:end, ALL] == TRUE  # [D, 10]
-        rows = np.flatnonzero(is_true.any(axis=1))
-        drawn = weights[:, matches.image[start:end][rows]].astype(np.float32)
-        found = drawn @ is_true[rows].mean(axis=1, dtype=np.float32)
+        is_mine = matches.category[rows] == place
+        found = weights[:, matches.image[rows[is_mine]]].astype(np.float32) @ share[is_mine]
         is_there = num_truths > 0
         total[is_there] += found[is_there] / num_truths[is_there]
         num_classes += is_there
-    return 100 * np.divide(
-        total, num_classes, out=np.full(len(weights), np.nan), where=num_classes > 0
-    )
+    with np.errstate(invalid="ignore"):
+        return 100 * (total / num_classes)
 
 
 def class_precisions(matches: Matches, weights: NDArray[np.uint8]) -> Numbers:
     """[R, I] -> [R, C]: AP of each class in percent, NaN where there is nothing to find."""
     parts = []
     for start in range(0, len(weights), BLOCK):
-        block = weights[start : start + BLOCK].astype(np.float32)
-        precision = precisions(matches, block, ALL)  # [R, 10, 101, C]
+        precision = precisions(matches, weights[start : start + BLOCK], ALL)  # [R, 10, 101, C]
         is_there = precision[:, 0, 0] > NONE
         parts.append(np.where(is_there, 100 * precision.mean(axis=(1, 2)), np.nan))
     return np.concatenate(parts)
 
 
-def holm(number: int, is_clear: Callable[[int, float], bool], chance: float) -> list[bool]:
-    """Which of so many differences count, if any that does not may count with this probability.
+# As tables, in one sentence, and as JSON
 
-    is_clear(place, level): whether a difference's interval of this level excludes zero. Step-down
-    method of Holm (Scand. J. Statist. 6, 65-70, 1979).
-    """
-    told = [False] * number
-    while not all(told):
-        level = 1 - chance / told.count(False)
-        clear = [place for place in range(number) if not told[place] and is_clear(place, level)]
-        if not clear:
-            break
-        for place in clear:
-            told[place] = True
-    return told
+
+def grids(paired: Paired) -> list[Grid]:
+    """Metrics, classes, errors, images."""
+    errors = [_line(it)[:4] for it in paired.errors]
+    classes = [(*_line(it)[:5], Cell(f"{it.num_truths:,}")) for it in paired.classes[:CLASSES]]
+    images = [[_image_line(it, *paired.images[it]) for it in part] for part in extremes(paired)]
+    tables: dict[str, tuple[list[list[Line]], Iterable[str]]] = {
+        "metrics": ([[_line(it) for it in paired.metrics]], _about(paired)),
+        "classes": ([classes], _about_classes(paired.classes)),
+        "errors": ([errors[: len(ERRORS)], errors[len(ERRORS) :]], [OF_ERRORS]),
+        "images": (images, [OF_IMAGES]),
+    }
+    return [
+        Grid(
+            name=f"compare-{name}",
+            title=TABLES[name][0],
+            head=line("", "A", "B", "B − A", *TABLES[name][1:]),
+            blocks=tuple(tuple(block) for block in blocks if block),
+            notes=tuple(notes),
+        )
+        for name, (blocks, notes) in tables.items()
+        if any(blocks)
+    ]
+
+
+def _line(it: Difference) -> Line:
+    """Name, both numbers, their difference, its interval, its errors from images and from seeds."""
+    known = it.estimate
+    mark = TOLD if isinstance(it, ClassDifference) and it.is_told_apart else ""
+    kind: Kind = "ours" if known and known.excludes_zero else "difference"
+    errors = (known.image_error, known.seed_error) if known else (None, None)
+    return (
+        *line(it.name, number(it.first), number(it.second)),
+        Cell(signed(it.difference) + mark, kind),
+        Cell(signed_interval(known), "interval"),
+        *line(*(MISSING if error is None else f"{error:.2f}" for error in errors)),
+    )
+
+
+def _image_line(image: int, one: float, other: float) -> Line:
+    return line(f"{image}", f"{one:.0f}", f"{other:.0f}", signed(other - one))
+
+
+def _about(paired: Paired) -> Iterator[str]:
+    (first, second), is_one = paired.names, len(paired.seeds[0]) == 1
+    seeds = " and ".join(dict.fromkeys(", ".join(map(str, they)) for they in paired.seeds))
+    seeds = f"seed {seeds}" if is_one else f"seeds {seeds}"
+    yield f"A: {first}. B: {second}. {paired.num_images:,} images; {seeds}."
+    yield OF_ONE_SEED if is_one else OF_SEEDS
+    yield from paired.notes
+
+
+def _about_classes(classes: Sequence[ClassDifference]) -> Iterator[str]:
+    yield (
+        f"{TOLD}: told apart with all {len(classes)} classes taken into account (Holm, 5 % for all "
+        f"together): {sum(it.is_told_apart for it in classes)}. An interval is of its class alone. "
+        f"{MISSING}: too few images."
+    )
+    if rest := classes[CLASSES:]:
+        largest = abs(rest[0].difference or 0.0)
+        yield f"{len(rest)} more classes differ by {largest:.1f} AP at most; JSON has all."
+
+
+def extremes(paired: Paired) -> list[list[int]]:
+    """The images on which B is better, and those on which A is, by as much as they differ."""
+    better = [image for image, (one, other) in paired.images.items() if other > one]
+    worse = [image for image, (one, other) in paired.images.items() if other < one]
+    return [better[:IMAGES], worse[:IMAGES]]
+
+
+def meaning(paired: Paired) -> str:
+    """What the comparison says, and what it would take to say more, in one sentence."""
+    first, second = paired.names
+    ap = paired.metrics[0].estimate
+    if ap is None:
+        return "AP is undefined for one of them, so nothing can be said."
+    over = f"{_count(ap.num_seeds, 'seed')} and {_count(ap.num_images, 'image')}"
+    span = f"(95 % interval {signed_interval(ap).replace(BREAK, '')}, over {over})"
+    size = f"{abs(ap.value):.1f}"
+    amount = f"{second} has {size} AP {'more' if ap.value > 0 else 'less'} than {first} {span}"
+    if not ap.excludes_zero:
+        if float(size) == 0:
+            amount = f"{second} has the AP of {first} {span}"
+        wanted = f"from {least_shown(ap)} on these seeds and images would have shown it"
+        return f"Not told apart: {amount}; {wanted if ap.num_seeds > 1 else MORE_SEEDS}."
+    if ap.num_seeds == 1:
+        return (
+            f"Told apart as trained weights: {amount}; whether their configurations differ "
+            f"{MORE_SEEDS}."
+        )
+    return f"Told apart: {amount}."
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
+def to_json(paired: Paired) -> dict[str, Any]:
+    """Everything, also what the tables leave out; null for what is infinite or undefined."""
+    content = asdict(paired) | {"meaning": meaning(paired)}
+    content["images"] = [
+        {"id": image, "first": one, "second": other, "difference": other - one}
+        for image, (one, other) in paired.images.items()
+    ]
+    return dict(finite(content))

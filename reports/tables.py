@@ -1,37 +1,44 @@
-"""Which tables a report prints: the paper's own form with our numbers in it, and each run's origin.
+"""Which tables a report prints of a table's runs.
 
-paper_grid   as the paper prints it; under each number of the paper ours, its interval where there
-             is one, and the difference; a table that the paper does not have is printed in the
-             same way, with ours alone
-runs_grid    each run by its name, and by what made it
+paper_grid     as the paper prints it; under each number of the paper ours, its interval where there
+               is one, and the difference; a table that the paper does not have is printed in the
+               same way, with ours alone
+gains_grid     what may hold at any scale: AP of every row and its change against the reference row,
+               the paper's and ours, with intervals and errors
+changes_grid   the same change in every metric that the table prints
+runs_grid      each run by its name, and by what made it
 
 The best of the paper's numbers and of ours are marked, and those of ours not told apart from it.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import groupby, zip_longest
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import groupby
 from typing import assert_never
 
 from detector.metrics import HEADINGS
-from reports.bundle import Bundle
-from reports.compare import ComparedRow, Comparison, Result
-from reports.differing import common, differing
-from reports.facts import footnotes
+from reports.footnotes import common, differing, footnotes
 from reports.numbers import (
     EARLY,
     MISSING,
+    ComparedRow,
+    Comparison,
     has_intervals,
     interval,
+    least_shown,
     level,
     number,
     signed,
+    signed_interval,
     spread,
 )
-from reports.render import Cell, Grid, Line, Rank, line
+from reports.render import Cell, Grid, Kind, Line, Rank, line
+from reports.results import Bundle, Result
 
 Block = tuple[Line, ...]
 Numbers = Sequence[tuple[ComparedRow, str]]  # whose, and which field of Metrics
 SHORT = 2  # lines of a row that needs no rule to be told from its neighbours
+COUNTS, COUNTS_FOR_THESE = "*", "(*)"  # marks of a change whose interval excludes zero
+ORIGINS = ("code", "MLflow run")  # facts of a run that tell what made it, and where its record is
 
 
 def paper_grid(bundle: Bundle) -> Grid:
@@ -57,52 +64,65 @@ class _Form:
 
     def __init__(self, comparison: Comparison) -> None:
         self.comparison, self.table = comparison, comparison.table
-        self.letters = differing(comparison).letters
+        self.letters, _ = differing(comparison)
         self.of_paper = {name: ranks_of_paper(comparison, name) for name in self.table.metrics}
         self.of_ours = {name: ranks_of_ours(comparison, name) for name in self.table.metrics}
-
-    @property
-    def whose(self) -> tuple[str, ...]:
-        """The head of the column that says whose number it is, where there are several."""
-        has_several = self.table.has_paper or has_intervals(self.comparison)
-        return ("",) if has_several else ()
+        # The column that says whose number it is, where there are several.
+        self.whose = ("",) if self.table.has_paper or has_intervals(comparison) else ()
 
     def lines(self, stub: Sequence[str], numbers: Numbers) -> Block:
         """The paper's line, ours, its interval, and the difference, as far as there are any."""
-        ours = [self._ours(row, name) for row, name in numbers]
-        found = {"paper": [self._paper(row, name) for row, name in numbers]}
-        found["ours ±sd" if any("±" in cell.text for cell in ours) else "ours"] = ours
-        if any(name in row.estimates for row, name in numbers):
-            found[level()] = [
-                Cell(interval(row.estimates.get(name)), "interval") for row, name in numbers
-            ]
-        found["Δ"] = [self._difference(row, name) for row, name in numbers]
-        lines = [
-            [*([Cell(label, cells[0].kind)] if self.whose else []), *cells]
-            for label, cells in found.items()
-            if any(cell.text for cell in cells)
-        ]
-        blank = [""] * len(stub)
-        return tuple((*line(*(blank if i else stub)), *cells) for i, cells in enumerate(lines))
+        cells = [self._cells(row, name) for row, name in numbers]
+        paper, ours, intervals, differences = (list(each) for each in zip(*cells, strict=True))
+        found = {
+            "paper": paper,
+            "ours ±sd" if any("±" in cell.text for cell in ours) else "ours": ours,
+            level(): intervals
+            if any(row.metrics[name].ours.estimate for row, name in numbers)
+            else [],
+            "Δ": differences,
+        }
+        lines = {label: cells for label, cells in found.items() if any(it.text for it in cells)}
+        return _block(stub, lines, bool(self.whose))
 
-    def _paper(self, row: ComparedRow, name: str) -> Cell:
-        paper = row.metrics[name].paper
-        text = "" if paper is None else number(paper)
-        return Cell(text, "paper", rank=self.of_paper[name].get(row.row.label, ""))
-
-    def _ours(self, row: ComparedRow, name: str) -> Cell:
-        """Our number; of a run that was ended early its last AP, marked as what it is."""
-        ours, label = row.metrics[name].ours, row.row.label
+    def _cells(self, row: ComparedRow, name: str) -> tuple[Cell, Cell, Cell, Cell]:
+        """The same of one number; of a run that was ended early its last AP, marked as that."""
+        found, label = row.metrics[name], row.row.label
         early = [stopped.ap for stopped in row.stopped if stopped.ap is not None]
-        if ours.n == 0 and early and name == "ap":
-            return Cell(f"{EARLY}{max(early):.1f}", "ours")
-        text = number(ours.mean) if name in row.estimates else spread(ours)
-        mark = self.letters.get(label, "") if ours.n else ""
-        return Cell(text, "ours", rank=self.of_ours[name].get(label, ""), mark=mark)
+        if found.ours.n == 0 and early and name == "ap":
+            ours = Cell(f"{EARLY}{max(early):.1f}", "ours")
+        else:
+            mark = self.letters.get(label, "") if found.ours.n else ""
+            rank = self.of_ours[name].get(label, "")
+            ours = Cell(_ours(row, name), "ours", rank=rank, mark=mark)
+        rank = self.of_paper[name].get(label, "")
+        difference = "" if found.paper is None else signed(found.difference)
+        return (
+            Cell(_if_any(found.paper, number), "paper", rank=rank),
+            ours,
+            Cell(interval(found.ours.estimate), "interval"),
+            Cell(difference, "difference"),
+        )
 
-    def _difference(self, row: ComparedRow, name: str) -> Cell:
-        found = row.metrics[name]
-        return Cell("" if found.paper is None else signed(found.difference), "difference")
+
+def _if_any(value: float | None, written: Callable[[float], str]) -> str:
+    """A number of the paper's, which has not all."""
+    return "" if value is None else written(value)
+
+
+def _ours(row: ComparedRow, name: str) -> str:
+    """Our number; with the spread between seeds where there is no interval."""
+    ours = row.metrics[name].ours
+    return number(ours.mean) if ours.estimate else spread(ours)
+
+
+def _block(stub: Sequence[str], lines: Mapping[str, Sequence[Cell]], has_several: bool) -> Block:
+    """Lines below each other: the stub once, then whose each is, where there are several."""
+    blank = [""] * len(stub)
+    return tuple(
+        (*line(*(blank if i else stub)), *[Cell(whose, cells[0].kind)][:has_several], *cells)
+        for i, (whose, cells) in enumerate(lines.items())
+    )
 
 
 def _rows_down(form: _Form) -> tuple[Line, tuple[Block, ...]]:
@@ -164,42 +184,164 @@ def _merged(texts: Iterable[str]) -> Line:
     return tuple(cells)
 
 
-ORIGINS = ("code", "MLflow run")  # facts of a run that tell what made it, and where its record is
+def gains_grid(comparison: Comparison) -> Grid:
+    """AP of every row, and what it changes against the reference row: the paper's and ours."""
+    changes = [change for row in comparison.rows if (change := row.ap.gain.estimate)]
+    has_errors = any(change.seed_error is not None for change in changes)
+    is_shown = {"paper": comparison.table.has_paper, level(): has_intervals(comparison)}
+    is_shown |= {"images": has_errors, "seeds": has_errors}
+    letters, notes = differing(comparison)
+    rows = [
+        [it for it in _gain(comparison, row, letters) if is_shown.get(it[1], True)]
+        for row in comparison.rows
+    ]
+    return Grid(
+        name=f"{comparison.table.name}-gains",
+        title=f"AP (%), and its change against “{comparison.reference.row.label}”",
+        over=_merged(over for over, _, _ in rows[0]),
+        head=line(*(head for _, head, _ in rows[0])),
+        blocks=(tuple(tuple(cell for _, _, cell in row) for row in rows),),
+        notes=(*_notes(comparison, ["ap"]), "n: seeds of a row.", *_power(comparison), *notes),
+    )
+
+
+def _gain(
+    comparison: Comparison, row: ComparedRow, letters: Mapping[str, str]
+) -> list[tuple[str, str, Cell]]:
+    """A row's AP, and what it changes unless it is the reference, below two lines of heads."""
+    ap, change, is_reference = row.ap, row.ap.gain.estimate, row is comparison.reference
+    errors = (None, None) if change is None else (change.image_error, change.seed_error)
+    letter = letters.get(row.row.label, "") if ap.ours.n else ""
+
+    def unless_reference(text: str, kind: Kind) -> Cell:
+        return Cell("" if is_reference else text, kind)
+
+    by_images, by_seeds = (MISSING if error is None else f"{error:.2f}" for error in errors)
+    return [
+        ("", "Run", Cell(row.row.label)),
+        ("AP", "paper", Cell(_if_any(ap.paper, number), "paper")),
+        ("AP", "ours", Cell(_ours(row, "ap"), "ours", mark=letter)),
+        ("AP", level(), Cell(interval(ap.ours.estimate), "interval")),
+        ("change", "paper", unless_reference(_if_any(ap.paper_gain, signed), "paper")),
+        ("change", "ours", Cell() if is_reference else _change(row, "ap")),
+        ("change", level(), unless_reference(signed_interval(change), "interval")),
+        ("error from", "images", unless_reference(by_images, "interval")),
+        ("error from", "seeds", unless_reference(by_seeds, "interval")),
+        ("", "n", Cell(f"{ap.ours.n}")),
+    ]
+
+
+def changes_grid(comparison: Comparison) -> tuple[Grid, ...]:
+    """What each row changes in all metrics of the table; nothing where AP is the only one."""
+    metrics = comparison.table.metrics
+    rows = [row for row in comparison.rows if row is not comparison.reference]
+    if len(metrics) < 2 or not rows:
+        return ()
+    is_shown = {"paper": comparison.table.has_paper, level(): has_intervals(comparison)}
+    has_several, blocks = any(is_shown.values()), []
+    for row in rows:
+        papers = [_if_any(row.metrics[name].paper_gain, signed) for name in metrics]
+        intervals = [signed_interval(row.metrics[name].gain.estimate) for name in metrics]
+        lines = {
+            "paper": [Cell(text, "paper") for text in papers],
+            "ours": [_change(row, name) for name in metrics],
+            level(): [Cell(text, "interval") for text in intervals],
+        }
+        kept = {whose: cells for whose, cells in lines.items() if is_shown.get(whose, True)}
+        blocks.append(_block([row.row.label], kept, has_several))
+    whose = [""][:has_several]
+    grid = Grid(
+        name=f"{comparison.table.name}-changes",
+        title=f"Changes against “{comparison.reference.row.label}” (AP points)",
+        head=line("Run", *whose, *(HEADINGS[name] for name in metrics)),
+        blocks=tuple(blocks),
+        notes=_notes(comparison, metrics),
+    )
+    return (grid,)
+
+
+def _change(row: ComparedRow, name: str) -> Cell:
+    """Our change, with its mark; with the spread between seeds where there is no interval."""
+    gain, estimate = row.metrics[name].gain, row.metrics[name].gain.estimate
+    if estimate is None:
+        return Cell(signed(gain.mean) + ("" if gain.std is None else f" ±{gain.std:.1f}"), "ours")
+    counts = COUNTS_FOR_THESE if estimate.seed_error is None else COUNTS
+    return Cell(signed(estimate.value), "ours", mark=counts if estimate.excludes_zero else "")
+
+
+def _notes(comparison: Comparison, metrics: Sequence[str]) -> tuple[str, ...]:
+    """What the numbers are, and what the marks mean."""
+    found = [row.metrics[name].gain.estimate for row in comparison.rows for name in metrics]
+    changes = [change for change in found if change is not None]
+    if not changes:
+        return (
+            "Changes of ours are of the seeds that both rows have. ±: standard deviation of one "
+            "seed's change, the two trainings of which are independent.",
+        )
+    notes = ["Changes of ours are paired by image, and of the seeds that both rows have."]
+    if any(change.seed_error is not None for change in changes):
+        notes.append(
+            f"{COUNTS}: the {level()} interval, of the images and of the seeds together, excludes "
+            "zero."
+        )
+    if any(change.seed_error is None for change in changes):
+        notes.append(
+            f"{COUNTS_FOR_THESE}: the {level()} interval excludes zero for these trained weights. "
+            "With one seed it is of the images alone: what training again would change is not in "
+            "it, so it decides nothing about the configurations."
+        )
+    if any(change.excludes_zero for change in changes) and len(changes) > 1:
+        notes.append(
+            f"Each of the {len(changes)} intervals stands for itself: of 20 changes that are none, "
+            "one would be marked by chance."
+        )
+    return tuple(notes)
+
+
+def _power(comparison: Comparison) -> list[str]:
+    """How large a change these seeds and images would show, where one is not shown."""
+    unclear = {
+        row.row.label: change
+        for row in comparison.rows
+        if (change := row.ap.gain.estimate) and not change.excludes_zero
+    }
+    if not unclear:
+        return []
+    listed = "; ".join(f"“{label}” {least_shown(change)}" for label, change in unclear.items())
+    return [
+        f"Not told apart from “{comparison.reference.row.label}”, and the smallest change that "
+        f"these seeds and images would have shown in 4 cases of 5: {listed}."
+    ]
 
 
 def runs_grid(bundle: Bundle) -> Grid:
     """Every run: its name, seed, AP and time, and what each number can be traced by."""
-    comparison = bundle.comparison
-    shown = [name for name in ORIGINS if common(comparison, name) is None and _has(bundle, name)]
-    head = line("Run", "signature", "seed", "AP", "minutes", *shown)
-    blocks = tuple(_run_lines(row, shown) for row in comparison.rows if row.signatures)
+    facts = dict.fromkeys(name for result in bundle.results.values() for name in result.facts)
+    same = {name: common(bundle.comparison, name) for name in ORIGINS}
+    shown = [name for name in ORIGINS if same[name] is None and name in facts]
+    blocks = [
+        tuple(
+            line("" if i else row.row.label, name, *_run(bundle.results.get(name), shown))
+            for i, name in enumerate(row.signatures)
+        )
+        for row in bundle.comparison.rows
+        if row.signatures
+    ]
     notes = [
         f"Data: {bundle.data}, fingerprint {bundle.fingerprint}. A run's folder is called by its "
         "signature."
     ]
-    notes += [
-        f"{name[0].upper()}{name[1:]}: {value}."
-        for name in ORIGINS
-        if (value := common(comparison, name)) is not None
-    ]
-    name = f"{bundle.table.name}-runs"
-    title = "Runs, by signature"
-    return Grid(name=name, title=title, head=head, blocks=blocks, notes=tuple(notes))
+    notes += [f"{name[0].upper()}{name[1:]}: {told}." for name, told in same.items() if told]
+    return Grid(
+        name=f"{bundle.table.name}-runs",
+        title="Runs, by signature",
+        head=line("Run", "signature", "seed", "AP", "minutes", *shown),
+        blocks=tuple(blocks),
+        notes=tuple(notes),
+    )
 
 
-def _has(bundle: Bundle, fact: str) -> bool:
-    return any(fact in result.facts for result in bundle.results.values())
-
-
-def _run_lines(row: ComparedRow, shown: Sequence[str]) -> Block:
-    by_name = {result.signature: result for result in row.results}
-    lines = []
-    for label, name in zip_longest([row.row.label], row.signatures, fillvalue=""):
-        lines.append(line(label, name, *_run_cells(by_name.get(name), shown)))
-    return tuple(lines)
-
-
-def _run_cells(result: Result | None, shown: Sequence[str]) -> list[str]:
+def _run(result: Result | None, shown: Sequence[str]) -> list[str]:
     if result is None:
         return [MISSING] * (3 + len(shown))
     minutes = MISSING if result.seconds is None else f"{result.seconds / 60:.1f}"
@@ -221,28 +363,19 @@ def ranks_of_paper(comparison: Comparison, metric: str) -> dict[str, Rank]:
 
 def ranks_of_ours(comparison: Comparison, metric: str) -> dict[str, Rank]:
     """Row label -> rank of our mean; empty for fewer than two."""
-    rows = {row.row.label: row for row in comparison.rows}
-    means = {label: row.metrics[metric].ours.mean for label, row in rows.items()}
+    means = {row.row.label: row.metrics[metric].ours.mean for row in comparison.rows}
     measured = {label: mean for label, mean in means.items() if mean is not None}
     ranks = _best(measured)
-    if not ranks:
-        return {}
-    told = _worse([rows[label] for label in measured], metric)
-    if told is None:
+    scores = {row.row.label: row.scores for row in comparison.rows if row.row.label in measured}
+    if not ranks or not any(scores.values()):
         return ranks
-    is_worse = dict(zip(measured, told, strict=True))
-    return ranks | {
-        label: "tied" for label in measured if label not in ranks and not is_worse[label]
+    from reports.intervals import told_apart  # imports numpy, which lists need not wait for
+
+    is_worse = told_apart(list(scores.values()), metric)
+    tied: dict[str, Rank] = {
+        label: "tied" for label, it_is in zip(scores, is_worse, strict=True) if not it_is
     }
-
-
-def _worse(rows: list[ComparedRow], metric: str) -> list[bool | None] | None:
-    """Of each row whether it is told apart from the highest; None where none has intervals."""
-    if not any(row.scores for row in rows):
-        return None
-    from reports.statistics import told_apart  # imports numpy, which lists need not wait for
-
-    return told_apart([row.scores for row in rows], metric)
+    return tied | ranks
 
 
 def _best(values: Mapping[str, float]) -> dict[str, Rank]:

@@ -36,15 +36,21 @@ def by_pycocotools(
 ) -> tuple[dict[str, float | None], Matches]:
     """As evaluation.detect.measure, which takes it as `by`: the same numbers, but slowly."""
     with contextlib.redirect_stdout(io.StringIO()):
-        found = _as_coco(ground_truth, [_measured(item) for item in detections])
-        evaluation = COCOeval(_as_coco(ground_truth, ground_truth["annotations"]), found, "bbox")
-        evaluation.evaluate()
-        evaluation.accumulate()
-        evaluation.summarize()
+        evaluation = evaluated(ground_truth, detections)
     values = [None if value < 0 else 100 * float(value) for value in evaluation.stats]
     params = evaluation.params
     matches = read_matches(evaluation.evalImgs, params.imgIds, params.catIds)
     return dict(zip(COCO_NUMBERS, values, strict=True)), matches
+
+
+def evaluated(ground_truth: dict[str, Any], detections: list[dict[str, Any]]) -> COCOeval:
+    """pycocotools' own evaluation, which prints its numbers."""
+    found = _as_coco(ground_truth, [_measured(item) for item in detections])
+    evaluation = COCOeval(_as_coco(ground_truth, ground_truth["annotations"]), found, "bbox")
+    evaluation.evaluate()
+    evaluation.accumulate()
+    evaluation.summarize()
+    return evaluation
 
 
 def _measured(detection: dict[str, Any]) -> dict[str, Any]:

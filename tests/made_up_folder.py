@@ -14,7 +14,7 @@ from detector.metrics import HEADINGS
 from experiments.experiment import Table, canonical
 from orchestration.plan import Setup, make_plan
 from orchestration.run_folder import RunFolder, Store
-from reports.insight import insight
+from reports.breakdown import insight
 
 FINGERPRINT = "f" * 64
 CLASSES = ["cat", "dog"]

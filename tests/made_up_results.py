@@ -1,6 +1,6 @@
 """Results that nobody measured, for the tests of reports: the paper's AP, halved, plus the seed."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -11,11 +11,9 @@ from experiments import TABLES
 from experiments.experiment import Run, Table, signature
 from experiments.own_tables import own_assigner
 from experiments.settings import with_settings
-from reports.bundle import Bundle
-from reports.compare import Result
-from reports.insight import ClassInsight, ImageInsight, Insight
-from reports.mending import ERRORS, SPECIAL, Share
-from reports.statistics import Scores
+from reports.breakdown import ERRORS, SPECIAL, ClassInsight, ImageInsight, Insight, Share
+from reports.coco_bootstrap import Scores
+from reports.results import Bundle, Result
 
 KINDS = (*ERRORS, *SPECIAL)
 RECIPE = Recipe(
@@ -99,6 +97,16 @@ def with_scores(bundle: Bundle, *, noise: float = 0.5, num_images: int = 1000) -
             num_images=num_images,
         )
     return replace(bundle, scores=scores)
+
+
+def with_facts(bundle: Bundle, facts_by_row: Mapping[str, dict[str, str]]) -> Bundle:
+    """The bundle, with other facts of the runs of some rows."""
+    facts = {name: it for row, it in facts_by_row.items() for name in bundle.signatures[row]}
+    results = {
+        name: replace(result, facts=facts.get(name, result.facts))
+        for name, result in bundle.results.items()
+    }
+    return replace(bundle, results=results)
 
 
 def with_insights(bundle: Bundle) -> Bundle:

@@ -28,7 +28,8 @@ def described(num_images: int, seed: int = 0) -> dict[str, Any]:
             x, y = draw.uniform(0, SIDE - side), draw.uniform(0, SIDE - side)
             place = len(annotations) + 1
             bbox = [round(x), round(y), side, side]
-            annotations.append(annotation(place, number, draw.choice([CAT, DOG]), bbox))
+            facts = {"area": side * side, "iscrowd": 0}
+            annotations.append(annotation(place, number, draw.choice([CAT, DOG]), bbox, **facts))
     return {
         "images": [
             {"id": number, "file_name": f"{number:03}.png", "width": SIDE, "height": SIDE}

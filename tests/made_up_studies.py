@@ -11,10 +11,9 @@ from experiments import STUDY
 from experiments.claims import Place
 from experiments.experiment import Run, Table, signature
 from experiments.schedules import PAPER
-from reports.bundle import Bundle
-from reports.compare import Result
+from reports.coco_bootstrap import Scores
 from reports.measurements import Measurements, find_row
-from reports.statistics import Scores
+from reports.results import Bundle, Result
 
 DRAWS = 200
 JITTER = 0.02  # AP: from seed to seed, and of one run from one sample of images to another

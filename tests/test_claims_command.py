@@ -19,8 +19,8 @@ from experiments.experiment import canonical, signature
 from experiments.schedules import DEMO, PAPER
 from orchestration.plan import Setup
 from orchestration.run_folder import RunFolder, Store, open_store
-from reports.insight import Insight
-from reports.statistics import Scores, save_scores
+from reports.breakdown import Insight
+from reports.coco_bootstrap import Scores, save_scores
 
 Atss = Callable[..., tuple[int, str, str]]
 ROOT = Path(__file__).parents[1]

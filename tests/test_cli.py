@@ -21,8 +21,8 @@ from experiments.schedules import SCALES
 from orchestration import cli, launch, options, reporting, results
 from orchestration.plan import find_tables, make_plan
 from orchestration.run_folder import Store, open_store
-from reports.bundle import save_bundle
 from reports.pages import render
+from reports.results import save_bundle
 
 ROOT = Path(__file__).parents[1]
 Atss = Callable[..., tuple[int, str, str]]

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -14,99 +14,118 @@ from orchestration.commands.compare import facts_of
 from orchestration.find import Asked, find_pair
 from orchestration.plan import Setup
 from orchestration.run_folder import RunFolder, Store, open_store
-from reports import paired, statistics
+from reports import coco_bootstrap, paired
 
 Atss = Callable[..., tuple[int, str, str]]
 IOU_BOX, IOU_POINT, SSC_BOX, SSC_POINT = TABLES["table2"].rows
-RIGHT = ((IOU_BOX, 0.3), (SSC_BOX, 0.9))
+TEXTS = ["table2:1", "table2:3"]
+
+
+@dataclass
+class Made:
+    """Table 2 at demo scale: two rows with three seeds, and one of them once at mini scale."""
+
+    store: Store
+    setup: Setup
+    alone: RunFolder
+
+    def asked(self, first: str, second: str) -> tuple[str, ...]:
+        return ("compare", first, second, "--out", str(self.store.root))
+
+
+def at(setup: Setup, scale: str = "demo", **changes: int) -> Setup:
+    """The setup at another scale, or with changed settings."""
+    longer = {"iterations": 3000} if scale == "mini" else {}
+    recipe = replace(setup.recipe, **longer, **changes)
+    return replace(setup, scale=scale, recipe=recipe, settings=changes)
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Store, Setup, RunFolder]]:
-    """Table 2 at demo scale: two rows with three seeds, and one of them once at mini scale."""
+def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
     root = tmp_path_factory.mktemp("compare")
     data = write_data(root / "pets")
     store, setup = open_store(root / "out"), setup_of(data, root / "pets")
-    for row, right in RIGHT:
+    for row, right in ((IOU_BOX, 0.3), (SSC_BOX, 0.9)):
         for seed in (0, 1, 2):
             finish_run(store, setup, row, data, seed=seed, right=right)
-    mini = replace(setup, scale="mini", recipe=replace(setup.recipe, iterations=3000))
-    alone = finish_run(store, mini, SSC_POINT, data, seed=0, right=0.5)
+    alone = finish_run(store, at(setup, "mini"), SSC_POINT, data, seed=0, right=0.5)
     with pytest.MonkeyPatch.context() as patch:
-        for module in (statistics, paired):
+        for module in (coco_bootstrap, paired):
             patch.setattr(module, "RESAMPLES", 50)
         patch.setattr(paired, "CLASS_RESAMPLES", 50)
-        yield store, setup, alone
+        yield Made(store, setup, alone)
 
 
 # What A and B may be
 
 
-def test_a_row_is_all_its_seeds_a_run_is_one(made: tuple[Store, Setup, RunFolder]) -> None:
-    store, setup, alone = made
+def test_a_row_is_all_its_seeds_a_run_is_one(made: Made) -> None:
     for text in ("table2:1", "Table 2: Intersection over Union, Box", "table2:union,box"):
-        first, second = find_pair(store, [text, "table2:spatialandscaleconstraint,box"])
-        assert first.name == "Table 2: Intersection over Union, Box" and first.setup == setup
+        first, second = find_pair(made.store, [text, "table2:spatialandscaleconstraint,box"])
+        assert first.name == "Table 2: Intersection over Union, Box" and first.setup == made.setup
         assert len(first.folders) == len(second.folders) == 3
-    first, second = find_pair(store, ["table2:1@2", alone.signature[:8]])
+    first, second = find_pair(made.store, ["table2:1@2", made.alone.signature[:8]])
     assert [it.facts()["seed"] for it in first.folders] == [2]
-    assert second.folders == (alone,) and alone.signature in second.name
+    assert second.folders == (made.alone,) and made.alone.signature in second.name
+    # What may move numbers is told in words.
+    one, other = facts_of(first), facts_of(second)
+    assert {name for name in one if one[name] != other[name]} == {"scale", "schedule"}
+    assert one["evaluator"] == "pycocotools 2.0.11" and "NMS at IoU 0.6" in one["test"]
+
+
+OF_SEEDS = "'table2:3@7' in the setup demo - pets, which has seeds 0, 1, 2 of"
+A_ROW = "table2 needs a row, such as table2:1; there are: 1 Intersection"
+NO_TABLE = "no table is called 'tabel3' (did you mean 'table3'?); there are table1, "
 
 
 @pytest.mark.parametrize(
-    ("first", "second", "why"),
+    ("asked", "why"),
     [
-        ("table2:1", "table2:9", "'9' is no row of Table 2"),
-        ("table2:1", "table2:iou", "'iou' is no row of Table 2"),
-        ("table2:1", "table2:box", "'box' is part of several rows of Table 2"),
-        ("table2:1", "table2:2", "no finished run of 'table2:2' in"),
-        (
-            "table2:1",
-            "table2:3@7",
-            "'table2:3@7' in the setup demo - pets, which has seeds 0, 1, 2 of",
-        ),
-        ("table2:1", "table2", "table2 needs a row, such as table2:1; there are: 1 Intersection"),
-        ("table2:1", "table2:", "table2 needs a row, such as table2:1; "),
-        ("", "table2:1", "A is empty: needs a row such as table3:1, or a run"),
-        ("table2:1", "nonsense", "'nonsense' is no run of"),
-        ("table2:1", "table1:7", "are the same run ("),
-        ("table2:3", "table2:3@1", "are the same run ("),
-        ("table2:1", "table10:1", "no table is called 'table10'"),
-        (
-            "table2:1",
-            "tabel3:1",
-            "no table is called 'tabel3' (did you mean 'table3'?); there are table1, ",
-        ),
+        ("table2:1 table2:9", "'9' is no row of Table 2"),
+        ("table2:1 table2:iou", "'iou' is no row of Table 2"),
+        ("table2:1 table2:box", "'box' is part of several rows of Table 2"),
+        ("table2:1 table2:2", "no finished run of 'table2:2' in"),
+        ("table2:1 table2:3@7", OF_SEEDS),
+        ("table2:1 table2", A_ROW),
+        ("table2:1 table2:", "table2 needs a row, such as table2:1; "),
+        (" table2:1", "A is empty: needs a row such as table3:1, or a run"),
+        ("table2:1 nonsense", "'nonsense' is no run of"),
+        ("table2:1 table1:7", "are the same run ("),
+        ("table2:3 table2:3@1", "are the same run ("),
+        ("table2:1 table10:1", "no table is called 'table10'"),
+        ("table2:1 tabel3:1", NO_TABLE),
+        ("table2:1 table2:3 --format html", "'html' is not one of 'terminal', 'markdown', 'json'"),
+        ("table2:1 table2:3 --pictures FILE", "--pictures FILE: needs a folder, FILE is a file"),
+        ("table2:1 table2:3 --pictures FILE/in", "needs a folder, FILE is a file"),
+        ("table2:1 table2:3 --scale small", "'small' is not one of 'demo', 'mini', "),
+        ("table2:1 table2:3 --set depth=3", "no setting is called 'depth'"),
     ],
 )
 def test_what_is_not_to_be_compared_is_refused_in_one_line(
-    atss: Atss, made: tuple[Store, Setup, RunFolder], first: str, second: str, why: str
+    atss: Atss, made: Made, asked: str, why: str
 ) -> None:
-    code, output, errors = atss("compare", first, second, "--out", made[0].root)
+    words = asked.replace("FILE", __file__).split(" ")
+    code, output, errors = atss("compare", *words, "--out", made.store.root)
     assert (code, output) == (2, "")
-    assert why in errors and errors.count("\n") == 1
+    assert why.replace("FILE", __file__) in errors and errors.count("\n") == 1
 
 
-def test_other_data_and_several_setups_are_refused(
-    made: tuple[Store, Setup, RunFolder], tmp_path: Path
-) -> None:
+def test_other_data_and_several_setups_are_refused(tmp_path: Path) -> None:
     data = write_data(tmp_path / "zoo", num_images=12)
     store, setup = open_store(tmp_path / "out"), setup_of(data, tmp_path / "zoo")
-    longer = replace(setup, scale="mini", recipe=replace(setup.recipe, iterations=3000))
-    for other in (setup, longer):
+    for other in (setup, at(setup, "mini")):
         for row in (IOU_BOX, SSC_BOX):
             finish_run(store, other, row, data, seed=0, right=0.5)
-    texts = ["table2:1", "table2:3"]
     with pytest.raises(
         ValueError, match="setups: --scale demo for demo - zoo; --scale mini for mini"
     ):
-        find_pair(store, texts)
-    first, _ = find_pair(store, texts, Asked("mini"))
+        find_pair(store, TEXTS)
+    first, _ = find_pair(store, TEXTS, Asked("mini"))
     assert first.setup.scale == "mini"
     with pytest.raises(ValueError, match="no finished run of 'table2:1' in .* with --data shapes"):
-        find_pair(store, texts, Asked(data="shapes"))
+        find_pair(store, TEXTS, Asked(data="shapes"))
     moved = store.folder(first.folders[0].signature)
-    elsewhere = replace(longer, data="cages", fingerprint="0" * 64)
+    elsewhere = replace(at(setup, "mini"), data="cages", fingerprint="0" * 64)
     moved.write("run", moved.facts() | {"setup": elsewhere.to_json()})
     with pytest.raises(ValueError, match=r"of different data, cages \(000000000000\) and zoo \("):
         find_pair(store, [moved.signature, "table2:3"], Asked("mini"))
@@ -115,131 +134,78 @@ def test_other_data_and_several_setups_are_refused(
 def test_changed_settings_are_asked_for_and_else_not_meant(tmp_path: Path) -> None:
     data = write_data(tmp_path / "zoo", num_images=12)
     store, setup = open_store(tmp_path / "out"), setup_of(data, tmp_path / "zoo")
-    shorter, shortest = (
-        replace(setup, settings={"iterations": n}, recipe=replace(setup.recipe, iterations=n))
-        for n in (20, 10)
-    )
-    for other, seed in ((shorter, 1), (setup, 0)):
+    for other, seed in ((at(setup, iterations=20), 1), (setup, 0)):
         for row in (IOU_BOX, SSC_BOX):
             finish_run(store, other, row, data, seed=seed, right=0.5)
-    texts = ["table2:1", "table2:3"]
-    first, second = find_pair(store, texts)
+    first, second = find_pair(store, TEXTS)
     assert first.setup.settings == second.setup.settings == {}
     assert first.note == (
         "Measured in several setups, taken from demo - zoo; --set iterations=20 for "
         "demo iterations=20 - zoo."
     )
-    first, _ = find_pair(store, texts, Asked(settings=["iterations=20"]))
+    first, _ = find_pair(store, TEXTS, Asked(settings=["iterations=20"]))
     assert first.setup.settings == {"iterations": 20} and not first.note
     with pytest.raises(ValueError, match="in the setup demo - zoo, which has seed 0 of it"):
         find_pair(store, ["table2:1@1", "table2:3"])
     with pytest.raises(
         ValueError, match="with --set iterations=30, but in demo iterations=20 - zoo"
     ):
-        find_pair(store, texts, Asked(settings=["iterations=30"]))
-    longer = replace(setup, scale="mini", recipe=replace(setup.recipe, iterations=3000))
-    for other in (shortest, longer):
+        find_pair(store, TEXTS, Asked(settings=["iterations=30"]))
+    for other in (at(setup, iterations=10), at(setup, "mini")):
         for row in (IOU_BOX, SSC_BOX):
             finish_run(store, other, row, data, seed=0, right=0.5)
     with pytest.raises(ValueError, match="--scale demo --set iterations=10 for demo iterations=10"):
-        find_pair(store, texts)
-
-
-def test_what_may_move_numbers_is_told_in_words(made: tuple[Store, Setup, RunFolder]) -> None:
-    first, second = find_pair(made[0], ["table2:1@0", made[2].signature])
-    one, other = facts_of(first), facts_of(second)
-    differing = {name for name in one if one[name] != other[name]}
-    assert differing == {"scale", "schedule"}
-    assert one["evaluator"] == "pycocotools 2.0.11" and "NMS at IoU 0.6" in one["test"]
+        find_pair(store, TEXTS)
 
 
 # What is printed and written
 
 
-def test_the_comparison_is_printed_and_ends_with_what_it_means(
-    atss: Atss, made: tuple[Store, Setup, RunFolder]
+def test_it_is_printed_and_drawn_and_ends_with_what_it_means(
+    atss: Atss, made: Made, tmp_path: Path
 ) -> None:
-    code, output, errors = atss("compare", "table2:1", "table2:3", "--out", made[0].root)
+    folder = tmp_path / "differences"
+    code, output, errors = atss(*made.asked(*TEXTS), "--pictures", folder)
     assert (code, errors) == (0, "")
     for text in ("B against A", "AP of each class", "What AP50 would gain", "The images"):
         assert text in output, text
     assert "seeds 0, 1, 2" in output
     *_, last = output.strip().split("\n\n")
-    assert " ".join(last.split()).startswith(
-        "Told apart: Table 2: Spatial and Scale Constraint, Box has "
-    )
+    last, pictures = " ".join(last.split()).split(" Pictures ")
+    assert last.startswith("Told apart: Table 2: Spatial and Scale Constraint, Box has ")
+    files = sorted(folder.iterdir())
+    assert pictures == f"{folder} ({len(files)})" and 5 <= len(files) <= 10
+    with Image.open(files[0]) as sheet:
+        assert sheet.width > 2.5 * sheet.height  # three square images
+    assert all(it.stat().st_size <= 100_000 for it in files)
 
 
-def test_it_is_saved_as_markdown_and_printed_as_json(
-    atss: Atss, made: tuple[Store, Setup, RunFolder], tmp_path: Path
-) -> None:
-    asked = ("compare", "table2:1", "table2:3", "--out", made[0].root)
-    file = tmp_path / "two.md"
-    code, output, _ = atss(*asked, "--save", file)
-    assert code == 0 and f"Written  {file}" in output
-    assert file.read_text().startswith("**B against A (%)**") and "Told apart: " in file.read_text()
+def test_it_is_markdown_and_json_too(atss: Atss, made: Made) -> None:
+    asked = made.asked("table2:1@0", "table2:3@0")
     code, output, _ = atss(*asked, "--format", "json")
     content = json.loads(output)
     assert code == 0 and content["num_images"] == 30 and content["metrics"][0]["difference"] > 0
-    for wrong, why in (
-        (("--format", "html"), "--format html is none of terminal, markdown, json"),
-        (("--save", "two.txt"), "needs a file that ends in .md or .json"),
-        (("--save", tmp_path / "no" / "two.md"), "there is no folder"),
-        (("--pictures", file), f"--pictures {file}: needs a folder, {file} is a file"),
-        (("--pictures", file / "in"), f"needs a folder, {file} is a file"),
-        (("--scale", "small"), "'small' is not one of 'demo', 'mini', "),
-        (("--set", "depth=3"), "no setting is called 'depth'"),
-    ):
-        code, _, errors = atss(*asked, *wrong)
-        assert code == 2 and why in errors
+    assert content["metrics"][0]["estimate"]["seed_degrees"] is None  # infinite: of one seed
+    code, output, _ = atss(*asked, "--format", "markdown")
+    assert code == 0 and output.startswith("**B against A (%)**")
+    assert output.endswith(f"\n{content['meaning']}\n")
 
 
-def test_other_circumstances_are_footnotes(
-    atss: Atss, made: tuple[Store, Setup, RunFolder]
-) -> None:
-    code, output, _ = atss("compare", "table2:1@0", made[2].signature, "--out", made[0].root)
+def test_other_circumstances_are_footnotes(atss: Atss, made: Made) -> None:
+    code, output, _ = atss(*made.asked("table2:1@0", made.alone.signature))
     text = " ".join(output.split())
-    assert code == 0
-    assert "They differ in scale: demo (A), mini (B)." in text
-    assert "They differ in schedule: " in text
+    assert code == 0 and text.endswith("only more seeds can tell.")
+    assert "They differ in scale: demo (A), mini (B). They differ in schedule: " in text
     assert "of these trained weights" in text
-    assert "only more seeds can tell." in text
-
-
-def test_what_is_infinite_is_null_in_json(
-    atss: Atss, made: tuple[Store, Setup, RunFolder], tmp_path: Path
-) -> None:
-    asked = ("compare", "table2:1@0", "table2:3@0", "--out", made[0].root)
-    code, _, errors = atss(*asked, "--save", tmp_path / "two.json")
-    assert (code, errors) == (0, "")
-    metrics = json.loads((tmp_path / "two.json").read_text())["metrics"]
-    assert metrics[0]["estimate"]["seed_degrees"] is None  # of one seed
-
-
-def test_the_images_on_which_they_differ_most_are_drawn(
-    atss: Atss, made: tuple[Store, Setup, RunFolder], tmp_path: Path
-) -> None:
-    folder = tmp_path / "differences"
-    asked = ("compare", "table2:1", "table2:3", "--out", made[0].root, "--pictures", folder)
-    code, output, _ = atss(*asked)
-    files = sorted(folder.iterdir())
-    assert code == 0 and f"Pictures {folder} ({len(files)})" in output
-    assert 5 <= len(files) <= 10
-    with Image.open(files[0]) as sheet:
-        assert sheet.width > 2.5 * sheet.height  # three square images
-    assert all(file.stat().st_size <= 100_000 for file in files)
 
 
 def test_without_the_images_all_but_pictures_is_there(
-    atss: Atss, made: tuple[Store, Setup, RunFolder], tmp_path: Path
+    atss: Atss, made: Made, tmp_path: Path
 ) -> None:
-    store, setup, _ = made
-    where = Path(setup.where)
+    where = Path(made.setup.where)
     where.rename(where.with_name("away"))
     try:
-        asked = ("compare", "table2:1", "table2:3", "--out", store.root)
-        assert atss(*asked)[0] == 0
-        code, output, errors = atss(*asked, "--pictures", tmp_path / "none")
+        code, output, errors = atss(*made.asked(*TEXTS), "--pictures", tmp_path / "none")
     finally:
         where.with_name("away").rename(where)
     assert code == 2 and "Told apart" in output

@@ -1,20 +1,17 @@
 """Detections become COCO's results, and these become the six numbers."""
 
 import copy
-import json
-import math
 import re
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from made_up_coco import REAL, RECIPE, annotation, content, needs_real_images, write
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
+from by_pycocotools import evaluated
+from made_up_coco import RECIPE, content, write
+from made_up_runs import described
+from made_up_runs import detections as made_up
 from torch import Tensor
 
 from detector.data.coco import CocoDataset
@@ -50,54 +47,16 @@ def perfect(dataset: CocoDataset) -> list[Detection]:
 HUNDRED = pytest.approx(100)  # COCO's precision is a quotient plus epsilon
 
 
-def test_the_truth_is_worth_100(dataset: CocoDataset) -> None:
-    metrics = evaluate(dataset.ground_truth, perfect(dataset))
+def test_the_truth_is_worth_100_and_nothing_0_and_without_objects_nothing_is_defined(
+    dataset: CocoDataset,
+) -> None:
+    truth, found_ = dataset.ground_truth, perfect(dataset)
+    metrics = evaluate(truth, found_)
     assert metrics == Metrics(HUNDRED, HUNDRED, HUNDRED, HUNDRED, HUNDRED, None)  # none is large
-
-
-def test_no_detections_are_worth_0_not_an_error(dataset: CocoDataset) -> None:
-    assert evaluate(dataset.ground_truth, []) == Metrics(0, 0, 0, 0, 0, None)
-
-
-def test_without_objects_nothing_is_defined(tmp_path: Path) -> None:
-    dataset = CocoDataset(*write(tmp_path, content() | {"annotations": []}))
-    detections = [found(10, 3, [1, 2, 3, 4])]
-    assert evaluate(dataset.ground_truth, detections) == Metrics()
-    assert evaluate(dataset.ground_truth, []) == Metrics()
-
-
-def test_a_loose_box_counts_at_the_thresholds_it_reaches(tmp_path: Path) -> None:
-    """IoU 20 x 30 / 20 x 40 = 0.75: found at 0.50 to 0.75, six of ten thresholds."""
-    described = content() | {"annotations": [annotation(1, 10, 3, [0, 0, 20, 40])]}
-    truth = CocoDataset(*write(tmp_path, described)).ground_truth
-    metrics = evaluate(truth, [found(10, 3, [0, 0, 20, 30])])
-    assert (metrics.ap, metrics.ap50, metrics.ap75) == (pytest.approx(60), HUNDRED, HUNDRED)
-    metrics = evaluate(truth, [found(10, 3, [0, 0, 20, 29])])
-    assert (metrics.ap, metrics.ap75) == (pytest.approx(50), 0)
-
-
-def test_a_false_alarm_before_the_object_halves_precision(tmp_path: Path) -> None:
-    described = content() | {"annotations": [annotation(1, 10, 3, [0, 0, 20, 40])]}
-    truth = CocoDataset(*write(tmp_path, described)).ground_truth
-    first = found(10, 3, [30, 0, 20, 40], score=0.9)
-    metrics = evaluate(truth, [first, found(10, 3, [0, 0, 20, 40], score=0.8)])
-    assert metrics.ap == pytest.approx(50)
-    metrics = evaluate(truth, [first | {"score": 0.7}, found(10, 3, [0, 0, 20, 40], score=0.8)])
-    assert metrics.ap == HUNDRED
-
-
-def test_detections_in_a_crowd_are_ignored(dataset: CocoDataset) -> None:
-    in_crowd = [found(10, 3, [40, 0, 15, 30], score=0.99)]
-    assert evaluate(dataset.ground_truth, in_crowd + perfect(dataset)).ap == HUNDRED
-    elsewhere = [found(20, 3, [10, 0, 15, 30], score=0.99)]
-    assert evaluate(dataset.ground_truth, elsewhere + perfect(dataset)).ap < 99
-
-
-def test_an_annotation_with_id_0_is_found_like_any_other(tmp_path: Path) -> None:
-    described = content()
-    described["annotations"][0]["id"] = 0
-    dataset = CocoDataset(*write(tmp_path, described))
-    assert evaluate(dataset.ground_truth, perfect(dataset)).ap == HUNDRED
+    assert type(metrics.ap) is float
+    assert evaluate(truth, []) == Metrics(0, 0, 0, 0, 0, None)
+    for some in (found_, []):
+        assert evaluate({**truth, "annotations": []}, some) == Metrics()
 
 
 def test_evaluating_changes_neither_argument_and_prints_nothing(
@@ -175,87 +134,30 @@ def test_a_detector_that_knows_all_reaches_100(dataset: CocoDataset, workers: in
     assert evaluate(dataset.ground_truth, results).ap == HUNDRED
 
 
-def test_the_metrics_are_plain_numbers(dataset: CocoDataset) -> None:
-    metrics = evaluate(dataset.ground_truth, perfect(dataset))
-    assert type(metrics.ap) is float
-    assert math.isfinite(metrics.ap)
-
-
-def scattered(dataset: CocoDataset) -> list[Detection]:
-    """Detections that are good, bad and wrong, at all sizes."""
-    rng = np.random.default_rng(0)
-    return [
-        found(
-            item["image_id"],
-            int(rng.choice(dataset.category_ids)) if rng.random() < 0.3 else item["category_id"],
-            [max(0.0, side + rng.normal(0, 0.04 * max(item["bbox"]))) for side in item["bbox"]],
-            float(rng.random()),
-        )
-        for item in dataset.ground_truth["annotations"]
-        for _ in range(3)
-    ]
-
-
-def of_all_sizes() -> dict[str, Any]:
-    boxes = [[5, 5, 20, 30], [40, 9, 60, 70], [3, 80, 150, 110], [90, 20, 12, 9], [60, 60, 98, 99]]
-    return {
-        "images": [
-            {"id": number, "file_name": f"{number}.png", "width": 200, "height": 200}
-            for number in range(1, 5)
-        ],
-        "annotations": [
-            annotation(5 * image + n, image, 3 + 4 * (n % 2), box)
-            for image in range(1, 5)
-            for n, box in enumerate(boxes)
-        ],
-        "categories": content()["categories"],
-    }
-
-
 PRINTED = re.compile(
     r"\((A[PR])\) @\[ IoU=(\S+)\s*\| area=\s*(\w+) \| maxDets=\s*(\d+) \] = (-?[\d.]+)"
 )
 
 
-def test_the_twelve_are_those_that_pycocotools_prints(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_twelve_are_those_that_pycocotools_prints(capsys: pytest.CaptureFixture[str]) -> None:
     """Each by what is printed before it: precision or recall, IoU, area, detections."""
-    dataset = CocoDataset(*write(tmp_path, of_all_sizes()))
-    detections = scattered(dataset)
-    file = tmp_path / "detections.json"
-    file.write_text(json.dumps(detections))
-    truth = COCO(dataset.annotation_file)
-    for item in truth.dataset["annotations"]:  # COCO's own files have both
-        item |= {"area": item["bbox"][2] * item["bbox"][3], "iscrowd": 0}
-    truth.createIndex()
-    reference = COCOeval(truth, truth.loadRes(str(file)), "bbox")
-    reference.evaluate()
-    reference.accumulate()
-    capsys.readouterr()
-    reference.summarize()
+    truth = described(20)
+    found_ = [
+        item for seed in range(8) for item in made_up(truth["annotations"], 0.3 + seed / 9, seed)
+    ]
+    stats = evaluated(truth, found_).stats.tolist()
     lines = PRINTED.findall(capsys.readouterr().out)
     printed = {line[:4]: float(line[4]) for line in lines}
     assert len(printed) == len(lines) == 12
-    numbers = coco_numbers(dataset.ground_truth, detections)
+    numbers = coco_numbers(truth, found_)
     assert list(numbers) == list(COCO_NUMBERS)
     assert len(set(numbers.values())) > 9  # they tell each other apart
     for name, (iou, area, most) in COCO_NUMBERS.items():
         key = (name[:2], iou, area.partition(",")[0], str(most))
-        value = numbers[name]
-        assert value is not None
-        assert value / 100 == pytest.approx(printed[key], abs=0.00051), name
-    assert [value / 100 for value in numbers.values() if value is not None] == pytest.approx(
-        reference.stats.tolist()
-    )
-
-
-def test_the_six_are_the_first_of_the_twelve(dataset: CocoDataset) -> None:
-    detections = scattered(dataset)
-    six = asdict(evaluate(dataset.ground_truth, detections))
-    twelve = coco_numbers(dataset.ground_truth, detections)
-    for field, heading in HEADINGS.items():
-        assert six[field] == twelve[heading.replace("_", "")]
+        assert (numbers[name] or 0) / 100 == pytest.approx(printed[key], abs=0.00051), name
+    assert [(value or 0) / 100 for value in numbers.values()] == pytest.approx(stats)
+    six = asdict(evaluate(truth, found_))
+    assert six == {field: numbers[name.replace("_", "")] for field, name in HEADINGS.items()}
 
 
 def test_inclusive_corners_are_scaled_back_as_the_last_pixel() -> None:
@@ -307,12 +209,3 @@ def test_an_image_alone_is_detected_as_in_its_data_set(dataset: CocoDataset) -> 
             device="cpu",
         )
         assert alone == [item for item in together if item["image_id"] == number]
-
-
-@needs_real_images
-@pytest.mark.parametrize("name", ["coco-tiny", "coco-mini"])
-def test_cocos_truth_is_worth_100(name: str) -> None:
-    folder = REAL / name
-    dataset = CocoDataset(folder / "val", folder / "annotations" / "instances_val.json")
-    metrics = evaluate(dataset.ground_truth, perfect(dataset))
-    assert metrics == Metrics(*[HUNDRED] * 6)

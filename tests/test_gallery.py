@@ -13,9 +13,9 @@ from orchestration.gallery import BEST, MOST_BYTES, WORST, bring_gallery
 from orchestration.plan import Setup
 from orchestration.results import bundle
 from orchestration.run_folder import Store, open_store
-from reports import statistics
-from reports.bundle import Bundle
+from reports import coco_bootstrap
 from reports.pages.prints import INDEX, gallery, gallery_folder, load_gallery
+from reports.results import Bundle
 
 TABLE = TABLES["table2"]
 
@@ -39,7 +39,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
     for row, right in zip(TABLE.rows, (0.4, 0.3, 0.9), strict=False):
         finish_run(store, setup, row, data, seed=0, right=right)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(statistics, "RESAMPLES", 10)
+        patch.setattr(coco_bootstrap, "RESAMPLES", 10)
         yield Made(store, setup, bundle(store, setup, TABLE, [0]))
 
 

@@ -14,9 +14,8 @@ from rich.console import Console
 from experiments import TABLES
 from experiments.ablations import FACTORIAL
 from reports.effects import effects_grids
-from reports.gains import changes_grid, gains_grid
 from reports.render import BREAK, STYLE, Cell, Grid, latex, line, markdown, to_html
-from reports.tables import paper_grid, runs_grid
+from reports.tables import changes_grid, gains_grid, paper_grid, runs_grid
 from reports.terminal import terminal
 
 SMALL = Grid(

@@ -8,10 +8,10 @@ from made_up_results import make_bundle, with_scores
 from test_positives import frame
 
 from experiments import TABLES
+from reports.intervals import difference
 from reports.measurements import Measurements
 from reports.pages.headlines import claims_about, finding, judged, path, sweeps
 from reports.plots.plates import study_plates
-from reports.statistics import difference
 
 NAMES = [f"table{number}" for number in range(1, 8)]
 
@@ -88,7 +88,7 @@ def test_an_interval_says_whether_it_is_of_these_trained_weights_alone():
     one, three = (with_scores(make_bundle("table3", seeds)) for seeds in ((0,), (0, 1, 2)))
     low, high = (
         f"{end:+.1f}".replace("-", "−")
-        for end in (lambda it: (it.low, it.high))(one.comparison.rows[1].differences["ap"])
+        for end in (lambda it: (it.low, it.high))(one.comparison.rows[1].ap.gain.estimate)
     )
     assert f"+1.1 (95 %, these weights: {low} to {high})" in finding(one)
     assert "(95 %: " in finding(three)

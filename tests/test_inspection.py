@@ -16,8 +16,8 @@ from detector.metrics import Metrics
 from orchestration.inspection import inspect
 from orchestration.run_folder import RunFolder
 from orchestration.trial import run_trial
-from reports import statistics
-from reports.resampling import metrics_of
+from reports import coco_bootstrap
+from reports.coco_bootstrap import metrics_of
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def folder(finished: RunFolder, tmp_path: Path) -> RunFolder:
 
 @pytest.fixture(autouse=True)
 def few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(statistics, "RESAMPLES", 20)
+    monkeypatch.setattr(coco_bootstrap, "RESAMPLES", 20)
 
 
 def test_a_runs_records_give_its_result_to_the_last_bit(folder: RunFolder) -> None:

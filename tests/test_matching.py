@@ -1,8 +1,11 @@
-"""The evaluation of all images and categories at once is pycocotools', to the last bit."""
+"""The evaluation of all images at once is pycocotools', to the last bit, and so are numbers of
+resampled images, which follow from its records.
+"""
 
-from collections.abc import Callable
+from collections import Counter
 from dataclasses import fields
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,13 +13,19 @@ import pytest
 from by_pycocotools import by_pycocotools
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_up_coco import REAL, needs_real_images
 
-from detector.data.coco import CocoDataset
-from detector.evaluation.detect import Detection, measure
-from detector.evaluation.match_records import FALSE, IGNORED, TRUE, Matches
-from detector.evaluation.matching import accumulate, match, ranks
-from detector.metrics import COCO_NUMBERS
+from detector.evaluation.detect import Detection, evaluate, measure
+from detector.evaluation.match_records import (
+    FALSE,
+    IGNORED,
+    TRUE,
+    Matches,
+    load_matches,
+    save_matches,
+)
+from detector.evaluation.matching import match, ranks
+from detector.metrics import Metrics
+from reports.coco_bootstrap import image_weights, metrics_of, precisions
 
 Truth = dict[str, Any]
 Scene = tuple[Truth, list[Detection]]
@@ -25,7 +34,9 @@ SHIFTS = (0, 0, 0, 0.25, 2, 5, 10)  # of sides like these: IoUs that are thresho
 SCORES = (0.1, 0.5, 0.5, 0.75, 1)
 
 
-def scene(seed: int, num_images: int, num_categories: int, most: int) -> Scene:
+def scene(
+    seed: int, num_images: int, num_categories: int, most: int = 8, *, has_ties: bool = True
+) -> Scene:
     """Boxes on a grid, so that many overlap equally, are equal, are empty, or tie in score.
 
     Of each image and category up to 5 objects, some of them crowds, some twice, and up to `most`
@@ -54,7 +65,8 @@ def scene(seed: int, num_images: int, num_categories: int, most: int) -> Scene:
             shift = random.choice(SHIFTS, 4)
             bbox = [x + shift[0], y + shift[1], max(0, w - shift[2]), max(0, h - shift[3])]
             found = [float(side) for side in (bbox if random.random() < 0.9 else box())]
-            detections.append({**where, "bbox": found, "score": float(random.choice(SCORES))})
+            score = float(random.choice(SCORES) if has_ties else random.random())
+            detections.append({**where, "bbox": found, "score": score})
     random.shuffle(annotations)
     random.shuffle(detections)
     truth = {
@@ -65,8 +77,15 @@ def scene(seed: int, num_images: int, num_categories: int, most: int) -> Scene:
     return truth, detections
 
 
+def six(matches: Matches, weights: np.ndarray | None = None) -> Metrics:
+    """The numbers of a sample, or of every image once."""
+    once = np.ones(len(matches.image_ids)) if weights is None else weights
+    (numbers,) = metrics_of(matches, once[None].astype(np.uint8))
+    return Metrics(*(None if np.isnan(value) else float(value) for value in numbers))
+
+
 def require_equal(truth: Truth, detections: list[Detection]) -> dict[str, float | None]:
-    """Numbers and records of both, bit by bit; returns the numbers."""
+    """Numbers and records of both, bit by bit, and those of resampling; returns the numbers."""
     numbers, matches = measure(truth, detections)
     expected, records = measure(truth, detections, by=by_pycocotools)
     assert numbers == expected
@@ -74,6 +93,7 @@ def require_equal(truth: Truth, detections: list[Detection]) -> dict[str, float 
         ours, theirs = getattr(matches, item.name), getattr(records, item.name)
         assert ours.dtype == theirs.dtype, item.name
         assert np.array_equal(ours, theirs), item.name
+    assert six(matches) == Metrics(*list(numbers.values())[:6])
     return numbers
 
 
@@ -85,88 +105,46 @@ def test_numbers_and_records_are_pycocotools(
     require_equal(*scene(seed, num_images, num_categories, most))
 
 
-def test_a_hundred_and_more_detections_of_an_image_and_class() -> None:
+def test_only_a_hundred_detections_of_an_image_and_class_count() -> None:
     truth, detections = scene(4, 4, 2, most=260)
-    assert len(match(truth, detections).image) < len(detections)
+    groups = Counter((item["image_id"], item["category_id"]) for item in detections)
+    counted = sum(min(count, 100) for count in groups.values())
+    assert len(match(truth, detections).image) == counted < len(detections)
     require_equal(truth, detections)
 
 
-EMPTY: dict[str, Callable[[Scene], Scene]] = {
-    "no detections": lambda both: (both[0], []),
-    "no objects": lambda both: ({**both[0], "annotations": []}, both[1]),
-    "neither": lambda both: ({**both[0], "annotations": []}, []),
-    "only crowds": lambda both: (
-        both[0] | {"annotations": [item | {"iscrowd": 1} for item in both[0]["annotations"]]},
-        both[1],
-    ),
-    "nothing in one class": lambda both: (
-        both[0] | {"categories": [*both[0]["categories"], {"id": 99, "name": "unicorn"}]},
-        both[1],
-    ),
-    "one class without objects": lambda both: (
-        both[0]
-        | {
-            "annotations": [
-                item
-                for item in both[0]["annotations"]
-                if item["category_id"] != both[0]["categories"][0]["id"]
-            ]
+def spoiled(case: str, truth: Truth, detections: list[Detection]) -> Scene:
+    """The scene without something, or with something that is not in it."""
+    objects, images, categories = (truth[it] for it in ("annotations", "images", "categories"))
+    first = categories[0]["id"]
+    others = [
+        item | ({"image_id": 950} if number % 3 else {"category_id": 95})
+        for number, item in enumerate(objects)
+    ]
+    changes: dict[str, Truth] = {
+        "no detections": {},
+        "no objects": {"annotations": []},
+        "neither": {"annotations": []},
+        "only crowds": {"annotations": [item | {"iscrowd": 1} for item in objects]},
+        "nothing in one class": {"categories": [*categories, {"id": 99, "name": "unicorn"}]},
+        "one class without objects": {
+            "annotations": [item for item in objects if item["category_id"] != first]
         },
-        both[1],
-    ),
-    "empty images": lambda both: (
-        both[0] | {"images": [{"id": 901}, *both[0]["images"], {"id": 903}]},
-        both[1],
-    ),
-    "objects of other images and classes": lambda both: (
-        both[0]
-        | {
-            "annotations": [
-                item | {"image_id": 950} if number % 3 == 0 else item | {"category_id": 95}
-                for number, item in enumerate(both[0]["annotations"])
-            ]
-            + both[0]["annotations"]
-        },
-        both[1],
-    ),
-}
+        "empty images": {"images": [{"id": 901}, *images, {"id": 903}]},
+        "objects of other images and classes": {"annotations": others + objects},
+    }
+    return truth | changes[case], [] if case in ("no detections", "neither") else detections
 
 
-@pytest.mark.parametrize("case", EMPTY)
+@pytest.mark.parametrize(
+    "case",
+    [
+        *("no detections", "no objects", "neither", "only crowds", "nothing in one class"),
+        *("one class without objects", "empty images", "objects of other images and classes"),
+    ],
+)
 def test_what_is_missing_is_missing_as_in_pycocotools(case: str) -> None:
-    require_equal(*EMPTY[case](scene(7, 5, 3, most=8)))
-
-
-def perturbed(truth: Truth, seed: int) -> list[Detection]:
-    """Each object found about twice, better and worse, sometimes as another class; and noise."""
-    random = np.random.default_rng(seed)
-    categories = [item["id"] for item in truth["categories"]]
-    found: list[Detection] = []
-    for item in truth["annotations"]:
-        for _ in range(random.integers(1, 4)):
-            x, y, w, h = item["bbox"]
-            moved = np.array([x, y, w, h]) + random.normal(0, 0.1, 4) * [w, h, w, h]
-            is_wrong = random.random() < 0.2
-            category = int(random.choice(categories)) if is_wrong else item["category_id"]
-            found.append(
-                {
-                    "image_id": item["image_id"],
-                    "category_id": category,
-                    "bbox": [*moved[:2].round(2).tolist(), *abs(moved[2:]).round(2).tolist()],
-                    "score": round(float(random.random()), 2),
-                }
-            )
-    return found
-
-
-@needs_real_images
-@pytest.mark.parametrize("name", ["coco-tiny", "coco-mini"])
-def test_of_cocos_images_too(name: str) -> None:
-    annotations = REAL / name / "annotations" / "instances_val.json"
-    truth = CocoDataset(REAL / name / "val", annotations).ground_truth
-    numbers = require_equal(truth, perturbed(truth, seed=1))
-    assert None not in numbers.values()
-    assert len(set(numbers.values())) == len(COCO_NUMBERS)
+    require_equal(*spoiled(case, *scene(7, 5, 3)))
 
 
 def one_image(objects: list[dict[str, Any]], boxes: list[list[float]]) -> Scene:
@@ -220,13 +198,94 @@ def test_boxes_of_other_than_four_numbers_are_refused() -> None:
         match(truth, detections)
 
 
-def test_neither_argument_is_changed() -> None:
-    truth, detections = scene(2, 3, 2, most=5)
-    again, those = scene(2, 3, 2, most=5)
-    accumulate(match(truth, detections))
-    assert (truth, detections) == (again, those)
-
-
 def test_a_rank_is_how_many_of_the_group_stand_before() -> None:
     assert ranks(np.array([5, 0, 5, 5, 0, 2])).tolist() == [0, 0, 1, 2, 1, 0]
     assert ranks(np.array([], dtype=np.int64)).tolist() == []
+
+
+# The records, and the numbers of resampled images that follow from them
+
+
+def copied(truth: Truth, detections: list[Detection], weights: list[int]) -> Scene:
+    """The data set in which every image, by ascending id, stands as often as its weight says."""
+    ids = sorted(image["id"] for image in truth["images"])
+    numbers = {
+        id: [1000 * id + copy for copy in range(n)] for id, n in zip(ids, weights, strict=True)
+    }
+    annotations, found = (
+        [{**item, "image_id": new} for item in items for new in numbers[item["image_id"]]]
+        for items in (truth["annotations"], detections)
+    )
+    images = [{"id": new} for copies in numbers.values() for new in copies]
+    return truth | {"images": images, "annotations": annotations}, found
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10**6), st.integers(1, 10), st.integers(1, 3))
+def test_a_weight_of_an_image_is_that_many_copies_of_it(
+    seed: int, num_images: int, num_categories: int
+) -> None:
+    truth, detections = scene(seed, num_images, num_categories, has_ties=False)
+    matches = match(truth, detections)
+    for row in image_weights(num_images, 3):
+        assert six(matches, row) == evaluate(*copied(truth, detections, row.tolist()))
+
+
+def test_many_samples_are_each_as_if_alone() -> None:
+    matches, weights = match(*scene(3, 10, 3)), image_weights(10, 300)  # in three blocks
+    found = metrics_of(matches, weights)
+    for row in (0, 127, 128, 299):
+        assert np.array_equal(found[row], metrics_of(matches, weights[[row]])[0], equal_nan=True)
+
+
+def test_samples_are_drawn_with_replacement_and_the_same_for_all_runs() -> None:
+    weights = image_weights(50, 400)
+    assert (weights.sum(axis=1) == 50).all()
+    assert weights.mean(axis=0) == pytest.approx(np.ones(50), abs=0.25)  # 5 standard errors
+    assert (weights == 0).mean() == pytest.approx((1 - 1 / 50) ** 50, abs=0.01)
+    assert np.array_equal(weights[:100], image_weights(50, 100))
+
+
+def test_records_tell_each_detection_and_object_by_its_place() -> None:
+    objects = [{"bbox": [100, 100, 100, 100], "iscrowd": 1}, {"bbox": [0, 0, 20, 20]}]
+    truth, boxes = one_image(objects, [[110, 110, 40, 40], [300, 300, 200, 200], [0, 0, 20, 14]])
+    matches = match(truth, boxes[::-1])
+    assert matches.source.tolist() == [2, 1, 0] and matches.score.tolist() == [1, 0.9, 0.8]
+    crowd, nothing, loose = matches.state
+    assert (crowd == IGNORED).all()  # whatever it overlaps
+    assert [set(area) for area in nothing] == [
+        {FALSE},
+        {IGNORED},
+        {IGNORED},
+        {FALSE},
+    ]  # it is large
+    reaches = [TRUE] * 5 + [FALSE] * 5  # IoU 0.50 to 0.70
+    assert loose[:2].tolist() == [reaches, reaches]
+    assert (loose[2] == IGNORED).all()  # no medium object, and it is none
+    assert matches.truth_source.tolist() == [0, 1]
+    assert matches.truth_counts.tolist() == [[False] * 4, [True, True, False, False]]
+    assert six(match(truth, [])) == Metrics(0, 0, 0, 0, None, None)
+    assert six(match(truth | {"annotations": []}, boxes)) == Metrics()
+    assert six(matches, np.zeros(1)) == Metrics()  # a sample that holds no object
+
+
+def test_precision_falls_with_recall_and_is_missing_only_for_classes_without_objects() -> None:
+    matches = match(*spoiled("nothing in one class", *scene(8, 12, 2)))
+    last = matches.category_ids.tolist().index(99)
+    curves = precisions(matches, np.ones((1, 12)), 0)[0]  # [10, 101, 3]
+    known = np.delete(curves, last, axis=2)
+    assert (np.diff(known, axis=1) <= 0).all() and (known >= 0).all()
+    assert (curves[..., last] == -1).all()
+
+
+def test_records_are_kept_to_the_bit(tmp_path: Path) -> None:
+    matches, file = match(*scene(1, 8, 3)), tmp_path / "matches.npz"
+    save_matches(matches, file)
+    loaded = load_matches(file)
+    for item in fields(Matches):
+        before, after = getattr(matches, item.name), getattr(loaded, item.name)
+        assert before.dtype == after.dtype and np.array_equal(before, after), item.name
+    for content in (b"", b"no archive"):
+        file.write_bytes(content)
+        with pytest.raises(ValueError, match=r"matches\.npz holds no match records"):
+            load_matches(file)

@@ -4,51 +4,56 @@ import json
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from statistics import fmean
 from typing import Any
 
 import numpy as np
 import pytest
-from made_up_runs import described, detections
+from made_up_runs import CAT, DOG, described, detections
+from test_matching import copied
 
 from detector.evaluation.detect import measure, six
-from reports import paired, statistics
-from reports.insight import insight
+from reports import coco_bootstrap, paired
+from reports.breakdown import insight
+from reports.coco_bootstrap import score
+from reports.intervals import Estimate
 from reports.numbers import least_shown
-from reports.paired import Difference, Measured, Side, class_precisions, compare, holm, recalls
-from reports.paired_tables import extremes, grids, meaning, to_json
+from reports.paired import (
+    Difference,
+    Measured,
+    Side,
+    class_precisions,
+    compare,
+    extremes,
+    grids,
+    holm,
+    meaning,
+    recalls,
+    to_json,
+)
 from reports.render import markdown
-from reports.statistics import Estimate, score
 
-NUM_IMAGES = 30
-
-
-def truths(num_images: int = NUM_IMAGES) -> dict[str, Any]:
-    ground_truth = described(num_images)
-    for item in ground_truth["annotations"]:
-        item |= {"area": item["bbox"][2] * item["bbox"][3], "iscrowd": 0}
-    return ground_truth
+UNCLEAR = Estimate(
+    value=0.8, low=-0.1, high=1.7, image_error=0.3, seed_error=0.2, num_seeds=3, num_images=300
+)
 
 
-def run(right: float, seed: int, ground_truth: dict[str, Any] | None = None) -> Measured:
-    ground_truth = ground_truth or truths()
-    found = detections(ground_truth["annotations"], right, seed)
-    numbers, matches = measure(ground_truth, found)
-    return Measured(
-        scores=score(f"{seed:012}", seed, six(numbers), matches),
-        matches=matches,
-        insight=insight(matches, ground_truth, found),
-    )
-
-
-def side(name: str, right: float, seeds: Sequence[int], **facts: str) -> Side:
-    return Side(name=name, runs=tuple(run(right, seed) for seed in seeds), facts=facts)
+def side(name: str, right: float, seeds: Sequence[int], truth: Any = None, **facts: str) -> Side:
+    runs, truth = [], truth or described(30)
+    for seed in seeds:
+        found = detections(truth["annotations"], right, seed)
+        numbers, matches = measure(truth, found)
+        scores = score(f"{seed:012}", seed, six(numbers), matches)
+        behind = insight(matches, truth, found)
+        runs.append(Measured(scores=scores, matches=matches, insight=behind))
+    return Side(name=name, runs=tuple(runs), facts=facts)
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _fewer_samples() -> Iterator[None]:
     """Nothing here depends on how many there are."""
     with pytest.MonkeyPatch.context() as patch:
-        for module in (statistics, paired):
+        for module in (coco_bootstrap, paired):
             patch.setattr(module, "RESAMPLES", 100)
         patch.setattr(paired, "CLASS_RESAMPLES", 100)
         yield
@@ -67,59 +72,38 @@ def strong() -> Side:
 # Numbers of each class
 
 
-def copied(ground_truth: dict[str, Any], found: list[dict], weights: list[int]) -> tuple:
-    """The data set in which every image stands as often as its weight says."""
-    images, annotations, results = [], [], []
-    for place, image in enumerate(ground_truth["images"]):
-        for copy in range(weights[place]):
-            number = 1000 * copy + image["id"]
-            images.append({**image, "id": number})
-            mine = [it for it in ground_truth["annotations"] if it["image_id"] == image["id"]]
-            annotations += [{**it, "image_id": number} for it in mine]
-            results += [{**it, "image_id": number} for it in found if it["image_id"] == image["id"]]
-    return {**ground_truth, "images": images, "annotations": annotations}, results
-
-
 def test_numbers_of_resampled_images_are_those_of_the_data_set_that_they_make() -> None:
-    ground_truth = truths(8)
-    found = detections(ground_truth["annotations"], 0.6, 1)
-    _, matches = measure(ground_truth, found)
+    truth = described(8)
+    found = detections(truth["annotations"], 0.6, 1)
+    _, matches = measure(truth, found)
     draw = random.Random(0)
-    weights = [[draw.randrange(3) for _ in range(8)] for _ in range(6)] + [[1] * 8]
+    weights = [[draw.randrange(3) for _ in range(8)] for _ in range(6)] + [[1] * 8, [0] * 8]
     of_classes = class_precisions(matches, np.array(weights, dtype=np.uint8))
     of_recall = recalls(matches, np.array(weights, dtype=np.uint8))
     for row, drawn in enumerate(weights):
-        data, results = copied(ground_truth, found, drawn)
-        assert of_recall[row] == pytest.approx(measure(data, results)[0]["AR100"])
-        for place, category in enumerate((3, 7)):
-            mine = [it for it in data["annotations"] if it["category_id"] == category]
-            theirs = [it for it in results if it["category_id"] == category]
-            value = measure({**data, "annotations": mine}, theirs)[0]["AP"]
-            assert of_classes[row, place] == pytest.approx(
-                np.nan if value is None else value, nan_ok=True
+        data, results = copied(truth, found, drawn)
+        expected = [measure(data, results)[0]["AR100"]]
+        for category in (CAT, DOG):
+            mine, theirs = (
+                [it for it in items if it["category_id"] == category]
+                for items in (data["annotations"], results)
             )
-
-
-def test_where_nothing_is_to_be_found_there_is_no_number() -> None:
-    _, matches = measure(truths(2), [])
-    none = np.zeros((1, 2), dtype=np.uint8)
-    assert (
-        np.isnan(recalls(matches, none)).all() and np.isnan(class_precisions(matches, none)).all()
-    )
+            expected.append(measure({**data, "annotations": mine}, theirs)[0]["AP"])
+        known = [np.nan if value is None else value for value in expected]
+        assert [of_recall[row], *of_classes[row]] == pytest.approx(known, nan_ok=True)
 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_holms_method_is_holms(seed: int) -> None:
     draw = random.Random(seed)
-    chances = [draw.choice([0.0001, 0.01, 0.012, 0.02, 0.04, 0.06, 0.5]) for _ in range(6)]
+    chances = [draw.choice([0.0001, 0.0099, 0.012, 0.02, 0.04, 0.06, 0.5]) for _ in range(6)]
     expected, left = set(), len(chances)
     for place in sorted(range(6), key=lambda place: chances[place]):
         if chances[place] > 0.05 / left:
             break
         expected.add(place)
         left -= 1
-    told = holm(6, lambda place, level: chances[place] <= 1 - level, 0.05)
-    assert {place for place, is_it in enumerate(told) if is_it} == expected
+    assert holm(6, lambda place, level: chances[place] <= 1 - level, 0.05) == expected
 
 
 # The comparison
@@ -127,107 +111,119 @@ def test_holms_method_is_holms(seed: int) -> None:
 
 def test_what_is_much_better_is_told_apart_in_everything(weak: Side, strong: Side) -> None:
     found = compare(weak, strong)
-    assert found.seeds == ((0, 1, 2), (0, 1, 2)) and found.num_images == NUM_IMAGES
+    assert found.seeds == ((0, 1, 2), (0, 1, 2)) and found.num_images == 30
     assert found.notes == ("Of the seeds that both have, so without 3.",)
-    ap = found.ap
-    assert ap.estimate is not None and ap.estimate.low > 0 and ap.estimate.num_seeds == 3
-    assert ap.value == pytest.approx((ap.second or 0) - (ap.first or 0))
     assert [it.name for it in found.metrics] == ["AP", "AP50", "AP75", "AP_S", "AP_M", "AP_L", "AR"]
-    recall = found.metrics[-1].estimate
-    assert recall is not None and recall.low > 0 and recall.seed_error is not None
+    ap, *_, recall = found.metrics
+    assert ap.estimate is not None and ap.estimate.low > 0 and ap.estimate.num_seeds == 3
+    assert ap.difference == pytest.approx((ap.second or 0) - (ap.first or 0))
+    assert recall.estimate is not None and recall.estimate.low > 0
+    assert recall.estimate.seed_error is not None
     assert all(it.is_told_apart and it.num_truths > 30 for it in found.classes)
-    assert abs(found.classes[0].difference.value or 0) >= abs(
-        found.classes[1].difference.value or 0
-    )
-    points = {it.name: it.value for it in found.errors}
-    assert (points["false positives"] or 0) < 0 and (points["false negatives"] or 0) < 0
+    sizes = [abs(it.difference or 0) for it in found.classes]
+    assert sizes == sorted(sizes, reverse=True)
+    points = {it.name: it.difference or 0 for it in found.errors}
+    assert points["false positives"] < 0 and points["false negatives"] < 0
     assert meaning(found).startswith("Told apart: strong has ")
+    # Images are ranked by how much the means of their scores differ.
+    changes = [abs(second - first) for first, second in found.images.values()]
+    assert changes == sorted(changes, reverse=True) and len(changes) == 30
+    number, both = next(iter(found.images.items()))
+    columns = [[run.insight.images[number - 1] for run in it.runs[:3]] for it in (weak, strong)]
+    assert {it.id for column in columns for it in column} == {number}
+    expected = [fmean(it.score or 0 for it in column) for column in columns]
+    assert both == pytest.approx(expected)
 
 
 def test_turned_around_every_difference_changes_its_sign(weak: Side, strong: Side) -> None:
     one, other = compare(weak, strong), compare(strong, weak)
     for there, back in zip(one.metrics, other.metrics, strict=True):
-        assert there.value == pytest.approx(-(back.value or 0))
+        assert there.difference == pytest.approx(-(back.difference or 0))
         if there.estimate and back.estimate:
             assert there.estimate.low == pytest.approx(-back.estimate.high)
-    better, worse = extremes(one)
-    assert (worse, better) == tuple(
-        tuple(replace(it, first=it.second, second=it.first) for it in part)
-        for part in extremes(other)
-    )
+    assert extremes(one) == extremes(other)[::-1]
+    assert one.images == {image: (b, a) for image, (a, b) in other.images.items()}
 
 
 def test_a_configuration_is_not_told_apart_from_its_like(weak: Side) -> None:
-    twin = side("twin", 0.3, [5, 6], scale="demo")
-    found = compare(weak, twin)
+    found = compare(weak, side("twin", 0.3, [5, 6], scale="demo"))
     assert found.notes == ("They share no seed, so seeds are not paired; images are.",)
-    assert not found.ap.estimate.excludes_zero
+    assert not found.metrics[0].estimate.excludes_zero
     assert not any(it.is_told_apart for it in found.classes)
     assert meaning(found).startswith("Not told apart: twin has ")
     assert "2 seeds and 30 images)" in meaning(found)
 
 
-def test_what_is_not_told_apart_says_what_it_would_take(weak: Side, strong: Side) -> None:
-    unclear = Estimate(
-        value=0.8, low=-0.1, high=1.7, image_error=0.3, seed_error=0.2, num_seeds=3, num_images=300
-    )
-    found = compare(weak, strong)
-    found = replace(found, metrics=(Difference("AP", 30.0, 30.8, unclear), *found.metrics[1:]))
-    assert meaning(found) == (
-        "Not told apart: strong has 0.8 AP more than weak (95 % interval −0.1 to +1.7, over 3 "
-        f"seeds and 300 images); from {least_shown(unclear)} on these seeds and images would have "
-        "shown it."
-    )
+SPAN = "(95 % interval {}, over {} and 300 images)"
+SEVERAL, ALONE = (SPAN.format("−0.1 to +1.7", seeds) for seeds in ("3 seeds", "1 seed"))
+CLEAR = SPAN.format("+0.1 to +1.7", "3 seeds")
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"low": 0.1}, f"Told apart: strong has 0.8 AP more than weak {CLEAR}."),
+        (
+            {},
+            f"Not told apart: strong has 0.8 AP more than weak {SEVERAL}; from "
+            f"{least_shown(UNCLEAR)} on these seeds and images would have shown it.",
+        ),
+        (
+            {"value": -0.02},
+            f"Not told apart: strong has the AP of weak {SEVERAL}; from {least_shown(UNCLEAR)} on "
+            "these seeds and images would have shown it.",
+        ),
+        (
+            {"num_seeds": 1},
+            f"Not told apart: strong has 0.8 AP more than weak {ALONE}; only more seeds can tell.",
+        ),
+        (
+            {"num_seeds": 1, "value": -0.8, "low": -1.7, "high": -0.1},
+            "Told apart as trained weights: strong has 0.8 AP less than weak "
+            f"{SPAN.format('−1.7 to −0.1', '1 seed')}; whether their configurations differ only "
+            "more seeds can tell.",
+        ),
+        (None, "AP is undefined for one of them, so nothing can be said."),
+    ],
+)
+def test_it_is_said_in_one_sentence_and_what_more_would_take(
+    weak: Side, strong: Side, changes: dict[str, Any] | None, said: str
+) -> None:
+    known = None if changes is None else replace(UNCLEAR, **changes)
+    found = compare(*(replace(it, runs=it.runs[:1]) for it in (weak, strong)))
+    found = replace(found, metrics=(Difference("AP", 30.0, 30.8, 0.8, known), *found.metrics[1:]))
+    assert meaning(found) == said
 
 
 def test_one_seed_speaks_of_trained_weights_alone(weak: Side, strong: Side) -> None:
-    one, other = (replace(it, runs=it.runs[:1]) for it in (weak, strong))
-    found = compare(one, other)
-    assert found.ap.estimate is not None and found.ap.estimate.seed_error is None
-    assert meaning(found).startswith("Told apart as trained weights: ")
-    assert "only more seeds can tell" in meaning(found)
-    (metrics, *_) = grids(found)
-    assert any("not of configurations" in note for note in metrics.notes)
+    found = compare(*(replace(it, runs=it.runs[:1]) for it in (weak, strong)))
+    estimate = found.metrics[0].estimate
+    assert estimate is not None and estimate.seed_error is None
+    assert any("not of configurations" in note for note in grids(found)[0].notes)
+    assert to_json(found)["metrics"][0]["estimate"]["seed_degrees"] is None  # not infinite
 
 
 def test_a_class_in_few_images_has_no_interval() -> None:
-    rare = truths()
-    for item in rare["annotations"][9:]:
-        item["category_id"] = 3
-    rare["annotations"][0]["category_id"] = 7
-    sides = [Side(name=str(it), runs=(run(it, 0, rare),), facts={}) for it in (0.2, 0.9)]
-    by_name = {it.difference.name: it for it in compare(*sides).classes}
-    assert by_name["dog"].difference.estimate is None and not by_name["dog"].is_told_apart
-    assert by_name["dog"].difference.value is not None
-    assert by_name["cat"].difference.estimate is not None
+    rare = described(30)
+    for place, item in enumerate(rare["annotations"]):
+        item["category_id"] = DOG if place < 9 else CAT
+    cat, dog = sorted(
+        compare(*(side(str(it), it, [0], rare) for it in (0.2, 0.9))).classes,
+        key=lambda it: it.name,
+    )
+    assert dog.estimate is None and not dog.is_told_apart and dog.difference is not None
+    assert cat.estimate is not None
 
 
-def test_other_images_are_refused_and_other_circumstances_told(weak: Side) -> None:
-    fewer = Side(name="fewer", runs=(run(0.5, 0, truths(20)),), facts={})
-    with pytest.raises(
-        ValueError, match=r"'weak' and 'fewer' .* other images \(30 and 20 of them\)"
-    ):
-        compare(weak, fewer)
+def test_other_images_and_classes_are_refused_and_other_circumstances_told(weak: Side) -> None:
+    fewer = side("fewer", 0.5, [0], described(20))
+    more = described(30)
+    more["categories"].append({"id": 9, "name": "cow"})
+    for other in (fewer, side("more", 0.5, [0], more)):
+        with pytest.raises(ValueError, match=rf"'weak' and '{other.name}' .* on other images or c"):
+            compare(weak, other)
     other = replace(weak, name="other", facts={"scale": "mini"})
     assert compare(weak, other).notes == ("They differ in scale: demo (A), mini (B).",)
-
-
-def test_images_are_ranked_by_how_much_their_scores_differ(weak: Side, strong: Side) -> None:
-    found = compare(weak, strong)
-    changes = [abs(it.value) for it in found.images]
-    assert changes == sorted(changes, reverse=True) and len(changes) == NUM_IMAGES
-    number = found.images[0].id
-    scores = [
-        [
-            image.score or 0
-            for it in party.runs[:3]
-            for image in it.insight.images
-            if image.id == number
-        ]
-        for party in (weak, strong)
-    ]
-    assert found.images[0].first == pytest.approx(sum(scores[0]) / 3)
-    assert found.images[0].second == pytest.approx(sum(scores[1]) / 3)
 
 
 def test_everything_is_printed_and_in_json(weak: Side, strong: Side) -> None:
@@ -236,6 +232,6 @@ def test_everything_is_printed_and_in_json(weak: Side, strong: Side) -> None:
     for text in ("A: weak. B: strong.", "| AP |", "| cat |", "| localization |", "seeds 0, 1, 2"):
         assert text in shown, text
     content = json.loads(json.dumps(to_json(found), allow_nan=False))
-    assert content["metrics"][0]["difference"] == pytest.approx(found.ap.value)
-    assert len(content["images"]) == NUM_IMAGES and content["meaning"] == meaning(found)
+    assert content["metrics"][0]["difference"] == pytest.approx(found.metrics[0].difference)
+    assert len(content["images"]) == 30 and content["meaning"] == meaning(found)
     assert [it["is_told_apart"] for it in content["classes"]] == [True, True]

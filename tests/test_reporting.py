@@ -10,9 +10,9 @@ from test_plan import SETUP
 from orchestration.positives import write_files
 from orchestration.reporting import ENDINGS, reports_folder, write_reports
 from orchestration.run_folder import Store, open_store
-from reports.bundle import Bundle, save_bundle
 from reports.pages import render
 from reports.pages.page import page
+from reports.results import Bundle, save_bundle
 
 
 @pytest.fixture

@@ -1,77 +1,13 @@
-"""Reports on disk: bundles, figures, the executed notebook and its page."""
-
-import json
-from dataclasses import replace
+"""Figures of results, and the notebook that a report executes."""
 
 import pytest
 from made_up_results import make_bundle, with_scores
 
 from experiments import TABLES
 from experiments.schedules import PAPER
-from reports.bundle import CURVE_POINTS, load_bundle, save_bundle, thin
 from reports.pages.render import NotebookError, run_notebook
 from reports.plots.figures import comparison_figure, gains_figure, learning_figure
 from reports.plots.theme import save
-
-# --- bundles
-
-
-def test_a_bundle_survives_its_file(tmp_path):
-    bundle = make_bundle("table3", seeds=(0, 1), missing={("FCOS", 1)})
-    bundle = replace(bundle, settings={"k": 5, "short_side": [96, 128]}, notes=["a note"])
-    save_bundle(bundle, tmp_path / "b.json")
-    assert load_bundle(tmp_path / "b.json") == bundle
-
-
-def test_a_bundle_says_what_it_compares(tmp_path):
-    save_bundle(make_bundle("table4"), tmp_path / "b.json")
-    row = json.loads((tmp_path / "b.json").read_text())["table"]["rows"][0]
-    assert row["label"] == "k = 3"
-    assert row["changes"]["k"] == 3
-    assert row["paper"]["ap"] == 38.0
-    assert len(row["signatures"]) == 1
-
-
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": 99}'])
-def test_a_file_that_is_no_bundle_is_refused(tmp_path, text):
-    (tmp_path / "b.json").write_text(text)
-    with pytest.raises(ValueError, match="is no report bundle of this version"):
-        load_bundle(tmp_path / "b.json")
-
-
-def test_a_bundle_of_another_recipe_is_refused(tmp_path):
-    save_bundle(make_bundle("table4"), tmp_path / "b.json")
-    content = json.loads((tmp_path / "b.json").read_text())
-    content["recipe"]["unheard_of"] = 1
-    (tmp_path / "b.json").write_text(json.dumps(content))
-    with pytest.raises(ValueError, match="unheard_of"):
-        load_bundle(tmp_path / "b.json")
-
-
-def test_a_long_history_is_thinned_to_means_and_keeps_every_ap():
-    history = [{"step": i, "loss/cls": float(i)} for i in range(1, 90_001)]
-    for step in range(10_000, 90_001, 10_000):
-        history[step - 1]["AP"] = step / 1000
-    short = thin(history)
-    assert len(short) <= CURVE_POINTS
-    assert {e["step"]: e["AP"] for e in short if "AP" in e} == {
-        step: step / 1000 for step in range(10_000, 90_001, 10_000)
-    }
-    first = short[0]["step"]
-    assert short[0]["loss/cls"] == pytest.approx((1 + first) / 2)
-    assert thin(short) == short
-
-
-def test_a_data_set_without_small_objects_has_no_ap_for_them_in_a_thinned_history_either():
-    history = [{"step": i, "loss": 1.0} for i in range(1, 2001)]
-    history[-1] |= {"AP": 30.0, "AP_S": None}
-    assert thin(history)[-1] == {"step": 2000, "loss": 1.0, "AP": 30.0}
-
-
-def test_a_short_history_stays_as_it_is():
-    assert thin([{"step": 1, "loss/cls": 2.0}]) == [{"step": 1, "loss/cls": 2.0}]
-    assert thin([]) == []
-
 
 # --- figures
 
@@ -115,7 +51,7 @@ def test_bars_are_the_intervals_where_they_are_known():
     ours = comparison_figure(bundle).axes[1]
     drawn = [bar.get_segments()[0][:, 0].tolist() for bar in ours.collections]
     rows = bundle.comparison.rows
-    expected = [[row.estimates["ap"].low, row.estimates["ap"].high] for row in rows]
+    expected = [[it.low, it.high] for it in (row.ap.ours.estimate for row in rows)]
     assert drawn == [pytest.approx(ends) for ends in expected]
 
 

@@ -28,10 +28,9 @@ from orchestration.results import bundle, reproduce_line
 from orchestration.run_folder import RunFolder, Store, open_store
 from orchestration.search import Search, steps_tested, stop, stopped
 from orchestration.views import show_status
-from reports.compare import Stopped
-from reports.facts import footnotes
-from reports.gains import gains_grid
-from reports.tables import paper_grid
+from reports.footnotes import footnotes
+from reports.results import Stopped
+from reports.tables import gains_grid, paper_grid
 
 LINE = ("sweep", "--base", "atss", "--set", "k=3,5,9")
 

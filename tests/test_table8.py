@@ -36,8 +36,8 @@ from orchestration.plan import Job, Setup, find_tables, make_plan
 from orchestration.run_folder import RunFolder, Store, open_store
 from orchestration.trial import run_trial
 from orchestration.views import summary
-from reports.bundle import load_bundle, save_bundle
-from reports.facts import footnotes
+from reports.footnotes import footnotes
+from reports.results import load_bundle, save_bundle
 
 Atss = Callable[..., tuple[int, str, str]]
 TABLE = TABLES["table8"]

@@ -1,48 +1,38 @@
-"""Printed tables: the writers' exact output, the paper's layouts, footnotes, CSV."""
+"""Printed tables: the paper's layouts, what rows change, ranks and marks, every run."""
 
-import csv
 import io
 import re
 from dataclasses import replace
 
 import pytest
-from made_up_results import make_bundle, with_scores
+from made_up_results import make_bundle, with_facts, with_scores
 from rich.console import Console
 
-from detector.metrics import HEADINGS
+from detector.metrics import HEADINGS, Metrics
 from experiments import TABLES
-from experiments.schedules import PAPER
-from reports.facts import facts_grid, footnotes
-from reports.frames import csv_text
-from reports.gains import gains_grid
-from reports.numbers import number, signed
+from reports.footnotes import facts_grid
+from reports.intervals import Estimate, difference, visible
+from reports.numbers import Comparison, number, signed_interval
 from reports.render import latex, markdown, to_html
-from reports.tables import paper_grid, runs_grid
+from reports.tables import (
+    changes_grid,
+    gains_grid,
+    paper_grid,
+    ranks_of_ours,
+    ranks_of_paper,
+    runs_grid,
+)
 from reports.terminal import terminal
 
 
-def printed(grid, width=100):
-    console = Console(width=width, file=io.StringIO(), color_system=None, legacy_windows=False)
+def printed(grid):
+    console = Console(width=200, file=io.StringIO(), color_system=None, legacy_windows=False)
     console.print(terminal(grid))
-    return "\n".join(text.rstrip() for text in console.file.getvalue().splitlines())
+    return console.file.getvalue()
 
 
-# --- numbers
-
-
-@pytest.mark.parametrize(
-    ("value", "text"), [(37.84, "37.8"), (5.0, "\u20075.0"), (0.0, "\u20070.0"), (None, "–")]
-)
-def test_numbers_have_one_decimal_and_one_width(value, text):
-    assert number(value) == text
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [(0.14, "+0.1"), (-21.46, "−21.5"), (0.0, "±0.0"), (-0.04, "±0.0"), (None, "–")],
-)
-def test_differences_have_a_sign(value, text):
-    assert signed(value) == text
+def texts(cells):
+    return [cell.text for cell in cells]
 
 
 # --- the paper's layouts
@@ -52,9 +42,8 @@ def test_differences_have_a_sign(value, text):
 def test_every_writer_shows_every_row_and_number_of_the_paper(name):
     bundle = make_bundle(name)
     table, grid = bundle.table, paper_grid(bundle)
-    texts = [markdown(grid), printed(grid, 200), to_html(grid), latex(grid)]
-    texts = [re.sub(r"[\\]", "", text) for text in texts]
-    for text in texts:
+    for text in (markdown(grid), printed(grid), to_html(grid), latex(grid)):
+        text = re.sub(r"[\\]", "", text)
         for row in table.rows:
             cells = [cell for cell in row.cells if cell and cell != "✓"]
             numbers = [number(getattr(row.paper, metric)) for metric in table.metrics]
@@ -67,12 +56,8 @@ def test_every_line_of_a_grid_is_as_wide_as_its_head(name):
     comparison = bundle.comparison
     grids = [paper_grid(bundle), gains_grid(comparison), runs_grid(bundle), facts_grid(bundle)]
     for grid in grids:
-        for cells in (cells for block in grid.blocks for cells in block):
-            assert sum(cell.span for cell in cells) == grid.width
-
-
-def texts(cells):
-    return [cell.text for cell in cells]
+        for cells in (grid.over, *(cells for block in grid.blocks for cells in block)):
+            assert not cells or sum(cell.span for cell in cells) == grid.width
 
 
 def test_table_1_has_toggles_down_and_runs_across():
@@ -123,125 +108,197 @@ def test_missing_runs_are_dashes():
     grid = paper_grid(bundle)
     assert [texts(cells)[3] for cells in grid.blocks[0]] == ["38.8", "–", "–"]
     assert "–: not measured; 8 of 9 runs finished." in grid.notes
-    gains = {cells[0].text: texts(cells)[1:] for cells in gains_grid(bundle.comparison).blocks[0]}
+    gains = lines_of(gains_grid(bundle.comparison))
     assert gains["k = 5"] == ["38.8", "–", "−0.5", "–", "0"]
     assert gains["k = 9"] == ["39.3", "19.6", "", "", "1"]
     assert gains["k = 7"] == ["39.1", "19.6", "−0.2", "−0.1", "1"]
     assert [texts(cells)[2:] for cells in runs_grid(bundle).blocks[1]] == [["–"] * 3]
 
 
-# --- what stands below
+def test_intervals_stand_under_our_numbers():
+    bundle = with_scores(make_bundle("table2", (0, 1)))
+    lines = [texts(cells) for cells in paper_grid(bundle).blocks[0]]
+    assert [cells[1] for cells in lines] == ["paper", "ours", "95 %", "Δ"]
+    found = bundle.comparison.rows[0].ap.ours.estimate
+    assert lines[2][2] == f"{found.low:.1f}–\u200b{found.high:.1f}" and lines[1][2] == "19.0"
 
 
-def test_footnotes_say_how_ours_were_made_and_forbid_comparing_values():
-    first, second, *_ = footnotes(make_bundle("table5", seeds=(0, 1)))
-    assert first == (
-        "Ours: scale demo on made-up (fingerprint ffffffffffff); 40 iterations of 4 images, short "
-        "side 96 to 128 px, long side at most 160 px; seeds 0, 1: mean ±sd, the sample standard "
-        "deviation over seeds. Δ is ours minus the paper's."
+def test_a_table_that_the_paper_does_not_have_shows_ours_alone():
+    rows = tuple(replace(row, paper=Metrics()) for row in TABLES["table4"].rows[3:5])
+    table = replace(TABLES["table4"], number=0, name="mine", reference=0, rows=rows)
+    grid = paper_grid(with_scores(make_bundle(table)))
+    assert [cells[1].text for cells in grid.blocks[0]] == ["ours", "95 %"]
+    assert "{best}: the highest of ours" in " ".join(grid.notes)
+
+
+def test_every_run_can_be_traced():
+    bundle = make_bundle("table2")
+    same = {row.label: {"code": "0.1.0, 7a945ea"} for row in bundle.table.rows}
+    notes = " ".join(runs_grid(with_facts(bundle, same)).notes)
+    assert "fingerprint ffffffffffffffff" in notes and "Code: 0.1.0, 7a945ea." in notes
+    others = {**same, bundle.table.rows[0].label: {"code": "0.1.0, f11fdfc", "MLflow run": "1f"}}
+    grid = runs_grid(with_facts(bundle, others))
+    assert texts(grid.head)[5:] == ["code", "MLflow run"]
+    codes = [cells[0][5].text for cells in grid.blocks]
+    assert codes == ["0.1.0, f11fdfc"] + ["0.1.0, 7a945ea"] * 3
+
+
+# --- what rows change
+
+
+def an_estimate(value, reach, seed_error=None):
+    return Estimate(
+        value=value,
+        low=value - reach,
+        high=value + reach,
+        image_error=0.1,
+        seed_error=seed_error,
+        num_seeds=1 if seed_error is None else 2,
+        num_images=1000,
     )
-    assert "COCO val2017 with ResNet-50" in second
-    assert "only directions can be compared" in second
 
 
-def test_the_papers_own_setting_needs_no_warning():
-    bundle = make_bundle("table5", scale="paper", recipe=PAPER, data="coco2017")
-    assert bundle.is_as_in_paper
-    assert "directions" not in " ".join(footnotes(bundle))
+def gains_with(seeds, **by_label):
+    """The changes of Table 4; keywords: label of a row -> its made-up difference in AP."""
+    bundle = with_scores(make_bundle("table4", seeds))
+    rows = []
+    for row in bundle.comparison.rows:
+        gain = replace(row.ap.gain, estimate=by_label.get(row.row.label))
+        rows.append(replace(row, metrics={**row.metrics, "ap": replace(row.ap, gain=gain)}))
+    return gains_grid(Comparison(bundle.table, tuple(rows)))
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"data": "my-coco"},
-        {"recipe": replace(PAPER, iterations=1)},
-        {"settings": {"k": 5}},
-    ],
-)
-def test_one_difference_from_the_papers_setting_brings_the_warning_back(change):
-    bundle = replace(make_bundle("table5", scale="paper", recipe=PAPER, data="coco2017"), **change)
-    assert not bundle.is_as_in_paper
-    assert "directions" in " ".join(footnotes(bundle))
+def lines_of(grid):
+    return {
+        cells[0].text: [cell.text + cell.mark for cell in cells[1:]] for cells in grid.blocks[0]
+    }
 
 
-def test_footnotes_name_settings_single_seeds_misprints_and_the_readers_notes():
-    bundle = make_bundle("table6")
-    bundle = replace(
-        bundle, settings={"scalar": False, "lr_drops": (0.5, 0.9)}, notes=["3 crowds."]
+def test_without_intervals_gains_are_means_and_spreads_of_seeds():
+    grid = gains_grid(make_bundle("table4", seeds=(0, 1)).comparison)
+    assert texts(grid.over) == ["", "AP", "change", ""]
+    assert texts(grid.head) == ["Run", *("paper", "ours") * 2, "n"]
+    assert lines_of(grid)["k = 3"] == ["38.0", "19.5 ±0.7", "−1.3", "−0.6 ±1.0", "2"]
+    assert lines_of(grid)["k = 9"] == ["39.3", "20.1 ±0.7", "", "", "2"]
+    assert grid.notes == (
+        "Changes of ours are of the seeds that both rows have. ±: standard deviation of one "
+        "seed's change, the two trainings of which are independent.",
+        "n: seeds of a row.",
     )
-    notes = footnotes(bundle)
-    assert "seed 0 alone, so the spread between seeds is unknown" in notes[0]
-    assert notes[1] == "Changed in every row: scalar=false, lr_drops=0.5,0.9."
-    assert "–: undefined, for want of an object of that size." in notes
-    assert "confirmed that the first two are 1:4 and 1:2" in notes[-2]
-    assert notes[-1] == "3 crowds."
 
 
-def test_rows_that_were_not_asked_for_are_named():
+def test_a_change_whose_interval_excludes_zero_has_a_star_and_both_errors():
+    unclear = an_estimate(0.3, 0.5, 0.2)
+    grid = gains_with((0, 1), **{"k = 3": an_estimate(-1.0, 0.5, 0.2345), "k = 5": unclear})
+    heads = ["paper", "ours", "95 %", "paper", "ours", "95 %", "images", "seeds", "n"]
+    assert texts(grid.head) == ["Run", *heads]
+    lines, notes = lines_of(grid), " ".join(grid.notes)
+    assert lines["k = 3"][3:] == ["−1.3", "−1.0*", "−1.5 to \u200b−0.5", "0.10", "0.23", "2"]
+    assert lines["k = 5"][3:] == ["−0.5", "+0.3", "−0.2 to \u200b+0.8", "0.10", "0.20", "2"]
+    assert lines["k = 9"][3:] == ["", "", "", "", "", "2"]  # the reference
+    assert "*: the 95 % interval, of the images and of the seeds together, excludes zero." in notes
+    assert "(*)" not in notes
+    assert f"“k = 5” {visible(unclear):.1f} AP." in notes and "“k = 3”" not in notes
+
+
+def test_with_one_seed_the_star_is_in_brackets_and_decides_nothing_about_configurations():
+    grid = gains_with((0,), **{"k = 3": an_estimate(-1.0, 0.5)})
+    assert lines_of(grid)["k = 3"][4] == "−1.0(*)"
+    assert "images" not in texts(grid.head)  # one source, which the notes name
+    note = next(note for note in grid.notes if note.startswith("(*)"))
+    assert "images alone" in note and "nothing about the configurations" in note
+    assert "stands for itself" not in " ".join(grid.notes)
+    two = gains_with((0,), **dict.fromkeys(("k = 3", "k = 5"), an_estimate(-1.0, 0.5)))
+    assert any("Each of the 2 intervals stands for itself" in note for note in two.notes)
+
+
+def test_changes_in_all_metrics_are_the_comparisons_own():
+    comparison = with_scores(make_bundle("table3", seeds=(0, 1))).comparison
+    (grid,) = changes_grid(comparison)
+    assert len(grid.blocks) == 4  # five rows without the reference
+    row, (paper, ours, spread) = comparison.rows[1], grid.blocks[0]
+    assert texts(paper) == [
+        *("RetinaNet (#A=1) + ATSS", "paper", "+2.3", "+2.4", "+2.9", "+2.9", "+2.1", "+2.7"),
+    ]
+    marks = [row.metrics[it].gain.estimate.excludes_zero for it in ("ap", "ap50", "ap75")]
+    assert [cell.mark == "*" for cell in ours[2:5]] == marks
+    assert spread[2].text == signed_interval(row.ap.gain.estimate)
+    assert [cells[5].text for cells in (ours, spread)] == ["–", "–"]  # no small objects
+    for name in ("table1", "table2", "table4"):  # of AP alone
+        assert changes_grid(make_bundle(name).comparison) == ()
+
+
+# --- the best numbers, and those not told apart from them
+
+PAPER_BEST = {  # read off the paper's tables, by eye
+    "table1": {"FCOS"},
+    "table2": {"Spatial and Scale Constraint, Box", "Spatial and Scale Constraint, Point"},
+    "table3": {"RetinaNet (#A=1) + ATSS"},
+    "table4": {"k = 9"},
+    "table5": {"7S", "8S"},
+    "table6": {"1:1", "2:1"},
+    "table7": {"+Imprs.+ATSS (3 sc, 1 ar)", "+Imprs.+ATSS (1 sc, 1 ar)"},
+}
+
+
+@pytest.mark.parametrize("name", PAPER_BEST)
+def test_the_best_of_the_papers_numbers_are_the_highest_it_prints(name):
+    comparison = make_bundle(name).comparison
+    assert ranks_of_paper(comparison, "ap") == dict.fromkeys(PAPER_BEST[name], "best")
+
+
+def test_the_best_of_table_8_are_found_metric_by_metric():
+    comparison = make_bundle("table8").comparison
+    last = [row.label for row in TABLES["table8"].rows][-2:]
+    best = {name: list(ranks_of_paper(comparison, name)) for name in TABLES["table8"].metrics}
+    assert best == {
+        **{name: last[1:] for name in ("ap", "ap50", "ap75", "ap_l")},
+        **{"ap_s": last[:1], "ap_m": last},
+    }
+
+
+@pytest.mark.parametrize("noise", [0.01, 0.3, 3.0])
+def test_of_ours_those_are_tied_whose_difference_from_the_best_includes_zero(noise):
+    comparison = with_scores(make_bundle("table3"), noise=noise).comparison
+    found = ranks_of_ours(comparison, "ap")
+    top = max(comparison.rows, key=lambda row: row.ap.ours.mean)
+    for row in comparison.rows:
+        label = row.row.label
+        if f"{row.ap.ours.mean:.1f}" == f"{top.ap.ours.mean:.1f}":
+            assert found[label] == "best"
+            continue
+        if difference(top.scores, row.scores, "ap").low <= 0:
+            assert label in found  # what two rows alone do not tell apart, all at once do not
+        assert found.get(label, "tied") == "tied"
+    assert ("tied" in found.values()) == (noise > 0.1)
+
+
+def test_what_is_unknown_is_not_called_different():
+    bundle = with_scores(make_bundle("table3"), noise=0.01)
+    worst = min(bundle.comparison.rows, key=lambda row: row.ap.ours.mean)
+    assert worst.row.label not in ranks_of_ours(bundle.comparison, "ap")
+    scores = {name: it for name, it in bundle.scores.items() if name not in worst.signatures}
+    found = ranks_of_ours(replace(bundle, scores=scores).comparison, "ap")
+    assert found[worst.row.label] == "tied"
+
+
+def test_without_intervals_there_is_a_best_but_nothing_is_tied():
+    comparison = make_bundle("table3").comparison
+    assert set(ranks_of_ours(comparison, "ap").values()) == {"best"}
+    assert ranks_of_ours(comparison, "ap_s") == {}  # no small objects
+
+
+def test_one_row_or_equal_rows_are_the_best_of_nothing():
+    alone = make_bundle("table4", missing={(row.label, 0) for row in TABLES["table4"].rows[1:]})
+    assert ranks_of_ours(alone.comparison, "ap") == {}
     bundle = make_bundle("table4")
-    kept = {label: names for label, names in bundle.signatures.items() if label != "k = 3"}
-    notes = footnotes(replace(bundle, signatures=kept))
-    assert "–: no run was asked for in “k = 3”." in notes
-    assert not any("not measured" in note or "undefined" in note for note in notes)
+    metrics = next(iter(bundle.results.values())).metrics
+    level = {name: replace(result, metrics=metrics) for name, result in bundle.results.items()}
+    assert ranks_of_ours(replace(bundle, results=level).comparison, "ap") == {}
 
 
-def test_facts_tell_the_recipe_and_what_the_runs_have_in_common():
-    facts = {cells[0].text: cells[1].text for cells in facts_grid(make_bundle("table2")).blocks[0]}
-    assert facts["Learning rate"] == (
-        "0.01 (sgd), ÷ 10 at 27, 36; × 0.33 for the first 500 iterations"
-    )
-    assert facts["Finished"] == "4 of 4 runs finished"
-    assert facts["Device"] == "cpu"
-
-
-# --- for other programs
-
-
-def test_csv_letter_by_letter():
-    bundle = make_bundle("table2", seeds=(0, 1))
-    lines = csv_text(bundle.comparison).splitlines()
-    assert lines[0] == (
-        "table,row,metric,paper,ours,std,n,low,high,image_error,seed_error,images,difference,"
-        "paper_gain,gain,gain_std,gain_low,gain_high,gain_image_error,gain_seed_error,seeds,"
-        "signatures"
-    )
-    label = "Intersection over Union, Box"
-    names = " ".join(bundle.signatures[label])
-    spread = "0.7071067811865476"
-    assert lines[1] == (
-        f'2,"{label}",AP,37.0,19.0,{spread},2,,,,,,-18.0,0.0,0.0,0.0,,,,,0 1,{names}'
-    )
-    assert lines[4] == f'2,"{label}",AP_S,,,,0,,,,,,,,,,,,,,,{names}'
-    assert len(lines) == 1 + 4 * 6
-
-
-def test_csv_has_both_ends_of_an_interval_and_both_errors_in_full():
-    comparison = with_scores(make_bundle("table2", seeds=(0, 1))).comparison
-    rows = list(csv.DictReader(io.StringIO(csv_text(comparison))))
-    second = comparison.rows[1]
-    estimate, change = second.estimates["ap"], second.differences["ap"]
-    row = rows[6]
-    assert (row["row"], row["metric"]) == (second.row.label, "AP")
-    assert [float(row[name]) for name in ("low", "high", "image_error", "seed_error")] == [
-        *(estimate.low, estimate.high, estimate.image_error, estimate.seed_error),
-    ]
-    assert [float(row[name]) for name in ("gain_low", "gain_high", "gain_image_error")] == [
-        *(change.low, change.high, change.image_error),
-    ]
-    assert row["images"] == "1000"
-    assert rows[0]["gain_low"] == ""  # the reference has no difference from itself
-
-
-def test_csv_keeps_full_precision_and_leaves_the_unknown_empty():
-    bundle = make_bundle("table7", seeds=(0, 1), missing={("+Imprs.", 0), ("+Imprs.", 1)})
-    rows = list(csv.DictReader(io.StringIO(csv_text(bundle.comparison))))
-    assert len(rows) == 6 * 6
-    first, missing = rows[0], rows[6]
-    assert float(first["ours"]) == 36.3 / 2 + 0.5
-    assert (missing["row"], missing["ours"], missing["std"], missing["n"]) == (
-        "+Imprs.",
-        "",
-        "",
-        "0",
-    )
-    assert missing["paper"] == "38.4"
+def test_ranks_stand_in_the_table():
+    grid = paper_grid(with_scores(make_bundle("table2", (0, 1))))
+    by_kind = {(cell.kind, cell.rank) for block in grid.blocks for row in block for cell in row}
+    assert {("paper", "best"), ("ours", "best"), ("ours", "tied")} <= by_kind
+    assert not any(rank for kind, rank in by_kind if kind not in ("paper", "ours"))

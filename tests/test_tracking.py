@@ -39,8 +39,8 @@ from orchestration.tracking import (
     open_tracker,
     record_table,
 )
-from reports.bundle import Bundle
-from reports.statistics import difference, estimate
+from reports.intervals import difference, estimate
+from reports.results import Bundle
 
 SIGNATURE = "0123456789ab"
 FACTS = {

@@ -19,7 +19,6 @@ from made_up_studies import made_up_study, papers_numbers
 from experiments import STUDY, TABLES, claims
 from experiments.claims import BY_NAME, CLAIMS, Place, Region
 from experiments.schedules import DEMO, SCALES
-from reports.bundle import Bundle
 from reports.claims import (
     Verdict,
     as_json,
@@ -32,9 +31,10 @@ from reports.claims import (
     power,
     shown,
 )
+from reports.intervals import Estimate
 from reports.measurements import Measurements, find_row, spread
 from reports.render import markdown
-from reports.statistics import Estimate
+from reports.results import Bundle
 
 INF = math.inf
 demo_study = partial(made_up_study, scale="demo", recipe=DEMO, data="shapes")

@@ -24,7 +24,7 @@ from detector.data.coco import open_data
 from experiments import TABLES
 from experiments.experiment import Run, signature
 from orchestration.plan import resolve_scale
-from orchestration.run_folder import RunFolder, Store, open_store
+from orchestration.run_folder import RunFolder, open_store
 
 ROOT = Path(__file__).parents[2]
 STEPS = 60
@@ -67,17 +67,12 @@ class Scene:
     def out(self) -> Path:
         return self.root / "out"
 
-    @property
-    def store(self) -> Store:
-        return open_store(self.out)
-
     def folders(self) -> list[RunFolder]:
         """Of the two runs, in the order of their training."""
         recipe, _ = resolve_scale("demo", SETTINGS)
-        fingerprint = open_data(self.data).fingerprint
+        fingerprint, store = open_data(self.data).fingerprint, open_store(self.out)
         runs = [Run(row.config, recipe, fingerprint, 0) for row in TABLES["table2"].rows[:2]]
-        found = [self.store.folder(signature(run)) for run in runs]
-        return sorted(found, key=_begun)
+        return sorted((store.folder(signature(run)) for run in runs), key=_begun)
 
     def launch(self) -> Process:
         """Start the line."""
@@ -85,6 +80,24 @@ class Scene:
         line = ["reproduce", "table2", "--rows", "1,2", "--data", str(self.data)]
         line += ["--out", str(self.out), *changes, *self.arguments]
         return self.start("orchestration.cli", *line, MLFLOW_TRACKING_URI=self.records)
+
+    def serve(self, port: int | None = None) -> Process:
+        """A real MLflow server beside the scene, which then uses it; again at the same port."""
+        place = self.root / "server"
+        place.mkdir(exist_ok=True)
+        if port is None:
+            with socket.socket() as listener:
+                listener.bind(("127.0.0.1", 0))
+                port = int(listener.getsockname()[1])
+        self.records = f"http://127.0.0.1:{port}"
+        store = ["--backend-store-uri", f"sqlite:///{place}/mlflow.db"]
+        store += ["--artifacts-destination", f"{place}/artifacts"]
+        serve = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+        server = self.start(
+            "mlflow", "server", *store, *serve, MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false"
+        )
+        wait_for(lambda: _answers(self.records), server)
+        return server
 
     def start(self, *command: str, **variables: str) -> Process:
         output = self.root / f"{len(self.started)}.log"
@@ -121,6 +134,14 @@ class Scene:
 def _begun(folder: RunFolder) -> float:
     path = folder.path / "run.json"
     return path.stat().st_ctime if path.exists() else float("inf")
+
+
+def _answers(address: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{address}/health", timeout=2) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
 
 
 def is_alive(pid: int) -> bool:
@@ -191,25 +212,19 @@ def numbers(folder: RunFolder) -> tuple[object, ...]:
 def broken_files(out: Path) -> list[str]:
     """Files that are not whole: JSON that cannot be read, checkpoints whose sums are wrong."""
     broken = []
-    for path in out.rglob("*.json"):
-        if path.relative_to(out).parts[0].startswith(".ray"):  # Ray's own, which nobody reads
+    for path in (*out.rglob("*.json"), *out.rglob("last.ckpt*")):
+        name = path.relative_to(out)
+        if name.parts[0].startswith(".ray") or path.suffix == ".tmp":  # Ray's own: nobody reads it
             continue
         try:
-            json.loads(path.read_text())
-        except ValueError:
-            broken.append(str(path.relative_to(out)))
-    for path in out.rglob("last.ckpt*"):
-        if not path.name.endswith(".tmp") and not is_whole(path):
-            broken.append(str(path.relative_to(out)))
+            if path.suffix == ".json":
+                json.loads(path.read_text())
+                continue
+            with zipfile.ZipFile(path) as archive:
+                broken += [str(name)] if archive.testzip() else []
+        except (ValueError, zipfile.BadZipFile):
+            broken.append(str(name))
     return broken
-
-
-def is_whole(path: Path) -> bool:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return archive.testzip() is None
-    except zipfile.BadZipFile:
-        return False
 
 
 def remains(out: Path) -> list[str]:
@@ -218,11 +233,12 @@ def remains(out: Path) -> list[str]:
     return [str(path.relative_to(out)) for path in found]
 
 
-def record_faults(store: Store, address: str, folders: Iterable[RunFolder]) -> list[str]:
+def record_faults(scene: Scene, folders: Iterable[RunFolder]) -> list[str]:
     """Where MLflow does not hold every training, row and number once, and the report."""
     from orchestration.tracking import Tracker
 
-    client = Tracker(address or f"sqlite:///{store.root / 'mlflow.db'}", store).client
+    address = scene.records or f"sqlite:///{scene.out / 'mlflow.db'}"
+    client = Tracker(address, open_store(scene.out)).client
     by_name = {found.name: found.experiment_id for found in client.search_experiments()}
     trained = client.search_runs([by_name.pop("trainings")])
     faults = []
@@ -240,30 +256,3 @@ def record_faults(store: Store, address: str, folders: Iterable[RunFolder]) -> l
     if len(names) != 3 or len(set(names)) != 3 or "report" not in names:  # two rows and it
         faults.append(f"rows: {names}")
     return faults
-
-
-def start_server(scene: Scene, port: int | None = None) -> Process:
-    """A real MLflow server beside the scene, which then uses it; again at the same port."""
-    place = scene.root / "server"
-    place.mkdir(exist_ok=True)
-    if port is None:
-        with socket.socket() as listener:
-            listener.bind(("127.0.0.1", 0))
-            port = int(listener.getsockname()[1])
-    scene.records = f"http://127.0.0.1:{port}"
-    store = ["--backend-store-uri", f"sqlite:///{place}/mlflow.db"]
-    store += ["--artifacts-destination", f"{place}/artifacts"]
-    serve = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    server = scene.start(
-        "mlflow", "server", *store, *serve, MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false"
-    )
-    wait_for(lambda: _answers(scene.records), server)
-    return server
-
-
-def _answers(address: str) -> bool:
-    try:
-        with urllib.request.urlopen(f"{address}/health", timeout=2) as answer:
-            return bool(answer.status == 200)
-    except OSError:
-        return False

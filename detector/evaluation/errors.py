@@ -35,6 +35,7 @@ BLOCK = 50_000  # detections whose pairs are in memory at once
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
+Nearest = tuple[Array, Indices]  # [D] the highest IoU, 0 without one, and with which truth
 Records = Sequence[Mapping[str, Any]]
 
 
@@ -47,29 +48,20 @@ class Errors:
     missed: NDArray[np.bool_]  # [G]
 
 
-@dataclass(frozen=True, eq=False)
-class _Nearest:
-    """Every detection's highest IoU with truths of its class, and of others, and with which."""
-
-    own: Array  # [D] 0 without one
-    own_truth: Indices  # [D]
-    other: Array  # [D]
-    other_truth: Indices  # [D]
-    claims: tuple[Indices, Indices, Array]  # [P] detection, truth, IoU, of those that may match
-
-
 def errors_of(matches: Matches, ground_truth: Mapping[str, Any], detections: Records) -> Errors:
     """Sort all errors; ground_truth and detections are those that matches was made of."""
     annotations = ground_truth["annotations"]
     boxes = _boxes(detections, matches.source)
-    nearest = _nearest(matches, boxes, _boxes(annotations, matches.truth_source))
-    kind = _kinds(matches, nearest)
+    (own, own_truth), (other, other_truth), claims = _nearest(
+        matches, boxes, _boxes(annotations, matches.truth_source)
+    )
+    kind = _kinds(matches, own, other)
     target = np.select(
         [kind == KINDS.index(name) for name in ("localization", "classification", "duplicate")],
-        [nearest.own_truth, nearest.other_truth, nearest.own_truth],
+        [own_truth, other_truth, own_truth],
         NOBODY,
     )
-    found, theirs = _found(matches, nearest)
+    found, theirs = _found(matches, *claims)
     target[found] = theirs
     is_covered = np.zeros(len(matches.truth_image), dtype=bool)
     is_covered[target[target != NOBODY]] = True  # what a duplicate is of, another one has found
@@ -81,8 +73,13 @@ def _boxes(records: Records, places: NDArray[np.int32]) -> Array:
     return np.array(boxes, dtype=np.float64).reshape(-1, 4)
 
 
-def _nearest(matches: Matches, boxes: Array, truth_boxes: Array) -> _Nearest:
-    """[D, 4], [G, 4]: who is near whom."""
+def _nearest(
+    matches: Matches, boxes: Array, truth_boxes: Array
+) -> tuple[Nearest, Nearest, tuple[Indices, Indices, Array]]:
+    """[D, 4], [G, 4] -> the truths of a detection's class, and of others, that are nearest to it.
+
+    And the pairs that may match, [P] each: detection, truth, IoU.
+    """
     counted = np.flatnonzero(matches.truth_counts[:, ALL])  # no crowds
     ordered = counted[np.argsort(matches.truth_image[counted], kind="stable")]
     counts = np.bincount(matches.truth_image[ordered], minlength=len(matches.image_ids))
@@ -103,8 +100,7 @@ def _nearest(matches: Matches, boxes: Array, truth_boxes: Array) -> _Nearest:
         may_match = is_own & (iou >= FOREGROUND - ROUNDING)
         claims.append((detection[may_match], truth[may_match], iou[may_match]))
     detections, theirs, ious = zip(*claims, strict=True)
-    together = (np.concatenate(detections), np.concatenate(theirs), np.concatenate(ious))
-    return _Nearest(*own, *other, together)
+    return own, other, (np.concatenate(detections), np.concatenate(theirs), np.concatenate(ious))
 
 
 def _iou(boxes: Array, others: Array) -> Array:
@@ -133,8 +129,7 @@ def _keep_highest(
     whose[detection[is_top][::-1]] = truth[is_top][::-1]
 
 
-def _kinds(matches: Matches, nearest: _Nearest) -> NDArray[np.int8]:
-    own, other = nearest.own, nearest.other
+def _kinds(matches: Matches, own: Array, other: Array) -> NDArray[np.int8]:
     fits = {
         "localization": (own >= BACKGROUND) & (own < FOREGROUND),
         "classification": other >= FOREGROUND,
@@ -147,13 +142,15 @@ def _kinds(matches: Matches, nearest: _Nearest) -> NDArray[np.int8]:
     return np.where(is_false, kind, NO_ERROR).astype(np.int8)
 
 
-def _found(matches: Matches, nearest: _Nearest) -> tuple[Indices, Indices]:
+def _found(
+    matches: Matches, detection: Indices, truth: Indices, iou: Array
+) -> tuple[Indices, Indices]:
     """The true detections, and which truth each found: in turn the one that it overlaps most.
 
     Of equal overlaps the last, as in pycocotools, whose records do not say who found whom.
     """
     is_true = matches.state[:, ALL, HALF] == TRUE
-    detection, truth, iou = (part[is_true[nearest.claims[0]]] for part in nearest.claims)
+    detection, truth, iou = (part[is_true[detection]] for part in (detection, truth, iou))
     order = np.lexsort((-truth, -iou, detection))  # detections are numbered from the best down
     pairs: dict[int, int] = {}
     taken: set[int] = set()

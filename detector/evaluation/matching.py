@@ -46,19 +46,6 @@ class _Boxes:
         return _Boxes(**{name: values[chosen] for name, values in vars(self).items()})
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class _Pairs:
-    """Detections and ground truths of their image and category that they may match."""
-
-    rank: Indices  # [P] how many detections there choose before this one
-    detection: Indices  # [P]
-    truth: Indices  # [P]
-    iou: Floats  # [P]
-
-    def __getitem__(self, chosen: Indices) -> "_Pairs":
-        return _Pairs(**{name: values[chosen] for name, values in vars(self).items()})
-
-
 def match(ground_truth: Mapping[str, Any], detections: Records) -> Matches:
     """What COCO's evaluation finds of detections.
 
@@ -138,17 +125,17 @@ def _states(found: _Boxes, truths: _Boxes, counts: Flags, is_crowd: Flags) -> ND
     unmatched = np.where(is_outside, IGNORED, FALSE).astype(np.uint8)
     state = unmatched[:, :, None].repeat(len(IOUS), axis=2)
     taken = np.zeros((len(truths.group), len(AREAS), len(IOUS)), dtype=bool)
-    pairs = _pairs(found, truths, is_crowd)
-    pairs = pairs[np.lexsort((pairs.truth, pairs.iou, pairs.detection, pairs.rank))]
-    for rank in np.unique(pairs.rank):
-        step = slice(*np.searchsorted(pairs.rank, (rank, rank + 1)))
-        detection, truth = pairs.detection[step], pairs.truth[step]
-        may_choose = (pairs.iou[step, None, None] >= IOUS) & ~taken[truth]
-        last = _last(detection, may_choose, counts[truth])
+    rank, detection, truth, overlap = _pairs(found, truths, is_crowd)
+    for number in np.unique(rank):
+        step = slice(*np.searchsorted(rank, (number, number + 1)))
+        may_choose = (overlap[step, None, None] >= IOUS) & ~taken[truth[step]]
+        last = _last(detection[step], may_choose, counts[truth[step]])
         _, area, iou = places = np.nonzero(last != NOTHING)
-        chosen = truth[last[places]]
+        chosen = truth[step][last[places]]
         taken[chosen, area, iou] = ~is_crowd[chosen]
-        state[detection[last[places]], area, iou] = np.where(counts[chosen, area], TRUE, IGNORED)
+        state[detection[step][last[places]], area, iou] = np.where(
+            counts[chosen, area], TRUE, IGNORED
+        )
     return state
 
 
@@ -165,8 +152,14 @@ def _last(detection: Indices, may_choose: Flags, counts: Flags) -> NDArray[np.in
     return np.where(best == NOTHING, NOTHING, best % size)
 
 
-def _pairs(found: _Boxes, truths: _Boxes, is_crowd: Flags) -> _Pairs:
-    """The pairs that overlap enough to match at the lowest IoU."""
+def _pairs(
+    found: _Boxes, truths: _Boxes, is_crowd: Flags
+) -> tuple[Indices, Indices, Indices, Floats]:
+    """The pairs that overlap enough to match at the lowest IoU, in the order in which they choose.
+
+    Each [P]: how many detections of that image and category choose before, the detection, the
+    ground truth, and their IoU.
+    """
     of_found = np.flatnonzero(np.isin(found.group, truths.group))
     of_found = of_found[np.argsort(found.group[of_found], kind="stable")]
     of_truths = np.argsort(truths.group, kind="stable")
@@ -183,13 +176,11 @@ def _pairs(found: _Boxes, truths: _Boxes, is_crowd: Flags) -> _Pairs:
     size = (end - start) * width
     within = np.arange(len(iou)) - np.repeat(np.cumsum(size) - size, size)
     rank, place = np.divmod(within, np.repeat(width, size))
-    pairs = _Pairs(
-        rank=rank,
-        detection=of_found[np.repeat(start, size) + rank],
-        truth=of_truths[np.repeat(first, size) + place],
-        iou=iou,
-    )
-    return pairs[np.flatnonzero(iou >= IOUS[0])]
+    detection = of_found[np.repeat(start, size) + rank]
+    truth = of_truths[np.repeat(first, size) + place]
+    near = np.flatnonzero(iou >= IOUS[0])
+    order = near[np.lexsort((truth[near], iou[near], detection[near], rank[near]))]
+    return rank[order], detection[order], truth[order], iou[order]
 
 
 def _ends(sorted_groups: Indices, groups: Indices) -> tuple[Indices, Indices]:

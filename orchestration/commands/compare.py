@@ -3,9 +3,8 @@
 import json
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -13,15 +12,12 @@ from experiments.settings import show_setting
 from orchestration import options
 from orchestration.find import Asked, Meant, find_pair
 from orchestration.inspection import Progress, inspect
-from orchestration.run_folder import DEFAULT_OUT, open_store, write_atomically
+from orchestration.run_folder import DEFAULT_OUT, open_store
 from orchestration.terminal import console
-from reports.facts import image_size, schedule
+from reports.footnotes import image_size, schedule
 
 if TYPE_CHECKING:  # it imports numpy, which lists need not wait for
     from reports.paired import Paired, Side
-
-FORMATS = ("terminal", "markdown", "json")
-ENDINGS = {".md": "markdown", ".json": "json"}
 
 MEANT = (
     "A row of a table, with all its seeds: table3:5, or by its label or a part of it, without "
@@ -30,21 +26,11 @@ MEANT = (
 )
 First = Annotated[str, typer.Argument(metavar="A", help=MEANT, show_default=False)]
 Second = Annotated[str, typer.Argument(metavar="B", help="Likewise.", show_default=False)]
-Format = Annotated[
-    str | None,
-    typer.Option(
-        "--format",
-        metavar="|".join(FORMATS),
-        help="How it is printed.  [default: terminal]",
-        show_default=False,
-    ),
-]
-Save = Annotated[
-    str | None,
-    typer.Option(metavar="FILE", help="Write it to a file: .md or .json.", show_default=False),
+Form = Annotated[
+    Literal["terminal", "markdown", "json"], typer.Option("--format", help="How it is printed.")
 ]
 Pictures = Annotated[
-    str | None,
+    Path | None,
     typer.Option(
         metavar="FOLDER",
         help="Draw the images on which they differ most: ground truth, A, B.",
@@ -59,8 +45,7 @@ def compare(
     scale: options.OnlyScale = None,
     data: options.OnlyData = None,
     settings: options.OnlySettings = None,
-    form: Format = None,
-    save: Save = None,
+    form: Form = "terminal",
     pictures: Pictures = None,
     out: options.Out = DEFAULT_OUT,
 ) -> None:
@@ -74,36 +59,27 @@ def compare(
 
     - `atss compare table3:1 table3:2`
     - `atss compare d0aff5 10c6df --pictures differences`
-    - `atss compare table4:k=3 table4:k=9 --scale mini --save k.md`
+    - `atss compare table4:k=3 table4:k=9 --scale mini --format markdown`
     - `atss compare table3:1 table3:fcos --set iterations=20`
     """
-    written, folder = _written(form, save), _folder(pictures)
+    folder = _folder(pictures)
     store = open_store(out).require_there()
     sides = find_pair(store, [first, second], Asked(scale, data, settings or ()))
     with console.status("Comparing") as status:
-        measured = [_side(meant, status.update) for meant in sides]
         from reports.paired import compare as paired
 
+        measured = [_side(meant, status.update) for meant in sides]
         status.update("Comparing")
         found = paired(*measured)
     found = replace(found, notes=(*filter(None, [sides[0].note]), *found.notes))
-    for form, file in written.items():
-        if file is not None:
-            text = _text(found, form)
-            write_atomically(file, partial(_write, text))
-            console.print(f"Written  {file}", soft_wrap=True)
-        elif form == "terminal":
-            _print(found)
-        else:
-            print(_text(found, form), end="")
+    _show(found, form)
     if folder is not None:
-        _draw(found, sides, measured, folder)
+        count = _draw(found, sides, measured, folder)
+        console.print(f"Pictures {folder} ({count})", soft_wrap=True)
 
 
-def _draw(
-    found: "Paired", sides: Sequence[Meant], measured: Sequence["Side"], folder: Path
-) -> None:
-    """The images on which they differ most, by each side's run of the lowest seed."""
+def _draw(found: "Paired", sides: Sequence[Meant], measured: Sequence["Side"], folder: Path) -> int:
+    """The images on which they differ most, by each side's run of the lowest seed; how many."""
     from orchestration.gallery import Drawn, draw_differences
 
     runs = [
@@ -111,34 +87,34 @@ def _draw(
         for letter, meant, side in zip("AB", sides, measured, strict=True)
     ]
     setup = sides[0].setup
-    count = draw_differences(found, runs, setup.where, setup.fingerprint, folder)
-    console.print(f"Pictures {folder} ({count})", soft_wrap=True)
+    return draw_differences(found, runs, setup.where, setup.fingerprint, folder)
 
 
-def _written(form: str | None, save: str | None) -> dict[str, Path | None]:
-    """format -> the file to write, or None to print; ValueError for what is none of these."""
-    if form not in (None, *FORMATS):
-        raise ValueError(f"--format {form} is none of {', '.join(FORMATS)}")
-    if save is None:
-        return {form or "terminal": None}
-    file = Path(save).expanduser()
-    ending = ENDINGS.get(file.suffix)
-    if ending is None:
-        raise ValueError(f"--save {save}: needs a file that ends in {' or '.join(ENDINGS)}")
-    if not file.absolute().parent.is_dir():
-        raise ValueError(f"--save {save}: there is no folder {file.absolute().parent}")
-    return {form or "terminal": None} | {ending: file}
+def _show(found: "Paired", form: str) -> None:
+    from reports.paired import grids, meaning, to_json
+    from reports.render import markdown
+    from reports.terminal import terminal
+
+    if form == "json":
+        print(json.dumps(to_json(found), indent=1, allow_nan=False))
+    elif form == "markdown":
+        print("\n".join([*map(markdown, grids(found)), meaning(found)]))
+    else:
+        for grid in grids(found):
+            console.print(terminal(grid))
+            console.print()
+        console.print(meaning(found))
 
 
-def _folder(pictures: str | None) -> Path | None:
+def _folder(pictures: Path | None) -> Path | None:
     """Where pictures go, if any are to be drawn; ValueError for a file, or for a place in one."""
     if pictures is None:
         return None
-    folder = Path(pictures).expanduser().absolute()
-    there = next(place for place in (folder, *folder.parents) if place.exists())
+    folder = pictures.expanduser()
+    there = next(it for it in (folder.absolute(), *folder.absolute().parents) if it.exists())
     if not there.is_dir():
         raise ValueError(f"--pictures {pictures}: needs a folder, {there} is a file")
-    return Path(pictures).expanduser()
+    return folder
 
 
 def _side(meant: Meant, progress: Progress) -> "Side":
@@ -160,38 +136,15 @@ def _side(meant: Meant, progress: Progress) -> "Side":
     return Side(name=meant.name, runs=runs, facts=facts_of(meant))
 
 
-def _print(found: "Paired") -> None:
-    from reports.paired_tables import grids, meaning
-    from reports.terminal import terminal
-
-    for grid in grids(found):
-        console.print(terminal(grid))
-        console.print()
-    console.print(meaning(found))
-
-
-def _text(found: "Paired", form: str) -> str:
-    from reports.paired_tables import grids, meaning, to_json
-    from reports.render import markdown
-
-    if form == "json":
-        return json.dumps(to_json(found), indent=1, allow_nan=False) + "\n"
-    return "\n".join([*map(markdown, grids(found)), meaning(found)]) + "\n"
-
-
-def _write(text: str, part: Path) -> None:
-    part.write_text(text, encoding="utf-8")
-
-
 def facts_of(meant: Meant) -> dict[str, str]:
     """How its numbers came about, in words; what differs between two of these may matter."""
     folder, setup = meant.folders[0], meant.setup
-    known: dict[str, Any] = {  # the run's own: a row may change parts of its setup's
+    own: dict[str, Any] = {  # a row may change parts of its setup's recipe
         name: tuple(value) if isinstance(value, list) else value
         for name, value in folder.facts()["canonical"]["recipe"].items()
         if hasattr(setup.recipe, name)
     }
-    recipe = replace(setup.recipe, **known)
+    recipe = replace(setup.recipe, **own)
     made = (folder.result() or {}).get("facts", {})
     settings = [f"{name}={show_setting(value)}" for name, value in setup.settings.items()]
     return {

@@ -25,10 +25,10 @@ from pathlib import Path
 
 from IPython.display import HTML
 
-from reports import effects, facts, gains, tables
-from reports.bundle import load_bundle
+from reports import effects, footnotes, tables
+from reports.results import load_bundle
 from reports.claims import claims_grid, deciding
-from reports.frames import frames, overview
+from reports.results import frames, overview
 from reports.render import STYLE, to_html
 from reports.plots.plates import plates
 from reports.pages import headlines, page, provenance
@@ -70,10 +70,10 @@ show(to_html(tables.paper_grid(bundle)), plate("ap"))
 # ## What each row changes
 
 # %%
-show(to_html(gains.gains_grid(comparison)), plate("gains"))
+show(to_html(tables.gains_grid(comparison)), plate("gains"))
 
 # %%
-show(*map(to_html, gains.changes_grid(comparison)))
+show(*map(to_html, tables.changes_grid(comparison)))
 
 # %%
 show(*map(to_html, effects.effects_grids(comparison)))
@@ -82,7 +82,7 @@ show(*map(to_html, effects.effects_grids(comparison)))
 show(
     *(
         f"<h3>The assigner {escape(name)}</h3><pre>{escape(source)}</pre>"
-        for name, source in facts.assigners(table).items()
+        for name, source in footnotes.assigners(table).items()
     )
 )
 
@@ -129,7 +129,7 @@ show(*positives(folder, table.name))
 # ## How the runs were made
 
 # %%
-show(to_html(facts.facts_grid(bundle)), page.paragraphs(provenance.cost([bundle])))
+show(to_html(footnotes.facts_grid(bundle)), page.paragraphs(provenance.cost([bundle])))
 
 # %%
 show(to_html(tables.runs_grid(bundle)))

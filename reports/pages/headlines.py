@@ -16,12 +16,11 @@ from experiments import TABLES
 from experiments.claims import CLAIMS, Claim, Place, places
 from experiments.experiment import Table
 from reports import positives
-from reports.bundle import Bundle
 from reports.claims import Verdict, judge_all
-from reports.compare import Compared, ComparedRow, Sample
+from reports.intervals import Estimate, difference
 from reports.measurements import Measurements, find_row
-from reports.numbers import MISSING, signed
-from reports.statistics import Estimate, difference
+from reports.numbers import MISSING, Compared, ComparedRow, Sample, signed
+from reports.results import Bundle
 
 IMPROVEMENTS = TABLES["table1"]
 PATH = (
@@ -194,7 +193,7 @@ def _best(bundle: Bundle, rows: Sequence[ComparedRow]) -> str:
         return f"{named}, the row of reference."
     if best.signatures == reference.signatures:
         return f"{named}, the run of the row of reference."
-    gain = best.differences.get("ap")
+    gain = best.ap.gain.estimate
     value = gain.value if gain else best.ap.gain.mean
     if value is None:
         return f"{named}."

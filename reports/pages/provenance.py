@@ -4,10 +4,9 @@ import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from reports.bundle import Bundle
-from reports.compare import Result
 from reports.pages.prints import gallery, positives
 from reports.render import Grid, line
+from reports.results import Bundle, Result
 
 HOUR = 3600.0
 MAX_COMMIT = 12  # letters

@@ -19,12 +19,12 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 from nbconvert import HTMLExporter
 from nbformat import NotebookNode
 
-from reports import frames, gains, tables
-from reports.bundle import Bundle, save_bundle
+from reports import numbers, tables
 from reports.effects import effects_grids
 from reports.pages.page import page
 from reports.plots.plates import Plate, plates
 from reports.render import latex, markdown
+from reports.results import Bundle, save_bundle
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 TABLE = NOTEBOOKS / "table.py"
@@ -52,13 +52,13 @@ def write_report(bundle: Bundle, folder: Path, progress: Progress = lambda _: No
     grid = tables.paper_grid(bundle)
     grids = (
         grid,
-        gains.gains_grid(bundle.comparison),
-        *gains.changes_grid(bundle.comparison),
+        tables.gains_grid(bundle.comparison),
+        *tables.changes_grid(bundle.comparison),
         *effects_grids(bundle.comparison),
     )
     written = [
         folder / f"{name}.json",
-        _write(folder / f"{name}.csv", frames.csv_text(bundle.comparison)),
+        _write(folder / f"{name}.csv", numbers.csv_text(bundle.comparison)),
         _write(folder / f"{name}.md", "\n".join(map(markdown, grids))),
         _write(folder / f"{name}.tex", "\n".join(map(latex, grids))),
     ]

@@ -14,8 +14,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from reports import facts
-from reports.bundle import Bundle
+from reports import footnotes
 from reports.claims import State, Verdict, claims_grid, deciding
 from reports.measurements import Measurements
 from reports.pages import provenance
@@ -23,6 +22,7 @@ from reports.pages.headlines import caution, finding, judged
 from reports.pages.page import Link, listed, page, paragraphs, relinked
 from reports.plots.plates import Plate, plates, plot, study_plates
 from reports.render import STYLE, to_html
+from reports.results import Bundle
 
 NAME = "The ATSS study, re-run"
 WHAT = (
@@ -93,7 +93,7 @@ def _index(study: Measurements, verdicts: Sequence[Verdict], figures: Mapping[st
         f'<p><a href="{CLAIMS}">Each claim, and what would decide it</a></p>\n',
         f"<h2>The tables</h2>\n<dl>{''.join(map(_entry, study.bundles))}</dl>\n",
         "<h2>How it was made</h2>\n",
-        to_html(facts.facts_grid(first)),
+        to_html(footnotes.facts_grid(first)),
         paragraphs(provenance.cost(study.bundles)),
         to_html(provenance.sources(study.bundles)),
     ]
@@ -102,7 +102,7 @@ def _index(study: Measurements, verdicts: Sequence[Verdict], figures: Mapping[st
 
 def _short(bundle: Bundle) -> str:
     recipe = bundle.recipe
-    return f"{facts.schedule(recipe).capitalize()}; {facts.image_size(recipe)}."
+    return f"{footnotes.schedule(recipe).capitalize()}; {footnotes.image_size(recipe)}."
 
 
 def _robust(figures: Mapping[str, Plate]) -> str:

@@ -1,4 +1,5 @@
-"""Pictures of a comparison: the paper's AP beside ours, what rows change, and how our runs learnt.
+"""Pictures of a comparison: the paper's AP beside ours, what rows change, how our runs learnt, and
+what is behind their numbers.
 
 Bars are 95 % intervals where the runs' match records give them, else the standard deviation of
 several seeds; with neither there is no bar.
@@ -10,13 +11,14 @@ from math import ceil, nan
 from typing import Any
 
 import matplotlib
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from reports.bundle import Bundle, thin
-from reports.compare import ComparedRow, Comparison
-from reports.numbers import signed
+from reports.breakdown import ERRORS, Insight
+from reports.numbers import ComparedRow, Comparison, signed
 from reports.plots.theme import BESIDE, CYCLE, DASHES, MUTED, OURS_STYLE, PAPER_STYLE, STYLE, WIDTH
+from reports.results import Bundle, thin
 
 CURVE_NAMES = {
     "loss/cls": "classification loss",
@@ -24,6 +26,7 @@ CURVE_NAMES = {
     "loss/centerness": "centerness loss",
     "AP": "AP (%)",
 }
+BEHIND = {"ap50": "IoU 0.50", "ap75": "IoU 0.75", "ap": "mean of IoU 0.50 to 0.95"}
 LEGEND_LETTERS, LEGEND_HANDLE = 80, 7  # that fit into a line; what a line sample takes of them
 MIN_RANGE = 3.0  # AP points an axis covers at least: noise shall not look like an effect
 
@@ -151,7 +154,7 @@ def curve_names(rows: Sequence[ComparedRow]) -> list[str]:
 
 def _ends(row: ComparedRow) -> Ends:
     """Of the bar on a row's AP."""
-    found = row.estimates.get("ap")
+    found = row.ap.ours.estimate
     if found is not None:
         return found.low, found.high
     mean, std = row.ap.ours.mean, row.ap.ours.std
@@ -160,7 +163,7 @@ def _ends(row: ComparedRow) -> Ends:
 
 def _gain_ends(row: ComparedRow) -> Ends:
     """Of the bar on a row's difference from the reference row."""
-    found = row.differences.get("ap")
+    found = row.ap.gain.estimate
     if found is not None:
         return found.low, found.high
     mean, std = row.ap.gain.mean, row.ap.gain.std
@@ -260,3 +263,67 @@ def _curves(axes: Axes, name: str, rows: Sequence[ComparedRow], *, is_sweep: boo
     axes.set_xlim(left=0)
     if name == "AP":
         axes.set_ylim(bottom=0)
+
+
+# What is behind the numbers: of a row with several seeds the mean over them
+
+
+def insights_by_row(bundle: Bundle) -> list[tuple[ComparedRow, list[Insight]]]:
+    """Each row of which anything is known, and the insights of its runs."""
+    found = []
+    for row in bundle.comparison.rows:
+        names = [run.signature for run in row.results if run.signature in bundle.insights]
+        found.append((row, [bundle.insights[name] for name in names]))
+    return [(row, insights) for row, insights in found if insights]
+
+
+def precision_figure(bundle: Bundle) -> Figure:
+    """Precision against recall, a panel per IoU, a line per row."""
+    known = insights_by_row(bundle)
+    columns, lines = legend_columns([row.row.label for row, _ in known])
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, 2.1 + 0.16 * lines))
+        panels = figure.subplots(1, len(BEHIND), sharey=True)
+        for axes, (name, title) in zip(panels, BEHIND.items(), strict=True):
+            for i, (row, insights) in enumerate(known):
+                style = line_style(i, len(known), is_sweep=bool(bundle.table.axis))
+                curves = [it.precision[name] for it in insights if name in it.precision]
+                curve = np.mean(curves, axis=0) if curves else []  # undefined without objects
+                axes.plot(range(len(curve)), curve, label=row.row.label, **style)
+            axes.set(xlim=(0, 100), ylim=(0, 100))
+            axes.set_title(title, loc="left")
+        panels[1].set_xlabel("recall (%)")
+        panels[0].set_ylabel("precision (%)")
+        handles, labels = panels[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=columns)
+        return figure
+
+
+def errors_figure(bundle: Bundle) -> Figure:
+    """What AP50 would gain if one kind of error were mended: a panel per kind, a bar per row."""
+    known, across = insights_by_row(bundle), 3
+    points = [[[it.errors[kind].points for it in its] for _, its in known] for kind in ERRORS]
+    by_kind = [[float(np.mean(of_row)) for of_row in of_kind] for of_kind in points]
+    reference = bundle.comparison.reference
+    places = [i for i, (row, _) in enumerate(known) if row is reference]
+    down = -(-len(ERRORS) // across)
+    with matplotlib.rc_context({**STYLE, "axes.axisbelow": True}):
+        figure = Figure(figsize=(WIDTH, down * (0.19 * len(known) + 0.35) + 0.3))
+        panels = figure.subplots(down, across, sharey=True, sharex=True, squeeze=False)
+        for axes, kind, values in zip(panels.ravel(), ERRORS, by_kind, strict=True):
+            line = values[places[0]] if places else 0.0
+            if places:
+                axes.axvline(line, color=CYCLE[1], ls="--", lw=0.8)
+            axes.barh(range(len(values)), values, height=0.7, color=CYCLE[0])
+            axes.grid(visible=False, axis="y")
+            axes.tick_params(axis="y", length=0)
+            for y, value in enumerate(values):  # the numbers keep clear of the reference row's line
+                at = (max(value, line), y)
+                axes.annotate(f"{value:.1f}", at, (3, 0), **BESIDE, color=MUTED)
+            axes.set_title(kind, loc="left")
+        axes.set_xlim(0, 1.25 * max(1.0, *(value for values in by_kind for value in values)))
+        for axes in panels[:, 0]:
+            rows_down(axes, [row.row.label for row, _ in known])
+        label = reference.row.label
+        figure.supxlabel(f"AP50 gained if mended (points); dashed: {label}", fontsize=8)
+        return figure

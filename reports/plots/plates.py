@@ -13,10 +13,10 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from reports.bundle import Bundle
 from reports.measurements import Measurements
 from reports.pages.headlines import path, sweeps
-from reports.plots import figures, insight_figures, study_figures, theme
+from reports.plots import figures, study_figures, theme
+from reports.results import Bundle
 
 KINDS = ("png", "svg")
 
@@ -85,18 +85,18 @@ def _drawn(bundle: Bundle, start: str) -> Iterator[Plate]:
             "How the runs learnt: a colour per row, a line per seed.",
             partial(figures.learning_figure, bundle),
         )
-    if insight_figures.known_rows(bundle):
+    if figures.insights_by_row(bundle):
         yield Plate(
             f"{start}precision",
             "Precision against recall, averaged over the categories and seeds.",
-            partial(insight_figures.precision_figure, bundle),
+            partial(figures.precision_figure, bundle),
         )
         yield Plate(
             f"{start}errors",
             "What AP50 would gain if one kind of error were mended, each by itself, as TIDE "
             "(Bolya et al., ECCV 2020) counts it. Where a row’s bar ends before the dashed line, "
             "the row loses less to that kind than the reference row.",
-            partial(insight_figures.errors_figure, bundle),
+            partial(figures.errors_figure, bundle),
         )
 
 
@@ -125,7 +125,7 @@ def study_plates(study: Measurements) -> dict[str, Plate]:
 def bars(bundle: Bundle) -> str:
     """What the bars of a table's figures are."""
     rows = [row for row in bundle.comparison.rows if row.results]
-    estimates = [row.estimates["ap"] for row in rows if "ap" in row.estimates]
+    estimates = [found for row in rows if (found := row.ap.ours.estimate)]
     if estimates and all(one.seed_error is not None for one in estimates):
         return "Bars: 95 % intervals, over images and seeds."
     if estimates:

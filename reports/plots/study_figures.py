@@ -7,7 +7,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from reports.bundle import Bundle
+from reports.intervals import Estimate
 from reports.numbers import signed
 from reports.pages.headlines import Step, Varied
 from reports.plots.figures import MIN_RANGE, rows_down
@@ -22,7 +22,7 @@ from reports.plots.theme import (
     STYLE,
     WIDTH,
 )
-from reports.statistics import Estimate
+from reports.results import Bundle
 
 Line = tuple[float | None, float | None, Estimate | None]  # AP, step, the step's interval
 

@@ -8,6 +8,10 @@ Shapes: R samples, I images; D detections of a category, K of them true; 4 areas
 recalls; the last axis of numbers is the six fields of Metrics, in their order.
 """
 
+import hashlib
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +19,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from detector.evaluation.match_records import AREAS, IGNORED, IOUS, TRUE, Matches
+from detector.metrics import Metrics
 
 RESAMPLES = 1000
 SEED = 2020  # the paper's year; the same for all runs, so that their draws are paired
@@ -22,8 +27,70 @@ RECALLS = np.linspace(0, 1, 101)  # where COCO reads the precision
 BLOCK = 128  # samples at a time: what is needed for them is about 100 MB for COCO
 TINY = np.spacing(1)  # as pycocotools has it, against 0 / 0
 NONE = -1.0  # the precision of a category without objects
+VERSION = 1  # of the draws; raised when they are drawn or computed in another way
 
 Numbers = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Scores:
+    """One run's six numbers, and what they would be for resampled images.
+
+    draws [R, 6]: percent, NaN where undefined. The r-th draw of two runs on the same images is of
+    the same resample, so differences are paired.
+    """
+
+    signature: str
+    seed: int
+    metrics: Metrics
+    draws: Numbers
+    images: str  # digest of the images' ids: only draws of the same images are paired
+    num_images: int
+
+    @property
+    def digest(self) -> str:
+        """Of the draws, by which two files of them are told apart."""
+        return hashlib.sha256(np.ascontiguousarray(self.draws, "<f8").tobytes()).hexdigest()
+
+
+def score(signature: str, seed: int, metrics: Metrics, matches: Matches) -> Scores:
+    """A run's six numbers under resampled images."""
+    num_images = len(matches.image_ids)
+    return Scores(
+        signature=signature,
+        seed=seed,
+        metrics=metrics,
+        draws=metrics_of(matches, image_weights(num_images, RESAMPLES)),
+        images=hashlib.sha256(matches.image_ids.astype("<i8").tobytes()).hexdigest(),
+        num_images=num_images,
+    )
+
+
+def save_scores(scores: Scores, path: Path, *, source: str) -> None:
+    """Write the draws as NumPy's archive. source: digest of the matches they are made of."""
+    kept: dict[str, Any] = {
+        name: getattr(scores, name) for name in ("draws", "images", "num_images")
+    }
+    with path.open("wb") as file:
+        np.savez_compressed(file, version=VERSION, source=source, **kept)
+
+
+def load_scores(path: Path, signature: str, seed: int, metrics: Metrics, *, source: str) -> Scores:
+    """The inverse of save_scores; ValueError for draws made of other matches, or differently."""
+    try:
+        with np.load(path, allow_pickle=False) as content:
+            if int(content["version"]) != VERSION or str(content["source"]) != source:
+                raise ValueError("they are made of other matches, or in another way")
+            return Scores(
+                signature=signature,
+                seed=seed,
+                metrics=metrics,
+                draws=content["draws"],
+                images=str(content["images"]),
+                num_images=int(content["num_images"]),
+            )
+    except (EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path} has no draws of this run: {error}") from error
 
 
 def image_weights(num_images: int, resamples: int = RESAMPLES) -> NDArray[np.uint8]:

@@ -1,12 +1,12 @@
-"""All that a report of one table needs, in one JSON file, from which it can be rendered anew.
+"""A table's runs: all that a report of it needs, in one JSON file, and as data frames.
 
-What the numbers would be for other images, thousands of them, stands beside it: table2.json and
-table2.npz. Without the latter a report has no intervals.
+What the numbers would be for other images, thousands of them, stands beside the file: table2.json
+and table2.npz. Without the latter a report has no intervals.
 """
 
 import json
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
 from math import ceil
@@ -15,17 +15,54 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from detector.config import DetectorConfig, Recipe
-from detector.metrics import Metrics
+from detector.metrics import HEADINGS, Metrics
 from experiments.experiment import OwnAssigner, Row, Table
 from experiments.schedules import SCALES
-from reports.compare import Comparison, Result, Stopped, join
+from reports.numbers import Comparison, join, numbers
+from reports.render import Grid, line
 
-if TYPE_CHECKING:  # they import numpy, which lists need not wait for
-    from reports.insight import Insight
-    from reports.statistics import Scores
+if TYPE_CHECKING:  # they import numpy, and take a second, which lists need not wait for
+    import pandas as pd
+
+    from reports.breakdown import Insight
+    from reports.coco_bootstrap import Scores
 
 FORMAT = 3  # of the JSON; raised when an older reader could not read it
 CURVE_POINTS = 300  # of one run's history; more than a figure can show
+PLAIN = ("scale", "recipe", "data", "fingerprint", "settings", "command", "notes")  # as they are
+TEXTS = ("table", "row", "metric", "seeds", "signatures")  # columns that hold no numbers
+FRAMES: dict[str, tuple[str, ...]] = {  # columns, so that a frame without lines has them as well
+    "runs": ("minutes", *HEADINGS),
+    "history": ("step", "name", "value"),
+    "curves": ("metric", "recall", "precision"),
+    "errors": ("kind", "count", "points"),
+    "classes": ("id", "name", "num_truths", "ap", "ap50"),
+    "images": ("id", "score", "found", "missed", "false"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What one finished run measured; plain data, whoever ran it.
+
+    history: one dict per logged step, {"step": ..., "loss/cls": ..., "AP": ...}; seconds: wall time
+    of training and test; facts: whatever else is worth telling of the run (device, versions).
+    """
+
+    signature: str
+    seed: int
+    metrics: Metrics
+    history: list[dict[str, float]] = field(default_factory=list)
+    seconds: float | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """How far a run came that was ended early on purpose: its last test, which is no result."""
+
+    step: int
+    ap: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,26 +102,19 @@ def save_bundle(bundle: Bundle, path: Path) -> None:
 
     Histories are thinned to what a figure can show.
     """
-    results = {
-        name: asdict(replace(result, history=thin(result.history)))
-        for name, result in bundle.results.items()
-    }
     content = {
         "format": FORMAT,
         "table": table_content(bundle.table, bundle.signatures),
-        "scale": bundle.scale,
-        "recipe": asdict(bundle.recipe),
-        "data": bundle.data,
-        "fingerprint": bundle.fingerprint,
-        "settings": dict(bundle.settings),
-        "command": bundle.command,
-        "notes": list(bundle.notes),
-        "results": results,
-        "stopped": {name: asdict(stopped) for name, stopped in bundle.stopped.items()},
+        **{name: getattr(bundle, name) for name in PLAIN},
+        "results": {
+            name: replace(result, history=thin(result.history))
+            for name, result in bundle.results.items()
+        },
+        "stopped": bundle.stopped,
         "scores": _save_scores(bundle.scores, path.with_suffix(".npz")),
         "insights": {name: insight.to_json() for name, insight in bundle.insights.items()},
     }
-    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(content, indent=1, default=asdict) + "\n", encoding="utf-8")
 
 
 def load_bundle(path: Path) -> Bundle:
@@ -93,19 +123,17 @@ def load_bundle(path: Path) -> Bundle:
         content = json.loads(path.read_text(encoding="utf-8"))
         if content["format"] != FORMAT:
             raise ValueError(f"format {content['format']}, needs {FORMAT}")
+        results = {
+            name: Result(**result | {"metrics": Metrics(**result["metrics"])})
+            for name, result in content["results"].items()
+        }
         return Bundle(
             table=table_of(content["table"]),
-            scale=content["scale"],
-            recipe=Recipe(**content["recipe"]),
-            data=content["data"],
-            fingerprint=content["fingerprint"],
-            settings=content["settings"],
-            command=content["command"],
-            notes=content["notes"],
+            **{name: content[name] for name in PLAIN} | {"recipe": Recipe(**content["recipe"])},
             signatures={row["label"]: row["signatures"] for row in content["table"]["rows"]},
-            results={name: _result(result) for name, result in content["results"].items()},
+            results=results,
             stopped={name: Stopped(**where) for name, where in content["stopped"].items()},
-            scores=_load_scores(content, path.with_suffix(".npz")),
+            scores=_load_scores(content["scores"], results, path.with_suffix(".npz")),
             insights=_insights(content["insights"]),
         )
     except (EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
@@ -184,10 +212,6 @@ def _mean(entries: Sequence[Mapping[str, float]]) -> dict[str, float]:
     return means | {"step": entries[-1]["step"]}
 
 
-def _result(content: Mapping[str, Any]) -> Result:
-    return Result(**{**content, "metrics": Metrics(**content["metrics"])})
-
-
 def _save_scores(scores: Mapping[str, "Scores"], path: Path) -> dict[str, Any]:
     """Write the draws, if there are any; returns what the JSON says of them."""
     if not scores:
@@ -198,28 +222,27 @@ def _save_scores(scores: Mapping[str, "Scores"], path: Path) -> dict[str, Any]:
     draws: dict[str, Any] = {name: score.draws for name, score in scores.items()}
     with path.open("wb") as file:
         np.savez_compressed(file, **draws)
-    return {
-        name: {"images": score.images, "num_images": score.num_images, "digest": score.digest}
-        for name, score in scores.items()
-    }
+    told = ("images", "num_images", "digest")
+    return {name: {it: getattr(score, it) for it in told} for name, score in scores.items()}
 
 
-def _load_scores(content: Mapping[str, Any], path: Path) -> dict[str, "Scores"]:
+def _load_scores(
+    told: Mapping[str, Any], results: Mapping[str, Result], path: Path
+) -> dict[str, "Scores"]:
     """Empty where the draws are not there; ValueError where they are another bundle's."""
-    if not content["scores"] or not path.exists():
+    if not told or not path.exists():
         return {}
     import numpy as np
 
-    from reports.statistics import Scores
+    from reports.coco_bootstrap import Scores
 
     found = {}
     with np.load(path, allow_pickle=False) as draws:
-        for name, facts in content["scores"].items():
-            result = content["results"][name]
+        for name, facts in told.items():
             found[name] = Scores(
                 signature=name,
-                seed=result["seed"],
-                metrics=Metrics(**result["metrics"]),
+                seed=results[name].seed,
+                metrics=results[name].metrics,
                 draws=draws[name],
                 images=facts["images"],
                 num_images=facts["num_images"],
@@ -232,6 +255,59 @@ def _load_scores(content: Mapping[str, Any], path: Path) -> dict[str, "Scores"]:
 def _insights(content: Mapping[str, Any]) -> dict[str, "Insight"]:
     if not content:
         return {}
-    from reports.insight import Insight
+    from reports.breakdown import Insight
 
     return {name: Insight.from_json(insight) for name, insight in content.items()}
+
+
+def frames(bundle: Bundle) -> dict[str, "pd.DataFrame"]:
+    """Tidy data frames, for whoever wants to go on from a report; what is not known is NaN.
+
+    numbers: see numbers.py; runs: a line per run, with the facts that it told; the others: a line
+    per run and step, recall, kind of error (points: what AP50 would gain without them), class,
+    image. All numbers are AP points or percent.
+    """
+    import pandas as pd
+
+    lines: dict[str, list[dict[str, Any]]] = {name: [] for name in FRAMES}
+    for row in bundle.comparison.rows:
+        for result in row.results:
+            names = {"row": row.row.label, "signature": result.signature, "seed": result.seed}
+            for frame, values in _lines(result, bundle.insights.get(result.signature)):
+                lines[frame].append(names | values)
+    made = {"numbers": numbers(bundle.comparison)}
+    plain = made["numbers"].columns.difference(TEXTS)
+    made["numbers"][plain] = made["numbers"][plain].apply(pd.to_numeric)
+    for name, found in lines.items():
+        columns = None if found else ["row", "signature", "seed", *FRAMES[name]]
+        made[name] = pd.DataFrame(found, columns=columns)
+    return made
+
+
+def overview(data: Mapping[str, "pd.DataFrame"]) -> Grid:
+    """Which frames there are, how long they are, and their columns."""
+    lines = [
+        line(name, f"{len(frame):,}", ", ".join(map(str, frame.columns)))
+        for name, frame in data.items()
+    ]
+    head = line("frame", "lines", "columns")
+    return Grid(name="frames", title="Data frames", head=head, blocks=(tuple(lines),))
+
+
+def _lines(result: Result, insight: "Insight | None") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Which frame has which lines of a run."""
+    minutes = None if result.seconds is None else result.seconds / 60
+    yield "runs", {"minutes": minutes} | asdict(result.metrics) | result.facts
+    for entry in result.history:
+        for name, value in entry.items():
+            if name != "step":
+                yield "history", {"step": entry["step"], "name": name, "value": value}
+    if insight is None:
+        return
+    for metric, curve in insight.precision.items():
+        for recall, precision in enumerate(curve):
+            yield "curves", {"metric": metric, "recall": recall, "precision": precision}
+    for kind, share in insight.errors.items():
+        yield "errors", {"kind": kind, "count": share.count, "points": share.points}
+    yield from (("classes", asdict(found)) for found in insight.classes)
+    yield from (("images", asdict(found)) for found in insight.images)

@@ -1,18 +1,27 @@
-"""How the runs of a report were made, in words: footnotes under a table, and the list of facts."""
+"""How the runs of a report were made, in words.
 
+footnotes    what must stand under a table's numbers, so that nobody misreads them
+differing    in what its runs differ beside what the table is about: a seed that is missing, another
+             version of the evaluation, another device, other test images; what most rows have goes
+             without saying, a row that differs gets a letter and a footnote
+facts_grid   what was run, one fact per line
+"""
+
+from collections import Counter
 from collections.abc import Sequence
+from string import ascii_lowercase
 from typing import Any
 
 from detector.config import Recipe
 from experiments.experiment import OwnAssigner, Row, Table
 from experiments.schedules import SCALES
-from reports.bundle import Bundle
-from reports.compare import Comparison
-from reports.differing import common, differing
-from reports.numbers import EARLY, MISSING, has_intervals, level
+from reports.numbers import EARLY, MISSING, ComparedRow, Comparison, has_intervals, level
 from reports.render import Grid, line
+from reports.results import Bundle
 
 MAX_FACT = 80  # letters; longer ones differ from run to run
+HARMLESS = ("ray", "mlflow")  # facts whose names begin so: no number depends on them
+MOST_LETTERS = 5  # with more groups of rows than these, letters help nobody
 UNKNOWN = "unknown"
 
 
@@ -36,7 +45,7 @@ def footnotes(bundle: Bundle) -> tuple[str, ...]:
             f"schedule ({schedule(papers)}, {image_size(papers)}): beside ours only directions "
             "can be compared, not values."
         )
-    notes += [*_legend(comparison), *differing(comparison).notes, *_gaps(comparison)]
+    notes += [*_legend(comparison), *differing(comparison)[1], *_gaps(comparison)]
     if comparison.table.note:
         notes.append(comparison.table.note)
     return (*notes, *bundle.notes)
@@ -121,6 +130,53 @@ def _gaps(comparison: Comparison) -> list[str]:
     return notes
 
 
+def differing(comparison: Comparison) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Row label -> the letter of its footnote, of those that are not like most; the footnotes."""
+    rows = {row.row.label: _what_may_matter(row) for row in comparison.rows if row.results}
+    names = dict.fromkeys(name for row in rows.values() for name in row)
+    told = {name: Counter(row.get(name, UNKNOWN) for row in rows.values()) for name in names}
+    usual = {name: counts.most_common(1)[0][0] for name, counts in told.items()}
+    groups: dict[str, list[str]] = {}  # what a footnote says -> labels of its rows
+    for label, row in rows.items():
+        odd = [
+            f"{name} {value} (most rows: {usual[name]})"
+            for name in names
+            if (value := row.get(name, UNKNOWN)) != usual[name]
+        ]
+        if odd:
+            groups.setdefault("; ".join(odd), []).append(label)
+    if len(groups) > MOST_LETTERS:
+        kinds = {name: len(counts) for name, counts in told.items() if len(counts) > 1}
+        listed = ", ".join(f"{name} ({number} kinds)" for name, number in kinds.items())
+        return {}, (
+            f"Rows differ in more than the table says: {listed}; the list of runs names each.",
+        )
+    letters: dict[str, str] = {}
+    notes = []
+    for letter, (text, labels) in zip(ascii_lowercase, groups.items(), strict=False):
+        letters |= dict.fromkeys(labels, letter)
+        notes.append(f"{letter}: {text}.")
+    return letters, tuple(notes)
+
+
+def _what_may_matter(row: ComparedRow) -> dict[str, str]:
+    """Everything about a row's runs that could move its number, in words."""
+    told = {"seeds": [str(result.seed) for result in row.results]}
+    for name in dict.fromkeys(name for result in row.results for name in result.facts):
+        if not name.lower().startswith(HARMLESS):
+            told[name] = [str(result.facts.get(name, UNKNOWN)) for result in row.results]
+    if row.scores:
+        told["test images"] = [f"{it.num_images:,} ({it.images[:8]})" for it in row.scores]
+    return {name: " and ".join(dict.fromkeys(values)) for name, values in told.items()}
+
+
+def common(comparison: Comparison, name: str) -> str | None:
+    """What all runs say of a fact, if they say the same."""
+    values = {result.facts.get(name) for row in comparison.rows for result in row.results}
+    value = values.pop() if len(values) == 1 else None
+    return None if value is None else str(value)
+
+
 def facts_grid(bundle: Bundle) -> Grid:
     """What was run, one fact per line."""
     recipe, comparison = bundle.recipe, bundle.comparison
@@ -150,13 +206,11 @@ def facts_grid(bundle: Bundle) -> Grid:
 def _common_facts(comparison: Comparison) -> dict[str, str]:
     """What the runs tell of themselves (device, versions), where few values say it for all."""
     values: dict[str, dict[str, None]] = {}
-    for result in (result for row in comparison.rows for result in row.results):
-        for name, value in result.facts.items():
+    for row in comparison.rows:
+        for name, value in (fact for result in row.results for fact in result.facts.items()):
             values.setdefault(name, {})[str(value)] = None
     texts = {name[:1].upper() + name[1:]: "; ".join(found) for name, found in values.items()}
-    return {
-        name: text for name, text in texts.items() if len(text) <= MAX_FACT and name != "Mlflow run"
-    }
+    return {name: text for name, text in texts.items() if len(text) <= MAX_FACT}
 
 
 def code_version(code: Any) -> str:

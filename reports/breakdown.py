@@ -1,0 +1,267 @@
+"""What is behind one run's numbers: precision and recall, classes, errors, images.
+
+    precision   the mean of each curve is one of the six numbers
+    errors      how often each kind occurs, and what AP50 would gain without it
+    images      of each a score: how well its objects are found when only detections above a
+                threshold count, the one at which most is right and least is wrong over all images
+
+An image's score is its F1 = 2 true / (true + false + to be found), meaned over IoU 0.50:0.95, in
+percent; of an image with nothing to be found there is none. The threshold is that of the highest F1
+over all images and classes at IoU 0.5. AP cannot rank images: of one alone it is mostly 0 or 100.
+
+Errors are mended as TIDE does (Bolya et al., ECCV 2020, Sec. 2.3), each kind by itself, so the
+gains need not add up to what is missing to 100:
+
+    classification, localization   the detection becomes true, of the class of the truth it is
+                                   about; of several for one truth, the lower scores are left out
+    both, duplicate, background    the detection is left out
+    missed                         the truth need not be found
+    false positives                every false detection is left out
+    false negatives                no truth need be found but those that are
+
+Shapes: I images, C categories, D detections, G truths of Matches.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, astuple, dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detector.evaluation.errors import ALL, HALF, KINDS, NO_ERROR, NOBODY, Errors, errors_of
+from detector.evaluation.match_records import AREAS, FALSE, IGNORED, IOUS, TRUE, Matches
+from detector.metrics import HEADINGS
+from reports.coco_bootstrap import NONE, RECALLS, Numbers, precisions
+
+ERRORS = (*KINDS, "missed")  # in the order in which they are shown
+SPECIAL = ("false positives", "false negatives")
+MENDED_BY_TRUTH = ("classification", "localization")
+DIGITS = 2  # of percent
+
+
+@dataclass(frozen=True)
+class ClassInsight:
+    """One class: AP in percent, None where there is nothing to find."""
+
+    id: int
+    name: str
+    num_truths: int
+    ap: float | None
+    ap50: float | None
+
+
+@dataclass(frozen=True)
+class ImageInsight:
+    """One image: its score in percent, and at the threshold and IoU 0.5 what is right and wrong."""
+
+    id: int
+    score: float | None
+    found: int
+    missed: int
+    false: int
+
+    @property
+    def num_truths(self) -> int:
+        """How many objects have to be found."""
+        return self.found + self.missed
+
+
+@dataclass(frozen=True)
+class Share:
+    """How often a kind of error occurs, and what AP50 would gain without it, in points."""
+
+    count: int
+    points: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Insight:
+    """What is behind one run's numbers."""
+
+    precision: Mapping[str, tuple[float, ...]]  # field of Metrics -> percent at 101 recalls
+    classes: tuple[ClassInsight, ...]  # by id
+    errors: Mapping[str, Share]  # of ERRORS and SPECIAL
+    threshold: float  # the score from which on detections count for images
+    images: tuple[ImageInsight, ...]  # in the order of Matches
+
+    def best(self, count: int) -> list[ImageInsight]:
+        """The images with the highest scores; of equal ones those with more objects."""
+        return self._by_score(-1.0)[:count]
+
+    def worst(self, count: int) -> list[ImageInsight]:
+        """The images with the lowest scores; of equal ones those with more objects."""
+        return self._by_score(1.0)[:count]
+
+    def _by_score(self, sign: float) -> list[ImageInsight]:
+        scored = [image for image in self.images if image.score is not None]
+        return sorted(scored, key=lambda it: (sign * (it.score or 0.0), -it.num_truths, it.id))
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return asdict(self) | {"images": [astuple(image) for image in self.images]}
+
+    @staticmethod
+    def from_json(content: Mapping[str, Any]) -> "Insight":
+        """The inverse of to_json; KeyError or TypeError for other content."""
+        return Insight(
+            precision={name: tuple(curve) for name, curve in content["precision"].items()},
+            classes=tuple(ClassInsight(**item) for item in content["classes"]),
+            errors={name: Share(**share) for name, share in content["errors"].items()},
+            threshold=content["threshold"],
+            images=tuple(ImageInsight(*image) for image in content["images"]),
+        )
+
+
+def insight(
+    matches: Matches, ground_truth: Mapping[str, Any], detections: Sequence[Mapping[str, Any]]
+) -> Insight:
+    """ground_truth and detections are those that matches was made of."""
+    once = np.ones((1, len(matches.image_ids)), dtype=np.float32)
+    by_area = [precisions(matches, once, area)[0] for area in range(len(AREAS))]
+    threshold = _best_threshold(matches)
+    return Insight(
+        precision=_curves(by_area),
+        classes=_classes(matches, by_area[ALL], ground_truth["categories"]),
+        errors=shares(matches, errors_of(matches, ground_truth, detections)),
+        threshold=threshold,
+        images=_images(matches, threshold),
+    )
+
+
+def _curves(by_area: Sequence[Numbers]) -> dict[str, tuple[float, ...]]:
+    """[10, 101, C] of each area -> each metric's curve, meaned over its IoUs and the classes."""
+    every, *by_size = by_area
+    parts = (every, every[IOUS == 0.5], every[IOUS == 0.75], *by_size)
+    found = {}
+    for name, part in zip(HEADINGS, parts, strict=True):
+        is_there = part[0, 0] > NONE  # [C]
+        if is_there.any():
+            curve = 100 * part[:, :, is_there].mean(axis=(0, 2))
+            found[name] = tuple(curve.round(DIGITS).tolist())
+    return found
+
+
+def _classes(
+    matches: Matches, precision: Numbers, categories: Sequence[Mapping[str, Any]]
+) -> tuple[ClassInsight, ...]:
+    """precision: [10, 101, C]."""
+    names = {item["id"]: item["name"] for item in categories}
+    ids, counts = matches.category_ids.tolist(), _by_class(matches, matches.truth_counts[:, ALL])
+    ap, ap50 = 100 * precision.mean(axis=(0, 1)), 100 * precision[HALF].mean(axis=0)
+    values = zip(ids, counts.tolist(), ap.tolist(), ap50.tolist(), strict=True)
+    return tuple(
+        ClassInsight(number, names[number], count, round(one, DIGITS), round(other, DIGITS))
+        if count
+        else ClassInsight(number, names[number], 0, None, None)
+        for number, count, one, other in values
+    )
+
+
+def _by_class(matches: Matches, is_meant: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """[G] -> [C]: how many of them each category has."""
+    return np.bincount(matches.truth_category[is_meant], minlength=len(matches.category_ids))
+
+
+def _best_threshold(matches: Matches) -> float:
+    """The score of the highest F1 over all images and classes at IoU 0.5; 0 without detections."""
+    state = matches.state[:, ALL, HALF]
+    counted = np.flatnonzero(state != IGNORED)
+    if not len(counted):
+        return 0.0
+    order = counted[np.argsort(-matches.score[counted], kind="stable")]
+    true = np.cumsum(state[order] == TRUE)
+    f1 = 2 * true / (np.arange(1, len(order) + 1) + matches.truth_counts[:, ALL].sum())
+    is_last = np.diff(matches.score[order], append=-1.0) != 0  # equal scores count together
+    return float(matches.score[order][is_last][np.argmax(f1[is_last])])
+
+
+def _images(matches: Matches, threshold: float) -> tuple[ImageInsight, ...]:
+    size = len(matches.image_ids)
+    is_shown = matches.score >= threshold
+    state, image = matches.state[is_shown, ALL], matches.image[is_shown]
+    true, false = (
+        np.stack([np.bincount(image[is_it], minlength=size) for is_it in (state == kind).T], axis=1)
+        for kind in (TRUE, FALSE)
+    )  # [I, 10] each
+    truths = np.bincount(matches.truth_image[matches.truth_counts[:, ALL]], minlength=size)
+    f1 = 2 * true / np.maximum(true + false + truths[:, None], 1)
+    scores = (100 * f1.mean(axis=1)).round(DIGITS)
+    columns = (matches.image_ids, scores, true[:, HALF], truths, false[:, HALF])
+    return tuple(
+        ImageInsight(number, score if count else None, found, count - found, wrong)
+        for number, score, found, count, wrong in zip(
+            *(column.tolist() for column in columns), strict=True
+        )
+    )
+
+
+# Errors, each kind mended by itself
+
+
+@dataclass(frozen=True, eq=False)
+class _Scene:
+    """What AP50 is computed from: the detections that count, and how many truths there are."""
+
+    category: NDArray[np.int64]  # [D]
+    score: NDArray[np.float64]  # [D]
+    is_true: NDArray[np.bool_]  # [D]
+    is_left: NDArray[np.bool_]  # [D]
+    num_truths: NDArray[np.int64]  # [C]
+
+    def ap50(self) -> float:
+        """In percent, the mean over the categories with truths; 100 with nothing left to find."""
+        left = np.flatnonzero(self.is_left)
+        ordered = left[np.lexsort((-self.score[left], self.category[left]))]
+        ends = np.searchsorted(self.category[ordered], np.arange(len(self.num_truths) + 1))
+        found = [
+            _average_precision(self.is_true[ordered[ends[place] : ends[place + 1]]], number)
+            for place, number in enumerate(self.num_truths.tolist())
+            if number
+        ]
+        return 100 * float(np.mean(found)) if found else 100.0
+
+
+def _average_precision(is_true: NDArray[np.bool_], num_truths: int) -> float:
+    """The mean over 101 recalls of the highest precision there or beyond, as COCO has it."""
+    found = np.cumsum(is_true)
+    precision = found / np.arange(1, len(found) + 1)
+    highest = np.maximum.accumulate(precision[::-1])[::-1]
+    reached = np.searchsorted(found / num_truths, RECALLS)
+    return float(np.append(highest, 0.0)[reached].mean())
+
+
+def shares(matches: Matches, errors: Errors) -> dict[str, Share]:
+    """ERRORS and SPECIAL: how many there are, and what AP50 would gain without them."""
+    state, truths = matches.state[:, ALL, HALF], _by_class(matches, matches.truth_counts[:, ALL])
+    is_true, is_false, is_left = state == TRUE, state == FALSE, state != IGNORED
+    scene = _Scene(matches.category.astype(np.int64), matches.score, is_true, is_left, truths)
+    missed = _by_class(matches, errors.missed)
+    found = np.bincount(scene.category[is_true], minlength=len(truths))
+    without = {
+        name: (errors.kind == place, _without(scene, matches, errors, name))
+        for place, name in enumerate(KINDS)
+    } | {
+        "missed": (missed, replace(scene, num_truths=truths - missed)),
+        "false positives": (is_false, replace(scene, is_left=is_left & ~is_false)),
+        "false negatives": (truths - found, replace(scene, num_truths=found)),
+    }
+    now = scene.ap50()
+    return {name: Share(int(it.sum()), then.ap50() - now) for name, (it, then) in without.items()}
+
+
+def _without(scene: _Scene, matches: Matches, errors: Errors, name: str) -> _Scene:
+    """The scene with one kind of false detections mended."""
+    is_meant = errors.kind == KINDS.index(name)
+    if name not in MENDED_BY_TRUTH:
+        return replace(scene, is_left=scene.is_left & ~is_meant)
+    is_found = scene.is_true & (errors.kind == NO_ERROR) & (errors.target != NOBODY)
+    claims = np.flatnonzero(is_meant | is_found)
+    # The best of each truth's stays; of equal scores the one that was true before.
+    order = claims[np.lexsort((is_meant[claims], -scene.score[claims], errors.target[claims]))]
+    is_best = np.diff(errors.target[order], prepend=NOBODY) != 0
+    best, others = order[is_best], order[~is_best]
+    category, is_true, is_left = scene.category.copy(), scene.is_true.copy(), scene.is_left.copy()
+    category[best] = matches.truth_category[errors.target[best]]
+    is_true[best], is_left[others] = True, False
+    return replace(scene, category=category, is_true=is_true, is_left=is_left)

@@ -1,0 +1,216 @@
+"""How far a measured AP, or a weighted sum of several, is to be trusted: images and seeds.
+
+    contrast    sum of weight x mean over seeds, with its interval; from it
+    estimate    one configuration's number             difference    of two configurations
+    told_apart  which rows of a table are worse than its highest, all looked at at once
+
+Shapes: S seeds, R resamples of the images, K rows.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import inf, sqrt
+from typing import Any
+
+import numpy as np
+from scipy.special import stdtrit
+
+from detector.metrics import HEADINGS
+from reports.coco_bootstrap import SEED, Numbers, Scores
+
+LEVEL = 0.95  # of every interval
+LEAST_DEFINED = 0.95  # of the draws: an object of a size is on three images at least
+MOST_DEGREES = 1e6  # of freedom: by then Student's t is the normal distribution
+POWER = 0.8  # how often a difference that is called visible is seen
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """A quantity in AP points with its interval, and the two sources of its spread.
+
+    image_error, seed_error: standard errors from the sample of images and from that of seeds; the
+    latter None with one seed, whose interval holds for these trained weights only.
+    seed_degrees: degrees of freedom of seed_error; inf where that is known from elsewhere.
+    """
+
+    value: float
+    low: float
+    high: float
+    image_error: float
+    seed_error: float | None
+    num_seeds: int
+    num_images: int
+    seed_degrees: float = inf
+
+    @property
+    def excludes_zero(self) -> bool:
+        """Whether the interval lies on one side of zero."""
+        return self.low > 0 or self.high < 0
+
+
+def contrast(
+    parts: Sequence[tuple[float, Sequence[Scores]]],
+    metric: str = "ap",
+    *,
+    level: float = LEVEL,
+    seeds: tuple[float, float] | None = None,
+) -> Estimate | None:
+    """Sum of weight x mean over a part's seeds, all on the same images; None if undefined.
+
+    The error of the images is the standard deviation of the draws. That of the seeds is made of the
+    standard errors of the parts' means, which are independent of each other; seeds: another one,
+    and its degrees of freedom, in their place. Both are taken together with Student's t, whose
+    degrees are Satterthwaite's (Biometrics Bull. 2, 110-114, 1946). Seeds differ also because they
+    fail on different images, which the draws show as well: that counts twice, and makes the
+    interval rather too wide than too narrow.
+    """
+    found = [(weight, numbers) for weight, part in parts if (numbers := _numbers(part, metric))]
+    if not parts or len(found) < len(parts):
+        return None
+    value = float(sum(weight * values.mean() for weight, (values, _) in found))
+    draws = np.sum([weight * drawn.mean(axis=0) for weight, (_, drawn) in found], axis=0)
+    image_error = float(np.nanstd(draws, ddof=1))
+    seed_error, degrees = seeds or _of_seeds([(weight, values) for weight, (values, _) in found])
+    reach = float(_reach(image_error, seed_error or 0.0, degrees, (1 + level) / 2))
+    return Estimate(
+        value=value,
+        low=value - reach,
+        high=value + reach,
+        image_error=image_error,
+        seed_error=seed_error,
+        num_seeds=min(len(runs) for _, runs in parts),
+        num_images=parts[0][1][0].num_images,
+        seed_degrees=degrees,
+    )
+
+
+def estimate(runs: Sequence[Scores], metric: str, *, level: float = LEVEL) -> Estimate | None:
+    """One configuration's number over its seeds; None where it or its spread is undefined.
+
+    AP exceeds that of all images there could be, the more so the fewer there are, and resamples
+    exceed it by about as much once more: so the interval is moved down by the draws' mean less the
+    value (Efron & Tibshirani, An Introduction to the Bootstrap, 1993, ch. 10). In differences that
+    cancels.
+    """
+    found, numbers = contrast([(1, runs)], metric, level=level), _numbers(runs, metric)
+    if found is None or numbers is None:
+        return None
+    bias = float(np.nanmean(numbers[1])) - found.value
+    return replace(found, low=found.low - bias, high=found.high - bias)
+
+
+def difference(
+    runs: Sequence[Scores],
+    others: Sequence[Scores],
+    metric: str,
+    *,
+    level: float = LEVEL,
+    seeds: tuple[float, float] | None = None,
+) -> Estimate | None:
+    """The runs' number minus the others', paired by image, of the seeds that both have.
+
+    Where they share no seed, all are taken. The same seed in two configurations counts as two
+    independent trainings: if it makes both better or worse, the interval is rather too wide.
+    None where the images are others.
+    """
+    if len({run.images for run in (*runs, *others)}) > 1:
+        return None
+    shared = {run.seed for run in runs} & {run.seed for run in others}
+    one, other = (
+        [run for run in side if run.seed in shared or not shared] for side in (runs, others)
+    )
+    return contrast([(1, one), (-1, other)], metric, level=level, seeds=seeds)
+
+
+def _numbers(runs: Sequence[Scores], metric: str) -> tuple[Numbers, Numbers] | None:
+    """[S] and its draws [S, R]; None where a run has no such number, or too many draws without it.
+
+    A draw that happens to have no object of the size tells nothing of the spread; it is left out.
+    """
+    values = [getattr(run.metrics, metric) for run in runs]
+    column = list(HEADINGS).index(metric)
+    draws = np.array([run.draws[:, column] for run in runs])
+    if not values or None in values or np.isfinite(draws).all(axis=0).mean() < LEAST_DEFINED:
+        return None
+    return np.array(values), draws
+
+
+def _of_seeds(parts: Sequence[tuple[float, Numbers]]) -> tuple[float | None, float]:
+    """The standard error from the seeds and its degrees of freedom; None, inf with one seed."""
+    if min(len(values) for _, values in parts) < 2:
+        return None, inf
+    variances = [weight**2 * float(each.var(ddof=1)) / len(each) for weight, each in parts]
+    if not sum(variances):
+        return 0.0, inf
+    spread = sum(it**2 / (len(each) - 1) for it, (_, each) in zip(variances, parts, strict=True))
+    return sqrt(sum(variances)), sum(variances) ** 2 / spread
+
+
+def _reach(image_error: float, seed_error: float, seed_degrees: float, share: float) -> Any:
+    """The quantile of the error of both sources together."""
+    images, seeds = np.square(image_error), np.square(seed_error)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        degrees = np.where(seeds > 0, (images + seeds) ** 2 / (seeds**2 / seed_degrees), inf)
+    return stdtrit(np.minimum(degrees, MOST_DEGREES), share) * np.sqrt(images + seeds)
+
+
+def visible(estimate: Estimate, level: float = LEVEL) -> float:
+    """The smallest difference from zero, in AP points, that these seeds and images could show.
+
+    At this level, two-sided, in 80 % of all cases: where it is the sum of both quantiles. Nothing
+    is taken from the difference that was observed, which is no better known than the true one.
+    """
+    errors = estimate.image_error, estimate.seed_error or 0.0, estimate.seed_degrees
+    return float(sum(_reach(*errors, share) for share in ((1 + level) / 2, POWER)))
+
+
+def told_apart(
+    runs: Sequence[Sequence[Scores]], metric: str, *, level: float = LEVEL
+) -> list[bool | None]:
+    """Which rows of a table are worse than its highest, with all its rows looked at at once.
+
+    runs: of each row, one per seed; equal rows count once. None: not known, because the row or the
+    highest has no draws, or is of other images. Whatever the rows, in at most 5 % of tables does a
+    row count as worse that is not: the largest of all studentized differences of two rows has to
+    be exceeded (Tukey's range, by its distribution under the shared resamples of the images, and
+    normal seeds of one variance, which is pooled over the rows and has its own chi-square).
+    """
+    names = [tuple(run.signature for run in row) for row in runs]
+    numbers, images = {}, {}
+    for name, row in zip(names, runs, strict=True):
+        if (found := _numbers(row, metric)) is not None:
+            numbers[name], images[name] = found, row[0].images
+    if len(numbers) < 2:
+        return [None] * len(runs)
+    top = max(numbers, key=lambda name: float(numbers[name][0].mean()))
+    known = [name for name in numbers if images[name] == images[top]]
+    is_worse = _are_worse([numbers[name] for name in known], known.index(top), level)
+    return [dict(zip(known, is_worse, strict=True)).get(name) for name in names]
+
+
+def _are_worse(rows: Sequence[tuple[Numbers, Numbers]], top: int, level: float) -> list[bool]:
+    """Of each row, [S] and [S, R], whether the top's lead over it is larger than chance's."""
+    draws = np.array([drawn.mean(axis=0) for _, drawn in rows])
+    draws = draws[:, np.isfinite(draws).all(axis=0)]  # [K, R]
+    counts = np.array([len(values) for values, _ in rows])
+    degrees = int((counts - 1).sum())
+    squares = sum(float(values.var(ddof=0)) * len(values) for values, _ in rows)
+    of_seeds = squares / degrees / counts if degrees else np.zeros(len(rows))  # [K], variances
+    random = np.random.default_rng(SEED)
+    seeds = random.normal(size=draws.shape) * np.sqrt(of_seeds)[:, None]
+    scale = random.chisquare(degrees, draws.shape[1]) / degrees if degrees else 1.0
+    moved = draws - draws.mean(axis=1, keepdims=True) + seeds
+    largest = np.zeros(draws.shape[1])  # [R]
+    errors = np.zeros(len(rows))  # of the top's lead over each
+    for one in range(len(rows)):  # against each of the others, or memory would not hold a search
+        of_images = (draws - draws[one]).var(axis=1, ddof=1)  # [K]
+        both = np.where(np.arange(len(rows)) == one, 0.0, of_seeds + of_seeds[one])
+        spread = np.sqrt(of_images[:, None] + both[:, None] * scale)  # [K, R]
+        size = np.abs(moved - moved[one])
+        ratio = np.divide(size, spread, out=np.zeros_like(size), where=spread > 0)
+        largest = np.maximum(largest, ratio.max(axis=0))
+        if one == top:
+            errors = np.sqrt(of_images + both)
+    limit = np.quantile(largest, level)
+    means = np.array([values.mean() for values, _ in rows])
+    return [bool(it) for it in means[top] - means > limit * errors]

@@ -1,0 +1,227 @@
+"""Intervals: what they are made of, by hand, and how often they hold the truth."""
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from detector.metrics import Metrics
+from reports.coco_bootstrap import Scores, load_scores, save_scores
+from reports.intervals import Estimate, contrast, difference, estimate, told_apart, visible
+
+RESAMPLES = 400
+
+
+def noise(number: int) -> np.ndarray:
+    """[R] of mean 0 and standard deviation 1, exactly."""
+    drawn = np.random.default_rng(number).normal(size=RESAMPLES)
+    return (drawn - drawn.mean()) / drawn.std(ddof=1)
+
+
+def run(seed: int, ap: float | None, draws: np.ndarray | None = None, images: str = "a") -> Scores:
+    """A run whose six numbers are all the same; without draws, so is every resample."""
+    drawn = np.full(RESAMPLES, ap) if draws is None else draws
+    return Scores(
+        signature=f"{seed}",
+        seed=seed,
+        metrics=Metrics(*[ap] * 6),
+        draws=np.repeat(drawn[:, None], 6, axis=1),
+        images=images,
+        num_images=1000,
+    )
+
+
+def runs(aps: dict[int, float], draws: np.ndarray | float = 0.0) -> list[Scores]:
+    """Seed -> AP; draws: what the resamples do to all of them."""
+    return [run(seed, ap, ap + draws + np.zeros(RESAMPLES)) for seed, ap in aps.items()]
+
+
+def t_quantile(share: float, degrees: float) -> float:
+    """Student's, by adding up its density: the plain way."""
+    scale = math.gamma((degrees + 1) / 2) / math.gamma(degrees / 2) / math.sqrt(degrees * math.pi)
+    total, x, step = 0.5, 0.0, 1e-4
+    while total < share:
+        middle = x + step / 2
+        total += step * scale * (1 + middle * middle / degrees) ** (-(degrees + 1) / 2)
+        x += step
+    return x
+
+
+SHARED, OWN = 2.0 * noise(0), 0.1 * noise(1)
+EXPECTED = {  # value, errors of the images and of the seeds, degrees of freedom in all
+    "one seed: the images alone": (
+        estimate(runs({0: 30.0}, 0.5 * noise(0)), "ap"),
+        *(30, 0.5, None, math.inf),
+    ),
+    "what images do to both cancels in a difference": (
+        difference(runs({0: 31.0}, SHARED + OWN), runs({0: 30.0}, SHARED), "ap"),
+        *(1, 0.1, None, math.inf),
+    ),
+    "variances 2 and 8, each of a mean of two: 1 + 4; Satterthwaite: 5^2 / (1 + 16)": (
+        difference(runs({1: 33.0, 0: 31.0}), runs({0: 28.0, 1: 32.0}), "ap"),
+        *(2, 0, math.sqrt(5), 25 / 17),
+    ),
+    "no seed is shared, so all are taken: 1 + 1/4; 1.25^2 / (1 + 1/16)": (
+        difference(runs({0: 10.0, 1: 12.0}), runs({2: 5.0, 3: 6.0}), "ap"),
+        *(5.5, 0, math.sqrt(1.25), 1.25**2 / (1 + 1 / 16)),
+    ),
+    "both sources: images 0.09; seeds 0.04 of three; 0.10333^2 / (0.01333^2 / 2)": (
+        estimate(runs({0: 31.0, 1: 31.4, 2: 31.2}, 0.3 * noise(0)), "ap"),
+        *(31.2, 0.3, math.sqrt(0.04 / 3), 120.1),
+    ),
+    "seeds known from two degrees of freedom elsewhere, hardly": (
+        difference(runs({0: 3.0}), runs({0: 2.0}), "ap", seeds=(0.1, 2)),
+        *(1, 0, 0.1, 2),
+    ),
+    "weights: images 0.5 x 1 - 2 x 0.1; seeds 0.5^2 x 1 + 2^2 x 0.25; 1.25^2 / (1 + 1/16)": (
+        contrast(
+            [(0.5, runs({0: 10.0, 1: 12.0}, noise(0))), (-2, runs({0: 5, 1: 6}, noise(0) / 10))]
+        ),
+        *(-5.5, 0.3, math.sqrt(1.25), (1.25 + 0.09) ** 2 / (1 + 1 / 16)),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", EXPECTED)
+def test_an_interval_is_made_of_images_and_seeds(case: str) -> None:
+    found, value, image_error, seed_error, degrees = EXPECTED[case]
+    assert found is not None and found.num_images == 1000
+    assert (found.value, found.image_error) == pytest.approx((value, image_error))
+    assert found.seed_error == (None if seed_error is None else pytest.approx(seed_error))
+    quantile = 1.95996 if degrees == math.inf else t_quantile(0.975, degrees)
+    reach = quantile * math.hypot(image_error, seed_error or 0)
+    assert (found.low, found.high) == pytest.approx((value - reach, value + reach), rel=1e-3)
+    assert found.excludes_zero == (abs(value) > reach)
+
+
+def test_a_difference_turned_around_is_the_same() -> None:
+    sides = runs({0: 31.0, 1: 31.5}, SHARED + OWN), runs({0: 30.0, 1: 30.2}, SHARED)
+    found, turned = difference(*sides, "ap"), difference(*sides[::-1], "ap")
+    assert found is not None and turned is not None
+    assert (turned.low, turned.high) == pytest.approx((-found.high, -found.low))
+
+
+def test_draws_that_are_too_high_on_average_move_the_interval_down() -> None:
+    found = estimate([run(0, 30.0, 30.4 + 0.5 * noise(0))], "ap_s")
+    assert found is not None and found.value == 30
+    assert (found.low + found.high) / 2 == pytest.approx(29.6)
+    assert found.high - found.low == pytest.approx(1.96, abs=1e-4)
+    change = difference([run(0, 30.0, 30.4 + noise(0))], [run(0, 28.0, 28.1 + noise(1))], "ap")
+    assert change is not None and (change.low + change.high) / 2 == pytest.approx(2)
+
+
+def test_a_seed_that_only_one_has_is_left_out() -> None:
+    ones, others = runs({0: 30.0, 1: 31.0, 2: 32.0}), runs({1: 29.0, 2: 29.0, 5: 29.0})
+    found = difference(ones, others, "ap")
+    assert found is not None
+    assert (found.value, found.num_seeds) == (pytest.approx(2.5), 2)  # of the seeds 1 and 2
+
+
+def test_the_level_widens_the_interval() -> None:
+    usual, sure = (estimate(runs({0: 30.0}, noise(0)), "ap", level=it) for it in (0.95, 0.99))
+    assert usual is not None and sure is not None
+    ratio = (sure.high - sure.low) / (usual.high - usual.low)
+    assert ratio == pytest.approx(2.5758 / 1.96, abs=1e-4)
+
+
+def test_an_undefined_sample_voids_nothing_but_many_leave_the_spread_unknown() -> None:
+    draws, other = 30 + noise(0), [run(0, 30.0, 30 + noise(1))]
+    draws[0] = np.nan  # a sample without an object of that size
+    found = estimate([run(0, 30.0, draws)], "ap_l")
+    assert found is not None and found.image_error == pytest.approx(1, rel=0.02)
+    assert difference([run(0, 30.0, draws)], other, "ap_l") is not None
+    draws[: RESAMPLES // 10] = np.nan
+    assert estimate([run(0, 30.0, draws)], "ap_l") is None
+    assert difference([run(0, 30.0, draws)], other, "ap_l") is None
+
+
+def test_there_is_no_estimate_of_what_is_undefined_or_of_other_images() -> None:
+    nothing, known = [run(0, None, np.full(RESAMPLES, np.nan))], runs({0: 1.0})
+    assert estimate(nothing, "ap_s") is None and estimate([], "ap") is None
+    for sides in (
+        (nothing, known),
+        (known, nothing),
+        (known, []),
+        (known, [run(0, 1, images="b")]),
+    ):
+        assert difference(*sides, "ap") is None
+
+
+def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
+    """A mean over 60 images, of three seeds that have their own level and fail on their own."""
+    random = np.random.default_rng(0)
+    held = 0
+    for _ in range(400):
+        images = random.normal(0, 1, 60)
+        values = images + random.normal(0, 0.1, (3, 1)) + random.normal(0, 0.3, (3, 60))
+        picked = random.integers(0, 60, (150, 60))
+        means, draws = values.mean(axis=1), values[:, picked].mean(axis=2)
+        found = contrast([(1, [run(n, float(mean), draws[n]) for n, mean in enumerate(means)])])
+        held += found is not None and found.low <= 0 <= found.high
+    assert 0.92 <= held / 400 <= 0.98  # four standard errors around 0.95 are 0.906 to 0.994
+
+
+def test_what_is_visible_depends_on_the_errors_and_not_on_what_was_observed() -> None:
+    """Quantiles of 97.5 and 80 %: 1.95996 + 0.84162, of two degrees of freedom 4.303 + 1.061."""
+    by_images = Estimate(
+        value=0.5, low=0, high=1, image_error=0.3, seed_error=None, num_seeds=1, num_images=1000
+    )
+    assert visible(by_images) == pytest.approx((1.95996 + 0.84162) * 0.3, abs=1e-4)
+    by_seeds = replace(by_images, image_error=0.0, seed_error=0.2, num_seeds=3, seed_degrees=2)
+    assert visible(by_seeds) == pytest.approx((4.302653 + 1.060660) * 0.2, abs=1e-4)
+    assert visible(replace(by_seeds, value=9.0)) == visible(by_seeds)
+    assert visible(by_seeds, 0.99) > visible(by_seeds)
+
+
+def scattered_run(number: int, ap: float, *, seed: int = 0) -> Scores:
+    """A run whose draws share what the images do, and have noise of their own."""
+    shared = np.random.default_rng(99).normal(0, 2, RESAMPLES)
+    own = np.random.default_rng([number, seed]).normal(0, 1.0, RESAMPLES)
+    return replace(run(seed, ap, ap + shared + own), signature=f"{number}-{seed}")
+
+
+def equal_rows(random: np.random.Generator, num_seeds: int) -> list[list[Scores]]:
+    """Nine rows whose true numbers are the same, measured on one sample of images."""
+    spread = math.sqrt(2.0 if num_seeds > 1 else 1.0)  # of the images, and of the seeds
+    moved = random.normal(0, spread, (9, num_seeds))
+    return [
+        [scattered_run(number, 40 + float(move), seed=seed) for seed, move in enumerate(row)]
+        for number, row in enumerate(moved)
+    ]
+
+
+@pytest.mark.parametrize("num_seeds", [1, 3])
+def test_of_nine_equal_rows_hardly_a_table_has_one_that_is_worse(num_seeds: int) -> None:
+    """One by one against the selected highest: 58 % of such tables with one seed."""
+    random = np.random.default_rng(num_seeds)
+    tables = [equal_rows(random, num_seeds) for _ in range(150)]
+    wrong = sum(any(told_apart(rows, "ap")) for rows in tables)
+    assert wrong <= 16  # of 5 %, so many or more come in 1 of 1,000 samples
+    one_by_one = 0
+    for rows in tables:
+        top = max(rows, key=lambda row: np.mean([run.metrics.ap for run in row]))
+        found = [difference(top, row, "ap") for row in rows if row is not top]
+        one_by_one += any(it is not None and it.excludes_zero for it in found)
+    assert one_by_one > 2 * max(wrong, 10)
+
+
+def test_a_row_that_is_far_worse_is_told_apart_and_an_unknown_one_is_not() -> None:
+    far, near, top = ([scattered_run(n, ap)] for n, ap in enumerate((30.0, 39.9, 40.0)))
+    undefined = [replace(top[0], signature="u", draws=np.full((RESAMPLES, 6), np.nan))]
+    elsewhere = [replace(far[0], signature="e", images="b")]
+    rows = [far, near, top, [], undefined, elsewhere, far]
+    assert told_apart(rows, "ap") == [True, False, False, None, None, None, True]
+    assert told_apart([far, []], "ap") == [None, None]
+
+
+def test_draws_are_kept_to_the_bit(tmp_path: Path) -> None:
+    path, scores = tmp_path / "scores.npz", run(3, 30.0, 30 + noise(0))
+    save_scores(scores, path, source="m")
+    about = (scores.signature, scores.seed, scores.metrics)
+    loaded = load_scores(path, *about, source="m")
+    assert np.array_equal(loaded.draws, scores.draws)
+    assert (loaded.images, loaded.num_images, loaded.digest) == ("a", 1000, scores.digest)
+    with pytest.raises(ValueError, match="made of other matches"):
+        load_scores(path, *about, source="n")

@@ -1,0 +1,152 @@
+"""Rows joined with results, the CSV of them letter by letter, and how numbers are written."""
+
+import csv
+import io
+from dataclasses import replace
+
+import pytest
+from made_up_results import make_bundle, metrics_of, with_scores
+
+from detector.metrics import HEADINGS
+from experiments import TABLES
+from reports.intervals import Estimate
+from reports.numbers import Sample, csv_text, interval, join, number, signed, signed_interval
+from reports.results import Result
+
+
+def test_a_sample_is_a_mean_a_spread_and_a_count():
+    sample = Sample({0: 10.0, 1: 12.0, 2: 14.0})
+    assert (sample.mean, sample.std, sample.n) == (12.0, 2.0, 3)  # ((-2)^2 + 0 + 2^2) / 2 = 2^2
+    assert (Sample({5: 10.0}).mean, Sample({5: 10.0}).std) == (10.0, None)
+    assert (Sample({}).mean, Sample({}).std, Sample({}).n) == (None, None, 0)
+
+
+def test_differences_are_paired_by_seed():
+    difference = Sample({0: 10.0, 1: 12.0, 3: 1.0}).minus(Sample({0: 9.0, 1: 11.5, 2: 50.0}))
+    assert difference.by_seed == {0: 1.0, 1: 0.5}
+
+
+def test_our_number_stands_beside_the_papers_and_against_the_reference_row():
+    comparison = make_bundle("table3", seeds=(0, 1, 2)).comparison
+    assert all(list(row.metrics) == list(HEADINGS) for row in comparison.rows)
+    row, large = comparison.rows[1], comparison.rows[1].metrics["ap_l"]
+    assert (row.row.label, row.ap.paper, large.paper) == ("RetinaNet (#A=1) + ATSS", 39.3, 51.3)
+    assert (row.ap.ours.mean, row.ap.ours.std) == pytest.approx((39.3 / 2 + 1, 1))
+    assert (row.ap.difference, large.ours.mean) == pytest.approx((1 - 39.3 / 2, 39.3 / 2 + 5))
+    assert (row.ap.paper_gain, row.ap.gain.mean) == pytest.approx((2.3, 2.3 / 2))
+    # Equal seeds of two rows are two trainings, each with a deviation of 1.
+    assert row.ap.gain.std == pytest.approx(2**0.5)
+    reference = comparison.reference.ap
+    assert (reference.paper_gain, reference.gain.mean, reference.gain.std) == (0, 0, 0)
+
+
+def test_what_is_missing_is_none_and_never_zero():
+    bundle = make_bundle("table4", seeds=(0, 1), missing={("k = 3", 0), ("k = 3", 1), ("k = 9", 1)})
+    comparison = bundle.comparison
+    assert (comparison.missing, comparison.seeds) == (3, (0, 1))
+    k3, k5 = comparison.rows[0].ap, comparison.rows[1].ap
+    assert (k3.ours.mean, k3.difference, k3.gain.mean, k3.paper) == (None, None, None, 38.0)
+    assert k3.paper_gain == pytest.approx(38.0 - 39.3)
+    assert list(k5.gain.by_seed) == [0]  # the reference has no seed 1
+    assert comparison.rows[1].metrics["ap_s"].ours.n == 0  # no small objects
+    assert comparison.rows[1].metrics["ap_l"].difference is None  # not printed by the paper
+    nothing = join(TABLES["table1"], {}, {})
+    assert [row.ap.ours.mean for row in nothing.rows] == [None] * 7
+    assert (nothing.seeds, nothing.missing) == ((), 0)
+
+
+def test_a_result_serves_every_table_that_asks_for_its_run():
+    result = Result(signature="abc", seed=0, metrics=metrics_of(20.0))
+    for name, label in [("table4", "k = 9"), ("table5", "8S"), ("table6", "1:1")]:
+        comparison = join(TABLES[name], {label: ["abc"]}, {"abc": result})
+        assert comparison.reference.ap.ours.mean == 20.0
+
+
+def test_a_row_that_the_table_does_not_have_is_refused():
+    with pytest.raises(ValueError, match="table4 has no row 'k = 4'; its rows are 'k = 3'"):
+        join(TABLES["table4"], {"k = 4": ["abc"]}, {})
+
+
+def test_a_row_has_an_interval_and_its_difference_from_the_reference_has_one():
+    bundle = with_scores(make_bundle("table3", (0, 1)))
+    reference, row = bundle.comparison.reference, bundle.comparison.rows[1]
+    estimates = {name: found.ours.estimate for name, found in row.metrics.items()}
+    assert [name for name, found in estimates.items() if found is None] == ["ap_s"]  # of no object
+    assert row.ap.ours.estimate.value == pytest.approx(row.ap.ours.mean)
+    assert row.ap.gain.estimate.value == pytest.approx(row.ap.gain.mean)
+    assert row.ap.ours.estimate.image_error > 1 > row.ap.gain.estimate.image_error
+    assert reference.ap.ours.estimate and not reference.ap.gain.estimate
+    # A row of which a run cannot be resampled has none: it would be another mean's.
+    left = {name: it for name, it in bundle.scores.items() if name != row.signatures[0]}
+    rows = replace(bundle, scores=left).comparison.rows
+    assert not rows[1].ap.ours.estimate and not rows[1].ap.gain.estimate
+    assert rows[0].ap.ours.estimate and rows[2].ap.gain.estimate
+
+
+# --- for other programs
+
+
+def lines_of(comparison):
+    return list(csv.DictReader(io.StringIO(csv_text(comparison))))
+
+
+def test_csv_letter_by_letter():
+    bundle = make_bundle("table2", seeds=(0, 1))
+    lines = csv_text(bundle.comparison).splitlines()
+    assert lines[0] == (
+        "table,row,metric,paper,ours,std,n,low,high,image_error,seed_error,images,difference,"
+        "paper_gain,gain,gain_std,gain_low,gain_high,gain_image_error,gain_seed_error,seeds,"
+        "signatures"
+    )
+    label = "Intersection over Union, Box"
+    names = " ".join(bundle.signatures[label])
+    spread = "0.7071067811865476"
+    assert lines[1] == (
+        f'2,"{label}",AP,37.0,19.0,{spread},2,,,,,,-18.0,0.0,0.0,0.0,,,,,0 1,{names}'
+    )
+    assert lines[4] == f'2,"{label}",AP_S,,,,0,,,,,,,,,,,,,,,{names}'
+    assert len(lines) == 1 + 4 * 6
+
+
+def test_csv_has_both_ends_of_an_interval_and_both_errors_in_full():
+    comparison = with_scores(make_bundle("table2", seeds=(0, 1))).comparison
+    second, lines = comparison.rows[1], lines_of(comparison)
+    line = lines[6]
+    assert (line["row"], line["metric"], line["images"]) == (second.row.label, "AP", "1000")
+    for before, found in (("", second.ap.ours.estimate), ("gain_", second.ap.gain.estimate)):
+        for name in ("low", "high", "image_error", "seed_error"):
+            assert float(line[before + name]) == getattr(found, name)
+    assert lines[0]["gain_low"] == ""  # the reference has no difference from itself
+
+
+def test_csv_keeps_full_precision_and_leaves_the_unknown_empty():
+    bundle = make_bundle("table7", seeds=(0, 1), missing={("+Imprs.", 0), ("+Imprs.", 1)})
+    first, *_ = lines = lines_of(bundle.comparison)
+    assert len(lines) == 6 * 6 and float(first["ours"]) == 36.3 / 2 + 0.5
+    shown = [lines[6][name] for name in ("row", "ours", "std", "n", "paper")]
+    assert shown == ["+Imprs.", "", "", "0", "38.4"]
+
+
+# --- as they are written
+
+
+@pytest.mark.parametrize(
+    ("write", "value", "text"),
+    [
+        *((number, *pair) for pair in ((37.84, "37.8"), (5.0, "\u20075.0"), (None, "–"))),
+        (number, 0.0, "\u20070.0"),
+        *((signed, *pair) for pair in ((0.14, "+0.1"), (-21.46, "−21.5"), (0.0, "±0.0"))),
+        *((signed, *pair) for pair in ((-0.04, "±0.0"), (None, "–"))),
+        (interval, (-0.5, 1.5), "0.0–\u200b1.5"),  # it stays on the scale
+        (interval, None, "–"),
+        (signed_interval, (0.02, 1.98), "+0.0 to \u200b+2.0"),  # and shows its side of zero
+        (signed_interval, (-0.02, 2.02), "−0.0 to \u200b+2.0"),
+        (signed_interval, None, "–"),
+    ],
+)
+def test_numbers_have_one_decimal_and_one_width_and_changes_a_sign(write, value, text):
+    if isinstance(value, tuple):
+        ends = dict(zip(("low", "high"), value, strict=True))
+        about = {"image_error": 0.1, "seed_error": None, "num_seeds": 1, "num_images": 1000}
+        value = Estimate(value=1.0, **ends, **about)
+    assert write(value) == text

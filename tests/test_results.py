@@ -1,0 +1,152 @@
+"""A table's runs: their file, the draws beside it, and the same as data frames."""
+
+import json
+from dataclasses import replace
+from math import isnan
+
+import pytest
+from made_up_results import make_bundle, with_insights, with_scores
+
+from detector.metrics import HEADINGS
+from reports.results import (
+    CURVE_POINTS,
+    FRAMES,
+    frames,
+    load_bundle,
+    overview,
+    save_bundle,
+    thin,
+)
+
+LAST = "Spatial and Scale Constraint, Point"
+
+
+@pytest.fixture
+def path(tmp_path):
+    """A bundle's file, with draws."""
+    save_bundle(with_scores(make_bundle("table3", (0, 1))), tmp_path / "table3.json")
+    return tmp_path / "table3.json"
+
+
+def test_a_bundle_survives_its_file(tmp_path):
+    bundle = make_bundle("table3", seeds=(0, 1), missing={("FCOS", 1)})
+    bundle = replace(bundle, settings={"k": 5, "short_side": [96, 128]}, notes=["a note"])
+    save_bundle(bundle, tmp_path / "b.json")
+    assert load_bundle(tmp_path / "b.json") == bundle
+    row = json.loads((tmp_path / "b.json").read_text())["table"]["rows"][1]
+    assert (row["label"], row["changes"]["assigner"]) == ("RetinaNet (#A=1) + ATSS", "atss")
+    assert row["paper"]["ap"] == 39.3 and len(row["signatures"]) == 2
+
+
+def test_its_draws_lie_beside_it_to_the_bit(path):
+    before = with_scores(make_bundle("table3", (0, 1))).comparison.rows
+    loaded, text = load_bundle(path), path.read_bytes()
+    after = loaded.comparison.rows
+    assert [row.metrics for row in after] == [row.metrics for row in before]
+    save_bundle(loaded, path)
+    assert path.read_bytes() == text
+    save_bundle(replace(loaded, scores={}), path)
+    assert not path.with_suffix(".npz").exists()
+
+
+def test_without_its_draws_it_has_no_intervals(path):
+    path.with_suffix(".npz").unlink()
+    loaded = load_bundle(path)
+    assert loaded.results and loaded.scores == {}
+    assert not any(row.ap.ours.estimate for row in loaded.comparison.rows)
+
+
+def of_another_recipe(path):
+    content = json.loads(path.read_text())
+    content["recipe"]["unheard_of"] = 1
+    path.write_text(json.dumps(content))
+
+
+def with_draws_of_another(path):
+    bundle = with_scores(make_bundle("table3", (0, 1)), noise=0.7)
+    save_bundle(bundle, path.with_name("other.json"))
+    path.with_name("other.npz").replace(path.with_suffix(".npz"))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        *((lambda path, text=text: path.write_text(text), "") for text in ("", "[]", "{}")),
+        (lambda path: path.write_text('{"format": 99}'), "format 99, needs"),
+        (of_another_recipe, "unheard_of"),
+        (with_draws_of_another, "other draws"),
+        (lambda path: path.with_suffix(".npz").write_bytes(b""), ""),
+        (lambda path: path.with_suffix(".npz").write_bytes(b"no archive"), ""),
+    ],
+)
+def test_a_file_that_is_no_bundle_of_this_version_is_refused(path, spoil, reason):
+    spoil(path)
+    with pytest.raises(ValueError, match=rf"table3\.json is no report bundle of .*{reason}"):
+        load_bundle(path)
+
+
+def test_a_long_history_is_thinned_to_means_and_keeps_every_ap():
+    history = [{"step": i, "loss/cls": float(i)} for i in range(1, 90_001)]
+    for step in range(10_000, 90_001, 10_000):
+        history[step - 1] |= {"AP": step / 1000, "AP_S": None}  # no small objects
+    short = thin(history)
+    assert len(short) <= CURVE_POINTS and not any("AP_S" in entry for entry in short)
+    assert {e["step"]: e["AP"] for e in short if "AP" in e} == {
+        step: step / 1000 for step in range(10_000, 90_001, 10_000)
+    }
+    assert short[0]["loss/cls"] == pytest.approx((1 + short[0]["step"]) / 2)
+    for few in (short, history[:1], []):
+        assert thin(few) == few
+
+
+# --- data frames
+
+
+@pytest.fixture(scope="module")
+def full():
+    return with_insights(with_scores(make_bundle("table2", seeds=(0, 1), missing={(LAST, 1)})))
+
+
+def test_a_line_per_run_with_its_six_numbers(full):
+    runs = frames(full)["runs"]
+    assert len(runs) == 7
+    for line in runs.to_dict("records"):
+        result = full.results[line["signature"]]
+        assert (line["seed"], line["minutes"], line["device"]) == (result.seed, 1.5, "cpu")
+        assert (line["ap"], line["ap_l"]) == (result.metrics.ap, result.metrics.ap_l)
+        assert line["ap_s"] != line["ap_s"] or line["ap_s"] is None  # undefined
+
+
+def test_intervals_are_the_tables(full):
+    lines = frames(full)["numbers"].set_index(["row", "metric"])
+    assert len(lines) == 4 * len(HEADINGS)
+    for row in full.comparison.rows:
+        for metric, number in row.metrics.items():
+            line = lines.loc[row.row.label, HEADINGS[metric]]
+            for before, it in (("", number.ours.estimate), ("gain_", number.gain.estimate)):
+                found = [line[before + name] for name in ("low", "high", "image_error")]
+                assert found == [it.low, it.high, it.image_error] if it else all(map(isnan, found))
+    line = lines.loc[LAST, "AP"]
+    assert (line["paper"], line["ours"], line["n"]) == (37.8, 18.9, 1)
+
+
+def test_histories_curves_errors_classes_and_images_are_one_value_per_line(full):
+    name, result = next(iter(full.results.items()))
+    found = {key: it[it["signature"] == name] for key, it in frames(full).items() if key in FRAMES}
+    history, insight = found["history"], full.insights[name]
+    assert len(history) == sum(len(entry) - 1 for entry in result.history)
+    at_40 = history[(history["step"] == 40) & (history["name"] == "AP")]["value"]
+    assert at_40.tolist() == [result.history[-1]["AP"]]
+    assert len(found["curves"]) == 3 * 101
+    points = found["errors"].set_index("kind")["points"].to_dict()
+    assert points == {kind: share.points for kind, share in insight.errors.items()}
+    assert found["classes"]["num_truths"].tolist() == [5, 0]
+    assert found["images"]["missed"].tolist() == [1, 0]
+
+
+def test_a_frame_without_lines_has_its_columns_and_stands_in_the_overview():
+    nothing = {(row.label, 0) for row in make_bundle("table2").table.rows}
+    found = frames(make_bundle("table2", missing=nothing))
+    for name, columns in FRAMES.items():
+        assert set(columns) < set(found[name].columns) and len(found[name]) == 0
+    assert [cells[0].text for cells in overview(found).blocks[0]] == ["numbers", *FRAMES]
