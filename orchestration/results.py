@@ -23,7 +23,8 @@ from orchestration.run_folder import RunFolder, Store, read_json, write_json
 from orchestration.search import stopped
 from orchestration.terminal import near, out_option, warn
 from reports.footnotes import code_version
-from reports.results import Bundle, Result
+from reports.numbers import Result
+from reports.results import Bundle
 from reports.tables import paper_grid
 from reports.terminal import terminal
 

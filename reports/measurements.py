@@ -13,7 +13,8 @@ from experiments import TABLES
 from experiments.claims import RERUN_DEGREES, RERUN_DEVIATION, Claim, Margin, Place, Spread, places
 from experiments.experiment import Row, Table
 from reports.footnotes import settings
-from reports.results import Bundle, Result
+from reports.numbers import Result
+from reports.results import Bundle
 
 if TYPE_CHECKING:  # it imports numpy and scipy, which lists need not wait for
     from reports.coco_bootstrap import Scores

@@ -16,7 +16,7 @@ from math import hypot, isfinite
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
-from detector.metrics import HEADINGS
+from detector.metrics import HEADINGS, Metrics
 from experiments.experiment import Row, Table
 from reports.render import BREAK, PAD
 
@@ -25,10 +25,33 @@ if TYPE_CHECKING:  # they import numpy and pandas, which lists need not wait for
 
     from reports.coco_bootstrap import Scores
     from reports.intervals import Estimate
-    from reports.results import Result, Stopped
 
 MISSING = "–"
 EARLY = "†"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What one finished run measured; plain data, whoever ran it.
+
+    history: one dict per logged step, {"step": ..., "loss/cls": ..., "AP": ...}; seconds: wall time
+    of training and test; facts: whatever else is worth telling of the run (device, versions).
+    """
+
+    signature: str
+    seed: int
+    metrics: Metrics
+    history: list[dict[str, float]] = field(default_factory=list)
+    seconds: float | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """How far a run came that was ended early on purpose: its last test, which is no result."""
+
+    step: int
+    ap: float | None
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from detector.config import DetectorConfig, Recipe
 from detector.metrics import HEADINGS, Metrics
 from experiments.experiment import OwnAssigner, Row, Table
 from experiments.schedules import SCALES
-from reports.numbers import Comparison, join, numbers
+from reports.numbers import Comparison, Result, Stopped, join, numbers
 from reports.render import Grid, line
 
 if TYPE_CHECKING:  # they import numpy, and take a second, which lists need not wait for
@@ -39,30 +39,6 @@ FRAMES: dict[str, tuple[str, ...]] = {  # columns, so that a frame without lines
     "classes": ("id", "name", "num_truths", "ap", "ap50"),
     "images": ("id", "score", "found", "missed", "false"),
 }
-
-
-@dataclass(frozen=True, kw_only=True)
-class Result:
-    """What one finished run measured; plain data, whoever ran it.
-
-    history: one dict per logged step, {"step": ..., "loss/cls": ..., "AP": ...}; seconds: wall time
-    of training and test; facts: whatever else is worth telling of the run (device, versions).
-    """
-
-    signature: str
-    seed: int
-    metrics: Metrics
-    history: list[dict[str, float]] = field(default_factory=list)
-    seconds: float | None = None
-    facts: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Stopped:
-    """How far a run came that was ended early on purpose: its last test, which is no result."""
-
-    step: int
-    ap: float | None
 
 
 @dataclass(frozen=True, kw_only=True)

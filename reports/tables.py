@@ -22,6 +22,7 @@ from reports.numbers import (
     MISSING,
     ComparedRow,
     Comparison,
+    Result,
     has_intervals,
     interval,
     least_shown,
@@ -32,7 +33,7 @@ from reports.numbers import (
     spread,
 )
 from reports.render import Cell, Grid, Kind, Line, Rank, line
-from reports.results import Bundle, Result
+from reports.results import Bundle
 
 Block = tuple[Line, ...]
 Numbers = Sequence[tuple[ComparedRow, str]]  # whose, and which field of Metrics

@@ -13,7 +13,8 @@ from experiments.own_tables import own_assigner
 from experiments.settings import with_settings
 from reports.breakdown import ERRORS, SPECIAL, ClassInsight, ImageInsight, Insight, Share
 from reports.coco_bootstrap import Scores
-from reports.results import Bundle, Result
+from reports.numbers import Result
+from reports.results import Bundle
 
 KINDS = (*ERRORS, *SPECIAL)
 RECIPE = Recipe(

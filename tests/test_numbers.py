@@ -10,8 +10,16 @@ from made_up_results import make_bundle, metrics_of, with_scores
 from detector.metrics import HEADINGS
 from experiments import TABLES
 from reports.intervals import Estimate
-from reports.numbers import Sample, csv_text, interval, join, number, signed, signed_interval
-from reports.results import Result
+from reports.numbers import (
+    Result,
+    Sample,
+    csv_text,
+    interval,
+    join,
+    number,
+    signed,
+    signed_interval,
+)
 
 
 def test_a_sample_is_a_mean_a_spread_and_a_count():

@@ -29,7 +29,7 @@ from orchestration.run_folder import RunFolder, Store, open_store
 from orchestration.search import Search, steps_tested, stop, stopped
 from orchestration.views import show_status
 from reports.footnotes import footnotes
-from reports.results import Stopped
+from reports.numbers import Stopped
 from reports.tables import gains_grid, paper_grid
 
 LINE = ("sweep", "--base", "atss", "--set", "k=3,5,9")

@@ -4,9 +4,10 @@ import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from reports.numbers import Result
 from reports.pages.prints import gallery, positives
 from reports.render import Grid, line
-from reports.results import Bundle, Result
+from reports.results import Bundle
 
 HOUR = 3600.0
 MAX_COMMIT = 12  # letters
