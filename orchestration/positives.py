@@ -195,8 +195,7 @@ def _report(study: Study, objects: "pd.DataFrame", images: "pd.DataFrame", speed
         summary_grids,
     )
     from reports.positives_figures import all_figures
-    from reports.render import markdown
-    from reports.terminal import terminal
+    from reports.render import markdown, terminal
 
     num_objects = len(objects) // len(study.selections)
     title = f"Positives per object: {study.name}, {num_objects:,} objects, {study.pixels}"
@@ -254,7 +253,7 @@ def draw_images(study: Study, wanted: Sequence[str], object_number: int | None) 
     """
     from reports.plots.theme import save
     from reports.positives_figures import selections_figure
-    from reports.terminal import terminal
+    from reports.render import terminal
 
     found = [find_image(study.datasets, text) for text in wanted]
     files: dict[str, bytes] = {}

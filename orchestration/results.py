@@ -25,8 +25,8 @@ from orchestration.terminal import near, out_option, warn
 from reports.bundle import Bundle
 from reports.compare import Result
 from reports.facts import code_version
+from reports.render import terminal
 from reports.tables import paper_grid
-from reports.terminal import terminal
 
 EARLIER = (
     "{runs} of before images were tested as if alone: those of several sizes were padded to one, "

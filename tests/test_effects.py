@@ -14,9 +14,8 @@ from experiments import TABLES
 from experiments.ablations import FACTORIAL, LEAVE_ONE_OUT
 from reports.effects import Effects, effects_grids, effects_of
 from reports.numbers import signed_interval
-from reports.render import markdown
+from reports.render import markdown, terminal
 from reports.tables import paper_grid
-from reports.terminal import terminal
 
 CELLS = tuple(
     tuple(int(x) for x in values)

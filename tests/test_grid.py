@@ -15,9 +15,8 @@ from experiments import TABLES
 from experiments.ablations import FACTORIAL
 from reports.effects import effects_grids
 from reports.gains import changes_grid, gains_grid
-from reports.render import BREAK, STYLE, Cell, Grid, latex, line, markdown, to_html
+from reports.render import BREAK, STYLE, Cell, Grid, latex, line, markdown, terminal, to_html
 from reports.tables import paper_grid, runs_grid
-from reports.terminal import terminal
 
 SMALL = Grid(
     name="small",

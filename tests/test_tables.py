@@ -16,9 +16,8 @@ from reports.facts import facts_grid, footnotes
 from reports.frames import csv_text
 from reports.gains import gains_grid
 from reports.numbers import number, signed
-from reports.render import latex, markdown, to_html
+from reports.render import latex, markdown, terminal, to_html
 from reports.tables import paper_grid, runs_grid
-from reports.terminal import terminal
 
 
 def printed(grid, width=100):

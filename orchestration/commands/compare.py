@@ -162,7 +162,7 @@ def _side(meant: Meant, progress: Progress) -> "Side":
 
 def _print(found: "Paired") -> None:
     from reports.paired_tables import grids, meaning
-    from reports.terminal import terminal
+    from reports.render import terminal
 
     for grid in grids(found):
         console.print(terminal(grid))
