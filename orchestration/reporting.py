@@ -55,7 +55,7 @@ def write_reports(
 
 def _write_report(content: Bundle, folder: Path, progress: Progress) -> str:
     """Write one table's files; what failed, if anything."""
-    from reports.pages.render import (  # seconds of imports, often not needed
+    from reports.notebook import (  # seconds of imports, often not needed
         NotebookError,
         write_report,
     )
@@ -71,7 +71,7 @@ def _write_report(content: Bundle, folder: Path, progress: Progress) -> str:
 def _write_site(bundles: Sequence[Bundle], folder: Path, counts: Path | None) -> str:
     """Write the pages about all tables of the folder; what failed, if anything."""
     from reports.measurements import Measurements
-    from reports.pages.site import write_site
+    from reports.site import write_site
 
     try:
         write_site(Measurements(with_others(bundles, folder)), folder, counts)
@@ -93,7 +93,7 @@ def with_others(bundles: Sequence[Bundle], folder: Path) -> list[Bundle]:
 
 def _write_top(store: Store) -> None:
     """The index above all setups that have a site, where there are several."""
-    from reports.pages.site import write_top
+    from reports.site import write_top
 
     setups = {setup.slug: setup.name for setup, _ in setups_in(store)}
     folder = store.root / REPORTS

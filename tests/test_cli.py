@@ -21,8 +21,8 @@ from experiments.schedules import SCALES
 from orchestration import cli, launch, options, reporting, results
 from orchestration.plan import find_tables, make_plan
 from orchestration.run_folder import Store, open_store
+from reports import notebook
 from reports.bundle import save_bundle
-from reports.pages import render
 
 ROOT = Path(__file__).parents[1]
 Atss = Callable[..., tuple[int, str, str]]
@@ -170,7 +170,7 @@ def rendered(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         names.append(bundle.table.name)
         return []
 
-    monkeypatch.setattr(render, "write_report", fake)
+    monkeypatch.setattr(notebook, "write_report", fake)
     monkeypatch.setattr(results, "record", lambda *arguments: None)
     return names
 
