@@ -8,7 +8,7 @@ from made_up_results import make_bundle
 from test_plan import SETUP
 
 from orchestration.positives import write_files
-from orchestration.reporting import ENDINGS, reports_folder, write_reports
+from orchestration.results import ENDINGS, reports_folder, write_reports
 from orchestration.run_folder import Store, open_store
 from reports import notebook
 from reports.bundle import Bundle, save_bundle
