@@ -33,26 +33,19 @@ from reports.render import STYLE, Grid, line, part, template
 from reports.study_figures import study_plates
 from reports.style import PAPERS
 
-NAME = "The ATSS study, re-run"
-WHAT = (
-    "Zhang et al., “Bridging the Gap Between Anchor-based and Anchor-free Detection via Adaptive "
-    "Training Sample Selection” (CVPR 2020), asks why an anchor-free detector beats an "
-    "anchor-based one, and answers: because of how training samples are selected. These pages show "
-    "its tables trained anew, each number beside the paper’s."
-)
-NOT_THE_PAPERS = (
-    "The paper’s numbers are of COCO val2017 at its full schedule. Beside ours, which are not, "
-    "only directions can be compared, not values."
-)
 INDEX, CLAIMS_PAGE = "index.html", "claims.html"
 PICTURES = "index.json"  # what is in a folder of pictures
 STATES = ("supported", "contradicted", "undecided")
 HOUR = 3600.0
 
 
-def page(title: str, body: str, description: str = "") -> str:
+def page(title: str, body: str) -> str:
     """A whole page; body is HTML that begins with its h1."""
-    return _page("page.html", title, description, body=Markup(body))
+    return _page("page.html", title, body=Markup(body))
+
+
+def _page(name: str, title: str, **given: Any) -> str:
+    return str(template(name).render(title=title, papers=PAPERS, style=Markup(STYLE), **given))
 
 
 def linked(text: str, links: Mapping[str, str], here: str) -> str:
@@ -72,38 +65,31 @@ def write_site(study: Measurements, folder: Path, counts: Path | None = None) ->
         plate.write(folder)
     by_state = {state: [it.claim for it in verdicts if it.state == state] for state in STATES}
     told = ", ".join(f"{len(found)} {state}" for state, found in by_state.items() if found)
-    shared: dict[str, Any] = {
-        "study": study,
-        "summary": f"Of {len(verdicts)} claims, {told}.",
-        "caution": [] if study.is_as_in_paper else [NOT_THE_PAPERS],
-        "style": Markup(STYLE),
+    summary, name = f"Of {len(verdicts)} claims, {told}.", template("parts.html").module.name
+    made = {
+        INDEX: _page(
+            "index.html",
+            f"{name}: {study.name}",
+            study=study,
+            summary=summary,
+            setup=f"{facts.schedule(first.recipe).capitalize()}; {facts.image_size(first.recipe)}.",
+            first=figures.get("path") or plates(first)["ap"],
+            sweeps=figures.get("sweeps"),
+            by_state=by_state,
+            finding=finding,
+            facts=facts.facts_grid(first),
+            cost=cost(study.bundles),
+            sources=sources(study.bundles),
+        ),
+        CLAIMS_PAGE: _page(
+            "claims.html",
+            f"{name}: claims",
+            study=study,
+            summary=summary,
+            claims=claims_grid(verdicts),
+            deciding=deciding(verdicts),
+        ),
     }
-    index = _page(
-        "index.html",
-        f"{NAME}: {study.name}",
-        WHAT,
-        **shared,
-        heading=NAME,
-        setup=f"{facts.schedule(first.recipe).capitalize()}; {facts.image_size(first.recipe)}.",
-        first=figures.get("path") or plates(first)["ap"],
-        sweeps=figures.get("sweeps"),
-        decided={
-            state: [f"{claim.name}: {claim.says}." for claim in found]
-            for state, found in by_state.items()
-        },
-        finding=finding,
-        facts=facts.facts_grid(first),
-        cost=cost(study.bundles),
-        sources=sources(study.bundles),
-    )
-    claims = _page(
-        "claims.html",
-        f"{NAME}: claims",
-        **shared,
-        claims=claims_grid(verdicts),
-        deciding=deciding(verdicts),
-    )
-    made = {INDEX: index, CLAIMS_PAGE: claims}
     tables = [bundle.table for bundle in study.bundles]
     links = {INDEX: "Overview", CLAIMS_PAGE: "Claims"}
     links |= {f"{table.name}.html": table.label for table in tables}
@@ -114,11 +100,8 @@ def write_site(study: Measurements, folder: Path, counts: Path | None = None) ->
 
 def write_top(setups: Mapping[str, str], folder: Path) -> None:
     """Write the index above several setups: folder's name -> what the setup is called."""
-    (folder / INDEX).write_text(_page("top.html", NAME, WHAT, setups=setups), encoding="utf-8")
-
-
-def _page(name: str, title: str, description: str = "", **given: Any) -> str:
-    return str(template(name).render(title=title, description=description, papers=PAPERS, **given))
+    name = template("parts.html").module.name
+    (folder / INDEX).write_text(_page("top.html", name, setups=setups), encoding="utf-8")
 
 
 # What the pages say
