@@ -122,7 +122,7 @@ def run_works(folder: Path, counts: tuple[int, ...]) -> Iterator[tuple[str, Work
 
     from orchestration.plan import Setup, make_plan
     from orchestration.results import bundle
-    from reports.pages.render import write_report
+    from reports.notebook import write_report
     from reports.tables import paper_grid
 
     setup = Setup("demo", RECIPE, {}, "animals", FINGERPRINT, "/data/animals")

@@ -183,7 +183,6 @@ def _count(study: Study, processes: int) -> Iterator[list["Counts"]]:
 
 def _report(study: Study, objects: "pd.DataFrame", images: "pd.DataFrame", speed: str) -> None:
     """Print what was counted, and write it."""
-    from reports.plots.theme import save
     from reports.positives import (
         CAPTIONS,
         LEGEND,
@@ -195,8 +194,8 @@ def _report(study: Study, objects: "pd.DataFrame", images: "pd.DataFrame", speed
         summary_grids,
     )
     from reports.positives_figures import all_figures
-    from reports.render import markdown
-    from reports.terminal import terminal
+    from reports.render import markdown, terminal
+    from reports.style import save
 
     num_objects = len(objects) // len(study.selections)
     title = f"Positives per object: {study.name}, {num_objects:,} objects, {study.pixels}"
@@ -252,9 +251,9 @@ def draw_images(study: Study, wanted: Sequence[str], object_number: int | None) 
 
     object_number: counts from 1; that object is drawn closely as well.
     """
-    from reports.plots.theme import save
     from reports.positives_figures import selections_figure
-    from reports.terminal import terminal
+    from reports.render import terminal
+    from reports.style import save
 
     found = [find_image(study.datasets, text) for text in wanted]
     files: dict[str, bytes] = {}

@@ -1,38 +1,50 @@
-"""From finished runs to what a person reads: the report of a table, and its records in MLflow."""
+"""From finished runs to what a person reads: tables, reports and their site, records in MLflow.
+
+<out>/reports/index.html               above several setups
+<out>/reports/<setup>/<table>.html     and the table's other files
+<out>/reports/<setup>/index.html       with claims.html, for several tables
+"""
 
 import hashlib
 import shlex
+import shutil
+import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from rich.console import Console
-from rich.status import Status
 
 from detector.metrics import Metrics
+from experiments import TABLES
 from experiments.experiment import Table, signature
 from experiments.settings import show_setting
 from experiments.sweep import show
+from orchestration.gallery import bring_gallery
 from orchestration.inspection import inspect
-from orchestration.plan import GENERATED, NAMED_DATA, Setup, folder_of
+from orchestration.plan import GENERATED, NAMED_DATA, Setup, folder_of, setups_in
+from orchestration.positives import POSITIVES, slug
 from orchestration.progress import count
 from orchestration.records import database, local_uri, records_uri, without_password
-from orchestration.reporting import INDEX, reports_folder, write_reports
 from orchestration.run_folder import RunFolder, Store, read_json, write_json
 from orchestration.search import stopped
 from orchestration.terminal import near, out_option, warn
 from reports.footnotes import code_version
 from reports.numbers import Result
-from reports.results import Bundle
+from reports.render import terminal
+from reports.results import Bundle, load_bundle, save_bundle
 from reports.tables import paper_grid
-from reports.terminal import terminal
 
 EARLIER = (
     "{runs} of before images were tested as if alone: those of several sizes were padded to one, "
     "which moved AP by some tenths"
 )
+REPORTS, INDEX = "reports", "index.html"
+ENDINGS = (".html", ".ipynb", ".md", ".tex", ".csv")  # what a report consists of, the page first
 RECORDED = ".recorded.json"  # in a folder of reports: what MLflow has of them
+
+Progress = Callable[[str], None]
 
 
 def load_result(folder: RunFolder) -> Result | None:
@@ -40,22 +52,17 @@ def load_result(folder: RunFolder) -> Result | None:
     content = folder.result()
     if content is None:
         return None
+    facts = content["facts"] | {"code": code_version(folder.facts().get("code"))}
+    if where := read_json(folder.path / "record.json"):
+        facts["MLflow run"] = where["run"]
     return Result(
         signature=content["signature"],
         seed=content["seed"],
         metrics=Metrics(**content["metrics"]),
         history=folder.history(),
         seconds=content["seconds"],
-        facts=content["facts"]
-        | {"code": code_version(folder.facts().get("code"))}
-        | _record(folder),
+        facts=facts,
     )
-
-
-def _record(folder: RunFolder) -> dict[str, str]:
-    """The id of the run's record in MLflow, where its folder has word of one."""
-    where = read_json(folder.path / "record.json")
-    return {"MLflow run": where["run"]} if where else {}
 
 
 def bundle(
@@ -63,7 +70,7 @@ def bundle(
     setup: Setup,
     table: Table,
     seeds: Sequence[int],
-    progress: Callable[[str], None] = lambda text: None,
+    progress: Progress = lambda text: None,
 ) -> Bundle:
     """One table with whatever is measured of it; rows that the settings contradict stay empty.
 
@@ -78,14 +85,15 @@ def bundle(
             continue
         signatures[row.label] = [folder_of(store, run).signature for run in runs]
         earlier |= set(signatures[row.label]) - {signature(run) for run in runs}
-    names = dict.fromkeys(name for row in signatures.values() for name in row)
-    found = {name: load_result(store.folder(name)) for name in names}
-    results = {name: result for name, result in found.items() if result is not None}
-    early = {name: stopped(store.folder(name)) for name in names}
-    notes = [note for name in results for note in store.folder(name).facts()["data"]["notes"]]
-    notes += [f"warning: {it['text']}" for name in results for it in store.folder(name).warnings()]
+    folders = {name: store.folder(name) for row in signatures.values() for name in row}
+    loaded = {name: load_result(folder) for name, folder in folders.items()}
+    results = {name: result for name, result in loaded.items() if result is not None}
+    early = {name: stopped(folder) for name, folder in folders.items()}
+    done = [folders[name] for name in results]
+    notes = [note for folder in done for note in folder.facts()["data"]["notes"]]
+    notes += [f"warning: {it['text']}" for folder in done for it in folder.warnings()]
     notes += [EARLIER.format(runs=count(len(earlier), "run"))] if earlier else []
-    inspection = inspect([store.folder(name) for name in results], progress)
+    inspection = inspect(done, progress)
     return Bundle(
         table=table,
         scale=setup.scale,
@@ -127,7 +135,7 @@ def deliver(
     from reports.effects import effects_grids  # imports numpy, which lists need not wait for
 
     with console.status("Intervals") as shown:
-        tell = partial(_tell, shown, "Intervals")
+        tell = _under("Intervals", shown.update)
         bundles = [bundle(store, setup, table, seeds, tell) for table in tables]
     bundles = [content for content in bundles if content.results]
     folder = reports_folder(store, setup)
@@ -137,21 +145,115 @@ def deliver(
             console.print(terminal(grid))
     with console.status("Reports") as shown:
         problems = write_reports(bundles, store, setup, shown.update, is_forced=is_asked)
-    pages = [folder / f"{content.table.name}.html" for content in bundles]
     if problems:  # reports that could not be written do not tell what has changed
         (folder / RECORDED).unlink(missing_ok=True)
     problem = record(store, setup, bundles, folder) if bundles else None
-    for page in pages:
-        console.print(f"Report   {near(page)} (also .ipynb, .md, .tex, .csv)", soft_wrap=True)
+    lines = [
+        f"Report   {near(folder / f'{content.table.name}.html')} (also .ipynb, .md, .tex, .csv)"
+        for content in bundles
+    ]
     if (folder / INDEX).is_file():
-        console.print(
-            f"Site     {near(folder / INDEX)} (can be published as it is)", soft_wrap=True
-        )
+        lines.append(f"Site     {near(folder / INDEX)} (can be published as it is)")
+    if bundles and not problem:
+        lines.append(f"Records  atss ui{out_option(store)}")
+    for line in lines:
+        console.print(line, soft_wrap=True)
     if problem:  # the numbers are all there
         warn([f"MLflow: {problem}; the records come later: the next launch makes them up"])
-    elif pages:
-        console.print(f"Records  atss ui{out_option(store)}", soft_wrap=True)
     return Delivered(len(bundles), tuple(problems))
+
+
+def _under(what: str, progress: Progress) -> Progress:
+    return lambda text: progress(f"{what}: {text}")
+
+
+# A setup's folder of reports: what has changed is written anew, and its pages form a site
+
+
+def reports_folder(store: Store, setup: Setup) -> Path:
+    """Where the reports of a setup are."""
+    return store.root / REPORTS / setup.slug
+
+
+def write_reports(
+    bundles: Sequence[Bundle], store: Store, setup: Setup, progress: Progress, *, is_forced: bool
+) -> list[str]:
+    """Write the reports whose content has changed, or all by force, and the site; what failed.
+
+    The site is made for several tables, and kept up to date once it is there.
+    """
+    folder, problems = reports_folder(store, setup), []
+    stale = [one for one in bundles if is_forced or not _is_current(one, folder)]
+    for content in stale:
+        _bring_positives(store, setup, content.table, folder)
+        bring_gallery(content, setup, store.folder, folder)
+    for content in stale:
+        from reports import notebook  # seconds of imports, often not needed
+
+        name = content.table.name
+        try:
+            notebook.write_report(content, folder, _under(f"Report of {name}", progress))
+        except (notebook.NotebookError, OSError) as error:  # a cell that fails, a full disk
+            problems.append(f"the report of {name} failed: {error}")
+    if len(bundles) > 1 or (folder / INDEX).is_file():
+        progress("Site")
+        try:
+            _write_site(bundles, store, setup, folder)
+        except (OSError, ValueError) as error:
+            problems.append(f"the pages about all tables failed: {error}")
+    return problems
+
+
+def _write_site(bundles: Sequence[Bundle], store: Store, setup: Setup, folder: Path) -> None:
+    """The pages about all tables of the folder, and the index above setups where several have them.
+
+    The other tables are taken as their reports were written; the paper's tables come first.
+    """
+    from reports import site
+    from reports.measurements import Measurements
+
+    found = {content.table.name: content for content in bundles}
+    for file in sorted(folder.glob("*.json")):
+        if file.stem not in found and file.with_suffix(".html").is_file():
+            with suppress(ValueError):  # another version's
+                found[file.stem] = load_bundle(file)
+    order = [*TABLES, *sorted(found.keys() - TABLES.keys())]
+    counts = _counted(store, setup, []) / "positives.csv"
+    study = Measurements([found[name] for name in order if name in found])
+    site.write_site(study, folder, counts if counts.is_file() else None)
+    names = {one.slug: one.name for one, _ in setups_in(store)}
+    there = {it: name for it, name in names.items() if (folder.parent / it / INDEX).is_file()}
+    if len(there) > 1:
+        site.write_top(there, folder.parent)
+
+
+def _is_current(content: Bundle, folder: Path) -> bool:
+    """Whether all files are there, and made from the same numbers."""
+    paths = [folder / f"{content.table.name}{ending}" for ending in (".json", *ENDINGS)]
+    if not all(path.is_file() for path in paths):
+        return False
+    with tempfile.TemporaryDirectory() as temporary:
+        fresh = Path(temporary) / "fresh.json"
+        save_bundle(content, fresh)
+        is_same = fresh.read_bytes() == paths[0].read_bytes()
+    return is_same and paths[1].stat().st_mtime >= paths[0].stat().st_mtime
+
+
+def _bring_positives(store: Store, setup: Setup, table: Table, folder: Path) -> None:
+    """Copy the figures of `atss positives`: of the table's selections, else of the paper's five."""
+    counted = [_counted(store, setup, asked) for asked in ([table.name], [])]
+    for file in next((sorted(one.glob("*.svg")) for one in counted if one.is_dir()), []):
+        if file.name.startswith("positives-by-"):
+            folder.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, folder / f"{table.name}-{file.name}")
+
+
+def _counted(store: Store, setup: Setup, asked: Sequence[str]) -> Path:
+    """Where `atss positives` has written what it counted on a setup's test images."""
+    return store.root / POSITIVES / slug(f"{setup.data} val", asked)
+
+
+# Records in MLflow
 
 
 def record(store: Store, setup: Setup, bundles: Sequence[Bundle], folder: Path) -> str | None:
@@ -196,10 +298,6 @@ def _record_store(store: Store) -> list[str | int | None]:
     uri, file = records_uri(store), database(store)
     is_here = uri == local_uri(store) and file.is_file()
     return [without_password(uri), file.stat().st_ino if is_here else None]
-
-
-def _tell(status: Status, what: str, text: str) -> None:
-    status.update(f"{what}: {text}")
 
 
 def reproduce_line(setup: Setup, table: Table, seeds: Sequence[int]) -> str:

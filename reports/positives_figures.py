@@ -23,8 +23,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from reports.plots.theme import CYCLE, STYLE, WIDTH
 from reports.positives import CAPTIONS, GROUPS, LEVELS
+from reports.style import CYCLE, STYLE, WIDTH
 
 MARKERS = "osD^vP*"
 SIZE_EDGES = (0, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 101)  # percent of the image's side

@@ -18,10 +18,10 @@ from test_trial import write_small_data
 
 from experiments import TABLES
 from experiments.schedules import SCALES
-from orchestration import cli, launch, options, reporting, results
+from orchestration import cli, launch, options, results
 from orchestration.plan import find_tables, make_plan
 from orchestration.run_folder import Store, open_store
-from reports.pages import render
+from reports import notebook
 from reports.results import save_bundle
 
 ROOT = Path(__file__).parents[1]
@@ -165,12 +165,12 @@ def rendered(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     def fake(bundle: Any, folder: Path, progress: Any) -> list[Path]:
         folder.mkdir(parents=True, exist_ok=True)
         save_bundle(bundle, folder / f"{bundle.table.name}.json")
-        for ending in reporting.ENDINGS:
+        for ending in results.ENDINGS:
             (folder / f"{bundle.table.name}{ending}").touch()
         names.append(bundle.table.name)
         return []
 
-    monkeypatch.setattr(render, "write_report", fake)
+    monkeypatch.setattr(notebook, "write_report", fake)
     monkeypatch.setattr(results, "record", lambda *arguments: None)
     return names
 

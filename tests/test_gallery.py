@@ -14,8 +14,8 @@ from orchestration.plan import Setup
 from orchestration.results import bundle
 from orchestration.run_folder import Store, open_store
 from reports import coco_bootstrap
-from reports.pages.prints import INDEX, gallery, gallery_folder, load_gallery
 from reports.results import Bundle
+from reports.site import PICTURES, gallery, gallery_folder, load_gallery
 
 TABLE = TABLES["table2"]
 
@@ -45,12 +45,12 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
 
 def test_the_best_row_and_the_reference_row_are_shown(made: Made, tmp_path: Path) -> None:
     made.bring(tmp_path)
-    shown, _ = load_gallery(gallery_folder(tmp_path, "table2"))
+    shown = load_gallery(gallery_folder(tmp_path, "table2"))["pictures"]
     assert len(shown) == 2 * (BEST + WORST)
     reference, best = TABLE.rows[0].label, TABLE.rows[2].label
     assert TABLE.reference == 0
     for label, pictures in ((reference, shown[: BEST + WORST]), (best, shown[BEST + WORST :])):
-        captions = [picture.caption for picture in pictures]
+        captions = [picture["caption"] for picture in pictures]
         ranks = ["best"] * BEST + ["worst"] * WORST
         for rank, caption in zip(ranks, captions, strict=True):
             assert caption.startswith(f"{label}, seed 0, among its {rank}: 0")
@@ -60,25 +60,16 @@ def test_each_picture_is_small_and_says_what_it_shows(made: Made, tmp_path: Path
     made.bring(tmp_path)
     folder = gallery_folder(tmp_path, "table2")
     insight = made.content.insights[made.content.signatures[TABLE.rows[0].label][0]]
-    for image, picture in zip(insight.best(BEST), load_gallery(folder)[0], strict=False):
-        assert (folder / picture.file).stat().st_size <= MOST_BYTES
-        with Image.open(folder / picture.file) as sheet:
+    images = [*insight.best(BEST), *insight.worst(WORST)]
+    for image, picture in zip(images, load_gallery(folder)["pictures"], strict=False):
+        assert (folder / picture["file"]).stat().st_size <= MOST_BYTES
+        with Image.open(folder / picture["file"]) as sheet:
             assert sheet.width > 1.8 * sheet.height  # two square images
         found = f"{image.found} of {image.num_truths} objects found, {image.false} false"
-        assert f"{image.id:03}.png, F1 {image.score:.0f} %, {found}" in picture.caption
-        assert picture.alt.startswith(f"{image.id:03}.png: ground truth on the left, detections")
-        assert ("; missed: " in picture.alt) == (image.missed > 0)
-        assert ("; false: " in picture.alt) == (image.false > 0)
-
-
-def test_what_is_missed_and_false_is_named(made: Made, tmp_path: Path) -> None:
-    made.bring(tmp_path)
-    label = TABLE.rows[0].label
-    insight = made.content.insights[made.content.signatures[label][0]]
-    shown, _ = load_gallery(gallery_folder(tmp_path, "table2"))
-    for image, picture in zip(insight.worst(WORST), shown[BEST:], strict=False):
+        assert f"{image.id:03}.png, F1 {image.score:.0f} %, {found}" in picture["caption"]
+        assert picture["alt"].startswith(f"{image.id:03}.png: ground truth on the left, detections")
         for word, number in (("missed", image.missed), ("false", image.false)):
-            part = picture.alt.partition(f"; {word}: ")[2].partition(";")[0].rstrip(".")
+            part = picture["alt"].partition(f"; {word}: ")[2].partition(";")[0].rstrip(".")
             named = [it.partition(" × ") for it in part.split(", ") if it]
             assert sum(int(count or 1) for _, _, count in named) == number
             assert {name for name, _, _ in named} <= {"cat", "dog"}
@@ -91,33 +82,31 @@ def test_they_are_drawn_once_and_anew_for_other_runs(made: Made, tmp_path: Path)
     made.bring(tmp_path)
     assert (folder / "mark").exists()
     (folder / "1.jpg").unlink()  # a picture is missing, so there is no gallery
-    assert load_gallery(folder) == ([], None)
+    assert load_gallery(folder) == {}
     made.bring(tmp_path)
     assert (folder / "1.jpg").exists() and not (folder / "mark").exists()
 
 
-def test_without_the_data_set_there_are_no_pictures_rather_than_old_ones(
+def test_without_data_detections_or_insights_there_are_no_pictures_rather_than_old_ones(
     made: Made, tmp_path: Path
 ) -> None:
-    made.bring(tmp_path)
-    assert gallery_folder(tmp_path, "table2").is_dir()
-    made.bring(tmp_path, replace(made.content, fingerprint="0" * 64))
-    assert not gallery_folder(tmp_path, "table2").exists()
+    others = replace(made.content, fingerprint="0" * 64)
+    unknown = replace(made.content, insights={})
     away = replace(made.setup, where=str(tmp_path / "nowhere"))
-    bring_gallery(made.content, away, made.store.folder, tmp_path)
-    assert gallery(tmp_path, "table2") == []
-
-
-def test_without_detections_nothing_is_drawn(made: Made, tmp_path: Path) -> None:
-    """A run folder that was carried here from elsewhere may lack them."""
-    nowhere = Store(tmp_path / "elsewhere")
-    bring_gallery(made.content, made.setup, nowhere.folder, tmp_path)
-    assert not gallery_folder(tmp_path, "table2").exists()
-
-
-def test_without_insights_nothing_is_drawn(made: Made, tmp_path: Path) -> None:
-    made.bring(tmp_path, replace(made.content, insights={}))
-    assert not gallery_folder(tmp_path, "table2").exists()
+    nowhere = Store(tmp_path / "elsewhere")  # a run folder from elsewhere may lack its detections
+    for content, setup, store in (
+        (others, made.setup, made.store),
+        (made.content, away, made.store),
+        (made.content, made.setup, nowhere),
+        (unknown, made.setup, made.store),
+    ):
+        made.bring(tmp_path)
+        folder = gallery_folder(tmp_path, "table2")
+        if content is made.content:
+            (folder / "1.jpg").unlink()  # what is there is not drawn again
+        assert folder.is_dir()
+        bring_gallery(content, setup, store.folder, tmp_path)
+        assert not folder.exists() and gallery(tmp_path, "table2") == []
 
 
 def test_the_report_holds_the_pictures_themselves(made: Made, tmp_path: Path) -> None:
@@ -126,5 +115,5 @@ def test_the_report_holds_the_pictures_themselves(made: Made, tmp_path: Path) ->
     assert len(parts) == 2 * (BEST + WORST)
     assert all('src="data:image/jpeg;base64,' in part for part in parts)
     assert all('alt="' in part and "<figcaption>" in part for part in parts)
-    (gallery_folder(tmp_path, "table2") / INDEX).write_text("{")
+    (gallery_folder(tmp_path, "table2") / PICTURES).write_text("{")
     assert gallery(tmp_path, "table2") == []

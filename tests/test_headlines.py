@@ -10,8 +10,8 @@ from test_positives import frame
 from experiments import TABLES
 from reports.intervals import difference
 from reports.measurements import Measurements
-from reports.pages.headlines import claims_about, finding, judged, path, sweeps
-from reports.plots.plates import study_plates
+from reports.site import claims_about, finding, judged
+from reports.study_figures import path, study_plates, sweeps
 
 NAMES = [f"table{number}" for number in range(1, 8)]
 
@@ -52,26 +52,17 @@ def test_a_row_of_any_table_fills_a_step():
 
 def test_atss_is_no_change_of_itself(study):
     """Its distance from itself is known exactly, and alone it is no sweep."""
-    (itself,) = (step for step in sweeps(study)[0].steps if not any(step.gain.by_seed.values()))
+    (itself,) = (step for step in sweeps(study)["k"] if not any(step.gain.by_seed.values()))
     assert itself.interval is None and itself.gain.mean == 0
     alone = Measurements([with_scores(make_bundle("table3", seeds=(0, 1)))])
     assert "sweeps" not in study_plates(alone) and "path" in study_plates(alone)
 
 
-def test_sweeps_span_what_the_paper_says(study):
-    found = {sweep.table: sweep.ranges for sweep in sweeps(study)}
-    papers = {table: paper for table, (paper, _) in found.items()}
-    assert papers == pytest.approx({"table4": 0.3, "table5": 0.4, "table6": 0.3, "table7": 0.1})
-    assert [ours for _, ours in found.values()] == pytest.approx([0.15, 0.2, 0.15, 0.05])
-
-
-def test_a_sweep_that_lacks_a_run_has_no_range():
-    bundle = make_bundle("table5", missing={("6S", 0), ("scale 6", 0), *missing("table5", 1)})
-    assert sweeps(Measurements([bundle]))[1].ranges == (pytest.approx(0.4), None)
-
-
-def missing(name, index):
-    return {(TABLES[name].rows[index].label, 0)}
+def test_sweeps_are_of_the_settings_that_the_paper_varies(study):
+    found = {setting: [step.paper for step in steps] for setting, steps in sweeps(study).items()}
+    assert list(found) == ["k", "anchor scale", "aspect ratio", "scales × ratios"]
+    spans = [max(papers) - min(papers) for papers in found.values()]
+    assert spans == pytest.approx([0.3, 0.4, 0.3, 0.1])
 
 
 def test_findings_are_sentences_with_our_numbers_and_the_papers():

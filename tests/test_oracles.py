@@ -25,7 +25,7 @@ from experiments.settings import with_settings
 from orchestration.run_folder import open_store
 
 # What the oracles do without, because it takes minutes.
-NOTEBOOK, FIGURES = "reports.pages.render.run_notebook", "reports.pages.render.plates"
+NOTEBOOK, FIGURES = "reports.notebook.run_notebook", "reports.notebook.plates"
 GOLDENS = Path(__file__).parent / "goldens"
 GPU_RUNS = Path(__file__).parents[2] / "shared" / "measured" / "coco-mini-h200" / "runs"
 ROWS = {f"{table.label}: {row.label}": row for table in STUDY.values() for row in table.rows}

@@ -3,7 +3,7 @@
 import pytest
 from PIL import Image, ImageChops
 
-from reports.plots.pictures import COLORS, INK, LEAST_SIDE, _places, beside, drawn
+from reports.pictures import COLORS, INK, LEAST_SIDE, _places, beside, drawn
 
 NAMES = {3: "cat", 7: "dog"}
 GRAY = (128, 128, 128)

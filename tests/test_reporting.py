@@ -8,11 +8,11 @@ from made_up_results import make_bundle
 from test_plan import SETUP
 
 from orchestration.positives import write_files
-from orchestration.reporting import ENDINGS, reports_folder, write_reports
+from orchestration.results import ENDINGS, reports_folder, write_reports
 from orchestration.run_folder import Store, open_store
-from reports.pages import render
-from reports.pages.page import page
+from reports import notebook
 from reports.results import Bundle, save_bundle
+from reports.site import page
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def written(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         names.append(bundle.table.name)
         return []
 
-    monkeypatch.setattr(render, "write_report", report)
+    monkeypatch.setattr(notebook, "write_report", report)
     return names
 
 
@@ -108,6 +108,6 @@ def test_a_full_disk_is_told_and_ends_nothing(
     def fails(*arguments: object) -> list[Path]:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(render, "write_report", fails)
+    monkeypatch.setattr(notebook, "write_report", fails)
     (problem,) = deliver(store, "table2")
     assert problem.startswith("the report of table2 failed") and "No space left" in problem

@@ -5,9 +5,9 @@ from made_up_results import make_bundle, with_scores
 
 from experiments import TABLES
 from experiments.schedules import PAPER
-from reports.pages.render import NotebookError, run_notebook
-from reports.plots.figures import comparison_figure, gains_figure, learning_figure
-from reports.plots.theme import save
+from reports.figures import comparison_figure, gains_figure, learning_figure
+from reports.notebook import NotebookError, run_notebook
+from reports.style import save
 
 # --- figures
 

@@ -5,19 +5,17 @@ import re
 from base64 import b64decode
 from collections import Counter
 from html.parser import HTMLParser
-from pathlib import Path
 
 import pytest
 from made_up_results import make_bundle, with_insights, with_scores
 
 from experiments import TABLES
+from reports import site
+from reports.figures import plates
 from reports.measurements import Measurements
-from reports.pages import site
-from reports.pages.prints import Shown, gallery_folder, save_gallery
-from reports.pages.render import write_report
-from reports.plots.plates import plates
-from reports.plots.theme import save
+from reports.notebook import write_report
 from reports.positives import CAPTIONS as POSITIVES
+from reports.style import save
 
 pytestmark = pytest.mark.slow
 VOID = {"meta", "img", "wbr", "br", "hr", "input", "link", "col"}
@@ -92,10 +90,12 @@ def bring_pictures(folder, table):
     for name in POSITIVES:
         svg = save(figure, "svg", f"A made-up figure of {name}.")
         (folder / f"{table}-{name}.svg").write_bytes(svg)
-    pictures = gallery_folder(folder, table)
+    pictures = site.gallery_folder(folder, table)
     pictures.mkdir()
     (pictures / "1.jpg").write_bytes(b"\xff\xd8 no picture")
-    save_gallery(pictures, [Shown("1.jpg", "a & caption", "a made-up image with a dog")], [1])
+    told = {"file": "1.jpg", "caption": "a & caption", "alt": "a made-up image with a dog"}
+    index = json.dumps({"made_of": [1], "pictures": [told]})
+    (pictures / site.PICTURES).write_text(index)
 
 
 @pytest.fixture(scope="module")
@@ -210,5 +210,6 @@ def test_several_setups_have_an_index_above_them(tmp_path):
         (tmp_path / name).mkdir()
         (tmp_path / name / "index.html").touch()
     names = {"demo-shapes": "demo - <shapes>", "mini-coco": "mini - coco"}
-    page = check(Path(site.write_top(names, tmp_path)))
+    site.write_top(names, tmp_path)
+    page = check(tmp_path / "index.html")
     assert "demo - <shapes>" in page.text

@@ -13,7 +13,7 @@ from experiments import TABLES
 from reports.footnotes import facts_grid
 from reports.intervals import Estimate, difference, visible
 from reports.numbers import Comparison, number, signed_interval
-from reports.render import latex, markdown, to_html
+from reports.render import latex, markdown, terminal, to_html
 from reports.tables import (
     changes_grid,
     gains_grid,
@@ -22,7 +22,6 @@ from reports.tables import (
     ranks_of_paper,
     runs_grid,
 )
-from reports.terminal import terminal
 
 
 def printed(grid):

@@ -6,11 +6,12 @@ from xml.etree import ElementTree
 import pytest
 from made_up_results import make_bundle, with_insights, with_scores
 
+from reports import site
+from reports import style as colors
+from reports.figures import plates
 from reports.measurements import Measurements
-from reports.pages import page
-from reports.plots import theme as colors
-from reports.plots.plates import plates, study_plates
-from reports.plots.theme import CYCLE, DARK, INK, LINK, MUTED, PAPER, contrast, on_dark, save
+from reports.study_figures import study_plates
+from reports.style import CYCLE, DARK, INK, LINK, MUTED, PAPER, contrast, on_dark, save
 
 READABLE, SEEN = 4.5, 3  # the contrasts that WCAG 2.1 asks of text and of graphics
 
@@ -93,10 +94,10 @@ def test_figures_are_only_of_what_is_there():
 
 
 def test_a_page_is_led_from_again_and_again():
-    links = [page.Link("Overview", "index.html"), page.Link("Claims", "claims.html")]
-    alone = page.page("A & B", "<h1>A</h1>")
-    linked = page.relinked(alone, links, "claims.html")
+    links = {"index.html": "Overview", "claims.html": "Claims"}
+    alone = site.page("A & B", "<h1>A</h1>")
+    linked = site.linked(alone, links, "claims.html")
     assert '<a href="claims.html" aria-current="page">Claims</a>' in linked
-    assert page.relinked(linked, links[:1], "index.html").count("<nav") == 1
-    assert page.relinked(linked, links, "claims.html") == linked
+    assert site.linked(linked, {}, "index.html").count("<nav") == 1
+    assert site.linked(linked, links, "claims.html") == linked
     assert "<title>A &amp; B</title>" in alone

@@ -127,7 +127,7 @@ def verify(archives: Archives, digest: Digest = None) -> None:
     from orchestration.verifying import side_by_side
     from orchestration.verifying import verify as check
     from reports.archive import unseal
-    from reports.terminal import terminal
+    from reports.render import terminal
 
     problems: list[str] = []
     found: dict[str, Verification] = {}
@@ -182,7 +182,7 @@ def _show(name: str, unsealed: "Unsealed", found: "Verification") -> list[str]:
     """Print what stands and what does not, in tables and lines; returns how much does not."""
     from orchestration.provenance import code_version
     from orchestration.verifying import FAILS, STANDS, checked_grid
-    from reports.terminal import terminal
+    from reports.render import terminal
 
     console.print(name, soft_wrap=True)
     if unsealed.manifest.get("code") != (here := code_version()):

@@ -166,7 +166,7 @@ def _in_order(verdicts: Sequence["Verdict"], option: str) -> list["Verdict"]:
 
 def _print(blocks: Sequence[Sequence["Verdict"]], counted: dict[str, list["Verdict"]]) -> None:
     from reports.claims import claims_grid, deciding
-    from reports.terminal import terminal
+    from reports.render import terminal
 
     for verdicts in blocks:
         console.print(terminal(claims_grid(verdicts)))

@@ -92,8 +92,7 @@ def _draw(found: "Paired", sides: Sequence[Meant], measured: Sequence["Side"], f
 
 def _show(found: "Paired", form: str) -> None:
     from reports.paired import grids, meaning, to_json
-    from reports.render import markdown
-    from reports.terminal import terminal
+    from reports.render import markdown, terminal
 
     if form == "json":
         print(json.dumps(to_json(found), indent=1, allow_nan=False))

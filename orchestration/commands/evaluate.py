@@ -126,7 +126,7 @@ def _draw(
         return
     from PIL import Image
 
-    from reports.plots.pictures import beside, drawn
+    from reports.pictures import beside, drawn
 
     folder.mkdir()
     dataset, truth = images.dataset, images.dataset.ground_truth

@@ -143,7 +143,7 @@ def _predict_one(
     """An image's width and height, and its detections; ValueError where it cannot be read."""
     from detector.data.images import as_tensor, read_image
     from detector.evaluation.detect import detect_one
-    from reports.plots.pictures import drawn
+    from reports.pictures import drawn
 
     picture, loaded = read_image(file), trained.loaded
     description = loaded.description

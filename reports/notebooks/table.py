@@ -27,19 +27,17 @@ from IPython.display import HTML
 
 from reports import effects, footnotes, tables
 from reports.results import load_bundle
-from reports.claims import claims_grid, deciding
+from reports.claims import claims_grid, deciding, judge_all
+from reports.figures import plates
 from reports.results import frames, overview
-from reports.render import STYLE, to_html
-from reports.plots.plates import plates
-from reports.pages import headlines, page, provenance
-from reports.pages.prints import gallery, positives
 from reports.measurements import Measurements
-from reports.claims import judge_all
+from reports.render import STYLE, part, to_html
+from reports.site import claims_about, cost, counted, finding, gallery, gaps
 
 folder = Path(bundle_path).parent
 bundle = load_bundle(Path(bundle_path))
 table, comparison = bundle.table, bundle.comparison
-verdicts = judge_all(Measurements([bundle]), headlines.claims_about(table))
+verdicts = judge_all(Measurements([bundle]), claims_about(table))
 drawn = plates(bundle)
 
 
@@ -57,7 +55,7 @@ section = f"Section {table.section} of the paper: " if table.section else ""
 show(
     f"{STYLE}<h1>{escape(table.heading)}</h1>",
     f"<p>{section}<em>{escape(table.caption)}</em></p>",
-    page.paragraphs([headlines.finding(bundle)]),
+    part("paragraphs", [finding(bundle)]),
 )
 
 # %% [markdown]
@@ -92,7 +90,7 @@ show(
 # %%
 show(
     to_html(claims_grid(verdicts)) if verdicts else "",
-    page.listed("What would decide what is open", deciding(verdicts)),
+    part("listed", "What would decide what is open", deciding(verdicts)),
 )
 
 # %% [markdown]
@@ -123,19 +121,19 @@ show(*gallery(folder, table.name))
 # ## Where the positives are
 
 # %%
-show(*positives(folder, table.name))
+show(*counted(folder, table.name))
 
 # %% [markdown]
 # ## How the runs were made
 
 # %%
-show(to_html(footnotes.facts_grid(bundle)), page.paragraphs(provenance.cost([bundle])))
+show(to_html(footnotes.facts_grid(bundle)), part("paragraphs", cost([bundle])))
 
 # %%
 show(to_html(tables.runs_grid(bundle)))
 
 # %%
-show(page.listed("Not in this report, and what would bring it", provenance.gaps(bundle, folder)))
+show(part("listed", "Not in this report, and what would bring it", gaps(bundle, folder)))
 
 # %% [markdown]
 # ## How to reproduce it
@@ -143,7 +141,7 @@ show(page.listed("Not in this report, and what would bring it", provenance.gaps(
 # %%
 show(
     f"<pre>{escape(bundle.command)}</pre>",
-    page.paragraphs(["Equal runs are trained once: what is there is not trained again."]),
+    "<p>Equal runs are trained once: what is there is not trained again.</p>",
 )
 
 # %% [markdown]

@@ -35,26 +35,28 @@ def drawn(
     """A copy with the records' boxes, the best on top; names: category id -> name, all of them."""
     factor = max(1, round(LEAST_SIDE / max(picture.size)))
     copy = picture.convert("RGB").resize((picture.width * factor, picture.height * factor))
-    canvas = ImageDraw.Draw(copy)
-    side = sum(copy.size) / 2
-    width = max(LEAST_LINE, round(LINE * side))
+    canvas, side = ImageDraw.Draw(copy), sum(copy.size) / 2
+    line = max(LEAST_LINE, round(LINE * side))
     height = max(LEAST_TEXT, round(TEXT * side))
     font = ImageFont.load_default(height)
-    colors = {number: COLORS[place % len(COLORS)] for place, number in enumerate(names)}
-    ordered = sorted(records, key=lambda record: -record.get("score", 1.0))
-    boxes = [_corners(record["bbox"], factor) for record in ordered]
-    marked = [
-        (box, colors[record["category_id"]]) for box, record in zip(boxes, ordered, strict=True)
-    ]
-    for box, color in reversed(marked):
-        _outline(canvas, box, color, width)
-    texts = [_text(record, names) for record in ordered]
-    places = _places(boxes, [font.getlength(text) for text in texts], height, width, copy.size)
-    for place, text, (_, color) in reversed(list(zip(places, texts, marked, strict=True))):
-        canvas.rectangle(place, fill=color)
-        ink = INK if _brightness(color) > BRIGHT else PAPER
-        at = ((place[0] + place[2]) / 2, (place[1] + place[3]) / 2)
-        canvas.text(at, text, ink, font, anchor="mm")
+    by_category = {number: COLORS[place % len(COLORS)] for place, number in enumerate(names)}
+    records = sorted(records, key=lambda record: -record.get("score", 1.0))
+    colors = [by_category[record["category_id"]] for record in records]
+    boxes, texts = [], []
+    for record in records:
+        x, y, wide, high = (part * factor for part in record["bbox"])
+        boxes.append((x, y, x + wide, y + high))
+        sure = " (crowd)" if record.get("iscrowd") else ""
+        sure = f" {record['score']:.2f}" if "score" in record else sure
+        texts.append(names[record["category_id"]] + sure)
+    for box, color in list(zip(boxes, colors, strict=True))[::-1]:
+        _outline(canvas, box, color, line)
+    places = _places(boxes, [font.getlength(text) for text in texts], height, line, copy.size)
+    for (x1, y1, x2, y2), text, color in list(zip(places, texts, colors, strict=True))[::-1]:
+        canvas.rectangle((x1, y1, x2, y2), fill=color)
+        brightness = np.dot((0.299, 0.587, 0.114), color) / 255  # as the eye weighs its parts
+        ink = INK if brightness > BRIGHT else PAPER
+        canvas.text(((x1 + x2) / 2, (y1 + y2) / 2), text, ink, font, anchor="mm")
     return copy
 
 
@@ -81,18 +83,6 @@ def _shortened(text: str, font: Font, width: float) -> str:
     return next((part for part in fitting if font.getlength(part) <= width), "")
 
 
-def _corners(bbox: Sequence[float], factor: int) -> Box:
-    x, y, width, height = (side * factor for side in bbox)
-    return x, y, x + width, y + height
-
-
-def _text(record: Mapping[str, Any], names: Mapping[int, str]) -> str:
-    name = names[record["category_id"]]
-    if "score" in record:
-        return f"{name} {record['score']:.2f}"
-    return f"{name} (crowd)" if record.get("iscrowd") else name
-
-
 def _outline(canvas: ImageDraw.ImageDraw, box: Box, color: Color, width: int) -> None:
     """The box, its line centered on its sides, between two thin ones of ink."""
     x1, y1, x2, y2 = box
@@ -109,12 +99,15 @@ def _places(
 
     There where it hides least of earlier labels and then of lines, its own box's among them.
     """
-    sides = np.array([side for box in boxes for side in _sides(box, line / 2)]).reshape(-1, 4)
-    places: list[Box] = []
+    half = np.array([-line, -line, line, line]) / 2
+    x1, y1, x2, y2 = np.array(boxes).reshape(-1, 4).T
+    ends = [(x1, y1, x2, y1), (x1, y2, x2, y2), (x1, y1, x1, y2), (x2, y1, x2, y2)]
+    sides = np.concatenate([np.stack(end, axis=1) + half for end in ends])
     pad = max(2, round(height / 5))
-    high = round(height + 1.2 * pad)
+    places: list[Box] = []
     for box, length in zip(boxes, lengths, strict=True):
         labels = np.array(places).reshape(-1, 4)
+        high = round(height + 1.2 * pad)
         tries = _around(box, length + 2 * pad, high, line / 2 + HALO, size)
         places.append(min(tries, key=lambda place: (_hidden(place, labels), _hidden(place, sides))))
     return places
@@ -123,22 +116,13 @@ def _places(
 def _around(box: Box, wide: float, high: float, off: float, size: tuple[int, int]) -> list[Box]:
     """The places for a label of a box, from the usual one on, all inside the picture."""
     x1, y1, x2, y2 = box
-    corners = [
-        *((x1 - off, y1 - off - high), (x1 + off, y1 + off)),
-        *((x1 - off, y2 + off), (x1 + off, y2 - off - high)),
-        *((x2 + off - wide, y1 - off - high), (x2 - off - wide, y1 + off)),
-        *((x2 + off - wide, y2 + off), (x2 - off - wide, y2 - off - high)),
-    ]
+    above, below, left, right = y1 - off - high, y2 + off, x1 - off, x2 + off - wide
+    first, last, within, before = y1 + off, y2 - off - high, x1 + off, x2 - off - wide
+    corners = [(left, above), (within, first), (left, below), (within, last)]
+    corners += [(right, above), (before, first), (right, below), (before, last)]
     inside = [(x, y) for x, y in corners if 0 <= y <= size[1] - high] or [(x1, 0.0)]
     fitting = [(max(0.0, min(x, size[0] - wide)), y) for x, y in inside]
     return [(x, y, x + wide, y + high) for x, y in fitting]
-
-
-def _sides(box: Box, half: float) -> list[Box]:
-    """The four lines of a box, as boxes."""
-    x1, y1, x2, y2 = box
-    ends = [(x1, y1, x2, y1), (x1, y2, x2, y2), (x1, y1, x1, y2), (x2, y1, x2, y2)]
-    return [(a - half, b - half, c + half, d + half) for a, b, c, d in ends]
 
 
 def _hidden(place: Box, others: NDArray[np.float64]) -> float:
@@ -146,8 +130,3 @@ def _hidden(place: Box, others: NDArray[np.float64]) -> float:
     low = np.maximum(place[:2], others[:, :2])
     high = np.minimum(place[2:], others[:, 2:])
     return float(np.maximum(high - low, 0).prod(axis=1).sum())
-
-
-def _brightness(color: Color) -> float:
-    """Of a color, from 0 to 1, as the eye weighs its parts."""
-    return (0.299 * color[0] + 0.587 * color[1] + 0.114 * color[2]) / 255

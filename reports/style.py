@@ -10,12 +10,12 @@ import re
 from typing import Any
 
 import matplotlib
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 
 INK, MUTED, RULE, PAPER = "#222222", "#555555", "#dddddd", "#ffffff"  # text, less, lines, ground
 LINK = "#00558c"
 CYCLE = ("#0072b2", "#d55e00", "#009e73", "#e69f00", "#cc79a7", "#56b4e9", "#000000")
-
 DARK = {  # on light paper -> on dark
     INK: "#e8e6e3",
     MUTED: "#b5b2ad",
@@ -24,45 +24,12 @@ DARK = {  # on light paper -> on dark
     LINK: "#7cc4f0",
     "#000000": "#f0e442",  # the last of Okabe and Ito's
 }
+NAMES = {"ink": INK, "muted": MUTED, "rule": RULE, "paper": PAPER, "link": LINK}
+PAPERS = {"light": NAMES, "dark": {name: DARK[color] for name, color in NAMES.items()}}
 STANDS_OUT = 4.5  # contrast that data has against dark paper at least; the guideline asks for 3
 
-
-def on_dark(color: str) -> str:
-    """What a colour of light paper becomes on dark paper, both as "#rrggbb"."""
-    if color in DARK:
-        return DARK[color]
-    lighter = color
-    for share in range(1, 20):
-        if contrast(lighter, DARK[PAPER]) >= STANDS_OUT:
-            break
-        lighter = _mixed(color, "#ffffff", share / 20)
-    return lighter
-
-
-def contrast(one: str, other: str) -> float:
-    """From 1 (equal) to 21 (black on white): WCAG 2.1, "contrast ratio"."""
-    low, high = sorted((_luminance(one), _luminance(other)))
-    return (high + 0.05) / (low + 0.05)
-
-
-def _luminance(color: str) -> float:
-    """WCAG 2.1, "relative luminance"."""
-    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in _parts(color)]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-
-def _mixed(color: str, other: str, share: float) -> str:
-    pairs = zip(_parts(color), _parts(other), strict=True)
-    return "#" + "".join(f"{round(255 * (a + share * (b - a))):02x}" for a, b in pairs)
-
-
-def _parts(color: str) -> list[float]:
-    """Red, green and blue, from 0 to 1."""
-    return [int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]
-
-
 PAPER_STYLE: Any = {"color": MUTED, "marker": "D", "markerfacecolor": PAPER}
-OURS_STYLE: Any = {"color": "#0072b2", "marker": "o"}
+OURS_STYLE: Any = {"color": CYCLE[0], "marker": "o"}
 # Of a number beside a mark: on a piece of paper, so that no line crosses it.
 BESIDE: Any = {
     "textcoords": "offset points",
@@ -103,6 +70,34 @@ STYLE: Any = {
 FONT = "system-ui, 'Helvetica Neue', Helvetica, Arial, sans-serif"  # of the reader's machine
 
 
+def on_dark(color: str) -> str:
+    """What a colour of light paper becomes on dark paper, both as "#rrggbb"."""
+    if color in DARK:
+        return DARK[color]
+    lighter = color
+    for share in range(1, 20):
+        if contrast(lighter, DARK[PAPER]) >= STANDS_OUT:
+            break
+        red, green, blue = (part + share / 20 * (1 - part) for part in to_rgb(color))
+        lighter = to_hex((red, green, blue))
+    return lighter
+
+
+def contrast(one: str, other: str) -> float:
+    """From 1 (equal) to 21 (black on white): WCAG 2.1, "contrast ratio"."""
+    low, high = sorted((_luminance(one), _luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def _luminance(color: str) -> float:
+    """WCAG 2.1, "relative luminance"."""
+    red, green, blue = (
+        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4
+        for part in to_rgb(color)
+    )
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
 def save(figure: Figure, kind: str, alt: str = "") -> bytes:
     """The figure as "png" (200 dpi) or "svg", the latter with its description in it."""
     buffer = io.BytesIO()
@@ -125,6 +120,5 @@ def _themed(svg: str, alt: str) -> str:
     )
     style = f"<style>@media (prefers-color-scheme:dark){{{rules}}}</style>"
     text = f"<desc>{html.escape(alt, quote=False)}</desc>" if alt else ""
-    root = re.search(r"<svg [^>]*>", svg)
-    assert root is not None
-    return f'{svg[: root.end() - 1]} role="img">{text}{style}{svg[root.end() :]}'
+    more = f' role="img">{text}{style}'
+    return re.sub(r"(<svg [^>]*)>", lambda root: root[1] + more, svg, count=1)

@@ -6,7 +6,7 @@ instead of a network port, and its HTML needs nothing from outside.
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
 from typing import Any
@@ -21,14 +21,13 @@ from nbformat import NotebookNode
 
 from reports import numbers, tables
 from reports.effects import effects_grids
-from reports.pages.page import page
-from reports.plots.plates import Plate, plates
+from reports.figures import plates
 from reports.render import latex, markdown
 from reports.results import Bundle, save_bundle
+from reports.site import page
 
-NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
-TABLE = NOTEBOOKS / "table.py"
-ROOT = Path(__file__).parents[2]  # the folder of the packages
+TABLE = Path(__file__).parent / "notebooks" / "table.py"
+ROOT = Path(__file__).parents[1]  # the folder of the packages
 AGAIN = "again"  # the cell that says how to run a notebook again, which its page leaves out
 CELL_SECONDS = 300
 LONGEST_FOLDER = 60  # letters of a folder for a kernel's sockets, whose paths may have 107
@@ -46,29 +45,30 @@ def write_report(bundle: Bundle, folder: Path, progress: Progress = lambda _: No
     progress is told in a few words what is made next. Raises NotebookError where a cell fails.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    name = bundle.table.name
+    name, comparison = bundle.table.name, bundle.comparison
+    written = []
+
+    def write(ending: str, content: str) -> None:
+        written.append(folder / f"{name}{ending}")
+        written[-1].write_text(content, encoding="utf-8")
+
     progress("tables")
     save_bundle(bundle, folder / f"{name}.json")
-    grid = tables.paper_grid(bundle)
-    grids = (
-        grid,
-        tables.gains_grid(bundle.comparison),
-        *tables.changes_grid(bundle.comparison),
-        *effects_grids(bundle.comparison),
-    )
-    written = [
-        folder / f"{name}.json",
-        _write(folder / f"{name}.csv", numbers.csv_text(bundle.comparison)),
-        _write(folder / f"{name}.md", "\n".join(map(markdown, grids))),
-        _write(folder / f"{name}.tex", "\n".join(map(latex, grids))),
-    ]
+    written.append(folder / f"{name}.json")
+    grids = [tables.paper_grid(bundle), tables.gains_grid(comparison)]
+    grids += [*tables.changes_grid(comparison), *effects_grids(comparison)]
+    write(".csv", numbers.csv_text(comparison))
+    write(".md", "\n".join(map(markdown, grids)))
+    write(".tex", "\n".join(map(latex, grids)))
     progress("figures")
-    written += _draw(plates(bundle).values(), folder)
+    written += [path for plate in plates(bundle).values() for path in plate.write(folder)]
     parameters = {"bundle_path": str((folder / f"{name}.json").absolute())}
     notebook = run_notebook(TABLE, parameters, progress)
-    _set_parameters(notebook, {"bundle_path": f"{name}.json"})
+    _set_parameters(notebook, {"bundle_path": f"{name}.json"})  # the folder may be moved
     progress("page")
-    return written + _write_notebook(notebook, folder / name, grid.title)
+    write(".ipynb", jupytext.writes(notebook, fmt="ipynb"))
+    write(".html", to_page(notebook, grids[0].title))
+    return written
 
 
 def run_notebook(
@@ -84,14 +84,19 @@ def run_notebook(
 
     def starts(cell: NotebookNode, cell_index: int) -> None:
         nonlocal place
-        place = _place(notebook, cell_index)
+        above = [it.source for it in notebook.cells[:cell_index] if _is_heading(it)]
+        heading = f" under '{above[-1].lstrip('# ').splitlines()[0]}'" if above else ""
+        place = f"cell {cell_index + 1}{heading}"
         progress(f"notebook, {place}")
 
     short = "/tmp" if len(gettempdir()) > LONGEST_FOLDER else None
     with TemporaryDirectory(prefix="nb", dir=short) as folder:
-        client = NotebookClient(
-            notebook, km=_kernel(Path(folder)), timeout=CELL_SECONDS, on_cell_execute=starts
+        kernel = AsyncKernelManager(
+            transport="ipc",
+            connection_file=str(Path(folder) / "kernel.json"),
+            kernel_spec_manager=_ThisInterpreter(),
         )
+        client = NotebookClient(notebook, km=kernel, timeout=CELL_SECONDS, on_cell_execute=starts)
         try:
             client.execute(cwd=folder, cleanup_kc=True)
         except CellExecutionError as error:
@@ -102,6 +107,14 @@ def run_notebook(
             raise NotebookError(f"the report notebook stopped in {place}: {cause}") from error
     notebook.cells = _telling(notebook.cells)
     return notebook
+
+
+def to_page(notebook: NotebookNode, title: str) -> str:
+    """One HTML file with everything in it and without the code, which the .ipynb has."""
+    exporter = HTMLExporter(template_name="basic", exclude_input=True, exclude_output_prompt=True)
+    cells = [cell for cell in notebook.cells if not _has_tag(cell, AGAIN)]
+    body, _ = exporter.from_notebook_node(NotebookNode({**notebook, "cells": cells}))
+    return page(title, body)
 
 
 def _telling(cells: Sequence[NotebookNode]) -> list[NotebookNode]:
@@ -119,25 +132,6 @@ def _telling(cells: Sequence[NotebookNode]) -> list[NotebookNode]:
     return [cell for section in [first, *kept] for cell in section]
 
 
-def to_page(notebook: NotebookNode, title: str) -> str:
-    """One HTML file with everything in it and without the code, which the .ipynb has."""
-    exporter = HTMLExporter(template_name="basic", exclude_input=True, exclude_output_prompt=True)
-    cells = [cell for cell in notebook.cells if not _has_tag(cell, AGAIN)]
-    body, _ = exporter.from_notebook_node(NotebookNode({**notebook, "cells": cells}))
-    return page(title, body)
-
-
-def _draw(figures: Iterable[Plate], folder: Path) -> list[Path]:
-    return [path for plate in figures for path in plate.write(folder)]
-
-
-def _write_notebook(notebook: NotebookNode, stem: Path, title: str) -> list[Path]:
-    return [
-        _write(stem.with_name(f"{stem.name}.ipynb"), jupytext.writes(notebook, fmt="ipynb")),
-        _write(stem.with_name(f"{stem.name}.html"), to_page(notebook, title)),
-    ]
-
-
 class _ThisInterpreter(KernelSpecManager):
     """A kernel of this interpreter that can import this project and keeps its warnings."""
 
@@ -145,11 +139,9 @@ class _ThisInterpreter(KernelSpecManager):
         """Whatever is asked for, this interpreter."""
         own = [] if ROOT.name == "site-packages" else [str(ROOT)]
         paths = [*own, *filter(None, [os.environ.get("PYTHONPATH")])]
+        launcher = ["-Xfrozen_modules=off", "-m", "ipykernel_launcher", "-f", "{connection_file}"]
         return KernelSpec(
-            argv=[
-                *(sys.executable, "-Xfrozen_modules=off", "-m", "ipykernel_launcher"),
-                *("-f", "{connection_file}"),
-            ],
+            argv=[sys.executable, *launcher],
             display_name="Python 3",
             language="python",
             env={
@@ -160,20 +152,8 @@ class _ThisInterpreter(KernelSpecManager):
         )
 
 
-def _kernel(folder: Path) -> AsyncKernelManager:
-    """A kernel that talks over socket files in a folder; its path must be short (107 letters)."""
-    return AsyncKernelManager(
-        transport="ipc",
-        connection_file=str(folder / "kernel.json"),
-        kernel_spec_manager=_ThisInterpreter(),
-    )
-
-
 def _set_parameters(notebook: NotebookNode, parameters: Mapping[str, Any]) -> None:
-    """Write the cell that tells the notebook what to read.
-
-    It is executed with whole paths, and kept with those from its folder, which may be moved.
-    """
+    """Write the cell that tells the notebook what to read."""
     cell = next(cell for cell in notebook.cells if _has_tag(cell, "parameters"))
     cell.source = "\n".join(f"{name} = {value!r}" for name, value in parameters.items())
 
@@ -184,15 +164,3 @@ def _has_tag(cell: NotebookNode, tag: str) -> bool:
 
 def _is_heading(cell: NotebookNode) -> bool:
     return cell.cell_type == "markdown" and not _has_tag(cell, AGAIN)
-
-
-def _place(notebook: NotebookNode, index: int) -> str:
-    """Where a reader finds a cell: its number, and the heading it stands under."""
-    above = [cell.source for cell in notebook.cells[:index] if _is_heading(cell)]
-    heading = f" under '{above[-1].lstrip('# ').splitlines()[0]}'" if above else ""
-    return f"cell {index + 1}{heading}"
-
-
-def _write(path: Path, content: str) -> Path:
-    path.write_text(content, encoding="utf-8")
-    return path

@@ -1,1 +1,0 @@
-"""Notebooks, pages and the site."""

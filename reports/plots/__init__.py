@@ -1,1 +1,0 @@
-"""Figures, pictures, and the words for those who do not see them."""
