@@ -1,7 +1,7 @@
 """Images with their ground truth beside what detectors found: the best, the worst, and those on
 which two detectors differ most.
 
-Detections are drawn from the score on that is best for their detector (reports/insight.py).
+Detections are drawn from the score on that is best for their detector (reports/breakdown.py).
 """
 
 import json
@@ -130,6 +130,7 @@ def _wrongs(run: Drawn, dataset: "CocoDataset") -> "Callable[[ImageInsight], str
     state = matches.state[:, ALL, HALF]
 
     def told(image: "ImageInsight") -> str:
+        """An image's caption: what is there, what was found, missed and made up."""
         place = int((matches.image_ids == image.id).argmax())
         is_here = (matches.image == place) & (matches.score >= run.threshold)
         is_truth = (matches.truth_image == place) & matches.truth_counts[:, ALL]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from math import ceil, nan
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -25,9 +25,6 @@ from reports.numbers import ComparedRow, Sample, signed
 from reports.render import part
 from reports.results import Bundle, thin
 from reports.style import BESIDE, CYCLE, DASHES, MUTED, OURS_STYLE, PAPER_STYLE, STYLE, WIDTH
-
-if TYPE_CHECKING:
-    from reports.intervals import Estimate
 
 CURVE_NAMES = {
     "loss/cls": "classification loss",
@@ -123,11 +120,12 @@ def _paper(name: str, values: Sequence[float | None]) -> Series:
     return Series(name, np.array(known).reshape(-1, 3), PAPER_STYLE)
 
 
-def _ours(name: str, found: Sequence[tuple[Sample, "Estimate | None"]]) -> Series:
+def _ours(name: str, samples: Sequence[Sample]) -> Series:
     numbers = []
-    for sample, estimate in found:
+    for sample in samples:
         mean, std = (nan if it is None else it for it in (sample.mean, sample.std))
-        ends = (mean - std, mean + std) if estimate is None else (estimate.low, estimate.high)
+        found = sample.estimate
+        ends = (found.low, found.high) if found else (mean - std, mean + std)
         numbers.append((mean, *ends))
     return Series(name, np.array(numbers).reshape(-1, 3), OURS_STYLE)
 
@@ -140,7 +138,7 @@ def comparison_figure(bundle: Bundle) -> Figure:
     """
     rows = bundle.comparison.rows
     paper = _paper("paper, COCO val2017", [row.ap.paper for row in rows])
-    known = [(row.ap.ours, row.ap.ours.estimate) for row in rows]
+    known = [row.ap.ours for row in rows]
     ours = _ours(f"ours, scale {bundle.scale} on {bundle.data}", known)
     panels = [[paper, ours]] if bundle.is_as_in_paper else [[paper], [ours]]
     panels = panels if bundle.table.has_paper else [[ours]]
@@ -153,7 +151,7 @@ def gains_figure(bundle: Bundle) -> Figure:
     reference = bundle.comparison.reference
     rows = [row for row in bundle.comparison.rows if row is not reference]
     paper = _paper("paper", [row.ap.paper_gain for row in rows])
-    ours = _ours("ours", [(row.ap.gain, row.ap.gain.estimate) for row in rows])
+    ours = _ours("ours", [row.ap.gain for row in rows])
     shown = [paper, ours] if bundle.table.has_paper else [ours]
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, 0.24 * len(rows) * len(shown) + 0.8))

@@ -83,6 +83,7 @@ def run_notebook(
     place = "the first cell"
 
     def starts(cell: NotebookNode, cell_index: int) -> None:
+        """Remember and tell which cell runs: a failure is named by it."""
         nonlocal place
         above = [it.source for it in notebook.cells[:cell_index] if _is_heading(it)]
         heading = f" under '{above[-1].lstrip('# ').splitlines()[0]}'" if above else ""

@@ -65,13 +65,14 @@ def write_site(study: Measurements, folder: Path, counts: Path | None = None) ->
     by_state = {state: [it.claim for it in verdicts if it.state == state] for state in STATES}
     told = ", ".join(f"{len(found)} {state}" for state, found in by_state.items() if found)
     summary, name = f"Of {len(verdicts)} claims, {told}.", template("parts.html").module.name
+    schedule = footnotes.schedule(first.recipe)
     made = {
         INDEX: _page(
             "index.html",
             f"{name}: {study.name}",
             study=study,
             summary=summary,
-            setup=_trained(first),
+            setup=f"{schedule.capitalize()}; {footnotes.image_size(first.recipe)}.",
             first=figures.get("path") or plates(first)["ap"],
             sweeps=figures.get("sweeps"),
             by_state=by_state,
@@ -95,12 +96,6 @@ def write_site(study: Measurements, folder: Path, counts: Path | None = None) ->
     for name in links:
         text = made.get(name) or (folder / name).read_text(encoding="utf-8")
         (folder / name).write_text(linked(text, links, name), encoding="utf-8")
-
-
-def _trained(bundle: Bundle) -> str:
-    """How its runs were trained, as a sentence."""
-    schedule = footnotes.schedule(bundle.recipe).capitalize()
-    return f"{schedule}; {footnotes.image_size(bundle.recipe)}."
 
 
 def write_top(setups: Mapping[str, str], folder: Path) -> None:

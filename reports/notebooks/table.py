@@ -26,10 +26,9 @@ from pathlib import Path
 from IPython.display import HTML
 
 from reports import effects, footnotes, tables
-from reports.results import load_bundle
+from reports.results import frames, load_bundle, overview
 from reports.claims import claims_grid, deciding, judge_all
 from reports.figures import plates
-from reports.results import frames, overview
 from reports.measurements import Measurements
 from reports.render import STYLE, part, to_html
 from reports.site import claims_about, cost, counted, finding, gallery, gaps
