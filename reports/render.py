@@ -147,7 +147,8 @@ def _in_markdown(text: str) -> str:
     def escape(part: str) -> str:
         return re.sub(r"([\\`*_|<>\[\]])", r"\\\1", part)
 
-    return with_indices(text.replace(BREAK, ""), escape, "AP<sub>{}</sub>")
+    # No padding: columns are set to the right, and bold does not begin with a space.
+    return with_indices(re.sub(f"[{BREAK}{PAD}]", "", text), escape, "AP<sub>{}</sub>")
 
 
 # LaTeX: booktabs, numbers set to the right, their marks beyond the column

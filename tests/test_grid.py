@@ -70,7 +70,7 @@ def test_markdown_letter_by_letter():
         "| #A\\_1\\|x |  | over both: AP<sub>50</sub> | over both: AP<sub>S</sub> |\n"
         "|:--|:--|--:|--:|\n"
         "| ✓ \\<a\\> | paper | **37.8** | – |\n"
-        "|  | ours | <ins>16.3</ins><sup>a</sup> | \u20075.0 |\n"
+        "|  | ours | <ins>16.3</ins><sup>a</sup> | 5.0 |\n"
         "|  | 95 % | 15.0–17.9 | 4.0–6.0 |\n"
         "|  | Δ | −21.5 | +0.1<sup>\\*</sup> |\n"
         "\n"
@@ -224,6 +224,13 @@ def test_latex_rows_have_as_many_cells_as_the_table_has_columns():
         plain = row.replace(r"\&", "")
         wide = [int(span) - 1 for span in re.findall(r"\\multicolumn\{(\d)\}", plain)]
         assert plain.count("&") + 1 + sum(wide) == 9
+
+
+def test_a_padded_number_is_bold_in_markdown():
+    grid = replace(
+        SMALL, blocks=(((Cell("row"), Cell("ours"), Cell("\u20075.0", rank="best"), Cell()),),)
+    )
+    assert "| **5.0** |" in markdown(grid)
 
 
 def test_html_and_markdown_escape_whatever_a_data_set_is_called():
