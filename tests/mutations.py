@@ -63,6 +63,7 @@ FIRST = {
     "matching": ["matching"],
     "multi_scale_test": ["multi_scale_test"],
     "postprocess": ["postprocess"],
+    "prediction_assigners": ["prediction_assigners"],
     "training": ["training", "detector", "parallel"],
     "transforms": ["transforms"],
 }
