@@ -51,6 +51,8 @@ class Region:
     def __str__(self) -> str:
         if self.high == inf:
             return f"{'more than' if self.is_open else 'at least'} {self.low:g}"
+        if self.low == -inf:
+            return f"at most {self.high:g}"
         return f"{self.low:g} to {self.high:g}".replace("-", "−")
 
     @property
@@ -58,14 +60,17 @@ class Region:
         """The same in few letters: "> 4", "≥ 0.4", "0.4 to 1.2"."""
         if self.high == inf:
             return f"{'>' if self.is_open else '≥'} {self.low:g}"
-        return str(self)
+        return f"≤ {self.high:g}" if self.low == -inf else str(self)
 
     @property
     def direction(self) -> "Region | None":
         """What is left of it where values cannot be compared with the paper's: the sign.
 
-        None where the region holds both signs, as of a change that is said to be small.
+        None where the region holds both signs, as of a change that is said to be small. A mere
+        upper bound is a tolerance, and the same everywhere.
         """
+        if self.low == -inf:
+            return self
         return POSITIVE if self.low >= 0 else None
 
 
@@ -74,14 +79,18 @@ POSITIVE = Region(0, is_open=True)
 
 @dataclass(frozen=True)
 class Margin:
-    """One row minus another. region None: the paper has it, and it is not judged."""
+    """One row minus another. region None: the paper has it, and it is not judged.
+
+    of_crowds: the margin on images with more objects than the median, less that on all others.
+    """
 
     one: Place
     other: Place
-    paper: float
+    paper: float | None  # None: nobody published one
     region: Region | None
     what: str = ""  # which of a claim's parts it is; empty where it is the only one
     metric: str = "ap"
+    of_crowds: bool = False
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ from experiments.claims import (
     Spread,
     places,
 )
-from reports.measurements import Measurements, find_row
+from reports.measurements import Measurements, find_row, is_of_crowds
 from reports.render import Cell, Grid, Line, line
 
 if TYPE_CHECKING:  # it imports numpy and scipy, which lists need not wait for
@@ -192,14 +192,14 @@ def _look_at(part: Margin | Spread, study: Measurements, num_judged: int) -> Fin
     agrees = "" if region is None else region.sign
     finding = Finding(
         what=part.what,
-        paper=number(part.paper, sign),
+        paper="" if part.paper is None else number(part.paper, sign),
         agrees=f"≤ {part.within:g}" if isinstance(part, Spread) else agrees,
         state=None if region is None else "undecided",
     )
     if missing := [place for place in rows if not study.results(place)]:
         listed = " and ".join(map(str, missing[:2])) + (" ..." if len(missing) > 2 else "")
         return replace(finding, reason=f"no result of {listed}", untrained=rows)
-    if problem := _problem(rows, study):
+    if problem := _problem(part, study):
         mean = study.without_interval(part)
         ours = MISSING if mean is None else number(mean, sign)
         return replace(finding, ours=ours, reason=problem)
@@ -232,12 +232,13 @@ def _look_at(part: Margin | Spread, study: Measurements, num_judged: int) -> Fin
     return replace(finding, state=state, reason=reason)
 
 
-def _problem(rows: Sequence[Place], study: Measurements) -> str:
+def _problem(part: Margin | Spread, study: Measurements) -> str:
     """Why there can be no interval."""
+    rows, of_crowds = places(part), is_of_crowds(part)
     if len({study.runs(place) for place in rows}) < len(rows):
         return "rows that differ in the paper are one run in this setup"
     for place in rows:
-        num_runs, num_known = len(study.results(place)), len(study.scores(place))
+        num_runs, num_known = len(study.results(place)), len(study.scores(place, of_crowds))
         if num_known < num_runs:
             without = f"{num_runs - num_known} of {num_runs} runs of {place}"
             return f"no interval: {without} have no match records"
@@ -315,8 +316,8 @@ def number(value: float, sign: str = "") -> str:
     return f"{rounded:{sign}.1f}".replace("-", "−")
 
 
-def claims_grid(verdicts: Sequence[Verdict]) -> Grid:
-    """The verdicts of one setting as a table."""
+def claims_grid(verdicts: Sequence[Verdict], title: str = TITLE, papers: str = "paper") -> Grid:
+    """The verdicts of one setting as a table; papers: whose numbers are beside ours."""
     settings = dict.fromkeys(verdict.setting for verdict in verdicts if verdict.setting)
     notes: list[str] = []
     is_measured = any(_is_measured(verdict) for verdict in verdicts)
@@ -331,8 +332,8 @@ def claims_grid(verdicts: Sequence[Verdict]) -> Grid:
     notes += [{True: OF_ONE_SEED, False: OF_RERUNS}[is_unknown] for is_unknown in sorted(spreads)]
     return Grid(
         name="claims",
-        title=": ".join([TITLE, *(settings or [UNTRAINED])]),
-        head=line("", "claim", "paper", "agrees", "ours", "verdict"),
+        title=": ".join([title, *(settings or [UNTRAINED])]),
+        head=line("", "claim", papers, "agrees", "ours", "verdict"),
         blocks=tuple(_block(verdict) for verdict in verdicts),
         notes=tuple(notes),
     )

@@ -1,15 +1,15 @@
 """What was measured in one setup: rows of the paper's tables -> their runs, their differences."""
 
 import shlex
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import combinations, count, islice
 from math import sqrt
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from experiments import TABLES
+from experiments import TABLES, table9
 from experiments.claims import RERUN_DEGREES, RERUN_DEVIATION, Claim, Margin, Place, Spread, places
 from experiments.experiment import Row, Table
 from reports.footnotes import settings
@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # it imports numpy and scipy, which lists need not wait for
     from reports.coco_bootstrap import Scores
     from reports.intervals import Estimate
 
-BY_NUMBER = {table.number: table for table in TABLES.values()}
+BY_NUMBER = {table.number: table for table in TABLES.values()} | {9: table9.TABLE}
 Key = tuple[Any, ...]  # what a row trains: equal keys are one run
 
 
@@ -29,13 +29,15 @@ class Measurements:
     """The bundles of tables that were measured in one setup.
 
     Rows that train the same detector are one run, so a row is found wherever its run stands.
-    scale, data: what is asked for where nothing was measured.
+    scale, data: what is asked for where nothing was measured. crowds: of runs, by signature, their
+    numbers on crowded images less those on others.
     ValueError for bundles of different setups: their numbers are never compared.
     """
 
     bundles: Sequence[Bundle] = ()
     scale: str = ""
     data: str = ""
+    crowds: Mapping[str, "Scores"] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         setups = [(it.scale, it.recipe, it.fingerprint, dict(it.settings)) for it in self.bundles]
@@ -89,9 +91,10 @@ class Measurements:
         """What a row's runs measured, as far as they are done."""
         return [self._results[name] for name in self.runs(place) if name in self._results]
 
-    def scores(self, place: Place) -> list["Scores"]:
+    def scores(self, place: Place, of_crowds: bool = False) -> list["Scores"]:
         """The same under resampled images, of those runs whose match records are known."""
-        found = {name: it for bundle in self.bundles for name, it in bundle.scores.items()}
+        every = {name: it for bundle in self.bundles for name, it in bundle.scores.items()}
+        found = self.crowds if of_crowds else every
         return [found[name] for name in self.runs(place) if name in found]
 
     def commands(self, wanted: Iterable[Place], num_seeds: int) -> tuple[str, ...]:
@@ -109,7 +112,8 @@ class Measurements:
         """A part of a claim by the means of its rows' runs; None where it is undefined."""
         means = []
         for place in places(part):
-            found = (getattr(result.metrics, part.metric) for result in self.results(place))
+            runs = self.scores(place, True) if is_of_crowds(part) else self.results(place)
+            found = (getattr(run.metrics, part.metric) for run in runs)
             known = [value for value in found if value is not None]
             if not known:
                 return None
@@ -120,17 +124,20 @@ class Measurements:
         """A part of a claim with its interval; None where it is undefined."""
         found = []
         for one, other in combinations(places(part), 2):
-            difference = self._difference(one, other, part.metric, level)
+            difference = self._difference(one, other, part, level)
             if difference is None:
                 return None
             found.append(difference)
         return spread(found) if isinstance(part, Spread) else found[0]
 
-    def _difference(self, one: Place, other: Place, metric: str, level: float) -> "Estimate | None":
+    def _difference(
+        self, one: Place, other: Place, part: Margin | Spread, level: float
+    ) -> "Estimate | None":
         """With one seed in the paper's setup its reruns' spread stands in for that of the seeds."""
         from reports.intervals import difference
 
-        sides = self.scores(one), self.scores(other)
+        metric, of_crowds = part.metric, is_of_crowds(part)
+        sides = self.scores(one, of_crowds), self.scores(other, of_crowds)
         found = difference(*sides, metric, level=level)
         is_as_in_paper = self.are_as_in_paper((one.table, other.table))
         if found is None or found.seed_error is not None or not is_as_in_paper:
@@ -171,6 +178,11 @@ class Measurements:
                 del words[at : at + 2]
             words += ["--seeds", ",".join(map(str, seeds))]
         return shlex.join(words)
+
+
+def is_of_crowds(part: Margin | Spread) -> bool:
+    """Whether it is about crowded images."""
+    return isinstance(part, Margin) and part.of_crowds
 
 
 def find_row(place: Place) -> Row:

@@ -68,9 +68,10 @@ def made_up_study(
     for table in tables.values():
         signatures, results, scores = {}, {}, {}
         for row in table.rows:
-            numbers = papers.get(row.config, {}) if table.number < 8 else asdict(row.paper)
+            is_shared = 0 < table.number < 8
+            numbers = papers.get(row.config, {}) if is_shared else asdict(row.paper)
             change = configs.get(row.config, 0)
-            changed = {metric: value + change for metric, value in numbers.items()}
+            changed = {it: value + change for it, value in numbers.items() if value is not None}
             own = replace(recipe, **row.recipe_at(scale))
             for seed in seeds:
                 name = signature(Run(row.config, own, "f" * 16, seed))

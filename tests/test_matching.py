@@ -25,7 +25,7 @@ from detector.evaluation.match_records import (
 )
 from detector.evaluation.matching import match, ranks
 from detector.metrics import Metrics
-from reports.coco_bootstrap import image_weights, metrics_of, precisions
+from reports.coco_bootstrap import image_weights, metrics_of, of_crowds, precisions
 
 Truth = dict[str, Any]
 Scene = tuple[Truth, list[Detection]]
@@ -244,6 +244,30 @@ def test_samples_are_drawn_with_replacement_and_the_same_for_all_runs() -> None:
     assert weights.mean(axis=0) == pytest.approx(np.ones(50), abs=0.25)  # 5 standard errors
     assert (weights == 0).mean() == pytest.approx((1 - 1 / 50) ** 50, abs=0.01)
     assert np.array_equal(weights[:100], image_weights(50, 100))
+
+
+def test_in_crowds_means_on_images_with_more_objects_than_half_of_all() -> None:
+    """The same as two evaluations, each of its own images alone."""
+    truth, detections = scene(7, 9, 2)
+    matches = match(truth, detections)
+    counted = Counter(it["image_id"] for it in truth["annotations"] if not it["iscrowd"])
+    counts = {it["id"]: counted[it["id"]] for it in truth["images"]}
+    middle = sorted(counts.values())[4]
+    parts = []
+    for ids in (
+        {n for n in counts if counts[n] > middle},
+        {n for n in counts if counts[n] <= middle},
+    ):
+        images = [it for it in truth["images"] if it["id"] in ids]
+        objects = [it for it in truth["annotations"] if it["image_id"] in ids]
+        mine = [it for it in detections if it["image_id"] in ids]
+        parts.append(six(match(truth | {"images": images, "annotations": objects}, mine)))
+    found = of_crowds("a" * 12, 3, matches)
+    assert found.metrics.ap == pytest.approx(parts[0].ap - parts[1].ap) and found.seed == 3
+    weights = image_weights(9)[5]
+    is_crowd = np.array([counts[it] > middle for it in matches.image_ids])
+    crowds, others = (six(matches, weights * it) for it in (is_crowd, ~is_crowd))
+    assert found.draws[5, 0] == pytest.approx(crowds.ap - others.ap)
 
 
 def test_records_tell_each_detection_and_object_by_its_place() -> None:

@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from made_up_studies import made_up_study, papers_numbers
+from made_up_studies import made_up, made_up_study, papers_numbers
 
-from experiments import STUDY, TABLES, claims
+from detector.metrics import Metrics
+from experiments import STUDY, TABLES, claims, table9
 from experiments.claims import BY_NAME, CLAIMS, Place, Region
 from experiments.schedules import DEMO, SCALES
 from reports.claims import (
@@ -223,6 +224,36 @@ def test_other_numbers_contradict(name: str) -> None:
     found = judge(BY_NAME[name], made_up_study(moved={place: change}))
     assert found.state == "contradicted"
     assert found.needs == () and found.reason
+
+
+@pytest.mark.parametrize(
+    ("aps", "in_crowds", "expected"),
+    [
+        ({"TAL": 40.5, "PAA": 39.6, "POTO": 38, "POTO, without NMS": 40}, 2, "supported"),
+        ({"TAL": 41.5, "PAA": 39.6, "POTO": 40, "POTO, without NMS": 40}, -2, "contradicted"),
+        ({"TAL": 40.5, "PAA": 39.6, "POTO": 38, "POTO, without NMS": 38}, 0, "contradicted"),
+    ],
+)
+def test_our_claims_are_judged_at_any_scale(
+    aps: dict[str, float], in_crowds: float, expected: str
+) -> None:
+    """ATSS has the paper's 39.3; C1's bound is in AP points at every scale."""
+    rows = tuple(
+        replace(row, paper=Metrics(ap=aps.get(row.label, 39.3))) for row in table9.TABLE.rows
+    )
+    study = demo_study((0, 1, 2), tables={"table9": replace(table9.TABLE, rows=rows)})
+    gains = {place: in_crowds for place in table9.IN_CROWDS} | {table9.ATSS: 0}
+    crowds = {
+        name: made_up(name, seed, {"ap": -9.0 + gain})[1]
+        for place, gain in gains.items()
+        for seed, name in enumerate(study.runs(place))
+    }
+    found = [judge(claim, replace(study, crowds=crowds)) for claim in table9.CLAIMS]
+    if not in_crowds:  # a crowd that gains nothing is undecided, whatever the gain elsewhere
+        assert found.pop().state == "undecided" and found.pop(0).state == "supported"
+    assert {verdict.state for verdict in found} == {expected}
+    assert "at most 1.55" in found[0].findings[0].reason or len(found) == 1
+    assert judge(table9.CLAIMS[2], study).findings[0].reason.startswith("no interval: 3 of 3 runs")
 
 
 def test_a_number_between_decides_nothing() -> None:

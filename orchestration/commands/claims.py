@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from detector.config import DetectorConfig
-from experiments import TABLES
-from experiments.claims import CLAIMS, Evidence, places
+from experiments import TABLES, table9
+from experiments.claims import CLAIMS, Evidence, Place, places
 from orchestration import options, views
 from orchestration.plan import setups_in
 from orchestration.positives import print_counted
@@ -18,7 +18,10 @@ from orchestration.terminal import console, out_option, warn
 
 if TYPE_CHECKING:
     from reports.claims import Costs, Verdict
+    from reports.coco_bootstrap import Scores
     from reports.measurements import Measurements
+    from reports.render import Grid
+    from reports.results import Bundle
 
 FORMATS = ("text", "markdown", "json")
 NUM_CLASSES = 80  # COCO's
@@ -29,6 +32,7 @@ OF_PAPER = (
     "agrees above is the paper's, for --scale paper --data coco2017 (Table 8: --scale paper-2x)."
 )
 DECIDING = "What would decide the undecided:"
+OURS = "Claims of ours, written down before their runs"
 
 Form = Annotated[
     str, typer.Option("--format", metavar="|".join(FORMATS), help="Of what is printed.")
@@ -63,6 +67,7 @@ def claims(
     """
     if form not in FORMATS:
         raise ValueError(f"--format needs one of {', '.join(FORMATS)}, got '{form}'")
+    from reports.claims import judge
     from reports.measurements import Measurements
 
     store = open_store(out)
@@ -78,6 +83,9 @@ def claims(
         blocks = [*(_judged("training", study) for study in measured), others]
     else:  # one list of all is easier to read
         blocks = [[*_judged("training", nothing), *others]]
+    blocks += [
+        [judge(claim, study) for claim in table9.CLAIMS] for study in measured if study.crowds
+    ]
     blocks = [_in_order(verdicts, out_option(store)) for verdicts in blocks]
     {"text": _print, "markdown": _print_markdown, "json": _print_json}[form](blocks, counted)
     if form != "json" and not measured and scale not in PAPERS:
@@ -95,9 +103,29 @@ def _measured(
         if scale in (None, setup.scale) and data in (None, setup.data, setup.where):
             from orchestration.results import bundle  # it waits for pandas
 
-            tables = [bundle(store, setup, table, seeds, progress) for table in TABLES.values()]
+            wanted = (*TABLES.values(), table9.TABLE)
+            tables = [bundle(store, setup, table, seeds, progress) for table in wanted]
             if any(table.results for table in tables):
-                yield Measurements(tables)
+                yield Measurements(tables, crowds=_crowds(store, tables[-1], progress))
+
+
+def _crowds(
+    store: Store, content: "Bundle", progress: Callable[[str], None]
+) -> dict[str, "Scores"]:
+    """Of Table 9's runs that a claim compares in crowds; empty while it has none of its own."""
+    from detector.evaluation.match_records import load_matches
+    from reports.coco_bootstrap import of_crowds
+
+    def done(place: Place) -> list[str]:
+        return [it for it in content.signatures.get(place.label, ()) if it in content.scores]
+
+    own = [name for place in table9.IN_CROWDS for name in done(place)]
+    found = {}
+    for name in (*own, *done(table9.ATSS)) if own else ():
+        progress(f"crowded images of {name}")
+        matches = load_matches(store.folder(name).matches)
+        found[name] = of_crowds(name, content.results[name].seed, matches)
+    return found
 
 
 def _judged(
@@ -157,19 +185,28 @@ def _cost(config: DetectorConfig) -> tuple[int, int]:
 
 def _in_order(verdicts: Sequence["Verdict"], option: str) -> list["Verdict"]:
     """As the paper has them, with lines to paste that are about this results folder."""
-    ordered = sorted(verdicts, key=lambda verdict: CLAIMS.index(verdict.claim))
+    order = [*CLAIMS, *table9.CLAIMS]
+    ordered = sorted(verdicts, key=lambda verdict: order.index(verdict.claim))
     return [
         replace(it, needs=tuple(n + option if n.startswith("atss ") else n for n in it.needs))
         for it in ordered
     ]
 
 
+def _grid(verdicts: Sequence["Verdict"]) -> "Grid":
+    from reports.claims import claims_grid
+
+    if verdicts[0].claim in table9.CLAIMS:
+        return claims_grid(verdicts, OURS, "published")
+    return claims_grid(verdicts)
+
+
 def _print(blocks: Sequence[Sequence["Verdict"]], counted: dict[str, list["Verdict"]]) -> None:
-    from reports.claims import claims_grid, deciding
+    from reports.claims import deciding
     from reports.render import terminal
 
     for verdicts in blocks:
-        console.print(terminal(claims_grid(verdicts)))
+        console.print(terminal(_grid(verdicts)))
         if open_questions := deciding(verdicts):
             console.print(f"\n{DECIDING}")
         for text in open_questions:
@@ -184,12 +221,12 @@ def _print(blocks: Sequence[Sequence["Verdict"]], counted: dict[str, list["Verdi
 def _print_markdown(
     blocks: Sequence[Sequence["Verdict"]], counted: dict[str, list["Verdict"]]
 ) -> None:
-    from reports.claims import claims_grid, deciding
+    from reports.claims import deciding
     from reports.positives import markdown_claims
     from reports.render import markdown
 
     for verdicts in blocks:
-        print(markdown(claims_grid(verdicts)))
+        print(markdown(_grid(verdicts)))
         if open_questions := deciding(verdicts):
             print(f"{DECIDING}\n", *(f"- {text}" for text in open_questions), sep="\n", end="\n\n")
     for name, verdicts in counted.items():
