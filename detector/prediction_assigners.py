@@ -12,17 +12,18 @@ Shapes as in detector.assigners: A anchors, M ground truths, "..." nothing or B 
 Lists of ground truths are filled up with boxes of zeros, which no anchor may learn.
 """
 
-import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 from torchvision.ops import generalized_box_iou_loss
 
 from detector import losses
 from detector.anchors import STRIDES
-from detector.boxes import area, centers, paired_inside, paired_iou, side_distances
+from detector.boxes import area, centers, paired_inside, paired_iou
 from detector.iou_assigner import NEGATIVE, assign_by_iou, highest_iou_match
 
 WARM_UP = 1 / 3  # of a training, in which TOOD selects as ATSS does (its "initial_epoch", 4 of 12)
@@ -69,12 +70,13 @@ def _depth(anchors: list[Tensor], gt_boxes: Tensor, radius: float) -> tuple[Tens
 
     [A_l, 4] per level, [..., M, 4] -> [..., M, A] twice; negative outside.
     """
-    points = centers(torch.cat(anchors))
-    in_box = side_distances(points, gt_boxes[..., None, :]).amin(dim=-1)
-    offset = (points - centers(gt_boxes)[..., None, :]).abs().amax(dim=-1)
+    x, y = centers(torch.cat(anchors)).unbind(dim=-1)  # [A]
+    x1, y1, x2, y2 = gt_boxes[..., None].unbind(dim=-2)  # [..., M, 1]
+    in_width, in_height = torch.minimum(x - x1, x2 - x), torch.minimum(y - y1, y2 - y)
+    offset = torch.maximum((x - (x1 + x2) / 2).abs(), (y - (y1 + y2) / 2).abs())
     with_strides = zip(anchors, STRIDES, strict=False)
     reach = torch.cat([level.new_full((len(level),), radius * s) for level, s in with_strides])
-    return in_box, reach - offset
+    return torch.minimum(in_width, in_height), reach - offset
 
 
 def assign_task_aligned(anchors: list[Tensor], gt_boxes: Tensor, predicted: Predicted) -> Tensor:
@@ -113,9 +115,12 @@ def assign_simota(anchors: list[Tensor], gt_boxes: Tensor, predicted: Predicted)
     rank = torch.arange(most, device=cost.device)
     takes = (rank < wanted[..., None]) & lowest.isfinite()
     is_taken = torch.zeros_like(iou, dtype=torch.bool).scatter(-1, cheapest, takes)
-    times = is_taken.sum(dim=-2, keepdim=True)
-    matched = torch.where(is_taken | (times > 1), cost, torch.inf).argmin(dim=-2)
-    return torch.where(times[..., 0, :] > 0, matched, NEGATIVE)
+    times = is_taken.sum(dim=-2)  # [..., A]
+    matched, is_positive = torch.full_like(times, NEGATIVE), times > 0
+    asks = is_taken.mT[is_positive] | (times[is_positive] > 1)[:, None]  # [P, M]
+    costs = torch.where(asks, cost.mT[is_positive], torch.inf)
+    matched[is_positive] = costs.argmin(dim=-1)
+    return matched
 
 
 def _cross_entropy(predicted: Predicted, is_asked: Tensor) -> Tensor:
@@ -124,13 +129,9 @@ def _cross_entropy(predicted: Predicted, is_asked: Tensor) -> Tensor:
     Logarithms are at least -100, as in torch's. Anchors that are not asked for get a part only.
     """
     others = predicted.probabilities.new_zeros(is_asked.shape)
-    others[is_asked] = -_log(1 - predicted.probabilities[is_asked]).sum(dim=-1)
-    its = predicted.of_objects()
-    return others[..., None, :] + _log(1 - its) - _log(its)
-
-
-def _log(values: Tensor) -> Tensor:
-    return values.log().clamp(min=-100)
+    absent = 1 - predicted.probabilities[is_asked]
+    others[is_asked] = -absent.log_().clamp_(min=-100).sum(dim=-1)  # in place: the largest tensor
+    return others[..., None, :] - predicted.of_objects().logit_().clamp_(-100, 100)
 
 
 def assign_paa(anchors: list[Tensor], gt_boxes: Tensor, predicted: Predicted) -> Tensor:
@@ -142,76 +143,88 @@ def assign_paa(anchors: list[Tensor], gt_boxes: Tensor, predicted: Predicted) ->
     owner = assign_by_iou(
         anchors, gt_boxes, in_gt_box=False, positive_iou=PAA_IOU, negative_iou=PAA_IOU
     )
-    loss = _losses(gt_boxes, predicted, owner)  # [..., A]
-    objects = torch.arange(gt_boxes.shape[-2], device=owner.device)
-    of_each = torch.where(owner[..., None, :] == objects[:, None], loss[..., None, :], torch.inf)
-    found, first = [], 0
-    for level in of_each.split([len(level) for level in anchors], dim=-1):
-        lowest, index = level.topk(min(PAA_CANDIDATES, level.shape[-1]), dim=-1, largest=False)
-        found.append((lowest, first + index))
-        first += level.shape[-1]
-    candidate_losses, order = torch.cat([lowest for lowest, _ in found], dim=-1).sort(dim=-1)
-    candidates = torch.cat([index for _, index in found], dim=-1).gather(-1, order)
-    is_positive = up_to_the_densest(candidate_losses)
-    is_taken = torch.zeros_like(of_each, dtype=torch.bool).scatter(-1, candidates, is_positive)
-    return torch.where(is_taken.any(dim=-2), owner, NEGATIVE)
+    is_of, num_objects = owner >= 0, gt_boxes.shape[-2]
+    image, anchor = is_of.reshape(-1, owner.shape[-1]).nonzero().unbind(dim=-1)  # [P]
+    level = torch.cat([x.new_full((len(x),), n, dtype=torch.int64) for n, x in enumerate(anchors)])
+    level, of_object = level[anchor], image * num_objects + owner[is_of]
+    loss = _losses(gt_boxes, predicted, owner)  # [P]
+    rank = _ranks(loss, of_object * len(anchors) + level)
+    (best,) = (rank < PAA_CANDIDATES).nonzero(as_tuple=True)
+    where = of_object[best], level[best] * PAA_CANDIDATES + rank[best]
+
+    shape = owner[..., 0].numel() * num_objects, len(anchors) * PAA_CANDIDATES
+    lowest = loss.new_full(shape, torch.inf).index_put_(where, loss[best])  # [B x M, K]
+    candidates = best.new_zeros(shape).index_put_(where, best)
+    lowest, order = lowest.sort(dim=-1)
+    is_positive = torch.zeros_like(loss, dtype=torch.bool)
+    chosen = torch.from_numpy(up_to_the_densest(lowest.double().cpu().numpy())).to(owner.device)
+    is_positive[candidates.gather(-1, order)[chosen]] = True
+    matched = torch.full_like(owner, NEGATIVE)
+    matched[is_of] = torch.where(is_positive, owner[is_of], NEGATIVE)
+    return matched
 
 
 def _losses(gt_boxes: Tensor, predicted: Predicted, owner: Tensor) -> Tensor:
-    """[..., A] -> [..., A]: what each anchor would lose on the object it is of; else infinity."""
+    """[..., A] -> [P]: what each anchor that is of an object would lose on it."""
     is_of = owner >= 0
     index = owner.clamp(min=0)
     labels = predicted.labels.take_along_dim(index, dim=-1)[is_of]
     boxes = gt_boxes.take_along_dim(index[..., None], dim=-2)[is_of]
     logits = predicted.probabilities[is_of].logit(eps=1e-7)
-    box = generalized_box_iou_loss(predicted.boxes[is_of], boxes)
-    result = predicted.boxes.new_full(owner.shape, torch.inf)
-    result[is_of] = losses.focal(logits, labels) + box
-    return result
+    return losses.focal(logits, labels) + generalized_box_iou_loss(predicted.boxes[is_of], boxes)
 
 
-def up_to_the_densest(values: Tensor) -> Tensor:
-    """[..., K] rising, infinity for none -> [..., K] bool: what PAA makes positive of an object.
+def _ranks(values: Tensor, groups: Tensor) -> Tensor:
+    """[P], [P] whole numbers -> [P]: how many of its group come before a value, from the lowest."""
+    order = values.argsort(stable=True)
+    order = order[groups[order].argsort(stable=True)]
+    grouped = groups[order]
+    places = torch.arange(len(order), device=order.device)
+    return torch.empty_like(order).index_put_(
+        (order,), places - torch.searchsorted(grouped, grouped)
+    )
+
+
+def up_to_the_densest(values: NDArray[Any]) -> NDArray[np.bool_]:
+    """[N, K] rising, infinity for none -> [N, K]: what PAA makes positive of each of N objects.
 
     Two Gaussians are fitted by expectation maximization, as scikit-learn does. A single one is
     positive, and so are all where none is of the lower Gaussian.
     """
-    is_there = values.isfinite()
-    x = torch.where(is_there, values, 0.0).double()
-    count = is_there.sum(dim=-1, keepdim=True)  # [..., 1]
-    highest = torch.where(is_there, x, -torch.inf).amax(dim=-1)
-    means = torch.stack([x[..., 0], highest], dim=-1)  # [..., 2]
-    weights, variances = torch.full_like(means, 0.5), torch.ones_like(means)
-    is_fitted, before = count <= 1, x.new_full(count.shape, -torch.inf)
+    is_there = np.isfinite(values)
+    x = np.where(is_there, values, 0.0)
+    count = is_there.sum(axis=1)
+    powers = np.stack([is_there, x, x * x], axis=-1)  # [N, K, 3]
+    fits = np.empty((len(x), 3, 2))  # weight, mean and variance of the lower and the higher
+    fits[:, 0], fits[:, 2] = 0.5, 1.0
+    fits[:, 1] = np.stack([np.where(count > 0, x[:, 0], 0.0), x.max(axis=1)], axis=-1)
+    (open_,), before = np.nonzero(count > 1), np.full(len(x), -np.inf)
     for _ in range(EM_STEPS):
-        logs, density = _log_densities(x, weights, means, variances)
-        share = (logs - density[..., None]).exp() * is_there[..., None]  # [..., K, 2]
-        bound = torch.where(is_there, density, 0.0).sum(dim=-1, keepdim=True) / count
-        total = share.sum(dim=-2) + 10 * torch.finfo(x.dtype).eps
-        new_means = (share * x[..., None]).sum(dim=-2) / total
-        squares = (x[..., None] - new_means[..., None, :]) ** 2
-        new_variances = (share * squares).sum(dim=-2) / total + EM_VARIANCE
-        weights = torch.where(is_fitted, weights, total / count)
-        means = torch.where(is_fitted, means, new_means)
-        variances = torch.where(is_fitted, variances, new_variances)
-        is_fitted = is_fitted | ((bound - before).abs() < EM_TOLERANCE)
-        if is_fitted.all():
+        if not len(open_):
             break
-        before = bound
-    logs, density = _log_densities(x, weights, means, variances)
+        logs, density = _log_densities(x[open_], fits[open_])
+        share = np.exp(logs - density[..., None])  # [n, K, 2]
+        total, first, second = np.moveaxis(share.mT @ powers[open_], -1, 0)  # [n, 2]
+        total += 10 * np.finfo(x.dtype).eps
+        mean = first / total
+        spread = second / total - mean**2 + EM_VARIANCE
+        fits[open_] = np.stack([total / count[open_, None], mean, spread], axis=1)
+        bound = (density * is_there[open_]).sum(axis=1) / count[open_]
+        is_open = np.abs(bound - before[open_]) >= EM_TOLERANCE
+        before[open_], open_ = bound, open_[is_open]
+    logs, density = _log_densities(x, fits)
     is_lower = is_there & (logs[..., 0] >= logs[..., 1])
-    densest = torch.where(is_lower, density, -torch.inf).argmax(dim=-1, keepdim=True)
-    is_all = (count == 1) | ~is_lower.any(dim=-1, keepdim=True)
-    return is_there & (is_all | (torch.arange(x.shape[-1], device=x.device) <= densest))
+    densest = np.where(is_lower, density, -np.inf).argmax(axis=1)
+    is_all = (count == 1) | ~is_lower.any(axis=1)
+    return is_there & (is_all[:, None] | (np.arange(x.shape[1]) <= densest[:, None]))
 
 
-def _log_densities(
-    x: Tensor, weights: Tensor, means: Tensor, variances: Tensor
-) -> tuple[Tensor, Tensor]:
-    """[..., K], [..., 2] three times -> of each Gaussian [..., K, 2], and of both [..., K]."""
-    squares = (x[..., None] - means[..., None, :]) ** 2 / variances[..., None, :]
-    logs = (weights.log() - (2 * math.pi * variances).log() / 2)[..., None, :] - squares / 2
-    return logs, logs.logsumexp(dim=-1)
+def _log_densities(x: NDArray[Any], fits: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """[N, K], [N, 3, 2] -> of each Gaussian [N, K, 2], and of both [N, K]."""
+    weights, means, variances = np.moveaxis(fits, 1, 0)[..., None, :]
+    logs = np.log(weights) - np.log(2 * np.pi * variances) / 2
+    logs = logs - (x[..., None] - means) ** 2 / (2 * variances)
+    return logs, np.logaddexp(logs[..., 0], logs[..., 1])
 
 
 def assign_poto(anchors: list[Tensor], gt_boxes: Tensor, predicted: Predicted) -> Tensor:

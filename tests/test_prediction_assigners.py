@@ -260,14 +260,14 @@ def test_two_gaussians_are_fitted_as_scikit_learn_does(count):
     for _ in range(40):
         low, high = draw.uniform(0, 1), draw.uniform(1, 4)
         lists.append(sorted(abs(draw.gauss(draw.choice([low, high]), 0.3)) for _ in range(count)))
-    values = torch.tensor([[*losses, math.inf, math.inf] for losses in lists], dtype=torch.float64)
+    values = np.array([[*losses, math.inf, math.inf] for losses in lists])
     found = up_to_the_densest(values)
-    assert found.sum(dim=1).tolist() == [densest_of_the_lower(losses) for losses in lists]
+    assert found.sum(axis=1).tolist() == [densest_of_the_lower(losses) for losses in lists]
     assert not found[:, count:].any()
 
 
 def test_equal_losses_are_all_positive_or_the_first():
-    found = up_to_the_densest(torch.tensor([[0.5, 0.5, 0.5], [0.1, 0.1, math.inf]]))
+    found = up_to_the_densest(np.array([[0.5, 0.5, 0.5], [0.1, 0.1, math.inf]]))
     assert found.tolist()[0][0] and found.tolist()[1][0] and not found[1, 2]
 
 
