@@ -19,12 +19,13 @@ from detector.data.transforms import Normalization
 from detector.evaluation.detect import (
     Detection,
     as_results,
-    coco_numbers,
     detect_all,
     detect_one,
     evaluate,
+    measure,
 )
 from detector.metrics import COCO_NUMBERS, HEADINGS, Metrics
+from detector.weights.conventions import Layout
 
 
 @pytest.fixture
@@ -149,7 +150,7 @@ def test_the_twelve_are_those_that_pycocotools_prints(capsys: pytest.CaptureFixt
     lines = PRINTED.findall(capsys.readouterr().out)
     printed = {line[:4]: float(line[4]) for line in lines}
     assert len(printed) == len(lines) == 12
-    numbers = coco_numbers(truth, found_)
+    numbers = measure(truth, found_)[0]
     assert list(numbers) == list(COCO_NUMBERS)
     assert len(set(numbers.values())) > 9  # they tell each other apart
     for name, (iou, area, most) in COCO_NUMBERS.items():
@@ -183,8 +184,7 @@ def test_conventions_reach_the_detector_and_its_results(dataset: CocoDataset) ->
         dataset,
         RECIPE,
         device="cpu",
-        normalization=raw,
-        inclusive_corners=True,
+        layout=Layout(normalization=raw, inclusive_corners=True),
         category_ids=[30, 70],
     )
     results = all_of(parts)
