@@ -3,7 +3,6 @@
 import socket
 from dataclasses import replace
 from itertools import islice
-from pathlib import Path
 
 import pytest
 import torch
@@ -36,7 +35,7 @@ CONFIGS = {
 }
 
 
-def dataset(folder: Path) -> CocoDataset:
+def dataset(folder):
     """Ten images of two sizes; number n has n % 4 objects, so some shares have no positive."""
     images = [
         {"id": n, "file_name": f"{n}.png", "width": 80 + 16 * (n % 2), "height": 64}
