@@ -11,6 +11,7 @@ import foreign
 import numpy as np
 import pytest
 import torch
+from foreign import Payload
 from safetensors.torch import save_file
 
 from detector import checkpoint
@@ -543,16 +544,6 @@ def test_a_path_without_a_file_is_refused(tmp_path):
 
 
 # Nothing is executed
-
-
-class Payload:
-    """Unpickled by the ordinary reader, it calls the function."""
-
-    def __init__(self, function, *arguments):
-        self.call = function, arguments
-
-    def __reduce__(self):
-        return self.call
 
 
 def payloads(trace):
