@@ -107,6 +107,28 @@ def build_detector(
     )
 
 
+def assemble_detector(
+    config: DetectorConfig,
+    recipe: Recipe,
+    num_classes: int,
+    layout: Layout,
+    *,
+    weights: str = "none",
+    assigner: Assigner | None = None,
+) -> "Detector":
+    """The detector that a recipe says; weights: of the backbone, as build_backbone takes them."""
+    return build_detector(
+        config,
+        num_classes,
+        backbone=build_backbone(
+            recipe.backbone, recipe.norm, weights, recipe.pyramid_channels, layout
+        ),
+        postprocess=postprocess_of(recipe),
+        layout=layout,
+        assigner=assigner,
+    )
+
+
 def postprocess_of(recipe: Recipe) -> Postprocess:
     """The part of a recipe that is about what becomes of predictions."""
     names = [item.name for item in fields(Postprocess)]

@@ -11,9 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from detector.assigners import Assigner
-from detector.backbone import build_backbone
 from detector.config import DetectorConfig, Recipe
-from detector.detector import Detector, Target, build_detector, normalizers_of, postprocess_of
+from detector.detector import Detector, Target, assemble_detector, normalizers_of
 from detector.distributed import Group
 from detector.weights.conventions import own_layout
 
@@ -38,18 +37,9 @@ def assemble(
     """
     torch.manual_seed(seed)
     layout = own_layout(recipe.deformable)
-    backbone = build_backbone(
-        recipe.backbone, recipe.norm, recipe.weights, recipe.pyramid_channels, layout
-    )
-    detector = build_detector(
-        config,
-        num_classes,
-        backbone=backbone,
-        postprocess=postprocess_of(recipe),
-        layout=layout,
-        assigner=assigner,
-    )
-    detector.to(device)
+    detector = assemble_detector(
+        config, recipe, num_classes, layout, weights=recipe.weights, assigner=assigner
+    ).to(device)
     return detector, build_optimizer(detector, recipe)
 
 

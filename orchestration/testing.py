@@ -160,8 +160,7 @@ def detections_of(
         trained.recipe,
         device=device,
         workers=default if workers is None else workers,
-        normalization=loaded.layout.normalization,
-        inclusive_corners=loaded.layout.inclusive_corners,
+        layout=loaded.layout,
         category_ids=ids,
     )
     with Counter("testing", len(images.dataset), console) as counter:

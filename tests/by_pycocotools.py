@@ -34,7 +34,7 @@ Record = dict[str, Any]  # of COCOeval, of an image, a category and an area rang
 def by_pycocotools(
     ground_truth: dict[str, Any], detections: list[dict[str, Any]]
 ) -> tuple[dict[str, float | None], Matches]:
-    """As evaluation.detect.measure, which takes it as `by`: the same numbers, but slowly."""
+    """As evaluation.detect.measure: the same numbers, but slowly."""
     with contextlib.redirect_stdout(io.StringIO()):
         evaluation = evaluated(ground_truth, detections)
     values = [None if value < 0 else 100 * float(value) for value in evaluation.stats]

@@ -232,3 +232,13 @@ def official_anchors(scales=(8.0,), ratios=(1.0,)):
                 corners.append([stride / 2 - x, stride / 2 - y, stride / 2 + x, stride / 2 + y])
         levels[f"rpn.anchor_generator.cell_anchors.{level}"] = torch.tensor(corners)
     return levels
+
+
+class Payload:
+    """Unpickled by the ordinary reader, it calls the function."""
+
+    def __init__(self, function, *arguments):
+        self.call = function, arguments
+
+    def __reduce__(self):
+        return self.call

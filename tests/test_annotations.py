@@ -1,8 +1,6 @@
 """A COCO file is read whole, or refused in one line that names the file and the record."""
 
 import json
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -11,13 +9,13 @@ from made_up_coco import REAL, annotation, content, needs_real_images
 from detector.data.annotations import read_annotations
 
 
-def read(folder: Path, described: Any) -> Any:
+def read(folder, described):
     path = folder / "set.json"
     path.write_text(described if isinstance(described, str) else json.dumps(described))
     return read_annotations(path)
 
 
-def spoiled(table: str, position: int, **changes: Any) -> dict[str, Any]:
+def spoiled(table, position, **changes):
     """content() with a record changed; None takes a key away."""
     described = content()
     record = described[table][position]
@@ -27,13 +25,13 @@ def spoiled(table: str, position: int, **changes: Any) -> dict[str, Any]:
     return described
 
 
-def without(table: str) -> dict[str, Any]:
+def without(table):
     described = content()
     del described[table]
     return described
 
 
-def test_categories_are_sorted_by_id_whatever_the_gaps(tmp_path: Path) -> None:
+def test_categories_are_sorted_by_id_whatever_the_gaps(tmp_path):
     table = read(tmp_path, content())
     assert (table.category_ids, table.names) == ([3, 7], ["cat", "dog"])
     assert table.labels.tolist() == [1, 0, 1, 0, 0]
@@ -42,12 +40,12 @@ def test_categories_are_sorted_by_id_whatever_the_gaps(tmp_path: Path) -> None:
     assert table.sizes.tolist() == [[60, 40], [40, 60], [50, 50]]
 
 
-def test_area_is_the_files_or_else_the_boxs(tmp_path: Path) -> None:
+def test_area_is_the_files_or_else_the_boxs(tmp_path):
     table = read(tmp_path, spoiled("annotations", 1, area=150.5))
     assert table.areas.tolist() == [1500, 150.5, 450, 2400, 72]
 
 
-def test_a_file_without_annotations_is_a_data_set(tmp_path: Path) -> None:
+def test_a_file_without_annotations_is_a_data_set(tmp_path):
     table = read(tmp_path, content() | {"annotations": []})
     assert table.boxes.shape == (0, 4)
     assert len(table.image_ids) == 3
@@ -119,7 +117,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_what_is_wrong_is_said_in_one_line(tmp_path: Path, name: str) -> None:
+def test_what_is_wrong_is_said_in_one_line(tmp_path, name):
     described, message = BAD[name]
     with pytest.raises(ValueError) as raised:
         read(tmp_path, described)
@@ -129,7 +127,7 @@ def test_what_is_wrong_is_said_in_one_line(tmp_path: Path, name: str) -> None:
     assert "\n" not in told
 
 
-def test_how_many_are_wrong_is_said_too(tmp_path: Path) -> None:
+def test_how_many_are_wrong_is_said_too(tmp_path):
     described = content()
     for record in described["annotations"][1:4]:
         record["category_id"] = 80
@@ -137,12 +135,12 @@ def test_how_many_are_wrong_is_said_too(tmp_path: Path) -> None:
         read(tmp_path, described)
 
 
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
+def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="no annotation file .*nowhere.json"):
         read_annotations(tmp_path / "nowhere.json")
 
 
-def test_many_annotations_are_read_in_linear_time(tmp_path: Path) -> None:
+def test_many_annotations_are_read_in_linear_time(tmp_path):
     """COCO has 860,000; a quadratic step would already take minutes for 60,000."""
     described = content()
     described["annotations"] = [annotation(n, 10, 7, [n % 50, 1.5, 2, 3]) for n in range(60_000)]
@@ -152,7 +150,7 @@ def test_many_annotations_are_read_in_linear_time(tmp_path: Path) -> None:
 
 
 @needs_real_images
-def test_coco_is_read_with_its_gaps_and_crowds() -> None:
+def test_coco_is_read_with_its_gaps_and_crowds():
     table = read_annotations(REAL / "coco-tiny" / "annotations" / "instances_val.json")
     assert len(table.names) == 80
     assert (table.category_ids[0], table.category_ids[-1]) == (1, 90)

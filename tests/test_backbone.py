@@ -6,16 +6,17 @@ from urllib.error import URLError
 import pytest
 import reference
 import torch
+from foreign import Payload
 from torch import nn
-from torchvision.models import ResNet50_Weights, resnet18, resnet50
+from torchvision.models import ResNet50_Weights, resnet18, resnet34, resnet50
 from torchvision.models._utils import IntermediateLayerGetter
 from torchvision.ops import FrozenBatchNorm2d
 
 from detector.backbone import build_backbone
-from detector.config import DetectorConfig
 from detector.detector import build_detector
 from detector.layers import DeformableConv2d, FrozenBatchNorm, GroupNorm
 from detector.weights.conventions import Layout
+from experiments.baselines import ATSS
 
 
 @pytest.fixture(scope="module")
@@ -32,21 +33,10 @@ def count(module):
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-def test_resnet50_and_its_pyramid_have_as_many_parameters_as_the_papers(resnet):
+def test_the_papers_detector_has_as_many_parameters_as_the_papers(resnet):
     assert count(resnet.body) == 23_454_912  # convolutions only: batch norm is buffers
     assert count(resnet.fpn) == 3_868_672  # P6 from P5
-
-
-def test_the_papers_detector_has_32244250_parameters(resnet):
-    config = DetectorConfig(
-        group_norm=True,
-        giou_loss=True,
-        in_gt_box=True,
-        centerness=True,
-        scalar=True,
-        assigner="atss",
-    )
-    assert count(build_detector(config, 80, backbone=resnet)) == 32_244_250
+    assert count(build_detector(ATSS, 80, backbone=resnet)) == 32_244_250
 
 
 @pytest.mark.parametrize(("height", "width"), [(32, 32), (96, 160), (128, 64), (224, 352)])
@@ -56,16 +46,20 @@ def test_five_levels_shrink_by_their_strides_rounded_up(small, height, width):
     assert {level.shape[1] for level in maps} == {small.out_channels}
 
 
-@pytest.mark.parametrize("name", ["small", "resnet50"])
-def test_p6_comes_from_p5_and_p7_from_rectified_p6(name, small, resnet):
-    backbone = small if name == "small" else resnet
-    with torch.no_grad():
-        _, _, p5, p6, p7 = backbone(torch.randn(1, 3, 128, 128))
-        extra = backbone.fpn.extra_blocks
-        assert extra.p6.kernel_size == extra.p7.kernel_size == (3, 3)
-        torch.testing.assert_close(p6, extra.p6(p5))
-        torch.testing.assert_close(p7, extra.p7(p6.relu()))
-    assert p6.min() < 0  # it goes to the head as it is
+@pytest.mark.parametrize("is_rectified", [True, False])
+def test_p6_comes_from_p5_and_p7_from_p6_rectified_or_not(is_rectified):
+    layout = Layout(rectified_p6=is_rectified)
+    for backbone in (
+        build_backbone("small", "group_norm", layout=layout),
+        build_backbone("resnet50", layout=layout),
+    ):
+        with torch.no_grad():
+            _, _, p5, p6, p7 = backbone(torch.randn(1, 3, 128, 128))
+            extra = backbone.fpn.extra_blocks
+            assert extra.p6.kernel_size == extra.p7.kernel_size == (3, 3)
+            torch.testing.assert_close(p6, extra.p6(p5))
+            torch.testing.assert_close(p7, extra.p7(p6.relu() if is_rectified else p6))
+        assert p6.min() < 0  # it goes to the head as it is
 
 
 def test_the_body_is_torchvisions_resnet_up_to_layer4(resnet):
@@ -204,14 +198,6 @@ def test_a_stage_halves_its_map_where_the_layout_says(in_1x1, strides):
     assert all(block.conv1.stride[0] * block.conv2.stride[0] == 1 for block in body.layer1)
 
 
-def test_p7_may_come_from_p6_as_it_is():
-    backbone = build_backbone("small", "group_norm", layout=Layout(rectified_p6=False))
-    with torch.no_grad():
-        *_, p6, p7 = backbone(torch.randn(1, 3, 128, 128))
-        assert p6.min() < 0
-        torch.testing.assert_close(p7, backbone.fpn.extra_blocks.p7(p6))
-
-
 # Weights
 
 
@@ -234,7 +220,13 @@ def test_weights_come_from_a_file_of_torchvisions_keys(tmp_path):
         (b"PK\x03\x04 half a file", "reading stopped"),
         ([1, 2], "need to be a dict of tensors, got list"),
         ({"conv1.weight": torch.zeros(64, 3, 7, 7)}, "keys missing"),
+        (resnet34().state_dict(), "do not fit resnet18"),
+        (
+            resnet18().state_dict() | {"conv1.weight": torch.zeros(64, 3, 3, 3)},
+            "do not fit resnet18.*conv1.weight",
+        ),
     ],
+    ids=["none", "empty", "half", "a list", "one tensor", "another depth", "another shape"],
 )
 def test_weights_that_do_not_fit_are_refused_by_name(tmp_path, content, complaint):
     path = tmp_path / "weights.pth"
@@ -248,30 +240,10 @@ def test_weights_that_do_not_fit_are_refused_by_name(tmp_path, content, complain
     assert "\n" not in str(caught.value)
 
 
-def test_weights_of_another_depth_are_refused(tmp_path):
-    torch.save(resnet18().state_dict(), tmp_path / "weights.pth")
-    with pytest.raises(ValueError, match="do not fit resnet34"):
-        build_backbone("resnet34", weights=str(tmp_path / "weights.pth"))
-
-
-def test_weights_of_another_shape_are_refused_in_one_line(tmp_path):
-    state = resnet18().state_dict() | {"conv1.weight": torch.zeros(64, 3, 3, 3)}
-    torch.save(state, tmp_path / "weights.pth")
-    with pytest.raises(ValueError, match="do not fit resnet18.*conv1.weight") as caught:
-        build_backbone("resnet18", weights=str(tmp_path / "weights.pth"))
-    assert "\n" not in str(caught.value)
-
-
-class _Payload:
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return open, (self.path, "w")
-
-
 def test_a_weights_file_executes_nothing(tmp_path):
-    (tmp_path / "weights.pth").write_bytes(pickle.dumps(_Payload(str(tmp_path / "trace")), 2))
+    (tmp_path / "weights.pth").write_bytes(
+        pickle.dumps(Payload(open, str(tmp_path / "trace"), "w"), 2)
+    )
     with pytest.raises(ValueError, match="reading stopped"):
         build_backbone("resnet18", weights=str(tmp_path / "weights.pth"))
     assert not (tmp_path / "trace").exists()

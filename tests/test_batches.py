@@ -5,8 +5,6 @@ import multiprocessing
 from collections import Counter
 from dataclasses import replace
 from itertools import islice
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -16,11 +14,11 @@ from PIL import Image
 from torch.nn import functional
 
 from detector.data.batches import _finish, _finish_on, _train_batch, ahead, batches
-from detector.data.coco import CocoDataset, Target
+from detector.data.coco import CocoDataset
 
 
 @pytest.fixture
-def dataset(tmp_path: Path) -> CocoDataset:
+def dataset(tmp_path):
     """14 images, 9 landscape and 5 portrait; the box of image n is n + 1 pixels wide."""
     described = {
         "images": [
@@ -34,47 +32,45 @@ def dataset(tmp_path: Path) -> CocoDataset:
     return CocoDataset(*write(tmp_path, described))
 
 
-def take(dataset: CocoDataset, count: int, **given: Any) -> list[tuple[torch.Tensor, list[Target]]]:
+def take(dataset, count, **given):
     return list(islice(batches(dataset, **{"recipe": RECIPE, "seed": 0, **given}), count))
 
 
-def equal(one: tuple[torch.Tensor, list[Target]], other: tuple[torch.Tensor, list[Target]]) -> bool:
+def equal(one, other):
     pairs = zip(one[1], other[1], strict=True)
     return torch.equal(one[0], other[0]) and all(
         torch.equal(a[key], b[key]) for a, b in pairs for key in ("boxes", "labels")
     )
 
 
-def test_batches_do_not_depend_on_where_one_starts(dataset: CocoDataset) -> None:
+def test_batches_do_not_depend_on_where_one_starts(dataset):
     whole = take(dataset, 12)
     for start in (1, 5, 11):
         late = take(dataset, 12 - start, start=start)
         assert all(equal(*pair) for pair in zip(whole[start:], late, strict=True))
 
 
-def test_batches_do_not_depend_on_workers(dataset: CocoDataset) -> None:
+def test_batches_do_not_depend_on_workers(dataset):
     alone, helped = take(dataset, 5, start=2), take(dataset, 5, start=2, workers=2)
     assert all(equal(*pair) for pair in zip(alone, helped, strict=True))
 
 
 @pytest.mark.parametrize("share", [slice(0, None, 3), slice(1, None, 3), slice(2, None, 3)])
-def test_a_share_is_a_part_of_the_whole_batch_padded_as_there(
-    dataset: CocoDataset, share: slice
-) -> None:
+def test_a_share_is_a_part_of_the_whole_batch_padded_as_there(dataset, share):
     recipe = replace(RECIPE, short_side=(40, 90), long_side=200)
     parts = take(dataset, 6, recipe=recipe, share=share)
     for (images, targets), part in zip(take(dataset, 6, recipe=recipe), parts, strict=True):
         assert equal(part, (images[share], targets[share]))
 
 
-def test_batches_leave_torchs_random_numbers_alone(dataset: CocoDataset) -> None:
+def test_batches_leave_torchs_random_numbers_alone(dataset):
     before = torch.random.get_rng_state()
     take(dataset, 2, workers=1)
     take(dataset, 2)
     assert torch.equal(before, torch.random.get_rng_state())
 
 
-def plainly(path: Path, size: tuple[int, int]) -> torch.Tensor:
+def plainly(path, size):
     """PIL's pixels, resized (height, width) in planes, normalized by the formula."""
     planes = torch.from_numpy(np.array(Image.open(path).convert("RGB"))).permute(2, 0, 1)
     resized = functional.interpolate(
@@ -86,7 +82,7 @@ def plainly(path: Path, size: tuple[int, int]) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("ending", ["png", "jpg"])
-def test_a_batch_is_to_the_bit_what_plain_steps_give(dataset: CocoDataset, ending: str) -> None:
+def test_a_batch_is_to_the_bit_what_plain_steps_give(dataset, ending):
     draw = np.random.default_rng(0)
     for index, (width, height) in enumerate(dataset.sizes):
         noise = draw.integers(0, 256, (height // 4, width // 4, 3), dtype=np.uint8)
@@ -103,7 +99,7 @@ def test_a_batch_is_to_the_bit_what_plain_steps_give(dataset: CocoDataset, endin
             assert not image[:, height:].any() and not image[:, :, width:].any()
 
 
-def test_a_devices_numbers_are_the_cpus_to_the_bit(dataset: CocoDataset) -> None:
+def test_a_devices_numbers_are_the_cpus_to_the_bit(dataset):
     """Out of a table, which leaves no device a choice of how to divide."""
     work = (0, [0, 1, 9, 10])
     pixels = _train_batch(dataset, (40, 50), 200, 0, slice(None), work)
@@ -112,20 +108,20 @@ def test_a_devices_numbers_are_the_cpus_to_the_bit(dataset: CocoDataset) -> None
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("workers", [0, 2])
-def test_batches_on_a_gpu_are_those_on_the_cpu(dataset: CocoDataset, workers: int) -> None:
+def test_batches_on_a_gpu_are_those_on_the_cpu(dataset, workers):
     on_gpu = take(dataset, 3, workers=workers, device="cuda")
     for cpu, gpu in zip(take(dataset, 3), on_gpu, strict=True):
         assert gpu[0].is_cuda
         assert equal(cpu, (gpu[0].cpu(), gpu[1]))
 
 
-def workers_alive() -> int:
+def workers_alive():
     """Processes of ours that load images."""
     gc.collect()
     return len(multiprocessing.active_children())
 
 
-def test_workers_end_when_nobody_wants_batches_any_more(dataset: CocoDataset) -> None:
+def test_workers_end_when_nobody_wants_batches_any_more(dataset):
     before = workers_alive()
     for _ in range(3):
         wanted = batches(dataset, RECIPE, seed=0, workers=2)
@@ -135,7 +131,7 @@ def test_workers_end_when_nobody_wants_batches_any_more(dataset: CocoDataset) ->
         assert workers_alive() == before
 
 
-def test_workers_end_after_an_error(dataset: CocoDataset) -> None:
+def test_workers_end_after_an_error(dataset):
     before = workers_alive()
     dataset.path(3).unlink()
     with pytest.raises(ValueError, match="3.png"):
@@ -143,13 +139,13 @@ def test_workers_end_after_an_error(dataset: CocoDataset) -> None:
     assert workers_alive() == before
 
 
-def test_another_seed_gives_other_batches(dataset: CocoDataset) -> None:
+def test_another_seed_gives_other_batches(dataset):
     assert not any(
         equal(*pair) for pair in zip(take(dataset, 3), take(dataset, 3, seed=1), strict=True)
     )
 
 
-def shown(target: Target, image: torch.Tensor) -> tuple[int, bool]:
+def shown(target, image):
     """Which image of the fixture a target belongs to, and whether it is landscape; from its box."""
     x1, y1, x2, y2 = target["boxes"][0].tolist()
     scale = (y2 - y1) / 20
@@ -157,8 +153,8 @@ def shown(target: Target, image: torch.Tensor) -> tuple[int, bool]:
 
 
 def test_every_image_comes_once_an_epoch_and_batches_are_of_one_aspect(
-    dataset: CocoDataset,
-) -> None:
+    dataset,
+):
     seen: Counter[int] = Counter()
     for images, targets in take(dataset, 14):  # 56 images: 4 epochs
         assert len(targets) == 4
@@ -171,7 +167,7 @@ def test_every_image_comes_once_an_epoch_and_batches_are_of_one_aspect(
     )  # what an epoch leaves over comes first next
 
 
-def test_images_are_padded_to_32_and_boxes_lie_in_them(dataset: CocoDataset) -> None:
+def test_images_are_padded_to_32_and_boxes_lie_in_them(dataset):
     for images, targets in take(dataset, 6):
         assert images.shape[0] == 4
         assert images.dtype == torch.float32
@@ -184,7 +180,7 @@ def test_images_are_padded_to_32_and_boxes_lie_in_them(dataset: CocoDataset) -> 
             assert (target["boxes"][:, 2:] > target["boxes"][:, :2]).all()
 
 
-def test_short_sides_are_drawn_between_the_recipes_two_both_included(dataset: CocoDataset) -> None:
+def test_short_sides_are_drawn_between_the_recipes_two_both_included(dataset):
     recipe = replace(RECIPE, short_side=(40, 43), long_side=200)
     drawn = set()
     for _, targets in islice(batches(dataset, recipe, seed=0), 20):
@@ -195,7 +191,7 @@ def test_short_sides_are_drawn_between_the_recipes_two_both_included(dataset: Co
     assert drawn == {40, 41, 42, 43}
 
 
-def test_about_half_of_the_images_are_flipped(dataset: CocoDataset) -> None:
+def test_about_half_of_the_images_are_flipped(dataset):
     recipe = replace(RECIPE, short_side=(40, 40), long_side=200)  # as stored: boxes begin at x = 2
     starts = [
         target["boxes"][0, 0].item()
@@ -206,7 +202,7 @@ def test_about_half_of_the_images_are_flipped(dataset: CocoDataset) -> None:
     assert 0.35 < share < 0.65
 
 
-def test_epochs_are_shuffled_differently(dataset: CocoDataset) -> None:
+def test_epochs_are_shuffled_differently(dataset):
     order = [
         shown(target, images)[0] for images, targets in take(dataset, 14) for target in targets
     ]
@@ -214,14 +210,14 @@ def test_epochs_are_shuffled_differently(dataset: CocoDataset) -> None:
     assert landscape[:9] != landscape[9:18]
 
 
-def explode(key: int) -> int:
+def explode(key):
     if key == 3:
         raise ValueError("image 3 is broken")
     return key
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_workers_error_arrives_as_it_was(workers: int) -> None:
+def test_a_workers_error_arrives_as_it_was(workers):
     results = ahead(explode, range(6), workers)
     assert [next(results) for _ in range(3)] == [0, 1, 2]
     with pytest.raises(ValueError) as raised:

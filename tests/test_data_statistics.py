@@ -1,7 +1,6 @@
 """The figures by which the embedded data set is held against COCO."""
 
 import json
-from pathlib import Path
 
 import pytest
 from made_up_coco import REAL, annotation, content, needs_real_images, write
@@ -10,7 +9,7 @@ from benchmarks.data_statistics import COCO, measure
 from detector.data.coco import CocoDataset
 
 
-def test_figures_of_a_small_data_set_are_those_one_counts(tmp_path: Path) -> None:
+def test_figures_of_a_small_data_set_are_those_one_counts(tmp_path):
     described = content()
     described["annotations"] = [
         annotation(1, 10, 3, [0, 0, 24, 25]),  # area 600 of 2400: half as long
@@ -31,7 +30,7 @@ def test_figures_of_a_small_data_set_are_those_one_counts(tmp_path: Path) -> Non
 
 
 @needs_real_images
-def test_cocos_figures_are_those_of_a_part_of_it_roughly(tmp_path: Path) -> None:
+def test_cocos_figures_are_those_of_a_part_of_it_roughly(tmp_path):
     folder = REAL / "coco-tiny"
     described = json.loads((folder / "annotations" / "instances_val.json").read_text())
     described["images"] = described["images"][:30]

@@ -19,24 +19,22 @@ from detector.head import Predictions
 from detector.postprocess import Postprocess
 from detector.training import accumulate_gradients
 from experiments import TABLES
+from experiments.baselines import ATSS, FCOS, FCOS_ATSS, FCOS_CENTER_SAMPLING
 
 RUNS = list(dict.fromkeys(row.config for table in TABLES.values() for row in table.rows))
-FULL = DetectorConfig(
-    group_norm=True, giou_loss=True, in_gt_box=True, centerness=True, scalar=True, assigner="atss"
-)
 EXACT = {"anchor_scales": (4, 6), "aspect_ratios": (0.25, 1, 4)}  # whole sides
 KINDS = {
     "plain": DetectorConfig(),
     "plain, 6 anchors": DetectorConfig(**EXACT),
     "GIoU": DetectorConfig(giou_loss=True),
     "smooth L1 with centerness": DetectorConfig(in_gt_box=True, centerness=True),
-    "IoU from box": replace(FULL, assigner="iou"),
-    "IoU from point": replace(FULL, assigner="iou", regress_from="point"),
-    "SSC from point": replace(FULL, assigner="ssc", regress_from="point"),
-    "center sampling": replace(FULL, assigner="center_sampling", regress_from="point"),
-    "ATSS from box": FULL,
-    "ATSS from point, 5S": replace(FULL, regress_from="point", anchor_scales=(5,)),
-    "ATSS, k = 3, 6 anchors": replace(FULL, k=3, **EXACT),
+    "IoU from box": replace(ATSS, assigner="iou"),
+    "IoU from point": replace(ATSS, assigner="iou", regress_from="point"),
+    "SSC from point": FCOS,
+    "center sampling": FCOS_CENTER_SAMPLING,
+    "ATSS from box": ATSS,
+    "ATSS from point, 5S": replace(FCOS_ATSS, anchor_scales=(5,)),
+    "ATSS, k = 3, 6 anchors": replace(ATSS, k=3, **EXACT),
 }
 NOTHING = {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0, dtype=torch.int64)}
 BEYOND = {"boxes": torch.tensor([[9000.0, 9000, 9010, 9020]]), "labels": torch.tensor([1])}
@@ -104,7 +102,20 @@ def plain_coder(config):
     )
 
 
-@pytest.mark.parametrize("config", KINDS.values(), ids=KINDS)
+def check_losses(found, detector, config, targets, predictions):
+    """They are the plain ones; returns these and what the plain selection matched."""
+    plain = plain_images(detector, config, (64, 96), targets, predictions)
+    choices = plain_coder(config), config.giou_loss, config.centerness
+    expected = reference.loss_values(plain, *choices)
+    values = {name: value.item() for name, value in found.items()}
+    assert values == pytest.approx(expected, rel=1e-4, abs=1e-6)
+    return expected, [image["matched"] for image in plain]
+
+
+every_kind = pytest.mark.parametrize("config", KINDS.values(), ids=KINDS)
+
+
+@every_kind
 @pytest.mark.parametrize("with_objects", [True, False])
 def test_losses_are_the_plain_ones(config, with_objects):
     detector, images = build(config), torch.randn(3, 3, 64, 96)
@@ -113,19 +124,13 @@ def test_losses_are_the_plain_ones(config, with_objects):
         targets = [NOTHING, BEYOND, NOTHING]
     with torch.no_grad():
         found, predictions = detector.loss(images, targets), detector(images)
-    plain = plain_images(detector, config, (64, 96), targets, predictions)
-    expected = reference.loss_values(
-        plain, plain_coder(config), config.giou_loss, config.centerness
-    )
-    assert {name: value.item() for name, value in found.items()} == pytest.approx(
-        expected, rel=1e-4, abs=1e-6
-    )
+    expected, matched = check_losses(found, detector, config, targets, predictions)
     assert (expected["box"] > 0) == with_objects
-    has_ignored = any(reference.IGNORED in image["matched"] for image in plain)
+    has_ignored = any(reference.IGNORED in its for its in matched)
     assert has_ignored == (with_objects and config.assigner == "iou")
 
 
-@pytest.mark.parametrize("config", KINDS.values(), ids=KINDS)
+@every_kind
 def test_losses_of_random_predictions_are_the_plain_ones_on_every_scene(config, monkeypatch):
     detector, images = build(config, num_classes=2), torch.zeros(2, 3, 64, 96)
     count = sum(len(level) for level in detector.anchors(64, 96))
@@ -141,16 +146,7 @@ def test_losses_of_random_predictions_are_the_plain_ones_on_every_scene(config, 
             target(*boxes, labels=[g % 2 for g in range(len(boxes))]) if boxes else NOTHING
             for boxes in (one, other)
         ]
-        found = detector.loss(images, targets)
-        expected = reference.loss_values(
-            plain_images(detector, config, (64, 96), targets, said),
-            plain_coder(config),
-            config.giou_loss,
-            config.centerness,
-        )
-        assert {name: value.item() for name, value in found.items()} == pytest.approx(
-            expected, rel=1e-4, abs=1e-6
-        )
+        check_losses(detector.loss(images, targets), detector, config, targets, said)
 
     compare()
 
@@ -182,7 +178,7 @@ def test_every_run_of_the_paper_learns_from_every_kind_of_batch(config):
     assert losses["cls"].item() > 0  # ... and still learns what background is
 
 
-@pytest.mark.parametrize("config", [DetectorConfig(), FULL], ids=["plain", "full"])
+@pytest.mark.parametrize("config", [DetectorConfig(), ATSS], ids=["plain", "full"])
 def test_a_resnets_gradients_are_finite_and_its_frozen_part_has_none(config):
     backbone = build_backbone("resnet18", "frozen_batch_norm")
     detector = build_detector(config, 80, backbone=backbone)
@@ -198,7 +194,7 @@ def test_a_resnets_gradients_are_finite_and_its_frozen_part_has_none(config):
 
 @pytest.mark.parametrize("regress_from", ["box", "point"])
 def test_training_starts_from_the_anchor_boxes_and_knows_no_centerness(regress_from):
-    config = replace(FULL, regress_from=regress_from)
+    config = replace(ATSS, regress_from=regress_from)
     detector = build_detector(config, 3, backbone=build_backbone("small", "group_norm"))
     with torch.no_grad():
         losses = detector.loss(torch.randn(1, 3, 128, 128), [scene()])
@@ -211,43 +207,31 @@ def test_training_starts_from_the_anchor_boxes_and_knows_no_centerness(regress_f
     mean = sum(w * (2 - o) for w, o in zip(weights, overlaps, strict=True)) / sum(weights)
     assert losses["box"].item() == pytest.approx(2 * mean, rel=0.05)
     assert losses["centerness"].item() == pytest.approx(math.log(2), rel=0.05)
-
-
-def test_the_start_says_background_with_a_probability_of_99_percent():
-    detector = build_detector(FULL, 80, backbone=build_backbone("small", "group_norm"))
     with torch.no_grad():
         probability = detector(torch.randn(1, 3, 64, 64)).cls_logits.sigmoid()
-    assert probability.mean().item() == pytest.approx(0.01, rel=0.1)
+    assert probability.mean().item() == pytest.approx(0.01, rel=0.1)  # of any class: background
 
 
 # Precision, micro-batches, padding
 
 
-@pytest.mark.parametrize("config", [KINDS["plain"], FULL, KINDS["SSC from point"]])
-def test_losses_are_computed_in_fp32_under_autocast(config, monkeypatch):
+@pytest.mark.parametrize("config", [DetectorConfig(), ATSS, FCOS])
+def test_under_autocast_convolutions_are_bf16_and_all_else_is_fp32(config, monkeypatch):
     """With the convolutions' results held fixed, autocast changes not a bit."""
-    detector, images, targets = build(config), torch.randn(2, 3, 64, 64), [scene(64), NOTHING]
+    detector, images, targets = build(config), torch.randn(2, 3, 128, 128), [scene(), NOTHING]
+    exact, samples = detector.loss(images, targets), detector.select_samples((128, 128), targets)
     with torch.no_grad():
         fixed = detector(images)
-    monkeypatch.setattr(type(detector), "forward", lambda self, images: fixed)
-    expected = detector.loss(images, targets)
-    with torch.autocast("cpu", torch.bfloat16):
-        found = detector.loss(images, targets)
-    for name, value in expected.items():
-        assert found[name].dtype == torch.float32
-        assert torch.equal(found[name], value), name
-
-
-@pytest.mark.parametrize("config", [KINDS["plain"], FULL, KINDS["SSC from point"]])
-def test_bf16_convolutions_leave_the_samples_alone_and_the_losses_close(config):
-    detector, images, targets = build(config), torch.randn(2, 3, 128, 128), [scene(), scene(seed=1)]
-    expected, samples = detector.loss(images, targets), detector.select_samples((128, 128), targets)
     with torch.autocast("cpu", torch.bfloat16):
         found = detector.loss(images, targets)
         again = detector.select_samples((128, 128), targets)
+        monkeypatch.setattr(type(detector), "forward", lambda self, images: fixed)
+        of_fixed = detector.loss(images, targets)
     for name, value in vars(samples).items():
         assert torch.equal(vars(again)[name], value), name
-    for name, value in expected.items():
+    for name, value in exact.items():
+        assert of_fixed[name].dtype == torch.float32
+        assert torch.equal(of_fixed[name], value), name
         torch.testing.assert_close(found[name], value, rtol=0.05, atol=0.02)
 
 
@@ -258,7 +242,7 @@ def without_kinks(monkeypatch):
     monkeypatch.setattr(torch.nn.functional, "relu", lambda x, inplace=False: softplus(x))
 
 
-@pytest.mark.parametrize("config", KINDS.values(), ids=KINDS)
+@every_kind
 @pytest.mark.parametrize("micro_batch_size", [1, 3])
 def test_gradients_of_micro_batches_are_those_of_the_batch(config, micro_batch_size, without_kinks):
     detector, images = build(config), torch.randn(4, 3, 64, 64)
@@ -276,7 +260,7 @@ def test_gradients_of_micro_batches_are_those_of_the_batch(config, micro_batch_s
 
 @pytest.mark.parametrize("micro_batch_size", [None, 1, 3])
 def test_every_image_of_a_batch_is_assigned_once(micro_batch_size):
-    detector, images = build(FULL), torch.randn(4, 3, 64, 64)
+    detector, images = build(ATSS), torch.randn(4, 3, 64, 64)
     assigned, of_batch = [], detector.assigner.of_batch
     spy = Mock(needs_predictions=False)
     spy.of_batch = lambda *it: assigned.extend(it[1]) or of_batch(*it)
@@ -286,26 +270,20 @@ def test_every_image_of_a_batch_is_assigned_once(micro_batch_size):
     assert [id(boxes) for boxes in assigned] == [id(one["boxes"]) for one in targets]
 
 
-def test_a_list_of_images_is_padded_with_zeros_right_and_below():
+def test_a_list_of_images_is_padded_with_zeros_right_and_below_where_it_needs_padding():
     images = [torch.ones(3, 40, 70), torch.ones(3, 64, 33)]
     batch, sizes = as_batch(images)
     assert batch.shape == (2, 3, 64, 96)
     assert sizes == [(40, 70), (64, 33)]
-    assert batch[0, :, :40, :70].eq(1).all()
-    assert batch[0].sum() == images[0].sum()
-    assert batch[1].sum() == images[1].sum()
-
-
-def test_a_batch_that_needs_no_padding_is_left_alone():
-    images = torch.randn(2, 3, 64, 96)
-    assert as_batch(images)[0] is images
+    for padded, image in zip(batch, images, strict=True):
+        assert padded[:, : image.shape[1], : image.shape[2]].eq(1).all()
+        assert padded.sum() == image.sum()
+    assert as_batch(batch)[0] is batch
 
 
 def test_anchors_in_the_padding_are_negatives():
-    detector = build(FULL)
-    samples = detector.select_samples(
-        (64, 128), [target((4, 4, 60, 60))]
-    )  # a 64 x 64 image, padded
+    detector = build(ATSS)
+    samples = detector.select_samples((64, 128), [target((4, 4, 60, 60))])  # of 64 x 64, padded
     assert (samples.classes == -1).sum() + len(samples.anchor) == samples.classes.numel()
 
 
@@ -342,7 +320,7 @@ SIDES = st.sampled_from([33, 50, 64, 96, 100])
 @given(sizes=st.lists(st.tuples(SIDES, SIDES), min_size=1, max_size=5))
 def test_detections_are_the_images_own_whatever_is_beside_it(sizes):
     """With GroupNorm, which would see what others have it padded to."""
-    detector = build(FULL)
+    detector = build(ATSS)
     images = [torch.randn(3, *size) for size in sizes]
     for one, image in zip(detector.detect(images), images, strict=True):
         alone = detector.detect([image])[0]
@@ -354,13 +332,13 @@ def test_detections_are_the_images_own_whatever_is_beside_it(sizes):
 
 def test_test_settings_reach_the_detector():
     backbone = build_backbone("small", "group_norm")
-    detector = build_detector(FULL, 3, backbone=backbone, postprocess=Postprocess(max_detections=4))
+    detector = build_detector(ATSS, 3, backbone=backbone, postprocess=Postprocess(max_detections=4))
     detector.head.cls_logits.bias.data.fill_(1.0)
     assert len(detector.detect(torch.randn(1, 3, 64, 64))[0]["scores"]) == 4
 
 
 def test_a_perfect_prediction_detects_the_objects_and_costs_nothing(monkeypatch):
-    detector, targets = build(FULL), [target((10, 20, 70, 90), (80, 8, 120, 60))]
+    detector, targets = build(ATSS), [target((10, 20, 70, 90), (80, 8, 120, 60))]
     samples = detector.select_samples((128, 128), targets)
     logits = torch.full((1, samples.classes.shape[1], 3), -20.0)
     logits[0, samples.anchor, samples.classes[0, samples.anchor]] = 20.0
@@ -393,11 +371,11 @@ def test_a_perfect_prediction_detects_the_objects_and_costs_nothing(monkeypatch)
 )
 def test_unusable_targets_are_refused(targets, complaint):
     with pytest.raises(ValueError, match=complaint):
-        build(FULL).loss(torch.randn(2, 3, 64, 64), targets)
+        build(ATSS).loss(torch.randn(2, 3, 64, 64), targets)
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("config", KINDS.values(), ids=KINDS)
+@every_kind
 def test_the_gpus_samples_are_the_cpus_and_its_losses_close(config):
     detector, images, targets = build(config), torch.randn(2, 3, 128, 128), [scene(), scene(seed=1)]
     expected, samples = detector.loss(images, targets), detector.select_samples((128, 128), targets)

@@ -2,9 +2,7 @@
 
 import copy
 import re
-from collections.abc import Iterable
 from dataclasses import asdict
-from pathlib import Path
 
 import pytest
 import torch
@@ -12,31 +10,30 @@ from by_pycocotools import evaluated
 from made_up_coco import RECIPE, content, write
 from made_up_runs import described
 from made_up_runs import detections as made_up
-from torch import Tensor
 
 from detector.data.coco import CocoDataset
 from detector.data.transforms import Normalization
 from detector.evaluation.detect import (
-    Detection,
     as_results,
-    coco_numbers,
     detect_all,
     detect_one,
     evaluate,
+    measure,
 )
 from detector.metrics import COCO_NUMBERS, HEADINGS, Metrics
+from detector.weights.conventions import Layout
 
 
 @pytest.fixture
-def dataset(tmp_path: Path) -> CocoDataset:
+def dataset(tmp_path):
     return CocoDataset(*write(tmp_path, content()))
 
 
-def found(image: int, category: int, bbox: list[float], score: float = 0.9) -> Detection:
+def found(image, category, bbox, score=0.9):
     return {"image_id": image, "category_id": category, "bbox": bbox, "score": score}
 
 
-def perfect(dataset: CocoDataset) -> list[Detection]:
+def perfect(dataset):
     return [
         found(item["image_id"], item["category_id"], item["bbox"])
         for item in dataset.ground_truth["annotations"]
@@ -48,8 +45,8 @@ HUNDRED = pytest.approx(100)  # COCO's precision is a quotient plus epsilon
 
 
 def test_the_truth_is_worth_100_and_nothing_0_and_without_objects_nothing_is_defined(
-    dataset: CocoDataset,
-) -> None:
+    dataset,
+):
     truth, found_ = dataset.ground_truth, perfect(dataset)
     metrics = evaluate(truth, found_)
     assert metrics == Metrics(HUNDRED, HUNDRED, HUNDRED, HUNDRED, HUNDRED, None)  # none is large
@@ -59,9 +56,7 @@ def test_the_truth_is_worth_100_and_nothing_0_and_without_objects_nothing_is_def
         assert evaluate({**truth, "annotations": []}, some) == Metrics()
 
 
-def test_evaluating_changes_neither_argument_and_prints_nothing(
-    dataset: CocoDataset, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_evaluating_changes_neither_argument_and_prints_nothing(dataset, capsys):
     truth, detections = dataset.ground_truth, perfect(dataset)
     before = copy.deepcopy((truth, detections))
     evaluate(truth, detections)
@@ -70,12 +65,12 @@ def test_evaluating_changes_neither_argument_and_prints_nothing(
 
 
 @pytest.mark.parametrize("wrong", [found(99, 3, [0, 0, 1, 1]), found(10, 5, [0, 0, 1, 1])])
-def test_results_of_another_data_set_are_refused(dataset: CocoDataset, wrong: Detection) -> None:
+def test_results_of_another_data_set_are_refused(dataset, wrong):
     with pytest.raises(ValueError, match="1 detections have a .* that the ground truth lacks"):
         evaluate(dataset.ground_truth, [wrong, *perfect(dataset)])
 
 
-def test_boxes_are_scaled_back_clipped_and_rounded() -> None:
+def test_boxes_are_scaled_back_clipped_and_rounded():
     """Image 10 is 60 x 40; tested at 120 x 90, its x is halved and its y divided by 2.25."""
     detections = {
         "boxes": torch.tensor([[20.0, 9.0, 41.0, 45.0], [-8.0, 0.0, 130.0, 89.0]]),
@@ -94,18 +89,18 @@ def test_boxes_are_scaled_back_clipped_and_rounded() -> None:
 class Oracle:
     """A detector that knows the data set and recognizes images by their size after resizing."""
 
-    def __init__(self, dataset: CocoDataset) -> None:
+    def __init__(self, dataset):
         self.dataset = dataset
         self.seen: list[tuple[int, int]] = []
         self.colors: list[list[float]] = []
 
-    def detect(self, images: list[Tensor]) -> list[dict[str, Tensor]]:
+    def detect(self, images):
         assert not torch.is_grad_enabled()
         self.seen += [(image.shape[1], image.shape[2]) for image in images]
         self.colors += [image[:, 0, 0].tolist() for image in images]
         return [self._one(image) for image in images]
 
-    def _one(self, image: Tensor) -> dict[str, Tensor]:
+    def _one(self, image):
         height, width = image.shape[1:]
         sizes = enumerate(self.dataset.sizes)
         index = min(sizes, key=lambda item: abs(item[1][0] / item[1][1] - width / height))[0]
@@ -120,12 +115,12 @@ class Oracle:
         }
 
 
-def all_of(parts: Iterable[list[list[Detection]]]) -> list[Detection]:
+def all_of(parts):
     return [item for part in parts for image in part for item in image]
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_detector_that_knows_all_reaches_100(dataset: CocoDataset, workers: int) -> None:
+def test_a_detector_that_knows_all_reaches_100(dataset, workers):
     oracle = Oracle(dataset)
     parts = list(detect_all(oracle, dataset, RECIPE, device="cpu", workers=workers))
     results = all_of(parts)
@@ -139,7 +134,7 @@ PRINTED = re.compile(
 )
 
 
-def test_the_twelve_are_those_that_pycocotools_prints(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_twelve_are_those_that_pycocotools_prints(capsys):
     """Each by what is printed before it: precision or recall, IoU, area, detections."""
     truth = described(20)
     found_ = [
@@ -149,7 +144,7 @@ def test_the_twelve_are_those_that_pycocotools_prints(capsys: pytest.CaptureFixt
     lines = PRINTED.findall(capsys.readouterr().out)
     printed = {line[:4]: float(line[4]) for line in lines}
     assert len(printed) == len(lines) == 12
-    numbers = coco_numbers(truth, found_)
+    numbers = measure(truth, found_)[0]
     assert list(numbers) == list(COCO_NUMBERS)
     assert len(set(numbers.values())) > 9  # they tell each other apart
     for name, (iou, area, most) in COCO_NUMBERS.items():
@@ -160,7 +155,7 @@ def test_the_twelve_are_those_that_pycocotools_prints(capsys: pytest.CaptureFixt
     assert six == {field: numbers[name.replace("_", "")] for field, name in HEADINGS.items()}
 
 
-def test_inclusive_corners_are_scaled_back_as_the_last_pixel() -> None:
+def test_inclusive_corners_are_scaled_back_as_the_last_pixel():
     """A legacy network sees the object from 10 to 19 of its 10 pixels at 100 x 90 in a frame of
     200 x 180: corners 20 and 38, which a box from 20 to 39 says; scaled back 10 and 20."""
     detections = {
@@ -175,7 +170,7 @@ def test_inclusive_corners_are_scaled_back_as_the_last_pixel() -> None:
     assert [item["bbox"] for item in plain] == [[10, 10, 9.5, 9.5], [0, 0, 99.5, 89.5]]
 
 
-def test_conventions_reach_the_detector_and_its_results(dataset: CocoDataset) -> None:
+def test_conventions_reach_the_detector_and_its_results(dataset):
     oracle = Oracle(dataset)
     raw = Normalization(mean=(0, 0, 0), std=(1, 1, 1), scale=1, channels=(2, 1, 0))
     parts = detect_all(
@@ -183,8 +178,7 @@ def test_conventions_reach_the_detector_and_its_results(dataset: CocoDataset) ->
         dataset,
         RECIPE,
         device="cpu",
-        normalization=raw,
-        inclusive_corners=True,
+        layout=Layout(normalization=raw, inclusive_corners=True),
         category_ids=[30, 70],
     )
     results = all_of(parts)
@@ -196,7 +190,7 @@ def test_conventions_reach_the_detector_and_its_results(dataset: CocoDataset) ->
         assert one["bbox"][2] > other["bbox"][2]  # the pixel that a resized one is larger by
 
 
-def test_an_image_alone_is_detected_as_in_its_data_set(dataset: CocoDataset) -> None:
+def test_an_image_alone_is_detected_as_in_its_data_set(dataset):
     together = all_of(detect_all(Oracle(dataset), dataset, RECIPE, device="cpu"))
     for index, number in enumerate(dataset.image_ids):
         image = dataset[index][0]

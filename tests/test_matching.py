@@ -5,7 +5,6 @@ resampled images, which follow from its records.
 from collections import Counter
 from dataclasses import fields
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -34,9 +33,7 @@ SHIFTS = (0, 0, 0, 0.25, 2, 5, 10)  # of sides like these: IoUs that are thresho
 SCORES = (0.1, 0.5, 0.5, 0.75, 1)
 
 
-def scene(
-    seed: int, num_images: int, num_categories: int, most: int = 8, *, has_ties: bool = True
-) -> Scene:
+def scene(seed, num_images, num_categories, most=8, *, has_ties=True):
     """Boxes on a grid, so that many overlap equally, are equal, are empty, or tie in score.
 
     Of each image and category up to 5 objects, some of them crowds, some twice, and up to `most`
@@ -48,7 +45,7 @@ def scene(
     annotations: list[dict[str, Any]] = []
     detections: list[Detection] = []
 
-    def box() -> list[float]:
+    def box():
         return [*random.choice((0, 10, 20, 40), 2).tolist(), *random.choice(SIDES, 2).tolist()]
 
     for image, category in product(images, categories):
@@ -77,17 +74,17 @@ def scene(
     return truth, detections
 
 
-def six(matches: Matches, weights: np.ndarray | None = None) -> Metrics:
+def six(matches, weights=None):
     """The numbers of a sample, or of every image once."""
     once = np.ones(len(matches.image_ids)) if weights is None else weights
     (numbers,) = metrics_of(matches, once[None].astype(np.uint8))
     return Metrics(*(None if np.isnan(value) else float(value) for value in numbers))
 
 
-def require_equal(truth: Truth, detections: list[Detection]) -> dict[str, float | None]:
+def require_equal(truth, detections):
     """Numbers and records of both, bit by bit, and those of resampling; returns the numbers."""
     numbers, matches = measure(truth, detections)
-    expected, records = measure(truth, detections, by=by_pycocotools)
+    expected, records = by_pycocotools(truth, detections)
     assert numbers == expected
     for item in fields(Matches):
         ours, theirs = getattr(matches, item.name), getattr(records, item.name)
@@ -99,13 +96,11 @@ def require_equal(truth: Truth, detections: list[Detection]) -> dict[str, float 
 
 @settings(max_examples=150, deadline=None)
 @given(st.integers(0, 10**6), st.integers(1, 6), st.integers(1, 4), st.sampled_from((0, 3, 12)))
-def test_numbers_and_records_are_pycocotools(
-    seed: int, num_images: int, num_categories: int, most: int
-) -> None:
+def test_numbers_and_records_are_pycocotools(seed, num_images, num_categories, most):
     require_equal(*scene(seed, num_images, num_categories, most))
 
 
-def test_only_a_hundred_detections_of_an_image_and_class_count() -> None:
+def test_only_a_hundred_detections_of_an_image_and_class_count():
     truth, detections = scene(4, 4, 2, most=260)
     groups = Counter((item["image_id"], item["category_id"]) for item in detections)
     counted = sum(min(count, 100) for count in groups.values())
@@ -113,7 +108,7 @@ def test_only_a_hundred_detections_of_an_image_and_class_count() -> None:
     require_equal(truth, detections)
 
 
-def spoiled(case: str, truth: Truth, detections: list[Detection]) -> Scene:
+def spoiled(case, truth, detections):
     """The scene without something, or with something that is not in it."""
     objects, images, categories = (truth[it] for it in ("annotations", "images", "categories"))
     first = categories[0]["id"]
@@ -143,11 +138,11 @@ def spoiled(case: str, truth: Truth, detections: list[Detection]) -> Scene:
         *("one class without objects", "empty images", "objects of other images and classes"),
     ],
 )
-def test_what_is_missing_is_missing_as_in_pycocotools(case: str) -> None:
+def test_what_is_missing_is_missing_as_in_pycocotools(case):
     require_equal(*spoiled(case, *scene(7, 5, 3)))
 
 
-def one_image(objects: list[dict[str, Any]], boxes: list[list[float]]) -> Scene:
+def one_image(objects, boxes):
     """Objects with bbox, and detections from the best score down."""
     where = {"image_id": 1, "category_id": 1}
     annotations = [
@@ -161,7 +156,7 @@ def one_image(objects: list[dict[str, Any]], boxes: list[list[float]]) -> Scene:
     return {"images": images, "categories": categories, "annotations": annotations}, detections
 
 
-def test_what_counts_is_preferred_to_what_overlaps_more() -> None:
+def test_what_counts_is_preferred_to_what_overlaps_more():
     """A small object and a medium one; the detection overlaps the medium one wholly."""
     objects = [{"bbox": [0, 0, 40, 25]}, {"bbox": [0, 0, 40, 40]}]
     truth, detections = one_image(objects, [[0, 0, 40, 40], [0, 0, 40, 40]])
@@ -173,7 +168,7 @@ def test_what_counts_is_preferred_to_what_overlaps_more() -> None:
     assert large == [[IGNORED] * 10, [IGNORED] * 10]
 
 
-def test_of_equal_overlaps_the_last_is_taken() -> None:
+def test_of_equal_overlaps_the_last_is_taken():
     """Two objects mirrored about the first detection, and a second one that only the last fits."""
     objects = [{"bbox": [0, 0, 20, 20]}, {"bbox": [10, 0, 20, 20]}]
     truth, detections = one_image(objects, [[0, 0, 30, 20], [10, 0, 20, 20]])
@@ -183,7 +178,7 @@ def test_of_equal_overlaps_the_last_is_taken() -> None:
     assert state[1].tolist() == [FALSE] * 4 + [TRUE] * 6
 
 
-def test_a_crowd_is_never_taken() -> None:
+def test_a_crowd_is_never_taken():
     objects = [{"bbox": [0, 0, 100, 100], "iscrowd": 1}]
     truth, detections = one_image(objects, [[0, 0, 50, 50], [0, 0, 50, 50], [0, 0, 50, 400]])
     require_equal(truth, detections)
@@ -192,13 +187,13 @@ def test_a_crowd_is_never_taken() -> None:
     assert (state[2] == FALSE).all()  # a quarter of it is in the crowd
 
 
-def test_boxes_of_other_than_four_numbers_are_refused() -> None:
+def test_boxes_of_other_than_four_numbers_are_refused():
     truth, detections = one_image([{"bbox": [0, 0, 20, 20]}], [[0, 0, 20, 20, 1]] * 4)
     with pytest.raises(ValueError, match="reshape"):
         match(truth, detections)
 
 
-def test_a_rank_is_how_many_of_the_group_stand_before() -> None:
+def test_a_rank_is_how_many_of_the_group_stand_before():
     assert ranks(np.array([5, 0, 5, 5, 0, 2])).tolist() == [0, 0, 1, 2, 1, 0]
     assert ranks(np.array([], dtype=np.int64)).tolist() == []
 
@@ -206,7 +201,7 @@ def test_a_rank_is_how_many_of_the_group_stand_before() -> None:
 # The records, and the numbers of resampled images that follow from them
 
 
-def copied(truth: Truth, detections: list[Detection], weights: list[int]) -> Scene:
+def copied(truth, detections, weights):
     """The data set in which every image, by ascending id, stands as often as its weight says."""
     ids = sorted(image["id"] for image in truth["images"])
     numbers = {
@@ -222,23 +217,21 @@ def copied(truth: Truth, detections: list[Detection], weights: list[int]) -> Sce
 
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 10**6), st.integers(1, 10), st.integers(1, 3))
-def test_a_weight_of_an_image_is_that_many_copies_of_it(
-    seed: int, num_images: int, num_categories: int
-) -> None:
+def test_a_weight_of_an_image_is_that_many_copies_of_it(seed, num_images, num_categories):
     truth, detections = scene(seed, num_images, num_categories, has_ties=False)
     matches = match(truth, detections)
     for row in image_weights(num_images, 3):
         assert six(matches, row) == evaluate(*copied(truth, detections, row.tolist()))
 
 
-def test_many_samples_are_each_as_if_alone() -> None:
+def test_many_samples_are_each_as_if_alone():
     matches, weights = match(*scene(3, 10, 3)), image_weights(10, 300)  # in three blocks
     found = metrics_of(matches, weights)
     for row in (0, 127, 128, 299):
         assert np.array_equal(found[row], metrics_of(matches, weights[[row]])[0], equal_nan=True)
 
 
-def test_samples_are_drawn_with_replacement_and_the_same_for_all_runs() -> None:
+def test_samples_are_drawn_with_replacement_and_the_same_for_all_runs():
     weights = image_weights(50, 400)
     assert (weights.sum(axis=1) == 50).all()
     assert weights.mean(axis=0) == pytest.approx(np.ones(50), abs=0.25)  # 5 standard errors
@@ -270,7 +263,7 @@ def test_in_crowds_means_on_images_with_more_objects_than_half_of_all() -> None:
     assert found.draws[5, 0] == pytest.approx(crowds.ap - others.ap)
 
 
-def test_records_tell_each_detection_and_object_by_its_place() -> None:
+def test_records_tell_each_detection_and_object_by_its_place():
     objects = [{"bbox": [100, 100, 100, 100], "iscrowd": 1}, {"bbox": [0, 0, 20, 20]}]
     truth, boxes = one_image(objects, [[110, 110, 40, 40], [300, 300, 200, 200], [0, 0, 20, 14]])
     matches = match(truth, boxes[::-1])
@@ -293,7 +286,7 @@ def test_records_tell_each_detection_and_object_by_its_place() -> None:
     assert six(matches, np.zeros(1)) == Metrics()  # a sample that holds no object
 
 
-def test_precision_falls_with_recall_and_is_missing_only_for_classes_without_objects() -> None:
+def test_precision_falls_with_recall_and_is_missing_only_for_classes_without_objects():
     matches = match(*spoiled("nothing in one class", *scene(8, 12, 2)))
     last = matches.category_ids.tolist().index(99)
     curves = precisions(matches, np.ones((1, 12)), 0)[0]  # [10, 101, 3]
@@ -302,7 +295,7 @@ def test_precision_falls_with_recall_and_is_missing_only_for_classes_without_obj
     assert (curves[..., last] == -1).all()
 
 
-def test_records_are_kept_to_the_bit(tmp_path: Path) -> None:
+def test_records_are_kept_to_the_bit(tmp_path):
     matches, file = match(*scene(1, 8, 3)), tmp_path / "matches.npz"
     save_matches(matches, file)
     loaded = load_matches(file)

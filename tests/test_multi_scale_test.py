@@ -10,7 +10,6 @@ from made_up_coco import content, write
 
 from detector.config import Recipe
 from detector.data.coco import CocoDataset
-from detector.data.transforms import IMAGENET
 from detector.evaluation.detect import detect_all, detect_one
 from detector.evaluation.multi_scale import (
     MultiScaleTest,
@@ -20,6 +19,7 @@ from detector.evaluation.multi_scale import (
     relative_cost,
     soft_vote,
 )
+from detector.weights.conventions import Layout
 
 PAPER = Recipe(multi_scale_test=True)
 TINY = Recipe(
@@ -193,7 +193,7 @@ def an_image():
 
 def test_what_every_pass_finds_in_its_place_becomes_one_box_in_pixels_of_the_image():
     detector = FindsTheBright()
-    (found,) = MultiScaleTest(detector, TINY, IMAGENET).detect([an_image()])
+    (found,) = MultiScaleTest(detector, TINY).detect([an_image()])
     assert found["scores"][0] == pytest.approx(0.9)
     torch.testing.assert_close(
         found["boxes"][0], torch.tensor([30, 50, 90, 90.0]).double(), rtol=0, atol=1
@@ -204,7 +204,7 @@ def test_what_every_pass_finds_in_its_place_becomes_one_box_in_pixels_of_the_ima
 
 
 def test_a_mirrored_pass_finds_objects_where_they_are():
-    test = MultiScaleTest(FindsTheBright(), TINY, IMAGENET)
+    test = MultiScaleTest(FindsTheBright(), TINY)
     plain, mirrored = (test._look(an_image(), it) for it in passes(TINY) if it.short_side == 160)
     torch.testing.assert_close(plain["boxes"], mirrored["boxes"])
     assert plain["boxes"].tolist() == [[30, 50, 90, 90]]
@@ -213,13 +213,13 @@ def test_a_mirrored_pass_finds_objects_where_they_are():
 @pytest.mark.parametrize(("smallest", "largest", "count"), [(500, 700, 1), (1000, 3000, 0)])
 def test_a_pass_keeps_sizes_as_it_is_shown_them_not_as_they_are_stored(smallest, largest, count):
     """At half the size the 60 x 40 pixels are 30 x 20."""
-    test = MultiScaleTest(FindsTheBright(), TINY, IMAGENET)
+    test = MultiScaleTest(FindsTheBright(), TINY)
     found = test._look(an_image(), Pass(80, 120, False, smallest, largest))
     assert [len(values) for values in found.values()] == [count] * 3
 
 
 def test_inclusive_corners_are_scaled_back_as_such():
-    test = MultiScaleTest(FindsTheBright(), TINY, IMAGENET, inclusive_corners=True)
+    test = MultiScaleTest(FindsTheBright(), TINY, Layout(inclusive_corners=True))
     double = next(it for it in passes(TINY) if it.short_side == 80)
     found = test._look(an_image(), Pass(double.short_side, double.long_side, False))
     # Half the size: 15, 25, 45, 45; the last pixels 44 and 44 are 88 and 88, which end at 89.
@@ -237,7 +237,7 @@ def test_what_is_merged_is_limited_as_candidates_of_a_level_are():
             return {"boxes": boxes, "scores": scores, "labels": torch.zeros(100).long()}
 
     limited = Recipe(short_side=(160, 160), multi_scale_test=True, candidates_per_level=7)
-    (found,) = MultiScaleTest(Many(), limited, IMAGENET).detect([an_image()])
+    (found,) = MultiScaleTest(Many(), limited).detect([an_image()])
     assert len(found["scores"]) == 7
     assert found["scores"].tolist() == sorted(found["scores"].tolist(), reverse=True)
 

@@ -3,40 +3,31 @@
 import socket
 from dataclasses import replace
 from itertools import islice
-from pathlib import Path
 
+import made_up_coco
 import pytest
 import torch
 from made_up_coco import annotation, write
 
-from detector.config import DetectorConfig, Recipe
 from detector.data.batches import batches
 from detector.data.coco import CocoDataset
 from detector.distributed import Group, joined
 from detector.training import accumulate_gradients, assemble, train
+from experiments.baselines import ATSS, FCOS, RETINANET
 
-RECIPE = Recipe(
-    backbone="small",
+RECIPE = replace(
+    made_up_coco.RECIPE,
     pyramid_channels=32,
-    norm="group_norm",
-    weights="none",
     iterations=3,
     batch_size=5,
     short_side=(64, 96),
     long_side=128,
     warmup_iterations=0,
 )
-IMPROVED = DetectorConfig(
-    group_norm=True, giou_loss=True, in_gt_box=True, centerness=True, scalar=True
-)
-CONFIGS = {
-    "RetinaNet": DetectorConfig(),
-    "ATSS": replace(IMPROVED, assigner="atss"),
-    "FCOS": replace(IMPROVED, assigner="ssc", regress_from="point"),
-}
+CONFIGS = {"RetinaNet": RETINANET, "ATSS": ATSS, "FCOS": FCOS}
 
 
-def dataset(folder: Path) -> CocoDataset:
+def dataset(folder):
     """Ten images of two sizes; number n has n % 4 objects, so some shares have no positive."""
     images = [
         {"id": n, "file_name": f"{n}.png", "width": 80 + 16 * (n % 2), "height": 64}

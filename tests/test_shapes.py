@@ -6,7 +6,6 @@ import json
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -37,30 +36,30 @@ DIGESTS_LARGE = {
 FEW = replace(shapes.SHAPES, counts={"train": 5, "val": 3})
 
 
-def digest(split: str, index: int, edition: shapes.Edition = shapes.SHAPES) -> str:
+def digest(split, index, edition=shapes.SHAPES):
     pixels, objects = shapes.draw(split, index, edition)
     boxes = [shapes.annotation(item, 0, 0) for item in objects]
     return hashlib.sha256(pixels.tobytes() + json.dumps(boxes).encode()).hexdigest()[:16]
 
 
 @pytest.mark.parametrize(("split", "index"), DIGESTS)
-def test_every_machine_draws_the_same(split: str, index: int) -> None:
+def test_every_machine_draws_the_same(split, index):
     assert digest(split, index) == DIGESTS[split, index]
 
 
 @pytest.mark.parametrize(("split", "index"), DIGESTS_LARGE)
-def test_the_larger_set_is_the_same_everywhere_and_another_one(split: str, index: int) -> None:
+def test_the_larger_set_is_the_same_everywhere_and_another_one(split, index):
     found = digest(split, index, shapes.SHAPES_LARGE)
     assert found == DIGESTS_LARGE[split, index]
     assert found not in DIGESTS.values()
 
 
-def test_no_image_is_in_two_sets() -> None:
+def test_no_image_is_in_two_sets():
     splits = [(edition, split) for edition in shapes.EDITIONS.values() for split in edition.seeds]
     assert len({edition.seeds[split] for edition, split in splits}) == len(splits) == 4
 
 
-def test_drawing_uses_only_what_is_rounded_alike_everywhere() -> None:
+def test_drawing_uses_only_what_is_rounded_alike_everywhere():
     exact = {"sqrt", "clip", "floor", "where", "any", "flatnonzero", "arange", "array", "zeros"}
     plumbing = {"ascontiguousarray", "float32", "uint8", "int64", "bool_", "maximum", "minimum"}
     tree = ast.parse(Path(drawing.__file__).read_text(encoding="utf-8"))
@@ -85,11 +84,11 @@ def test_drawing_uses_only_what_is_rounded_alike_everywhere() -> None:
 
 
 @pytest.fixture(scope="module")
-def drawn() -> list[tuple[np.ndarray, list[drawing.Object]]]:
+def drawn():
     return [shapes.draw("train", index) for index in range(150)]
 
 
-def test_images_are_of_three_shapes_and_full_of_contrast(drawn: list) -> None:
+def test_images_are_of_three_shapes_and_full_of_contrast(drawn):
     assert Counter(image.shape for image, _ in drawn[:120]) == {
         (192, 256, 3): 60,
         (256, 192, 3): 30,
@@ -98,12 +97,12 @@ def test_images_are_of_three_shapes_and_full_of_contrast(drawn: list) -> None:
     assert all(image.dtype == np.uint8 and image.std() > 8 for image, _ in drawn)
 
 
-def test_no_two_images_are_alike(drawn: list) -> None:
+def test_no_two_images_are_alike(drawn):
     others = [shapes.draw("val", index) for index in range(20)]
     assert len({image.tobytes() for image, _ in drawn + others}) == 170
 
 
-def test_objects_are_as_many_as_large_and_as_long_as_intended(drawn: list) -> None:
+def test_objects_are_as_many_as_large_and_as_long_as_intended(drawn):
     counts = [len(objects) for _, objects in drawn]
     assert (min(counts), max(counts)) == (1, 8)
     assert 2.5 < np.mean(counts) < 4
@@ -118,21 +117,21 @@ def test_objects_are_as_many_as_large_and_as_long_as_intended(drawn: list) -> No
     assert 0.1 < min(ratios) < 0.35 < 3 < max(ratios) < 8
 
 
-def test_classes_are_equally_frequent(drawn: list) -> None:
+def test_classes_are_equally_frequent(drawn):
     labels = Counter(item.label for _, objects in drawn for item in objects)
     total = sum(labels.values())
     assert set(labels) == set(range(len(drawing.CLASSES)))
     assert all(0.15 < count / total < 0.25 for count in labels.values())
 
 
-def test_boxes_lie_in_their_images(drawn: list) -> None:
+def test_boxes_lie_in_their_images(drawn):
     for image, objects in drawn:
         for x1, y1, x2, y2 in (item.box for item in objects):
             assert 0 <= x1 < x2 <= image.shape[1]
             assert 0 <= y1 < y2 <= image.shape[0]
 
 
-def test_boxes_are_tight(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_boxes_are_tight(monkeypatch):
     """One object on black: its box ends where its pixels do, also at the image's border."""
     monkeypatch.setattr(drawing, "OBJECT_COUNTS", ((0.0, 1.0), (1.0, 1.5)))
     monkeypatch.setattr(drawing, "TRUNCATED", 0.5)
@@ -154,11 +153,11 @@ def test_boxes_are_tight(monkeypatch: pytest.MonkeyPatch) -> None:
     assert truncated > 10
 
 
-def test_no_object_is_hidden_by_later_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_object_is_hidden_by_later_ones(monkeypatch):
     painted: list[tuple[drawing.Object, np.ndarray]] = []
     paint = drawing._paint
 
-    def record(rng: Generator, label: int, box: Any, window: Any) -> Any:
+    def record(rng, label, box, window):
         coverage, colors = paint(rng, label, box, window)
         mask = np.zeros((192, 256), dtype=bool)
         mask[window] = coverage > 0.5
@@ -182,14 +181,14 @@ def test_no_object_is_hidden_by_later_ones(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.fixture
-def few(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def few(tmp_path, monkeypatch):
     """A cache of its own, and few images."""
     monkeypatch.setenv("ATSS_CACHE", str(tmp_path / "cache"))
     monkeypatch.setitem(shapes.EDITIONS, "shapes", FEW)
     return tmp_path / "cache"
 
 
-def test_shapes_open_like_any_data_set(few: Path) -> None:
+def test_shapes_open_like_any_data_set(few):
     data = open_data("shapes")
     assert (data.name, len(data.train), len(data.val)) == ("shapes", 5, 3)
     assert data.train.names == ["disk", "box", "triangle", "ring", "cross"]
@@ -203,19 +202,17 @@ def test_shapes_open_like_any_data_set(few: Path) -> None:
     assert error.mean() < 6  # JPEG
 
 
-def test_images_are_drawn_once(few: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_are_drawn_once(few, monkeypatch):
     folder = shapes.make(FEW)
     assert [path.name for path in few.iterdir()] == [folder.name]
     monkeypatch.setattr(shapes, "draw", None)
     assert shapes.make(FEW) == folder
 
 
-def test_an_interrupted_generation_leaves_nothing_that_looks_whole(
-    few: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interrupted_generation_leaves_nothing_that_looks_whole(few, monkeypatch):
     draw = shapes.draw
 
-    def stop(split: str, index: int, edition: shapes.Edition) -> Any:
+    def stop(split, index, edition):
         if (split, index) == ("val", 1):
             raise KeyboardInterrupt
         return draw(split, index, edition)
@@ -226,12 +223,10 @@ def test_an_interrupted_generation_leaves_nothing_that_looks_whole(
     assert list(few.iterdir()) == []
 
 
-def test_the_slower_of_two_processes_takes_the_fasters_images(
-    few: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_slower_of_two_processes_takes_the_fasters_images(few, monkeypatch):
     write = shapes._write
 
-    def overtaken(edition: shapes.Edition, folder: Path, split: str) -> None:
+    def overtaken(edition, folder, split):
         write(edition, folder, split)
         if split == "val":
             final = few / "shapes-v1-5-3"
@@ -244,16 +239,14 @@ def test_the_slower_of_two_processes_takes_the_fasters_images(
     assert len(list(few.iterdir())) == 1
 
 
-def test_a_cache_that_cannot_be_written_is_explained(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_cache_that_cannot_be_written_is_explained(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("ATSS_CACHE", str(tmp_path / "file"))
     with pytest.raises(ValueError, match="cannot be written .* set ATSS_CACHE to another folder"):
         shapes.make(FEW)
 
 
-def test_the_cache_is_where_people_keep_caches(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cache_is_where_people_keep_caches(monkeypatch):
     monkeypatch.delenv("ATSS_CACHE", raising=False)
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     assert shapes.cache() == Path.home() / ".cache" / "atss"
@@ -263,9 +256,7 @@ def test_the_cache_is_where_people_keep_caches(monkeypatch: pytest.MonkeyPatch) 
     assert shapes.cache() == Path.home() / "here"
 
 
-def test_the_fingerprint_is_that_of_the_drawings_not_of_the_jpeg_library(
-    few: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_fingerprint_is_that_of_the_drawings_not_of_the_jpeg_library(few, monkeypatch):
     first = open_data("shapes").fingerprint
     monkeypatch.setenv("ATSS_CACHE", str(few / "again"))
     monkeypatch.setattr(shapes, "JPEG_QUALITY", 50)

@@ -23,6 +23,7 @@ NEEDED = (
     "annotations need COCO's JSON format: an object with the lists images (id, file_name, width, "
     "height), annotations (id, image_id, category_id, bbox) and categories (id, name)"
 )
+BOX = "it is [x, y, width, height] in pixels"
 
 Id = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 Length = Annotated[int, Meta(gt=0, le=10**6)]  # in pixels
@@ -90,26 +91,29 @@ def read_annotations(path: Path) -> Annotations:
     content = _read(path)
     images, annotations = content.images, content.annotations
     categories = sorted(content.categories, key=lambda category: category.id)
-    image_ids, category_ids = ([one.id for one in table] for table in (images, categories))
+    image_ids = [one.id for one in images]
+    category_ids = [one.id for one in categories]
     ids = [one.id for one in annotations]
-    for name, given in (("image", image_ids), ("category", category_ids), ("annotation", ids)):
-        is_repeat = np.ones(len(given), dtype=bool)
-        is_repeat[np.unique(given, return_index=True)[1]] = False
-        _refuse(path, name, given, is_repeat, "is there twice; ids must be unique")
     of_images = _positions([one.image_id for one in annotations], image_ids)
-    needed = "has an image_id that is not the id of one of the"
-    _refuse(path, "annotation", ids, of_images < 0, f"{needed} {len(images)} images")
     labels = _positions([one.category_id for one in annotations], category_ids)
-    needed = "has a category_id that is not the id of one of the"
-    _refuse(path, "annotation", ids, labels < 0, f"{needed} {len(categories)} categories")
     boxes = np.array([one.bbox for one in annotations], dtype=np.float64).reshape(-1, 4)
-    is_negative = (boxes[:, 2:] < 0).any(axis=1)
-    needed = "has a bbox of negative size; it is [x, y, width, height] in pixels"
-    _refuse(path, "annotation", ids, is_negative, needed)
-    is_unclean = [not _is_clean(one.name) for one in categories]
-    needed = "has a name that is blank or has control characters; people must be able to read it"
-    _refuse(path, "category", category_ids, is_unclean, needed)
     areas = np.array([one.area for one in annotations], dtype=np.float64)  # None becomes NaN
+    twice, no_id = "is there twice; ids must be unique", "that is not the id of one of the"
+    unclean = "has a name that is blank or has control characters; people must be able to read it"
+    faults: list[tuple[str, list[int], ArrayLike, str]] = [
+        ("image", image_ids, _is_repeated(image_ids), twice),
+        ("category", category_ids, _is_repeated(category_ids), twice),
+        ("annotation", ids, _is_repeated(ids), twice),
+        ("annotation", ids, of_images < 0, f"has an image_id {no_id} {len(images)} images"),
+        ("annotation", ids, labels < 0, f"has a category_id {no_id} {len(categories)} categories"),
+        ("annotation", ids, (boxes[:, 2:] < 0).any(axis=1), f"has a bbox of negative size; {BOX}"),
+        ("category", category_ids, [not _is_clean(one.name) for one in categories], unclean),
+    ]
+    for kind, numbers, is_bad, problem in faults:
+        bad = np.flatnonzero(is_bad)
+        if len(bad):
+            more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
+            raise ValueError(f"{path}: {kind} with id {numbers[bad[0]]}{more} {problem}")
     return Annotations(
         image_ids=image_ids,
         file_names=[one.file_name for one in images],
@@ -143,12 +147,11 @@ def _read(path: Path) -> Content:
         ) from None
 
 
-def _refuse(path: Path, name: str, ids: list[int], is_bad: ArrayLike, problem: str) -> None:
-    """ValueError if a record is bad: which is the first, how many more, what is needed."""
-    bad = np.flatnonzero(is_bad)
-    if len(bad):
-        more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
-        raise ValueError(f"{path}: {name} with id {ids[bad[0]]}{more} {problem}")
+def _is_repeated(ids: list[int]) -> NDArray[np.bool_]:
+    """Whether each number stands before, too."""
+    is_repeat = np.ones(len(ids), dtype=bool)
+    is_repeat[np.unique(ids, return_index=True)[1]] = False
+    return is_repeat
 
 
 def _positions(wanted: Sequence[int], ids: list[int]) -> NDArray[np.int64]:

@@ -13,32 +13,24 @@ import filecmp
 import hashlib
 import json
 import os
-import unicodedata
 from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from detector.data.annotations import Annotations, read_annotations
-from detector.data.batches import Target, batches
+from detector.data.annotations import read_annotations
+from detector.data.batches import Target as Target
+from detector.data.batches import batches as batches
 from detector.data.images import is_turned, opened, orientation, read_pixels
-from detector.data.locate import coco_categories, locate
-
-__all__ = [
-    "CocoDataset",
-    "DataSet",
-    "Target",
-    "batches",
-    "coco_categories",
-    "open_data",
-    "open_split",
-]
+from detector.data.locate import coco_categories as coco_categories
+from detector.data.locate import locate
 
 COCO_2017_COUNTS = {(118_287, 860_001), (5_000, 36_781)}  # images, annotations: train, val
 
@@ -57,20 +49,19 @@ class CocoDataset:
     def __init__(self, images: Path | None, annotations: Path, *, skip_empty: bool = False) -> None:
         self.folder, self.annotation_file = Path(images or ""), Path(annotations)
         table = self._table = read_annotations(self.annotation_file)
-        files = table.file_names
-        self._file_sizes: list[int] = []
+        files, self._file_sizes = table.file_names, list[int]()
         if images:
             files, self._file_sizes = _find_files(self.folder, files, self.annotation_file)
         self.notes: list[str] = []
         names = Counter(table.names)
-        self._note(np.array([names[name] > 1 for name in table.names]), "categories share a name")
-        boxes, kept = self._ground_truths(table)
-        owner = table.images[kept]
-        self._rows = kept  # of the ground truths in the table
-        self._boxes = torch.from_numpy(boxes[kept].astype(np.float32))
-        self._labels = torch.from_numpy(table.labels[kept])
-        self._ends = np.cumsum(np.bincount(owner, minlength=len(table.image_ids)))
+        self._note([names[name] > 1 for name in table.names], "categories share a name")
+        boxes, self._rows = self._ground_truths()  # image by image; rows: in the table
+        self._boxes = torch.from_numpy(boxes[self._rows].astype(np.float32))
+        self._labels = torch.from_numpy(table.labels[self._rows])
+        owner = table.images[self._rows]
         self._places = self._images(owner, skip_empty).tolist()  # of these images in the table
+        first, end = (np.searchsorted(owner, self._places, side) for side in ("left", "right"))
+        self._of = [slice(*each) for each in zip(first.tolist(), end.tolist(), strict=True)]
         self.names, self.category_ids = table.names, table.category_ids
         self.image_ids = [table.image_ids[place] for place in self._places]
         self.file_names = [files[place] for place in self._places]
@@ -115,25 +106,18 @@ class CocoDataset:
 
     def target(self, index: int) -> Target:
         """The ground truths alone, without reading the image."""
-        mine = self._mine(index)
+        mine = self._of[index]
         return {"boxes": self._boxes[mine].clone(), "labels": self._labels[mine].clone()}
 
     def annotated(self, index: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """The ground truths' annotation ids [M], and areas [M] as evaluation bins them."""
-        rows = self._rows[self._mine(index)]
+        rows = self._rows[self._of[index]]
         return self._table.ids[rows], self._table.areas[rows]
-
-    def _mine(self, index: int) -> slice:
-        """Where an image's ground truths are among all of the file's."""
-        place = self._places[index]
-        return slice(int(self._ends[place - 1]) if place else 0, int(self._ends[place]))
 
     @cached_property
     def ground_truth(self) -> dict[str, Any]:
         """COCO's JSON for its evaluation: boxes as the file has them, crowd regions included."""
         table = self._table
-        ids = zip(self.image_ids, self.sizes, strict=True)
-        names = zip(self.category_ids, self.names, strict=True)
         annotations = [
             {
                 "id": int(table.ids[n]),
@@ -146,8 +130,14 @@ class CocoDataset:
             for n in np.flatnonzero(np.isin(table.images, self._places))
         ]
         return {
-            "images": [{"id": id, "width": size[0], "height": size[1]} for id, size in ids],
-            "categories": [{"id": id, "name": name} for id, name in names],
+            "images": [
+                {"id": id, "width": width, "height": height}
+                for id, (width, height) in zip(self.image_ids, self.sizes, strict=True)
+            ],
+            "categories": [
+                {"id": id, "name": name}
+                for id, name in zip(self.category_ids, self.names, strict=True)
+            ],
             "annotations": annotations,
         }
 
@@ -164,45 +154,46 @@ class CocoDataset:
         result.update(np.ascontiguousarray(table.sizes, "<i8").data)
         return result.hexdigest()
 
-    def _ground_truths(self, table: Annotations) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    def _ground_truths(self) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """All boxes as xyxy, clipped [N, 4]; which of them are ground truths, image by image."""
+        table, is_crowd = self._table, self._table.is_crowd
         start, extent = table.boxes[:, :2], table.boxes[:, 2:]
         if len(start) and table.boxes.min() >= 0 and table.boxes.max() <= 1 < table.sizes.min():
             raise ValueError(
                 f"{self.annotation_file}: all boxes lie between 0 and 1, as if they were parts of "
                 "the image; bbox must be [x, y, width, height] in pixels"
             )
-        limits = table.sizes[table.images]
         corners = np.concatenate([start, start + extent], axis=1)
-        boxes = np.clip(corners, 0, np.tile(limits, 2))
-        is_flat = ~table.is_crowd & (extent == 0).any(axis=1)
+        boxes = np.clip(corners, 0, np.tile(table.sizes[table.images], 2))
+        is_flat = ~is_crowd & (extent == 0).any(axis=1)
         is_empty = (boxes[:, 2:] <= boxes[:, :2]).any(axis=1)
-        is_outside = ~table.is_crowd & ~is_flat & is_empty
-        reaches = (np.abs(corners - boxes) > 1).any(axis=1) & ~is_empty & ~table.is_crowd
-        self._note(table.is_crowd, "crowd regions are not learnt; evaluation ignores them")
+        is_outside = ~is_crowd & ~is_flat & is_empty
+        reaches = (np.abs(corners - boxes) > 1).any(axis=1) & ~is_empty & ~is_crowd
+        is_large = ~is_crowd & (table.areas > 2 * extent.prod(axis=1)) & ~is_flat
+        self._note(is_crowd, "crowd regions are not learnt; evaluation ignores them")
         self._note(is_flat, "boxes without area are not learnt")
         self._note(is_outside, "boxes outside their images are not learnt")
         self._note(reaches, "boxes reach over their images' borders by more than 1 px: clipped")
-        is_large = ~table.is_crowd & (table.areas > 2 * extent.prod(axis=1)) & ~is_flat
         self._note(is_large, "areas are more than twice their boxes'; sizes are told by area")
-        kept = np.flatnonzero(~(table.is_crowd | is_flat | is_outside))
+        kept = np.flatnonzero(~(is_crowd | is_flat | is_outside))
         return boxes, kept[np.argsort(table.images[kept], kind="stable")]
 
     def _images(self, owner: NDArray[np.int64], skip_empty: bool) -> NDArray[np.int64]:
         """Positions of the images to serve; owner: each ground truth's image."""
+        num_images = len(self._table.image_ids)
         if not skip_empty:
-            self._note(np.diff(self._ends, prepend=0) == 0, "images without ground truth")
-            return np.arange(len(self._ends))
+            self._note(np.bincount(owner, minlength=num_images) == 0, "images without ground truth")
+            return np.arange(num_images)
         is_large = ((self._boxes[:, 2:] - self._boxes[:, :2]) > 1).all(dim=1).numpy()
-        is_useful = np.bincount(owner[is_large], minlength=len(self._ends)) > 0
+        is_useful = np.bincount(owner[is_large], minlength=num_images) > 0
         self._note(~is_useful, "images without ground truth left out")
         if not is_useful.any():
             raise ValueError(self._without("no image has a box to learn; training needs one"))
         return np.flatnonzero(is_useful)
 
-    def _note(self, is_meant: NDArray[np.bool_], what: str) -> None:
-        if is_meant.any():
-            self.notes.append(f"{self.annotation_file.name}: {int(is_meant.sum())} {what}")
+    def _note(self, is_meant: ArrayLike, what: str) -> None:
+        if count := np.count_nonzero(is_meant):
+            self.notes.append(f"{self.annotation_file.name}: {count} {what}")
 
     def _without(self, problem: str) -> str:
         """Why there is nothing: the problem, and what happened to the boxes that there are."""
@@ -240,7 +231,10 @@ def _find_files(
         raise FileNotFoundError(
             f"no image folder {folder}: {annotation_file} needs its {len(names)} images there"
         )
-    outside = [name for name in names if not _is_inside(folder, name)]
+    # By the name alone: what is linked from inside was put there by the folder's owner.
+    root = os.path.abspath(folder)
+    places = {name: os.path.abspath(folder / name) for name in names}
+    outside = [name for name in names if not Path(places[name]).is_relative_to(root)]
     if outside:
         raise ValueError(
             f"{annotation_file}: {len(outside)} of {len(names)} images lie outside {folder}, the "
@@ -248,10 +242,10 @@ def _find_files(
         )
     sizes = [_num_bytes(folder / name) for name in names]
     if min(sizes) < 0:
-        alike = {_composed(str(path.relative_to(folder))): path for path in folder.rglob("*")}
-        found = [alike.get(_composed(name), folder / name) for name in names]
-        names = [str(path.relative_to(folder)) for path in found]
-        sizes = [_num_bytes(path) for path in found]
+        found = (str(path.relative_to(folder)) for path in folder.rglob("*"))
+        alike = {normalize("NFC", name): name for name in found}
+        names = [alike.get(normalize("NFC", name), name) for name in names]
+        sizes = [_num_bytes(folder / name) for name in names]
     if missing := [name for name, size in zip(names, sizes, strict=True) if size < 0]:
         raise FileNotFoundError(
             f"{folder}: {len(missing)} of {len(names)} images are missing, the first is "
@@ -262,16 +256,6 @@ def _find_files(
 
 def _num_bytes(path: Path) -> int:
     return path.stat().st_size if path.is_file() else -1
-
-
-def _composed(name: str) -> str:
-    return unicodedata.normalize("NFC", name)
-
-
-def _is_inside(folder: Path, name: str) -> bool:
-    """By the name alone: what is linked from inside was put there by the folder's owner."""
-    place = os.path.normpath(folder / name)
-    return os.path.commonpath([os.path.normpath(folder), place]) == os.path.normpath(folder)
 
 
 @dataclass(frozen=True, eq=False)
@@ -303,16 +287,13 @@ def open_data(where: str | Path) -> DataSet:
     notes, name = [], source.name
     if shared := val.shared_with(train):
         notes.append(f"{shared} of {len(val)} validation images are training images too")
-    if _is_called_coco(name) and not (train.is_coco_2017 and val.is_coco_2017):
+    is_called_coco = name.lower().replace(" ", "") == "coco2017"
+    if is_called_coco and not (train.is_coco_2017 and val.is_coco_2017):
         notes.append(f"is called {name}, and has not as many images as COCO 2017: another set")
         name = f"{name} (another)"
     digests = train.digest(source.edition) + val.digest(source.edition)
     fingerprint = hashlib.sha256(digests.encode()).hexdigest()
     return DataSet(name, train, val, fingerprint, source.location, tuple(notes))
-
-
-def _is_called_coco(name: str) -> bool:
-    return name.lower().replace(" ", "") == "coco2017"
 
 
 def open_split(where: str | Path, split: str) -> tuple[str, CocoDataset]:

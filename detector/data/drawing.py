@@ -225,11 +225,8 @@ def _depth(rng: Generator, name: str, x: Plane, y: Plane, p: Plane, q: Plane, bo
     if name in ("disk", "ring"):
         w, h = box[2] - box[0], box[3] - box[1]
         return _in_ellipse(p, q, w, h, lean=_between(rng, -0.5, 0.5))
-    if name == "box":
-        polygons = _rectangle()
-    else:
-        polygons = _triangle(rng) if name == "triangle" else _cross(rng)
-    return _in_polygons(x, y, _fit(_tilt(rng, polygons), box))
+    polygons = _fit(_tilt(rng, _polygons(rng, name)), box)
+    return np.maximum.reduce([_in_polygon(x, y, polygon) for polygon in polygons])  # the deepest
 
 
 def _color(rng: Generator, label: int) -> Plane:
@@ -268,12 +265,8 @@ def _in_ellipse(p: Plane, q: Plane, width: float, height: float, lean: float) ->
     return (1 - radius) * (2 * radius + TINY) / (slope + TINY)
 
 
-def _in_polygons(x: Plane, y: Plane, polygons: list[Polygon]) -> Plane:
-    """[h, w]: distance to the nearest edge of the polygon one is deepest in."""
-    return np.maximum.reduce([_in_polygon(x, y, polygon) for polygon in polygons])
-
-
 def _in_polygon(x: Plane, y: Plane, polygon: Polygon) -> Plane:
+    """[h, w]: distance to the nearest edge."""
     (ax, ay), (bx, by), (cx, cy) = polygon[:3]
     turn = 1 if (bx - ax) * (cy - ay) > (by - ay) * (cx - ax) else -1
     edges = []
@@ -284,24 +277,17 @@ def _in_polygon(x: Plane, y: Plane, polygon: Polygon) -> Plane:
     return np.minimum.reduce(edges)
 
 
-def _triangle(rng: Generator) -> list[Polygon]:
-    """Upright, its tip anywhere over the middle of its base."""
-    return [[(-1.0, 1.0), (1.0, 1.0), (_between(rng, -0.6, 0.6), -1.0)]]
-
-
-def _rectangle() -> list[Polygon]:
-    """The whole of its box."""
-    return [_bar(1.0, 1.0)]
-
-
-def _cross(rng: Generator) -> list[Polygon]:
-    """Two bars."""
+def _polygons(rng: Generator, name: str) -> list[Polygon]:
+    """A class's outline: all of its box, or an upright triangle, or the two bars of a cross."""
+    if name == "box":
+        return [_bar(1.0, 1.0)]
+    if name == "triangle":  # its tip anywhere over the middle of its base
+        return [[(-1.0, 1.0), (1.0, 1.0), (_between(rng, -0.6, 0.6), -1.0)]]
     arm = _between(rng, 0.26, 0.36)
     return [_bar(1.0, arm), _bar(arm, 1.0)]
 
 
-def _bar(half_width: float, half_height: float) -> Polygon:
-    w, h = half_width, half_height
+def _bar(w: float, h: float) -> Polygon:
     return [(-w, -h), (w, -h), (w, h), (-w, h)]
 
 

@@ -72,26 +72,19 @@ def make(edition: Edition = SHAPES) -> Path:
     total = sum(edition.counts.values())
     log.info("drawing %d images of shapes into %s, once", total, folder)
     try:
-        _generate(edition, folder)
-    except OSError as error:
-        raise ValueError(
-            f"{folder} cannot be written ({error}): the generated data set needs about "
-            f"{total // 60} MB there; set ATSS_CACHE to another folder"
-        ) from None
-    return folder
-
-
-def _generate(edition: Edition, folder: Path) -> None:
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".shapes-") as unfinished:
-        whole = Path(unfinished, "whole")
-        for split in edition.counts:
-            _write(edition, whole, split)
-        try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".shapes-") as unfinished:
+            whole = Path(unfinished, "whole")
+            for split in edition.counts:
+                _write(edition, whole, split)
             whole.rename(folder)
-        except OSError:
-            if not folder.is_dir():  # else another process was faster
-                raise
+    except OSError as error:
+        if not folder.is_dir():  # else another process was faster
+            raise ValueError(
+                f"{folder} cannot be written ({error}): the generated data set needs about "
+                f"{total // 60} MB there; set ATSS_CACHE to another folder"
+            ) from None
+    return folder
 
 
 def draw(
@@ -108,12 +101,13 @@ def _write(edition: Edition, folder: Path, split: str) -> None:
     (folder / "annotations").mkdir(exist_ok=True)
     indices = range(edition.counts[split])
     images = [image_record(split, index, edition) for index in indices]
-    annotations: list[dict[str, Any]] = []
     with ProcessPoolExecutor(mp_context=get_context("fork")) as pool:  # nothing to import anew
         work = partial(_save, edition, folder / split, split)
-        for image, objects in zip(images, pool.map(work, indices, chunksize=20), strict=True):
-            for item in objects:
-                annotations.append(annotation(item, len(annotations) + 1, image["id"]))
+        drawn = list(pool.map(work, indices, chunksize=20))
+    objects = [
+        (image["id"], item) for image, its in zip(images, drawn, strict=True) for item in its
+    ]
+    annotations = [annotation(item, n, image) for n, (image, item) in enumerate(objects, start=1)]
     categories = [{"id": i, "name": name} for i, name in enumerate(drawing.CLASSES, start=1)]
     content = {"images": images, "categories": categories, "annotations": annotations}
     (folder / "annotations" / f"instances_{split}.json").write_text(json.dumps(content))

@@ -73,6 +73,25 @@ def resize(image: Tensor, boxes: Tensor, size: tuple[int, int]) -> tuple[Tensor,
     return functional.resize(image, list(size), antialias=True), boxes * factors
 
 
+def resize_back(
+    boxes: Tensor, tested: tuple[int, int], size: tuple[int, int], inclusive_corners: bool
+) -> Tensor:
+    """Boxes [M, 4] in an image of a (width, height) -> float64, in the same image of another.
+
+    inclusive_corners: the network learnt boxes whose x2, y2 is their last pixel, not their end, and
+    whose corners were resized as such; so they are scaled back (docs/choices.md Q24).
+    """
+    scale = torch.tensor([size[0] / tested[0], size[1] / tested[1]], dtype=torch.float64).repeat(2)
+    end = torch.tensor([0, 0, 1, 1], dtype=torch.float64) * inclusive_corners
+    return (boxes - end) * scale + end
+
+
+def prepared(image: Tensor, short_side: int, long_side: int, normalize: Normalization) -> Tensor:
+    """A stored image as the network is shown it in a test: resized and normalized."""
+    size = resize_sizes(image.shape[1:], short_side=short_side, long_side=long_side)
+    return normalize(resize(image, torch.zeros(0, 4), size)[0])
+
+
 def flip(image: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
     """Mirror an image [3, H, W] and its boxes left to right."""
     x1, y1, x2, y2 = boxes.unbind(dim=1)

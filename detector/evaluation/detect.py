@@ -18,16 +18,16 @@ from detector.config import Recipe
 from detector.data import transforms
 from detector.data.batches import EVERYTHING, ahead
 from detector.data.coco import CocoDataset
-from detector.data.transforms import IMAGENET, Normalization
 from detector.evaluation.match_records import Matches
 from detector.evaluation.matching import accumulate, match
 from detector.evaluation.multi_scale import MultiScaleTest
 from detector.metrics import Metrics
-from detector.postprocess import Detects
+from detector.postprocess import Detections, Detects
+from detector.weights.conventions import ATSS_SUITE, Layout
 
 Detection = dict[str, Any]
 Prepare = Callable[[Tensor], Tensor]  # a stored image, uint8 [3, H, W] RGB -> what is detected in
-Evaluation = Callable[[dict[str, Any], list[Detection]], tuple[dict[str, float | None], Matches]]
+Size = tuple[int, int]  # width, height
 BOX_DIGITS, SCORE_DIGITS = 2, 6  # of pixels, of scores
 
 
@@ -38,35 +38,39 @@ def detect_all(
     *,
     device: torch.device | str,
     workers: int = 0,
-    normalization: Normalization = IMAGENET,
-    inclusive_corners: bool = False,
+    layout: Layout = ATSS_SUITE,
     category_ids: Sequence[int] | None = None,
     share: slice = EVERYTHING,
 ) -> Iterator[list[list[Detection]]]:
     """Yield each batch's detections, image by image, in pixels of the original images, over all.
 
     Images are tested at recipe.short_side[1] (and others, if recipe.multi_scale_test says so), at
-    most recipe.batch_size of them at a time, those of one padded size together. normalization and
-    inclusive_corners (see as_results) are conventions that the weights were learnt with;
-    category_ids are those of the detector's labels, by default the data set's. share: which of the
-    batches to test.
+    most recipe.batch_size of them at a time, those of one padded size together. layout: what the
+    weights were learnt with. category_ids are those of the detector's labels, by default the data
+    set's. share: which of the batches to test.
     """
-    groups = _groups(dataset, recipe)
-    test, prepare = _way_of_testing(detector, recipe, normalization, inclusive_corners)
-    for indices, images in ahead(partial(_test_images, dataset, prepare), groups[share], workers):
-        with torch.no_grad():
-            found = test.detect([image.to(device) for image in images])
-        yield [
-            as_results(
-                detections,
-                image_id=dataset.image_ids[index],
-                category_ids=category_ids or dataset.category_ids,
-                size=dataset.sizes[index],
-                tested=(image.shape[2], image.shape[1]),
-                inclusive_corners=inclusive_corners,
-            )
-            for index, image, detections in zip(indices, images, found, strict=True)
-        ]
+    test, prepare = _way_of_testing(detector, recipe, layout)
+    load = partial(_load, dataset, prepare)
+    for indices, images in ahead(load, _groups(dataset, recipe)[share], workers):
+        ids = [dataset.image_ids[index] for index in indices]
+        sizes = [dataset.sizes[index] for index in indices]
+        yield _found(test, images, ids, sizes, category_ids or dataset.category_ids, layout, device)
+
+
+def detect_one(
+    detector: Detects,
+    image: Tensor,
+    recipe: Recipe,
+    *,
+    image_id: int,
+    category_ids: Sequence[int],
+    device: torch.device | str,
+    layout: Layout = ATSS_SUITE,
+) -> list[Detection]:
+    """The detections of an image, uint8 [3, H, W] RGB, which is no part of a data set."""
+    test, prepare = _way_of_testing(detector, recipe, layout)
+    images, size = [prepare(image)], (image.shape[2], image.shape[1])
+    return _found(test, images, [image_id], [size], category_ids, layout, device)[0]
 
 
 def _groups(dataset: CocoDataset, recipe: Recipe) -> list[list[int]]:
@@ -82,77 +86,70 @@ def _groups(dataset: CocoDataset, recipe: Recipe) -> list[list[int]]:
     return [part[i : i + count] for part in largest_first for i in range(0, len(part), count)]
 
 
-def _way_of_testing(
-    detector: Detects, recipe: Recipe, normalization: Normalization, inclusive_corners: bool
-) -> tuple[Detects, Prepare]:
+def _way_of_testing(detector: Detects, recipe: Recipe, layout: Layout) -> tuple[Detects, Prepare]:
     """Who detects, and what it is shown of a stored image: resized and normalized, or all of it."""
     if recipe.multi_scale_test:
-        return MultiScaleTest(detector, recipe, normalization, inclusive_corners), _as_stored
-    return detector, partial(_prepared, recipe.short_side[1], recipe.long_side, normalization)
-
-
-def _test_images(
-    dataset: CocoDataset, prepare: Prepare, indices: list[int]
-) -> tuple[list[int], list[Tensor]]:
-    """The indices and their images, prepared."""
-    return indices, [prepare(dataset[index][0]) for index in indices]
-
-
-def _prepared(short_side: int, long_side: int, normalize: Normalization, image: Tensor) -> Tensor:
-    size = transforms.resize_sizes(image.shape[1:], short_side=short_side, long_side=long_side)
-    return normalize(transforms.resize(image, torch.zeros(0, 4), size)[0])
+        return MultiScaleTest(detector, recipe, layout), _as_stored
+    return detector, partial(
+        transforms.prepared,
+        short_side=recipe.short_side[1],
+        long_side=recipe.long_side,
+        normalize=layout.normalization,
+    )
 
 
 def _as_stored(image: Tensor) -> Tensor:
     return image
 
 
-def detect_one(
-    detector: Detects,
-    image: Tensor,
-    recipe: Recipe,
-    *,
-    image_id: int,
+def _load(
+    dataset: CocoDataset, prepare: Prepare, indices: list[int]
+) -> tuple[list[int], list[Tensor]]:
+    """The indices and their images, prepared."""
+    return indices, [prepare(dataset[index][0]) for index in indices]
+
+
+def _found(
+    test: Detects,
+    images: list[Tensor],
+    image_ids: list[int],
+    sizes: list[Size],
     category_ids: Sequence[int],
+    layout: Layout,
     device: torch.device | str,
-    normalization: Normalization = IMAGENET,
-    inclusive_corners: bool = False,
-) -> list[Detection]:
-    """The detections of an image, uint8 [3, H, W] RGB, which is no part of a data set."""
-    test, prepare = _way_of_testing(detector, recipe, normalization, inclusive_corners)
-    prepared = prepare(image)
+) -> list[list[Detection]]:
+    """The results of each prepared image, of the given size before."""
     with torch.no_grad():
-        found = test.detect([prepared.to(device)])[0]
-    return as_results(
-        found,
-        image_id=image_id,
-        category_ids=category_ids,
-        size=(image.shape[2], image.shape[1]),
-        tested=(prepared.shape[2], prepared.shape[1]),
-        inclusive_corners=inclusive_corners,
-    )
+        found = test.detect([image.to(device) for image in images])
+    return [
+        as_results(
+            detections,
+            image_id=image_id,
+            category_ids=category_ids,
+            size=size,
+            tested=(image.shape[2], image.shape[1]),
+            inclusive_corners=layout.inclusive_corners,
+        )
+        for detections, image, image_id, size in zip(found, images, image_ids, sizes, strict=True)
+    ]
 
 
 def as_results(
-    detections: dict[str, Tensor],
+    detections: Detections,
     *,
     image_id: int,
     category_ids: Sequence[int],
-    size: tuple[int, int],
-    tested: tuple[int, int],
+    size: Size,
+    tested: Size,
     inclusive_corners: bool = False,
 ) -> list[Detection]:
-    """COCO's results for an image of a size (width, height), tested at another: scaled, clipped.
-
-    inclusive_corners: the network learnt boxes whose x2, y2 is their last pixel, not their end, and
-    whose corners were resized as such; so they are scaled back (docs/choices.md Q24).
-    """
+    """COCO's results for an image of a size, tested at another: scaled back, clipped."""
     boxes = detections["boxes"].detach().cpu().double()
-    scale = torch.tensor([size[0] / tested[0], size[1] / tested[1]], dtype=torch.float64).repeat(2)
-    end = torch.tensor([0, 0, 1, 1], dtype=torch.float64) * inclusive_corners
     limits = torch.tensor(size, dtype=torch.float64).repeat(2)
-    corners = ((boxes - end) * scale + end).clamp(min=0).minimum(limits)
-    bboxes = torch.cat([corners[:, :2], corners[:, 2:] - corners[:, :2]], dim=1)
+    corners = transforms.resize_back(boxes, tested, size, inclusive_corners)
+    corners = corners.clamp(min=0).minimum(limits)
+    bboxes = torch.cat([corners[:, :2], corners[:, 2:] - corners[:, :2]], dim=1).tolist()
+    scores, labels = detections["scores"].tolist(), detections["labels"].tolist()
     return [
         {
             "image_id": image_id,
@@ -160,18 +157,13 @@ def as_results(
             "bbox": [round(side, BOX_DIGITS) for side in bbox],
             "score": round(score, SCORE_DIGITS),
         }
-        for bbox, score, label in zip(
-            bboxes.tolist(),
-            detections["scores"].tolist(),
-            detections["labels"].tolist(),
-            strict=True,
-        )
+        for bbox, score, label in zip(bboxes, scores, labels, strict=True)
     ]
 
 
 def evaluate(ground_truth: dict[str, Any], detections: list[Detection]) -> Metrics:
-    """The six of coco_numbers that the paper prints."""
-    return six(coco_numbers(ground_truth, detections))
+    """The six numbers that the paper prints."""
+    return six(measure(ground_truth, detections)[0])
 
 
 def six(numbers: Mapping[str, float | None]) -> Metrics:
@@ -179,29 +171,13 @@ def six(numbers: Mapping[str, float | None]) -> Metrics:
     return Metrics(*list(numbers.values())[: len(fields(Metrics))])
 
 
-def coco_numbers(
-    ground_truth: dict[str, Any], detections: list[Detection]
-) -> dict[str, float | None]:
-    """COCO_NUMBERS of detections, as measure has them."""
-    return measure(ground_truth, detections)[0]
-
-
-def at_once(
-    ground_truth: dict[str, Any], detections: list[Detection]
-) -> tuple[dict[str, float | None], Matches]:
-    """The evaluation of all images and categories at once."""
-    matches = match(ground_truth, detections)
-    return accumulate(matches), matches
-
-
 def measure(
-    ground_truth: dict[str, Any], detections: list[Detection], *, by: Evaluation = at_once
+    ground_truth: dict[str, Any], detections: list[Detection]
 ) -> tuple[dict[str, float | None], Matches]:
     """COCO_NUMBERS, and what was found of every detection, of one evaluation.
 
     In percent, None where there is nothing to find. ground_truth: CocoDataset.ground_truth. Neither
-    argument is changed. No detections: AP is 0. by: by_pycocotools has the same to the last bit,
-    and is the reference.
+    argument is changed. No detections: AP is 0. pycocotools has the same to the last bit.
     Raises ValueError for detections in an image, or of a category, that ground_truth lacks.
     """
     for key, name in (("image_id", "images"), ("category_id", "categories")):
@@ -211,4 +187,5 @@ def measure(
                 f"{len(unknown)} detections have a {key} that the ground truth lacks, the first "
                 f"{unknown[0]!r}; needs one of its {len(known)} {name}: is it the same data set?"
             )
-    return by(ground_truth, detections)
+    matches = match(ground_truth, detections)
+    return accumulate(matches), matches

@@ -24,8 +24,8 @@ from torchvision.ops import box_iou
 from detector.boxes import area
 from detector.config import Recipe
 from detector.data import transforms
-from detector.data.transforms import Normalization
 from detector.postprocess import Detections, Detects
+from detector.weights.conventions import ATSS_SUITE, Layout
 
 PAPER_SHORT_SIDE = 800
 LARGE_LONG_SIDE = 3000  # at most, of the passes above it; below, the usual limit holds
@@ -41,6 +41,7 @@ EXTRA_PASSES = {
 }
 VOTE_IOU = 0.66  # from here on a box votes with the best one
 MIN_SCORE = 0.05  # of a box that voted, to be kept beside the mean
+FOUND = ("boxes", "scores", "labels")
 
 
 @dataclass(frozen=True)
@@ -83,13 +84,12 @@ def relative_cost(recipe: Recipe) -> float:
 class MultiScaleTest:
     """A detector that looks at every image in many passes, and so is shown it as it is stored.
 
-    normalize, inclusive_corners: conventions that its weights were learnt with (evaluation.py).
+    layout: the conventions that its weights were learnt with.
     """
 
     detector: Detects
     recipe: Recipe
-    normalize: Normalization
-    inclusive_corners: bool = False
+    layout: Layout = ATSS_SUITE
 
     def detect(self, images: list[Tensor]) -> list[Detections]:
         """Images uint8 [3, H, W] RGB -> each one's detections, in its own pixels."""
@@ -106,43 +106,38 @@ class MultiScaleTest:
 
         Its code merges in pixels of the usual test: IoU and means are the same in either.
         """
-        height, width = image.shape[-2:]
-        tested = transforms.resize_sizes(
-            (height, width), short_side=each.short_side, long_side=each.long_side
+        shown = transforms.prepared(
+            image, each.short_side, each.long_side, self.layout.normalization
         )
-        shown = self.normalize(transforms.resize(image, torch.zeros(0, 4), tested)[0])
-        found = self.detector.detect([shown.flip(-1) if each.is_flipped else shown])[0]
-        boxes = found["boxes"].detach().cpu().double()
         if each.is_flipped:
-            x1, y1, x2, y2 = boxes.unbind(dim=1)
-            boxes = torch.stack([tested[1] - x2, y1, tested[1] - x1, y2], dim=1)
-        scale = torch.tensor([width / tested[1], height / tested[0]], dtype=torch.float64).repeat(2)
-        end = torch.tensor([0, 0, 1, 1], dtype=torch.float64) * self.inclusive_corners
+            shown = shown.flip(-1)
+        found = {
+            name: part.detach().cpu() for name, part in self.detector.detect([shown])[0].items()
+        }
+        boxes = found["boxes"].double()
+        if each.is_flipped:
+            boxes = transforms.flip(shown, boxes)[1]
         is_kept = each.keeps(boxes)
+        tested, size = ((one.shape[2], one.shape[1]) for one in (shown, image))
+        boxes = transforms.resize_back(boxes, tested, size, self.layout.inclusive_corners)
         return {
-            "boxes": ((boxes - end) * scale + end)[is_kept],
-            "scores": found["scores"].detach().cpu().double()[is_kept],
-            "labels": found["labels"].detach().cpu()[is_kept],
+            "boxes": boxes[is_kept],
+            "scores": found["scores"].double()[is_kept],
+            "labels": found["labels"][is_kept],
         }
 
 
 def merge(found: Detections, limit: int) -> Detections:
     """Let each class vote; the best of what comes out, at most limit of them."""
-    boxes, scores, labels = [found["boxes"]], [found["scores"]], [found["labels"]]
-    if len(found["labels"]):
-        classes = [found["labels"] == label for label in found["labels"].unique()]
-        voted = [soft_vote(found["boxes"][one], found["scores"][one]) for one in classes]
-        boxes, scores = [part[0] for part in voted], [part[1] for part in voted]
-        labels = [
-            found["labels"][one][:1].expand(len(part[1]))
-            for one, part in zip(classes, voted, strict=True)
-        ]
-    best = torch.cat(scores).argsort(descending=True, stable=True)[:limit]
-    return {
-        "boxes": torch.cat(boxes)[best],
-        "scores": torch.cat(scores)[best],
-        "labels": torch.cat(labels)[best],
-    }
+    voted = []
+    for label in found["labels"].unique():
+        mine = found["labels"] == label
+        boxes, scores = soft_vote(found["boxes"][mine], found["scores"][mine])
+        voted.append((boxes, scores, label.expand(len(scores))))
+    columns = zip(*voted, strict=True) if voted else ([found[name]] for name in FOUND)
+    together = [torch.cat(parts) for parts in columns]
+    best = together[1].argsort(descending=True, stable=True)[:limit]
+    return {name: part[best] for name, part in zip(FOUND, together, strict=True)}
 
 
 def soft_vote(boxes: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:

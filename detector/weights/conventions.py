@@ -10,7 +10,6 @@ differences into parts; only Layout knows whose they are.
 """
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from detector.anchors import STRIDES
@@ -24,13 +23,46 @@ DEFORMABLE_STAGES: dict[Deformable, tuple[int, ...]] = {
     "c4-c5": (3, 4),
 }
 
+Names = tuple[tuple[str, str], ...]  # patterns in our tensors' names, each replaced in turn
+
+LEVEL_SCALES = (r"^head\.scales$", "head.scales.{}.scale")  # one tensor per level there
+OFFICIAL_NAMES: Names = (
+    (r"^backbone\.body\.(conv1|bn1)\.", r"backbone.body.stem.\1."),
+    # Its pyramid counts from the stem's C1, ours from C3.
+    *((rf"fpn\.(inner|layer)_blocks\.{i}\.0", rf"fpn.fpn_\g<1>{i + 2}") for i in range(3)),
+    (r"fpn\.extra_blocks", "fpn.top_blocks"),
+    ("box_tower", "bbox_tower"),
+    # A tower is one flat list there: convolution, norm, ReLU, convolution, norm ...
+    *((rf"tower\.{i}\.conv", f"tower.{3 * i}") for i in range(4)),
+    *((rf"tower\.{i}\.norm", f"tower.{3 * i + 1}") for i in range(4)),
+    LEVEL_SCALES,
+    (r"^head\.", "rpn.head."),
+)
+MMDETECTION_NAMES: Names = (
+    (r"^backbone\.body\.", "backbone."),
+    (r"^backbone\.fpn\.inner_blocks\.(\d)\.0", r"neck.lateral_convs.\1.conv"),
+    (r"^backbone\.fpn\.layer_blocks\.(\d)\.0", r"neck.fpn_convs.\1.conv"),
+    *((rf"^backbone\.fpn\.extra_blocks\.p{i}", f"neck.fpn_convs.{i - 3}.conv") for i in (6, 7)),
+    # A deformable convolution is one module there, with the offsets' convolution inside.
+    (r"(conv2?)\.conv\.", r"\1."),
+    (r"(conv2?)\.offset\.", r"\1.conv_offset."),
+    (r"\.norm\.", ".gn."),
+    (r"head\.cls_tower", "head.cls_convs"),
+    (r"head\.box_tower", "head.reg_convs"),
+    (r"head\.cls_logits", "head.atss_cls"),
+    (r"head\.bbox_pred", "head.atss_reg"),
+    (r"head\.centerness", "head.atss_centerness"),
+    LEVEL_SCALES,
+    (r"^head\.", "bbox_head."),
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
     """Names and conventions of a file of weights; the defaults are this project's own."""
 
     name: str = "atss-suite"
-    their_key: Callable[[str], str] = str  # our tensor's name -> theirs; "{}" stands for a level
+    names: Names = ()
     anchors_key: str = ""  # before a level's number: its first location's anchors, [A, 4], if kept
     normalization: Normalization = IMAGENET
     # Backbone
@@ -58,12 +90,16 @@ class Layout:
         is_anchors = self.anchors_key and theirs.startswith(self.anchors_key)
         return not is_anchors and not theirs.endswith("num_batches_tracked")
 
+    def their_key(self, ours: str) -> str:
+        """Our tensor's name -> theirs; "{}" stands for a level."""
+        for pattern, replacement in self.names:
+            ours = re.sub(pattern, replacement, ours)
+        return ours
+
     def sources(self, ours: str) -> list[str]:
         """Their tensors that make up ours: one, or one per level."""
-        theirs = self.their_key(ours)
-        if "{}" not in theirs:
-            return [theirs]
-        return [theirs.format(level) for level in range(len(STRIDES))]
+        levels = range(len(STRIDES))
+        return list(dict.fromkeys(self.their_key(ours).format(level) for level in levels))
 
     def conventions(self) -> list[str]:
         """What differs between the layouts, in words."""
@@ -80,44 +116,6 @@ class Layout:
         ]
 
 
-def official_key(ours: str) -> str:
-    """Our tensor's name -> the one in the official code's files."""
-    key = re.sub(r"^backbone\.body\.(conv1|bn1)\.", r"backbone.body.stem.\1.", ours)
-    # Its pyramid counts from the stem's C1, ours from C3.
-    key = re.sub(
-        r"fpn\.(inner|layer)_blocks\.(\d)\.0", lambda m: f"fpn.fpn_{m[1]}{int(m[2]) + 2}", key
-    )
-    key = key.replace("fpn.extra_blocks", "fpn.top_blocks").replace("box_tower", "bbox_tower")
-    # A tower is one flat list there: convolution, norm, ReLU, convolution, norm ...
-    key = re.sub(
-        r"tower\.(\d)\.(conv|norm)", lambda m: f"tower.{3 * int(m[1]) + (m[2] == 'norm')}", key
-    )
-    return re.sub(r"^head\.scales$", "head.scales.{}.scale", key).replace("head.", "rpn.head.", 1)
-
-
-def mmdetection_key(ours: str) -> str:
-    """Our tensor's name -> the one in mmdetection's files."""
-    key = ours.replace("backbone.body.", "backbone.")
-    key = re.sub(r"^backbone\.fpn\.inner_blocks\.(\d)\.0", r"neck.lateral_convs.\1.conv", key)
-    key = re.sub(r"^backbone\.fpn\.layer_blocks\.(\d)\.0", r"neck.fpn_convs.\1.conv", key)
-    key = key.replace("backbone.fpn.extra_blocks.p6", "neck.fpn_convs.3.conv")
-    key = key.replace("backbone.fpn.extra_blocks.p7", "neck.fpn_convs.4.conv")
-    # A deformable convolution is one module there, with the offsets' convolution inside.
-    key = re.sub(r"(conv2?)\.conv\.", r"\1.", key)
-    key = re.sub(r"(conv2?)\.offset\.", r"\1.conv_offset.", key)
-    for here, there in {
-        ".norm.": ".gn.",
-        "head.cls_tower": "head.cls_convs",
-        "head.box_tower": "head.reg_convs",
-        "head.cls_logits": "head.atss_cls",
-        "head.bbox_pred": "head.atss_reg",
-        "head.centerness": "head.atss_centerness",
-    }.items():
-        key = key.replace(here, there)
-    key = re.sub(r"^head\.scales$", "head.scales.{}.scale", key)
-    return re.sub(r"^head\.", "bbox_head.", key)
-
-
 ATSS_SUITE = Layout()
 
 
@@ -129,7 +127,7 @@ def own_layout(deformable: Deformable) -> Layout:
 
 OFFICIAL = Layout(
     name="official ATSS",
-    their_key=official_key,
+    names=OFFICIAL_NAMES,
     anchors_key="rpn.anchor_generator.cell_anchors.",
     normalization=Normalization(
         mean=(102.9801, 115.9465, 122.7717), std=(1.0, 1.0, 1.0), scale=1.0, channels=(2, 1, 0)
@@ -145,7 +143,7 @@ OFFICIAL = Layout(
 
 MMDETECTION = Layout(
     name="mmdetection ATSS",
-    their_key=mmdetection_key,
+    names=MMDETECTION_NAMES,
     normalization=Normalization(
         mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375), scale=1.0
     ),

@@ -13,14 +13,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from detector.anchors import STRIDES
+from detector.anchors import STRIDES, cell_anchors
 from detector.checkpoint import Description
 from detector.config import BackboneName, DetectorConfig, Recipe, RegressFrom
 from detector.data.coco import coco_categories
-from detector.detector import Detector
 from detector.weights.conventions import Layout
 
 State = dict[str, Tensor]
+
+# The paper's, of RetinaNet (Table 1)
+IMPROVEMENTS = dict.fromkeys(("group_norm", "giou_loss", "in_gt_box", "centerness", "scalar"), True)
 
 # Blocks in layer3; channels, and channels per group, of layer1's 3x3; whether bottlenecks
 BACKBONES: dict[tuple[int, int, int, bool], BackboneName] = {
@@ -50,41 +52,30 @@ def infer(
         )
     backbone = _backbone(layout, state)
     scales, ratios = _anchors(layout, state)
+    width = _shape(layout, state, "backbone.fpn.layer_blocks.0.0.weight")[0]
     num_logits = _shape(layout, state, "head.cls_logits.weight")[0]
     category_ids, names = _categories(num_logits // (len(scales) * len(ratios)), _names(meta))
     description = Description(
         config=DetectorConfig(
-            group_norm=True,
-            giou_loss=True,
-            in_gt_box=True,
-            centerness=True,
-            scalar=True,
+            **IMPROVEMENTS,
             assigner="atss",
             regress_from=regress_from,
             anchor_scales=scales,
             aspect_ratios=ratios,
         ),
-        recipe=Recipe(
-            backbone=backbone,
-            pyramid_channels=_shape(layout, state, "backbone.fpn.layer_blocks.0.0.weight")[0],
-        ),
+        recipe=Recipe(backbone=backbone, pyramid_channels=width),
         category_ids=category_ids,
         names=names,
     )
-    return _refined(layout, state, backbone), description
-
-
-def _refined(layout: Layout, state: State, backbone: BackboneName) -> Layout:
-    """With what differs between files: strides of the ResNeXts, deformable convolutions."""
     offset = "backbone.body.layer{}.0.conv2.offset.weight"
-    return replace(
+    stages = [n for n in (1, 2, 3, 4) if layout.their_key(offset.format(n)) in state]
+    layout = replace(
         layout,
         stride_in_1x1=layout.stride_in_1x1 and not backbone.startswith("resnext"),
-        deformable_stages=tuple(
-            stage for stage in (1, 2, 3, 4) if layout.their_key(offset.format(stage)) in state
-        ),
+        deformable_stages=tuple(stages),
         deformable_towers=layout.their_key("head.cls_tower.3.conv.offset.weight") in state,
     )
+    return layout, description
 
 
 def _shape(layout: Layout, state: State, key: str) -> list[int]:
@@ -128,18 +119,23 @@ def _anchors(layout: Layout, state: State) -> tuple[tuple[float, ...], tuple[flo
         found = "none, as in files of FCOS" if cells is None else f"{list(cells.shape)}"
         raise ValueError(f"'{first}' needs to be the {num_anchors} anchors [A, 4], got {found}")
     sides = (cells[:, 2:] - cells[:, :2] + 1).double()  # inclusive corners
-    ratios = (sides[:, 1] / sides[:, 0]).tolist()
-    num_scales = ratios.count(ratios[0])
-    scales = sides[:num_scales].prod(dim=1).sqrt() / STRIDES[0]
-    return tuple(scales.tolist()), tuple(ratios[::num_scales])
+    all_ratios = (sides[:, 1] / sides[:, 0]).tolist()
+    num_scales = all_ratios.count(all_ratios[0])
+    scales = tuple((sides[:num_scales].prod(dim=1).sqrt() / STRIDES[0]).tolist())
+    ratios = tuple(all_ratios[::num_scales])
+    _check_anchors(layout, state, scales, ratios)
+    return scales, ratios
 
 
-def check_anchors(detector: Detector, layout: Layout, state: State) -> None:
-    """ValueError unless the anchors that a file keeps are the detector's, in its coordinates."""
+def _check_anchors(
+    layout: Layout, state: State, scales: tuple[float, ...], ratios: tuple[float, ...]
+) -> None:
+    """ValueError unless every level's anchors are those of the first's scales and ratios."""
     last_pixel = torch.tensor([0.0, 0.0, 1.0, 1.0]) * layout.inclusive_corners
     for level, stride in enumerate(STRIDES):
         key = f"{layout.anchors_key}{level}"
-        needed = detector.get_buffer(f"cells_{level}") + stride / 2 - last_pixel
+        offset = layout.anchor_offset(stride) + stride / 2
+        needed = cell_anchors(stride, scales, ratios) + offset - last_pixel
         given = state.get(key, needed.new_zeros(0)).float()
         if given.shape != needed.shape or not torch.allclose(given, needed, atol=0.01):
             raise ValueError(

@@ -16,12 +16,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from detector.backbone import build_backbone
 from detector.checkpoint import METADATA, Description
 from detector.config import RegressFrom
-from detector.detector import Detector, build_detector, postprocess_of
+from detector.detector import Detector, assemble_detector
 from detector.weights.conventions import ATSS_SUITE, LAYOUTS, Layout, own_layout
-from detector.weights.infer import State, check_anchors, infer
+from detector.weights.infer import State, infer
 from detector.weights.read import read
 
 CONTAINERS = ("detector", "model", "state_dict")  # where last.ckpt, official, mmdetection keep them
@@ -51,27 +50,31 @@ def load_detector(path: Path, regress_from: RegressFrom | None = None) -> Loaded
     try:
         state = tensors(content)
         layout = recognize(state)
-        start = regress_from or "box"
         if layout == ATSS_SUITE:
-            description = own_description(content)
+            description = own_description(content, regress_from)
             layout = own_layout(description.recipe.deformable)
-            if (
-                regress_from
-                and replace(description.config, regress_from=start) != description.config
-            ):
-                raise ValueError(f"its detector does not regress from a {start}")
         else:
+            start = regress_from or "box"
             layout, description = infer(layout, state, content.get("meta"), start)
+        parts = description.config, description.recipe, len(description.names), layout
         with torch.device("meta"):  # a small file may describe what no memory holds
-            fitted = fit(_build(description, layout), state, layout)
-        detector = _build(description, layout)
-        if layout.anchors_key:
-            check_anchors(detector, layout, state)
+            fitted = fit(assemble_detector(*parts), state, layout)
+        detector = assemble_detector(*parts).eval()
         detector.load_state_dict(fitted)
     except (RuntimeError, ValueError) as error:  # RuntimeError: torch's, for tensors of odd kinds
         raise ValueError(f"weights '{path}': {str(error).splitlines()[0]}") from error
-    notes = _notes(detector, description, layout, state, start)
-    return Loaded(detector.eval(), description, layout, notes)
+    notes = _notes(detector, description, layout)
+    if layout.name != ATSS_SUITE.name:
+        num_mapped = sum(map(layout.is_weight, state))
+        where = "points" if regress_from == "point" else "boxes"
+        anchors = "" if layout.anchors_key else ", of 8S anchors"
+        notes += [
+            *layout.conventions(),
+            f"{num_mapped} tensors mapped, {len(state) - num_mapped} not needed",
+            f"taken as regressed from {where}{anchors}: the file itself does not tell, "
+            "--set regress_from=point does",
+        ]
+    return Loaded(detector, description, layout, notes)
 
 
 def tensors(content: dict[str, Any]) -> State:
@@ -100,27 +103,17 @@ def recognize(state: State) -> Layout:
     raise ValueError(f"needs the tensors of one of {known}, got {_first(list(state))}")
 
 
-def own_description(content: dict[str, Any]) -> Description:
-    """As checkpoint.save_weights or checkpoint.save left it; ValueError if they did not."""
+def own_description(content: dict[str, Any], regress_from: RegressFrom | None) -> Description:
+    """As checkpoint's save or save_weights left it; ValueError if they did not, or not so."""
     header = content.get("metadata")
     text = header.get(METADATA) if isinstance(header, dict) else None
-    description = json.loads(text) if isinstance(text, str) else content.get("description")
-    if description is None:
+    stored = json.loads(text) if isinstance(text, str) else content.get("description")
+    if stored is None:
         raise ValueError("needs the description of its detector, which older versions did not keep")
-    return Description.from_json(description)
-
-
-def _build(description: Description, layout: Layout) -> Detector:
-    recipe = description.recipe
-    width = recipe.pyramid_channels
-    backbone = build_backbone(recipe.backbone, recipe.norm, "none", width, layout)
-    return build_detector(
-        description.config,
-        len(description.names),
-        backbone=backbone,
-        postprocess=postprocess_of(recipe),
-        layout=layout,
-    )
+    found = Description.from_json(stored)
+    if regress_from and replace(found.config, regress_from=regress_from) != found.config:
+        raise ValueError(f"its detector does not regress from a {regress_from}")
+    return found
 
 
 def fit(detector: Detector, state: State, layout: Layout) -> State:
@@ -155,9 +148,8 @@ def _first(names: list[str]) -> str:
     return ", ".join(names[:NAMED_AT_MOST]) + rest if names else "none"
 
 
-def _notes(
-    detector: Detector, description: Description, layout: Layout, state: State, start: RegressFrom
-) -> list[str]:
+def _notes(detector: Detector, description: Description, layout: Layout) -> list[str]:
+    """What it is."""
     num_anchors = len(detector.get_buffer("cells_0"))
     anchors = "1 anchor" if num_anchors == 1 else f"{num_anchors} anchors"
     notes = [
@@ -168,14 +160,4 @@ def _notes(
         stages = ", ".join(f"layer{stage}" for stage in layout.deformable_stages) or "none"
         towers = "and the towers' last" if layout.deformable_towers else "not the towers"
         notes.append(f"deformable convolutions: {stages}; {towers}")
-    if layout.name == ATSS_SUITE.name:
-        return notes
-    num_mapped = sum(map(layout.is_weight, state))
-    where = {"box": "boxes", "point": "points"}[start]
-    taken = f"regressed from {where}" + ("" if layout.anchors_key else ", of 8S anchors")
-    return [
-        *notes,
-        *layout.conventions(),
-        f"{num_mapped} tensors mapped, {len(state) - num_mapped} not needed",
-        f"taken as {taken}: the file itself does not tell, --set regress_from=point does",
-    ]
+    return notes

@@ -71,9 +71,9 @@ def evaluate(
     set_threads(trained)
     started = time.monotonic()
     found = detections_of(trained, chosen, place, workers)
-    from detector.evaluation.detect import coco_numbers
+    from detector.evaluation.detect import measure
 
-    numbers = coco_numbers(chosen.dataset.ground_truth, found)
+    numbers = measure(chosen.dataset.ground_truth, found)[0]
     folder = _folder(store, trained, chosen)
     seconds = time.monotonic() - started
     _write(folder, trained, chosen, numbers, found, {"device": str(place), "seconds": seconds})

@@ -154,8 +154,7 @@ def _predict_one(
         image_id=number,
         category_ids=description.category_ids,
         device=device,
-        normalization=loaded.layout.normalization,
-        inclusive_corners=loaded.layout.inclusive_corners,
+        layout=loaded.layout,
     )
     kept = [item for item in found if item["score"] >= score]
     names = dict(zip(description.category_ids, description.names, strict=True))
