@@ -15,9 +15,9 @@ from typing import Any
 from detector.config import Recipe
 from experiments.experiment import OwnAssigner, Row, Table
 from experiments.schedules import SCALES
-from reports.numbers import EARLY, MISSING, ComparedRow, Comparison, has_intervals, level
+from reports.numbers import EARLY, MISSING, level
 from reports.render import Grid, line
-from reports.results import Bundle
+from reports.results import Bundle, ComparedRow
 
 MAX_FACT = 80  # letters; longer ones differ from run to run
 HARMLESS = ("ray", "mlflow")  # facts whose names begin so: no number depends on them
@@ -27,11 +27,10 @@ UNKNOWN = "unknown"
 
 def footnotes(bundle: Bundle) -> tuple[str, ...]:
     """What must stand under the numbers so that nobody misreads them."""
-    comparison = bundle.comparison
     has_paper = bundle.table.has_paper
     notes = [
         f"{'Ours: scale' if has_paper else 'Scale'} {bundle.scale} on {_data(bundle)}; "
-        f"{schedule(bundle.recipe)}, {image_size(bundle.recipe)}; {seeds(comparison)}."
+        f"{schedule(bundle.recipe)}, {image_size(bundle.recipe)}; {seeds(bundle)}."
         + (" Δ is ours minus the paper's." if has_paper else "")
     ]
     if bundle.settings:
@@ -45,9 +44,9 @@ def footnotes(bundle: Bundle) -> tuple[str, ...]:
             f"schedule ({schedule(papers)}, {image_size(papers)}): beside ours only directions "
             "can be compared, not values."
         )
-    notes += [*_legend(comparison), *differing(comparison)[1], *_gaps(comparison)]
-    if comparison.table.note:
-        notes.append(comparison.table.note)
+    notes += [*_legend(bundle), *differing(bundle)[1], *_gaps(bundle)]
+    if bundle.table.note:
+        notes.append(bundle.table.note)
     return (*notes, *bundle.notes)
 
 
@@ -72,23 +71,22 @@ def _row_settings(bundle: Bundle) -> list[str]:
 
 def _data(bundle: Bundle) -> str:
     """The data set, what was tested on it, and by which evaluation."""
-    comparison = bundle.comparison
-    sizes = {score.num_images for row in comparison.rows for score in row.scores}
-    version = common(comparison, "pycocotools")
+    sizes = {score.num_images for row in bundle.rows for score in row.scores}
+    version = common(bundle, "pycocotools")
     told = [f"{min(sizes):,} test images"] if len(sizes) == 1 else []
     told += [f"pycocotools {version}"] if version else []
     return f"{bundle.data} (fingerprint {', '.join([bundle.fingerprint[:12], *told])})"
 
 
-def _legend(comparison: Comparison) -> list[str]:
+def _legend(bundle: Bundle) -> list[str]:
     """What the ranks and the intervals mean, of those that there are."""
-    whose = ["the paper's numbers"] if comparison.table.has_paper else []
-    whose += ["ours"] if sum(bool(row.results) for row in comparison.rows) > 1 else []
+    whose = ["the paper's numbers"] if bundle.table.has_paper else []
+    whose += ["ours"] if sum(bool(row.results) for row in bundle.rows) > 1 else []
     notes = [f"{{best}}: the highest of {' and of '.join(whose)}"] if whose else []
-    if not has_intervals(comparison):
+    if not bundle.has_intervals:
         return [f"{notes[0]}; whether by more than chance is not known."] if notes else []
-    single = [row for row in comparison.rows if len(row.results) == 1]
-    several = [row for row in comparison.rows if len(row.results) > 1]
+    single = [row for row in bundle.rows if len(row.results) == 1]
+    several = [row for row in bundle.rows if len(row.results) > 1]
     if notes:
         weights = " (with one seed, for these trained weights)" if single else ""
         notes = [
@@ -108,21 +106,21 @@ def _legend(comparison: Comparison) -> list[str]:
     return notes
 
 
-def _gaps(comparison: Comparison) -> list[str]:
+def _gaps(bundle: Bundle) -> list[str]:
     """Why numbers of ours are missing."""
     notes = []
-    if comparison.missing:
-        notes.append(f"{MISSING}: not measured; {progress(comparison)}.")
-    unasked = [f"“{row.row.label}”" for row in comparison.rows if not row.signatures]
+    if bundle.missing:
+        notes.append(f"{MISSING}: not measured; {progress(bundle)}.")
+    unasked = [f"“{row.row.label}”" for row in bundle.rows if not row.signatures]
     if unasked:
         notes.append(f"{MISSING}: no run was asked for in {', '.join(unasked)}.")
-    measured = [row for row in comparison.rows if row.results]
-    if any(row.metrics[name].ours.n == 0 for row in measured for name in comparison.table.metrics):
+    measured = [row for row in bundle.rows if row.results]
+    if any(row.metrics[name].ours.n == 0 for row in measured for name in bundle.table.metrics):
         notes.append(f"{MISSING}: undefined, for want of an object of that size.")
     early = [
         f"“{row.row.label}” after {stopped.step:,} steps"
         + ("" if stopped.ap is None else f", AP {stopped.ap:.1f}")
-        for row in comparison.rows
+        for row in bundle.rows
         for stopped in row.stopped
     ]
     if early:
@@ -130,9 +128,9 @@ def _gaps(comparison: Comparison) -> list[str]:
     return notes
 
 
-def differing(comparison: Comparison) -> tuple[dict[str, str], tuple[str, ...]]:
+def differing(bundle: Bundle) -> tuple[dict[str, str], tuple[str, ...]]:
     """Row label -> the letter of its footnote, of those that are not like most; the footnotes."""
-    rows = {row.row.label: _what_may_matter(row) for row in comparison.rows if row.results}
+    rows = {row.row.label: _what_may_matter(row) for row in bundle.rows if row.results}
     names = dict.fromkeys(name for row in rows.values() for name in row)
     told = {name: Counter(row.get(name, UNKNOWN) for row in rows.values()) for name in names}
     usual = {name: counts.most_common(1)[0][0] for name, counts in told.items()}
@@ -170,16 +168,16 @@ def _what_may_matter(row: ComparedRow) -> dict[str, str]:
     return {name: " and ".join(dict.fromkeys(values)) for name, values in told.items()}
 
 
-def common(comparison: Comparison, name: str) -> str | None:
+def common(bundle: Bundle, name: str) -> str | None:
     """What all runs say of a fact, if they say the same."""
-    values = {result.facts.get(name) for row in comparison.rows for result in row.results}
+    values = {result.facts.get(name) for row in bundle.rows for result in row.results}
     value = values.pop() if len(values) == 1 else None
     return None if value is None else str(value)
 
 
 def facts_grid(bundle: Bundle) -> Grid:
     """What was run, one fact per line."""
-    recipe, comparison = bundle.recipe, bundle.comparison
+    recipe = bundle.recipe
     rows = () if "backbone" in bundle.settings else bundle.table.rows
     facts = {
         "Scale": bundle.scale,
@@ -193,9 +191,9 @@ def facts_grid(bundle: Bundle) -> Grid:
         "Test": f"scores above {recipe.score_threshold:g}, NMS at IoU {recipe.nms_threshold:g}, "
         f"at most {recipe.max_detections} detections per image",
         "Changed in every row": settings(bundle) or "nothing",
-        "Seeds": seeds(comparison),
-        "Finished": progress(comparison),
-        **_common_facts(comparison),
+        "Seeds": seeds(bundle),
+        "Finished": progress(bundle),
+        **_common_facts(bundle),
     }
     lines = tuple(line(name, value) for name, value in facts.items())
     return Grid(
@@ -203,10 +201,10 @@ def facts_grid(bundle: Bundle) -> Grid:
     )
 
 
-def _common_facts(comparison: Comparison) -> dict[str, str]:
+def _common_facts(bundle: Bundle) -> dict[str, str]:
     """What the runs tell of themselves (device, versions), where few values say it for all."""
     values: dict[str, dict[str, None]] = {}
-    for row in comparison.rows:
+    for row in bundle.rows:
         for name, value in (fact for result in row.results for fact in result.facts.items()):
             values.setdefault(name, {})[str(value)] = None
     texts = {name[:1].upper() + name[1:]: "; ".join(found) for name, found in values.items()}
@@ -239,15 +237,15 @@ def image_size(recipe: Recipe) -> str:
     return f"short side {short} px, long side at most {recipe.long_side} px"
 
 
-def seeds(comparison: Comparison) -> str:
+def seeds(bundle: Bundle) -> str:
     """Which seeds, and what the number of them lets us say."""
-    found: Sequence[int] = comparison.seeds
+    found: Sequence[int] = bundle.seeds
     if not found:
         return "no run is finished"
     if len(found) == 1:
         return f"seed {found[0]} alone, so the spread between seeds is unknown"
     listed = ", ".join(str(seed) for seed in found)
-    if has_intervals(comparison):
+    if bundle.has_intervals:
         return f"mean of seeds {listed}"
     return f"seeds {listed}: mean ±sd, the sample standard deviation over seeds"
 
@@ -257,10 +255,10 @@ def settings(bundle: Bundle) -> str:
     return ", ".join(f"{name}={_plain(value)}" for name, value in bundle.settings.items())
 
 
-def progress(comparison: Comparison) -> str:
+def progress(bundle: Bundle) -> str:
     """How many of the runs asked for are there."""
-    asked = sum(len(row.signatures) for row in comparison.rows)
-    finished = sum(len(row.results) for row in comparison.rows)
+    asked = sum(len(row.signatures) for row in bundle.rows)
+    finished = sum(len(row.results) for row in bundle.rows)
     return f"{finished} of {_count(asked, 'run')} finished"
 
 

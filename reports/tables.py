@@ -20,10 +20,6 @@ from reports.footnotes import common, differing, footnotes
 from reports.numbers import (
     EARLY,
     MISSING,
-    ComparedRow,
-    Comparison,
-    Result,
-    has_intervals,
     interval,
     least_shown,
     level,
@@ -33,7 +29,7 @@ from reports.numbers import (
     spread,
 )
 from reports.render import Cell, Grid, Kind, Line, Rank, line
-from reports.results import Bundle
+from reports.results import Bundle, ComparedRow, Result
 
 Block = tuple[Line, ...]
 Numbers = Sequence[tuple[ComparedRow, str]]  # whose, and which field of Metrics
@@ -44,7 +40,7 @@ ORIGINS = ("code", "MLflow run")  # facts of a run that tell what made it, and w
 
 def paper_grid(bundle: Bundle) -> Grid:
     """The table in the paper's form, our numbers under the paper's if any, footnotes below."""
-    table, form = bundle.table, _Form(bundle.comparison)
+    table, form = bundle.table, _Form(bundle)
     over: Line = ()
     match table.layout:
         case "rows":
@@ -63,13 +59,13 @@ def paper_grid(bundle: Bundle) -> Grid:
 class _Form:
     """The numbers of a table, and all that is shown of each."""
 
-    def __init__(self, comparison: Comparison) -> None:
-        self.comparison, self.table = comparison, comparison.table
-        self.letters, _ = differing(comparison)
-        self.of_paper = {name: ranks_of_paper(comparison, name) for name in self.table.metrics}
-        self.of_ours = {name: ranks_of_ours(comparison, name) for name in self.table.metrics}
+    def __init__(self, bundle: Bundle) -> None:
+        self.bundle, self.table = bundle, bundle.table
+        self.letters, _ = differing(bundle)
+        self.of_paper = {name: ranks_of_paper(bundle, name) for name in self.table.metrics}
+        self.of_ours = {name: ranks_of_ours(bundle, name) for name in self.table.metrics}
         # The column that says whose number it is, where there are several.
-        self.whose = ("",) if self.table.has_paper or has_intervals(comparison) else ()
+        self.whose = ("",) if self.table.has_paper or bundle.has_intervals else ()
 
     def lines(self, stub: Sequence[str], numbers: Numbers) -> Block:
         """The paper's line, ours, its interval, and the difference, as far as there are any."""
@@ -132,7 +128,7 @@ def _rows_down(form: _Form) -> tuple[Line, tuple[Block, ...]]:
     head = line(*table.headings, *form.whose, *(HEADINGS[name] for name in table.metrics))
     rows = [
         form.lines(row.row.cells, [(row, name) for name in table.metrics])
-        for row in form.comparison.rows
+        for row in form.bundle.rows
     ]
     return head, _together(rows)
 
@@ -148,7 +144,7 @@ def _together(rows: Iterable[Block]) -> tuple[Block, ...]:
 
 def _rows_across(form: _Form) -> tuple[Line, tuple[Block, ...]]:
     """Tables 1 and 4: a run per column, under it what the paper prints of it, then the AP."""
-    rows, whose = form.comparison.rows, form.whose
+    rows, whose = form.bundle.rows, form.whose
     first, *others = form.table.headings
     columns = [row.row.cells for row in rows]
     head = (*line(first, *whose), *_merged([cells[0] for cells in columns]))
@@ -162,7 +158,7 @@ def _rows_across(form: _Form) -> tuple[Line, tuple[Block, ...]]:
 
 def _down_and_across(form: _Form) -> tuple[Line, Line, tuple[Block, ...]]:
     """Table 2: the first cell goes down, the second across."""
-    by_cells = {row.row.cells: row for row in form.comparison.rows}
+    by_cells = {row.row.cells: row for row in form.bundle.rows}
     down = dict.fromkeys(cells[0] for cells in by_cells)
     across = dict.fromkeys(cells[1] for cells in by_cells)
     of_lines, of_columns = form.table.headings
@@ -185,32 +181,32 @@ def _merged(texts: Iterable[str]) -> Line:
     return tuple(cells)
 
 
-def gains_grid(comparison: Comparison) -> Grid:
+def gains_grid(bundle: Bundle) -> Grid:
     """AP of every row, and what it changes against the reference row: the paper's and ours."""
-    changes = [change for row in comparison.rows if (change := row.ap.gain.estimate)]
+    changes = [change for row in bundle.rows if (change := row.ap.gain.estimate)]
     has_errors = any(change.seed_error is not None for change in changes)
-    is_shown = {"paper": comparison.table.has_paper, level(): has_intervals(comparison)}
+    is_shown = {"paper": bundle.table.has_paper, level(): bundle.has_intervals}
     is_shown |= {"images": has_errors, "seeds": has_errors}
-    letters, notes = differing(comparison)
+    letters, notes = differing(bundle)
     rows = [
-        [it for it in _gain(comparison, row, letters) if is_shown.get(it[1], True)]
-        for row in comparison.rows
+        [it for it in _gain(bundle, row, letters) if is_shown.get(it[1], True)]
+        for row in bundle.rows
     ]
     return Grid(
-        name=f"{comparison.table.name}-gains",
-        title=f"AP (%), and its change against “{comparison.reference.row.label}”",
+        name=f"{bundle.table.name}-gains",
+        title=f"AP (%), and its change against “{bundle.reference.row.label}”",
         over=_merged(over for over, _, _ in rows[0]),
         head=line(*(head for _, head, _ in rows[0])),
         blocks=(tuple(tuple(cell for _, _, cell in row) for row in rows),),
-        notes=(*_notes(comparison, ["ap"]), "n: seeds of a row.", *_power(comparison), *notes),
+        notes=(*_notes(bundle, ["ap"]), "n: seeds of a row.", *_power(bundle), *notes),
     )
 
 
 def _gain(
-    comparison: Comparison, row: ComparedRow, letters: Mapping[str, str]
+    bundle: Bundle, row: ComparedRow, letters: Mapping[str, str]
 ) -> list[tuple[str, str, Cell]]:
     """A row's AP, and what it changes unless it is the reference, below two lines of heads."""
-    ap, change, is_reference = row.ap, row.ap.gain.estimate, row is comparison.reference
+    ap, change, is_reference = row.ap, row.ap.gain.estimate, row is bundle.reference
     errors = (None, None) if change is None else (change.image_error, change.seed_error)
     letter = letters.get(row.row.label, "") if ap.ours.n else ""
 
@@ -232,13 +228,13 @@ def _gain(
     ]
 
 
-def changes_grid(comparison: Comparison) -> tuple[Grid, ...]:
+def changes_grid(bundle: Bundle) -> tuple[Grid, ...]:
     """What each row changes in all metrics of the table; nothing where AP is the only one."""
-    metrics = comparison.table.metrics
-    rows = [row for row in comparison.rows if row is not comparison.reference]
+    metrics = bundle.table.metrics
+    rows = [row for row in bundle.rows if row is not bundle.reference]
     if len(metrics) < 2 or not rows:
         return ()
-    is_shown = {"paper": comparison.table.has_paper, level(): has_intervals(comparison)}
+    is_shown = {"paper": bundle.table.has_paper, level(): bundle.has_intervals}
     has_several, blocks = any(is_shown.values()), []
     for row in rows:
         papers = [_if_any(row.metrics[name].paper_gain, signed) for name in metrics]
@@ -252,11 +248,11 @@ def changes_grid(comparison: Comparison) -> tuple[Grid, ...]:
         blocks.append(_block([row.row.label], kept, has_several))
     whose = [""][:has_several]
     grid = Grid(
-        name=f"{comparison.table.name}-changes",
-        title=f"Changes against “{comparison.reference.row.label}” (AP points)",
+        name=f"{bundle.table.name}-changes",
+        title=f"Changes against “{bundle.reference.row.label}” (AP points)",
         head=line("Run", *whose, *(HEADINGS[name] for name in metrics)),
         blocks=tuple(blocks),
-        notes=_notes(comparison, metrics),
+        notes=_notes(bundle, metrics),
     )
     return (grid,)
 
@@ -270,9 +266,9 @@ def _change(row: ComparedRow, name: str) -> Cell:
     return Cell(signed(estimate.value), "ours", mark=counts if estimate.excludes_zero else "")
 
 
-def _notes(comparison: Comparison, metrics: Sequence[str]) -> tuple[str, ...]:
+def _notes(bundle: Bundle, metrics: Sequence[str]) -> tuple[str, ...]:
     """What the numbers are, and what the marks mean."""
-    found = [row.metrics[name].gain.estimate for row in comparison.rows for name in metrics]
+    found = [row.metrics[name].gain.estimate for row in bundle.rows for name in metrics]
     changes = [change for change in found if change is not None]
     if not changes:
         return (
@@ -299,18 +295,18 @@ def _notes(comparison: Comparison, metrics: Sequence[str]) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _power(comparison: Comparison) -> list[str]:
+def _power(bundle: Bundle) -> list[str]:
     """How large a change these seeds and images would show, where one is not shown."""
     unclear = {
         row.row.label: change
-        for row in comparison.rows
+        for row in bundle.rows
         if (change := row.ap.gain.estimate) and not change.excludes_zero
     }
     if not unclear:
         return []
     listed = "; ".join(f"“{label}” {least_shown(change)}" for label, change in unclear.items())
     return [
-        f"Not told apart from “{comparison.reference.row.label}”, and the smallest change that "
+        f"Not told apart from “{bundle.reference.row.label}”, and the smallest change that "
         f"these seeds and images would have shown in 4 cases of 5: {listed}."
     ]
 
@@ -318,14 +314,14 @@ def _power(comparison: Comparison) -> list[str]:
 def runs_grid(bundle: Bundle) -> Grid:
     """Every run: its name, seed, AP and time, and what each number can be traced by."""
     facts = dict.fromkeys(name for result in bundle.results.values() for name in result.facts)
-    same = {name: common(bundle.comparison, name) for name in ORIGINS}
+    same = {name: common(bundle, name) for name in ORIGINS}
     shown = [name for name in ORIGINS if same[name] is None and name in facts]
     blocks = [
         tuple(
             line("" if i else row.row.label, name, *_run(bundle.results.get(name), shown))
             for i, name in enumerate(row.signatures)
         )
-        for row in bundle.comparison.rows
+        for row in bundle.rows
         if row.signatures
     ]
     notes = [
@@ -356,18 +352,18 @@ def _run(result: Result | None, shown: Sequence[str]) -> list[str]:
 # different. Without any interval nothing is called tied.
 
 
-def ranks_of_paper(comparison: Comparison, metric: str) -> dict[str, Rank]:
+def ranks_of_paper(bundle: Bundle, metric: str) -> dict[str, Rank]:
     """Row label -> rank of the paper's number; empty for fewer than two."""
-    rows = {row.row.label: row.metrics[metric].paper for row in comparison.rows}
+    rows = {row.row.label: row.metrics[metric].paper for row in bundle.rows}
     return _best({label: value for label, value in rows.items() if value is not None})
 
 
-def ranks_of_ours(comparison: Comparison, metric: str) -> dict[str, Rank]:
+def ranks_of_ours(bundle: Bundle, metric: str) -> dict[str, Rank]:
     """Row label -> rank of our mean; empty for fewer than two."""
-    means = {row.row.label: row.metrics[metric].ours.mean for row in comparison.rows}
+    means = {row.row.label: row.metrics[metric].ours.mean for row in bundle.rows}
     measured = {label: mean for label, mean in means.items() if mean is not None}
     ranks = _best(measured)
-    scores = {row.row.label: row.scores for row in comparison.rows if row.row.label in measured}
+    scores = {row.row.label: row.scores for row in bundle.rows if row.row.label in measured}
     if not ranks or not any(scores.values()):
         return ranks
     from reports.intervals import told_apart  # imports numpy, which lists need not wait for
