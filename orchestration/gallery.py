@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING
 
 from orchestration.plan import Setup
 from orchestration.run_folder import RunFolder
-from reports.numbers import ComparedRow, Result
-from reports.results import Bundle
+from reports.results import Bundle, ComparedRow, Result
 from reports.site import PICTURES, gallery_folder, load_gallery
 
 if TYPE_CHECKING:  # they import torch and numpy, which lists need not wait for
@@ -79,12 +78,12 @@ def _shown(bundle: Bundle) -> list[tuple[ComparedRow, Result]]:
     """The row of the highest AP, and the reference row; a run of each of which enough is known."""
     known = {
         row.row.label: (row, run)
-        for row in bundle.comparison.rows
+        for row in bundle.rows
         for run in reversed(row.results)
         if row.ap.ours.mean is not None and run.signature in bundle.insights
     }
     best = max(known.values(), key=lambda it: it[0].ap.ours.mean or 0.0, default=(None, None))[0]
-    return [it for it in known.values() if it[0] in (best, bundle.comparison.reference)]
+    return [it for it in known.values() if it[0] in (best, bundle.reference)]
 
 
 def _dataset(where: str, fingerprint: str) -> "CocoDataset | None":

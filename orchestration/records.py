@@ -79,11 +79,8 @@ def row_records(
     content: Bundle, setup: Setup, trainings: Mapping[str, Any], more: Mapping[str, str]
 ) -> list[Record]:
     """The measured rows of a table, one for each seed. more: links for all of them."""
-    seeds = content.comparison.seeds
-    lines = {
-        seed: numbers(_of_seed(content, seed).comparison).set_index(["row", "metric"])
-        for seed in seeds
-    }
+    seeds = content.seeds
+    lines = {seed: numbers(_of_seed(content, seed)).set_index(["row", "metric"]) for seed in seeds}
     there = [row for row in content.table.rows if content.signatures.get(row.label)]
     settings = pd.DataFrame({row.label: _settings(row, setup) for row in there}).T
     varying = settings.loc[:, settings.nunique() > 1]

@@ -31,9 +31,8 @@ from orchestration.run_folder import RunFolder, Store, read_json, write_json
 from orchestration.search import stopped
 from orchestration.terminal import near, out_option, warn
 from reports.footnotes import code_version
-from reports.numbers import Result
 from reports.render import terminal
-from reports.results import Bundle, load_bundle, save_bundle
+from reports.results import Bundle, Result, load_bundle, save_bundle
 from reports.tables import paper_grid
 
 EARLIER = (
@@ -140,7 +139,7 @@ def deliver(
     bundles = [content for content in bundles if content.results]
     folder = reports_folder(store, setup)
     for content in bundles:
-        for grid in (paper_grid(content), *effects_grids(content.comparison)):
+        for grid in (paper_grid(content), *effects_grids(content)):
             console.print()
             console.print(terminal(grid))
     with console.status("Reports") as shown:

@@ -187,7 +187,7 @@ def pages(
             made[where] = content
             rows = table_content(content.table, content.signatures)
             texts[f"{where}.json"] = json.dumps(rows, indent=1) + "\n"
-            texts[f"{where}.csv"] = csv_text(content.comparison)
+            texts[f"{where}.csv"] = csv_text(content)
             texts[f"{where}.md"] = _page(content)
         texts |= _claims(slug, mine)
     names = dict.fromkeys(name for content in made.values() for name in content.results)
@@ -200,9 +200,8 @@ def pages(
 
 def _page(content: Bundle) -> str:
     """A table as the report's Markdown has it, with the runs behind it."""
-    comparison = content.comparison
-    grids = [paper_grid(content), gains_grid(comparison), *changes_grid(comparison)]
-    grids += [*effects_grids(comparison), runs_grid(content)]
+    grids = [paper_grid(content), gains_grid(content), *changes_grid(content)]
+    grids += [*effects_grids(content), runs_grid(content)]
     return "\n".join(map(markdown, grids))
 
 

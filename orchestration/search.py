@@ -25,7 +25,7 @@ from experiments.sweep import ATTEMPTS, Axis, Sweep
 from orchestration.pace import evaluation_steps
 from orchestration.plan import Job, Plan, PlannedRun, make_plan
 from orchestration.run_folder import RunFolder, Store
-from reports.numbers import Stopped
+from reports.results import Stopped
 
 if TYPE_CHECKING:
     from optuna.trial import Trial

@@ -26,9 +26,9 @@ from orchestration.sealing import Tell, pages
 from reports.archive import MALFORMED, Problem, Unsealed, check_run, is_same
 from reports.intervals import difference
 from reports.measurements import Measurements
-from reports.numbers import MISSING, ComparedRow, number, signed, signed_interval, spread
+from reports.numbers import MISSING, number, signed, signed_interval, spread
 from reports.render import Cell, Grid, line
-from reports.results import Bundle, table_content, table_of
+from reports.results import Bundle, ComparedRow, table_content, table_of
 
 STANDS, FAILS = "✓", "✗"
 EVALUATOR = ("pycocotools", "numpy")
@@ -203,7 +203,7 @@ def _about_cells(problems: Iterable[Problem], owners: set[str], *parts: str) -> 
 def _cells(tables: Mapping[str, Bundle], problems: Sequence[Problem]) -> Iterator[Checked]:
     """Those with a number, or with something wrong."""
     for where, content in tables.items():
-        for row in content.comparison.rows:
+        for row in content.rows:
             owners = {where, *(f"runs/{name}" for name in row.signatures)}
             for metric in content.table.metrics:
                 heading, value = HEADINGS[metric], row.metrics[metric].ours.mean
@@ -287,7 +287,7 @@ def _beside(heading: str, sides: Mapping[str, tuple[str, Bundle, Verification]])
     ]
     rows: dict[str, dict[str, ComparedRow]] = {}
     for letter, content in bundles.items():
-        for row in content.comparison.rows:
+        for row in content.rows:
             rows.setdefault(row.row.label, {})[letter] = row
     blocks = []
     for label, mine in rows.items():

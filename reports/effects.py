@@ -32,8 +32,9 @@ from numpy.typing import NDArray
 from experiments.experiment import Row, Table
 from reports.coco_bootstrap import Scores
 from reports.intervals import Estimate, contrast
-from reports.numbers import MISSING, Comparison, level, signed, signed_interval
+from reports.numbers import MISSING, level, signed, signed_interval
 from reports.render import Cell, Grid, line
+from reports.results import Bundle
 
 Combination = tuple[int, ...]  # of F zeros and ones
 Array = NDArray[Any]
@@ -132,9 +133,9 @@ def _with(cell: Combination, on: Sequence[int]) -> Combination:
     return tuple(1 if i in on else x for i, x in enumerate(cell))
 
 
-def effects_of(comparison: Comparison) -> Effects:
+def effects_of(bundle: Bundle) -> Effects:
     """The AP of a table's runs by the combination of its factors."""
-    rows = [(_combination(comparison.table, row.row), row) for row in comparison.rows]
+    rows = [(_combination(bundle.table, row.row), row) for row in bundle.rows]
     measured: dict[Combination, list[float]] = {}
     scores: dict[Combination, list[Scores]] = {}
     for cell, row in rows:
@@ -146,11 +147,11 @@ def effects_of(comparison: Comparison) -> Effects:
     return Effects([cell for cell, _ in rows], measured, scores if is_whole else {})
 
 
-def _paper_steps(comparison: Comparison) -> list[float | None]:
+def _paper_steps(bundle: Bundle) -> list[float | None]:
     """The paper's change of AP when a factor is switched on, where it prints both numbers."""
-    aps = {_combination(comparison.table, row.row): row.ap.paper for row in comparison.rows}
+    aps = {_combination(bundle.table, row.row): row.ap.paper for row in bundle.rows}
     found: list[float | None] = []
-    for i in range(len(comparison.table.factors)):
+    for i in range(len(bundle.table.factors)):
         pairs = ((ap, aps.get(_with(cell, [i]))) for cell, ap in aps.items() if not cell[i])
         steps = [on - off for off, on in pairs if on is not None and off is not None]
         found.append(fmean(steps) if steps else None)
@@ -164,14 +165,14 @@ def _combination(table: Table, row: Row) -> Combination:
     return tuple(int(v if isinstance(v, bool) else v != off) for v, off in values)
 
 
-def effects_grids(comparison: Comparison) -> tuple[Grid, ...]:
+def effects_grids(bundle: Bundle) -> tuple[Grid, ...]:
     """The effects of a table's factors, and their interactions; nothing where there are none."""
-    table = comparison.table
-    if not table.factors or not any(row.results for row in comparison.rows):
+    table = bundle.table
+    if not table.factors or not any(row.results for row in bundle.rows):
         return ()
     are_named = len(table.headings) == len(table.factors)
     names = table.headings if are_named else table.factors
-    effects, steps = effects_of(comparison), _paper_steps(comparison)
+    effects, steps = effects_of(bundle), _paper_steps(bundle)
     blocks, unknown = [], []
     for i, name in enumerate(names):
         worths = {name: effects.effect(i)}

@@ -8,16 +8,16 @@ facts_grid   what was run, one fact per line
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from string import ascii_lowercase
 from typing import Any
 
 from detector.config import Recipe
 from experiments.experiment import OwnAssigner, Row, Table
 from experiments.schedules import SCALES
-from reports.numbers import EARLY, MISSING, ComparedRow, Comparison, has_intervals, level
+from reports.numbers import EARLY, MISSING, level
 from reports.render import Grid, line
-from reports.results import Bundle
+from reports.results import Bundle, ComparedRow
 
 MAX_FACT = 80  # letters; longer ones differ from run to run
 HARMLESS = ("ray", "mlflow")  # facts whose names begin so: no number depends on them
@@ -27,112 +27,92 @@ UNKNOWN = "unknown"
 
 def footnotes(bundle: Bundle) -> tuple[str, ...]:
     """What must stand under the numbers so that nobody misreads them."""
-    comparison = bundle.comparison
-    has_paper = bundle.table.has_paper
-    notes = [
-        f"{'Ours: scale' if has_paper else 'Scale'} {bundle.scale} on {_data(bundle)}; "
-        f"{schedule(bundle.recipe)}, {image_size(bundle.recipe)}; {seeds(comparison)}."
-        + (" Δ is ours minus the paper's." if has_paper else "")
-    ]
-    if bundle.settings:
-        notes.append(f"Changed in every row: {settings(bundle)}.")
-    notes += _row_settings(bundle)
-    if has_paper and not bundle.is_as_in_paper:
-        papers = SCALES[bundle.table.scale]
-        notes.append(
-            f"The paper's numbers are of {bundle.table.tested_on} with "
-            f"{_backbones(bundle.table.rows, bundle.table.scale, papers)} and the full "
-            f"schedule ({schedule(papers)}, {image_size(papers)}): beside ours only directions "
-            "can be compared, not values."
-        )
-    notes += [*_legend(comparison), *differing(comparison)[1], *_gaps(comparison)]
-    if comparison.table.note:
-        notes.append(comparison.table.note)
-    return (*notes, *bundle.notes)
+    notes = [*_setup(bundle), *_legend(bundle), *differing(bundle)[1], *_gaps(bundle)]
+    return (*notes, *filter(None, [bundle.table.note]), *bundle.notes)
 
 
-def _row_settings(bundle: Bundle) -> list[str]:
-    """What else than toggles distinguishes rows, and what takes its place at this scale."""
-    rows, notes = bundle.table.rows, []
-    varied = dict.fromkeys(name for row in rows for name in row.recipe)
-    replaced: dict[str, object] = {}
-    for row in rows:
-        replaced |= row.at_scale.get(bundle.scale, {})
-    if kept := [name for name in varied if name not in {**replaced, **bundle.settings}]:
-        notes.append(f"Changed from row to row: {', '.join(kept)}.")
-    stand_ins = {name: value for name, value in replaced.items() if name not in bundle.settings}
-    if stand_ins:
-        stands = ", ".join(f"{name}={_plain(value)}" for name, value in stand_ins.items())
-        notes.append(
-            f"At this scale every row has {stands}, so rows that the paper distinguishes by it "
-            "alone are one run."
-        )
-    return notes
-
-
-def _data(bundle: Bundle) -> str:
-    """The data set, what was tested on it, and by which evaluation."""
-    comparison = bundle.comparison
-    sizes = {score.num_images for row in comparison.rows for score in row.scores}
-    version = common(comparison, "pycocotools")
-    told = [f"{min(sizes):,} test images"] if len(sizes) == 1 else []
+def _setup(bundle: Bundle) -> Iterator[str]:
+    """What was trained and tested; what distinguishes rows, and what takes its place here."""
+    table, recipe, papers = bundle.table, bundle.recipe, SCALES[bundle.table.scale]
+    ours, delta = ("Ours: s", " Δ is ours minus the paper's.") if table.has_paper else ("S", "")
+    sizes = {score.num_images for row in bundle.rows for score in row.scores}
+    version = common(bundle, "pycocotools")
+    told = [f"{size:,} test images" for size in sizes if len(sizes) == 1]
     told += [f"pycocotools {version}"] if version else []
-    return f"{bundle.data} (fingerprint {', '.join([bundle.fingerprint[:12], *told])})"
-
-
-def _legend(comparison: Comparison) -> list[str]:
-    """What the ranks and the intervals mean, of those that there are."""
-    whose = ["the paper's numbers"] if comparison.table.has_paper else []
-    whose += ["ours"] if sum(bool(row.results) for row in comparison.rows) > 1 else []
-    notes = [f"{{best}}: the highest of {' and of '.join(whose)}"] if whose else []
-    if not has_intervals(comparison):
-        return [f"{notes[0]}; whether by more than chance is not known."] if notes else []
-    single = [row for row in comparison.rows if len(row.results) == 1]
-    several = [row for row in comparison.rows if len(row.results) > 1]
-    if notes:
-        weights = " (with one seed, for these trained weights)" if single else ""
-        notes = [
-            f"{notes[0]}; {{tied}}: of ours, not told apart from it when all rows are looked "
-            f"at at once{weights}."
-        ]
-    if several:
-        notes.append(
-            f"{level()}: confidence interval of the mean over seeds, of images and seeds together."
+    yield (
+        f"{ours}cale {bundle.scale} on {bundle.data} (fingerprint "
+        f"{', '.join([bundle.fingerprint[:12], *told])}); {schedule(recipe)}, "
+        f"{image_size(recipe)}; {seeds(bundle)}.{delta}"
+    )
+    if bundle.settings:
+        yield f"Changed in every row: {settings(bundle)}."
+    replaced: dict[str, object] = {}
+    for row in table.rows:
+        replaced |= row.at_scale.get(bundle.scale, {})
+    varied = dict.fromkeys(name for row in table.rows for name in row.recipe)
+    if kept := [name for name in varied if name not in {**replaced, **bundle.settings}]:
+        yield f"Changed from row to row: {', '.join(kept)}."
+    if here := {name: value for name, value in replaced.items() if name not in bundle.settings}:
+        yield (
+            f"At this scale every row has {_assigned(here)}, so rows that the paper distinguishes "
+            "by it alone are one run."
         )
-    if single:
+    if table.has_paper and not bundle.is_as_in_paper:
+        yield (
+            f"The paper's numbers are of {table.tested_on} with "
+            f"{_backbones(table.rows, table.scale, papers)} and the full schedule "
+            f"({schedule(papers)}, {image_size(papers)}): beside ours only directions can be "
+            "compared, not values."
+        )
+
+
+def _legend(bundle: Bundle) -> Iterator[str]:
+    """What the ranks and the intervals mean, of those that there are."""
+    counts = [len(row.results) for row in bundle.rows]
+    single, several, sure = 1 in counts, max(counts) > 1, level() * bundle.has_intervals
+    whose = ["the paper's numbers"] if bundle.table.has_paper else []
+    whose += ["ours"] if sum(map(bool, counts)) > 1 else []
+    best = f"{{best}}: the highest of {' and of '.join(whose)}"
+    weights = " (with one seed, for these trained weights)" if single else ""
+    if whose and not sure:
+        yield f"{best}; whether by more than chance is not known."
+    elif whose:
+        yield (
+            f"{best}; {{tied}}: of ours, not told apart from it when all rows are looked at at "
+            f"once{weights}."
+        )
+    if sure and several:
+        yield f"{sure}: confidence interval of the mean over seeds, of images and seeds together."
+    if sure and single:
         rows = "of rows with one seed, " if several else ""
-        notes.append(
-            f"{level()}: {rows}confidence interval of the images alone: it holds for these trained "
+        yield (
+            f"{sure}: {rows}confidence interval of the images alone: it holds for these trained "
             "weights, not for training again."
         )
-    return notes
 
 
-def _gaps(comparison: Comparison) -> list[str]:
+def _gaps(bundle: Bundle) -> Iterator[str]:
     """Why numbers of ours are missing."""
-    notes = []
-    if comparison.missing:
-        notes.append(f"{MISSING}: not measured; {progress(comparison)}.")
-    unasked = [f"“{row.row.label}”" for row in comparison.rows if not row.signatures]
-    if unasked:
-        notes.append(f"{MISSING}: no run was asked for in {', '.join(unasked)}.")
-    measured = [row for row in comparison.rows if row.results]
-    if any(row.metrics[name].ours.n == 0 for row in measured for name in comparison.table.metrics):
-        notes.append(f"{MISSING}: undefined, for want of an object of that size.")
+    if bundle.missing:
+        yield f"{MISSING}: not measured; {progress(bundle)}."
+    if unasked := [f"“{row.row.label}”" for row in bundle.rows if not row.signatures]:
+        yield f"{MISSING}: no run was asked for in {', '.join(unasked)}."
+    measured, metrics = [row for row in bundle.rows if row.results], bundle.table.metrics
+    if any(row.metrics[name].ours.n == 0 for row in measured for name in metrics):
+        yield f"{MISSING}: undefined, for want of an object of that size."
     early = [
         f"“{row.row.label}” after {stopped.step:,} steps"
         + ("" if stopped.ap is None else f", AP {stopped.ap:.1f}")
-        for row in comparison.rows
+        for row in bundle.rows
         for stopped in row.stopped
     ]
     if early:
-        notes.append(f"{EARLY}: stopped early, the AP of its last test: {'; '.join(early)}.")
-    return notes
+        yield f"{EARLY}: stopped early, the AP of its last test: {'; '.join(early)}."
 
 
-def differing(comparison: Comparison) -> tuple[dict[str, str], tuple[str, ...]]:
+def differing(bundle: Bundle) -> tuple[dict[str, str], tuple[str, ...]]:
     """Row label -> the letter of its footnote, of those that are not like most; the footnotes."""
-    rows = {row.row.label: _what_may_matter(row) for row in comparison.rows if row.results}
+    rows = {row.row.label: _what_may_matter(row) for row in bundle.rows if row.results}
     names = dict.fromkeys(name for row in rows.values() for name in row)
     told = {name: Counter(row.get(name, UNKNOWN) for row in rows.values()) for name in names}
     usual = {name: counts.most_common(1)[0][0] for name, counts in told.items()}
@@ -151,12 +131,9 @@ def differing(comparison: Comparison) -> tuple[dict[str, str], tuple[str, ...]]:
         return {}, (
             f"Rows differ in more than the table says: {listed}; the list of runs names each.",
         )
-    letters: dict[str, str] = {}
-    notes = []
-    for letter, (text, labels) in zip(ascii_lowercase, groups.items(), strict=False):
-        letters |= dict.fromkeys(labels, letter)
-        notes.append(f"{letter}: {text}.")
-    return letters, tuple(notes)
+    lettered = dict(zip(ascii_lowercase, groups.items(), strict=False))
+    letters = {label: letter for letter, (_, labels) in lettered.items() for label in labels}
+    return letters, tuple(f"{letter}: {text}." for letter, (text, _) in lettered.items())
 
 
 def _what_may_matter(row: ComparedRow) -> dict[str, str]:
@@ -170,17 +147,22 @@ def _what_may_matter(row: ComparedRow) -> dict[str, str]:
     return {name: " and ".join(dict.fromkeys(values)) for name, values in told.items()}
 
 
-def common(comparison: Comparison, name: str) -> str | None:
+def common(bundle: Bundle, name: str) -> str | None:
     """What all runs say of a fact, if they say the same."""
-    values = {result.facts.get(name) for row in comparison.rows for result in row.results}
+    values = {result.facts.get(name) for row in bundle.rows for result in row.results}
     value = values.pop() if len(values) == 1 else None
     return None if value is None else str(value)
 
 
 def facts_grid(bundle: Bundle) -> Grid:
-    """What was run, one fact per line."""
-    recipe, comparison = bundle.recipe, bundle.comparison
+    """What was run, one fact per line; of what runs tell themselves, what few values say."""
+    recipe = bundle.recipe
     rows = () if "backbone" in bundle.settings else bundle.table.rows
+    told: dict[str, dict[str, None]] = {}
+    for name, value in (
+        fact for row in bundle.rows for run in row.results for fact in run.facts.items()
+    ):
+        told.setdefault(name[:1].upper() + name[1:], {})[str(value)] = None
     facts = {
         "Scale": bundle.scale,
         "Data set": f"{bundle.data} (fingerprint {bundle.fingerprint[:12]})",
@@ -193,24 +175,14 @@ def facts_grid(bundle: Bundle) -> Grid:
         "Test": f"scores above {recipe.score_threshold:g}, NMS at IoU {recipe.nms_threshold:g}, "
         f"at most {recipe.max_detections} detections per image",
         "Changed in every row": settings(bundle) or "nothing",
-        "Seeds": seeds(comparison),
-        "Finished": progress(comparison),
-        **_common_facts(comparison),
+        "Seeds": seeds(bundle),
+        "Finished": progress(bundle),
+        **{name: "; ".join(it) for name, it in told.items() if len("; ".join(it)) <= MAX_FACT},
     }
     lines = tuple(line(name, value) for name, value in facts.items())
     return Grid(
         name=f"{bundle.table.name}-facts", title="What was run", head=line("", ""), blocks=(lines,)
     )
-
-
-def _common_facts(comparison: Comparison) -> dict[str, str]:
-    """What the runs tell of themselves (device, versions), where few values say it for all."""
-    values: dict[str, dict[str, None]] = {}
-    for row in comparison.rows:
-        for name, value in (fact for result in row.results for fact in result.facts.items()):
-            values.setdefault(name, {})[str(value)] = None
-    texts = {name[:1].upper() + name[1:]: "; ".join(found) for name, found in values.items()}
-    return {name: text for name, text in texts.items() if len(text) <= MAX_FACT}
 
 
 def code_version(code: Any) -> str:
@@ -239,28 +211,28 @@ def image_size(recipe: Recipe) -> str:
     return f"short side {short} px, long side at most {recipe.long_side} px"
 
 
-def seeds(comparison: Comparison) -> str:
+def seeds(bundle: Bundle) -> str:
     """Which seeds, and what the number of them lets us say."""
-    found: Sequence[int] = comparison.seeds
+    found: Sequence[int] = bundle.seeds
     if not found:
         return "no run is finished"
     if len(found) == 1:
         return f"seed {found[0]} alone, so the spread between seeds is unknown"
     listed = ", ".join(str(seed) for seed in found)
-    if has_intervals(comparison):
+    if bundle.has_intervals:
         return f"mean of seeds {listed}"
     return f"seeds {listed}: mean ±sd, the sample standard deviation over seeds"
 
 
 def settings(bundle: Bundle) -> str:
     """The user's changes as they would be written on the command line."""
-    return ", ".join(f"{name}={_plain(value)}" for name, value in bundle.settings.items())
+    return _assigned(bundle.settings)
 
 
-def progress(comparison: Comparison) -> str:
+def progress(bundle: Bundle) -> str:
     """How many of the runs asked for are there."""
-    asked = sum(len(row.signatures) for row in comparison.rows)
-    finished = sum(len(row.results) for row in comparison.rows)
+    asked = sum(len(row.signatures) for row in bundle.rows)
+    finished = sum(len(row.results) for row in bundle.rows)
     return f"{finished} of {_count(asked, 'run')} finished"
 
 
@@ -286,6 +258,10 @@ def _backbones(rows: Sequence[Row], scale: str, recipe: Recipe) -> str:
 
 def _count(number: int, noun: str) -> str:
     return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
+def _assigned(values: Mapping[str, object]) -> str:
+    return ", ".join(f"{name}={_plain(value)}" for name, value in values.items())
 
 
 def _plain(value: object) -> str:

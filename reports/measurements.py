@@ -13,8 +13,7 @@ from experiments import TABLES, table9
 from experiments.claims import RERUN_DEGREES, RERUN_DEVIATION, Claim, Margin, Place, Spread, places
 from experiments.experiment import Row, Table
 from reports.footnotes import settings
-from reports.numbers import Result
-from reports.results import Bundle
+from reports.results import Bundle, Result
 
 if TYPE_CHECKING:  # it imports numpy and scipy, which lists need not wait for
     from reports.coco_bootstrap import Scores

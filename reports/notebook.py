@@ -45,7 +45,7 @@ def write_report(bundle: Bundle, folder: Path, progress: Progress = lambda _: No
     progress is told in a few words what is made next. Raises NotebookError where a cell fails.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    name, comparison = bundle.table.name, bundle.comparison
+    name = bundle.table.name
     written = []
 
     def write(ending: str, content: str) -> None:
@@ -55,9 +55,9 @@ def write_report(bundle: Bundle, folder: Path, progress: Progress = lambda _: No
     progress("tables")
     save_bundle(bundle, folder / f"{name}.json")
     written.append(folder / f"{name}.json")
-    grids = [tables.paper_grid(bundle), tables.gains_grid(comparison)]
-    grids += [*tables.changes_grid(comparison), *effects_grids(comparison)]
-    write(".csv", numbers.csv_text(comparison))
+    grids = [tables.paper_grid(bundle), tables.gains_grid(bundle)]
+    grids += [*tables.changes_grid(bundle), *effects_grids(bundle)]
+    write(".csv", numbers.csv_text(bundle))
     write(".md", "\n".join(map(markdown, grids)))
     write(".tex", "\n".join(map(latex, grids)))
     progress("figures")

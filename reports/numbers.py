@@ -1,215 +1,40 @@
-"""A table's rows beside the paper's: THE numbers, as a data frame, and how each is written.
+"""THE numbers of a table, as a data frame, and how each is written.
 
-    join      rows with what their runs measured: the paper's number, ours, and what changed
-    numbers   the same as a frame, one line per row and metric; the CSV is this, and MLflow's rows
-              and archives read it
-    number, signed, interval ...   one decimal as in the paper, a sign on what is a change
-
-Nothing is inferred here: a mean, a sample standard deviation, a count of seeds, and the intervals
-of intervals.py where images can be resampled. What was not measured is None, never 0.
+numbers   a line per row and metric: the paper's number, ours, and what changed; the CSV is
+          this, and MLflow's rows and archives read it
+frames    the same and all else that is known of the runs, for whoever goes on from a report
+number, signed, interval ...   one decimal as in the paper, a sign on what is a change
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
-from math import hypot, isfinite
-from statistics import fmean, stdev
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
-from detector.metrics import HEADINGS, Metrics
-from experiments.experiment import Row, Table
-from reports.render import BREAK, PAD
+from detector.metrics import HEADINGS
+from reports.render import BREAK, PAD, Grid, line
+from reports.results import Bundle, ComparedRow, Result, Sample
 
 if TYPE_CHECKING:  # they import numpy and pandas, which lists need not wait for
     import pandas as pd
 
-    from reports.coco_bootstrap import Scores
+    from reports.breakdown import Insight
     from reports.intervals import Estimate
 
 MISSING = "–"
 EARLY = "†"
+TEXTS = ("table", "row", "metric", "seeds", "signatures")  # columns that hold no numbers
+FRAMES: dict[str, tuple[str, ...]] = {  # columns, so that a frame without lines has them as well
+    "runs": ("minutes", *HEADINGS),
+    "history": ("step", "name", "value"),
+    "curves": ("metric", "recall", "precision"),
+    "errors": ("kind", "count", "points"),
+    "classes": ("id", "name", "num_truths", "ap", "ap50"),
+    "images": ("id", "score", "found", "missed", "false"),
+}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Result:
-    """What one finished run measured; plain data, whoever ran it.
-
-    history: one dict per logged step, {"step": ..., "loss/cls": ..., "AP": ...}; seconds: wall time
-    of training and test; facts: whatever else is worth telling of the run (device, versions).
-    """
-
-    signature: str
-    seed: int
-    metrics: Metrics
-    history: list[dict[str, float]] = field(default_factory=list)
-    seconds: float | None = None
-    facts: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Stopped:
-    """How far a run came that was ended early on purpose: its last test, which is no result."""
-
-    step: int
-    ap: float | None
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One quantity measured with several seeds: seed -> value, in AP points.
-
-    deviation: of one seed's value, where it is known better than from the values themselves;
-    estimate: their mean with its interval, where images can be resampled.
-    """
-
-    by_seed: Mapping[int, float]
-    deviation: float | None = None
-    estimate: "Estimate | None" = None
-
-    @property
-    def n(self) -> int:
-        """How many seeds."""
-        return len(self.by_seed)
-
-    @property
-    def mean(self) -> float | None:
-        """None without a seed."""
-        return fmean(self.by_seed.values()) if self.by_seed else None
-
-    @property
-    def std(self) -> float | None:
-        """Sample standard deviation (n - 1); None with fewer than two seeds."""
-        if self.deviation is not None:
-            return self.deviation
-        return stdev(self.by_seed.values()) if self.n > 1 else None
-
-    def minus(self, other: "Sample") -> "Sample":
-        """Differences of the seeds that both have.
-
-        As in their interval, equal seeds of two configurations are two independent trainings.
-        """
-        shared = [seed for seed in self.by_seed if seed in other.by_seed]
-        one, two = (Sample({seed: it.by_seed[seed] for seed in shared}) for it in (self, other))
-        deviation = None if one.std is None or two.std is None else hypot(one.std, two.std)
-        if self.by_seed == other.by_seed:  # the same runs
-            deviation = None if deviation is None else 0.0
-        return Sample({seed: one.by_seed[seed] - two.by_seed[seed] for seed in shared}, deviation)
-
-
-@dataclass(frozen=True)
-class Compared:
-    """One metric of one row: the paper's number and ours, alone and against the reference row."""
-
-    paper: float | None
-    ours: Sample
-    paper_gain: float | None  # the paper's number minus the paper's of the reference row
-    gain: Sample  # the same of ours, paired by seed; no estimate for the reference row itself
-
-    @property
-    def difference(self) -> float | None:
-        """Ours minus the paper's; None where either is missing."""
-        return _minus(self.ours.mean, self.paper)
-
-
-@dataclass(frozen=True)
-class ComparedRow:
-    """A row of a table with the results of its runs, one per seed that is measured."""
-
-    row: Row
-    signatures: tuple[str, ...]  # of all runs asked for, measured or not
-    results: tuple["Result", ...]
-    stopped: tuple["Stopped", ...]  # its runs that were ended early
-    scores: tuple["Scores", ...]  # of the results; empty unless the images of all can be resampled
-    metrics: Mapping[str, Compared] = field(default_factory=dict)  # by field of Metrics, all six
-
-    @property
-    def ap(self) -> Compared:
-        """The headline metric."""
-        return self.metrics["ap"]
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """A table with our results, row by row in its order."""
-
-    table: Table
-    rows: tuple[ComparedRow, ...]
-
-    @property
-    def reference(self) -> ComparedRow:
-        """The row that the others are compared with."""
-        return self.rows[self.table.reference]
-
-    @cached_property
-    def seeds(self) -> tuple[int, ...]:
-        """All seeds with a result, in order."""
-        return tuple(sorted({result.seed for row in self.rows for result in row.results}))
-
-    @cached_property
-    def missing(self) -> int:
-        """How many of the runs asked for have no result and were not ended early."""
-        there = ((len(row.results) + len(row.stopped), len(row.signatures)) for row in self.rows)
-        return sum(asked - found for found, asked in there)
-
-
-def join(
-    table: Table,
-    signatures: Mapping[str, Sequence[str]],
-    results: Mapping[str, "Result"],
-    stopped: Mapping[str, "Stopped"] | None = None,
-    scores: Mapping[str, "Scores"] | None = None,
-) -> Comparison:
-    """signatures: row label -> its runs, one per seed; results: signature -> what is measured.
-
-    stopped: signature -> how far a run came that was ended early; scores: of any results, what
-    their numbers would be for other images, without which there are no estimates.
-    A row without signatures and a signature without a result are missing, not wrong. ValueError
-    where signatures name a row that the table does not have.
-    """
-    unknown = set(signatures) - {row.label for row in table.rows}
-    if unknown:
-        labels = ", ".join(f"'{row.label}'" for row in table.rows)
-        raise ValueError(f"{table.name} has no row {sorted(unknown)[0]!r}; its rows are {labels}")
-    early, resampled, rows = stopped or {}, scores or {}, []
-    for row in table.rows:
-        names = tuple(signatures.get(row.label, ()))
-        found = tuple(results[name] for name in names if name in results)
-        ended = tuple(early[name] for name in names if name in early)
-        drawn = tuple(resampled[it.signature] for it in found if it.signature in resampled)
-        # An interval of some seeds would not be that of their mean.
-        rows.append(
-            ComparedRow(row, names, found, ended, drawn if len(drawn) == len(found) else ())
-        )
-    return Comparison(table, tuple(_against(rows[table.reference], row) for row in rows))
-
-
-def _against(reference: ComparedRow, row: ComparedRow) -> ComparedRow:
-    """The row with its numbers, alone and against the reference."""
-    metrics = {}
-    for name in HEADINGS:
-        paper, papers = getattr(row.row.paper, name), getattr(reference.row.paper, name)
-        ours = _sample(row, name)
-        gain = ours.minus(_sample(reference, name))
-        if row.scores:
-            from reports.intervals import difference, estimate
-
-            others = reference.scores if row.scores != reference.scores else ()
-            ours = replace(ours, estimate=estimate(row.scores, name))
-            gain = replace(gain, estimate=difference(row.scores, others, name))
-        metrics[name] = Compared(paper, ours, _minus(paper, papers), gain)
-    return replace(row, metrics=metrics)
-
-
-def _sample(row: ComparedRow, name: str) -> Sample:
-    values = {result.seed: getattr(result.metrics, name) for result in row.results}
-    return Sample({seed: value for seed, value in values.items() if value is not None})
-
-
-def _minus(one: float | None, other: float | None) -> float | None:
-    return None if one is None or other is None else one - other
-
-
-def numbers(comparison: Comparison) -> "pd.DataFrame":
+def numbers(bundle: Bundle) -> "pd.DataFrame":
     """A line per row and metric, every number in full precision; what is not known is None.
 
     low, high: the 95 % interval; image_error, seed_error: standard errors from the samples of
@@ -217,49 +42,96 @@ def numbers(comparison: Comparison) -> "pd.DataFrame":
     """
     import pandas as pd
 
-    lines = [_line(comparison.table, row, name) for row in comparison.rows for name in HEADINGS]
+    table = bundle.table.number or bundle.table.name
+    lines = [{"table": table} | _line(row, name) for row in bundle.rows for name in HEADINGS]
     return pd.DataFrame(lines, dtype=object)
 
 
-def csv_text(comparison: Comparison) -> str:
+def csv_text(bundle: Bundle) -> str:
     """The numbers as they are; what is not known stays empty; lists are separated by spaces."""
-    return numbers(comparison).to_csv(index=False, lineterminator="\n")
+    return numbers(bundle).to_csv(index=False, lineterminator="\n")
 
 
-def _line(table: Table, row: ComparedRow, name: str) -> dict[str, float | int | str | None]:
-    found, estimate = row.metrics[name], row.metrics[name].ours.estimate
+def _line(row: ComparedRow, name: str) -> dict[str, Any]:
+    found = row.metrics[name]
     return {
-        "table": table.number or table.name,
         "row": row.row.label,
         "metric": HEADINGS[name],
         "paper": found.paper,
         "ours": found.ours.mean,
         "std": found.ours.std,
         "n": found.ours.n,
-        **_spread(estimate),
-        "images": None if estimate is None else estimate.num_images,
+        **_spread(found.ours),
+        "images": getattr(found.ours.estimate, "num_images", None),
         "difference": found.difference,
         "paper_gain": found.paper_gain,
         "gain": found.gain.mean,
         "gain_std": found.gain.std,
-        **_spread(found.gain.estimate, "gain_"),
+        **{f"gain_{name}": value for name, value in _spread(found.gain).items()},
         "seeds": " ".join(str(seed) for seed in found.ours.by_seed),
         "signatures": " ".join(row.signatures),
     }
 
 
-def _spread(estimate: "Estimate | None", of: str = "") -> dict[str, float | None]:
+def _spread(sample: Sample) -> dict[str, float | None]:
     names = ("low", "high", "image_error", "seed_error")
-    return {of + name: getattr(estimate, name, None) for name in names}
+    return {name: getattr(sample.estimate, name, None) for name in names}
 
 
-def finite(value: Any) -> Any:
-    """The same content for JSON, which has neither infinity nor NaN: null in their place."""
-    if isinstance(value, dict):
-        return {name: finite(part) for name, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [finite(part) for part in value]
-    return None if isinstance(value, float) and not isfinite(value) else value
+def frames(bundle: Bundle) -> dict[str, "pd.DataFrame"]:
+    """Tidy data frames, for whoever wants to go on from a report; what is not known is NaN.
+
+    numbers: see above; runs: a line per run, with the facts that it told; the others: a line per
+    run and step, recall, kind of error (points: what AP50 would gain without them), class, image.
+    All numbers are AP points or percent.
+    """
+    import pandas as pd
+
+    lines: dict[str, list[dict[str, Any]]] = {name: [] for name in FRAMES}
+    for row in bundle.rows:
+        for result in row.results:
+            names = {"row": row.row.label, "signature": result.signature, "seed": result.seed}
+            for frame, values in _facts(result, bundle.insights.get(result.signature)):
+                lines[frame].append(names | values)
+    made = {"numbers": numbers(bundle)}
+    plain = made["numbers"].columns.difference(TEXTS)
+    made["numbers"][plain] = made["numbers"][plain].apply(pd.to_numeric)
+    for name, found in lines.items():
+        columns = None if found else ["row", "signature", "seed", *FRAMES[name]]
+        made[name] = pd.DataFrame(found, columns=columns)
+    return made
+
+
+def _facts(result: Result, insight: "Insight | None") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Which frame has which lines of a run."""
+    minutes = None if result.seconds is None else result.seconds / 60
+    yield "runs", {"minutes": minutes} | asdict(result.metrics) | result.facts
+    for entry in result.history:
+        for name, value in entry.items():
+            if name != "step":
+                yield "history", {"step": entry["step"], "name": name, "value": value}
+    if insight is None:
+        return
+    for metric, curve in insight.precision.items():
+        for recall, precision in enumerate(curve):
+            yield "curves", {"metric": metric, "recall": recall, "precision": precision}
+    for kind, share in insight.errors.items():
+        yield "errors", {"kind": kind, "count": share.count, "points": share.points}
+    yield from (("classes", asdict(found)) for found in insight.classes)
+    yield from (("images", asdict(found)) for found in insight.images)
+
+
+def overview(data: Mapping[str, "pd.DataFrame"]) -> Grid:
+    """Which frames there are, how long they are, and their columns."""
+    lines = tuple(
+        line(name, f"{len(frame):,}", ", ".join(map(str, frame.columns)))
+        for name, frame in data.items()
+    )
+    head = line("frame", "lines", "columns")
+    return Grid(name="frames", title="Data frames", head=head, blocks=(lines,))
+
+
+# As they are written
 
 
 def number(value: float | None) -> str:
@@ -294,11 +166,6 @@ def signed_interval(estimate: "Estimate | None") -> str:
     return f"{estimate.low:+.1f} to {BREAK}{estimate.high:+.1f}".replace("-", "−")
 
 
-def has_intervals(comparison: Comparison) -> bool:
-    """Whether anything is known of how far our numbers are to be trusted."""
-    return any(it.ours.estimate for row in comparison.rows for it in row.metrics.values())
-
-
 def level() -> str:
     """How sure intervals are: "95 %"."""
     from reports.intervals import LEVEL
@@ -311,3 +178,12 @@ def least_shown(estimate: "Estimate") -> str:
     from reports.intervals import visible
 
     return f"{visible(estimate):.1f} AP"
+
+
+def finite(value: Any) -> Any:
+    """The same content for JSON, which has neither infinity nor NaN: null in their place."""
+    if isinstance(value, dict):
+        return {name: finite(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(part) for part in value]
+    return None if isinstance(value, float) and not isfinite(value) else value

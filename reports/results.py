@@ -1,44 +1,181 @@
-"""A table's runs: all that a report of it needs, in one JSON file, and as data frames.
+"""A table's runs: what they measured, beside the paper's numbers, and all of it in one JSON file.
 
-What the numbers would be for other images, thousands of them, stands beside the file: table2.json
-and table2.npz. Without the latter a report has no intervals.
+    Bundle        a table, how its runs were made, what they measured
+    Bundle.rows   each row's numbers: the paper's and ours, alone and against the row of reference
+
+Nothing is inferred here: a mean, a sample standard deviation, a count of seeds, and the intervals
+of intervals.py where images can be resampled. What was not measured is None, never 0. What the
+numbers would be for other images, thousands of them, stands beside the file: table2.json and
+table2.npz. Without the latter a report has no intervals.
 """
 
 import json
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
-from math import ceil
+from math import ceil, hypot
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
 from detector.config import DetectorConfig, Recipe
 from detector.metrics import HEADINGS, Metrics
 from experiments.experiment import OwnAssigner, Row, Table
 from experiments.schedules import SCALES
-from reports.numbers import Comparison, Result, Stopped, join, numbers
-from reports.render import Grid, line
 
 if TYPE_CHECKING:  # they import numpy, and take a second, which lists need not wait for
-    import pandas as pd
-
     from reports.breakdown import Insight
     from reports.coco_bootstrap import Scores
+    from reports.intervals import Estimate
 
 FORMAT = 3  # of the JSON; raised when an older reader could not read it
 CURVE_POINTS = 300  # of one run's history; more than a figure can show
 PLAIN = ("scale", "recipe", "data", "fingerprint", "settings", "command", "notes")  # as they are
-TEXTS = ("table", "row", "metric", "seeds", "signatures")  # columns that hold no numbers
-FRAMES: dict[str, tuple[str, ...]] = {  # columns, so that a frame without lines has them as well
-    "runs": ("minutes", *HEADINGS),
-    "history": ("step", "name", "value"),
-    "curves": ("metric", "recall", "precision"),
-    "errors": ("kind", "count", "points"),
-    "classes": ("id", "name", "num_truths", "ap", "ap50"),
-    "images": ("id", "score", "found", "missed", "false"),
-}
+SCORED = ("images", "num_images", "digest")  # what the JSON says of draws
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What one finished run measured; plain data, whoever ran it.
+
+    history: one dict per logged step, {"step": ..., "loss/cls": ..., "AP": ...}; seconds: wall time
+    of training and test; facts: whatever else is worth telling of the run (device, versions).
+    """
+
+    signature: str
+    seed: int
+    metrics: Metrics
+    history: list[dict[str, float]] = field(default_factory=list)
+    seconds: float | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """How far a run came that was ended early on purpose: its last test, which is no result."""
+
+    step: int
+    ap: float | None
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One quantity measured with several seeds: seed -> value, in AP points.
+
+    deviation: of one seed's value, where it is known better than from the values themselves;
+    estimate: their mean with its interval, where images can be resampled.
+    """
+
+    by_seed: Mapping[int, float] = field(default_factory=dict)
+    deviation: float | None = None
+    estimate: "Estimate | None" = None
+
+    @property
+    def n(self) -> int:
+        """How many seeds."""
+        return len(self.by_seed)
+
+    @property
+    def mean(self) -> float | None:
+        """None without a seed."""
+        return fmean(self.by_seed.values()) if self.by_seed else None
+
+    @property
+    def std(self) -> float | None:
+        """Sample standard deviation (n - 1); None with fewer than two seeds."""
+        if self.deviation is not None:
+            return self.deviation
+        return stdev(self.by_seed.values()) if self.n > 1 else None
+
+    def minus(self, other: "Sample") -> "Sample":
+        """Differences of the seeds that both have.
+
+        As in their interval, equal seeds of two configurations are two independent trainings.
+        """
+        shared = [seed for seed in self.by_seed if seed in other.by_seed]
+        one, two = (Sample({seed: it.by_seed[seed] for seed in shared}) for it in (self, other))
+        deviation = None if one.std is None or two.std is None else hypot(one.std, two.std)
+        if self.by_seed == other.by_seed:  # the same runs
+            deviation = None if deviation is None else 0.0
+        return Sample({seed: one.by_seed[seed] - two.by_seed[seed] for seed in shared}, deviation)
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One metric of one row: the paper's number and ours, alone and against the reference row."""
+
+    paper: float | None
+    ours: Sample
+    paper_gain: float | None  # the paper's number minus the paper's of the reference row
+    gain: Sample  # the same of ours, paired by seed; no estimate for the reference row itself
+
+    @property
+    def difference(self) -> float | None:
+        """Ours minus the paper's; None where either is missing."""
+        return _minus(self.ours.mean, self.paper)
+
+
+@dataclass(frozen=True)
+class ComparedRow:
+    """A row of a table with the results of its runs, one per seed that is measured."""
+
+    row: Row
+    signatures: tuple[str, ...]  # of all runs asked for, measured or not
+    results: tuple[Result, ...]
+    stopped: tuple[Stopped, ...]  # its runs that were ended early
+    scores: tuple["Scores", ...]  # of the results; empty unless the images of all can be resampled
+    metrics: Mapping[str, Compared] = field(default_factory=dict)  # by field of Metrics, all six
+
+    @property
+    def ap(self) -> Compared:
+        """The headline metric."""
+        return self.metrics["ap"]
+
+    def against(self, reference: "ComparedRow | None") -> "ComparedRow":
+        """The row with its numbers, alone and against the reference, if there is one."""
+        metrics = {}
+        for name in HEADINGS:
+            ours, paper = self._sample(name), getattr(self.row.paper, name)
+            gain, paper_gain = Sample(), None
+            if reference:
+                gain = ours.minus(reference._sample(name))
+                paper_gain = _minus(paper, getattr(reference.row.paper, name))
+            if self.scores:
+                from reports.intervals import difference, estimate
+
+                ours = replace(ours, estimate=estimate(self.scores, name))
+                if reference and self.scores != reference.scores:
+                    known = difference(self.scores, reference.scores, name)
+                    gain = replace(gain, estimate=known)
+            metrics[name] = Compared(paper, ours, paper_gain, gain)
+        return replace(self, metrics=metrics)
+
+    def _sample(self, name: str) -> Sample:
+        values = {result.seed: getattr(result.metrics, name) for result in self.results}
+        return Sample({seed: value for seed, value in values.items() if value is not None})
+
+
+def _minus(one: float | None, other: float | None) -> float | None:
+    return None if one is None or other is None else one - other
+
+
+def measured(
+    row: Row,
+    names: Sequence[str],
+    results: Mapping[str, Result],
+    scores: Mapping[str, "Scores"],
+    stopped: Mapping[str, Stopped] | None = None,
+) -> ComparedRow:
+    """What is measured of a row whose runs have these names; scores: of any results, their draws.
+
+    A name without a result is missing, not wrong.
+    """
+    found = tuple(results[name] for name in names if name in results)
+    drawn = tuple(scores[it.signature] for it in found if it.signature in scores)
+    early = tuple(stopped[name] for name in names if name in stopped) if stopped else ()
+    # An interval of some seeds would not be that of their mean.
+    return ComparedRow(row, tuple(names), found, early, drawn if len(drawn) == len(found) else ())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,9 +197,37 @@ class Bundle:
     insights: Mapping[str, "Insight"] = field(default_factory=dict)  # signature -> its errors
 
     @cached_property
-    def comparison(self) -> Comparison:
-        """The table joined with the results; ValueError for a row it does not have."""
-        return join(self.table, self.signatures, self.results, self.stopped, self.scores)
+    def rows(self) -> tuple[ComparedRow, ...]:
+        """The table's rows with their numbers; ValueError for a row that it does not have."""
+        if unknown := sorted(set(self.signatures) - {row.label for row in self.table.rows}):
+            labels = ", ".join(f"'{row.label}'" for row in self.table.rows)
+            raise ValueError(f"{self.table.name} has no row {unknown[0]!r}; its rows are {labels}")
+        known = self.results, self.scores, self.stopped
+        rows = [
+            measured(row, self.signatures.get(row.label, ()), *known) for row in self.table.rows
+        ]
+        return tuple(row.against(rows[self.table.reference]) for row in rows)
+
+    @property
+    def reference(self) -> ComparedRow:
+        """The row that the others are compared with."""
+        return self.rows[self.table.reference]
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """All seeds with a result, in order."""
+        return tuple(sorted({result.seed for row in self.rows for result in row.results}))
+
+    @property
+    def missing(self) -> int:
+        """How many of the runs asked for have no result and were not ended early."""
+        there = ((len(row.results) + len(row.stopped), len(row.signatures)) for row in self.rows)
+        return sum(asked - found for found, asked in there)
+
+    @property
+    def has_intervals(self) -> bool:
+        """Whether anything is known of how far our numbers are to be trusted."""
+        return any(it.ours.estimate for row in self.rows for it in row.metrics.values())
 
     @property
     def is_as_in_paper(self) -> bool:
@@ -71,6 +236,9 @@ class Bundle:
         recipe = replace(self.recipe, evaluations=papers.evaluations, threads=papers.threads)
         is_coco = self.data.lower().replace(" ", "") == "coco2017"  # its TOML file's name
         return is_coco and recipe == papers and not self.settings
+
+
+# The file
 
 
 def save_bundle(bundle: Bundle, path: Path) -> None:
@@ -87,14 +255,28 @@ def save_bundle(bundle: Bundle, path: Path) -> None:
             for name, result in bundle.results.items()
         },
         "stopped": bundle.stopped,
-        "scores": _save_scores(bundle.scores, path.with_suffix(".npz")),
+        "scores": {
+            name: {told: getattr(score, told) for told in SCORED}
+            for name, score in bundle.scores.items()
+        },
         "insights": {name: insight.to_json() for name, insight in bundle.insights.items()},
     }
+    archive = path.with_suffix(".npz")
+    if bundle.scores:
+        import numpy as np
+
+        draws: dict[str, Any] = {name: score.draws for name, score in bundle.scores.items()}
+        with archive.open("wb") as file:
+            np.savez_compressed(file, **draws)
+    else:
+        archive.unlink(missing_ok=True)
     path.write_text(json.dumps(content, indent=1, default=asdict) + "\n", encoding="utf-8")
 
 
 def load_bundle(path: Path) -> Bundle:
     """The inverse of save_bundle; ValueError for a file that is no bundle of this version."""
+    from reports.breakdown import Insight
+
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         if content["format"] != FORMAT:
@@ -109,49 +291,75 @@ def load_bundle(path: Path) -> Bundle:
             signatures={row["label"]: row["signatures"] for row in content["table"]["rows"]},
             results=results,
             stopped={name: Stopped(**where) for name, where in content["stopped"].items()},
-            scores=_load_scores(content["scores"], results, path.with_suffix(".npz")),
-            insights=_insights(content["insights"]),
+            scores=_scores(content["scores"], results, path.with_suffix(".npz")),
+            insights={name: Insight.from_json(it) for name, it in content["insights"].items()},
         )
     except (EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path} is no report bundle of this version: {error}") from error
 
 
+def _scores(
+    told: Mapping[str, Any], results: Mapping[str, Result], path: Path
+) -> dict[str, "Scores"]:
+    """Empty where the draws are not there; ValueError where they are another bundle's."""
+    if not told or not path.exists():
+        return {}
+    import numpy as np
+
+    from reports.coco_bootstrap import Scores
+
+    found = {}
+    with np.load(path, allow_pickle=False) as draws:
+        for name, facts in told.items():
+            found[name] = Scores(
+                signature=name,
+                seed=results[name].seed,
+                metrics=results[name].metrics,
+                draws=draws[name],
+                **{it: facts[it] for it in SCORED[:-1]},
+            )
+            if found[name].digest != facts["digest"]:
+                raise ValueError(f"{path.name} has other draws for {name}")
+    return found
+
+
 def table_content(table: Table, signatures: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-    """A table in JSON's terms; signatures: row label -> its runs."""
-    rows = [_plain(row) | {"signatures": list(signatures.get(row.label, ()))} for row in table.rows]
+    """A table in JSON's terms; signatures: row label -> its runs.
+
+    A row's changes are for people, who need not know the defaults.
+    """
+    rows = [
+        {
+            "label": row.label,
+            "changes": row.changes,
+            "config": asdict(row.config),
+            "paper": asdict(row.paper),
+            "printed": row.printed,
+            "recipe": dict(row.recipe),
+            "at_scale": {scale: dict(settings) for scale, settings in row.at_scale.items()},
+            "assigner": asdict(row.assigner) if isinstance(row.assigner, OwnAssigner) else None,
+            "signatures": list(signatures.get(row.label, ())),
+        }
+        for row in table.rows
+    ]
     return {item.name: getattr(table, item.name) for item in fields(Table)} | {"rows": rows}
 
 
 def table_of(content: Mapping[str, Any]) -> Table:
     """The inverse of table_content; KeyError, TypeError or ValueError for what is none."""
-    return Table(**_tuples(content) | {"rows": tuple(map(_row, content["rows"]))})
-
-
-def _plain(row: Row) -> dict[str, Any]:
-    """A row in JSON's terms; changes are for people, who need not know the defaults."""
-    return {
-        "label": row.label,
-        "changes": row.changes,
-        "config": asdict(row.config),
-        "paper": asdict(row.paper),
-        "printed": row.printed,
-        "recipe": dict(row.recipe),
-        "at_scale": {scale: dict(settings) for scale, settings in row.at_scale.items()},
-        "assigner": asdict(row.assigner) if isinstance(row.assigner, OwnAssigner) else None,
-    }
-
-
-def _row(content: Mapping[str, Any]) -> Row:
-    assigner = content["assigner"]
-    return Row(
-        content["label"],
-        DetectorConfig(**content["config"]),
-        Metrics(**content["paper"]),
-        tuple(content["printed"]),
-        OwnAssigner(**assigner) if assigner else None,
-        _tuples(content["recipe"]),
-        {scale: _tuples(settings) for scale, settings in content["at_scale"].items()},
+    rows = tuple(
+        Row(
+            row["label"],
+            DetectorConfig(**row["config"]),
+            Metrics(**row["paper"]),
+            tuple(row["printed"]),
+            OwnAssigner(**row["assigner"]) if row["assigner"] else None,
+            _tuples(row["recipe"]),
+            {scale: _tuples(settings) for scale, settings in row["at_scale"].items()},
+        )
+        for row in content["rows"]
     )
+    return Table(**_tuples(content) | {"rows": rows})
 
 
 def _tuples(content: Mapping[str, Any]) -> dict[str, Any]:
@@ -186,104 +394,3 @@ def _mean(entries: Sequence[Mapping[str, float]]) -> dict[str, float]:
                 values.setdefault(name, []).append(value)
     means = {name: fmean(found) for name, found in values.items()}
     return means | {"step": entries[-1]["step"]}
-
-
-def _save_scores(scores: Mapping[str, "Scores"], path: Path) -> dict[str, Any]:
-    """Write the draws, if there are any; returns what the JSON says of them."""
-    if not scores:
-        path.unlink(missing_ok=True)
-        return {}
-    import numpy as np
-
-    draws: dict[str, Any] = {name: score.draws for name, score in scores.items()}
-    with path.open("wb") as file:
-        np.savez_compressed(file, **draws)
-    told = ("images", "num_images", "digest")
-    return {name: {it: getattr(score, it) for it in told} for name, score in scores.items()}
-
-
-def _load_scores(
-    told: Mapping[str, Any], results: Mapping[str, Result], path: Path
-) -> dict[str, "Scores"]:
-    """Empty where the draws are not there; ValueError where they are another bundle's."""
-    if not told or not path.exists():
-        return {}
-    import numpy as np
-
-    from reports.coco_bootstrap import Scores
-
-    found = {}
-    with np.load(path, allow_pickle=False) as draws:
-        for name, facts in told.items():
-            found[name] = Scores(
-                signature=name,
-                seed=results[name].seed,
-                metrics=results[name].metrics,
-                draws=draws[name],
-                images=facts["images"],
-                num_images=facts["num_images"],
-            )
-            if found[name].digest != facts["digest"]:
-                raise ValueError(f"{path.name} has other draws for {name}")
-    return found
-
-
-def _insights(content: Mapping[str, Any]) -> dict[str, "Insight"]:
-    if not content:
-        return {}
-    from reports.breakdown import Insight
-
-    return {name: Insight.from_json(insight) for name, insight in content.items()}
-
-
-def frames(bundle: Bundle) -> dict[str, "pd.DataFrame"]:
-    """Tidy data frames, for whoever wants to go on from a report; what is not known is NaN.
-
-    numbers: see numbers.py; runs: a line per run, with the facts that it told; the others: a line
-    per run and step, recall, kind of error (points: what AP50 would gain without them), class,
-    image. All numbers are AP points or percent.
-    """
-    import pandas as pd
-
-    lines: dict[str, list[dict[str, Any]]] = {name: [] for name in FRAMES}
-    for row in bundle.comparison.rows:
-        for result in row.results:
-            names = {"row": row.row.label, "signature": result.signature, "seed": result.seed}
-            for frame, values in _lines(result, bundle.insights.get(result.signature)):
-                lines[frame].append(names | values)
-    made = {"numbers": numbers(bundle.comparison)}
-    plain = made["numbers"].columns.difference(TEXTS)
-    made["numbers"][plain] = made["numbers"][plain].apply(pd.to_numeric)
-    for name, found in lines.items():
-        columns = None if found else ["row", "signature", "seed", *FRAMES[name]]
-        made[name] = pd.DataFrame(found, columns=columns)
-    return made
-
-
-def overview(data: Mapping[str, "pd.DataFrame"]) -> Grid:
-    """Which frames there are, how long they are, and their columns."""
-    lines = [
-        line(name, f"{len(frame):,}", ", ".join(map(str, frame.columns)))
-        for name, frame in data.items()
-    ]
-    head = line("frame", "lines", "columns")
-    return Grid(name="frames", title="Data frames", head=head, blocks=(tuple(lines),))
-
-
-def _lines(result: Result, insight: "Insight | None") -> Iterator[tuple[str, dict[str, Any]]]:
-    """Which frame has which lines of a run."""
-    minutes = None if result.seconds is None else result.seconds / 60
-    yield "runs", {"minutes": minutes} | asdict(result.metrics) | result.facts
-    for entry in result.history:
-        for name, value in entry.items():
-            if name != "step":
-                yield "history", {"step": entry["step"], "name": name, "value": value}
-    if insight is None:
-        return
-    for metric, curve in insight.precision.items():
-        for recall, precision in enumerate(curve):
-            yield "curves", {"metric": metric, "recall": recall, "precision": precision}
-    for kind, share in insight.errors.items():
-        yield "errors", {"kind": kind, "count": share.count, "points": share.points}
-    yield from (("classes", asdict(found)) for found in insight.classes)
-    yield from (("images", asdict(found)) for found in insight.images)

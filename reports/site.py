@@ -26,9 +26,9 @@ from reports import footnotes, positives
 from reports.claims import Verdict, claims_grid, deciding, judge_all
 from reports.figures import embedded, plates
 from reports.measurements import Measurements, find_row
-from reports.numbers import ComparedRow, Result, signed
+from reports.numbers import signed
 from reports.render import STYLE, Grid, line, part, template
-from reports.results import Bundle
+from reports.results import Bundle, ComparedRow, Result
 from reports.study_figures import study_plates
 from reports.style import PAPERS
 
@@ -132,13 +132,13 @@ def claims_about(table: Table) -> list[Claim]:
 
 def finding(bundle: Bundle) -> str:
     """What our numbers of a table say, beside the paper's if it has any."""
-    rows = [row for row in bundle.comparison.rows if row.ap.ours.n]
+    rows = [row for row in bundle.rows if row.ap.ours.n]
     if not rows:
         return "No run is finished."
     if len(rows) == 1:
         return f"AP {_mean(rows[0]):.1f} for “{rows[0].row.label}”, the only row measured."
     low, best = min(rows, key=_mean), max(rows, key=_mean)
-    papers = [(row.ap.paper, row.row.label) for row in bundle.comparison.rows if row.ap.paper]
+    papers = [(row.ap.paper, row.row.label) for row in bundle.rows if row.ap.paper]
     (least, first), (most, last) = (
         pick(papers, key=lambda it: it[0], default=(0.0, "")) for pick in (min, max)
     )
@@ -148,7 +148,7 @@ def finding(bundle: Bundle) -> str:
         paper = f" The paper: {least:.1f} ({first}) to {most:.1f} ({last})."
     else:
         named = f"“{best.row.label}” ({_mean(best):.1f}{_others(best, rows)})"
-        told = f"The highest AP: {named}{_against(best, bundle.comparison.reference)}."
+        told = f"The highest AP: {named}{_against(best, bundle.reference)}."
         paper = f" The paper’s: “{last}” ({most:.1f})."
     return told + (paper if papers else "")
 
@@ -259,12 +259,12 @@ def counted(report: Path, table: str) -> list[str]:
 
 def gaps(bundle: Bundle, report: Path) -> list[str]:
     """What a report could show beside what it shows, and what would bring it there, in lines."""
-    results, missing, found = bundle.results, bundle.comparison.missing, []
+    results, missing, found = bundle.results, bundle.missing, []
     if missing:
         found.append(f"{missing} of the runs: {bundle.command}")
     if results and not bundle.scores:
         found.append("intervals: they need the runs' match records, which the notes miss")
-    if results and len(bundle.comparison.seeds) < 2:
+    if results and len(bundle.seeds) < 2:
         found.append("the spread between seeds: the same command with --seeds 0,1,2")
     if results and not bundle.insights:
         found.append("precision against recall, kinds of errors: the data set has to be at hand")

@@ -6,7 +6,6 @@ sweeps    what hardly moves AP under ATSS                     Tables 4, 5, 6, 7
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from math import nan
 
@@ -17,10 +16,10 @@ from matplotlib.figure import Figure
 from experiments import TABLES
 from experiments.claims import Place
 from reports.figures import MIN_RANGE, Plate, rows_down
-from reports.intervals import Estimate, difference
+from reports.intervals import Estimate
 from reports.measurements import Measurements, find_row
-from reports.numbers import Sample, signed
-from reports.results import Bundle
+from reports.numbers import signed
+from reports.results import Bundle, Compared, measured
 from reports.style import BESIDE, CYCLE, INK, MUTED, OURS_STYLE, PAPER, PAPER_STYLE, STYLE, WIDTH
 
 IMPROVEMENTS = TABLES["table1"]
@@ -37,67 +36,58 @@ LEVEL_KS = range(7, 18)  # for which the paper says that AP hardly moves
 UP, DOWN = (CYCLE[5], CYCLE[0]), (CYCLE[3], CYCLE[1])  # of our bars: what fills them, their edge
 
 
-@dataclass(frozen=True)
-class Step:
-    """A detector of the path or of a sweep: AP, and its difference from the one before.
-
-    Of a sweep all differences are from ATSS as it is used everywhere else. gain: paired by seed;
-    interval: of the gain, where images can be resampled.
-    """
-
-    label: str
-    paper: float | None
-    ours: Sample
-    paper_gain: float | None
-    gain: Sample
-    interval: Estimate | None
-
-
-def path(study: Measurements) -> list[Step]:
-    """The steps in the paper's order, measured or not."""
+def path(study: Measurements) -> dict[str, Compared]:
+    """The steps in the paper's order, measured or not, each against the one before."""
     before = [None, *PATH.values()]
-    return [_step(study, *step, other) for step, other in zip(PATH.items(), before, strict=False)]
-
-
-def sweeps(study: Measurements) -> dict[str, list[Step]]:
-    """Tables 4 to 7, by setting, as far as they are about ATSS, measured or not."""
     return {
-        setting: [
-            _step(study, "×".join(row.cells[-2:]), Place(TABLES[name].number, row.label), ATSS)
+        label: _against(study, place, other)
+        for (label, place), other in zip(PATH.items(), before, strict=False)
+    }
+
+
+def sweeps(study: Measurements) -> dict[str, dict[str, Compared]]:
+    """Tables 4 to 7, by setting, as far as they are about ATSS, measured or not.
+
+    Each is against ATSS as it is used everywhere else.
+    """
+    return {
+        setting: {
+            "×".join(row.cells[-2:]): _against(study, Place(TABLES[name].number, row.label), ATSS)
             for row in TABLES[name].rows
             if row.config.assigner == "atss" and row.config.k in LEVEL_KS
-        ]
+        }
         for name, setting in SWEEPS.items()
     }
 
 
-def _step(study: Measurements, label: str, place: Place, before: Place | None) -> Step:
-    paper, ours = find_row(place).paper.ap, _sample(study, place)
-    if before is None:
-        return Step(label, paper, ours, None, Sample({}), None)
-    other, is_itself = find_row(before).paper.ap, study.runs(place) == study.runs(before)
-    interval = None if is_itself else difference(study.scores(place), study.scores(before), "ap")
-    paper_gain = paper - other if paper and other else None
-    return Step(label, paper, ours, paper_gain, ours.minus(_sample(study, before)), interval)
-
-
-def _sample(study: Measurements, place: Place) -> Sample:
-    aps = {result.seed: result.metrics.ap for result in study.results(place)}
-    return Sample({seed: ap for seed, ap in aps.items() if ap is not None})
+def _against(study: Measurements, place: Place, other: Place | None) -> Compared:
+    """AP of a row of any table, against that of another."""
+    rows = [
+        measured(
+            find_row(it),
+            study.runs(it),
+            {result.signature: result for result in study.results(it)},
+            {score.signature: score for score in study.scores(it)},
+        )
+        for it in (place, other)
+        if it
+    ]
+    return rows[0].against(rows[1] if other else None).ap
 
 
 def study_plates(study: Measurements) -> dict[str, Plate]:
     """The figures of all tables together that the results allow."""
     steps, settings, found = path(study), sweeps(study), {}
-    if any(step.ours.n for step in steps):
+    if any(step.ours.n for step in steps.values()):
         found["path"] = Plate(
             "path",
             "The paper’s path from RetinaNet to ATSS. Each bar begins at the AP of the line above "
             "and ends at its own; the whisker is the 95 % interval of the step.",
             partial(path_figure, steps, study.bundles[0]),
         )
+    points = [point for sweep in settings.values() for point in sweep.values()]
     # ATSS itself is a point of every sweep: alone it shows nothing.
-    if any(any(step.gain.by_seed.values()) for steps in settings.values() for step in steps):
+    if any(any(point.gain.by_seed.values()) for point in points):
         found["sweeps"] = Plate(
             "sweeps",
             "What ATSS is robust to: AP against ATSS as it is used everywhere else. Bars are 95 % "
@@ -107,24 +97,25 @@ def study_plates(study: Measurements) -> dict[str, Plate]:
     return found
 
 
-def path_figure(steps: Sequence[Step], bundle: Bundle) -> Figure:
+@matplotlib.rc_context({**STYLE, "axes.axisbelow": True})
+def path_figure(steps: Mapping[str, Compared], bundle: Bundle) -> Figure:
     """A waterfall: where each step begins, where it ends, and by how much; the paper's and ours.
 
     bundle: any of the setup, for its name.
     """
-    with matplotlib.rc_context({**STYLE, "axes.axisbelow": True}):
-        figure = Figure(figsize=(WIDTH, 0.27 * len(steps) + 0.75))
-        left, right = figure.subplots(1, 2, sharey=True)
-        _waterfall(left, [(step.paper, step.paper_gain, None) for step in steps], is_ours=False)
-        ours = [(step.ours.mean, step.gain.mean, step.interval) for step in steps]
-        _waterfall(right, ours, is_ours=True)
-        left.set_title("paper, COCO val2017", loc="left")
-        right.set_title(f"ours, scale {bundle.scale} on {bundle.data}", loc="left")
-        for axes in (left, right):
-            rows_down(axes, [step.label for step in steps])
-        right.tick_params(axis="y", labelleft=False)
-        figure.supxlabel("AP (%), and what each step changes", fontsize=8)
-        return figure
+    figure = Figure(figsize=(WIDTH, 0.27 * len(steps) + 0.75))
+    left, right = figure.subplots(1, 2, sharey=True)
+    paper = [(step.paper, step.paper_gain, None) for step in steps.values()]
+    ours = [(step.ours.mean, step.gain.mean, step.gain.estimate) for step in steps.values()]
+    _waterfall(left, paper, is_ours=False)
+    _waterfall(right, ours, is_ours=True)
+    left.set_title("paper, COCO val2017", loc="left")
+    right.set_title(f"ours, scale {bundle.scale} on {bundle.data}", loc="left")
+    for axes in (left, right):
+        rows_down(axes, list(steps))
+    right.tick_params(axis="y", labelleft=False)
+    figure.supxlabel("AP (%), and what each step changes", fontsize=8)
+    return figure
 
 
 def _waterfall(
@@ -163,23 +154,26 @@ def _waterfall(
     axes.set_xlim(min(ends) - 0.08 * length, max(ends) + 0.22 * length)
 
 
-def sweeps_figure(sweeps: Mapping[str, Sequence[Step]]) -> Figure:
+@matplotlib.rc_context(STYLE)
+def sweeps_figure(sweeps: Mapping[str, Mapping[str, Compared]]) -> Figure:
     """Difference of AP from ATSS as it is used everywhere else, a panel per setting."""
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, 2.3))
-        letters = [sum(max(2, len(step.label)) for step in steps) for steps in sweeps.values()]
-        panels = figure.subplots(1, len(sweeps), sharey=True, width_ratios=letters)
-        for axes, (setting, steps) in zip(panels, sweeps.items(), strict=True):
-            axes.axhline(0, color=MUTED, lw=0.8)
-            places = range(len(steps))
-            paper = [nan if s.paper_gain is None else s.paper_gain for s in steps]
-            axes.plot(places, paper, label="paper", ls="--", **PAPER_STYLE)
-            ours = [nan if s.gain.mean is None else s.gain.mean for s in steps]
-            bars = [s.interval.high - s.interval.value if s.interval else nan for s in steps]
-            axes.errorbar(places, ours, yerr=bars, capsize=2, label="ours", **OURS_STYLE)
-            axes.set_xticks(places, [step.label for step in steps])
-            axes.set_xlim(-0.5, len(steps) - 0.5)
-            axes.set_xlabel(setting)
-        panels[0].set_ylabel("AP against ATSS (points)")
-        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
-        return figure
+    figure = Figure(figsize=(WIDTH, 2.3))
+    letters = [sum(max(2, len(label)) for label in points) for points in sweeps.values()]
+    panels = figure.subplots(1, len(sweeps), sharey=True, width_ratios=letters)
+    for axes, (setting, points) in zip(panels, sweeps.items(), strict=True):
+        axes.axhline(0, color=MUTED, lw=0.8)
+        places, gains = range(len(points)), [point.gain for point in points.values()]
+        papers = [point.paper_gain for point in points.values()]
+        paper = [nan if gain is None else gain for gain in papers]
+        axes.plot(places, paper, label="paper", ls="--", **PAPER_STYLE)
+        ours = [nan if gain.mean is None else gain.mean for gain in gains]
+        bars = [
+            gain.estimate.high - gain.estimate.value if gain.estimate else nan for gain in gains
+        ]
+        axes.errorbar(places, ours, yerr=bars, capsize=2, label="ours", **OURS_STYLE)
+        axes.set_xticks(places, list(points))
+        axes.set_xlim(-0.5, len(points) - 0.5)
+        axes.set_xlabel(setting)
+    panels[0].set_ylabel("AP against ATSS (points)")
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
+    return figure

@@ -13,8 +13,7 @@ from experiments.own_tables import own_assigner
 from experiments.settings import with_settings
 from reports.breakdown import ERRORS, SPECIAL, ClassInsight, ImageInsight, Insight, Share
 from reports.coco_bootstrap import Scores
-from reports.numbers import Result
-from reports.results import Bundle
+from reports.results import Bundle, Result
 
 KINDS = (*ERRORS, *SPECIAL)
 RECIPE = Recipe(

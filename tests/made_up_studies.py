@@ -13,8 +13,7 @@ from experiments.experiment import Run, Table, signature
 from experiments.schedules import PAPER
 from reports.coco_bootstrap import Scores
 from reports.measurements import Measurements, find_row
-from reports.numbers import Result
-from reports.results import Bundle
+from reports.results import Bundle, Result
 
 DRAWS = 200
 JITTER = 0.02  # AP: from seed to seed, and of one run from one sample of images to another

@@ -143,18 +143,18 @@ def test_effects_beyond_pairs_are_told():
 
 def test_the_factorials_effects_stand_beside_the_papers_steps():
     bundle = make_bundle(FACTORIAL, seeds=(0, 1))
-    (grid,) = effects_grids(bundle.comparison)
+    (grid,) = effects_grids(bundle)
     lines = {block[0][0].text: [cell.text for cell in block[0][1:]] for block in grid.blocks}
     assert list(lines) == ["GroupNorm", "GIoU Loss", "In GT Box", "Centerness", "Scalar"]
     assert [cells[0] for cells in lines.values()] == ["+0.9", "+1.5", "+0.4", "+1.5", "+0.2"]
-    effect = effects_of(bundle.comparison).effect(0)
+    effect = effects_of(bundle).effect(0)
     assert grid.blocks[0][1][2].text == f"({effect.error:.1f})" and effect.estimate is None
     assert lines["In GT Box"][2:] == ["", "", "–", lines["In GT Box"][5]]
     assert lines["Scalar"][2:] == [""] * 4
     assert grid.notes[-1].endswith("or that there are: In GT Box × Centerness.")
     assert "24 of 24 combinations" in grid.notes[0]
     # One seed tells no spread, and says so.
-    (grid,) = effects_grids(make_bundle(FACTORIAL).comparison)
+    (grid,) = effects_grids(make_bundle(FACTORIAL))
     assert len(grid.blocks) == 1 and not any("(" in cells[2].text for cells in grid.blocks[0])
     assert any("nothing tells chance in training from an effect" in note for note in grid.notes)
 
@@ -162,12 +162,12 @@ def test_the_factorials_effects_stand_beside_the_papers_steps():
 @pytest.mark.parametrize("seeds", [(0,), (0, 1)])
 def test_effects_have_intervals_of_the_images_and_of_the_seeds(seeds):
     bundle = with_scores(make_bundle(FACTORIAL, seeds=seeds))
-    effects = effects_of(bundle.comparison)
+    effects = effects_of(bundle)
     found, pair = effects.effect(0).estimate, effects.effect(0, 1).estimate
     assert found.value == pytest.approx(effects.effect(0).value) and found.image_error > 0
     assert (found.seed_error is None) == (len(seeds) == 1)
     assert pair.high - pair.low > found.high - found.low  # four means, of half as many runs each
-    (grid,) = effects_grids(bundle.comparison)
+    (grid,) = effects_grids(bundle)
     assert grid.blocks[0][1][2].text == signed_interval(found)
     assert grid.blocks[0][1][2].kind == "interval"
 
@@ -175,14 +175,14 @@ def test_effects_have_intervals_of_the_images_and_of_the_seeds(seeds):
 def test_a_toggle_is_on_where_it_is_true_whichever_row_comes_first():
     backwards = replace(FACTORIAL, rows=FACTORIAL.rows[::-1])
     bundles = [make_bundle(table) for table in (FACTORIAL, backwards)]
-    there, back = (effects_of(bundle.comparison).measured for bundle in bundles)
+    there, back = (effects_of(bundle).measured for bundle in bundles)
     assert set(there) == set(back) and back[0, 0, 0, 0, 0] == [32.5 / 2]
 
 
 def test_only_tables_that_combine_settings_have_effects():
     nothing = make_bundle(FACTORIAL, missing={(row.label, 0) for row in FACTORIAL.rows})
     for bundle in (make_bundle("table1"), make_bundle(LEAVE_ONE_OUT), nothing):
-        assert effects_grids(bundle.comparison) == ()
+        assert effects_grids(bundle) == ()
     assert not any(table.factors for table in TABLES.values())
 
 

@@ -82,7 +82,7 @@ def test_facts_tell_the_recipe_and_what_the_runs_have_in_common():
 
 
 def test_like_rows_have_no_letters():
-    assert differing(make_bundle("table4").comparison) == ({}, ())
+    assert differing(make_bundle("table4")) == ({}, ())
 
 
 def test_a_row_of_another_version_or_device_gets_a_letter_and_a_footnote():
@@ -90,7 +90,7 @@ def test_a_row_of_another_version_or_device_gets_a_letter_and_a_footnote():
     rows = {row.label: usual for row in TABLES["table4"].rows}
     rows |= {"k = 5": {**usual, "torch": "2.14.1"}, "k = 7": {**usual, "mlflow": "3.16"}}
     bundle = with_facts(make_bundle("table4"), rows)
-    letters, (note,) = differing(bundle.comparison)
+    letters, (note,) = differing(bundle)
     assert letters == {"k = 5": "a"}  # MLflow moves no number
     assert note == "a: torch 2.14.1 (most rows: 2.15.0)."
     grid = paper_grid(bundle)
@@ -105,7 +105,7 @@ def test_a_row_with_fewer_seeds_or_other_images_gets_one_too():
     scores = {name: score for name, score in bundle.scores.items() if name != without}
     for name in bundle.signatures["k = 7"]:
         scores[name] = replace(scores[name], images="a" * 64, num_images=7)
-    _, notes = differing(replace(bundle, results=kept, scores=scores).comparison)
+    _, notes = differing(replace(bundle, results=kept, scores=scores))
     assert notes == (
         "a: seeds 0 (most rows: 0 and 1).",
         "b: test images 7 (aaaaaaaa) (most rows: 1,000 (ffffffff)).",
@@ -114,5 +114,5 @@ def test_a_row_with_fewer_seeds_or_other_images_gets_one_too():
 
 def test_many_kinds_of_rows_are_told_in_one_note():
     rows = {row.label: {"gpu": f"gpu {i}"} for i, row in enumerate(TABLES["table4"].rows)}
-    letters, (note,) = differing(with_facts(make_bundle("table4"), rows).comparison)
+    letters, (note,) = differing(with_facts(make_bundle("table4"), rows))
     assert letters == {} and "gpu (9 kinds)" in note

@@ -56,10 +56,9 @@ def grids_of(table, seeds=(0, 1)):
     name = next(iter(bundle.results))
     odd = {name: replace(bundle.results[name], facts={"device": "cuda"})}
     bundle = replace(bundle, results={**bundle.results, **odd})
-    comparison = bundle.comparison
     return [
-        *(paper_grid(bundle), gains_grid(comparison), *changes_grid(comparison)),
-        *(*effects_grids(comparison), runs_grid(bundle)),
+        *(paper_grid(bundle), gains_grid(bundle), *changes_grid(bundle)),
+        *(*effects_grids(bundle), runs_grid(bundle)),
     ]
 
 

@@ -22,7 +22,7 @@ def study():
 
 
 def test_the_path_is_the_papers(study):
-    steps = path(study)
+    steps = path(study).values()
     assert [step.paper for step in steps] == [32.5, 33.4, 34.9, 35.3, 36.8, 37.0, 37.8, 39.3]
     gains = [step.paper_gain for step in steps]
     assert gains[0] is None
@@ -30,7 +30,7 @@ def test_the_path_is_the_papers(study):
 
 
 def test_our_steps_are_paired_and_add_up_to_the_whole_way(study):
-    steps = path(study)
+    steps = list(path(study).values())
     assert [step.ours.mean for step in steps] == pytest.approx(
         [step.paper / 2 + 0.5 for step in steps]
     )
@@ -40,26 +40,27 @@ def test_our_steps_are_paired_and_add_up_to_the_whole_way(study):
         [table1.scores[name] for name in table1.signatures[label]]
         for label in ("+ GIoU Loss", "+ GroupNorm")
     ]
-    assert steps[2].interval == difference(*scores, "ap")
+    assert steps[2].gain.estimate == difference(*scores, "ap")
 
 
 def test_a_row_of_any_table_fills_a_step():
     steps = path(Measurements([make_bundle("table2")]))
-    measured = {step.label: step.ours.mean for step in steps if step.ours.n}
+    measured = {label: step.ours.mean for label, step in steps.items() if step.ours.n}
     assert measured == {"+ Scalar": 18.5, "SSC instead of IoU": 18.9}
-    assert [step.label for step in steps if step.gain.n] == ["SSC instead of IoU"]
+    assert [label for label, step in steps.items() if step.gain.n] == ["SSC instead of IoU"]
 
 
 def test_atss_is_no_change_of_itself(study):
     """Its distance from itself is known exactly, and alone it is no sweep."""
-    (itself,) = (step for step in sweeps(study)["k"] if not any(step.gain.by_seed.values()))
-    assert itself.interval is None and itself.gain.mean == 0
+    points = sweeps(study)["k"].values()
+    (itself,) = (point for point in points if not any(point.gain.by_seed.values()))
+    assert itself.gain.estimate is None and itself.gain.mean == 0
     alone = Measurements([with_scores(make_bundle("table3", seeds=(0, 1)))])
     assert "sweeps" not in study_plates(alone) and "path" in study_plates(alone)
 
 
 def test_sweeps_are_of_the_settings_that_the_paper_varies(study):
-    found = {setting: [step.paper for step in steps] for setting, steps in sweeps(study).items()}
+    found = {name: [point.paper for point in it.values()] for name, it in sweeps(study).items()}
     assert list(found) == ["k", "anchor scale", "aspect ratio", "scales × ratios"]
     spans = [max(papers) - min(papers) for papers in found.values()]
     assert spans == pytest.approx([0.3, 0.4, 0.3, 0.1])
@@ -79,7 +80,7 @@ def test_an_interval_says_whether_it_is_of_these_trained_weights_alone():
     one, three = (with_scores(make_bundle("table3", seeds)) for seeds in ((0,), (0, 1, 2)))
     low, high = (
         f"{end:+.1f}".replace("-", "−")
-        for end in (lambda it: (it.low, it.high))(one.comparison.rows[1].ap.gain.estimate)
+        for end in (lambda it: (it.low, it.high))(one.rows[1].ap.gain.estimate)
     )
     assert f"+1.1 (95 %, these weights: {low} to {high})" in finding(one)
     assert "(95 %: " in finding(three)

@@ -8,18 +8,15 @@ import pytest
 from made_up_results import make_bundle, metrics_of, with_scores
 
 from detector.metrics import HEADINGS
-from experiments import TABLES
 from reports.intervals import Estimate
 from reports.numbers import (
-    Result,
-    Sample,
     csv_text,
     interval,
-    join,
     number,
     signed,
     signed_interval,
 )
+from reports.results import Result, Sample
 
 
 def test_a_sample_is_a_mean_a_spread_and_a_count():
@@ -35,30 +32,29 @@ def test_differences_are_paired_by_seed():
 
 
 def test_our_number_stands_beside_the_papers_and_against_the_reference_row():
-    comparison = make_bundle("table3", seeds=(0, 1, 2)).comparison
-    assert all(list(row.metrics) == list(HEADINGS) for row in comparison.rows)
-    row, large = comparison.rows[1], comparison.rows[1].metrics["ap_l"]
+    bundle = make_bundle("table3", seeds=(0, 1, 2))
+    assert all(list(row.metrics) == list(HEADINGS) for row in bundle.rows)
+    row, large = bundle.rows[1], bundle.rows[1].metrics["ap_l"]
     assert (row.row.label, row.ap.paper, large.paper) == ("RetinaNet (#A=1) + ATSS", 39.3, 51.3)
     assert (row.ap.ours.mean, row.ap.ours.std) == pytest.approx((39.3 / 2 + 1, 1))
     assert (row.ap.difference, large.ours.mean) == pytest.approx((1 - 39.3 / 2, 39.3 / 2 + 5))
     assert (row.ap.paper_gain, row.ap.gain.mean) == pytest.approx((2.3, 2.3 / 2))
     # Equal seeds of two rows are two trainings, each with a deviation of 1.
     assert row.ap.gain.std == pytest.approx(2**0.5)
-    reference = comparison.reference.ap
+    reference = bundle.reference.ap
     assert (reference.paper_gain, reference.gain.mean, reference.gain.std) == (0, 0, 0)
 
 
 def test_what_is_missing_is_none_and_never_zero():
     bundle = make_bundle("table4", seeds=(0, 1), missing={("k = 3", 0), ("k = 3", 1), ("k = 9", 1)})
-    comparison = bundle.comparison
-    assert (comparison.missing, comparison.seeds) == (3, (0, 1))
-    k3, k5 = comparison.rows[0].ap, comparison.rows[1].ap
+    assert (bundle.missing, bundle.seeds) == (3, (0, 1))
+    k3, k5 = bundle.rows[0].ap, bundle.rows[1].ap
     assert (k3.ours.mean, k3.difference, k3.gain.mean, k3.paper) == (None, None, None, 38.0)
     assert k3.paper_gain == pytest.approx(38.0 - 39.3)
     assert list(k5.gain.by_seed) == [0]  # the reference has no seed 1
-    assert comparison.rows[1].metrics["ap_s"].ours.n == 0  # no small objects
-    assert comparison.rows[1].metrics["ap_l"].difference is None  # not printed by the paper
-    nothing = join(TABLES["table1"], {}, {})
+    assert bundle.rows[1].metrics["ap_s"].ours.n == 0  # no small objects
+    assert bundle.rows[1].metrics["ap_l"].difference is None  # not printed by the paper
+    nothing = replace(make_bundle("table1"), signatures={}, results={})
     assert [row.ap.ours.mean for row in nothing.rows] == [None] * 7
     assert (nothing.seeds, nothing.missing) == ((), 0)
 
@@ -66,18 +62,19 @@ def test_what_is_missing_is_none_and_never_zero():
 def test_a_result_serves_every_table_that_asks_for_its_run():
     result = Result(signature="abc", seed=0, metrics=metrics_of(20.0))
     for name, label in [("table4", "k = 9"), ("table5", "8S"), ("table6", "1:1")]:
-        comparison = join(TABLES[name], {label: ["abc"]}, {"abc": result})
-        assert comparison.reference.ap.ours.mean == 20.0
+        own = {"signatures": {label: ["abc"]}, "results": {"abc": result}}
+        bundle = replace(make_bundle(name), **own)
+        assert bundle.reference.ap.ours.mean == 20.0
 
 
 def test_a_row_that_the_table_does_not_have_is_refused():
     with pytest.raises(ValueError, match="table4 has no row 'k = 4'; its rows are 'k = 3'"):
-        join(TABLES["table4"], {"k = 4": ["abc"]}, {})
+        _ = replace(make_bundle("table4"), signatures={"k = 4": ["abc"]}).rows
 
 
 def test_a_row_has_an_interval_and_its_difference_from_the_reference_has_one():
     bundle = with_scores(make_bundle("table3", (0, 1)))
-    reference, row = bundle.comparison.reference, bundle.comparison.rows[1]
+    reference, row = bundle.reference, bundle.rows[1]
     estimates = {name: found.ours.estimate for name, found in row.metrics.items()}
     assert [name for name, found in estimates.items() if found is None] == ["ap_s"]  # of no object
     assert row.ap.ours.estimate.value == pytest.approx(row.ap.ours.mean)
@@ -86,7 +83,7 @@ def test_a_row_has_an_interval_and_its_difference_from_the_reference_has_one():
     assert reference.ap.ours.estimate and not reference.ap.gain.estimate
     # A row of which a run cannot be resampled has none: it would be another mean's.
     left = {name: it for name, it in bundle.scores.items() if name != row.signatures[0]}
-    rows = replace(bundle, scores=left).comparison.rows
+    rows = replace(bundle, scores=left).rows
     assert not rows[1].ap.ours.estimate and not rows[1].ap.gain.estimate
     assert rows[0].ap.ours.estimate and rows[2].ap.gain.estimate
 
@@ -94,13 +91,13 @@ def test_a_row_has_an_interval_and_its_difference_from_the_reference_has_one():
 # --- for other programs
 
 
-def lines_of(comparison):
-    return list(csv.DictReader(io.StringIO(csv_text(comparison))))
+def lines_of(bundle):
+    return list(csv.DictReader(io.StringIO(csv_text(bundle))))
 
 
 def test_csv_letter_by_letter():
     bundle = make_bundle("table2", seeds=(0, 1))
-    lines = csv_text(bundle.comparison).splitlines()
+    lines = csv_text(bundle).splitlines()
     assert lines[0] == (
         "table,row,metric,paper,ours,std,n,low,high,image_error,seed_error,images,difference,"
         "paper_gain,gain,gain_std,gain_low,gain_high,gain_image_error,gain_seed_error,seeds,"
@@ -117,8 +114,8 @@ def test_csv_letter_by_letter():
 
 
 def test_csv_has_both_ends_of_an_interval_and_both_errors_in_full():
-    comparison = with_scores(make_bundle("table2", seeds=(0, 1))).comparison
-    second, lines = comparison.rows[1], lines_of(comparison)
+    bundle = with_scores(make_bundle("table2", seeds=(0, 1)))
+    second, lines = bundle.rows[1], lines_of(bundle)
     line = lines[6]
     assert (line["row"], line["metric"], line["images"]) == (second.row.label, "AP", "1000")
     for before, found in (("", second.ap.ours.estimate), ("gain_", second.ap.gain.estimate)):
@@ -129,7 +126,7 @@ def test_csv_has_both_ends_of_an_interval_and_both_errors_in_full():
 
 def test_csv_keeps_full_precision_and_leaves_the_unknown_empty():
     bundle = make_bundle("table7", seeds=(0, 1), missing={("+Imprs.", 0), ("+Imprs.", 1)})
-    first, *_ = lines = lines_of(bundle.comparison)
+    first, *_ = lines = lines_of(bundle)
     assert len(lines) == 6 * 6 and float(first["ours"]) == 36.3 / 2 + 0.5
     shown = [lines[6][name] for name in ("row", "ours", "std", "n", "paper")]
     assert shown == ["+Imprs.", "", "", "0", "38.4"]

@@ -50,7 +50,7 @@ def test_bars_are_the_intervals_where_they_are_known():
     bundle = with_scores(make_bundle("table2", seeds=(0, 1)))
     ours = comparison_figure(bundle).axes[1]
     drawn = [bar.get_segments()[0][:, 0].tolist() for bar in ours.collections]
-    rows = bundle.comparison.rows
+    rows = bundle.rows
     expected = [[it.low, it.high] for it in (row.ap.ours.estimate for row in rows)]
     assert drawn == [pytest.approx(ends) for ends in expected]
 

@@ -8,15 +8,8 @@ import pytest
 from made_up_results import make_bundle, with_insights, with_scores
 
 from detector.metrics import HEADINGS
-from reports.results import (
-    CURVE_POINTS,
-    FRAMES,
-    frames,
-    load_bundle,
-    overview,
-    save_bundle,
-    thin,
-)
+from reports.numbers import FRAMES, frames, overview
+from reports.results import CURVE_POINTS, load_bundle, save_bundle, thin
 
 LAST = "Spatial and Scale Constraint, Point"
 
@@ -39,9 +32,9 @@ def test_a_bundle_survives_its_file(tmp_path):
 
 
 def test_its_draws_lie_beside_it_to_the_bit(path):
-    before = with_scores(make_bundle("table3", (0, 1))).comparison.rows
+    before = with_scores(make_bundle("table3", (0, 1))).rows
     loaded, text = load_bundle(path), path.read_bytes()
-    after = loaded.comparison.rows
+    after = loaded.rows
     assert [row.metrics for row in after] == [row.metrics for row in before]
     save_bundle(loaded, path)
     assert path.read_bytes() == text
@@ -53,7 +46,7 @@ def test_without_its_draws_it_has_no_intervals(path):
     path.with_suffix(".npz").unlink()
     loaded = load_bundle(path)
     assert loaded.results and loaded.scores == {}
-    assert not any(row.ap.ours.estimate for row in loaded.comparison.rows)
+    assert not any(row.ap.ours.estimate for row in loaded.rows)
 
 
 def of_another_recipe(path):
@@ -120,7 +113,7 @@ def test_a_line_per_run_with_its_six_numbers(full):
 def test_intervals_are_the_tables(full):
     lines = frames(full)["numbers"].set_index(["row", "metric"])
     assert len(lines) == 4 * len(HEADINGS)
-    for row in full.comparison.rows:
+    for row in full.rows:
         for metric, number in row.metrics.items():
             line = lines.loc[row.row.label, HEADINGS[metric]]
             for before, it in (("", number.ours.estimate), ("gain_", number.gain.estimate)):

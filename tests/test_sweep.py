@@ -29,7 +29,7 @@ from orchestration.run_folder import RunFolder, Store, open_store
 from orchestration.search import Search, steps_tested, stop, stopped
 from orchestration.views import show_status
 from reports.footnotes import footnotes
-from reports.numbers import Stopped
+from reports.results import Stopped
 from reports.tables import gains_grid, paper_grid
 
 LINE = ("sweep", "--base", "atss", "--set", "k=3,5,9")
@@ -269,7 +269,7 @@ def test_its_table_marks_what_was_ended_early_and_compares_nothing_with_it(tmp_p
     content = bundle(store, SETUP, table, [0])
     cells = {line[0].text: line[1].text for line in paper_grid(content).blocks[0]}
     assert cells == {"3": "†6.5", "5": "–", "9": "30.0"}
-    gains = {line[0].text: line[2].text for line in gains_grid(content.comparison).blocks[0]}
+    gains = {line[0].text: line[2].text for line in gains_grid(content).blocks[0]}
     assert gains == {"k = 3": "–", "k = 5": "–", "k = 9": ""}
     notes = " ".join(footnotes(content))
     assert "†: stopped early, the AP of its last test: “k = 3” after 20 steps, AP 6.5." in notes

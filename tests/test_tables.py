@@ -12,7 +12,7 @@ from detector.metrics import HEADINGS, Metrics
 from experiments import TABLES
 from reports.footnotes import facts_grid
 from reports.intervals import Estimate, difference, visible
-from reports.numbers import Comparison, number, signed_interval
+from reports.numbers import number, signed_interval
 from reports.render import latex, markdown, terminal, to_html
 from reports.tables import (
     changes_grid,
@@ -52,8 +52,7 @@ def test_every_writer_shows_every_row_and_number_of_the_paper(name):
 @pytest.mark.parametrize("name", TABLES)
 def test_every_line_of_a_grid_is_as_wide_as_its_head(name):
     bundle = make_bundle(name)
-    comparison = bundle.comparison
-    grids = [paper_grid(bundle), gains_grid(comparison), runs_grid(bundle), facts_grid(bundle)]
+    grids = [paper_grid(bundle), gains_grid(bundle), runs_grid(bundle), facts_grid(bundle)]
     for grid in grids:
         for cells in (grid.over, *(cells for block in grid.blocks for cells in block)):
             assert not cells or sum(cell.span for cell in cells) == grid.width
@@ -107,7 +106,7 @@ def test_missing_runs_are_dashes():
     grid = paper_grid(bundle)
     assert [texts(cells)[3] for cells in grid.blocks[0]] == ["38.8", "–", "–"]
     assert "–: not measured; 8 of 9 runs finished." in grid.notes
-    gains = lines_of(gains_grid(bundle.comparison))
+    gains = lines_of(gains_grid(bundle))
     assert gains["k = 5"] == ["38.8", "–", "−0.5", "–", "0"]
     assert gains["k = 9"] == ["39.3", "19.6", "", "", "1"]
     assert gains["k = 7"] == ["39.1", "19.6", "−0.2", "−0.1", "1"]
@@ -118,7 +117,7 @@ def test_intervals_stand_under_our_numbers():
     bundle = with_scores(make_bundle("table2", (0, 1)))
     lines = [texts(cells) for cells in paper_grid(bundle).blocks[0]]
     assert [cells[1] for cells in lines] == ["paper", "ours", "95 %", "Δ"]
-    found = bundle.comparison.rows[0].ap.ours.estimate
+    found = bundle.rows[0].ap.ours.estimate
     assert lines[2][2] == f"{found.low:.1f}–\u200b{found.high:.1f}" and lines[1][2] == "19.0"
 
 
@@ -161,10 +160,11 @@ def gains_with(seeds, **by_label):
     """The changes of Table 4; keywords: label of a row -> its made-up difference in AP."""
     bundle = with_scores(make_bundle("table4", seeds))
     rows = []
-    for row in bundle.comparison.rows:
+    for row in bundle.rows:
         gain = replace(row.ap.gain, estimate=by_label.get(row.row.label))
         rows.append(replace(row, metrics={**row.metrics, "ap": replace(row.ap, gain=gain)}))
-    return gains_grid(Comparison(bundle.table, tuple(rows)))
+    vars(bundle)["rows"] = tuple(rows)  # instead of those of its results
+    return gains_grid(bundle)
 
 
 def lines_of(grid):
@@ -174,7 +174,7 @@ def lines_of(grid):
 
 
 def test_without_intervals_gains_are_means_and_spreads_of_seeds():
-    grid = gains_grid(make_bundle("table4", seeds=(0, 1)).comparison)
+    grid = gains_grid(make_bundle("table4", seeds=(0, 1)))
     assert texts(grid.over) == ["", "AP", "change", ""]
     assert texts(grid.head) == ["Run", *("paper", "ours") * 2, "n"]
     assert lines_of(grid)["k = 3"] == ["38.0", "19.5 ±0.7", "−1.3", "−0.6 ±1.0", "2"]
@@ -212,10 +212,10 @@ def test_with_one_seed_the_star_is_in_brackets_and_decides_nothing_about_configu
 
 
 def test_changes_in_all_metrics_are_the_comparisons_own():
-    comparison = with_scores(make_bundle("table3", seeds=(0, 1))).comparison
-    (grid,) = changes_grid(comparison)
+    bundle = with_scores(make_bundle("table3", seeds=(0, 1)))
+    (grid,) = changes_grid(bundle)
     assert len(grid.blocks) == 4  # five rows without the reference
-    row, (paper, ours, spread) = comparison.rows[1], grid.blocks[0]
+    row, (paper, ours, spread) = bundle.rows[1], grid.blocks[0]
     assert texts(paper) == [
         *("RetinaNet (#A=1) + ATSS", "paper", "+2.3", "+2.4", "+2.9", "+2.9", "+2.1", "+2.7"),
     ]
@@ -224,7 +224,7 @@ def test_changes_in_all_metrics_are_the_comparisons_own():
     assert spread[2].text == signed_interval(row.ap.gain.estimate)
     assert [cells[5].text for cells in (ours, spread)] == ["–", "–"]  # no small objects
     for name in ("table1", "table2", "table4"):  # of AP alone
-        assert changes_grid(make_bundle(name).comparison) == ()
+        assert changes_grid(make_bundle(name)) == ()
 
 
 # --- the best numbers, and those not told apart from them
@@ -242,14 +242,14 @@ PAPER_BEST = {  # read off the paper's tables, by eye
 
 @pytest.mark.parametrize("name", PAPER_BEST)
 def test_the_best_of_the_papers_numbers_are_the_highest_it_prints(name):
-    comparison = make_bundle(name).comparison
-    assert ranks_of_paper(comparison, "ap") == dict.fromkeys(PAPER_BEST[name], "best")
+    bundle = make_bundle(name)
+    assert ranks_of_paper(bundle, "ap") == dict.fromkeys(PAPER_BEST[name], "best")
 
 
 def test_the_best_of_table_8_are_found_metric_by_metric():
-    comparison = make_bundle("table8").comparison
+    bundle = make_bundle("table8")
     last = [row.label for row in TABLES["table8"].rows][-2:]
-    best = {name: list(ranks_of_paper(comparison, name)) for name in TABLES["table8"].metrics}
+    best = {name: list(ranks_of_paper(bundle, name)) for name in TABLES["table8"].metrics}
     assert best == {
         **{name: last[1:] for name in ("ap", "ap50", "ap75", "ap_l")},
         **{"ap_s": last[:1], "ap_m": last},
@@ -258,10 +258,10 @@ def test_the_best_of_table_8_are_found_metric_by_metric():
 
 @pytest.mark.parametrize("noise", [0.01, 0.3, 3.0])
 def test_of_ours_those_are_tied_whose_difference_from_the_best_includes_zero(noise):
-    comparison = with_scores(make_bundle("table3"), noise=noise).comparison
-    found = ranks_of_ours(comparison, "ap")
-    top = max(comparison.rows, key=lambda row: row.ap.ours.mean)
-    for row in comparison.rows:
+    bundle = with_scores(make_bundle("table3"), noise=noise)
+    found = ranks_of_ours(bundle, "ap")
+    top = max(bundle.rows, key=lambda row: row.ap.ours.mean)
+    for row in bundle.rows:
         label = row.row.label
         if f"{row.ap.ours.mean:.1f}" == f"{top.ap.ours.mean:.1f}":
             assert found[label] == "best"
@@ -274,26 +274,26 @@ def test_of_ours_those_are_tied_whose_difference_from_the_best_includes_zero(noi
 
 def test_what_is_unknown_is_not_called_different():
     bundle = with_scores(make_bundle("table3"), noise=0.01)
-    worst = min(bundle.comparison.rows, key=lambda row: row.ap.ours.mean)
-    assert worst.row.label not in ranks_of_ours(bundle.comparison, "ap")
+    worst = min(bundle.rows, key=lambda row: row.ap.ours.mean)
+    assert worst.row.label not in ranks_of_ours(bundle, "ap")
     scores = {name: it for name, it in bundle.scores.items() if name not in worst.signatures}
-    found = ranks_of_ours(replace(bundle, scores=scores).comparison, "ap")
+    found = ranks_of_ours(replace(bundle, scores=scores), "ap")
     assert found[worst.row.label] == "tied"
 
 
 def test_without_intervals_there_is_a_best_but_nothing_is_tied():
-    comparison = make_bundle("table3").comparison
-    assert set(ranks_of_ours(comparison, "ap").values()) == {"best"}
-    assert ranks_of_ours(comparison, "ap_s") == {}  # no small objects
+    bundle = make_bundle("table3")
+    assert set(ranks_of_ours(bundle, "ap").values()) == {"best"}
+    assert ranks_of_ours(bundle, "ap_s") == {}  # no small objects
 
 
 def test_one_row_or_equal_rows_are_the_best_of_nothing():
     alone = make_bundle("table4", missing={(row.label, 0) for row in TABLES["table4"].rows[1:]})
-    assert ranks_of_ours(alone.comparison, "ap") == {}
+    assert ranks_of_ours(alone, "ap") == {}
     bundle = make_bundle("table4")
     metrics = next(iter(bundle.results.values())).metrics
     level = {name: replace(result, metrics=metrics) for name, result in bundle.results.items()}
-    assert ranks_of_ours(replace(bundle, results=level).comparison, "ap") == {}
+    assert ranks_of_ours(replace(bundle, results=level), "ap") == {}
 
 
 def test_ranks_stand_in_the_table():

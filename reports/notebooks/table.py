@@ -26,7 +26,8 @@ from pathlib import Path
 from IPython.display import HTML
 
 from reports import effects, footnotes, tables
-from reports.results import frames, load_bundle, overview
+from reports.numbers import frames, overview
+from reports.results import load_bundle
 from reports.claims import claims_grid, deciding, judge_all
 from reports.figures import plates
 from reports.measurements import Measurements
@@ -35,7 +36,7 @@ from reports.site import claims_about, cost, counted, finding, gallery, gaps
 
 folder = Path(bundle_path).parent
 bundle = load_bundle(Path(bundle_path))
-table, comparison = bundle.table, bundle.comparison
+table = bundle.table
 verdicts = judge_all(Measurements([bundle]), claims_about(table))
 drawn = plates(bundle)
 
@@ -67,13 +68,13 @@ show(to_html(tables.paper_grid(bundle)), plate("ap"))
 # ## What each row changes
 
 # %%
-show(to_html(tables.gains_grid(comparison)), plate("gains"))
+show(to_html(tables.gains_grid(bundle)), plate("gains"))
 
 # %%
-show(*map(to_html, tables.changes_grid(comparison)))
+show(*map(to_html, tables.changes_grid(bundle)))
 
 # %%
-show(*map(to_html, effects.effects_grids(comparison)))
+show(*map(to_html, effects.effects_grids(bundle)))
 
 # %%
 show(
