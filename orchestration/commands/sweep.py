@@ -12,11 +12,11 @@ from experiments import TABLES
 from experiments.ablations import ABLATIONS
 from experiments.baselines import ATSS, FCOS, FCOS_ATSS, IMPROVED_RETINANET, RETINANET
 from experiments.experiment import Row, Table
-from experiments.settings import show_setting, with_settings
-from experiments.sweep import OF_CONFIG, Sweep, parse_axis
+from experiments.settings import OF_CONFIG, show_setting, with_settings
+from experiments.sweep import Sweep, parse_axis
 from orchestration import options, views
 from orchestration.cost import show_cost
-from orchestration.find import find_named_rows
+from orchestration.find import named_row
 from orchestration.launch import (
     asked_setup,
     data_notes,
@@ -220,12 +220,12 @@ def find_base(text: str) -> Row:
     """A detector's name, or a row of a table, such as table3:2 or my_ablation.py:mine."""
     if text in BASES:
         return Row(text, BASES[text])
-    rows, seed = find_named_rows(text)
-    if not rows or seed is not None:
+    named = named_row(text)
+    if named is None or named.seed is not None:
         raise ValueError(
             f"--base needs one of {', '.join(BASES)}, or a row such as table3:2, got '{text}'"
         )
-    return rows[0][1]
+    return named.row
 
 
 def tell_left_out(sweep: Sweep) -> None:
