@@ -10,7 +10,9 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from detector.config import DetectorConfig, Recipe
 
 FIELDS = {item.name: item for kind in (DetectorConfig, Recipe) for item in fields(kind)}
+OF_CONFIG = {item.name for item in fields(DetectorConfig)}
 HINTS = get_type_hints(DetectorConfig) | get_type_hints(Recipe)
+CHOICES = {name: get_args(hint) for name, hint in HINTS.items() if get_origin(hint) is Literal}
 SWITCH = {"true": True, "on": True, "1": True, "false": False, "off": False, "0": False}
 
 
@@ -37,9 +39,8 @@ def with_settings(
     """Both with the settings each of them has a field for; ValueError for one that neither has."""
     for name in settings:
         field_of(name)
-    of_config = {item.name for item in fields(DetectorConfig)}
-    changed = {name: value for name, value in settings.items() if name in of_config}
-    others = {name: value for name, value in settings.items() if name not in of_config}
+    changed = {name: value for name, value in settings.items() if name in OF_CONFIG}
+    others = {name: value for name, value in settings.items() if name not in OF_CONFIG}
     return replace(config, **changed), replace(recipe, **others)
 
 
@@ -58,26 +59,36 @@ def show_setting(value: Any) -> str:
 def field_of(name: str) -> Field[Any]:
     """The setting's field; ValueError, with the nearest, for a name that is none."""
     if name not in FIELDS:
-        listed = ", ".join(FIELDS)
-        raise ValueError(f"no setting is called '{name}'{_hint(name, FIELDS)}; there are {listed}")
+        hint, listed = did_you_mean(name, FIELDS), ", ".join(FIELDS)
+        raise ValueError(f"no setting is called '{name}'{hint}; there are {listed}")
     return FIELDS[name]
 
 
-def _hint(text: str, known: Iterable[str]) -> str:
-    near = get_close_matches(text, list(known), n=1)
+def is_tuple(name: str) -> bool:
+    """Whether the setting has several entries."""
+    return isinstance(field_of(name).default, tuple)
+
+
+def kind_of(name: str) -> type:
+    """What the setting's value, or each of its entries, is: its default tells."""
+    default = field_of(name).default
+    return type(default[0] if isinstance(default, tuple) else default)
+
+
+def did_you_mean(text: str, known: Iterable[str], cutoff: float = 0.6) -> str:
+    """The nearest of what is known, for the end of a line that refuses a text; or nothing."""
+    near = get_close_matches(text, list(known), n=1, cutoff=cutoff)
     return f" (did you mean '{near[0]}'?)" if near else ""
 
 
 def _parse(item: Field[Any], text: str) -> Any:
-    """The text as a value of the field's type, which is its default's."""
-    choices = get_args(HINTS[item.name]) if get_origin(HINTS[item.name]) is Literal else ()
-    if choices and text not in choices:
-        listed = ", ".join(choices)
-        raise ValueError(f"{item.name} needs one of {listed}, got '{text}'{_hint(text, choices)}")
-    if isinstance(item.default, tuple):
-        kind = type(item.default[0])
-        return tuple(_scalar(item.name, part.strip(), kind) for part in text.split(","))
-    return _scalar(item.name, text, type(item.default))
+    choices = CHOICES.get(item.name, (text,))
+    if text not in choices:
+        hint, listed = did_you_mean(text, choices), ", ".join(choices)
+        raise ValueError(f"{item.name} needs one of {listed}, got '{text}'{hint}")
+    parts = [part.strip() for part in text.split(",")] if is_tuple(item.name) else [text]
+    values = tuple(_scalar(item.name, part, kind_of(item.name)) for part in parts)
+    return values if is_tuple(item.name) else values[0]
 
 
 def _scalar(name: str, text: str, kind: type) -> bool | int | float | str:

@@ -11,24 +11,30 @@ A grid takes every combination, a random search draws some. Combinations that no
 """
 
 import random
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import product
 from math import exp, log, prod
-from typing import Any, Literal, get_origin
+from typing import Any
 
-from detector.config import DetectorConfig, Recipe
+from detector.config import Recipe
 from detector.metrics import Metrics
 from experiments.experiment import Row, Run, Table
 from experiments.own_tables import own_assigner
-from experiments.settings import HINTS, field_of, parse_settings, show_setting, with_settings
+from experiments.settings import (
+    CHOICES,
+    OF_CONFIG,
+    is_tuple,
+    kind_of,
+    parse_settings,
+    show_setting,
+    with_settings,
+)
 
-Point = dict[str, Any]  # setting -> value
 DIGITS = 4  # significant ones of a number that is drawn: it is part of a label
 MOST_VALUES = 1000  # of a range, and combinations of a grid: nobody trains more
 ATTEMPTS = 100  # for each draw, to find one that is new and that a detector can be
-OF_CONFIG = {item.name for item in fields(DetectorConfig)}
 
 
 @dataclass(frozen=True)
@@ -43,21 +49,18 @@ class Axis:
     @property
     def is_ordered(self) -> bool:
         """Whether its values are numbers."""
-        return _kind(self.name) in (int, float) and all(
-            not isinstance(value, tuple) or len(value) == 1 for value in self.values
-        )
+        is_alone = all(not isinstance(value, tuple) or len(value) == 1 for value in self.values)
+        return _is_number(self.name) and is_alone
 
     def at(self, share: float) -> Any:
         """The value at a share, from 0 to 1, of the range or of the list."""
         if self.ends is None:
             return self.values[min(int(share * len(self.values)), len(self.values) - 1)]
-        low, high = self.ends
-        if self.is_log:
-            number = exp(log(low) + share * (log(high) - log(low)))
-        else:
-            number = low + share * (high - low)
-        digits = f"{number:.{DIGITS}g}"
-        return _value(self.name, f"{float(digits):.0f}" if _kind(self.name) is int else digits)
+        low, high = map(log, self.ends) if self.is_log else self.ends
+        number = low + share * (high - low)
+        digits = f"{exp(number) if self.is_log else number:.{DIGITS}g}"
+        is_whole = kind_of(self.name) is int
+        return _value(self.name, f"{float(digits):.0f}" if is_whole else digits)
 
 
 def parse_axis(text: str) -> Axis:
@@ -66,71 +69,59 @@ def parse_axis(text: str) -> Axis:
     if not separator or not name:
         raise ValueError(f"a setting needs name=value, got '{text}'")
     parts = [_part(name, part.strip()) for part in values.split(",")]
-    axis = parts[0]
-    if len(parts) > 1:
-        if not all(part.values for part in parts):
-            raise ValueError(f"{name} needs a range alone, or one with a step, got '{text}'")
-        axis = Axis(name, tuple(value for part in parts for value in part.values))
-    for i, value in enumerate(axis.values):
-        if value in axis.values[:i]:
-            is_tuple = isinstance(field_of(name).default, tuple)
-            hint = "; a tuple's entries are joined by +" if is_tuple else ""
+    if len(parts) > 1 and not all(part.values for part in parts):
+        raise ValueError(f"{name} needs a range alone, or one with a step, got '{text}'")
+    joined = tuple(value for part in parts for value in part.values)
+    for i, value in enumerate(joined):
+        if value in joined[:i]:
+            hint = "; a tuple's entries are joined by +" if is_tuple(name) else ""
             raise ValueError(f"{name} has the value {show(value)} twice, got '{text}'{hint}")
-    return axis
+    return parts[0] if len(parts) == 1 else Axis(name, joined)
 
 
 def _part(name: str, text: str) -> Axis:
     """What stands between two commas: a value or a range."""
     if ".." not in text:
         return Axis(name, (_value(name, text),))
-    low, high, *step = (_number(name, piece.strip(), text) for piece in text.split(".."))
-    if low is None or high is None or len(step) > 1 or low >= high:
+    if not _is_number(name):
+        raise ValueError(
+            f"{name} needs alternatives, such as a,b; only numbers have ranges: '{text}'"
+        )
+    pieces = [piece.strip() for piece in text.split("..")]
+    is_log = len(pieces) == 3 and pieces[-1] == "log"
+    for piece in pieces[: 3 - is_log]:
+        _value(name, piece)  # says what a number of this setting is
+    low, high, *step = map(Fraction, pieces[: -1 if is_log else None])
+    if len(step) > 1 or low >= high:
         raise ValueError(f"{name} needs a range LOW..HIGH or LOW..HIGH..STEP, got '{text}'")
     ends = float(low), float(high)
-    if step == [None]:
+    if is_log:
         if low <= 0:
             raise ValueError(f"{name} needs a range above 0 for ..log, got '{text}'")
         return Axis(name, (), ends, is_log=True)
-    is_listed = bool(step) or low.denominator == high.denominator == 1
-    width = step[0] if step and step[0] is not None else Fraction(1)
-    if width <= 0:
+    if step and step[0] <= 0:
         raise ValueError(f"{name} needs a step above 0, got '{text}'")
-    if is_listed and (high - low) / width >= MOST_VALUES:
+    if not step and not low.denominator == high.denominator == 1:
+        return Axis(name, (), ends)
+    width = step[0] if step else Fraction(1)
+    number = int((high - low) / width) + 1
+    if number > MOST_VALUES:
         raise ValueError(
-            f"{name} needs at most {MOST_VALUES} values, got {int((high - low) / width) + 1} in "
-            f"'{text}': LOW..HIGH..STEP takes fewer"
+            f"{name} needs at most {MOST_VALUES} values, got {number} in '{text}': "
+            "LOW..HIGH..STEP takes fewer"
         )
-    numbers = [low + i * width for i in range(int((high - low) / width) + 1)] if is_listed else []
-    values = tuple(_value(name, _decimal(number)) for number in numbers)
-    return Axis(name, values, None if step or _kind(name) is int else ends)
-
-
-def _number(name: str, text: str, whole: str) -> Fraction | None:
-    """A piece of a range exactly; None for the word log."""
-    if _kind(name) not in (int, float):
-        raise ValueError(
-            f"{name} needs alternatives, such as a,b; only numbers have ranges: '{whole}'"
-        )
-    if text == "log":
-        return None
-    _value(name, text)  # says what a number of this setting is
-    return Fraction(text)
-
-
-def _decimal(number: Fraction) -> str:
-    return str(number.numerator) if number.denominator == 1 else repr(float(number))
+    exact = [low + i * width for i in range(number)]
+    texts = [str(it) if it.denominator == 1 else repr(float(it)) for it in exact]
+    values = tuple(_value(name, one) for one in texts)
+    return Axis(name, values, None if step or kind_of(name) is int else ends)
 
 
 def _value(name: str, text: str) -> Any:
-    is_tuple = isinstance(field_of(name).default, tuple)
-    return parse_settings([f"{name}={text.replace('+', ',') if is_tuple else text}"])[name]
+    return parse_settings([f"{name}={text.replace('+', ',') if is_tuple(name) else text}"])[name]
 
 
-def _kind(name: str) -> type:
-    """What a setting's value, or each of its entries, is."""
-    default = field_of(name).default
-    is_choice = get_origin(HINTS[name]) is Literal
-    return str if is_choice else type(default[0] if isinstance(default, tuple) else default)
+def _is_number(name: str) -> bool:
+    return kind_of(name) in (int, float) and name not in CHOICES
 
 
 def show(value: Any) -> str:
@@ -209,9 +200,10 @@ class Sweep:
             reasons = "; ".join(f"{label}: {reason}" for label, reason in self.left_out.items())
             raise ValueError(f"no combination is left to train; {reasons}")
         names = tuple(axis.name for axis in self.axes)
-        is_base = [
-            row.config == self.base.config and row.recipe == self.base.recipe for row in rows
-        ]
+        base = (self.base.config, self.base.recipe)
+        is_base = [(row.config, row.recipe) == base for row in rows]
+        found = [{repr(getattr(row.config, name, None)) for row in rows} for name in names]
+        is_crossed = len(names) > 1 and all(len(values) == 2 for values in found)
         return Table(
             name=self.name,
             title=f"{self.base.label}: {', '.join(names)}",
@@ -219,13 +211,6 @@ class Sweep:
             rows=tuple(rows),
             reference=is_base.index(True) if True in is_base else 0,
             axis=names[0] if len(names) == 1 else "",
-            factors=_factors(names, rows),
+            factors=names if is_crossed else (),  # toggles: then their effects are told
             line=self.line,
         )
-
-
-def _factors(names: Iterable[str], rows: Sequence[Row]) -> tuple[str, ...]:
-    """The settings, if they are several toggles of the detector: then their effects are told."""
-    values = {name: {repr(getattr(row.config, name, None)) for row in rows} for name in names}
-    is_crossed = len(values) > 1 and all(len(found) == 2 for found in values.values())
-    return tuple(values) if is_crossed else ()

@@ -11,16 +11,17 @@ the one without changed settings, if that is one; --scale, --data and --set name
 
 import re
 import shlex
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from itertools import product
 from pathlib import Path
 
 from experiments import TABLES
 from experiments.ablations import ABLATIONS
 from experiments.experiment import Row, Table
-from experiments.settings import show_setting
+from experiments.settings import did_you_mean, show_setting
 from orchestration.plan import (
     OWN,
     Setup,
@@ -37,7 +38,47 @@ LISTED = 5  # runs in a line that refuses one
 SHOWN = 12  # digits of a fingerprint
 
 
-# A run
+@dataclass(frozen=True)
+class NamedRow:
+    """What a text such as table3:5@1 says."""
+
+    table: Table
+    row: Row
+    seed: int | None  # None means all
+
+    @property
+    def name(self) -> str:
+        """As it is printed: "Table 2: ..., Box"."""
+        return f"{self.table.label}: {self.row.label}"
+
+
+def named_row(text: str) -> NamedRow | None:
+    """The row that a text such as table3:5@1 names; None where it names no table."""
+    before, colon, rest = text.partition(":")
+    name, known = squeezed(before), [*TABLES, *ABLATIONS]
+    if before.endswith(OWN) and (rest or Path(before).is_file()):
+        name = before
+    elif name not in known:
+        if colon and not rest.startswith(" ") and get_close_matches(name, known, n=1):
+            find_tables([name])  # says which there are
+        return None
+    label, _, seed = rest.rpartition("@") if re.search(r"@\d+$", rest) else (rest, "", "")
+    tables = find_tables([name])
+    labels = [row.label for table in tables for row in table.rows]
+    if not label.strip():
+        listed = "; ".join(f"{number} {it}" for number, it in enumerate(labels, start=1))
+        raise ValueError(f"{name} needs a row, such as {name}:1; there are: {listed}")
+    found = []
+    for table in tables:  # of one file: the label tells which
+        try:
+            found += [(table, row) for row in find_rows(table, [label.strip()])]
+        except ValueError:
+            if len(tables) == 1:
+                raise
+    if len(found) != 1:
+        there = "; ".join(labels)
+        raise ValueError(f"'{label}' is {len(found)} rows of {before}; there are: {there}")
+    return NamedRow(*found[0], int(seed) if seed else None)
 
 
 def find_run(store: Store, wanted: str) -> RunFolder:
@@ -48,12 +89,11 @@ def find_run(store: Store, wanted: str) -> RunFolder:
         raise ValueError(
             f"no run '{wanted}' in {store.root}, which holds none; --out names another"
         )
-    names, text = {it: _names(facts) for it, facts in known.items()}, wanted.strip().lower()
-    if re.search(r":\S", wanted):  # table3:2, or table3:2@1 for its seed 1
-        rows, seed = find_named_rows(wanted)
-        for table, row in rows:
-            of_seed = "" if seed is None else f" - seed {seed}"
-            text = f"{table.label}: {row.label}{of_seed}".lower()
+    text = wanted.strip().lower()
+    if re.search(r":\S", wanted) and (named := named_row(wanted)):  # table3:2@1
+        of_seed = "" if named.seed is None else f" - seed {named.seed}"
+        text = f"{named.name}{of_seed}".lower()
+    names = {it: _names(facts) for it, facts in known.items()}
     found = text and (
         [it for it in known if it == text]
         or [it for it in known if text in names[it]]
@@ -63,13 +103,19 @@ def find_run(store: Store, wanted: str) -> RunFolder:
     if len(found) == 1:
         return store.folder(found[0])
     problem = f"means {len(found)} runs of" if found else "is no run of"
-    hint = ", and a signature, or its beginning, one" if found else _hint(wanted, names)
+    hint = ", and a signature, or its beginning, one"
+    if not found:
+        everything = [*names, *sum(names.values(), [])]
+        words = [word for name in everything for word in re.findall(r"\w{3,}", name)]
+        hint = did_you_mean(wanted.strip().lower(), [*everything, *words])
+        if Path(wanted).exists():
+            hint = " (it is a file or folder; a RUN or --weights FILE is needed before images)"
     shown = [
         f"{it} ({known[it].get('name')}, {known[it].get('setup', {}).get('name')})"
         for it in (found or known)
     ]
-    more = len(shown) - LISTED
-    shown[LISTED:] = [f"and {more} more: atss status lists them"] if more > 0 else []
+    if (more := len(shown) - LISTED) > 0:
+        shown[LISTED:] = [f"and {more} more: atss status lists them"]
     raise ValueError(f"'{wanted}' {problem} {store.root}{hint}; there are {'; '.join(shown)}")
 
 
@@ -78,16 +124,6 @@ def _names(facts: Facts) -> list[str]:
     rows = [str(row).lower() for row in facts.get("rows", [])]
     names = [name for row in rows for name in (row, row.partition(": ")[2])]
     return names + [f"{name} - seed {facts.get('seed', 0)}" for name in names]
-
-
-def _hint(wanted: str, names: Mapping[str, list[str]]) -> str:
-    """What may have been meant instead."""
-    if Path(wanted).exists():
-        return " (it is a file or folder; a RUN or --weights FILE is needed before images)"
-    known = [*names, *sum(names.values(), [])]
-    words = [word for name in known for word in re.findall(r"\w{3,}", name)]
-    near = get_close_matches(wanted.strip().lower(), [*known, *words], n=1)
-    return f" (did you mean '{near[0]}'?)" if near else ""
 
 
 # Two configurations in one setup
@@ -126,36 +162,40 @@ class Meant:
     folders: tuple[RunFolder, ...]
     note: str = ""  # on the setup, where there was a choice
 
+    @property
+    def where(self) -> tuple[str, str]:
+        """What it must share with what it is compared with."""
+        return self.setup.name, self.setup.fingerprint
+
 
 def find_pair(store: Store, texts: Sequence[str], asked: Asked = EVERYTHING) -> tuple[Meant, Meant]:
     """The two configurations, of one setup if there is one that has both; ValueError if unclear."""
     for letter, text in zip("AB", texts, strict=True):
         if not text.strip():
             raise ValueError(f"{letter} is empty: needs a row such as table3:1, or a run")
-    (ones, seed), (others, other_seed) = (_meant(store, text, asked) for text in texts)
-    pairs = [(one, other) for one in ones for other in others if _key(one) == _key(other)]
-    if not pairs and len(ones) == len(others) == 1:
-        pairs = [(ones[0], others[0])]
+    sides, seeds = zip(*(_meant(store, text, asked) for text in texts), strict=True)
+    every = list(product(*sides))
+    pairs = [(one, other) for one, other in every if one.where == other.where]
+    if not pairs and len(every) == 1:
+        pairs = every
     note, plain = "", [pair for pair in pairs if not any(it.setup.settings for it in pair)]
     if len(pairs) > 1 and len(plain) == 1:
-        setups = [plain[0][0].setup, *(one.setup for one, _ in pairs if one != plain[0][0])]
-        ways = "; ".join(_ways(setups)[1:])
-        note, pairs = f"Measured in several setups, taken from {setups[0].name}; {ways}.", plain
+        ((chosen, _),) = plain
+        others = [one.setup for one, _ in pairs if one != chosen]
+        ways = "; ".join(_ways([chosen.setup, *others])[1:])
+        note, pairs = f"Measured in several setups, taken from {chosen.setup.name}; {ways}.", plain
     if len(pairs) != 1:
         problem = "both are measured in several setups" if pairs else "no setup has both"
-        known = [one.setup for one, _ in pairs] or [it.setup for it in (*ones, *others)]
-        ways = "; ".join(_ways(known))
+        known = [one for one, _ in pairs] or [one for side in sides for one in side]
+        ways = "; ".join(_ways([one.setup for one in known]))
         raise ValueError(
             f"{problem}: {ways}; or name runs by their signatures, which atss status lists"
         )
-    one, other = pairs[0]
-    first, second = _of_seed(one, seed, texts[0]), _of_seed(other, other_seed, texts[1])
+    first, second = (
+        replace(_of_seed(*side), note=note) for side in zip(pairs[0], seeds, texts, strict=True)
+    )
     _require_comparable(first, second)
-    return replace(first, note=note), replace(second, note=note)
-
-
-def _key(meant: Meant) -> tuple[str, str]:
-    return meant.setup.name, meant.setup.fingerprint
+    return first, second
 
 
 def _ways(setups: Sequence[Setup]) -> list[str]:
@@ -193,8 +233,8 @@ def _require_comparable(first: Meant, second: Meant) -> None:
 
 def _meant(store: Store, text: str, asked: Asked) -> tuple[list[Meant], int | None]:
     """What the text may mean, once for each setup, and its seed; ValueError if nothing."""
-    rows, seed = find_named_rows(text)
-    if not rows:
+    named = named_row(text)
+    if named is None:
         folder = find_run(store, text)
         if not folder.is_done:
             raise ValueError(f"run {folder.signature} is not done: a comparison needs its result")
@@ -203,13 +243,12 @@ def _meant(store: Store, text: str, asked: Asked) -> tuple[list[Meant], int | No
         return [Meant(name, Setup.from_json(facts["setup"]), (folder,))], None
     measured = []
     for setup, seeds in setups_in(store):
-        for table, row in rows:
-            with suppress(ValueError):  # settings that contradict the row's toggles
-                runs = [folder_of(store, setup.row_run(row, it)) for it in seeds]
-                if done := tuple(folder for folder in runs if folder.is_done):
-                    measured.append(Meant(f"{table.label}: {row.label}", setup, done))
+        with suppress(ValueError):  # settings that contradict the row's toggles
+            runs = [folder_of(store, setup.row_run(named.row, seed)) for seed in seeds]
+            if done := tuple(folder for folder in runs if folder.is_done):
+                measured.append(Meant(named.name, setup, done))
     if here := [meant for meant in measured if asked.has(meant.setup)]:
-        return here, seed
+        return here, named.seed
     names = "; ".join(dict.fromkeys(meant.setup.name for meant in measured))
     where = f"in {store.root}{' with' if str(asked) else ''}{asked}"
     raise ValueError(f"no finished run of '{text}' {where}{f', but in {names}' if names else ''}")
@@ -226,29 +265,3 @@ def _of_seed(meant: Meant, seed: int | None, text: str) -> Meant:
             f"no finished run of '{text}' in the setup {meant.setup.name}, which has {there} of it"
         )
     return replace(meant, folders=(runs[seed],))
-
-
-def find_named_rows(text: str) -> tuple[list[tuple[Table, Row]], int | None]:
-    """The rows that a text such as table3:5@1 names, and the seed; none where it names no table."""
-    before, colon, rest = text.partition(":")
-    name, known = squeezed(before), [*TABLES, *ABLATIONS]
-    if before.endswith(OWN) and (rest or Path(before).is_file()):
-        name = before
-    elif name not in known:
-        if colon and not rest.startswith(" ") and get_close_matches(name, known, n=1):
-            find_tables([name])  # says which there are
-        return [], None
-    label, _, seed = rest.rpartition("@") if re.search(r"@\d+$", rest) else (rest, "", "")
-    tables = find_tables([name])
-    labels = [row.label for table in tables for row in table.rows]
-    if not label.strip():
-        listed = "; ".join(f"{number} {it}" for number, it in enumerate(labels, start=1))
-        raise ValueError(f"{name} needs a row, such as {name}:1; there are: {listed}")
-    found = []
-    for table in tables:  # of one file: the label tells which
-        with suppress(ValueError) if len(tables) > 1 else nullcontext():
-            found += [(table, row) for row in find_rows(table, [label.strip()])]
-    if len(found) != 1:
-        listed = "; ".join(labels)
-        raise ValueError(f"'{label}' is {len(found)} rows of {before}; there are: {listed}")
-    return found, int(seed) if seed else None

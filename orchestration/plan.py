@@ -27,7 +27,7 @@ from experiments.experiment import (
 )
 from experiments.own_tables import load_tables, own_assigner
 from experiments.schedules import SCALES
-from experiments.settings import parse_settings, show_setting, with_settings
+from experiments.settings import did_you_mean, parse_settings, show_setting, with_settings
 from orchestration.run_folder import RunFolder, Store
 
 EVERY_TABLE = "all"
@@ -163,8 +163,7 @@ def _named_tables(name: str) -> dict[str, Table]:
             raise ValueError(f"{name}: a table of its own needs another name than '{taken}'")
         return tables
     if name not in known:
-        near = get_close_matches(name, [*known, EVERY_TABLE], n=1, cutoff=0.5)
-        hint = f" (did you mean '{near[0]}'?)" if near else ""
+        hint = did_you_mean(name, [*known, EVERY_TABLE], cutoff=0.5)
         raise ValueError(
             f"no table is called '{name}'{hint}; there are {', '.join(known)}, {EVERY_TABLE} "
             f"(table1 to table7), and your own: a {OWN} file"

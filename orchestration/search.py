@@ -15,7 +15,6 @@ import json
 import warnings
 from collections.abc import Callable
 from dataclasses import asdict, replace
-from itertools import islice
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
@@ -42,24 +41,40 @@ class Search:
 
     def __init__(self, sweep: Sweep, samples: int | None, plan: Plan, store: Store) -> None:
         """plan: of the base, for its setup and seeds."""
-        samples = samples or 1
+        self.sweep, self.samples, self.store = sweep, samples or 1, store
+        self.setup, self.seeds = plan.setup, plan.seeds
+        self.attempts = ATTEMPTS * self.samples
+        self._open_study()
+        self.rows: dict[str, Row] = {}  # by label, in the order in which they were asked for
+        self.begun: set[str] = set()  # labels of those that need no proposal any more
+        for trial in self.study.get_trials(deepcopy=False):
+            row = self._row(trial.params)
+            if not trial.state.is_finished() and trial.params:  # when its launch was ended
+                self.tell(trial.number, None)
+            if row is None or row.label in self.rows or len(self.rows) == self.samples:
+                continue
+            self.rows[row.label] = row
+            if any(map(self._lacks, self._runs(row))):
+                self.study.enqueue_trial(trial.params)
+            else:
+                self.begun.add(row.label)
+
+    def _open_study(self) -> None:
+        """Optuna's, new or as its journal has kept it."""
         try:
             import optuna
         except ImportError as error:
             raise ValueError(
                 "--search optuna needs Optuna, which is not installed: pip install optuna"
             ) from error
-        self.sweep, self.samples, self.store = sweep, samples, store
-        self.setup, self.seeds = plan.setup, plan.seeds
-        self.attempts = ATTEMPTS * samples
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        journal = store.root / "sweeps" / f"{sweep.name}.journal"
+        journal = self.store.root / "sweeps" / f"{self.sweep.name}.journal"
         journal.parent.mkdir(parents=True, exist_ok=True)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # options that Optuna calls experimental
             self.sampler = optuna.samplers.TPESampler(
                 seed=SEED,
-                n_startup_trials=max(1, min(MAX_RANDOM, samples // RANDOM_SHARE)),
+                n_startup_trials=max(1, min(MAX_RANDOM, self.samples // RANDOM_SHARE)),
                 constant_liar=True,  # what still trains counts as bad: no two alike at once
             )
         backend = optuna.storages.journal.JournalFileBackend(str(journal))
@@ -67,20 +82,6 @@ class Search:
         self.study = optuna.create_study(
             storage=self.storage, study_name=self.key, direction="maximize", load_if_exists=True
         )
-        known: dict[str, tuple[Row, dict[str, Any]]] = {}
-        for trial in self.study.get_trials(deepcopy=False):
-            if row := self._row(trial.params):
-                known.setdefault(row.label, (row, trial.params))
-            if not trial.state.is_finished() and trial.params:  # when its launch was ended
-                self.tell(trial.number, None)
-        self.rows: dict[str, Row] = {}  # by label, in the order in which they were asked for
-        self.begun: set[str] = set()  # labels of those that need no proposal any more
-        for row, places in islice(known.values(), samples):
-            self.rows[row.label] = row
-            if any(map(self._lacks, self._runs(row))):
-                self.study.enqueue_trial(places)
-            else:
-                self.begun.add(row.label)
 
     @property
     def key(self) -> str:
@@ -119,12 +120,10 @@ class Search:
     def table(self) -> Table:
         """All rows asked for so far; the note below it names the best, if any ended."""
         table = self.sweep.table(list(self.rows.values()))
-        known = {label: self._reached(row) for label, row in self.rows.items()}
-        ranked = sorted((ap, label) for label, ap in known.items() if ap is not None)
-        if not ranked:
-            return table
-        ap, label = ranked[-1]
-        return replace(table, note=f"The best of {len(table.rows)}: {label} (AP {ap:.1f}).")
+        known = [(self._reached(row), label) for label, row in self.rows.items()]
+        ap, label = max(((ap, label) for ap, label in known if ap is not None), default=(None, ""))
+        best = "" if ap is None else f"The best of {len(table.rows)}: {label} (AP {ap:.1f})."
+        return replace(table, note=best)
 
     def _row(self, places: dict[str, Any]) -> Row | None:
         """The row at a place on every axis; None where no detector can be that."""
@@ -145,10 +144,12 @@ class Search:
 
     def _reached(self, row: Row) -> float | None:
         """The mean AP of a row's runs that ended; of one ended early its last."""
-        folders = [self.store.folder(run.signature) for run in self._runs(row)]
-        results = [folder.result() for folder in folders]
-        aps = [result["metrics"]["ap"] for result in results if result]
-        aps += [early.ap for folder in folders if (early := stopped(folder))]
+        aps = []
+        for folder in (self.store.folder(run.signature) for run in self._runs(row)):
+            if result := folder.result():
+                aps.append(result["metrics"]["ap"])
+            elif early := stopped(folder):
+                aps.append(early.ap)
         known = [ap for ap in aps if ap is not None]
         return fmean(known) if known else None
 

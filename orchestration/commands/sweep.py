@@ -12,11 +12,11 @@ from experiments import TABLES
 from experiments.ablations import ABLATIONS
 from experiments.baselines import ATSS, FCOS, FCOS_ATSS, IMPROVED_RETINANET, RETINANET
 from experiments.experiment import Row, Table
-from experiments.settings import show_setting, with_settings
-from experiments.sweep import OF_CONFIG, Sweep, parse_axis
+from experiments.settings import OF_CONFIG, show_setting, with_settings
+from experiments.sweep import Axis, Sweep, parse_axis
 from orchestration import options, views
 from orchestration.cost import show_cost
-from orchestration.find import find_named_rows
+from orchestration.find import named_row
 from orchestration.launch import (
     asked_setup,
     data_notes,
@@ -121,15 +121,19 @@ def sweep(
     store = open_store(out)
     if not dry_run:
         store.require_writable()
-    table = _table(what, search, samples)
+    is_searched = search == "optuna"
+    table = Table(name=what.name, rows=(what.base,))  # stands for what a search will propose
+    if not is_searched:
+        table = what.table(what.draw(samples) if samples else what.grid())
+        tell_left_out(what)
     plan, data_set = open_plan(setup, store, [table], (), parse_seeds(seeds))
-    asha = _tests(what, setup, data_set) if scheduler == "asha" else []
+    asha = steps_tested(setup.recipe, len(data_set.val)) if scheduler == "asha" else []
     resources = Resources(address, concurrent, gpus_per_run, processes, micro_batch, workers)
     if not dry_run:
-        sought = Search(what, samples, plan, store) if search == "optuna" else None
+        sought = Search(what, samples, plan, store) if is_searched else None
         finish(_train(plan, store, data_set, resources, asha, sought))
     show_cost(plan, store, resources, len(data_set.val), is_measured=False)
-    if search == "optuna":
+    if is_searched:
         console.print(f"The search proposes {samples} runs, each by what the others reached.")
         console.print(f"The base above stands for them: they take {samples} times as much.")
 
@@ -140,15 +144,6 @@ def _how(search: str, samples: int | None, scheduler: str) -> list[str]:
         raise ValueError("--search random and optuna need --samples, and --samples needs one")
     how = [] if samples is None else ["--search", search, "--samples", str(samples)]
     return how + (["--scheduler", scheduler] if scheduler == "asha" else [])
-
-
-def _table(sweep: Sweep, search: str, samples: int | None) -> Table:
-    """The rows to train, as far as they are known before; what no detector can be is told."""
-    if search == "optuna":
-        return Table(name=sweep.name, rows=(sweep.base,))
-    table = sweep.table(sweep.draw(samples) if samples else sweep.grid())
-    tell_left_out(sweep)
-    return table
 
 
 def _train(
@@ -182,31 +177,27 @@ def _train(
     return [*failures(plan, store, is_asha=bool(asha or search)), *delivered.problems]
 
 
-def _tests(sweep: Sweep, setup: Setup, data: "DataSet") -> list[int]:
-    """The steps after which ASHA compares; ValueError where runs have none in common."""
-    if "iterations" in {axis.name for axis in sweep.axes}:
-        raise ValueError("--scheduler asha needs runs of one length, so iterations cannot vary")
-    return steps_tested(setup.recipe, len(data.val))
-
-
 def _define(
     base: str, texts: Sequence[str], name: str | None, how: list[str], scale: str, data: str | None
 ) -> tuple[Sweep, Setup]:
     """What is varied, and what all runs share; settings with one value are no axes."""
-    axes = {text: parse_axis(text) for text in texts}
-    names = [axis.name for axis in axes.values()]
-    for twice in (name for i, name in enumerate(names) if name in names[:i]):
-        raise ValueError(f"{twice} is set twice; its values are separated by commas")
-    fixed = {axis.name: axis.values[0] for axis in axes.values() if len(axis.values) == 1}
-    varied = tuple(axis for axis in axes.values() if axis.name not in fixed)
+    axes: dict[str, Axis] = {}
+    for axis in map(parse_axis, texts):
+        if axis.name in axes:
+            raise ValueError(f"{axis.name} is set twice; its values are separated by commas")
+        axes[axis.name] = axis
+    varied = tuple(axis for axis in axes.values() if len(axis.values) != 1)
     if not varied:
         raise ValueError("a sweep needs a setting with several values, such as --set k=3,5,7")
+    if "asha" in how and "iterations" in {axis.name for axis in varied}:
+        raise ValueError("--scheduler asha needs runs of one length, so iterations cannot vary")
+    fixed = {axis.name: axis.values[0] for axis in axes.values() if axis not in varied}
+    toggles = {key: value for key, value in fixed.items() if key in OF_CONFIG}
     shared = {key: value for key, value in fixed.items() if key not in OF_CONFIG}
     setup = asked_setup(scale, data, [f"{k}={show_setting(v)}" for k, v in shared.items()])
     row = find_base(base)
-    toggles = {key: value for key, value in fixed.items() if key in OF_CONFIG}
     row = replace(row, config=with_settings(row.config, setup.recipe, toggles)[0])
-    own = [text for text, axis in axes.items() if axis.name not in shared]
+    own = [text for text, key in zip(texts, axes, strict=True) if key not in shared]
     line = ("sweep", "--base", base, *(part for text in own for part in ("--set", text)), *how)
     table, *number = base.rsplit(":", 1)  # "sweep-table3-2-k" from "table3:2" and k
     words = ["sweep", Path(table).stem, *number, *(axis.name for axis in varied)]
@@ -220,20 +211,18 @@ def find_base(text: str) -> Row:
     """A detector's name, or a row of a table, such as table3:2 or my_ablation.py:mine."""
     if text in BASES:
         return Row(text, BASES[text])
-    rows, seed = find_named_rows(text)
-    if not rows or seed is not None:
+    named = named_row(text)
+    if named is None or named.seed is not None:
         raise ValueError(
             f"--base needs one of {', '.join(BASES)}, or a row such as table3:2, got '{text}'"
         )
-    return rows[0][1]
+    return named.row
 
 
 def tell_left_out(sweep: Sweep) -> None:
     """The combinations that no detector can be, by reason."""
-    by_reason: dict[str, list[str]] = {}
-    for label, reason in sweep.left_out.items():
-        by_reason.setdefault(reason, []).append(label)
-    for reason, labels in by_reason.items():
+    for reason in dict.fromkeys(sweep.left_out.values()):
+        labels = [label for label, why in sweep.left_out.items() if why == reason]
         more = f" and {len(labels) - MAX_SHOWN} more" if len(labels) > MAX_SHOWN else ""
         shown = "; ".join(labels[:MAX_SHOWN])
         console.print(f"Left out: {shown}{more}: {reason}", soft_wrap=True)
