@@ -24,7 +24,7 @@ from detector.metrics import COCO_NUMBERS, HEADINGS
 from detector.training import assemble
 from experiments.experiment import Run, signature
 from orchestration import trial
-from orchestration.commands import predict
+from orchestration.commands import evaluate as command
 from orchestration.find import find_run
 from orchestration.plan import Job
 from orchestration.progress import Counter
@@ -430,7 +430,7 @@ def test_an_image_is_turned_as_its_camera_says(tmp_path: Path) -> None:
 def test_many_images_are_counted_instead_of_listed(
     atss: Atss, weights: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(predict, "LINES", 1)
+    monkeypatch.setattr(command, "LINES", 1)
     files = [photos / "A.PNG", photos / "b.jpg"]
     code, output, _ = atss("predict", "--weights", weights, *files, "--out", tmp_path)
     assert code == 0 and "A.PNG:" not in output and "in 2 images:" in output
@@ -481,9 +481,9 @@ def test_a_terminal_gets_a_bar() -> None:
 
 
 def test_help_loads_no_torch_and_shows_examples(atss: Atss) -> None:
-    for command in ("evaluate", "predict"):
-        code, output, _ = atss(command, "--help")
-        assert code == 0 and f"atss {command} --weights" in output
+    for name in ("evaluate", "predict"):
+        code, output, _ = atss(name, "--help")
+        assert code == 0 and f"atss {name} --weights" in output
 
 
 def test_threads_are_the_runs_own_or_those_asked_for(

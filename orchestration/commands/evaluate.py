@@ -1,36 +1,44 @@
-"""`atss evaluate`: COCO's twelve numbers of a trained detector, its detections, and pictures."""
+"""`atss evaluate` and `atss predict`: a trained detector's twelve COCO numbers, or what it finds.
+
+Both write COCO's results format and draw; the one tests on annotated images, the other looks at a
+person's own.
+"""
 
 import json
 import re
 import shutil
 import time
+from collections import Counter as Tally
+from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table as Grid
 
 from detector.metrics import COCO_NUMBERS
 from orchestration import options
-from orchestration.commands.predict import predict
-from orchestration.run_folder import DEFAULT_OUT, Store, open_store, write_atomically, write_json
-from orchestration.terminal import console
-from orchestration.testing import (
-    Images,
-    detections_of,
-    open_images,
-    require_given,
-    set_threads,
-)
+from orchestration.progress import Counter, count
+from orchestration.run_folder import DEFAULT_OUT, open_store, write_atomically, write_json
+from orchestration.terminal import console, finish
 from orchestration.trained import (
+    TEST_SETTINGS,
     Trained,
-    choose_device,
+    category_ids,
+    open_images,
     open_trained,
-    parse_test_settings,
+    require_given,
 )
 
-__all__ = ["evaluate", "predict"]
+if TYPE_CHECKING:
+    from detector.data.coco import CocoDataset
 
-EVALUATIONS, PICTURES = "evaluations", "pictures"
+EVALUATIONS, PREDICTIONS, PICTURES = "evaluations", "predictions", "pictures"
+ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+LINES = 20  # for more images than these there is a count instead of a line each
+GPU_WORKERS, CPU_WORKERS = 4, 0  # processes that load images, where a user asks for none
+
+Record = dict[str, Any]
 
 
 def evaluate(
@@ -60,85 +68,109 @@ def evaluate(
     - `atss evaluate --weights ATSS_R_50_FPN_1x.pth --data coco2017`
     - `atss evaluate --weights detector.safetensors --annotations boxes.json --images photos`
     """
-    changed, store = parse_test_settings(settings or []), open_store(out)
+    store = open_store(out)
     require_given(data, annotations, images)
-    trained = open_trained(run, weights, store, changed)
-    place = choose_device(device)
-    chosen = open_images(data, split, annotations, images, trained.run)
-    chosen.dataset.check_images()
-    console.print("\n".join([*trained.introduction, *chosen.dataset.notes]), soft_wrap=True)
-    store.require_writable()
-    set_threads(trained)
-    started = time.monotonic()
-    found = detections_of(trained, chosen, place, workers)
+    trained = open_trained(run, weights, store, settings or [], device)
+    name, part, dataset = open_images(data, split, annotations, images, trained.run)
+    dataset.check_images()
+    trained.introduce(store, dataset.notes)
+    title, started = f"{name}, {part}" if part else name, time.monotonic()
+    found = _detect_all(trained, dataset, title, workers)
     from detector.evaluation.detect import measure
 
-    numbers = measure(chosen.dataset.ground_truth, found)[0]
-    folder = _folder(store, trained, chosen)
+    numbers = measure(dataset.ground_truth, found)[0]
     seconds = time.monotonic() - started
-    _write(folder, trained, chosen, numbers, found, {"device": str(place), "seconds": seconds})
-    _draw(folder / PICTURES, chosen, found, draw, score)
-    console.print(_grid(numbers))
-    console.print(
-        f"{len(found)} detections in {len(chosen.dataset)} images of {chosen.title}: {folder}",
-        soft_wrap=True,
-    )
-
-
-def _folder(store: Store, trained: Trained, images: Images) -> Path:
-    name = re.sub(r"[^\w.,=-]+", "-", f"{trained.slug}-{images.name}-{images.split}").strip("-")
-    folder = store.root / EVALUATIONS / name
+    folder = store.root / EVALUATIONS / _as_name(f"{trained.slug}-{name}-{part}").strip("-")
     folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    _write_detections(folder, found)
+    about = {"numbers": numbers} | _about(trained, name, part, dataset) | {"seconds": seconds}
+    write_json(folder / "metrics.json", about)
+    _draw(folder / PICTURES, dataset, found, draw, score)
+    console.print(_grid(numbers))
+    where = f"{len(dataset)} images of {title}: {folder}"
+    console.print(f"{len(found)} detections in {where}", soft_wrap=True)
 
 
-def _write(
-    folder: Path,
-    trained: Trained,
-    images: Images,
-    numbers: dict[str, float | None],
-    found: list[dict[str, Any]],
-    more: dict[str, Any],
-) -> None:
-    """detections.json, and metrics.json, which says all that the numbers depend on."""
+def _about(trained: Trained, name: str, split: str, dataset: "CocoDataset") -> Record:
+    """All that the numbers depend on."""
     from orchestration.provenance import environment
 
+    recipe = trained.loaded.description.recipe
+    return {
+        "detector": trained.about(),
+        "settings": {key: getattr(recipe, key) for key in TEST_SETTINGS},
+        "data": {
+            "name": name,
+            "split": split or None,
+            "annotations": str(dataset.annotation_file),
+            "images": len(dataset),
+            "fingerprint": dataset.digest(),
+        },
+        "device": str(trained.device),
+        "environment": environment(trained.device.type),
+    }
+
+
+def _detect_all(
+    trained: Trained, dataset: "CocoDataset", title: str, workers: int | None
+) -> list[Record]:
+    """COCO's results of the detector on all images, counted as they come."""
+    from detector.evaluation.detect import detect_all
+
+    loaded = trained.loaded
+    description = loaded.description
+    default = GPU_WORKERS if trained.device.type == "cuda" else CPU_WORKERS
+    found: list[Record] = []
+    parts = detect_all(
+        loaded.detector,
+        dataset,
+        description.recipe,
+        device=trained.device,
+        workers=default if workers is None else workers,
+        layout=loaded.layout,
+        category_ids=category_ids(description.category_ids, description.names, dataset, title),
+    )
+    with Counter("testing", len(dataset), console) as counter:
+        for part in parts:
+            found += chain(*part)
+            counter.add(len(part))
+    return found
+
+
+def _as_name(text: str) -> str:
+    """As the name of a folder."""
+    return re.sub(r"[^\w.,=-]+", "-", text)
+
+
+def _write_detections(folder: Path, found: list[Record]) -> None:
     text = json.dumps(found)
     write_atomically(folder / "detections.json", lambda part: part.write_text(text))
-    device = more["device"].partition(":")[0]
-    record = {
-        "numbers": numbers,
-        "detector": trained.about(),
-        "settings": trained.test_settings,
-        "data": images.about(),
-        **more,
-        "environment": environment(device),
-    }
-    write_json(folder / "metrics.json", record)
 
 
 def _draw(
-    folder: Path, images: Images, found: list[dict[str, Any]], count: int, score: float
+    folder: Path, dataset: "CocoDataset", found: list[Record], number: int, score: float
 ) -> None:
     """The first images, ground truth beside the detections of a score; those of before go."""
     shutil.rmtree(folder, ignore_errors=True)
-    if not count:
+    if not number:
         return
     from PIL import Image
 
     from reports.pictures import beside, drawn
 
     folder.mkdir()
-    dataset, truth = images.dataset, images.dataset.ground_truth
+    truth = dataset.ground_truth
     names = {item["id"]: item["name"] for item in truth["categories"]}
-    for index in range(min(count, len(dataset))):
-        number = dataset.image_ids[index]
-        is_here = [item for item in truth["annotations"] if item["image_id"] == number]
-        is_found = [item for item in found if item["image_id"] == number and item["score"] >= score]
+    titles = ("ground truth", f"detections, score {score:g} and more")
+    sure = [item for item in found if item["score"] >= score]
+    for index, image_id in enumerate(dataset.image_ids[:number]):
+        both = [
+            [item for item in items if item["image_id"] == image_id]
+            for items in (truth["annotations"], sure)
+        ]
         with Image.open(dataset.path(index)) as file:
             picture = file.convert("RGB")
-        titles = ("ground truth", f"detections, score {score:g} and more")
-        sheet = beside([drawn(picture, is_here, names), drawn(picture, is_found, names)], titles)
+        sheet = beside([drawn(picture, items, names) for items in both], titles)
         name = dataset.file_names[index].replace("/", "-")
         sheet.save(folder / (name if name.endswith(".jpg") else f"{name}.jpg"), quality=92)
 
@@ -147,9 +179,135 @@ def _grid(numbers: dict[str, float | None]) -> Grid:
     """The twelve, and what each is over."""
     grid = Grid(box=None, pad_edge=False, header_style="dim")
     for heading in ("", "%", "IoU", "Objects", "Detections per image"):
-        grid.add_column(heading, justify="right" if heading in ("%",) else "left")
+        grid.add_column(heading, justify="right" if heading == "%" else "left")
     for name, (iou, area, detections) in COCO_NUMBERS.items():
         value = numbers[name]
         shown = "-" if value is None else f"{value:.1f}"
         grid.add_row(name, shown, iou, area, str(detections))
     return grid
+
+
+def predict(
+    what: options.TrainedAndImages,
+    weights: options.Weights = None,
+    score: options.Score = 0.3,
+    settings: options.TestSettings = None,
+    device: options.Device = None,
+    out: options.Out = DEFAULT_OUT,
+) -> None:
+    """Find objects in images: jpg, png, webp and bmp files, or folders with all that is below them.
+
+    In the results folder, predictions/ gets a drawn copy of every image, detections.json (COCO's
+    results format) and images.json, which names the image and category of each id. An image that
+    cannot be read is left out and named at the end.
+
+    Examples:
+
+    - `atss predict "Table 2: Spatial and Scale Constraint, Box" photos`
+    - `atss predict --weights ATSS_R_50_FPN_1x.pth street.jpg garden.png --score 0.5`
+
+    Exit codes: 0 all images are done, 1 some could not be read, 2 refused.
+    """
+    run, places = (None, what) if weights else (what[0], what[1:])
+    if not places:
+        raise ValueError(f"'{run}' is taken for a RUN; needs images after it, or --weights FILE")
+    store, files = open_store(out), find_images(places)
+    trained = open_trained(run, weights, store, settings or [], device)
+    trained.introduce(store)
+    name = _as_name(f"{trained.slug}-{Path(places[0]).stem}")
+    finish(_predict_all(trained, files, store.root / PREDICTIONS / name, score))
+
+
+def find_images(places: Sequence[str]) -> list[Path]:
+    """The files, and the images below the folders, sorted; hidden ones left out.
+
+    FileNotFoundError for a place that is not there, ValueError for a folder without images.
+    """
+    found: list[Path] = []
+    for place in map(Path, places):
+        if place.is_file():
+            found.append(place)
+            continue
+        if not place.is_dir():
+            raise FileNotFoundError(f"no image or folder {place}")
+        inside = [
+            path
+            for path in sorted(place.rglob("*"))
+            if path.suffix.lower() in ENDINGS
+            and path.is_file()
+            and not any(part.startswith(".") for part in path.relative_to(place).parts)
+        ]
+        if not inside:
+            raise ValueError(f"no images in {place}, needs files that end in {', '.join(ENDINGS)}")
+        found += inside
+    return list(dict.fromkeys(found))
+
+
+def _predict_all(trained: Trained, files: list[Path], folder: Path, score: float) -> list[str]:
+    """Detect, draw and write; returns what was wrong with the images that were left out."""
+    shutil.rmtree(folder / PICTURES, ignore_errors=True)
+    (folder / PICTURES).mkdir(parents=True)
+    description = trained.loaded.description
+    names = dict(zip(description.category_ids, description.names, strict=True))
+    times = Tally(file.name for file in files)
+    images: list[Record] = []
+    detections: list[Record] = []
+    problems: list[str] = []
+    with Counter("images", len(files), console) as counter:
+        for number, file in enumerate(files, start=1):
+            counter.add(1)
+            # The drawn copy has the file's own name, unless another file has that, too.
+            copy = file.name if file.suffix.lower() in ENDINGS else f"{file.name}.png"
+            copy = f"{PICTURES}/{copy}" if times[file.name] == 1 else f"{PICTURES}/{number}-{copy}"
+            try:
+                (width, height), found = _predict_one(trained, file, number, score, folder / copy)
+            except ValueError as error:
+                problems.append(f"{error}; left out")
+                continue
+            image = {"id": number, "file_name": str(file), "width": width, "height": height}
+            images.append({**image, "drawn": copy})
+            detections += found
+            if len(files) <= LINES:
+                console.print(f"{file}: {_summary(found, names)}", soft_wrap=True)
+    categories = [{"id": number, "name": name} for number, name in names.items()]
+    write_json(folder / "images.json", {"images": images, "categories": categories})
+    _write_detections(folder, detections)
+    objects = f"{count(len(detections), 'object')} in {count(len(images), 'image')}"
+    console.print(f"{objects}: {folder}", soft_wrap=True)
+    return problems
+
+
+def _predict_one(
+    trained: Trained, file: Path, number: int, score: float, copy: Path
+) -> tuple[tuple[int, int], list[Record]]:
+    """An image's width and height, and its detections; ValueError where it cannot be read."""
+    from detector.data.images import as_tensor, read_image
+    from detector.evaluation.detect import detect_one
+    from reports.pictures import drawn
+
+    picture, loaded = read_image(file), trained.loaded
+    description = loaded.description
+    found = detect_one(
+        loaded.detector,
+        as_tensor(picture),
+        description.recipe,
+        image_id=number,
+        category_ids=description.category_ids,
+        device=trained.device,
+        layout=loaded.layout,
+    )
+    kept = [item for item in found if item["score"] >= score]
+    names = dict(zip(description.category_ids, description.names, strict=True))
+    drawn(picture, kept, names).save(copy, quality=92)
+    return picture.size, kept
+
+
+def _summary(found: list[Record], names: dict[int, str]) -> str:
+    """ "3 objects: 2 person, 1 dog; the best is person 0.93"."""
+    if not found:
+        return "nothing"
+    best = max(found, key=lambda item: item["score"])
+    tally = Tally(names[item["category_id"]] for item in found)
+    parts = ", ".join(f"{times} {name}" for name, times in tally.most_common())
+    sure = f"{names[best['category_id']]} {best['score']:.2f}"
+    return f"{count(len(found), 'object')}: {parts}; the best is {sure}"
