@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 import torch
 from made_up_coco import annotation
+from PIL import Image
 from test_archive import check, export, read, reseal, write
 
 from detector import checkpoint
@@ -24,6 +25,7 @@ from detector.backbone import build_backbone
 from detector.checkpoint import Description
 from detector.config import Recipe
 from detector.data.coco import CocoDataset
+from detector.data.images import FORMATS, read_pixels
 from detector.detector import build_detector
 from detector.weights.load import load_detector
 from experiments.baselines import ATSS
@@ -119,6 +121,25 @@ def test_broken_annotations(tmp_path: Path) -> None:
         file.write_bytes(text)
         found.append(outcome(lambda: CocoDataset(None, file).require_ground_truth(), "a.json"))
     assert 20 < found.count("read") < 600
+    check_memory()
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # PIL says what it forgives
+def test_broken_images(tmp_path: Path) -> None:
+    """Half of them with the size that annotations give, half as `predict` meets them."""
+    pixels, draw, found = random.Random(3).randbytes(60 * 40 * 3), random.Random(4), []
+    picture, whole = Image.frombytes("RGB", (60, 40), pixels), {}
+    for name in FORMATS:
+        file = tmp_path / f"a.{name.lower()}"
+        picture.save(file, format=name)
+        whole[file] = file.read_bytes()
+    for number in range(600):
+        file = list(whole)[number % len(whole)]
+        head = 200 if number % 4 < 2 else len(whole[file])  # where sizes and depths are
+        file.write_bytes(damage(whole[file][:head], draw) + whole[file][head:])
+        size = (60, 40) if number % 2 else None
+        found.append(outcome(lambda: read_pixels(file, size), file.name))  # noqa: B023
+    assert 100 < found.count("read") < 500
     check_memory()
 
 
