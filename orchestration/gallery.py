@@ -1,16 +1,20 @@
 """Images with their ground truth beside what detectors found: the best, the worst, and those on
 which two detectors differ most.
 
-Detections are drawn from the score on that is best for their detector (reports/breakdown.py).
+Detections are drawn from the score on that is best for their detector (reports/breakdown.py). Boxes
+come as COCO's records, annotations or results: "bbox" [x, y, width, height] in pixels of the image,
+"category_id", and perhaps "score" or "iscrowd".
 """
 
 import json
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image, ImageDraw, ImageFont
 
 from orchestration.plan import Setup
 from orchestration.run_folder import RunFolder
@@ -21,13 +25,20 @@ if TYPE_CHECKING:  # they import torch and numpy, which lists need not wait for
     from detector.data.coco import CocoDataset
     from reports.breakdown import ImageInsight, Insight
     from reports.paired import Paired
-    from reports.pictures import Picture
 
 VERSION = 1  # of the pictures; raised when they are drawn in another way
 BEST, WORST = 2, 3  # images of a row
 WIDEST = 1200  # pixels of a sheet
 MOST_BYTES = 100_000  # of a file
 QUALITIES = (88, 80, 70, 60, 45, 30)  # of JPEG, tried in turn
+# Okabe and Ito's, told apart by every kind of eye; without their black and their darkest blue, on
+# which the labels' black letters could not be read.
+COLORS = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#D55E00", "#CC79A7")
+LEAST_SIDE = 640  # pixels of the longer side: smaller images are enlarged by a whole factor
+LINE, TEXT = 1 / 240, 1 / 38  # widths of lines and heights of letters, of the mean side
+LEAST_LINE, LEAST_TEXT = 2, 13  # pixels
+
+Picture = Image.Image
 
 
 @dataclass(frozen=True)
@@ -99,7 +110,7 @@ def _dataset(where: str, fingerprint: str) -> "CocoDataset | None":
 
 def _best_and_worst(
     run: Drawn, insight: "Insight", dataset: "CocoDataset"
-) -> "Iterator[tuple[dict[str, str], Picture]]":
+) -> Iterator[tuple[dict[str, str], Picture]]:
     """A run's best and worst images, with what is to be said of them."""
     best = insight.best(BEST)
     worst = [image for image in insight.worst(WORST) if image not in best]
@@ -152,10 +163,9 @@ def _wrongs(run: Drawn, dataset: "CocoDataset") -> "Callable[[ImageInsight], str
 
 def _sheets(
     dataset: "CocoDataset", runs: Sequence[Drawn], images: Sequence[int]
-) -> "Iterator[tuple[str, Picture]]":
+) -> Iterator[tuple[str, Picture]]:
     """By image id: its name and its sheet, ground truth first, then what each of the runs found."""
     from detector.data.images import read_image
-    from reports.pictures import beside, drawn
 
     names = {item["id"]: item["name"] for item in dataset.ground_truth["categories"]}
     places = {number: place for place, number in enumerate(dataset.image_ids)}
@@ -173,7 +183,62 @@ def _sheets(
         yield dataset.file_names[place], beside(parts, titles)
 
 
-def _save(sheet: "Picture", file: Path) -> None:
+def drawn(
+    picture: Picture, records: Sequence[Mapping[str, Any]], names: Mapping[int, str]
+) -> Picture:
+    """A copy with the records' boxes, the best on top; names: category id -> name, all of them."""
+    import torch
+    from matplotlib.font_manager import findfont
+    from torchvision.transforms.functional import pil_to_tensor, to_pil_image
+    from torchvision.utils import draw_bounding_boxes
+
+    factor = max(1, round(LEAST_SIDE / max(picture.size)))
+    copy = picture.convert("RGB").resize((picture.width * factor, picture.height * factor))
+    if not records:
+        return copy
+    by_category = {number: COLORS[place % len(COLORS)] for place, number in enumerate(names)}
+    boxes, texts, colors = [], [], []
+    for record in sorted(records, key=lambda record: record.get("score", 1.0)):
+        x, y, wide, high = (part * factor for part in record["bbox"])
+        boxes.append((x, y, x + wide, y + high))
+        sure = " (crowd)" if record.get("iscrowd") else ""
+        sure = f" {record['score']:.2f}" if "score" in record else sure
+        texts.append(names[record["category_id"]] + sure)
+        colors.append(by_category[record["category_id"]])
+    drawn_on = draw_bounding_boxes(
+        pil_to_tensor(copy),
+        torch.tensor(boxes),
+        texts,
+        colors,
+        width=max(LEAST_LINE, round(LINE * sum(copy.size) / 2)),
+        font=findfont("DejaVu Sans"),  # matplotlib's own
+        font_size=_letters(copy),
+        fill_labels=True,
+    )
+    return to_pil_image(drawn_on)
+
+
+def beside(pictures: Sequence[Picture], titles: Sequence[str]) -> Picture:
+    """Pictures of equal height beside each other, a title above each, cut at the picture's end."""
+    height = _letters(pictures[0])
+    font = ImageFont.load_default(height)
+    gap, top = round(height / 2), 2 * height
+    width = sum(it.width + gap for it in pictures) - gap
+    sheet, x = Image.new("RGB", (width, top + pictures[0].height), "white"), 0
+    for picture, title in zip(pictures, titles, strict=True):
+        head = Image.new("RGB", (picture.width, top), "white")
+        ImageDraw.Draw(head).text((gap / 2, top / 2), title, "black", font, anchor="lm")
+        sheet.paste(head, (x, 0))
+        sheet.paste(picture, (x, top))
+        x += picture.width + gap
+    return sheet
+
+
+def _letters(picture: Picture) -> int:
+    return max(LEAST_TEXT, round(TEXT * sum(picture.size) / 2))
+
+
+def _save(sheet: Picture, file: Path) -> None:
     """As a JPEG that is no larger than MOST_BYTES, if any quality allows that."""
     sheet.thumbnail((WIDEST, WIDEST))
     for quality in QUALITIES:

@@ -156,7 +156,7 @@ def _draw(
         return
     from PIL import Image
 
-    from reports.pictures import beside, drawn
+    from orchestration.gallery import beside, drawn
 
     folder.mkdir()
     truth = dataset.ground_truth
@@ -283,7 +283,7 @@ def _predict_one(
     """An image's width and height, and its detections; ValueError where it cannot be read."""
     from detector.data.images import as_tensor, read_image
     from detector.evaluation.detect import detect_one
-    from reports.pictures import drawn
+    from orchestration.gallery import drawn
 
     picture, loaded = read_image(file), trained.loaded
     description = loaded.description
