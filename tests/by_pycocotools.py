@@ -16,18 +16,6 @@ from pycocotools.cocoeval import COCOeval
 from detector.evaluation.match_records import AREAS, FALSE, IGNORED, IOUS, TRUE, Matches
 from detector.metrics import COCO_NUMBERS
 
-# Of every column: its type, and its shape beyond the first axis.
-COLUMNS: dict[str, tuple[type, tuple[int, ...]]] = {
-    "image": (np.int32, ()),
-    "category": (np.int16, ()),
-    "score": (np.float64, ()),
-    "state": (np.uint8, (len(AREAS), len(IOUS))),
-    "source": (np.int32, ()),
-    "truth_image": (np.int32, ()),
-    "truth_category": (np.int16, ()),
-    "truth_counts": (np.bool_, (len(AREAS),)),
-    "truth_source": (np.int32, ()),
-}
 Record = dict[str, Any]  # of COCOeval, of an image, a category and an area range
 
 
@@ -78,59 +66,41 @@ def read_matches(
     """
     shaped = np.empty(len(records), dtype=object)
     shaped[:] = list(records)
-    parts: list[dict[str, NDArray[Any]]] = [
-        {name: np.zeros((0, *shape)) for name, (_, shape) in COLUMNS.items()}
-    ]
-    by_category = shaped.reshape(len(category_ids), len(AREAS), len(image_ids))
-    for category, by_area in enumerate(by_category):
-        images = np.flatnonzero([record is not None for record in by_area[0]])
-        if len(images):
-            parts.append(_of_category(category, by_area[:, images], images))
-    columns: dict[str, NDArray[Any]] = {
-        name: np.concatenate([part[name] for part in parts]).astype(dtype)
-        for name, (dtype, _) in COLUMNS.items()
-    }
-    order = np.argsort(columns["truth_source"])
-    columns |= {name: values[order] for name, values in columns.items() if "truth" in name}
+    found: list[tuple[Any, ...]] = []  # category, image, score, states, source
+    truths: list[tuple[Any, ...]] = []  # source, image, category, counts
+    for category, by_area in enumerate(shaped.reshape(len(category_ids), len(AREAS), -1)):
+        for image, of_areas in enumerate(by_area.T):
+            if (first := of_areas[0]) is None:
+                continue
+            states = np.stack([_states(record) for record in of_areas], axis=1)
+            scored = zip(first["dtScores"], states, first["dtIds"], strict=True)
+            found += [(category, image, score, state, id - 1) for score, state, id in scored]
+            # Each record has sorted the ground truths in its own way.
+            ignored = [dict(zip(it["gtIds"], it["gtIgnore"], strict=True)) for it in of_areas]
+            for id in first["gtIds"]:
+                truths.append((id - 1, image, category, [not its[id] for its in ignored]))
+    found.sort(key=lambda item: (item[0], -item[2]))
+    truths.sort(key=lambda item: item[0])
+    of_category, of_image, score, state, source = zip(*found, strict=True) if found else [()] * 5
+    truth_source, truth_image, truth_category, counts = (
+        zip(*truths, strict=True) if truths else [()] * 4
+    )
     return Matches(
         image_ids=np.asarray(image_ids, dtype=np.int64),
         category_ids=np.asarray(category_ids, dtype=np.int64),
-        **columns,
+        image=np.array(of_image, dtype=np.int32),
+        category=np.array(of_category, dtype=np.int16),
+        score=np.array(score, dtype=np.float64),
+        state=np.array(state, dtype=np.uint8).reshape(-1, len(AREAS), len(IOUS)),
+        source=np.array(source, dtype=np.int32),
+        truth_image=np.array(truth_image, dtype=np.int32),
+        truth_category=np.array(truth_category, dtype=np.int16),
+        truth_counts=np.array(counts, dtype=bool).reshape(-1, len(AREAS)),
+        truth_source=np.array(truth_source, dtype=np.int32),
     )
 
 
-def _of_category(
-    category: int, by_area: NDArray[np.object_], images: NDArray[np.int64]
-) -> dict[str, NDArray[Any]]:
-    """The columns of one category. by_area: its records [4, N] of N images."""
-    first = by_area[0]
-    score = _joined(first, "dtScores")
-    order = np.argsort(-score, kind="stable")
-    truths = _joined(first, "gtIds")
-    by_number = np.argsort(truths)
-    counts = np.zeros((len(truths), len(AREAS)), dtype=bool)
-    for area, records in enumerate(by_area):  # each has sorted the ground truths in its own way
-        places = np.searchsorted(truths[by_number], _joined(records, "gtIds"))
-        counts[places, area] = _joined(records, "gtIgnore") == 0
-    return {
-        "image": np.repeat(images, [len(record["dtIds"]) for record in first])[order],
-        "category": np.full(len(score), category),
-        "score": score[order],
-        "state": np.stack([_states(records) for records in by_area], axis=1)[order],
-        "source": _joined(first, "dtIds")[order] - 1,
-        "truth_image": np.repeat(images, [len(record["gtIds"]) for record in first])[by_number],
-        "truth_category": np.full(len(truths), category),
-        "truth_counts": counts,
-        "truth_source": truths[by_number] - 1,
-    }
-
-
-def _joined(records: NDArray[np.object_], name: str) -> NDArray[np.float64]:
-    return np.concatenate([record[name] for record in records]).astype(np.float64)
-
-
-def _states(records: NDArray[np.object_]) -> NDArray[np.uint8]:
-    """[D, 10] of the detections in these records' order."""
-    is_matched = np.concatenate([record["dtMatches"] for record in records], axis=1) > 0
-    ignored = np.concatenate([record["dtIgnore"] for record in records], axis=1) > 0
-    return np.where(ignored, IGNORED, np.where(is_matched, TRUE, FALSE)).T.astype(np.uint8)
+def _states(record: Record) -> NDArray[np.uint8]:
+    """[D, 10] of the record's detections."""
+    is_matched, is_ignored = record["dtMatches"] > 0, record["dtIgnore"] > 0
+    return np.where(is_ignored, IGNORED, np.where(is_matched, TRUE, FALSE)).T.astype(np.uint8)

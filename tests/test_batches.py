@@ -43,16 +43,12 @@ def equal(one, other):
     )
 
 
-def test_batches_do_not_depend_on_where_one_starts(dataset):
-    whole = take(dataset, 12)
-    for start in (1, 5, 11):
-        late = take(dataset, 12 - start, start=start)
-        assert all(equal(*pair) for pair in zip(whole[start:], late, strict=True))
-
-
-def test_batches_do_not_depend_on_workers(dataset):
-    alone, helped = take(dataset, 5, start=2), take(dataset, 5, start=2, workers=2)
-    assert all(equal(*pair) for pair in zip(alone, helped, strict=True))
+@pytest.mark.parametrize(("start", "workers"), [(1, 0), (5, 0), (11, 0), (2, 2)])
+def test_batches_do_not_depend_on_where_one_starts_and_on_workers(dataset, start, workers):
+    late = take(dataset, 12 - start, start=start, workers=workers)
+    assert all(equal(*pair) for pair in zip(take(dataset, 12)[start:], late, strict=True))
+    other = zip(take(dataset, 3), take(dataset, 3, seed=1), strict=True)
+    assert not any(equal(*pair) for pair in other)
 
 
 @pytest.mark.parametrize("share", [slice(0, None, 3), slice(1, None, 3), slice(2, None, 3)])
@@ -121,7 +117,7 @@ def workers_alive():
     return len(multiprocessing.active_children())
 
 
-def test_workers_end_when_nobody_wants_batches_any_more(dataset):
+def test_workers_end_after_an_error_and_when_nobody_wants_batches_any_more(dataset):
     before = workers_alive()
     for _ in range(3):
         wanted = batches(dataset, RECIPE, seed=0, workers=2)
@@ -129,20 +125,10 @@ def test_workers_end_when_nobody_wants_batches_any_more(dataset):
         assert workers_alive() == before + 2
         del wanted
         assert workers_alive() == before
-
-
-def test_workers_end_after_an_error(dataset):
-    before = workers_alive()
     dataset.path(3).unlink()
     with pytest.raises(ValueError, match="3.png"):
         take(dataset, 14, workers=2)
     assert workers_alive() == before
-
-
-def test_another_seed_gives_other_batches(dataset):
-    assert not any(
-        equal(*pair) for pair in zip(take(dataset, 3), take(dataset, 3, seed=1), strict=True)
-    )
 
 
 def shown(target, image):
@@ -152,62 +138,34 @@ def shown(target, image):
     return round((x2 - x1) / scale) - 1, image.shape[-1] > image.shape[-2]
 
 
-def test_every_image_comes_once_an_epoch_and_batches_are_of_one_aspect(
-    dataset,
-):
-    seen: Counter[int] = Counter()
+def test_every_image_comes_once_an_epoch_shuffled_and_batches_are_of_one_aspect(dataset):
+    order = []
     for images, targets in take(dataset, 14):  # 56 images: 4 epochs
-        assert len(targets) == 4
         found = [shown(target, images) for target in targets]
+        assert len(found) == 4
         assert all((index < 9) == is_landscape for index, is_landscape in found)
-        seen.update(index for index, _ in found)
-    assert set(seen) == set(range(14))
-    assert (
-        max(seen.values()) - min(seen.values()) <= 2
-    )  # what an epoch leaves over comes first next
-
-
-def test_images_are_padded_to_32_and_boxes_lie_in_them(dataset):
-    for images, targets in take(dataset, 6):
-        assert images.shape[0] == 4
+        order += [index for index, _ in found]
         assert images.dtype == torch.float32
-        assert not images.shape[2] % 32
-        assert not images.shape[3] % 32
+        assert not images.shape[2] % 32 and not images.shape[3] % 32
         for target in targets:
-            assert target["boxes"].dtype == torch.float32
-            assert target["labels"].dtype == torch.int64
-            assert (target["boxes"] >= 0).all()
-            assert (target["boxes"][:, 2:] > target["boxes"][:, :2]).all()
-
-
-def test_short_sides_are_drawn_between_the_recipes_two_both_included(dataset):
-    recipe = replace(RECIPE, short_side=(40, 43), long_side=200)
-    drawn = set()
-    for _, targets in islice(batches(dataset, recipe, seed=0), 20):
-        drawn |= {
-            round((target["boxes"][0, 3] - target["boxes"][0, 1]).item() / 20 * 40)
-            for target in targets
-        }
-    assert drawn == {40, 41, 42, 43}
-
-
-def test_about_half_of_the_images_are_flipped(dataset):
-    recipe = replace(RECIPE, short_side=(40, 40), long_side=200)  # as stored: boxes begin at x = 2
-    starts = [
-        target["boxes"][0, 0].item()
-        for _, targets in islice(batches(dataset, recipe, seed=0), 30)
-        for target in targets
-    ]
-    share = sum(start != 2 for start in starts) / len(starts)
-    assert 0.35 < share < 0.65
-
-
-def test_epochs_are_shuffled_differently(dataset):
-    order = [
-        shown(target, images)[0] for images, targets in take(dataset, 14) for target in targets
-    ]
+            boxes = target["boxes"]
+            assert (boxes.dtype, target["labels"].dtype) == (torch.float32, torch.int64)
+            assert (boxes >= 0).all() and (boxes[:, 2:] > boxes[:, :2]).all()
+    seen = Counter(order)
+    assert set(seen) == set(range(14))
+    assert max(seen.values()) - min(seen.values()) <= 2  # an epoch's rest comes first in the next
     landscape = [index for index in order if index < 9]
     assert landscape[:9] != landscape[9:18]
+
+
+def test_sides_are_drawn_between_the_recipes_two_and_about_half_is_flipped(dataset):
+    recipe = replace(RECIPE, short_side=(40, 43), long_side=200)
+    boxes = [t["boxes"][0] for _, its in take(dataset, 30, recipe=recipe) for t in its]
+    drawn = {round((box[3] - box[1]).item() / 20 * 40) for box in boxes}
+    assert drawn == {40, 41, 42, 43}  # both included
+    # As stored, boxes begin at x = 2 of 40 or of 60.
+    flipped = [box[0] > 2.2 for box in boxes]
+    assert 0.35 < sum(flipped) / len(flipped) < 0.65
 
 
 def explode(key):

@@ -70,22 +70,6 @@ def test_results_of_another_data_set_are_refused(dataset, wrong):
         evaluate(dataset.ground_truth, [wrong, *perfect(dataset)])
 
 
-def test_boxes_are_scaled_back_clipped_and_rounded():
-    """Image 10 is 60 x 40; tested at 120 x 90, its x is halved and its y divided by 2.25."""
-    detections = {
-        "boxes": torch.tensor([[20.0, 9.0, 41.0, 45.0], [-8.0, 0.0, 130.0, 89.0]]),
-        "scores": torch.tensor([0.123456789, 0.5]),
-        "labels": torch.tensor([1, 0]),
-    }
-    found = as_results(
-        detections, image_id=10, category_ids=[3, 7], size=(60, 40), tested=(120, 90)
-    )
-    assert found == [
-        {"image_id": 10, "category_id": 7, "bbox": [10, 4, 10.5, 16], "score": 0.123457},
-        {"image_id": 10, "category_id": 3, "bbox": [0, 0, 60, 39.56], "score": 0.5},
-    ]
-
-
 class Oracle:
     """A detector that knows the data set and recognizes images by their size after resizing."""
 
@@ -155,19 +139,37 @@ def test_the_twelve_are_those_that_pycocotools_prints(capsys):
     assert six == {field: numbers[name.replace("_", "")] for field, name in HEADINGS.items()}
 
 
-def test_inclusive_corners_are_scaled_back_as_the_last_pixel():
-    """A legacy network sees the object from 10 to 19 of its 10 pixels at 100 x 90 in a frame of
-    200 x 180: corners 20 and 38, which a box from 20 to 39 says; scaled back 10 and 20."""
+@pytest.mark.parametrize(
+    ("boxes", "size", "tested", "is_legacy", "expected"),
+    [
+        # Image of 60 x 40 tested at 120 x 90: its x is halved and its y divided by 2.25.
+        (
+            [[20, 9, 41, 45], [-8, 0, 130, 89]],
+            *((60, 40), (120, 90), False, [[10, 4, 10.5, 16], [0, 0, 60, 39.56]]),
+        ),
+        # A legacy network sees the object from 10 to 19 of its 10 pixels at 100 x 90 in a frame of
+        # 200 x 180: corners 20 and 38, which a box from 20 to 39 says; scaled back 10 and 20.
+        (
+            [[20, 20, 39, 39], [0, 0, 199, 179]],
+            *((100, 90), (200, 180), True, [[10, 10, 10, 10], [0, 0, 100, 90]]),
+        ),
+        (
+            [[20, 20, 39, 39], [0, 0, 199, 179]],
+            *((100, 90), (200, 180), False, [[10, 10, 9.5, 9.5], [0, 0, 99.5, 89.5]]),
+        ),
+    ],
+)
+def test_boxes_are_scaled_back_clipped_and_rounded(boxes, size, tested, is_legacy, expected):
     detections = {
-        "boxes": torch.tensor([[20.0, 20.0, 39.0, 39.0], [0.0, 0.0, 199.0, 179.0]]),
-        "scores": torch.tensor([0.5, 0.4]),
-        "labels": torch.tensor([0, 0]),
+        "boxes": torch.tensor(boxes).float(),
+        "scores": torch.tensor([0.123456789, 0.5]),
+        "labels": torch.tensor([1, 0]),
     }
-    facts = {"image_id": 1, "category_ids": [3], "size": (100, 90), "tested": (200, 180)}
-    legacy = as_results(detections, **facts, inclusive_corners=True)
-    assert [item["bbox"] for item in legacy] == [[10, 10, 10, 10], [0, 0, 100, 90]]
-    plain = as_results(detections, **facts)
-    assert [item["bbox"] for item in plain] == [[10, 10, 9.5, 9.5], [0, 0, 99.5, 89.5]]
+    facts = {"image_id": 10, "category_ids": [3, 7], "size": size, "tested": tested}
+    assert as_results(detections, **facts, inclusive_corners=is_legacy) == [
+        found(10, 7, expected[0], 0.123457),
+        found(10, 3, expected[1], 0.5),
+    ]
 
 
 def test_conventions_reach_the_detector_and_its_results(dataset):

@@ -108,38 +108,40 @@ def test_only_a_hundred_detections_of_an_image_and_class_count():
     require_equal(truth, detections)
 
 
-def spoiled(case, truth, detections):
-    """The scene without something, or with something that is not in it."""
-    objects, images, categories = (truth[it] for it in ("annotations", "images", "categories"))
-    first = categories[0]["id"]
+def crowds(truth):
+    return {"annotations": [item | {"iscrowd": 1} for item in truth["annotations"]]}
+
+
+def without_a_class(truth):
+    first = truth["categories"][0]["id"]
+    return {"annotations": [it for it in truth["annotations"] if it["category_id"] != first]}
+
+
+def strangers(truth):
     others = [
         item | ({"image_id": 950} if number % 3 else {"category_id": 95})
-        for number, item in enumerate(objects)
+        for number, item in enumerate(truth["annotations"])
     ]
-    changes: dict[str, Truth] = {
-        "no detections": {},
-        "no objects": {"annotations": []},
-        "neither": {"annotations": []},
-        "only crowds": {"annotations": [item | {"iscrowd": 1} for item in objects]},
-        "nothing in one class": {"categories": [*categories, {"id": 99, "name": "unicorn"}]},
-        "one class without objects": {
-            "annotations": [item for item in objects if item["category_id"] != first]
-        },
-        "empty images": {"images": [{"id": 901}, *images, {"id": 903}]},
-        "objects of other images and classes": {"annotations": others + objects},
-    }
-    return truth | changes[case], [] if case in ("no detections", "neither") else detections
+    return {"annotations": others + truth["annotations"]}
 
 
-@pytest.mark.parametrize(
-    "case",
-    [
-        *("no detections", "no objects", "neither", "only crowds", "nothing in one class"),
-        *("one class without objects", "empty images", "objects of other images and classes"),
-    ],
-)
+CASES = {  # what becomes of a scene's ground truth
+    "no objects": lambda truth: {"annotations": []},
+    "only crowds": crowds,
+    "nothing in one class": lambda truth: {
+        "categories": [*truth["categories"], {"id": 99, "name": "unicorn"}]
+    },
+    "one class without objects": without_a_class,
+    "empty images": lambda truth: {"images": [{"id": 901}, *truth["images"], {"id": 903}]},
+    "objects of other images and classes": strangers,
+}
+
+
+@pytest.mark.parametrize("case", CASES)
 def test_what_is_missing_is_missing_as_in_pycocotools(case):
-    require_equal(*spoiled(case, *scene(7, 5, 3)))
+    truth, detections = scene(7, 5, 3)
+    require_equal(truth | CASES[case](truth), detections)
+    require_equal(truth if case == "only crowds" else truth | CASES[case](truth), [])
 
 
 def one_image(objects, boxes):
@@ -270,12 +272,7 @@ def test_records_tell_each_detection_and_object_by_its_place():
     assert matches.source.tolist() == [2, 1, 0] and matches.score.tolist() == [1, 0.9, 0.8]
     crowd, nothing, loose = matches.state
     assert (crowd == IGNORED).all()  # whatever it overlaps
-    assert [set(area) for area in nothing] == [
-        {FALSE},
-        {IGNORED},
-        {IGNORED},
-        {FALSE},
-    ]  # it is large
+    assert [set(area) for area in nothing] == [{FALSE}, {IGNORED}, {IGNORED}, {FALSE}]  # large
     reaches = [TRUE] * 5 + [FALSE] * 5  # IoU 0.50 to 0.70
     assert loose[:2].tolist() == [reaches, reaches]
     assert (loose[2] == IGNORED).all()  # no medium object, and it is none
@@ -287,7 +284,8 @@ def test_records_tell_each_detection_and_object_by_its_place():
 
 
 def test_precision_falls_with_recall_and_is_missing_only_for_classes_without_objects():
-    matches = match(*spoiled("nothing in one class", *scene(8, 12, 2)))
+    truth, detections = scene(8, 12, 2)
+    matches = match(truth | CASES["nothing in one class"](truth), detections)
     last = matches.category_ids.tolist().index(99)
     curves = precisions(matches, np.ones((1, 12)), 0)[0]  # [10, 101, 3]
     known = np.delete(curves, last, axis=2)

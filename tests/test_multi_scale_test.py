@@ -3,6 +3,7 @@
 import random
 
 import pytest
+import reference
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -33,17 +34,11 @@ TINY = Recipe(
 def test_the_passes_of_the_paper_are_26():
     usual = [(800, 1333, -float("inf"), float("inf"))]
     extra = [
-        (400, 1333, 96**2, 10_000**2),
-        (500, 1333, 96**2, 10_000**2),
-        (600, 1333, 64**2, 10_000**2),
-        (640, 1333, 64**2, 10_000**2),
-        (700, 1333, 64**2, 10_000**2),
-        (900, 3000, 0, 10_000**2),
-        (1000, 3000, 0, 10_000**2),
-        (1100, 3000, 0, 256**2),
-        (1200, 3000, 0, 256**2),
-        (1300, 3000, 0, 192**2),
-        (1400, 3000, 0, 192**2),
+        *((side, 1333, 96**2, 10_000**2) for side in (400, 500)),
+        *((side, 1333, 64**2, 10_000**2) for side in (600, 640, 700)),
+        *((side, 3000, 0, 10_000**2) for side in (900, 1000)),
+        *((side, 3000, 0, 256**2) for side in (1100, 1200)),
+        *((side, 3000, 0, 192**2) for side in (1300, 1400)),
         (1800, 3000, 0, 96**2),
     ]
     expected = [Pass(*it[:2], flip, *it[2:]) for flip in (False, True) for it in usual + extra]
@@ -56,9 +51,8 @@ def test_the_passes_shrink_with_the_short_side():
     assert [it.short_side for it in small[:3]] == [160, 80, 100]
     assert [it.long_side for it in small[:13]] == [266] * 6 + [600] * 7
     assert small[12] == Pass(360, 600, False, 0.0, pytest.approx(19.2**2))
-    assert (
-        relative_cost(TINY) == pytest.approx(relative_cost(PAPER)) == pytest.approx(42.7, abs=0.1)
-    )
+    for recipe in (TINY, PAPER):
+        assert relative_cost(recipe) == pytest.approx(42.7, abs=0.1)
 
 
 def test_a_pass_keeps_areas_strictly_between_its_limits():
@@ -70,20 +64,12 @@ def test_a_pass_keeps_areas_strictly_between_its_limits():
 # --- the vote
 
 
-def plain_iou(one, other):
-    width = min(one[2], other[2]) - max(one[0], other[0])
-    height = min(one[3], other[3]) - max(one[1], other[1])
-    shared = max(width, 0) * max(height, 0)
-    areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (one, other)]
-    return shared / (sum(areas) - shared) if shared else 0.0
-
-
 def plain_vote(items):
     """Boxes with scores of one class -> what they agree on, by lists alone."""
     left, found = sorted(items, key=lambda item: -item[1]), []
     while left:
         best, score = left[0]
-        overlaps = [1.0] + [plain_iou(best, box) for box, _ in left[1:]]
+        overlaps = [1.0] + [reference.iou(best, box) for box, _ in left[1:]]
         voters = [item for item, iou in zip(left, overlaps, strict=True) if iou >= 0.66]
         ious = [iou for iou in overlaps if iou >= 0.66]
         left = [item for item, iou in zip(left, overlaps, strict=True) if iou < 0.66]
@@ -193,21 +179,16 @@ def an_image():
 
 def test_what_every_pass_finds_in_its_place_becomes_one_box_in_pixels_of_the_image():
     detector = FindsTheBright()
-    (found,) = MultiScaleTest(detector, TINY).detect([an_image()])
+    test = MultiScaleTest(detector, TINY)
+    (found,) = test.detect([an_image()])
     assert found["scores"][0] == pytest.approx(0.9)
-    torch.testing.assert_close(
-        found["boxes"][0], torch.tensor([30, 50, 90, 90.0]).double(), rtol=0, atol=1
-    )
+    expected = torch.tensor([30, 50, 90, 90.0]).double()
+    torch.testing.assert_close(found["boxes"][0], expected, rtol=0, atol=1)
     assert found["labels"].tolist() == [1] * len(found["labels"])
     assert detector.sizes[:3] == [(160, 240), (80, 120), (100, 150)]
     assert len(detector.sizes) == 26
-
-
-def test_a_mirrored_pass_finds_objects_where_they_are():
-    test = MultiScaleTest(FindsTheBright(), TINY)
     plain, mirrored = (test._look(an_image(), it) for it in passes(TINY) if it.short_side == 160)
-    torch.testing.assert_close(plain["boxes"], mirrored["boxes"])
-    assert plain["boxes"].tolist() == [[30, 50, 90, 90]]
+    assert plain["boxes"].tolist() == mirrored["boxes"].tolist() == [[30, 50, 90, 90]]
 
 
 @pytest.mark.parametrize(("smallest", "largest", "count"), [(500, 700, 1), (1000, 3000, 0)])
