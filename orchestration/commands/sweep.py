@@ -122,11 +122,8 @@ def sweep(
     if not dry_run:
         store.require_writable()
     is_searched = search == "optuna"
-    table = Table(name=what.name, rows=(what.base,))  # stands for what a search will propose
-    if not is_searched:
-        table = what.table(what.draw(samples) if samples else what.grid())
-        tell_left_out(what)
-    plan, data_set = open_plan(setup, store, [table], (), parse_seeds(seeds))
+    tables = [_table(what, is_searched, samples)]
+    plan, data_set = open_plan(setup, store, tables, (), parse_seeds(seeds))
     asha = steps_tested(setup.recipe, len(data_set.val)) if scheduler == "asha" else []
     resources = Resources(address, concurrent, gpus_per_run, processes, micro_batch, workers)
     if not dry_run:
@@ -144,6 +141,15 @@ def _how(search: str, samples: int | None, scheduler: str) -> list[str]:
         raise ValueError("--search random and optuna need --samples, and --samples needs one")
     how = [] if samples is None else ["--search", search, "--samples", str(samples)]
     return how + (["--scheduler", scheduler] if scheduler == "asha" else [])
+
+
+def _table(sweep: Sweep, is_searched: bool, samples: int | None) -> Table:
+    """The rows to train, as far as they are known before; what no detector can be is told."""
+    if is_searched:
+        return Table(name=sweep.name, rows=(sweep.base,))
+    table = sweep.table(sweep.draw(samples) if samples else sweep.grid())
+    tell_left_out(sweep)
+    return table
 
 
 def _train(
