@@ -11,6 +11,7 @@ from experiments.settings import show_setting
 from orchestration import options
 from orchestration.find import Asked, Meant, find_pair
 from orchestration.inspection import Progress, inspect
+from orchestration.options import option
 from orchestration.run_folder import DEFAULT_OUT, open_store
 from orchestration.terminal import console
 from reports.footnotes import image_size, schedule
@@ -25,17 +26,9 @@ MEANT = (
 )
 First = Annotated[str, typer.Argument(metavar="A", help=MEANT, show_default=False)]
 Second = Annotated[str, typer.Argument(metavar="B", help="Likewise.", show_default=False)]
-Form = Annotated[
-    Literal["terminal", "markdown", "json"], typer.Option("--format", help="How it is printed.")
-]
-Pictures = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="FOLDER",
-        help="Draw the images on which they differ most: ground truth, A, B.",
-        show_default=False,
-    ),
-]
+Form = Annotated[Literal["terminal", "markdown", "json"], option("How it is printed.", "--format")]
+PICTURES = "Draw the images on which they differ most: ground truth, A, B."
+Pictures = Annotated[Path | None, option(PICTURES, metavar="FOLDER", show_default=False)]
 
 
 def compare(
