@@ -10,7 +10,6 @@ as they do for every run; another file of the user's is refused.
 """
 
 import ast
-import importlib.util
 import inspect
 import json
 import linecache
@@ -45,23 +44,18 @@ def load_tables(path: Path) -> dict[str, Table]:
         raise ValueError(
             f"{path} needs TABLE = Table(...) of experiments.experiment, or TABLES with several"
         )
+    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem).strip("-._") or "own"
+    named: dict[str, Table] = {}
     try:
-        named = [_named(table, path) for table in tables]
+        for table in tables:
+            name, line = table.name or stem, ("reproduce", str(path))
+            if name in named:
+                raise ValueError(f"two tables are called '{name}'; set name=")
+            rows = tuple(replace(row, assigner=own_assigner(row.assigner)) for row in table.rows)
+            named[name] = replace(table, number=0, name=name, rows=rows, line=line)
     except ValueError as error:
         raise ValueError(f"{path.name}: {error}") from error
-    by_name = {table.name: table for table in named}
-    if len(by_name) < len(named):
-        raise ValueError(f"{path.name}: two tables are called '{named[-1].name}'; set name=")
-    return by_name
-
-
-def _named(table: Table, path: Path) -> Table:
-    """The table with its name, its command, and its assigners' sources."""
-    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem).strip("-._") or "own"
-    rows = tuple(replace(row, assigner=own_assigner(row.assigner)) for row in table.rows)
-    return replace(
-        table, number=0, name=table.name or stem, rows=rows, line=("reproduce", str(path))
-    )
+    return named
 
 
 def own_assigner(assigner: Callable[..., Any] | OwnAssigner | None) -> OwnAssigner | None:
@@ -111,14 +105,11 @@ def _run(text: str, filename: str, name: str) -> ModuleType:
     except SyntaxError as error:
         raise ValueError(f"{error.filename}, line {error.lineno}: {error.msg}") from error
     except (Exception, SystemExit) as error:
-        lines = [
-            frame.lineno
-            for frame in traceback.extract_tb(error.__traceback__)
-            if frame.filename == filename
-        ]
+        frames = traceback.extract_tb(error.__traceback__)
+        line = [frame.lineno for frame in frames if frame.filename == filename][-1]
         reason = " ".join(str(error).split()) or type(error).__name__
         kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
-        raise ValueError(f"{filename}, line {lines[-1]}: {kind}{reason}") from error
+        raise ValueError(f"{filename}, line {line}: {kind}{reason}") from error
     return module
 
 
@@ -137,18 +128,10 @@ def _source(function: Callable[..., Any]) -> str:
         else:
             continue
         for name in names:
-            if name not in PACKAGES and (not name or _folder(name) == path.absolute().parent):
+            beside = path.absolute().parent / name
+            if name not in PACKAGES and (beside.is_dir() or beside.with_suffix(".py").exists()):
                 raise ValueError(
                     f"{path.name}, line {node.lineno}: an assigner needs all of its source in one "
                     "file, got an import of another beside it"
                 )
     return text
-
-
-def _folder(package: str) -> Path | None:
-    """The folder that a package or module lies in."""
-    specification = importlib.util.find_spec(package)
-    if specification is None or specification.origin is None:
-        return None
-    origin = Path(specification.origin).absolute()
-    return origin.parent.parent if specification.submodule_search_locations else origin.parent

@@ -64,15 +64,15 @@ def main() -> None:
     except Interrupted as stop:
         print(f"atss: stopped; {stop}", file=sys.stderr)
         sys.exit(STOPPED)
-    except (ValueError, OSError) as error:
+    except Exception as error:
         if os.environ.get("ATSS_TRACEBACK"):
             raise
-        refuse(" ".join(str(error).split()) or type(error).__name__)
-    except Exception as error:  # whatever else a foreign file can cause, and our own mistakes
-        if os.environ.get("ATSS_TRACEBACK"):
-            raise
-        text = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        refuse(f"{text} (unexpected; ATSS_TRACEBACK=1 in front of the command tells where)")
+        kind, text = type(error).__name__, " ".join(str(error).split())
+        if isinstance(error, ValueError | OSError):
+            refuse(text or kind)
+        # whatever else a foreign file can cause, and our own mistakes
+        more = "unexpected; ATSS_TRACEBACK=1 in front of the command tells where"
+        refuse(f"{kind}: {text} ({more})")
 
 
 def keep_bytecode() -> None:
@@ -213,11 +213,7 @@ def report(
     from orchestration.results import deliver
 
     chosen, store = find_tables(tables), open_store(out)
-    found = [
-        (setup, seeds)
-        for setup, seeds in setups_in(store)
-        if scale in (None, setup.scale) and data in (None, setup.data, setup.where)
-    ]
+    found = setups_in(store, scale, data)
     done = [deliver(store, setup, chosen, seeds, console, is_asked=True) for setup, seeds in found]
     warn(views.unreadable(store))
     if not any(delivered.num_tables for delivered in done):
@@ -236,18 +232,18 @@ def ui(out: options.Out = DEFAULT_OUT, port: options.Port = 5000) -> None:
     """
     from orchestration.records import database, local_uri, records_uri, without_password
 
-    uri = records_uri(open_store(out))
+    store = open_store(out)
+    uri, file = records_uri(store), database(store)
     if uri.startswith("http"):
         console.print(f"The records are at {without_password(uri)} (MLFLOW_TRACKING_URI)")
         return
-    file = database(open_store(out))
-    if uri == local_uri(open_store(out)) and not file.is_file():
+    if uri == local_uri(store) and not file.is_file():
         raise ValueError(f"no records in {out}: {file} is not there; atss reproduce makes it")
     require_free(port)
     from orchestration.tracking import open_tracker
 
     console.print(f"MLflow opens http://127.0.0.1:{port} in a few seconds; Ctrl-C ends it")
-    tracker = open_tracker(open_store(out))
+    tracker = open_tracker(store)
     if tracker.problem:
         raise ValueError(f"no records to show: {tracker.problem}")
     for name, page in tracker.pages(f"http://127.0.0.1:{port}").items():
@@ -276,17 +272,8 @@ def require_free(port: int) -> None:
 
 
 for command in (
-    claims,
-    status,
-    cancel,
-    logs,
-    sweep,
-    positives,
-    evaluate,
-    predict,
-    compare,
-    export,
-    verify,
+    *(claims, status, cancel, logs, sweep, positives),
+    *(evaluate, predict, compare, export, verify),
 ):
     app.command()(command)
 

@@ -139,8 +139,7 @@ class Asked:
 
     def has(self, setup: Setup) -> bool:
         """Whether a setup is asked for."""
-        is_scale = self.scale in (None, setup.scale)
-        if not is_scale or self.data not in (None, setup.data, setup.where):
+        if not setup.is_at(self.scale, self.data):
             return False
         return not self.settings or resolve_scale(setup.scale, self.settings)[1] == setup.settings
 
@@ -201,16 +200,17 @@ def find_pair(store: Store, texts: Sequence[str], asked: Asked = EVERYTHING) -> 
 def _ways(setups: Sequence[Setup]) -> list[str]:
     """What to type for each: "--set k=5 for demo k=5 - shapes"."""
     found = list({(setup.name, setup.fingerprint): setup for setup in setups}.values())
-    several = {part: len({getattr(it, part) for it in found}) > 1 for part in ("scale", "data")}
-    is_moved = not several["data"] and len({setup.where for setup in found}) > 1
+
+    def differs(part: str) -> bool:
+        return len({getattr(setup, part) for setup in found}) > 1
+
+    part = "data" if differs("data") else "where"
     ways = []
-    for setup in found:
-        asked = Asked(
-            setup.scale if several["scale"] else None,
-            setup.data if several["data"] else setup.where if is_moved else None,
-            [f"{name}={show_setting(value)}" for name, value in setup.settings.items()],
-        )
-        ways.append(f"{asked} for {setup.name}".strip() if str(asked) else setup.name)
+    for it in found:
+        settings = [f"{name}={show_setting(value)}" for name, value in it.settings.items()]
+        where = getattr(it, part) if differs(part) else None
+        asked = str(Asked(it.scale if differs("scale") else None, where, settings))
+        ways.append(f"{asked} for {it.name}".strip() if asked else it.name)
     return ways
 
 

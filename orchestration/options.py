@@ -1,7 +1,7 @@
 """The arguments and options of the `atss` command: names, help, and how their text is read."""
 
 from dataclasses import fields
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -9,160 +9,104 @@ from detector.config import DetectorConfig, Recipe
 
 ScaleName = Literal["demo", "mini", "scratch", "paper", "paper-2x"]
 ONE_TABLE = "table1 ... table9, leave-one-out, factorial, or a file of your own: FILE.py"
-TableName = Annotated[str, typer.Argument(metavar="TABLE", help=ONE_TABLE)]
-TableNames = Annotated[
-    list[str], typer.Argument(metavar="TABLE...", help=f"all (table1 ... table7), {ONE_TABLE}")
-]
-Out = Annotated[str, typer.Option("--out", metavar="FOLDER", help="The results folder.")]
+KEYS = ", ".join(item.name for item in (*fields(DetectorConfig), *fields(Recipe)))
+
+
+def option(text: str, *names: str, **how: Any) -> Any:
+    """An option with its help; names: where they are not the parameter's."""
+    return typer.Option(*names, help=text, **how)
+
+
+def _set(text: str) -> Any:
+    return option(text, "--set", metavar="KEY=VALUE")
+
+
+def _argument(metavar: str, text: str) -> Any:
+    return typer.Argument(metavar=metavar, help=text)
+
+
+TableName = Annotated[str, _argument("TABLE", ONE_TABLE)]
+TableNames = Annotated[list[str], _argument("TABLE...", f"all (table1 ... table7), {ONE_TABLE}")]
+Out = Annotated[str, option("The results folder.", "--out", metavar="FOLDER")]
 
 # What is trained
 Scale = Annotated[
     ScaleName,
-    typer.Option(
-        help="How much is trained: demo (a CPU, minutes, generated images), mini (one GPU, "
-        "minutes, your images, ImageNet weights), scratch (the same GPU without weights, longer), "
+    option(
+        "How much is trained: demo (a CPU, minutes, generated images), mini (one GPU, minutes, "
+        "your images, ImageNet weights), scratch (the same GPU without weights, longer), "
         "paper (90,000 iterations a run), paper-2x (180,000: Table 8's)."
     ),
 ]
-Data = Annotated[
-    str | None,
-    typer.Option(
-        metavar="WHERE",
-        help="A data set in COCO format: a folder, a TOML file that names images and annotations, "
-        "coco2017, or shapes-large. Demo scale brings its own, shapes.",
-    ),
-]
-Seeds = Annotated[str, typer.Option(metavar="0,1,2", help="One run for each row and seed.")]
-Rows = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="1,3|LABEL",
-        help="Only these rows of one table: numbers from 1, a label, or a part of one. Repeatable.",
-    ),
-]
-Settings = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set",
-        metavar="KEY=VALUE",
-        help="Change a setting in every row: a toggle or a part of the schedule. Repeatable. "
-        f"Keys: {', '.join(item.name for item in (*fields(DetectorConfig), *fields(Recipe)))}.",
-    ),
-]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Print what would be trained, and stop.")]
+DATA = (
+    "A data set in COCO format: a folder, a TOML file that names images and annotations, coco2017, "
+    "or shapes-large. Demo scale brings its own, shapes."
+)
+Data = Annotated[str | None, option(DATA, metavar="WHERE")]
+Seeds = Annotated[str, option("One run for each row and seed.", metavar="0,1,2")]
+ROWS = "Only these rows of one table: numbers from 1, a label, or a part of one. Repeatable."
+Rows = Annotated[list[str] | None, option(ROWS, metavar="1,3|LABEL")]
+SET = "Change a setting in every row: a toggle or a part of the schedule. Repeatable."
+Settings = Annotated[list[str] | None, _set(f"{SET} Keys: {KEYS}.")]
+DryRun = Annotated[bool, option("Print what would be trained, and stop.", "--dry-run")]
 
 # On which machines
-Concurrent = Annotated[
-    int | None, typer.Option(min=1, help="Runs at once.  [default: as many as fit]")
-]
-GpusPerRun = Annotated[
-    float | None,
-    typer.Option(
-        min=0,
-        help="Several share each batch of a run; also a share of one, or 0 for none.  "
-        "[default: one, if any]",
-    ),
-]
-Processes = Annotated[
-    int | None,
-    typer.Option(
-        min=1, help="That share each batch of a run; the batch stays.  [default: one per GPU]"
-    ),
-]
-MicroBatch = Annotated[
-    int | None,
-    typer.Option(
-        min=1, help="Images per forward pass; the gradients stay those of the whole batch."
-    ),
-]
-Workers = Annotated[
-    int | None,
-    typer.Option(min=0, help="Processes per run that load images.  [default: by the CPUs]"),
-]
-Address = Annotated[
-    str | None,
-    typer.Option(metavar="HOST:PORT", help="A running Ray cluster.  [default: this machine]"),
-]
+Concurrent = Annotated[int | None, option("Runs at once.  [default: as many as fit]", min=1)]
+GPUS = (
+    "Several share each batch of a run; also a share of one, or 0 for none.  [default: one, if any]"
+)
+GpusPerRun = Annotated[float | None, option(GPUS, min=0)]
+PROCESSES = "That share each batch of a run; the batch stays.  [default: one per GPU]"
+Processes = Annotated[int | None, option(PROCESSES, min=1)]
+MICRO_BATCH = "Images per forward pass; the gradients stay those of the whole batch."
+MicroBatch = Annotated[int | None, option(MICRO_BATCH, min=1)]
+WORKERS = "Processes per run that load images.  [default: by the CPUs]"
+Workers = Annotated[int | None, option(WORKERS, min=0)]
+ADDRESS = "A running Ray cluster.  [default: this machine]"
+Address = Annotated[str | None, option(ADDRESS, metavar="HOST:PORT")]
 
 # What a trained detector is tested on
-Trained = Annotated[
-    str | None,
-    typer.Argument(
-        metavar="RUN",
-        help="A run of the results folder: its signature, the beginning of one, or a row's name "
-        "such as 'Table 2: ..., Box' or a part of it. atss status lists them.",
-    ),
-]
-TrainedAndImages = Annotated[
-    list[str],
-    typer.Argument(
-        metavar="RUN|IMAGE",
-        help="First a run of the results folder (see atss evaluate), unless there is --weights; "
-        "then image files, or folders with images.",
-    ),
-]
-Weights = Annotated[
-    str | None,
-    typer.Option(
-        metavar="FILE",
-        help="Instead of a run: weights or a checkpoint of ours, of the official ATSS code or of "
-        "mmdetection.",
-    ),
-]
-TestData = Annotated[
-    str | None,
-    typer.Option(
-        "--data",
-        metavar="WHERE",
-        help="A data set in COCO format: a folder, a TOML file, coco2017 or shapes.  [default: "
-        "what the run was trained on]",
-    ),
-]
-Split = Annotated[
-    str | None, typer.Option(metavar="NAME", help="Which part of it.  [default: val]")
-]
-AnnotationFile = Annotated[
-    str | None,
-    typer.Option("--annotations", metavar="FILE", help="Instead of --data: COCO's JSON."),
-]
-ImageFolder = Annotated[
-    str | None, typer.Option("--images", metavar="FOLDER", help="Where its images are.")
-]
-TestSettings = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set",
-        metavar="KEY=VALUE",
-        help="Change how it is tested, such as nms_threshold=0.5 or short_side=600. Repeatable.",
-    ),
-]
-Device = Annotated[str | None, typer.Option(metavar="cpu|cuda", help="[default: a GPU, if any]")]
-TestWorkers = Annotated[
-    int | None,
-    typer.Option(
-        "--workers", min=0, help="Processes that load images.  [default: 4 for a GPU, else none]"
-    ),
-]
-Draw = Annotated[
-    int, typer.Option(min=0, help="Draw so many images, ground truth beside detections.")
-]
-Score = Annotated[float, typer.Option(min=0, max=1, help="Leave out detections below this score.")]
+TRAINED = (
+    "A run of the results folder: its signature, the beginning of one, or a row's name such as "
+    "'Table 2: ..., Box' or a part of it. atss status lists them."
+)
+Trained = Annotated[str | None, _argument("RUN", TRAINED)]
+TRAINED_AND_IMAGES = (
+    "First a run of the results folder (see atss evaluate), unless there is --weights; then image "
+    "files, or folders with images."
+)
+TrainedAndImages = Annotated[list[str], _argument("RUN|IMAGE", TRAINED_AND_IMAGES)]
+WEIGHTS = (
+    "Instead of a run: weights or a checkpoint of ours, of the official ATSS code or of "
+    "mmdetection."
+)
+Weights = Annotated[str | None, option(WEIGHTS, metavar="FILE")]
+TEST_DATA = (
+    "A data set in COCO format: a folder, a TOML file, coco2017 or shapes.  [default: what the run "
+    "was trained on]"
+)
+TestData = Annotated[str | None, option(TEST_DATA, "--data", metavar="WHERE")]
+Split = Annotated[str | None, option("Which part of it.  [default: val]", metavar="NAME")]
+ANNOTATIONS = "Instead of --data: COCO's JSON."
+AnnotationFile = Annotated[str | None, option(ANNOTATIONS, "--annotations", metavar="FILE")]
+ImageFolder = Annotated[str | None, option("Where its images are.", "--images", metavar="FOLDER")]
+TEST_SET = "Change how it is tested, such as nms_threshold=0.5 or short_side=600. Repeatable."
+TestSettings = Annotated[list[str] | None, _set(TEST_SET)]
+Device = Annotated[str | None, option("[default: a GPU, if any]", metavar="cpu|cuda")]
+TEST_WORKERS = "Processes that load images.  [default: 4 for a GPU, else none]"
+TestWorkers = Annotated[int | None, option(TEST_WORKERS, "--workers", min=0)]
+Draw = Annotated[int, option("Draw so many images, ground truth beside detections.", min=0)]
+Score = Annotated[float, option("Leave out detections below this score.", min=0, max=1)]
 DrawnScore = Annotated[
-    float, typer.Option("--score", min=0, max=1, help="Draw detections from this score on.")
+    float, option("Draw detections from this score on.", "--score", min=0, max=1)
 ]
 
 # What is reported
-OnlyScale = Annotated[ScaleName | None, typer.Option("--scale", help="Only results of it.")]
-OnlyData = Annotated[str | None, typer.Option("--data", metavar="NAME", help="Only results on it.")]
-OnlySettings = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set",
-        metavar="KEY=VALUE",
-        help="Only results of runs with these changed settings, no others. Repeatable.",
-    ),
-]
-Port = Annotated[int, typer.Option(min=1, max=65535, help="On 127.0.0.1.")]
+OnlyScale = Annotated[ScaleName | None, option("Only results of it.", "--scale")]
+OnlyData = Annotated[str | None, option("Only results on it.", "--data", metavar="NAME")]
+ONLY_SET = "Only results of runs with these changed settings, no others. Repeatable."
+OnlySettings = Annotated[list[str] | None, _set(ONLY_SET)]
+Port = Annotated[int, option("On 127.0.0.1.", min=1, max=65535)]
 
 
 def parse_seeds(text: str) -> list[int]:

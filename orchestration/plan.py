@@ -66,6 +66,10 @@ class Setup:
         settings = {name: it for name, it in self.settings.items() if name not in TEST_ONLY}
         return replace(self, recipe=tested_as_usual(self.recipe), settings=settings)
 
+    def is_at(self, scale: str | None, data: str | None) -> bool:
+        """Whether it has this scale and data, as far as they are asked for; data: name or place."""
+        return scale in (None, self.scale) and data in (None, self.data, self.where)
+
     def to_json(self) -> dict[str, Any]:
         return asdict(self) | {"name": self.name, "settings": dict(self.settings)}
 
@@ -181,10 +185,9 @@ def find_rows(table: Table, wanted: Sequence[str]) -> tuple[Row, ...]:
 
 
 def _find_row(table: Table, text: str) -> Row:
-    numbered = dict(enumerate(table.rows, start=1))
-    if text.isdigit() and int(text) in numbered:
-        return numbered[int(text)]
     labels, wanted = {squeezed(row.label): row for row in table.rows}, squeezed(text)
+    if text.isdigit() and 0 < int(text) <= len(table.rows):
+        return table.rows[int(text) - 1]
     if wanted in labels:
         return labels[wanted]
     found = [row for label, row in labels.items() if wanted in label and wanted]
@@ -192,7 +195,7 @@ def _find_row(table: Table, text: str) -> Row:
         return found[0]
     near = get_close_matches(wanted, labels, n=1)
     hint = f" (did you mean '{labels[near[0]].label}'?)" if near and not found else ""
-    rows = "; ".join(f"{number} {row.label}" for number, row in numbered.items())
+    rows = "; ".join(f"{number} {row.label}" for number, row in enumerate(table.rows, start=1))
     problem = "is part of several rows" if found else "is no row"
     raise ValueError(f"'{text}' {problem} of {table.label}{hint}; there are: {rows}")
 
@@ -210,16 +213,15 @@ def resolve_scale(scale: str, texts: Sequence[str]) -> tuple[Recipe, dict[str, A
     settings = parse_settings(texts)
     if settings.get("weights", "none") not in ("none", "imagenet"):
         settings["weights"] = str(Path(settings["weights"]).expanduser().absolute())
-    scales, of_recipe = SCALES[scale], {item.name: item for item in fields(Recipe)}
-    changed = {name: value for name, value in settings.items() if name in of_recipe}
-    recipe = replace(scales, **changed)
-    unmoved = {
-        name
-        for name in changed
-        if getattr(recipe, name) == getattr(scales, name)
-        or of_recipe[name].metadata == OUTSIDE_IDENTITY
+    usual, of_recipe = SCALES[scale], {item.name: item for item in fields(Recipe)}
+    recipe = replace(usual, **{key: it for key, it in settings.items() if key in of_recipe})
+    return recipe, {
+        name: value
+        for name, value in settings.items()
+        if name not in of_recipe
+        or getattr(recipe, name) != getattr(usual, name)
+        and of_recipe[name].metadata != OUTSIDE_IDENTITY
     }
-    return recipe, {name: value for name, value in settings.items() if name not in unmoved}
 
 
 def make_plan(
@@ -235,48 +237,33 @@ def make_plan(
     wanted = [(table, row) for table in tables for row in find_rows(table, rows)]
     related = {table.name: table for table in (*STUDY.values(), *tables)}
     others = [(table, row) for table in related.values() for row in table.rows]
-    runs: dict[str, PlannedRun] = {}
     places = {seed: place for place, seed in enumerate(dict.fromkeys(seeds))}
+    runs: dict[str, Run] = {}
+    fills: dict[str, dict[str, None]] = {}  # the rows of each run, those asked for first
+
+    def add(run: Run, label: str, known: Mapping[str, dict[str, None]]) -> None:
+        name = signature(run)
+        runs[name] = run
+        fills[name] = fills.get(name, {}) | ({label: None} if label else {}) | known.get(name, {})
+
     for seed in places:
-        fills = _rows_by_signature(setup, others, seed)
+        known: dict[str, dict[str, None]] = {}  # all rows that the runs of this seed fill
+        for table, row in others:
+            with suppress(ValueError):  # settings that contradict the row: it has no run
+                name = signature(setup.row_run(row, seed))
+                known.setdefault(name, {})[f"{table.label}: {row.label}"] = None
         for table, row in wanted:
-            run, here = setup.row_run(row, seed), f"{table.label}: {row.label}"
-            training = None
-            if run.training is not None:
-                fallback = [] if signature(run.training) in fills else [f"{here} (its training)"]
-                training = _add(runs, run.training, fallback, fills)
-            _add(runs, run, [here], fills, training)
-    ordered = sorted(runs.values(), key=lambda it: _order(it, places[it.run.seed]))
+            run, label = setup.row_run(row, seed), f"{table.label}: {row.label}"
+            if first := run.training:
+                add(first, "" if signature(first) in known else f"{label} (its training)", known)
+            add(run, label, known)
+
+    def planned(run: Run) -> PlannedRun:
+        name, first = signature(run), run.training
+        return PlannedRun(run, name, tuple(fills[name]), planned(first) if first else None)
+
+    ordered = sorted(map(planned, runs.values()), key=lambda it: _order(it, places[it.run.seed]))
     return Plan(setup, tuple(tables), len(wanted), tuple(places), tuple(ordered))
-
-
-def _add(
-    runs: dict[str, PlannedRun],
-    run: Run,
-    asked: Sequence[str],
-    fills: Mapping[str, Sequence[str]],
-    training: PlannedRun | None = None,
-) -> PlannedRun:
-    """Plan a run, or for one that is planned note the rows that it fills, those asked for first."""
-    name = signature(run)
-    known = runs[name].rows if name in runs else ()
-    rows = dict.fromkeys([*known, *asked, *fills.get(name, ())])
-    runs[name] = PlannedRun(run, name, tuple(rows), training)
-    return runs[name]
-
-
-def _rows_by_signature(
-    setup: Setup, rows: Sequence[tuple[Table, Row]], seed: int
-) -> dict[str, list[str]]:
-    """Which of the paper's rows a run fills; rows that the settings contradict fill none."""
-    found: dict[str, list[str]] = {}
-    for table, row in rows:
-        try:
-            name = signature(setup.row_run(row, seed))
-        except ValueError:
-            continue
-        found.setdefault(name, []).append(f"{table.label}: {row.label}")
-    return found
 
 
 def folder_of(store: Store, run: Run) -> RunFolder:
@@ -286,8 +273,10 @@ def folder_of(store: Store, run: Run) -> RunFolder:
     return next((folder for folder in folders if folder.is_done), folders[0])
 
 
-def setups_in(store: Store) -> list[tuple[Setup, tuple[int, ...]]]:
-    """Every setup that some run was started with, and the seeds of its runs; oldest first."""
+def setups_in(
+    store: Store, scale: str | None = None, data: str | None = None
+) -> list[tuple[Setup, tuple[int, ...]]]:
+    """The setups that runs were started with, and their seeds; oldest first."""
     found: dict[str, tuple[Setup, set[int]]] = {}
     for folder in store.folders():
         facts = folder.facts()
@@ -298,7 +287,9 @@ def setups_in(store: Store) -> list[tuple[Setup, tuple[int, ...]]]:
             recipe = asdict(setup.recipe) | {"evaluations": 0, "weights": weights}
             key = json.dumps([setup.name, setup.fingerprint, recipe])
             found.setdefault(key, (setup, set()))[1].add(facts["seed"])
-    return [(setup, tuple(sorted(seeds))) for setup, seeds in found.values()]
+    return [
+        (setup, tuple(sorted(seeds))) for setup, seeds in found.values() if setup.is_at(scale, data)
+    ]
 
 
 # The order of runs: those that carry the paper's thesis first
@@ -319,12 +310,6 @@ GROUPS: tuple[tuple[DetectorConfig, ...], ...] = (
     tuple(row.config for row in table7.TABLE.rows),
     tuple(replace(ATSS, k=k) for k in (3, 5, 19, 15)),
 )
-PLACES = {
-    config: (number, place)
-    for number, group in reversed(list(enumerate(GROUPS)))  # a config's first group counts
-    for place, config in enumerate(group)
-}
-LAST = (len(GROUPS), 0)
 
 
 def _order(planned: PlannedRun, seed_place: int) -> tuple[bool, int, int, int]:
@@ -332,5 +317,8 @@ def _order(planned: PlannedRun, seed_place: int) -> tuple[bool, int, int, int]:
 
     Tests of what others train come last, so that they need not wait.
     """
-    group, place = PLACES.get(planned.run.config, LAST)
+    config, group, place = planned.run.config, len(GROUPS), 0
+    for number, configs in reversed(list(enumerate(GROUPS))):  # a config's first group counts
+        if config in configs:
+            group, place = number, configs.index(config)
     return planned.training is not None, group, seed_place, place

@@ -1,7 +1,6 @@
 """`atss compare`: two configurations on the same images, and whether they can be told apart."""
 
 import json
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -12,6 +11,7 @@ from experiments.settings import show_setting
 from orchestration import options
 from orchestration.find import Asked, Meant, find_pair
 from orchestration.inspection import Progress, inspect
+from orchestration.options import option
 from orchestration.run_folder import DEFAULT_OUT, open_store
 from orchestration.terminal import console
 from reports.footnotes import image_size, schedule
@@ -26,17 +26,9 @@ MEANT = (
 )
 First = Annotated[str, typer.Argument(metavar="A", help=MEANT, show_default=False)]
 Second = Annotated[str, typer.Argument(metavar="B", help="Likewise.", show_default=False)]
-Form = Annotated[
-    Literal["terminal", "markdown", "json"], typer.Option("--format", help="How it is printed.")
-]
-Pictures = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="FOLDER",
-        help="Draw the images on which they differ most: ground truth, A, B.",
-        show_default=False,
-    ),
-]
+Form = Annotated[Literal["terminal", "markdown", "json"], option("How it is printed.", "--format")]
+PICTURES = "Draw the images on which they differ most: ground truth, A, B."
+Pictures = Annotated[Path | None, option(PICTURES, metavar="FOLDER", show_default=False)]
 
 
 def compare(
@@ -62,9 +54,12 @@ def compare(
     - `atss compare table4:k=3 table4:k=9 --scale mini --format markdown`
     - `atss compare table3:1 table3:fcos --set iterations=20`
     """
-    folder = _folder(pictures)
-    store = open_store(out).require_there()
-    sides = find_pair(store, [first, second], Asked(scale, data, settings or ()))
+    folder = pictures.expanduser() if pictures else None
+    for place in (folder, *folder.absolute().parents) if folder else ():
+        if place.exists() and not place.is_dir():
+            raise ValueError(f"--pictures {pictures}: needs a folder, {place} is a file")
+    store, asked = open_store(out).require_there(), Asked(scale, data, settings or ())
+    sides = find_pair(store, [first, second], asked)
     with console.status("Comparing") as status:
         from reports.paired import compare as paired
 
@@ -74,20 +69,15 @@ def compare(
     found = replace(found, notes=(*filter(None, [sides[0].note]), *found.notes))
     _show(found, form)
     if folder is not None:
-        count = _draw(found, sides, measured, folder)
+        from orchestration.gallery import Drawn, draw_differences
+
+        runs = [  # by each side's run of the lowest seed
+            Drawn(f"{letter}: {meant.name}", meant.folders[0], side.runs[0].insight.threshold)
+            for letter, meant, side in zip("AB", sides, measured, strict=True)
+        ]
+        setup = sides[0].setup
+        count = draw_differences(found, runs, setup.where, setup.fingerprint, folder)
         console.print(f"Pictures {folder} ({count})", soft_wrap=True)
-
-
-def _draw(found: "Paired", sides: Sequence[Meant], measured: Sequence["Side"], folder: Path) -> int:
-    """The images on which they differ most, by each side's run of the lowest seed; how many."""
-    from orchestration.gallery import Drawn, draw_differences
-
-    runs = [
-        Drawn(f"{letter}: {meant.name}", meant.folders[0], side.runs[0].insight.threshold)
-        for letter, meant, side in zip("AB", sides, measured, strict=True)
-    ]
-    setup = sides[0].setup
-    return draw_differences(found, runs, setup.where, setup.fingerprint, folder)
 
 
 def _show(found: "Paired", form: str) -> None:
@@ -103,17 +93,6 @@ def _show(found: "Paired", form: str) -> None:
             console.print(terminal(grid))
             console.print()
         console.print(meaning(found))
-
-
-def _folder(pictures: Path | None) -> Path | None:
-    """Where pictures go, if any are to be drawn; ValueError for a file, or for a place in one."""
-    if pictures is None:
-        return None
-    folder = pictures.expanduser()
-    there = next(it for it in (folder.absolute(), *folder.absolute().parents) if it.exists())
-    if not there.is_dir():
-        raise ValueError(f"--pictures {pictures}: needs a folder, {there} is a file")
-    return folder
 
 
 def _side(meant: Meant, progress: Progress) -> "Side":

@@ -6,8 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-import typer
-
 from experiments import TABLES
 from experiments.ablations import ABLATIONS
 from experiments.baselines import ATSS, FCOS, FCOS_ATSS, IMPROVED_RETINANET, RETINANET
@@ -25,7 +23,7 @@ from orchestration.launch import (
     open_plan,
     train_missing,
 )
-from orchestration.options import parse_seeds
+from orchestration.options import option, parse_seeds
 from orchestration.plan import Plan, Setup
 from orchestration.resources import Resources
 from orchestration.run_folder import DEFAULT_OUT, Store, open_store
@@ -44,43 +42,22 @@ BASES = {
 }
 MAX_SHOWN = 3  # combinations that are left out for one reason
 
-Base = Annotated[
-    str,
-    typer.Option(
-        metavar="NAME|TABLE:ROW",
-        help=f"What is varied: {', '.join(BASES)}, or a row such as table3:2 or my_ablation.py:2.",
-    ),
-]
-Axes = Annotated[
-    list[str],
-    typer.Option(
-        "--set",
-        metavar="KEY=VALUES",
-        help="What is varied: 3,5,7 (a tuple with +: 4+8,8), 3..7, 4..6..0.5, or for a search "
-        "0.001..0.1 and 1e-4..1e-1..log. One value holds for every run. Repeatable.",
-    ),
-]
-Scheduler = Annotated[
-    Literal["fifo", "asha"],
-    typer.Option(
-        help="fifo trains every run to its end; asha ends those that are far behind after a test."
-    ),
-]
-SearchName = Annotated[
-    Literal["grid", "random", "optuna"],
-    typer.Option(
-        "--search",
-        help="grid takes every combination, random draws some, optuna proposes by what the others "
-        "reached.",
-    ),
-]
-Samples = Annotated[int | None, typer.Option(min=1, help="How many combinations a search takes.")]
-Name = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NAME", help="Of the report and its files.  [default: by base and settings]"
-    ),
-]
+BASE = f"What is varied: {', '.join(BASES)}, or a row such as table3:2 or my_ablation.py:2."
+Base = Annotated[str, option(BASE, metavar="NAME|TABLE:ROW")]
+AXES = (
+    "What is varied: 3,5,7 (a tuple with +: 4+8,8), 3..7, 4..6..0.5, or for a search 0.001..0.1 "
+    "and 1e-4..1e-1..log. One value holds for every run. Repeatable."
+)
+Axes = Annotated[list[str], option(AXES, "--set", metavar="KEY=VALUES")]
+SCHEDULER = "fifo trains every run to its end; asha ends those that are far behind after a test."
+Scheduler = Annotated[Literal["fifo", "asha"], option(SCHEDULER)]
+SEARCH = (
+    "grid takes every combination, random draws some, optuna proposes by what the others reached."
+)
+SearchName = Annotated[Literal["grid", "random", "optuna"], option(SEARCH, "--search")]
+Samples = Annotated[int | None, option("How many combinations a search takes.", min=1)]
+NAME = "Of the report and its files.  [default: by base and settings]"
+Name = Annotated[str | None, option(NAME, metavar="NAME")]
 
 
 def sweep(
@@ -122,11 +99,8 @@ def sweep(
     if not dry_run:
         store.require_writable()
     is_searched = search == "optuna"
-    table = Table(name=what.name, rows=(what.base,))  # stands for what a search will propose
-    if not is_searched:
-        table = what.table(what.draw(samples) if samples else what.grid())
-        tell_left_out(what)
-    plan, data_set = open_plan(setup, store, [table], (), parse_seeds(seeds))
+    tables = [_table(what, is_searched, samples)]
+    plan, data_set = open_plan(setup, store, tables, (), parse_seeds(seeds))
     asha = steps_tested(setup.recipe, len(data_set.val)) if scheduler == "asha" else []
     resources = Resources(address, concurrent, gpus_per_run, processes, micro_batch, workers)
     if not dry_run:
@@ -144,6 +118,15 @@ def _how(search: str, samples: int | None, scheduler: str) -> list[str]:
         raise ValueError("--search random and optuna need --samples, and --samples needs one")
     how = [] if samples is None else ["--search", search, "--samples", str(samples)]
     return how + (["--scheduler", scheduler] if scheduler == "asha" else [])
+
+
+def _table(sweep: Sweep, is_searched: bool, samples: int | None) -> Table:
+    """The rows to train, as far as they are known before; what no detector can be is told."""
+    if is_searched:
+        return Table(name=sweep.name, rows=(sweep.base,))
+    table = sweep.table(sweep.draw(samples) if samples else sweep.grid())
+    tell_left_out(sweep)
+    return table
 
 
 def _train(
