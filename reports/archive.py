@@ -15,13 +15,16 @@ The digest proves that an archive is the one whose digest was published. It is n
 makes up an archive can give it a digest as well (docs/archive.md).
 """
 
+import csv
 import hashlib
+import io
 import json
+import os
 import re
 import shutil
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from math import isnan, prod
@@ -49,6 +52,7 @@ MEMBER = re.compile(
 EPOCH = (1980, 1, 1, 0, 0, 0)  # of every member: the oldest date that zip knows
 MOST_MEMBERS = 100_000
 MOST_BYTES = 2**28  # of a member, and of records unpacked: five times those of a run on COCO
+SHOWN = 60  # letters of a value in a line that says it differs
 EXACT = 1e-9  # AP points: sums may round differently on another machine, digits do not change so
 # What plain data of another kind than expected can raise: nobody vouches for an archive's.
 MALFORMED = (
@@ -63,6 +67,7 @@ MALFORMED = (
 # table      a table says something else than its runs, or than the paper
 # text       what is printed is something else
 Kind = Literal["hash", "signature", "record", "number", "table", "text"]
+Keys = tuple[Any, ...]
 
 
 @dataclass(frozen=True)
@@ -150,88 +155,72 @@ def unseal(path: Path, folder: Path) -> Unsealed:
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            entries = _harmless(path, archive)
-            manifest = _manifest(path, archive)
-            problems = _seal_problems(manifest, archive.read(MANIFEST).decode())
+            _require_harmless_entries(archive.infolist(), path.stat().st_size)
+            manifest, problems = _manifest(archive)
             stated: Mapping[str, Any] = manifest["members"]
-            for name in sorted(stated.keys() - entries.keys()):
+            for name in sorted(stated.keys() - {*archive.namelist()}):
                 problems.append(Problem("hash", name, "the manifest lists it, it is not there"))
-            for name, entry in entries.items():
-                if name == MANIFEST:
-                    continue
-                if not MEMBER.fullmatch(name):
-                    problems.append(Problem("hash", name, "no archive holds such a member"))
-                elif problem := _unpack(archive, entry, folder / name, stated.get(name)):
-                    problems.append(Problem("hash", name, problem))
-    except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError, EOFError) as error:
+            for name in archive.namelist():
+                if name != MANIFEST and (text := _unpack(archive, name, folder, stated.get(name))):
+                    problems.append(Problem("hash", name, text))
+            return Unsealed(folder, manifest, digest(manifest), tuple(problems))
+    except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError, EOFError):
         reason = "it is no zip file, or a damaged one"
-        raise ValueError(f"{path} is no archive of atss export: {reason}") from error
-    return Unsealed(folder, manifest, digest(manifest), tuple(problems))
+    except ValueError as error:
+        reason = str(error)
+    raise ValueError(f"{path} is no archive of atss export: {reason}")
 
 
-def _harmless(path: Path, archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
-    """The members by name; ValueError where unpacking would take more than the file promises."""
-    entries = archive.infolist()
-    reason = ""
-    if len(entries) > MOST_MEMBERS:
-        reason = f"{len(entries)} members, at most {MOST_MEMBERS} are read"
-    elif any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
-        reason = "members are compressed, which those of atss export never are"
-    elif any(entry.flag_bits & 1 for entry in entries):
-        reason = "members are encrypted"
-    elif sum(entry.file_size for entry in entries) > path.stat().st_size:
-        reason = "its members claim to be larger than the file"
-    elif any(entry.file_size > MOST_BYTES for entry in entries):
-        reason = f"a member has more than {MOST_BYTES:,} bytes"
-    elif len({entry.filename for entry in entries}) < len(entries):
-        reason = "two members have one name"
-    if reason:
-        raise ValueError(f"{path} is no archive of atss export: {reason}")
-    return {entry.filename: entry for entry in entries}
+def _require_harmless_entries(entries: Sequence[zipfile.ZipInfo], size: int) -> None:
+    """ValueError where unpacking would take more than a file of this size promises."""
+    sizes = [entry.file_size for entry in entries]
+    reasons = {
+        f"{len(entries)} members, at most {MOST_MEMBERS} are read": len(entries) > MOST_MEMBERS,
+        "members are compressed, which those of atss export never are": any(
+            entry.compress_type != zipfile.ZIP_STORED for entry in entries
+        ),
+        "members are encrypted": any(entry.flag_bits & 1 for entry in entries),
+        "its members claim to be larger than the file": sum(sizes) > size,
+        f"a member has more than {MOST_BYTES:,} bytes": max(sizes, default=0) > MOST_BYTES,
+        "two members have one name": len({entry.filename for entry in entries}) < len(entries),
+    }
+    for reason, holds in reasons.items():
+        if holds:
+            raise ValueError(reason)
 
 
-def _manifest(path: Path, archive: zipfile.ZipFile) -> dict[str, Any]:
-    """The manifest of this version; ValueError where there is none."""
-    content: Any = None
-    is_there = MANIFEST in archive.namelist()
+def _manifest(archive: zipfile.ZipFile) -> tuple[dict[str, Any], list[Problem]]:
+    """The manifest, and whether it is what its own digest says; ValueError where there is none."""
+    if MANIFEST not in archive.namelist():
+        raise ValueError(f"it has no {MANIFEST}")
+    text, content = archive.read(MANIFEST), None
     with suppress(ValueError, RecursionError):
-        content = json.loads(archive.read(MANIFEST)) if is_there else None
-    reason = ""
-    if not is_there:
-        reason = f"it has no {MANIFEST}"
-    elif not isinstance(content, dict) or "format" not in content:
-        reason = f"its {MANIFEST} is not one that atss export writes"
-    elif content["format"] != FORMAT:
-        reason = f"format {content['format']!r:.20}, this version reads {FORMAT}"
-    elif not isinstance(content.get("members"), dict):
-        reason = "its manifest lists no members"
-    if reason:
-        raise ValueError(f"{path} is no archive of atss export: {reason}")
-    return dict(content)
+        content = json.loads(text)
+    if not isinstance(content, dict) or "format" not in content:
+        raise ValueError(f"its {MANIFEST} is not one that atss export writes")
+    if content["format"] != FORMAT:
+        raise ValueError(f"format {content['format']!r:.20}, this version reads {FORMAT}")
+    if not isinstance(content.get("members"), dict):
+        raise ValueError("its manifest lists no members")
+    if text == _text({**content, "digest": digest(content)}).encode():
+        return content, []
+    return content, [Problem("hash", MANIFEST, "its content is not what its digest says")]
 
 
-def _seal_problems(manifest: Mapping[str, Any], text: str) -> list[Problem]:
-    """Whether the manifest is what its own digest says."""
-    if manifest.get("digest") != digest(manifest):
-        return [Problem("hash", MANIFEST, "its content is not what its digest says")]
-    if text != _text(manifest):  # a key given twice, say
-        return [Problem("hash", MANIFEST, "its text is not as atss export writes it")]
-    return []
-
-
-def _unpack(
-    archive: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path, stated: object
-) -> str | None:
+def _unpack(archive: zipfile.ZipFile, name: str, folder: Path, stated: object) -> str:
     """Write a member; why it is not what the manifest states, if so."""
+    if not MEMBER.fullmatch(name):
+        return "no archive holds such a member"
+    path = folder / name
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with archive.open(entry) as member, path.open("wb") as target:
+        with archive.open(name) as member, path.open("wb") as target:
             shutil.copyfileobj(member, target)
     except zipfile.BadZipFile:
         return "damaged: its bytes have changed"
     if stated is None:
         return "the manifest does not list it"
-    return None if _sha256(path) == stated else "its content is not what the manifest says"
+    return "" if _sha256(path) == stated else "its content is not what the manifest says"
 
 
 def _sha256(path: Path) -> str:
@@ -244,25 +233,24 @@ def _sha256(path: Path) -> str:
 
 def check_run(folder: Path) -> Iterator[Problem]:
     """What is wrong with a run's folder, read as one that nobody vouches for."""
-    where, matches = f"runs/{folder.name}", None
+    where = f"runs/{folder.name}"
     try:
         facts = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-        for text in _other_names(folder.name, facts):
-            yield Problem("signature", where, text)
         stated = json.loads((folder / "result.json").read_text(encoding="utf-8"))
-        if (stated["signature"], stated["seed"]) != (folder.name, facts["seed"]):
-            text = f"result.json is of {stated['signature']!r:.40}, seed {stated['seed']!r:.40}"
+        for text in _other_names(folder.name, facts, stated):
             yield Problem("signature", where, text)
         matches = _records(folder / "matches.npz", facts["data"])
-        for text, heading in _other_numbers(stated["metrics"], matches):
-            yield Problem("number", where, text, heading)
+        weights = np.ones((1, len(matches.image_ids)), dtype=np.uint8)
+        made = [None if isnan(it) else float(it) for it in metrics_of(matches, weights)[0]]
+        for (name, heading), value in zip(HEADINGS.items(), made, strict=True):
+            if not is_same(its := stated["metrics"][name], value):
+                text = f"{heading} {its!r} in result.json, its records give {value!r}"
+                yield Problem("number", where, text, heading)
     except MALFORMED as error:
         yield Problem("record", where, f"{type(error).__name__}: {error!s:.200}")
-    if matches is None:  # nor will anybody else read them
-        (folder / "matches.npz").unlink(missing_ok=True)
 
 
-def _other_names(signature: str, facts: Any) -> Iterator[str]:
+def _other_names(signature: str, facts: Any, stated: Any) -> Iterator[str]:
     """Where a run is not the one that its folder's name says."""
     its = facts["canonical"]
     if signature_of(its) != signature:
@@ -277,24 +265,8 @@ def _other_names(signature: str, facts: Any) -> Iterator[str]:
     ):
         if found != needed:
             yield f"run.json says {name} {found!r:.40}, its signature is of {needed!r:.40}"
-
-
-def _other_numbers(stated: Any, matches: Matches) -> Iterator[tuple[str, str]]:
-    """Where the records give another number than result.json says."""
-    weights = np.ones((1, len(matches.image_ids)), dtype=np.uint8)
-    for (name, heading), value in zip(
-        HEADINGS.items(), metrics_of(matches, weights)[0], strict=True
-    ):
-        made = None if np.isnan(value) else float(value)
-        if not is_same(stated[name], made):
-            yield f"{heading} {stated[name]!r} in result.json, its records give {made!r}", heading
-
-
-def is_same(one: Any, other: Any) -> bool:
-    """Equal values of one type; numbers up to what another machine rounds differently."""
-    if isinstance(one, float) and isinstance(other, float):
-        return one == other or abs(one - other) <= EXACT or (isnan(one) and isnan(other))
-    return type(one) is type(other) and bool(one == other)
+    if (stated["signature"], stated["seed"]) != (signature, facts["seed"]):
+        yield f"result.json is of {stated['signature']!r:.40}, seed {stated['seed']!r:.40}"
 
 
 def _records(path: Path, data: Any) -> Matches:
@@ -362,3 +334,64 @@ def _unsound(matches: Matches, data: Any) -> Iterator[str]:
         right = np.bincount(pairs[: len(found)][is_true], minlength=len(keys))
         if (right > np.bincount(pairs[len(found) :][counts], minlength=len(keys))).any():
             yield "more detections are right than there is to be found"
+
+
+# Members, compared
+
+
+def values_of(name: str, text: str) -> Any:
+    """A member as nested values; a table's numbers by row and metric, verdicts by claim."""
+    if name.endswith(".csv"):
+        found = csv.DictReader(io.StringIO(text))
+        return {
+            (str(it.get("row")), str(it.get("metric"))): dict(
+                zip(it, map(_number, it.values()), strict=True)
+            )
+            for it in found
+        }
+    if name.endswith(".json"):
+        with suppress(ValueError, RecursionError):
+            content = json.loads(text)
+            is_list = name.startswith("claims/") and isinstance(content, list)
+            return {it["name"]: it for it in content if "name" in it} if is_list else content
+    return {f"line {place}": line for place, line in enumerate(text.splitlines(), start=1)}
+
+
+def _number(text: Any) -> Any:
+    with suppress(TypeError, ValueError):
+        return float(text)
+    return text
+
+
+def is_same(one: Any, other: Any) -> bool:
+    """Equal values of one type; numbers up to what another machine rounds differently."""
+    if isinstance(one, float) and isinstance(other, float):
+        return one == other or abs(one - other) <= EXACT or (isnan(one) and isnan(other))
+    return type(one) is type(other) and bool(one == other)
+
+
+def differences(one: Any, other: Any, place: Keys = ()) -> Iterator[tuple[Keys, str, str]]:
+    """Where nested values differ: the keys that lead there, and both values, shortened."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        for key in dict.fromkeys([*one, *other]):
+            pair = (one.get(key, "nothing"), other.get(key, "nothing"))
+            yield from differences(*pair, (*place, key))
+    elif isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        for index, pair in enumerate(zip(one, other, strict=True)):
+            yield from differences(*pair, (*place, index))
+    elif not is_same(one, other):
+        stated, made = (it if isinstance(it, str) else json.dumps(it) for it in (one, other))
+        start = max(0, len(os.path.commonprefix([stated, made])) - SHOWN // 2)
+        yield place, _cut(stated, start), _cut(made, start)
+
+
+def written(place: Keys) -> str:
+    """Keys as one reads them: "rows[0].paper.ap", "Box|AP.low"."""
+    parts = ("|".join(key) if isinstance(key, tuple) else key for key in place)
+    return "".join(f"[{it}]" if isinstance(it, int) else f".{it}" for it in parts).lstrip(".")
+
+
+def _cut(text: str, start: int) -> str:
+    """SHOWN letters of it; what is left out is told."""
+    end = start + SHOWN
+    return f"{'...' if start else ''}{text[start:end]}{'...' if end < len(text) else ''}"

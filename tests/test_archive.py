@@ -3,58 +3,50 @@
 import hashlib
 import json
 import os
-import random
 import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import pytest
 from made_up_folder import RECIPE, fill
 
+from detector.metrics import HEADINGS
 from experiments import TABLES
 from experiments.experiment import Row, Table
+from orchestration.archive import stage, verify
 from orchestration.plan import setups_in
 from orchestration.run_folder import Store
-from orchestration.sealing import stage
-from orchestration.verifying import Verification, checked_grid, side_by_side, verify
 from reports import archive
 from reports.archive import MANIFEST, require_harmless, seal, unseal
+from reports.verification import Verification, checked_grid, side_by_side
 
 Members = dict[str, bytes]
-Change = Callable[[Members], None]
+Change = Callable[[Members], object]
+TABLE2 = TABLES["table2"]
 TABLE = "tables/demo-animals/table2"
+PAGE, ROWS, NUMBERS = f"{TABLE}.md", f"{TABLE}.json", f"{TABLE}.csv"
+CLAIMS = "claims/demo-animals.json"
+RESULT, RECORDS, RUN = "runs/{0}/result.json", "runs/{0}/matches.npz", "runs/{0}/run.json"
 
 
 def export(root: Path, path: Path, *tables: Table, **options: Any) -> Path:
     """Fill a results folder and seal it."""
-    store = fill(root, tables or [TABLES["table2"]], **options)
-    return sealed(store, path, *tables)
+    return sealed(fill(root, tables or [TABLE2], **options), path, *tables)
 
 
-def sealed(store: Any, path: Path, *tables: Table) -> Path:
-    with scratch(path.parent) as folder:
-        chosen = list(tables or [TABLES["table2"]])
-        stage(store, setups_in(store), chosen, folder, lambda text: None)
-        seal(folder, {"code": {"version": "1"}}, path)
+def sealed(store: Store, path: Path, *tables: Table) -> Path:
+    with TemporaryDirectory() as folder:
+        stage(store, setups_in(store), tables or [TABLE2], Path(folder), lambda text: None)
+        seal(Path(folder), {"code": {"version": "1"}}, path)
     return path
-
-
-@contextmanager
-def scratch(parent: Path) -> Iterator[Path]:
-    folder = parent / "scratch"
-    folder.mkdir()
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +54,11 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two rows of Table 2, one seed."""
     folder = tmp_path_factory.mktemp("sealed")
     return export(folder / "results", folder / "table2.zip", seeds=(0,), rows=("1", "3"))
+
+
+@pytest.fixture(scope="module")
+def found(original: Path) -> Verification:
+    return check(original)
 
 
 def read(path: Path) -> Members:
@@ -79,51 +76,54 @@ def write(members: Members, path: Path) -> Path:
 
 def reseal(members: Members, path: Path) -> Path:
     """What somebody does who wants a change not to be seen."""
-    with scratch(path.parent) as folder:
-        for name, content in members.items():
-            if name != MANIFEST:
-                (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                (folder / name).write_bytes(content)
-        seal(folder, {"code": {"version": "1"}}, path)
+    with TemporaryDirectory() as folder:
+        for name in members.keys() - {MANIFEST}:
+            (Path(folder) / name).parent.mkdir(parents=True, exist_ok=True)
+            (Path(folder) / name).write_bytes(members[name])
+        seal(Path(folder), {"code": {"version": "1"}}, path)
     return path
 
 
 def check(path: Path) -> Verification:
-    with scratch(path.parent) as folder:
-        return verify(unseal(path, folder))
+    with TemporaryDirectory() as folder:
+        return verify(unseal(path, Path(folder)))
 
 
 def told(found: Verification) -> list[str]:
     return [str(problem) for problem in found.problems]
 
 
-def runs_of(members: Members) -> list[str]:
-    """Signatures, in the order of Table 2's rows."""
-    rows = json.loads(members[f"{TABLE}.json"])["rows"]
-    return [
-        name for row in rows for name in row["signatures"] if f"runs/{name}/run.json" in members
-    ]
+# Changes of an archive; {0} and {1} in a member's name stand for its runs
 
 
-def in_json(name: str, edit: Callable[[Any], None]) -> Change:
-    """Change a JSON member; {0} and {1} stand for the two runs."""
+def place(members: Members, name: str) -> str:
+    """With the signatures of the runs that are there, in the order of Table 2's rows."""
+    rows = json.loads(members[ROWS])["rows"]
+    names = [name for row in rows for name in row["signatures"]]
+    return name.format(*(it for it in names if f"runs/{it}/run.json" in members))
+
+
+def at(name: str, *keys: Any) -> Change:
+    """Set an entry some levels down in JSON or arrays; the last key is its new value.
+
+    A callable gets the old value.
+    """
+    *path, last, value = keys
 
     def change(members: Members) -> None:
-        place = name.format(*runs_of(members))
-        content = json.loads(members[place])
-        edit(content)
-        members[place] = json.dumps(content, indent=1).encode() + b"\n"
-
-    return change
-
-
-def in_arrays(name: str, edit: Callable[[dict[str, Any]], None]) -> Change:
-    def change(members: Members) -> None:
-        place = name.format(*runs_of(members))
-        with np.load(BytesIO(members[place])) as content:
-            arrays = dict(content)
-        edit(arrays)
-        members[place] = packed(arrays)
+        member = place(members, name)
+        if name.endswith(".npz"):
+            with np.load(BytesIO(members[member])) as arrays:
+                content = dict(arrays)
+        else:
+            content = json.loads(members[member])
+        inner = content
+        for key in path:
+            inner = inner[key]
+        inner[last] = value(inner[last]) if callable(value) else value
+        text = json.dumps if name.endswith(".json") else packed
+        made = text(content)
+        members[member] = made if isinstance(made, bytes) else made.encode()
 
     return change
 
@@ -134,35 +134,18 @@ def packed(arrays: dict[str, Any]) -> bytes:
     return file.getvalue()
 
 
-def in_text(name: str, old: str, new: str) -> Change:
+def wording(name: str, old: str, new: str) -> Change:
     def change(members: Members) -> None:
-        text = members[name].decode()
-        assert old in text
-        members[name] = text.replace(old, new, 1).encode()
+        assert old.encode() in members[name]
+        members[name] = members[name].replace(old.encode(), new.encode(), 1)
 
     return change
 
 
-def put(*keys: Any, value: Any) -> Callable[[Any], None]:
-    """Set an entry some levels down; a callable gets the old value."""
-
-    def edit(content: Any) -> None:
-        for key in keys[:-1]:
-            content = content[key]
-        content[keys[-1]] = value(content[keys[-1]]) if callable(value) else value
-
-    return edit
-
-
-def more(value: float) -> float:
-    """The last digits of what is printed, changed."""
-    return value + 0.1
-
-
-def drop(name: str) -> Change:
+def without(name: str) -> Change:
     def change(members: Members) -> None:
-        for place in [it for it in members if it.startswith(name.format(*runs_of(members)))]:
-            del members[place]
+        for member in [it for it in members if it.startswith(place(members, name))]:
+            del members[member]
 
     return change
 
@@ -171,198 +154,199 @@ def swap(name: str) -> Change:
     """A member of one run for that of the other."""
 
     def change(members: Members) -> None:
-        one, other = (name.format(run) for run in runs_of(members))
+        one, other = (place(members, name.format(run)) for run in ("{0}", "{1}"))
         members[one], members[other] = members[other], members[one]
 
     return change
 
 
-def first_true(arrays: dict[str, Any]) -> None:
+def copied_run(members: Members) -> None:
+    run = place(members, "runs/{0}")
+    members |= {it.replace(run, f"runs/{'0' * 12}"): members[it] for it in members if run in it}
+
+
+def more(value: float) -> float:
+    """The last digits of what is printed, changed."""
+    return value + 0.1
+
+
+def first_is_wrong(state: Any) -> Any:
     """The best detection that is right is called wrong."""
-    place = np.flatnonzero(arrays["state"][:, 0, 0] == 1)[0]
-    arrays["state"][place] = 0
+    state[np.flatnonzero(state[:, 0, 0] == 1)[0]] = 0
+    return state
 
 
-def other_order(arrays: dict[str, Any]) -> None:
-    arrays["score"] = arrays["score"][::-1].copy()
-
-
-def other_image(arrays: dict[str, Any]) -> None:
+def other_images(members: Members) -> None:
     """Where wrong detections are does not matter to AP; it does to its interval."""
-    is_false = arrays["state"][:, 0, 0] == 0
-    arrays["image"][is_false] = (arrays["image"][is_false] + 1) % len(arrays["image_ids"])
+    with np.load(BytesIO(members[place(members, RECORDS)])) as arrays:
+        is_wrong = arrays["state"][:, 0, 0] == 0
+        moved = np.where(is_wrong, (arrays["image"] + 1) % 12, arrays["image"])
+    at(RECORDS, "image", moved)(members)
 
 
-RESULT, RECORDS, RUN = "runs/{0}/result.json", "runs/{0}/matches.npz", "runs/{0}/run.json"
-CHANGES: dict[str, tuple[Change, str, str]] = {
-    # what is changed -> how, the kind of problem, a part of its text
+class Evil:
+    """What runs code when it is unpickled."""
+
+    def __reduce__(self) -> Any:
+        return sys.exit, ("a pickle was opened",)
+
+
+CHANGES: dict[str, tuple[Change, str]] = {  # what -> how, and the kind and text of a problem
     **{
-        f"{name} of a result": (
-            in_json(RESULT, put("metrics", name, value=more)),
-            "number",
-            f"{heading} ",
-        )
-        for name, heading in (
-            *(("ap", "AP"), ("ap50", "AP50"), ("ap75", "AP75")),
-            *(("ap_s", "AP_S"), ("ap_m", "AP_M"), ("ap_l", "AP_L")),
-        )
+        f"{name} of a result": (at(RESULT, "metrics", name, more), f"number: {heading} ")
+        for name, heading in HEADINGS.items()
     },
-    "a result's seed": (in_json(RESULT, put("seed", value=1)), "signature", "seed 1"),
-    "a result's run": (in_json(RESULT, put("signature", value="0" * 12)), "signature", "0000"),
-    "a result's time": (in_json(RESULT, put("seconds", value=900.0)), "text", "15.0"),
-    "a result's versions": (in_json(RESULT, put("facts", "pycocotools", value="1")), "text", "1"),
-    "a state of the records": (in_arrays(RECORDS, first_true), "number", "its records give"),
-    "the order of detections": (in_arrays(RECORDS, other_order), "record", "not in the order"),
-    "the images of detections": (in_arrays(RECORDS, other_image), "table", "low"),
-    "a score of another kind": (
-        in_arrays(RECORDS, put("score", 0, value=np.nan)),
-        "record",
-        "not finite",
+    "a result's seed": (at(RESULT, "seed", 1), "signature: seed 1"),
+    "a result's run": (at(RESULT, "signature", "0" * 12), "signature: 0000"),
+    "a result's time": (at(RESULT, "seconds", 900.0), "text: 15.0"),
+    "a result's versions": (at(RESULT, "facts", "pycocotools", "1"), "text: 1"),
+    "a state": (at(RECORDS, "state", first_is_wrong), "number: its records give"),
+    "the order": (at(RECORDS, "score", lambda it: it[::-1]), "record: not in the order"),
+    "the images of detections": (other_images, "table: low"),
+    "a score that is none": (at(RECORDS, "score", 0, np.nan), "record: not finite"),
+    "scores of another kind": (
+        at(RECORDS, "score", lambda it: it.astype(str)),
+        "record: needs floating",
     ),
-    "an object to be found at any size": (
-        in_arrays(RECORDS, put("truth_counts", 0, value=True)),
-        "number",
-        "its records give",
-    ),
-    "an object that counts not": (
-        in_arrays(RECORDS, put("truth_counts", slice(0, 20), value=False)),
-        "record",
-        "more detections are right",
+    "an object of any size": (at(RECORDS, "truth_counts", 0, True), "number: its records give"),
+    "objects that count not": (
+        at(RECORDS, "truth_counts", slice(0, 20), False),
+        "record: more detections are right",
     ),
     "an image with more right than there is": (
-        in_arrays(RECORDS, put("image", value=lambda it: it * 0)),
-        "record",
-        "more detections are right",
+        at(RECORDS, "image", lambda it: it * 0),
+        "record: more detections are right",
     ),
-    "an index that is none": (in_arrays(RECORDS, put("image", 0, value=99)), "record", "none of"),
-    "a negative index": (in_arrays(RECORDS, put("category", 0, value=-1)), "record", "none of"),
-    "a state that is none": (in_arrays(RECORDS, put("state", 0, value=7)), "record", "state has"),
-    "an id twice": (in_arrays(RECORDS, put("image_ids", 0, value=2)), "record", "there twice"),
-    "a toggle": (
-        in_json(RUN, put("canonical", "config", "centerness", value=False)),
-        "signature",
-        "another signature",
-    ),
-    "the schedule": (
-        in_json(RUN, put("canonical", "recipe", "iterations", value=41)),
-        "signature",
-        "another signature",
-    ),
-    "a setup's schedule": (
-        in_json(RUN, put("setup", "recipe", "iterations", value=41)),
-        "table",
-        "no table has a result of it",
-    ),
-    "the data's fingerprint": (
-        in_json(RUN, put("data", "fingerprint", value="e" * 64)),
-        "signature",
-        "data set",
-    ),
-    "the number of images": (
-        in_json(RUN, put("data", "images", "val", value=13)),
-        "record",
-        "needs integer (13,)",
-    ),
-    "the classes": (in_json(RUN, put("data", "classes", value=["cat"])), "record", "(1,)"),
-    "a class's name": (in_json(RUN, put("data", "classes", 0, value="bird")), "text", "bird"),
-    "a note on the data": (in_json(RUN, put("data", "notes", value=["none"])), "text", "none"),
+    "an index that is none": (at(RECORDS, "image", 0, 99), "record: none of"),
+    "a negative index": (at(RECORDS, "category", 0, -1), "record: none of"),
+    "a state that is none": (at(RECORDS, "state", 0, 7), "record: state has"),
+    "an id twice": (at(RECORDS, "image_ids", 0, 2), "record: there twice"),
+    "a pickle": (at(RECORDS, "score", lambda it: np.array([Evil()])), "record: Python objects"),
+    "a toggle": (at(RUN, "canonical", "config", "centerness", False), "signature: another"),
+    "the schedule": (at(RUN, "canonical", "recipe", "iterations", 41), "signature: another"),
+    "a setup's schedule": (at(RUN, "setup", "recipe", "iterations", 41), "table: no table has"),
+    "the data's fingerprint": (at(RUN, "data", "fingerprint", "e" * 64), "signature: data set"),
+    "the number of images": (at(RUN, "data", "images", "val", 13), "record: integer (13,)"),
+    "the classes": (at(RUN, "data", "classes", ["cat"]), "record: (1,)"),
+    "a class's name": (at(RUN, "data", "classes", 0, "bird"), "text: bird"),
+    "a note on the data": (at(RUN, "data", "notes", ["none"]), "text: none"),
     "an assigner's source": (
-        in_json(RUN, lambda content: content.update(assigner={"name": "a", "source": "b"})),
-        "signature",
-        "assigner",
+        at(RUN, "assigner", {"name": "a", "source": "b"}),
+        "signature: the source of an assigner",
     ),
-    "a number of a table": (in_text(f"{TABLE}.csv", ",37.0,", ",36.0,"), "table", "paper is 36"),
+    "a number of a table": (wording(NUMBERS, ",37.0,", ",36.0,"), "table: paper is 36"),
     "a number of the paper": (
-        in_json(f"{TABLE}.json", put("rows", 0, "paper", "ap", value=31.0)),
-        "table",
-        "rows[0].paper.ap is 31.0, the paper has 37.0",
+        at(ROWS, "rows", 0, "paper", "ap", 31.0),
+        "table: rows[0].paper.ap is 31.0, the paper has 37.0",
     ),
-    "a row's toggle": (
-        in_json(f"{TABLE}.json", put("rows", 0, "config", "scalar", value=False)),
-        "table",
-        "the paper has true",
-    ),
-    "a row's label": (
-        in_json(f"{TABLE}.json", put("rows", 0, "label", value="IoU")),
-        "table",
-        "rows[0].label is IoU",
-    ),
-    "a table's title": (in_json(f"{TABLE}.json", put("title", value="Nothing")), "table", "title"),
+    "a row's toggle": (at(ROWS, "rows", 0, "config", "scalar", False), "table: the paper has true"),
+    "a row's label": (at(ROWS, "rows", 0, "label", "IoU"), "table: rows[0].label is IoU"),
+    "a table's title": (at(ROWS, "title", "Nothing"), "table: title"),
     "a row's stand-in": (
-        in_json(f"{TABLE}.json", put("rows", 0, "at_scale", value={"demo": {"iterations": 2}})),
-        "table",
-        "rows[0].at_scale",
+        at(ROWS, "rows", 0, "at_scale", {"demo": {"iterations": 2}}),
+        "table: rows[0].at_scale",
     ),
-    "a printed number": (in_text(f"{TABLE}.md", "37.0", "31.0"), "text", "made again it is"),
-    "a printed fact": (in_text("README.txt", "12 to test", "5000 to test"), "text", "5000"),
+    "a printed number": (wording(PAGE, "37.0", "31.0"), "text: made again it is"),
+    "a printed fact": (wording("README.txt", "12 to test", "5000 to test"), "text: 5000"),
     "a printed verdict": (
-        in_text("claims/demo-animals.md", "undecided", "supported"),
-        "text",
-        "supported",
+        wording("claims/demo-animals.md", "undecided", "supported"),
+        "text: supported",
     ),
-    "a verdict": (
-        in_json("claims/demo-animals.json", put(0, "verdict", value="supported")),
-        "text",
-        "H4",
-    ),
-    "records of the other run": (swap("runs/{}/matches.npz"), "number", "its records give"),
-    "results of the other run": (swap("runs/{}/result.json"), "signature", "result.json is of"),
-    "configs of the other run": (swap("runs/{}/run.json"), "signature", "another signature"),
-    "records left out": (drop(RECORDS), "record", "no match records"),
-    "a result left out": (drop(RESULT), "record", "result.json"),
-    "a config left out": (drop(RUN), "record", "run.json"),
-    "errors left out": (drop("runs/{0}/insight.json"), "table", "AP.low is"),
-    "a run left out": (drop("runs/{0}"), "table", "made again it is"),
-    "a table left out": (drop(f"{TABLE}.json"), "table", "no table has a result of it"),
-    "a page left out": (drop(f"{TABLE}.md"), "text", "missing"),
-    "numbers left out": (drop(f"{TABLE}.csv"), "text", "missing"),
-    "verdicts left out": (drop("claims/demo-animals.json"), "text", "missing"),
+    "a verdict": (at(CLAIMS, 0, "verdict", "supported"), "text: H4"),
+    "records of the other run": (swap("runs/{}/matches.npz"), "number: its records give"),
+    "results of the other run": (swap("runs/{}/result.json"), "signature: result.json is of"),
+    "configs of the other run": (swap("runs/{}/run.json"), "signature: another signature"),
+    "records left out": (without(RECORDS), "record: no match records"),
+    "a result left out": (without(RESULT), "record: result.json"),
+    "a config left out": (without(RUN), "record: run.json"),
+    "errors left out": (without("runs/{0}/insight.json"), "table: AP.low is"),
+    "a run left out": (without("runs/{0}"), "table: made again it is"),
+    "a run put in": (copied_run, "signature: its config, recipe, data set and seed"),
+    "a table left out": (without(ROWS), "table: no table has a result of it"),
+    "a page left out": (without(PAGE), "text: missing"),
+    "numbers left out": (without(NUMBERS), "text: missing"),
+    "verdicts left out": (without(CLAIMS), "text: missing"),
 }
 
 
-def test_what_was_exported_stands(original: Path) -> None:
-    found = check(original)
+def test_what_was_exported_stands(found: Verification) -> None:
     assert told(found) == []
     assert len(found.cells) == 2 and not any(cell.problems for cell in found.cells)
     assert {claim.name for claim in found.claims} == {"H4", "H5"}
 
 
 @pytest.mark.parametrize("what", CHANGES)
-def test_a_change_is_found_by_its_hash(what: str, original: Path, tmp_path: Path) -> None:
-    before = read(original)
+def test_a_change_is_found_by_its_hash_or_for_its_reason_where_all_was_sealed_anew(
+    what: str, original: Path, found: Verification, tmp_path: Path
+) -> None:
+    before, (change, expected) = read(original), CHANGES[what]
     after = dict(before)
-    CHANGES[what][0](after)
-    touched = {name for name in before if after.get(name) != before[name]}
-    assert touched
-    with scratch(tmp_path) as folder:
-        problems = unseal(write(after, tmp_path / "changed.zip"), folder).problems
-    assert {problem.where for problem in problems} == touched
-    assert {problem.kind for problem in problems} == {"hash"}
+    change(after)
+    touched = {it for it in before.keys() | after.keys() if after.get(it) != before.get(it)}
+    problems = unseal(write(after, tmp_path / "a.zip"), tmp_path / "members").problems
+    assert touched and {(it.kind, it.where) for it in problems} == {("hash", it) for it in touched}
+    anew = check(reseal(after, tmp_path / "b.zip"))
+    kind, text = expected.split(": ", 1)
+    assert any(text in it.text for it in anew.problems if it.kind == kind), told(anew)
+    assert not [it for it in anew.problems if it.kind == "hash"] and anew.digest != found.digest
 
 
-@pytest.mark.parametrize("what", CHANGES)
-def test_a_change_is_found_for_its_reason_where_all_was_sealed_anew(
-    what: str, original: Path, tmp_path: Path
+EVIL = ("../evil.json", "/tmp/evil.json", "runs/../../evil.json", "tables/../evil.json", "..\\evil")
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (at(MANIFEST, "digest", lambda it: it[::-1]), "manifest.json: its content is not what its"),
+        (at(MANIFEST, "members", "README.txt", "0"), "manifest.json: its content is not what its"),
+        (wording(MANIFEST, "{", '{"format": 3,'), "manifest.json: its content is not what its"),
+        (at(MANIFEST, "members", "README.txt", "0"), "README.txt: its content is not what the"),
+        (copied_run, f"runs/{'0' * 12}/result.json: the manifest does not list it"),
+        (without("README.txt"), "README.txt: the manifest lists it, it is not there"),
+        *(
+            (lambda members, name=name: members.update({name: b"1"}), f"{name}: no archive holds")
+            for name in ("notes.txt", "runs/0123456789ab/../evil.json", *EVIL)
+        ),
+    ],
+)
+def test_a_change_that_is_not_sealed_is_told_and_nothing_written_outside(
+    change: Change, expected: str, original: Path, tmp_path: Path
 ) -> None:
     members = read(original)
-    change, kind, text = CHANGES[what]
     change(members)
-    found = check(reseal(members, tmp_path / "changed.zip"))
-    reasons = [problem for problem in found.problems if problem.kind == kind]
-    assert any(text in problem.text for problem in reasons), told(found)
-    assert not [problem for problem in found.problems if problem.kind == "hash"]
-    assert found.problems
-    assert found.digest != check(original).digest
+    write(members, tmp_path / "a.zip")
+    inside = tmp_path / "a" / "b" / "c"
+    inside.mkdir(parents=True)
+    problems = unseal(tmp_path / "a.zip", inside).problems
+    assert any(str(it).startswith(f"hash: {expected}") for it in problems), problems
+    assert not list(tmp_path.rglob("*evil*")) and not Path("/tmp/evil.json").exists()
+
+
+def test_a_damaged_byte_is_found(original: Path, tmp_path: Path) -> None:
+    content = original.read_bytes().replace(b"Sealed results", b"sealed results", 1)
+    (tmp_path / "a.zip").write_bytes(content)
+    assert told(check(tmp_path / "a.zip"))[0] == "hash: README.txt: damaged: its bytes have changed"
+
+
+def test_the_digest_is_of_all_members(original: Path, found: Verification) -> None:
+    members = read(original)
+    manifest = json.loads(members.pop(MANIFEST))
+    hashes = {name: hashlib.sha256(content).hexdigest() for name, content in members.items()}
+    assert manifest["members"] == hashes
+    stated = manifest.pop("digest")
+    text = json.dumps(manifest, indent=1, sort_keys=True) + "\n"
+    assert stated == hashlib.sha256(text.encode()).hexdigest() == found.digest
+
+
+# What is sealed
 
 
 def test_equal_results_are_equal_bytes(original: Path, tmp_path: Path, monkeypatch: Any) -> None:
     """Wherever the folder lies, whoever exports it, whenever."""
-    before = Store(original.parent / "results")
-    shutil.copytree(before.root, tmp_path / "elsewhere")
+    shutil.copytree(original.parent / "results", tmp_path / "elsewhere")
     monkeypatch.chdir(tmp_path)
-    assert sealed(Store(tmp_path / "elsewhere"), tmp_path / "a.zip").read_bytes() == (
-        original.read_bytes()
-    )
+    anew = sealed(Store(tmp_path / "elsewhere"), tmp_path / "a.zip")
+    assert anew.read_bytes() == original.read_bytes()
 
 
 def test_an_archive_tells_nothing_of_the_machine(original: Path) -> None:
@@ -375,301 +359,200 @@ def test_an_archive_tells_nothing_of_the_machine(original: Path) -> None:
 def test_initial_weights_are_named_by_what_they_are(tmp_path: Path) -> None:
     weights = tmp_path / "start.pth"
     weights.write_bytes(b"weights")
-    recipe = replace(RECIPE, weights=str(weights))
-    path = export(
-        tmp_path / "results",
-        tmp_path / "a.zip",
-        recipe=recipe,
-        settings={"weights": str(weights)},
-        seeds=(0,),
-        rows=("1",),
-    )
-    weights.unlink()
-    assert told(check(path)) == []
-    setup = json.loads(read(path)[next(it for it in read(path) if it.endswith("/run.json"))])[
-        "setup"
+    changed = {"weights": str(weights)}
+    options = {"settings": changed, "recipe": replace(RECIPE, **changed), "rows": ("1",)}
+    table = Table(name="own", rows=(Row("a", TABLE2.rows[0].config, recipe=changed),))
+    paths = [
+        export(tmp_path / "of-setup", tmp_path / "a.zip", seeds=(0,), **options),
+        export(tmp_path / "of-row", tmp_path / "b.zip", table, seeds=(0,)),
     ]
+    weights.unlink()
     named = f"sha256:{hashlib.sha256(b'weights').hexdigest()}"
-    assert setup["recipe"]["weights"] == setup["settings"]["weights"] == named
+    for path in paths:
+        assert told(check(path)) == []
+    of_setup, of_row = map(read, paths)
+    run = json.loads(next(of_setup[name] for name in of_setup if name.endswith("run.json")))
+    assert run["setup"]["recipe"]["weights"] == run["setup"]["settings"]["weights"] == named
+    row = json.loads(of_row["tables/demo-animals/own.json"])["rows"][0]
+    assert row["recipe"] == {"weights": named}
 
 
 def test_a_path_in_a_label_is_refused(tmp_path: Path) -> None:
-    label = f"as in {tmp_path / 'results'}"
-    table = Table(name="own", rows=(Row(label, TABLES["table2"].rows[0].config),))
+    table = Table(name="own", rows=(Row(f"as in {tmp_path / 'results'}", TABLE2.rows[0].config),))
     with pytest.raises(ValueError, match="would hold .*results, which an archive must not tell"):
         export(tmp_path / "results", tmp_path / "a.zip", table, seeds=(0,))
 
 
-def test_a_setup_with_a_dot_in_its_name_stands(tmp_path: Path) -> None:
-    changed = {"settings": {"nms_threshold": 0.5}, "recipe": replace(RECIPE, nms_threshold=0.5)}
-    path = export(tmp_path / "results", tmp_path / "a.zip", seeds=(0,), rows=("1",), **changed)
-    found = check(path)
-    assert told(found) == [] and list(found.tables) == [
-        "tables/demo-nms_threshold=0.5-animals/table2"
-    ]
+OWN = Table(
+    name="own",
+    rows=(
+        Row("first", TABLE2.rows[0].config),
+        Row("longer", TABLE2.rows[0].config, recipe={"iterations": 50}),
+    ),
+)
 
 
-def test_an_own_table_stands(tmp_path: Path) -> None:
-    rows = [Row("first", TABLES["table2"].rows[0].config)]
-    rows.append(Row("longer", rows[0].config, recipe={"iterations": 50}))
-    path = export(tmp_path / "results", tmp_path / "a.zip", Table(name="own", rows=tuple(rows)))
-    found = check(path)
-    assert told(found) == [] and len(found.cells) == 12 and not found.claims
-
-
-def test_the_digest_is_of_all_members(original: Path) -> None:
-    members = read(original)
-    manifest = json.loads(members.pop(MANIFEST))
-    hashes = {name: hashlib.sha256(content).hexdigest() for name, content in members.items()}
-    assert manifest["members"] == hashes
-    stated = manifest.pop("digest")
-    text = json.dumps(manifest, indent=1, sort_keys=True) + "\n"
-    assert stated == hashlib.sha256(text.encode()).hexdigest() == check(original).digest
-
-
-@pytest.mark.parametrize("place", ["digest", "members"])
-def test_a_changed_manifest_is_found(place: str, original: Path, tmp_path: Path) -> None:
-    def edit(content: Any) -> None:
-        if place == "digest":
-            content["digest"] = content["digest"][::-1]
-        else:
-            content["members"]["README.txt"] = "0" * 64
-
-    members = read(original)
-    in_json(MANIFEST, edit)(members)
-    found = told(check(write(members, tmp_path / "a.zip")))
-    assert "hash: manifest.json: its content is not what its digest says" in found
-
-
-def test_what_is_added_is_found(original: Path, tmp_path: Path) -> None:
-    members = read(original)
-    run = runs_of(members)[0]
-    copied = {f"runs/{'0' * 12}/{Path(n).name}": c for n, c in members.items() if run in n}
-    found = told(check(write({**members, **copied}, tmp_path / "a.zip")))
-    assert "hash: runs/000000000000/result.json: the manifest does not list it" in found
-    found = told(check(reseal({**members, **copied}, tmp_path / "b.zip")))
-    assert any(it.startswith("signature: runs/000000000000") for it in found)
-    strange = {**members, "notes.txt": b"hello"}
-    found = told(check(write(strange, tmp_path / "c.zip")))
-    assert found == ["hash: notes.txt: no archive holds such a member"]
-
-
-def test_a_damaged_byte_is_found(original: Path, tmp_path: Path) -> None:
-    content = original.read_bytes()
-    place = content.index(b"Sealed results")
-    path = tmp_path / "a.zip"
-    path.write_bytes(content[:place] + b"s" + content[place + 1 :])
-    assert told(check(path))[0] == ("hash: README.txt: damaged: its bytes have changed")
+@pytest.mark.parametrize(
+    ("table", "options", "where", "num_cells"),
+    [
+        (
+            TABLE2,
+            {
+                "rows": ("1",),
+                "settings": {"nms_threshold": 0.5},
+                "recipe": replace(RECIPE, nms_threshold=0.5),
+            },
+            "tables/demo-nms_threshold=0.5-animals/table2",
+            1,
+        ),
+        (OWN, {}, "tables/demo-animals/own", 12),
+        (TABLES["table8"], {}, "tables/demo-animals/table8", 48),
+    ],
+    ids=["a dot in the setup's name", "an own table", "rows with a stand-in at this scale"],
+)
+def test_whatever_is_sealed_stands(
+    table: Table, options: dict[str, Any], where: str, num_cells: int, tmp_path: Path
+) -> None:
+    found = check(export(tmp_path / "a", tmp_path / "a.zip", table, seeds=(0,), **options))
+    assert told(found) == [] and list(found.tables) == [where] and len(found.cells) == num_cells
 
 
 def test_runs_without_records_do_not_stand(tmp_path: Path) -> None:
     """Of a version without them, and their data set is away: numbers, but no proof."""
-    store = fill(tmp_path / "results", [TABLES["table2"]], seeds=(0,), rows=("1", "3"))
-    old = store.folders()[0]
-    old.matches.unlink()
+    store = fill(tmp_path / "results", [TABLE2], seeds=(0,), rows=("1", "3"))
+    store.folders()[0].matches.unlink()
     found = check(sealed(store, tmp_path / "a.zip"))
     assert "record" in {problem.kind for problem in found.problems}
     assert [bool(cell.problems) for cell in found.cells].count(True) == 1
 
 
-def made_with_two_versions(root: Path) -> Store:
-    """Three rows of Table 2, the last of a newer commit."""
-    store = fill(root, [TABLES["table2"]], seeds=(0,), rows=("1", "3", "4"))
-    folder = next(it for it in store.folders() if "Scale Constraint, Point" in str(it.facts()))
-    facts = folder.facts()
-    folder.write("run", facts | {"code": facts["code"] | {"commit": "b" * 40}})
-    return store
-
-
-def test_rows_with_a_stand_in_at_this_scale_stand(tmp_path: Path) -> None:
-    store = fill(tmp_path / "results", [TABLES["table8"]], seeds=(0,), recipe=RECIPE)
-    found = check(sealed(store, tmp_path / "a.zip", TABLES["table8"]))
-    assert not found.problems and found.cells
-
-
 def test_a_sealed_table_says_which_rows_are_of_other_code(tmp_path: Path) -> None:
-    path = sealed(made_with_two_versions(tmp_path / "results"), tmp_path / "a.zip")
+    store = fill(tmp_path / "results", [TABLE2], seeds=(0,), rows=("1", "3", "4"))
+    newer = next(it for it in store.folders() if "Scale Constraint, Point" in str(it.facts()))
+    facts = newer.facts()
+    newer.write("run", facts | {"code": facts["code"] | {"commit": "b" * 40}})
+    path = sealed(store, tmp_path / "a.zip")
     members = read(path)
-    page = members[f"{TABLE}.md"].decode()
+    page = members[PAGE].decode()
     assert f"a: code 0.1.0, commit {'b' * 12}, clean (most rows: 0.1.0" in page
     assert "and its change against" in page  # the report's other grids
     assert not check(path).problems
-    members[f"{TABLE}.md"] = members[f"{TABLE}.md"].replace(b"b" * 12, b"a" * 12)
+    wording(PAGE, "b" * 12, "a" * 12)(members)
     assert told(check(reseal(members, tmp_path / "b.zip")))
 
 
 # Archives that mean harm
 
 
-def not_an_archive(path: Path) -> str:
-    with (
-        pytest.raises(ValueError, match="is no archive of atss export") as error,
-        scratch(path.parent) as folder,
-    ):
-        unseal(path, folder)
-    return str(error.value)
-
-
-def test_nothing_is_written_outside(original: Path, tmp_path: Path) -> None:
-    evil = {"../evil.json": b"1", "/tmp/evil.json": b"1", "runs/../../evil.json": b"1"}
-    evil |= {"runs/0123456789ab/../x.json": b"1", "tables/../evil.json": b"1", "..\\evil": b"1"}
-    members = {**read(original), **evil}
-    inner = tmp_path / "a" / "b"
-    inner.mkdir(parents=True)
-    found = told(check(write(members, inner / "evil.zip")))
-    assert len([it for it in found if it.endswith("no archive holds such a member")]) == len(evil)
-    assert [path.name for path in tmp_path.rglob("*") if "evil" in path.name] == ["evil.zip"]
-
-
-def test_bombs_are_refused(original: Path, tmp_path: Path, monkeypatch: Any) -> None:
-    path = tmp_path / "a.zip"
+def zipped(members: Members, path: Path) -> None:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
-        file.writestr(MANIFEST, read(original)[MANIFEST])
+        file.writestr(MANIFEST, members[MANIFEST])
         file.writestr("README.txt", b"0" * 10_000_000)
-    assert "compressed" in not_an_archive(path)
+
+
+def twice(members: Members, path: Path) -> None:
     with zipfile.ZipFile(path, "w") as file, pytest.warns(UserWarning, match="Duplicate"):
-        file.writestr(MANIFEST, read(original)[MANIFEST])
-        file.writestr("README.txt", b"1")
-        file.writestr("README.txt", b"2")
-    assert "two members have one name" in not_an_archive(path)
-    monkeypatch.setattr(archive, "MOST_BYTES", 1000)
-    assert "more than 1,000 bytes" in not_an_archive(original)
+        for name in (MANIFEST, "README.txt", "README.txt"):
+            file.writestr(name, members[name])
+
+
+NOT_WRITTEN = "its manifest.json is not one that atss export writes"
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "it is no zip file, or a damaged one"),
+        (b"PK\x03\x04 and no more", "it is no zip file, or a damaged one"),
+        ({"README.txt": b"no manifest"}, "it has no manifest.json"),
+        ({MANIFEST: b"{"}, NOT_WRITTEN),
+        ({MANIFEST: b"[1]"}, NOT_WRITTEN),
+        ({MANIFEST: b"[" * 100_000}, NOT_WRITTEN),
+        ({MANIFEST: b'{"format": 99, "members": {}}'}, "format 99, this version reads 3"),
+        ({MANIFEST: b'{"format": 3, "members": []}'}, "its manifest lists no members"),
+        (zipped, "members are compressed, which those of atss export never are"),
+        (twice, "two members have one name"),
+        ({MANIFEST: b" " * 200_000}, "a member has more than 150,000 bytes"),
+    ],
+)
+def test_what_is_no_archive_is_refused_in_plain_words(
+    content: Any, reason: str, original: Path, tmp_path: Path, monkeypatch: Any, atss: Any
+) -> None:
+    monkeypatch.setattr(archive, "MOST_BYTES", 150_000)
+    path = tmp_path / "a.zip"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif isinstance(content, dict):
+        write(content, path)
+    else:
+        content(read(original), path)
+    text = f"atss: {path} is no archive of atss export: {reason}\n"
+    assert atss("verify", str(path)) == (2, "", text)
 
 
 def test_arrays_that_unpack_to_more_than_they_may_are_not_read(
     tmp_path: Path, monkeypatch: Any
 ) -> None:
     path = tmp_path / "matches.npz"
-    monkeypatch.setattr("reports.archive.MOST_BYTES", 1_000_000)
+    monkeypatch.setattr(archive, "MOST_BYTES", 1_000_000)
     path.write_bytes(packed({"score": np.zeros(1_000_000)}))
     assert path.stat().st_size < 10_000
     with pytest.raises(ValueError, match="unpacked it has more than 1,000,000 bytes"):
         require_harmless(path)
-    with zipfile.ZipFile(path, "w") as file:  # a header of ten terabytes, and nothing behind it
-        header = BytesIO()
-        described = {"descr": "<f8", "fortran_order": False, "shape": (10**12,)}
-        np.lib.format.write_array_header_1_0(header, described)
-        file.writestr("score.npy", header.getvalue())
+    header = BytesIO()  # of ten terabytes, and nothing behind it
+    described = {"descr": "<f8", "fortran_order": False, "shape": (10**12,)}
+    np.lib.format.write_array_header_1_0(header, described)
+    write({"score.npy": header.getvalue()}, path)
     with pytest.raises(ValueError, match="score.npy is not as large as it says"):
         require_harmless(path)
-    path.write_bytes(b"no zip")
-    with pytest.raises(zipfile.BadZipFile):
-        require_harmless(path)
-
-
-class Evil:
-    """What runs code when it is unpickled."""
-
-    def __reduce__(self) -> Any:
-        return Path.touch, (Path("evil"),)
-
-
-def test_pickles_are_not_opened(original: Path, tmp_path: Path, monkeypatch: Any) -> None:
-    monkeypatch.chdir(tmp_path)
-    members = read(original)
-    members[RECORDS.format(*runs_of(members))] = packed({"score": np.array([Evil()], dtype=object)})
-    found = told(check(reseal(members, tmp_path / "a.zip")))
-    assert any("Python objects" in it for it in found)
-    assert not (tmp_path / "evil").exists()
 
 
 @pytest.mark.parametrize(
     "text", ["[" * 100_000, "{", "null", "[]", '"x"', "1", '{"results": 3}', "\ud800", "NaN"]
 )
-@pytest.mark.parametrize("name", ["run", "result", "insight", "warnings", "table", "claims"])
+@pytest.mark.parametrize(
+    "name", [RUN, RESULT, "runs/{0}/insight.json", "runs/{0}/warnings.json", ROWS, CLAIMS]
+)
 def test_json_of_any_kind_is_a_problem_and_no_crash(
     name: str, text: str, original: Path, tmp_path: Path
 ) -> None:
     members = read(original)
-    places = {"table": f"{TABLE}.json", "claims": "claims/demo-animals.json"}
-    place = places.get(name, f"runs/{runs_of(members)[0]}/{name}.json")
-    members[place] = text.encode(errors="surrogatepass")
+    members[place(members, name)] = text.encode(errors="surrogatepass")
     found = told(check(reseal(members, tmp_path / "a.zip")))
-    assert found or name == "warnings", "of those there are none, and none are left"
-
-
-@pytest.mark.slow
-def test_values_of_any_kind_are_a_problem_and_no_crash(original: Path, tmp_path: Path) -> None:
-    """Every entry of a run and of a table, one by one, as something else."""
-    members, draw = read(original), random.Random(1)
-    run = runs_of(members)[0]
-    for name in (f"runs/{run}/run.json", f"runs/{run}/result.json", f"{TABLE}.json"):
-        content = json.loads(members[name])
-        for keys in draw.sample(list(entries(content)), 15):
-            changed = json.loads(members[name])
-            put(*keys, value=draw.choice([None, 3, "x", [], {}, -1.5, True]))(changed)
-            text = json.dumps(changed).encode()
-            check(reseal({**members, name: text}, tmp_path / "a.zip"))
-
-
-def entries(content: Any, keys: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    pairs = content.items() if isinstance(content, dict) else enumerate(content)
-    for key, value in pairs:
-        yield (*keys, key)
-        if isinstance(value, dict | list):
-            yield from entries(value, (*keys, key))
-
-
-@pytest.mark.parametrize(
-    ("content", "reason"),
-    [
-        (b"", "zip"),
-        (b"PK\x03\x04 and no more", "zip"),
-        ({"README.txt": b"no manifest"}, "manifest.json"),
-        ({MANIFEST: b"[1]"}, ""),
-        ({MANIFEST: b'{"format": 99, "members": {}}'}, "format 99, this version reads 3"),
-        ({MANIFEST: b'{"format": 3, "members": []}'}, "lists no members"),
-        ({MANIFEST: b"[" * 100_000}, ""),
-    ],
-)
-def test_other_files_are_refused(content: Any, reason: str, tmp_path: Path) -> None:
-    path = tmp_path / "a.zip"
-    if isinstance(content, bytes):
-        path.write_bytes(content)
-    else:
-        write(content, path)
-    assert reason in not_an_archive(path)
+    assert found or "warnings" in name, "of those there are none, and none are left"
 
 
 # Two archives beside each other
 
 
-def test_archives_side_by_side_say_in_what_they_differ(original: Path, tmp_path: Path) -> None:
-    theirs = export(
-        tmp_path / "results",
-        tmp_path / "theirs.zip",
-        seeds=(0, 5),
-        rows=("1", "3"),
-        recipe=replace(RECIPE, iterations=60),
-        num_images=14,
-    )
-    found = {"ours": check(original), "theirs": check(theirs)}
-    (grid,) = side_by_side(found)
+def test_archives_side_by_side_say_in_what_they_differ(found: Verification, tmp_path: Path) -> None:
+    options = {"seeds": (0, 5), "rows": ("1", "3"), "num_images": 14}
+    recipe = replace(RECIPE, iterations=60)
+    path = export(tmp_path / "results", tmp_path / "a.zip", recipe=recipe, **options)
+    both = {"ours": found, "theirs": check(path)}
+    (grid,) = side_by_side(both)
     notes = "\n".join(grid.notes)
-    assert "A: ours, scale demo on animals." in notes
-    assert "Not comparable as they stand" in notes
-    assert "Differ in schedule: iterations: A 40; B 60." in notes
-    assert "Differ in seeds: A 0; B 0 and 5." in notes
-    assert "Differ in test images: A 12 (" in notes
-    first = grid.blocks[0]
-    assert [cells[1].text for cells in first] == ["A", "B", "B − A"]
-    values = [it.cells[0].value for it in found.values()]
-    assert first[2][2].text.startswith(f"{values[1] - values[0]:+.1f}".replace("-", "−"))
+    for text in (
+        "A: ours, scale demo on animals.",
+        "Not comparable as they stand",
+        "Differ in schedule: iterations: A 40; B 60.",
+        "Differ in seeds: A 0; B 0 and 5.",
+        "Differ in test images: A 12 (",
+    ):
+        assert text in notes
+    assert [cells[1].text for cells in grid.blocks[0]] == ["A", "B", "B − A"]
+    # Of other seeds: the difference of the means, without an interval.
+    assert grid.blocks[0][2][2].text == minus(both["theirs"], found)
 
 
-def test_a_difference_of_other_seeds_is_that_of_the_means_and_has_no_interval(
-    original: Path, tmp_path: Path
-) -> None:
-    more_seeds = export(tmp_path / "results", tmp_path / "a.zip", seeds=(0, 1), rows=("1", "3"))
-    found = {"one": check(original), "two": check(more_seeds)}
-    (grid,) = side_by_side(found)
-    one, two = (it.cells[0].value or 0.0 for it in found.values())
-    expected = f"{two - one:+.1f}".replace("-", "−")
-    assert grid.blocks[0][2][2].text == expected and abs(two - one) > 0.1
+def minus(one: Verification, other: Verification) -> str:
+    """What is shown of the first cells' difference."""
+    difference = float(one.cells[0].value or 0) - float(other.cells[0].value or 0)
+    assert abs(difference) > 0.1
+    return f"{difference:+.1f}".replace("-", "−")
 
 
-def test_equal_archives_differ_in_nothing(original: Path) -> None:
-    found = check(original)
+def test_equal_archives_differ_in_nothing(found: Verification) -> None:
     (grid,) = side_by_side({"ours": found, "copy": found})
     text = "They differ in nothing that is recorded of data, schedule, evaluation and versions."
     assert text in grid.notes
@@ -678,28 +561,13 @@ def test_equal_archives_differ_in_nothing(original: Path) -> None:
 
 
 def test_a_row_that_is_another_detector_is_named(tmp_path: Path) -> None:
-    rows = TABLES["table2"].rows
-    paths = [
-        export(
-            tmp_path / f"results{place}",
-            tmp_path / f"{place}.zip",
-            Table(name="own", rows=(Row("mine", row.config),)),
-            seeds=(0,),
-        )
-        for place, row in enumerate((rows[0], rows[2]))
-    ]
-    (grid,) = side_by_side({path.name: check(path) for path in paths})
+    both = {}
+    for name in (0, 2):
+        table = Table(name="own", rows=(Row("mine", TABLE2.rows[name].config),))
+        both[str(name)] = check(export(tmp_path / str(name), tmp_path / "a.zip", table, seeds=(0,)))
+    (grid,) = side_by_side(both)
     assert "“mine” is not the same detector in each." in grid.notes
-
-
-def test_cells_show_why_they_fail(original: Path, tmp_path: Path) -> None:
-    members = read(original)
-    in_json(RESULT, put("metrics", "ap", value=more))(members)
-    found = check(reseal(members, tmp_path / "a.zip"))
-    grid = checked_grid(TABLE, found.tables[TABLE], found.cells)
-    texts = [cells[1].text for cells in grid.blocks[0]]
-    assert "✗" in texts[0] and texts[2].endswith("✓") and texts[1] == "–"
-    assert any("AP " in note and "its records give" in note for note in grid.notes)
+    assert " to " in grid.blocks[0][2][2].text  # of the same images and seeds: with an interval
 
 
 # The commands
@@ -708,17 +576,18 @@ def test_cells_show_why_they_fail(original: Path, tmp_path: Path) -> None:
 def test_export_and_verify_say_what_stands_and_exit_so(
     atss: Any, tmp_path: Path, monkeypatch: Any
 ) -> None:
-    fill(tmp_path / "results", [TABLES["table2"]], seeds=(0,), rows=("1", "3"))
+    fill(tmp_path / "results", [TABLE2], seeds=(0,), rows=("1", "3"))
     monkeypatch.chdir(tmp_path)
     code, output, _ = atss("export", "table2")
     assert code == 0 and "table2.sealed.zip: 1 table, 2 runs" in output
     digest = output.split("digest ")[1].strip()
-    code, output, errors = atss("verify", "table2.sealed.zip", "--digest", digest)
-    assert code == 0 and "2 of 2 cells stand" in output and not errors
-    code, _, errors = atss("verify", "table2.sealed.zip", "--digest", "0" * 64)
-    assert code == 1 and f"its digest is {digest}, not {'0' * 64}" in errors
+    for wanted in (digest, digest[:12].upper()):
+        code, output, errors = atss("verify", "table2.sealed.zip", "--digest", wanted)
+        assert code == 0 and "2 of 2 cells stand" in output and not errors
+    code, output, errors = atss("verify", "table2.sealed.zip", "--digest", "0" * 12)
+    assert code == 1 and not output and f"its digest is {digest}, not 000000000000" in errors
     members = read(tmp_path / "table2.sealed.zip")
-    in_json(RESULT, put("metrics", "ap", value=more))(members)
+    at(RESULT, "metrics", "ap", more)(members)
     write(members, tmp_path / "changed.zip")
     code, output, errors = atss("verify", "changed.zip", "table2.sealed.zip")
     assert code == 1 and "side by side" in output
@@ -726,30 +595,50 @@ def test_export_and_verify_say_what_stands_and_exit_so(
     assert "atss: changed.zip: 1 of 2 cells and 2 of 2 claims do not stand" in errors
 
 
+def test_cells_that_fail_name_the_lines_that_say_why(original: Path, tmp_path: Path) -> None:
+    members = read(original)
+    at(RESULT, "metrics", "ap", more)(members)
+    found = check(reseal(members, tmp_path / "a.zip"))
+    texts = [cells[1].text for cells in checked_grid(TABLE, found).blocks[0]]
+    assert texts[1] == "–" and texts[2].endswith(" ✓")
+    number = int(texts[0].rpartition("✗")[2].split(",")[0])
+    assert told(found)[number - 1].startswith("number: runs/")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ("verify results", "results is a folder; needs a file that atss export wrote"),
+        ("verify notes.txt", "notes.txt is no archive of atss export: it is no zip file"),
+        ("verify gone.zip", "gone.zip: no such file; needs an archive of atss export"),
+        ("verify notes.txt gone.zip", "gone.zip: no such file"),
+        ("verify a b --digest 00", "--digest is of one archive, got 2"),
+        *(
+            (f"verify notes.txt --digest {digest}", "at least the first 12")
+            for digest in ("3f2a", "3f2a...", "x" * 64, "0" * 65)
+        ),
+        ("export table2 --to notes.txt", "needs a new file or an archive"),
+        ("export table2 --to nowhere/a.zip", "there is no folder"),
+        ("export table2 --out nowhere", "does not exist"),
+        ("export table2", "no results for table2"),
+    ],
+)
 def test_commands_refuse_in_a_line_what_they_cannot_use(
-    atss: Any, tmp_path: Path, monkeypatch: Any
+    arguments: str, reason: str, atss: Any, tmp_path: Path, monkeypatch: Any
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "notes.txt").write_text("mine")
     (tmp_path / "results" / "runs").mkdir(parents=True)
-    for arguments, reason in (
-        (("verify", "notes.txt"), "notes.txt is no archive of atss export"),
-        (("verify", "gone.zip"), "gone.zip: no such file; needs an archive of atss export"),
-        (("verify", "a", "b", "--digest", "00"), "--digest is of one archive, got 2"),
-        (("export", "table2", "--to", "notes.txt"), "needs a new file or an archive"),
-        (("export", "table2", "--out", "nowhere"), "does not exist"),
-        (("export", "table2"), "no results for table2"),
-    ):
-        code, _, errors = atss(*arguments)
-        assert code == 2 and reason in errors and errors.count("\n") == 1, arguments
-    assert (tmp_path / "notes.txt").read_text() == "mine"
+    code, output, errors = atss(*arguments.split())
+    assert code == 2 and reason in errors and errors.count("\n") == 1 and not output
+    assert (tmp_path / "notes.txt").read_text() == "mine" and not Path("nowhere").exists()
 
 
 @pytest.mark.parametrize("content", ["{", "[]", "null", "\udcff"])
 def test_a_result_that_cannot_be_read_is_told(
     content: str, atss: Any, tmp_path: Path, monkeypatch: Any
 ) -> None:
-    store = fill(tmp_path / "results", [TABLES["table2"]], seeds=(0,), rows=("1", "3"))
+    store = fill(tmp_path / "results", [TABLE2], seeds=(0,), rows=("1", "3"))
     broken = store.folders()[0]
     (broken.path / "result.json").write_bytes(content.encode(errors="surrogateescape"))
     monkeypatch.chdir(tmp_path)
@@ -759,44 +648,6 @@ def test_a_result_that_cannot_be_read_is_told(
         assert f"run {broken.signature}: " in errors and "result.json cannot be read" in errors
         assert "`atss reproduce --data" in errors and "trains it again" in errors
     json.loads(output)
-
-
-def test_a_digest_is_looked_at_first(atss: Any, tmp_path: Path, monkeypatch: Any) -> None:
-    fill(tmp_path / "results", [TABLES["table2"]], seeds=(0,), rows=("1", "3"))
-    monkeypatch.chdir(tmp_path)
-    digest = atss("export", "table2", "--to", "a.zip")[1].split("digest ")[1].strip()
-    code, output, errors = atss("verify", "a.zip", "--digest", digest[:12].upper())
-    assert code == 0 and "2 of 2 cells stand" in output and not errors
-    code, output, errors = atss("verify", "a.zip", "--digest", "0" * 12)
-    assert code == 1 and not output and f"its digest is {digest}, not 000000000000" in errors
-    for wrong in ("3f2a", "3f2a...", "x" * 64, digest + "0", ""):
-        code, output, errors = atss("verify", "a.zip", "--digest", wrong)
-        assert code == 2 and not output and "at least the first 12" in errors, wrong
-
-
-def test_what_is_no_archive_is_refused_in_plain_words(
-    atss: Any, tmp_path: Path, monkeypatch: Any
-) -> None:
-    store = fill(tmp_path / "results", [TABLES["table2"]], seeds=(0,), rows=("1",))
-    path = sealed(store, tmp_path / "a.zip")
-    members = read(path)
-    members.pop("manifest.json")
-    monkeypatch.chdir(tmp_path)
-    write(members, tmp_path / "without.zip")
-    write({"manifest.json": b"{"}, tmp_path / "broken.zip")
-    (tmp_path / "text.zip").write_text("no zip")
-    for arguments, reason in (
-        (("verify", "results"), "results is a folder; needs a file that atss export wrote"),
-        (("verify", "a.zip", "t6.zip"), "t6.zip: no such file"),
-        (("verify", "without.zip"), "atss export: it has no manifest.json"),
-        (("verify", "broken.zip"), "its manifest.json is not one that atss export writes"),
-        (("verify", "text.zip"), "it is no zip file, or a damaged one"),
-        (("export", "table2", "--to", "nowhere/a.zip"), "there is no folder"),
-    ):
-        code, output, errors = atss(*arguments)
-        assert code == 2 and reason in errors and errors.count("\n") == 1, errors
-        assert not output
-    assert not (tmp_path / "nowhere").exists()
 
 
 @pytest.mark.slow

@@ -4,22 +4,18 @@ import re
 import tempfile
 import zipfile
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.status import Status
 
-from experiments.experiment import Table
 from orchestration import options, views
 from orchestration.plan import find_tables, setups_in
 from orchestration.run_folder import DEFAULT_OUT, open_store, write_atomically
 from orchestration.terminal import console, finish, warn
 
 if TYPE_CHECKING:  # they import numpy, which help and lists need not wait for
-    from orchestration.verifying import Verification
-    from reports.archive import Unsealed
+    from reports.verification import Verification
 
 ENDING = ".sealed.zip"
 LEAST_DIGITS = 12  # of a digest: with fewer somebody could find another archive of it
@@ -61,7 +57,7 @@ def export(
     - `atss export all --scale paper --to atss-study.zip`
     """
     chosen, store = find_tables(tables), open_store(out)
-    path = _destination(to, tables, chosen)
+    path = _destination(to, [it.name for it in chosen] if len(chosen) == 1 else tables)
     store.require_there()
     warn(views.unreadable(store))
     found = [
@@ -69,44 +65,36 @@ def export(
         for setup, seeds in setups_in(store)
         if scale in (None, setup.scale) and data in (None, setup.data, setup.where)
     ]
-    from orchestration.sealing import stage
+    from orchestration.archive import stage
+    from orchestration.archive import verify as check
+    from orchestration.provenance import code_version
+    from reports.archive import seal, unseal
 
     with tempfile.TemporaryDirectory() as name, console.status("Sealing") as status:
         num_tables = stage(store, found, chosen, Path(name), status.update)
         if not num_tables:
             raise ValueError(views.nothing_found(store, tables))
         num_runs = len(list(Path(name).glob("runs/*")))
-        digest = _seal(Path(name), path)
+        about = {"code": code_version()}
+        write_atomically(path, lambda part: seal(Path(name), about, part))
     with tempfile.TemporaryDirectory() as name, console.status("Looking at it") as status:
-        from orchestration.verifying import verify as check
-        from reports.archive import unseal
-
-        for problem in check(unseal(path, Path(name)), status.update).problems:
-            console.print(f"! {problem}", soft_wrap=True)
+        sealed = check(unseal(path, Path(name)), status.update)
+    for problem in sealed.problems:
+        console.print(f"! {problem}", soft_wrap=True)
     what = f"{views.count(num_tables, 'table')}, {views.count(num_runs, 'run')}"
     console.print(f"{path}: {what}, {path.stat().st_size / 1e6:.1f} MB", soft_wrap=True)
-    console.print(f"digest {digest}", soft_wrap=True)
+    console.print(f"digest {sealed.digest}", soft_wrap=True)
 
 
-def _destination(to: str | None, names: Sequence[str], tables: Sequence[Table]) -> Path:
+def _destination(to: str | None, names: Sequence[str]) -> Path:
     """Where the archive goes; ValueError for what must not be overwritten."""
-    several = Path(names[0]).stem if len(names) == 1 else "tables"
-    name = tables[0].name if len(tables) == 1 else several
+    name = Path(names[0]).stem if len(names) == 1 else "tables"
     path = Path(to or f"{name}{ENDING}").expanduser()
     if path.is_dir() or (path.exists() and not zipfile.is_zipfile(path)):
         raise ValueError(f"--to {path}: needs a new file or an archive, this is neither")
     if not path.absolute().parent.is_dir():
         raise ValueError(f"--to {path}: there is no folder {path.absolute().parent}")
     return path
-
-
-def _seal(folder: Path, path: Path) -> str:
-    from orchestration.provenance import code_version
-    from reports.archive import seal
-
-    code, digests = {"code": code_version()}, list[str]()
-    write_atomically(path, lambda part: digests.append(seal(folder, code, part)))
-    return digests[0]
 
 
 def verify(archives: Archives, digest: Digest = None) -> None:
@@ -124,10 +112,10 @@ def verify(archives: Archives, digest: Digest = None) -> None:
     Exit codes: 0 all stand, 1 something does not, 2 not an archive.
     """
     wanted, paths = _wanted(digest, archives), {name: _archive(name) for name in archives}
-    from orchestration.verifying import side_by_side
-    from orchestration.verifying import verify as check
+    from orchestration.archive import verify as check
     from reports.archive import unseal
     from reports.render import terminal
+    from reports.verification import side_by_side
 
     problems: list[str] = []
     found: dict[str, Verification] = {}
@@ -136,8 +124,9 @@ def verify(archives: Archives, digest: Digest = None) -> None:
             unsealed = unseal(path, Path(folder))
             if not unsealed.digest.startswith(wanted):
                 finish([f"{name}: its digest is {unsealed.digest}, not {wanted}: another archive"])
-            found[name] = check(unsealed, partial(_tell, status, path.name))
-        problems += [f"{name}: {text}" for text in _show(name, unsealed, found[name])]
+            found[name] = check(unsealed, status.update)
+        _show(name, unsealed.manifest.get("code"), found[name])
+        problems += [f"{name}: {text}" for text in _summary(found[name])]
     for grid in side_by_side(found) if len(found) > 1 else []:
         console.print()
         console.print(terminal(grid))
@@ -169,43 +158,40 @@ def _archive(name: str) -> Path:
     return path
 
 
-def _tell(status: Status, name: str, text: str) -> None:
-    status.update(f"{name}: {text}")
-
-
-def _shown(code: Any) -> str:
-    its = code if isinstance(code, dict) else {}
-    return f"{its.get('version')} ({str(its.get('commit'))[:12]}, {its.get('tree')})"
-
-
-def _show(name: str, unsealed: "Unsealed", found: "Verification") -> list[str]:
-    """Print what stands and what does not, in tables and lines; returns how much does not."""
+def _show(name: str, code: Any, found: "Verification") -> None:
+    """Print what stands and what does not: tables, claims, and then every problem, numbered."""
     from orchestration.provenance import code_version
-    from orchestration.verifying import FAILS, STANDS, checked_grid
     from reports.render import terminal
+    from reports.verification import FAILS, checked_grid
 
     console.print(name, soft_wrap=True)
-    if unsealed.manifest.get("code") != (here := code_version()):
-        sealed = _shown(unsealed.manifest.get("code"))
-        text = f"sealed by version {sealed}, this is {_shown(here)}: pages may be worded otherwise"
+    if code != (here := code_version()):
+        sealed, ours = (
+            f"{its.get('version')} ({str(its.get('commit'))[:12]}, {its.get('tree')})"
+            for its in (code if isinstance(code, dict) else {}, here)
+        )
+        text = f"sealed by version {sealed}, this is {ours}: pages may be worded otherwise"
         console.print(text, soft_wrap=True)
-    for where, content in found.tables.items():
+    for where in found.tables:
         console.print()
-        console.print(terminal(checked_grid(where, content, found.cells)))
+        console.print(terminal(checked_grid(where, found)))
     console.print()
     for where in dict.fromkeys(claim.where for claim in found.claims):
         told = ", ".join(
-            f"{claim.name} {claim.value} {FAILS if claim.problems else STANDS}"
+            f"{claim.name} {claim.value} {found.mark(claim)}"
             for claim in found.claims
             if claim.where == where
         )
         console.print(f"Claims, {Path(where).name}: {told}", soft_wrap=True)
-    of_cells = {problem for cell in found.cells for problem in cell.problems}
-    for problem in (problem for problem in found.problems if problem not in of_cells):
-        console.print(f"{FAILS} {problem}", soft_wrap=True)
-    stands = [not cell.problems for cell in found.cells]
-    console.print(f"{sum(stands)} of {views.count(len(stands), 'cell')} stand")
+    for place, problem in enumerate(found.problems, start=1):
+        console.print(f"{FAILS}{place} {problem}", soft_wrap=True)
+    stand = sum(not cell.problems for cell in found.cells)
+    console.print(f"{stand} of {views.count(len(found.cells), 'cell')} stand")
     console.print(f"digest {found.digest}", soft_wrap=True)
+
+
+def _summary(found: "Verification") -> list[str]:
+    """How much does not stand, in a line, if so."""
     wrong = [
         f"{sum(bool(it.problems) for it in checked)} of {len(checked)} {noun}s"
         for noun, checked in (("cell", found.cells), ("claim", found.claims))
