@@ -219,7 +219,7 @@ def report(
         if scale in (None, setup.scale) and data in (None, setup.data, setup.where)
     ]
     done = [deliver(store, setup, chosen, seeds, console, is_asked=True) for setup, seeds in found]
-    warn(views.unreadable(store))
+    warn(store.unreadable())
     if not any(delivered.num_tables for delivered in done):
         raise ValueError(views.nothing_found(store, tables))
     finish([problem for delivered in done for problem in delivered.problems])

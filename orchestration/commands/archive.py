@@ -63,7 +63,7 @@ def export(
     chosen, store = find_tables(tables), open_store(out)
     path = _destination(to, tables, chosen)
     store.require_there()
-    warn(views.unreadable(store))
+    warn(store.unreadable())
     found = [
         (setup, seeds)
         for setup, seeds in setups_in(store)
