@@ -215,7 +215,7 @@ def report(
     chosen, store = find_tables(tables), open_store(out)
     found = setups_in(store, scale, data)
     done = [deliver(store, setup, chosen, seeds, console, is_asked=True) for setup, seeds in found]
-    warn(views.unreadable(store))
+    warn(store.unreadable())
     if not any(delivered.num_tables for delivered in done):
         raise ValueError(views.nothing_found(store, tables))
     finish([problem for delivered in done for problem in delivered.problems])

@@ -26,10 +26,9 @@ from detector.config import Recipe
 from experiments.experiment import canonical
 from orchestration import views
 from orchestration.launch import load_weights
-from orchestration.pace import Spent
 from orchestration.plan import Job, Plan, PlannedRun
 from orchestration.progress import Progress, duration
-from orchestration.resources import Allocation, Resources, allocate, this_machine
+from orchestration.resources import Allocation, Resources, Spent, allocate, this_machine
 from orchestration.run_folder import RunFolder, Store, read_json
 from orchestration.terminal import console
 

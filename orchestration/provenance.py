@@ -23,9 +23,8 @@ def environment(device: str) -> dict[str, str]:
 
 def code_version() -> dict[str, str]:
     """The package's version, and the commit where the code lies in a git checkout."""
-    commit = _git("rev-parse", "HEAD")
-    is_modified = bool(_git("status", "--porcelain", "--untracked-files=no"))
-    state = ("modified" if is_modified else "clean") if commit else "unknown"
+    commit, _, dirty = _described().partition("-")
+    state = ("modified" if dirty else "clean") if commit else "unknown"
     return {"version": _version("atss-suite"), "commit": commit or "unknown", "tree": state}
 
 
@@ -46,15 +45,14 @@ def _cpu_model() -> str:
     return names[0] if names else platform.processor() or "unknown"
 
 
-def _git(*arguments: str) -> str:
-    """What git says of this code; empty where there is no git, or the code is not in a checkout."""
+def _described() -> str:
+    """The commit of this code, "-dirty" behind it if changed; empty outside of a git checkout."""
     root = Path(__file__).parents[1]
     if not (root / ".git").exists():
         return ""
+    describe = ["git", "-C", str(root), "describe", "--always", "--abbrev=40", "--exclude=*"]
     try:
-        answer = subprocess.run(
-            ["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=10
-        )
+        answer = subprocess.run([*describe, "--dirty"], capture_output=True, text=True, timeout=10)
     except (OSError, subprocess.TimeoutExpired):
         return ""
-    return answer.stdout.strip() if answer.returncode == 0 else ""
+    return answer.stdout.strip()

@@ -1,4 +1,4 @@
-"""How machines are divided among runs: what one run gets, and how many fit at once.
+"""What a run takes: its share of the machines, and its time.
 
 A run takes one process, or several that share each batch, each with its CPUs and its GPU or a share
 of one. All of a run's processes are reserved together, so no run can wait for its second half.
@@ -9,7 +9,7 @@ import socket
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import psutil
 
@@ -19,6 +19,7 @@ from orchestration.progress import count
 RAY_FOLDER = ".ray-"  # how the folder for Ray's own files begins, while a launch goes on
 ANSWER_SECONDS = 10.0
 MAX_WORKERS = 8  # that load images for one process, unless the user asks for more
+TRAINING_COST = 3  # of an image, in forward passes: a guess until a test has been timed
 
 
 @dataclass(frozen=True)
@@ -150,3 +151,46 @@ def reaped() -> Iterator[None]:
     finally:
         reaper.kill()
         reaper.communicate()
+
+
+def evaluation_steps(recipe: Recipe, num_images: int) -> set[int]:
+    """After which steps AP is measured: evenly, and always after the last one.
+
+    No oftener than the num_images to test on are matched by as many trained: in a run cut short,
+    testing would take longer than training.
+    """
+    affordable = recipe.iterations * recipe.batch_size // max(num_images, 1)
+    times = max(1, min(recipe.evaluations, recipe.iterations, affordable))
+    return {round(recipe.iterations * part / times) for part in range(1, times + 1)}
+
+
+@dataclass
+class Spent:
+    """Wall time in seconds, and what was done in it; "spent" of result.json."""
+
+    training: float = 0.0
+    steps: int = 0
+    testing: float = 0.0
+    images: int = 0
+
+    def __add__(self, other: "Spent") -> "Spent":
+        return Spent(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
+
+    def per_step(self) -> float | None:
+        """Seconds of a training step; None before the first."""
+        return self.training / self.steps if self.steps else None
+
+    def per_image(self, batch_size: int) -> float:
+        """Seconds to test an image; before the first, a guess by what training one takes."""
+        if self.images:
+            return self.testing / self.images
+        return (self.per_step() or 0.0) / batch_size / TRAINING_COST
+
+    def seconds_for(self, steps: int, images: int, recipe: Recipe) -> float:
+        """Of so many training steps and images to test, at this pace."""
+        return (self.per_step() or 0.0) * steps + self.per_image(recipe.batch_size) * images
+
+    def whole_run(self, recipe: Recipe, num_images: int) -> float:
+        """Seconds of a whole run at this pace, testing num_images as often as it does."""
+        tested = num_images * len(evaluation_steps(recipe, num_images))
+        return self.seconds_for(recipe.iterations, tested, recipe)

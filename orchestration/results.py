@@ -10,10 +10,11 @@ import shlex
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from msgspec import Struct
 from rich.console import Console
 
 from detector.metrics import Metrics
@@ -27,12 +28,12 @@ from orchestration.plan import GENERATED, NAMED_DATA, Setup, folder_of, setups_i
 from orchestration.positives import POSITIVES, slug
 from orchestration.progress import count
 from orchestration.records import database, local_uri, records_uri, without_password
-from orchestration.run_folder import RunFolder, Store, read_json, write_json
+from orchestration.run_folder import CHECKED, RunFolder, Store, read_checked, read_json, write_json
 from orchestration.search import stopped
 from orchestration.terminal import near, out_option, warn
 from reports.footnotes import code_version
 from reports.render import terminal
-from reports.results import Bundle, Result, load_bundle, save_bundle
+from reports.results import Bundle, Result, Stopped, load_bundle, save_bundle
 from reports.tables import paper_grid
 
 EARLIER = (
@@ -46,12 +47,23 @@ RECORDED = ".recorded.json"  # in a folder of reports: what MLflow has of them
 Progress = Callable[[str], None]
 
 
+class TableFile(Struct):
+    """What a table's file among the reports needs to have."""
+
+    format: int
+    table: dict[str, Any]
+    results: dict[str, Result]
+    stopped: dict[str, Stopped]
+    scores: dict[str, Any]
+    insights: dict[str, Any]
+
+
 def load_result(folder: RunFolder) -> Result | None:
-    """A done run as the reports want it, None where it is not done."""
+    """A done run as the reports want it; None where it is not done, or its files are unreadable."""
     content = folder.result()
-    if content is None:
+    if content is None or folder.problem("run") or not folder.facts():
         return None
-    facts = content["facts"] | {"code": code_version(folder.facts().get("code"))}
+    facts = content.get("facts", {}) | {"code": code_version(folder.facts().get("code"))}
     if where := read_json(folder.path / "record.json"):
         facts["MLflow run"] = where["run"]
     return Result(
@@ -59,7 +71,7 @@ def load_result(folder: RunFolder) -> Result | None:
         seed=content["seed"],
         metrics=Metrics(**content["metrics"]),
         history=folder.history(),
-        seconds=content["seconds"],
+        seconds=content.get("seconds"),
         facts=facts,
     )
 
@@ -90,6 +102,8 @@ def bundle(
     early = {name: stopped(folder) for name, folder in folders.items()}
     done = [folders[name] for name in results]
     notes = [note for folder in done for note in folder.facts()["data"]["notes"]]
+    both = [folder.problem(name) for folder in folders.values() for name in CHECKED]
+    notes += [problem for problem in both if problem]
     notes += [f"warning: {it['text']}" for folder in done for it in folder.warnings()]
     notes += [EARLIER.format(runs=count(len(earlier), "run"))] if earlier else []
     inspection = inspect(done, progress)
@@ -214,8 +228,11 @@ def _write_site(bundles: Sequence[Bundle], store: Store, setup: Setup, folder: P
     found = {content.table.name: content for content in bundles}
     for file in sorted(folder.glob("*.json")):
         if file.stem not in found and file.with_suffix(".html").is_file():
-            with suppress(ValueError):  # another version's
+            try:
+                read_checked(file, TableFile)
                 found[file.stem] = load_bundle(file)
+            except ValueError as error:  # damaged, or another version's
+                warn([str(error)])
     order = [*TABLES, *sorted(found.keys() - TABLES.keys())]
     counts = _counted(store, setup, []) / "positives.csv"
     study = Measurements([found[name] for name in order if name in found])

@@ -39,7 +39,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
+from msgspec import Struct
+
+from detector.config import Recipe
+from detector.metrics import Metrics
 from orchestration.progress import duration
+from orchestration.resources import Spent
 
 DEFAULT_OUT = "results"
 RUNS = "runs"
@@ -56,6 +62,60 @@ LOG_HEADER = "--- "  # before the line that every process begins with
 MOVING = ("waiting", "starting", "training", "testing", "cancelling", "elsewhere")
 
 Facts = Mapping[str, Any]
+
+
+class SetupFile(Struct):
+    """Of run.json: what plan.Setup is made of."""
+
+    scale: str
+    recipe: Recipe
+    settings: dict[str, Any]
+    data: str
+    fingerprint: str
+    where: str
+    name: str
+
+
+class DataFile(Struct):
+    """Of run.json: the data set."""
+
+    name: str
+    fingerprint: str
+    where: str
+    notes: list[str]
+
+
+class CanonicalFile(Struct):
+    """Of run.json: the run in canonical form."""
+
+    recipe: dict[str, Any]
+
+
+class RunFile(Struct):
+    """What run.json needs to have; there may be more in it."""
+
+    name: str
+    seed: int
+    setup: SetupFile
+    data: DataFile
+    canonical: CanonicalFile
+    rows: list[str] = []
+    params: dict[str, Any] = {}
+    environment: dict[str, str] = {}
+
+
+class ResultFile(Struct):
+    """What result.json needs to have."""
+
+    signature: str
+    seed: int
+    metrics: Metrics
+    seconds: float | None = None
+    spent: Spent | None = None
+    facts: dict[str, str] = {}
+
+
+CHECKED: dict[str, type[Struct]] = {"run": RunFile, "result": ResultFile}
 
 
 @dataclass
@@ -90,14 +150,23 @@ class RunFolder:
             (self.path / f"{name}.json").unlink(missing_ok=True)
 
     def facts(self) -> dict[str, Any]:
-        """run.json; empty before the run was first planned for training."""
-        return self.read("run") or {}
+        """run.json; empty before the run was first planned for training. ValueError: unreadable."""
+        return read_checked(self.path / "run.json", RunFile) or {}
 
     def result(self) -> dict[str, Any] | None:
-        """result.json, or None while the run is not done."""
+        """result.json, or None while the run is not done, or where it cannot be read."""
+        if self.problem("result"):
+            return None
         result = self.read("result")
-        is_ours = isinstance(result, dict) and result.get("signature") == self.signature
-        return result if is_ours and "metrics" in result else None
+        return result if result and result["signature"] == self.signature else None
+
+    def problem(self, name: str) -> str:
+        """Why run.json or result.json cannot be read, in one line; empty if it can, or is none."""
+        try:
+            read_checked(self.path / f"{name}.json", CHECKED[name])
+        except ValueError as error:
+            return str(error)
+        return ""
 
     @property
     def is_done(self) -> bool:
@@ -198,9 +267,12 @@ class RunFolder:
         planned: what a launch says of a run that it may not have begun. is_awaited: that launch
         goes on.
         """
-        facts, result = self.facts() or planned or {}, self.result()
+        try:
+            facts = self.facts() or planned or {}
+        except ValueError as error:
+            return Status(self, {}, "failed", {"warnings": [], "reason": str(error)})
         values: dict[str, Any] = {"warnings": [warning["text"] for warning in self.warnings()]}
-        if result is not None:
+        if result := self.result():
             values |= {"AP": result["metrics"]["ap"], "seconds": result.get("seconds")}
             return Status(self, facts, "done", values)
         values |= {"step": 0, "iterations": facts.get("params", {}).get("iterations", 0)}
@@ -311,10 +383,29 @@ class Store:
     def folder(self, signature: str) -> RunFolder:
         return RunFolder(self.root / RUNS / signature)
 
-    def folders(self) -> list[RunFolder]:
+    def begun(self) -> list[RunFolder]:
         """Every run that was ever started here, oldest first."""
         found = sorted((self.root / RUNS).glob("*/run.json"), key=lambda path: path.stat().st_mtime)
         return [RunFolder(path.parent) for path in found]
+
+    def folders(self) -> list[RunFolder]:
+        """Those whose run.json can be read."""
+        return [folder for folder in self.begun() if not folder.problem("run")]
+
+    def unreadable(self) -> list[str]:
+        """A line for each of the other files: what is wrong, and how to go on."""
+        texts = []
+        for folder in self.begun():
+            if problem := folder.problem("run"):
+                again = "mend it, or remove its folder to train it again"
+                texts.append(f"run {folder.signature}: {problem}; {again}")
+            elif problem := folder.problem("result"):
+                line = folder.facts().get("command")
+                again = f"`{line}` trains it again" if line else "atss reproduce trains it again"
+                texts.append(
+                    f"run {folder.signature}: {problem}; it counts as not measured, {again}"
+                )
+        return texts
 
     def launches(self) -> list[RunFolder]:
         """Those that go on, on this or another machine, and the last that ended; oldest first."""
@@ -335,7 +426,7 @@ class Store:
         """Of every run that was begun, oldest first, then of those a launch has yet to begin."""
         planned = self.planned()
         awaited = {name for launch in self.going_on() for name in launch.read("launch") or {}}
-        names = dict.fromkeys([*(folder.signature for folder in self.folders()), *planned])
+        names = dict.fromkeys([*(folder.signature for folder in self.begun()), *planned])
         return [
             self.folder(name).status(planned.get(name), is_awaited=name in awaited)
             for name in names
@@ -375,6 +466,25 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text())
     except (FileNotFoundError, NotADirectoryError, ValueError):  # no JSON, no text
         return None
+
+
+def read_checked(path: Path, kind: type[Struct]) -> Any:
+    """A JSON file's content, None where it is missing.
+
+    ValueError in one line where it lacks what its kind needs, or has it of another type.
+    """
+    try:
+        text = path.read_bytes()
+        msgspec.json.decode(text, type=kind)
+        return msgspec.json.decode(text)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except msgspec.ValidationError as error:
+        raise ValueError(f"{path} cannot be read: {error}") from None
+    except (ValueError, RecursionError) as error:
+        raise ValueError(
+            f"{path} cannot be read: no JSON ({error}; NaN and Infinity are none)"
+        ) from None
 
 
 def write_json(path: Path, value: Any) -> None:

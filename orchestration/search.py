@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 from detector.config import Recipe
 from experiments.experiment import Row, Table, canonical
 from experiments.sweep import ATTEMPTS, Axis, Sweep
-from orchestration.pace import evaluation_steps
 from orchestration.plan import Job, Plan, PlannedRun, make_plan
+from orchestration.resources import evaluation_steps
 from orchestration.run_folder import RunFolder, Store
 from reports.results import Stopped
 

@@ -26,9 +26,9 @@ from detector.training import assemble, train
 from experiments.own_tables import load_assigner
 from orchestration.early_warning import early_warnings
 from orchestration.inspection import Tested, leave, tested
-from orchestration.pace import Spent, evaluation_steps
 from orchestration.plan import Job
 from orchestration.provenance import environment
+from orchestration.resources import Spent, evaluation_steps
 from orchestration.run_folder import RunFolder
 
 CHECKPOINT_SECONDS = 10.0  # so much work may be lost when a process is killed

@@ -123,20 +123,6 @@ def nothing_found(store: Store, tables: Sequence[str]) -> str:
     return f"no results for {', '.join(tables)} in {store.root}, which holds {found}"
 
 
-def unreadable(store: Store) -> list[str]:
-    """Which runs have a result.json that says nothing, and what trains them again."""
-    texts = []
-    for folder in store.folders():
-        if (folder.path / "result.json").exists() and not folder.is_done:
-            line = folder.facts().get("command")
-            again = f"`{line}` trains it again" if line else "atss reproduce trains it again"
-            texts.append(
-                f"run {folder.signature}: {folder.path / 'result.json'} cannot be read, so the run "
-                f"counts as not measured; {again}"
-            )
-    return texts
-
-
 def _grid(*headings: str) -> Grid:
     grid = Grid(box=None, pad_edge=False, header_style="dim")
     for heading in headings:

@@ -6,17 +6,16 @@ from pathlib import Path
 
 import pytest
 from rich.filesize import decimal
-from test_plan import SETUP, finish
+from test_plan import SETUP, facts, finish
 from test_trial import write_small_data
 
 from experiments.baselines import ATSS
 from experiments.experiment import canonical
 from orchestration import cost
 from orchestration.cost import Pace, known_pace, wall_time
-from orchestration.pace import Spent, evaluation_steps
 from orchestration.plan import THESIS, Job, PlannedRun, find_tables, make_plan
 from orchestration.progress import duration
-from orchestration.resources import Allocation, Resources
+from orchestration.resources import Allocation, Resources, Spent, evaluation_steps
 from orchestration.run_folder import Store
 
 SHARE = Allocation(cpus=1, gpus=0.0, workers=0, processes=1, at_once=2)
@@ -95,7 +94,7 @@ def done(store: Store, planned: PlannedRun, spent: dict[str, float]) -> None:
     folder = store.folder(planned.signature)
     finish(folder, 30.0)
     environment = {"gpu": "none", "cpu": "a CPU", "processes": "1"}
-    data = {"fingerprint": planned.run.data, "notes": []}
+    data = facts(0)["data"] | {"fingerprint": planned.run.data}
     known = {"environment": environment, "data": data, "canonical": canonical(planned.run)}
     folder.write("run", folder.facts() | known)
     folder.write("result", (folder.result() or {}) | {"spent": spent})

@@ -24,6 +24,7 @@ from orchestration import launch, run_folder
 from orchestration.commands import runs as command
 from orchestration.launch import recorded
 from orchestration.plan import Job, PlannedRun, find_tables, make_plan, resolve_scale
+from orchestration.results import bundle
 from orchestration.run_folder import STALE_SECONDS, RunFolder, Store, open_store
 
 ROOT = Path(__file__).parents[1]
@@ -154,6 +155,52 @@ def test_ctrl_c_ends_the_watching_as_it_should(
     monkeypatch.setattr(command.time, "sleep", interrupt)
     code, _, errors = atss("status", "--watch", "--out", store.root)
     assert (code, errors) == (0, "")
+
+
+# Files that are not as they need to be
+
+
+def lacking(name: str) -> Callable[[dict[str, Any]], str]:
+    return lambda content: json.dumps({key: it for key, it in content.items() if key != name})
+
+
+def having(name: str, value: str) -> Callable[[dict[str, Any]], str]:
+    return lambda content: json.dumps(content | {name: "?"}).replace('"?"', value)
+
+
+SPOILT = {
+    "a field lacks": (lacking("seed"), "Object missing required field `seed`"),
+    "a wrong type": (having("seed", '"x"'), "Expected `int`, got `str` - at `$.seed`"),
+    "no object": (lambda content: "[]", "Expected `object`, got `array`"),
+    "truncated": (lambda content: json.dumps(content)[:-9], "no JSON"),
+    "too large a number": (having("seed", "1e999"), "Number out of range - at `$.seed`"),
+    "NaN": (having("seed", "NaN"), "NaN and Infinity are none"),
+    "brackets": (lambda content: "[" * 100_000, ""),
+}
+
+
+@pytest.mark.parametrize("name", ["run", "result"])
+@pytest.mark.parametrize("fault", SPOILT)
+def test_a_file_that_is_not_as_needed_is_told_in_a_line_and_the_others_are_shown(
+    atss: Atss, store: Store, name: str, fault: str
+) -> None:
+    spoil, why = SPOILT[fault]
+    finish(store.folder(POINT.signature), 20.0)
+    folder = store.folder(BOX.signature)
+    path = folder.path / f"{name}.json"
+    path.write_text(spoil(json.loads(path.read_text())))
+    assert folder.problem(name).startswith(f"{path} cannot be read: ") and why in folder.problem(
+        name
+    )
+    (told,) = store.unreadable()
+    assert told.startswith(f"run {BOX.signature}: {folder.problem(name)}; ")
+    content = bundle(store, SETUP, TABLES["table2"], [0])
+    assert list(content.results) == [POINT.signature]
+    assert folder.problem(name) in content.notes
+    code, output, errors = atss("status", "--out", store.root)
+    assert (code, errors) == (0, "") and "4 runs in" in output and "1 done" in output
+    code, output, errors = atss("logs", BOX.signature, "--out", store.root)
+    assert (name == "result") == (code == 0) and errors.count("\n") <= 1
 
 
 # Launches

@@ -15,6 +15,7 @@ from made_up_results import RECIPE, make_bundle, metrics_of, with_scores
 from test_oracles import check
 
 from experiments import TABLES
+from experiments.schedules import DEMO
 from orchestration import records
 from orchestration.plan import Setup
 from orchestration.records import (
@@ -45,14 +46,14 @@ from reports.results import Bundle
 SIGNATURE = "0123456789ab"
 FACTS = {
     "name": "Table 2: Intersection over Union, Box - seed 0",
-    "canonical": {"config": {"k": 9}, "seed": 0},
+    "canonical": {"config": {"k": 9}, "recipe": {}, "seed": 0},
     "params": {"group_norm": True, "k": 9, "anchor_scales": [8.0, 4.0], "assigner": "atss"},
     "seed": 0,
     "rows": ["Table 2: Intersection over Union, Box", "Table 1: + Scalar"],
-    "setup": {"name": "demo - shapes", "scale": "demo", "data": "shapes"},
+    "setup": Setup("demo", DEMO, {}, "shapes", "f00d" * 16, "shapes").to_json(),
     "command": "atss reproduce table2",
     "code": {"version": "0.1.0", "commit": "abc", "tree": "clean"},
-    "data": {"name": "shapes", "fingerprint": "f00d" * 16, "where": "shapes"},
+    "data": {"name": "shapes", "fingerprint": "f00d" * 16, "where": "shapes", "notes": []},
     "environment": {"torch": "2.15.0", "gpu": "none"},
 }
 SETUP = Setup("demo", RECIPE, {}, "made-up", "f" * 64, "/data/made-up")

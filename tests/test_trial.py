@@ -25,8 +25,8 @@ from detector.data.coco import open_data
 from experiments.experiment import Run, signature
 from experiments.schedules import MINI
 from orchestration import trial
-from orchestration.pace import evaluation_steps
 from orchestration.plan import Job
+from orchestration.resources import evaluation_steps
 from orchestration.run_folder import RunFolder
 from orchestration.trial import run_trial
 

@@ -59,7 +59,7 @@ def export(
     chosen, store = find_tables(tables), open_store(out)
     path = _destination(to, [it.name for it in chosen] if len(chosen) == 1 else tables)
     store.require_there()
-    warn(views.unreadable(store))
+    warn(store.unreadable())
     found = [
         (setup, seeds)
         for setup, seeds in setups_in(store)

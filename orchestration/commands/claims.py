@@ -10,7 +10,7 @@ import typer
 from detector.config import DetectorConfig
 from experiments import TABLES, table9
 from experiments.claims import CLAIMS, Evidence, Place, places
-from orchestration import options, views
+from orchestration import options
 from orchestration.plan import setups_in
 from orchestration.positives import print_counted
 from orchestration.run_folder import DEFAULT_OUT, Store, open_store
@@ -90,7 +90,7 @@ def claims(
     {"text": _print, "markdown": _print_markdown, "json": _print_json}[form](blocks, counted)
     if form != "json" and not measured and scale not in PAPERS:
         console.print(f"\n{OF_PAPER.format(scale=scale or 'demo')}")
-    warn(views.unreadable(store))
+    warn(store.unreadable())
 
 
 def _measured(
