@@ -117,8 +117,8 @@ class MultiScaleTest:
         boxes = found["boxes"].double()
         if each.is_flipped:
             boxes = transforms.flip(shown, boxes)[1]
-        is_kept = each.keeps(boxes)
         tested, size = ((one.shape[2], one.shape[1]) for one in (shown, image))
+        is_kept = each.keeps(boxes)
         boxes = transforms.resize_back(boxes, tested, size, self.layout.inclusive_corners)
         return {
             "boxes": boxes[is_kept],
