@@ -76,11 +76,12 @@ def show_cost(
     seconds = {run.signature: run_seconds(run, recipe, pace, num_images) for run in missing}
     times = {name: duration(each) for name, each in seconds.items()}
     console.print(views.show_plan(plan, store, times))
-    total, devices = sum(seconds.values()), "GPU" if allocation.gpus else "CPU core"
+    total, wall = sum(seconds.values()), wall_time(list(seconds.values()), allocation.at_once)
+    devices = allocation.processes * (allocation.gpus or allocation.cpus)
     console.print(
         f"Time: {duration(total / len(missing))} a run ({pace.source}), {allocation.at_once} at "
-        f"once: {duration(wall_time(list(seconds.values()), allocation.at_once))} in all, "
-        f"{device_hours(total, allocation):.1f} {devices} hours"
+        f"once: {duration(wall)} in all, {total * devices / 3600:.1f} "
+        f"{'GPU' if allocation.gpus else 'CPU core'} hours"
     )
     peak, final = disk_bytes(len(missing), recipe, pace, allocation.at_once, num_images)
     console.print(f"Disk: {decimal(peak)} at most, {decimal(final)} when all is done")
@@ -110,11 +111,6 @@ def wall_time(seconds: Sequence[float], at_once: int) -> float:
     for each in seconds:
         heapq.heapreplace(places, places[0] + each)
     return max(places)
-
-
-def device_hours(seconds: float, allocation: Allocation) -> float:
-    """Of GPUs where a run has some, else of CPU cores."""
-    return seconds * allocation.processes * (allocation.gpus or allocation.cpus) / 3600
 
 
 def disk_bytes(

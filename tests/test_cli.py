@@ -67,7 +67,7 @@ def test_every_command_explains_itself_with_an_example(atss: Atss, command: str)
 
 REFUSED = {
     "show table10": "no table is called 'table10' .did you mean 'table",
-    "reproduce tabel2": "no table is called 'tabel2' .did you mean 'table2'",
+    "reproduce tabel2": "no table is called 'tabel2' .did you mean 'table2'.*table1, .* all",
     "reproduce table2 --rows 9": "'9' is no row of Table 2",
     "reproduce table2 --rows point": "'point' is part of several rows of Table 2",
     "reproduce all --rows 1": "--rows chooses from one table, got 7",
@@ -193,16 +193,14 @@ def test_a_report_is_made_again_only_if_its_numbers_changed(
 ) -> None:
     console = Console(file=io.StringIO())
     table2 = find_tables(["table2"])
-    for _ in range(2):
-        results.deliver(store, SETUP, table2, [0], console)
-    assert rendered == ["table2"]
-    run = make_plan(SETUP, table2).runs[3]
-    finish(store.folder(run.signature), 35.0)
-    results.deliver(store, SETUP, table2, [0], console)
-    assert rendered == ["table2"] * 2
-    (store.root / "reports" / "demo-shapes" / "table2.html").unlink()
-    results.deliver(store, SETUP, table2, [0], console)
-    assert rendered == ["table2"] * 3
+    last = store.folder(make_plan(SETUP, table2).runs[3].signature)
+    page = store.root / "reports" / "demo-shapes" / "table2.html"
+    for change in (lambda: None, lambda: finish(last, 35.0), page.unlink):
+        change()
+        before = len(rendered)
+        for _ in range(2):
+            results.deliver(store, SETUP, table2, [0], console)
+        assert rendered[before:] == ["table2"]
 
 
 def test_a_launch_whose_runs_failed_says_so(

@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 from rich.console import Console
-from test_cli import Atss, data  # noqa: F401 - a fixture
+from test_cli import Atss
 from test_plan import SETUP, facts, finish
+from test_trial import write_small_data
 
 from experiments import TABLES
 from experiments.baselines import ATSS, RETINANET
@@ -38,6 +39,11 @@ LINE = ("sweep", "--base", "atss", "--set", "k=3,5,9")
 def sweep(*texts: str, base: Row | None = None) -> Sweep:
     axes = tuple(parse_axis(text) for text in texts)
     return Sweep(base or Row("ATSS", ATSS), DEMO, axes, "my-sweep", LINE)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_small_data(tmp_path_factory.mktemp("data") / "squares")
 
 
 # --- values
@@ -200,10 +206,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("line", REFUSED)
 def test_what_is_wrong_is_refused_in_one_line(
-    atss: Atss,  # noqa: F811
-    data: Path,  # noqa: F811
-    tmp_path: Path,
-    line: str,
+    atss: Atss, data: Path, tmp_path: Path, line: str
 ) -> None:
     place = ["--data", data, "--out", tmp_path / "out", "--dry-run"]
     code, output, errors = atss("sweep", *line.split(), *place)
@@ -212,9 +215,7 @@ def test_what_is_wrong_is_refused_in_one_line(
 
 
 def test_a_dry_run_shows_the_runs_and_what_is_left_out(
-    atss: Atss,  # noqa: F811
-    data: Path,  # noqa: F811
-    tmp_path: Path,
+    atss: Atss, data: Path, tmp_path: Path
 ) -> None:
     line = ["--set", "k=3,9", "--set", "assigner=atss,ssc", "--set", "iterations=50", "--dry-run"]
     code, output, _ = atss("sweep", *line, "--data", data, "--out", tmp_path / "out")
