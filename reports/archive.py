@@ -1,18 +1,10 @@
 """Sealed results: one file with all that some tables rest on, and a digest that stands for it.
 
-    README.txt                      what this is, for a reader without this tool
-    claims/<setup>.md, .json        what its tables say about the paper's claims
-    tables/<setup>/<table>.md, .csv, .json      as printed, its numbers, and its rows
-    runs/<signature>/               run.json, result.json, history.jsonl, matches.npz, insight.json,
-                                    warnings.json
-    manifest.json                   the sha256 of each of these, and the digest of it all
-
-    seal         a folder of these -> a zip archive; equal content gives equal bytes
+    seal         a folder of members -> a zip archive; equal content gives equal bytes
     unseal       and back: nothing is trusted, and nothing written outside the folder
     check_run    whether a run is the one it is called, and its numbers follow from its records
 
-The digest proves that an archive is the one whose digest was published. It is no signature: who
-makes up an archive can give it a digest as well (docs/archive.md).
+docs/archive.md says what is inside, what each kind of problem is, and what the digest proves.
 """
 
 import csv
@@ -40,14 +32,10 @@ from reports.coco_bootstrap import metrics_of
 
 FORMAT = 3  # raised when an older reader could not read it
 MANIFEST = "manifest.json"
-RUN_FILES = (
-    *("run.json", "result.json", "history.jsonl", "matches.npz", "insight.json"),
-    "warnings.json",
-)
 PART = r"[A-Za-z0-9][A-Za-z0-9.,=_-]*"  # of a name: of a setup, or of a table
 MEMBER = re.compile(
-    rf"README\.txt|claims/{PART}\.(md|json)|tables/{PART}/{PART}\.(md|csv|json)"
-    rf"|runs/[0-9a-f]{{12}}/({'|'.join(map(re.escape, RUN_FILES))})"
+    rf"README\.txt|claims/{PART}\.(md|json)|tables/{PART}/{PART}\.(md|csv|json)|runs/[0-9a-f]{{12}}/"
+    r"((run|result|insight|warnings)\.json|history\.jsonl|matches\.npz)"
 )
 EPOCH = (1980, 1, 1, 0, 0, 0)  # of every member: the oldest date that zip knows
 MOST_MEMBERS = 100_000
@@ -59,13 +47,6 @@ MALFORMED = (
     *(ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError),
     *(EOFError, NotImplementedError, OSError, RuntimeError, zipfile.BadZipFile, zlib.error),
 )
-
-# hash       a member is not what the manifest says
-# signature  a run is not the one that it is called
-# record     what a check needs is missing or unsound
-# number     it does not follow from the match records
-# table      a table says something else than its runs, or than the paper
-# text       what is printed is something else
 Kind = Literal["hash", "signature", "record", "number", "table", "text"]
 Keys = tuple[Any, ...]
 
@@ -88,9 +69,8 @@ class Problem:
     @property
     def owner(self) -> str:
         """The run, table or setup's claims that it is about."""
-        if self.where.startswith("runs/"):
-            return "/".join(self.where.split("/")[:2])
-        return self.where.rpartition(".")[0] or self.where
+        is_of_run = self.where.startswith("runs/")
+        return self.where[: len("runs/") + 12] if is_of_run else re.sub(r"\.\w+$", "", self.where)
 
     def __str__(self) -> str:
         return f"{self.kind}: {self.where}: {self.text}"

@@ -25,7 +25,7 @@ from orchestration.archive import stage, verify
 from orchestration.plan import setups_in
 from orchestration.run_folder import Store
 from reports import archive
-from reports.archive import MANIFEST, require_harmless, seal, unseal
+from reports.archive import MANIFEST, Problem, require_harmless, seal, unseal
 from reports.verification import Verification, checked_grid, side_by_side
 
 Members = dict[str, bytes]
@@ -211,11 +211,11 @@ CHANGES: dict[str, tuple[Change, str]] = {  # what -> how, and the kind and text
     "an object of any size": (at(RECORDS, "truth_counts", 0, True), "number: its records give"),
     "objects that count not": (
         at(RECORDS, "truth_counts", slice(0, 20), False),
-        "record: more detections are right",
+        "record: more detections",
     ),
-    "an image with more right than there is": (
+    "images with too much right": (
         at(RECORDS, "image", lambda it: it * 0),
-        "record: more detections are right",
+        "record: more detections",
     ),
     "an index that is none": (at(RECORDS, "image", 0, 99), "record: none of"),
     "a negative index": (at(RECORDS, "category", 0, -1), "record: none of"),
@@ -232,12 +232,12 @@ CHANGES: dict[str, tuple[Change, str]] = {  # what -> how, and the kind and text
     "a note on the data": (at(RUN, "data", "notes", ["none"]), "text: none"),
     "an assigner's source": (
         at(RUN, "assigner", {"name": "a", "source": "b"}),
-        "signature: the source of an assigner",
+        "signature: assigner",
     ),
     "a number of a table": (wording(NUMBERS, ",37.0,", ",36.0,"), "table: paper is 36"),
     "a number of the paper": (
         at(ROWS, "rows", 0, "paper", "ap", 31.0),
-        "table: rows[0].paper.ap is 31.0, the paper has 37.0",
+        "table: rows[0].paper.ap is 31.0",
     ),
     "a row's toggle": (at(ROWS, "rows", 0, "config", "scalar", False), "table: the paper has true"),
     "a row's label": (at(ROWS, "rows", 0, "label", "IoU"), "table: rows[0].label is IoU"),
@@ -320,6 +320,11 @@ def test_a_change_that_is_not_sealed_is_told_and_nothing_written_outside(
     problems = unseal(tmp_path / "a.zip", inside).problems
     assert any(str(it).startswith(f"hash: {expected}") for it in problems), problems
     assert not list(tmp_path.rglob("*evil*")) and not Path("/tmp/evil.json").exists()
+
+
+def test_a_dot_in_a_setups_name_is_no_ending() -> None:
+    for place in ("tables/demo-nms=0.5-a/table2", "tables/demo-nms=0.5-a/table2.csv"):
+        assert Problem("table", place, "").owner == "tables/demo-nms=0.5-a/table2"
 
 
 def test_a_damaged_byte_is_found(original: Path, tmp_path: Path) -> None:
