@@ -107,7 +107,9 @@ def train_missing(
     if not missing and search is None:
         return
     load_weights([run.run.recipe for run in missing] or [recipe])
-    _clean(store)
+    if not store.going_on():  # what Ray left behind in launches that were killed
+        for left in store.root.glob(f"{RAY_FOLDER}*"):
+            shutil.rmtree(left, ignore_errors=True)
     from orchestration.tracking import following, open_tracker
     from orchestration.tune import cluster, halving, run_trials
 
@@ -131,26 +133,20 @@ def train_missing(
             folders.append(store.folder(run.signature))
             return make_job(run, plan.setup, store, facts, resources.micro_batch_size)
 
-        scheduler = halving(asha, _ended(plan, store))
+        folders_of_plan = (store.folder(run.signature) for run in plan.runs)
+        past = (it for it in folders_of_plan if it.is_done or stopped(it))
         if search:
             search.job_of, search.is_cancelled = begin, is_cancelled
         jobs = search or [begin(run) for run in missing]
         stack.enter_context(following(tracker, folders))
         stack.enter_context(progress)
-        run_trials(jobs, allocation, progress, root=store.root, scheduler=scheduler)
+        run_trials(jobs, allocation, progress, root=store.root, scheduler=halving(asha, past))
 
 
 def lacking(plan: Plan, store: Store, *, is_asha: bool = False) -> tuple[PlannedRun, ...]:
     """The runs to train: without a result, and for ASHA those that it did not give up before."""
     missing = plan.missing(store)
     return tuple(run for run in missing if not (is_asha and stopped(store.folder(run.signature))))
-
-
-def _ended(plan: Plan, store: Store) -> Iterator[RunFolder]:
-    """What earlier launches trained of a plan, for ASHA to compare with."""
-    for folder in (store.folder(run.signature) for run in plan.runs):
-        if folder.is_done or stopped(folder):
-            yield folder
 
 
 def failures(plan: Plan, store: Store, *, is_asha: bool = False) -> list[str]:
@@ -168,13 +164,6 @@ def failures(plan: Plan, store: Store, *, is_asha: bool = False) -> list[str]:
         what = count(len(cancelled), "run")
         lines.append(f"{what} cancelled as asked, the same line goes on: {listed}")
     return lines
-
-
-def _clean(store: Store) -> None:
-    """Remove what Ray left behind in launches that were killed."""
-    if not store.going_on():
-        for left in store.root.glob(f"{RAY_FOLDER}*"):
-            shutil.rmtree(left, ignore_errors=True)
 
 
 def load_weights(recipes: Sequence[Recipe]) -> None:
@@ -262,11 +251,12 @@ def shared_facts(setup: Setup, data: "DataSet") -> dict[str, Any]:
 
 def data_notes(data: "DataSet") -> list[str]:
     """What was dropped from the data set: "coco-mini, train: 3 boxes without area dropped"."""
-    splits = {"train": data.train, "val": data.val}
-    parts = [
-        f"{data.name}, {name}: {note}" for name, split in splits.items() for note in split.notes
-    ]
-    return [*parts, *(f"{data.name}: {note}" for note in data.notes)]
+    named: dict[str, Any] = {
+        f"{data.name}, train": data.train,
+        f"{data.name}, val": data.val,
+        data.name: data,
+    }
+    return [f"{name}: {note}" for name, noted in named.items() for note in noted.notes]
 
 
 @contextmanager
@@ -284,8 +274,9 @@ def recorded(
             console.print(f"{who} trains in {store.root}, too: what both want is trained once")
         else:  # this one takes its place
             shutil.rmtree(other.path, ignore_errors=True)
-    for run in runs:  # what became of them before is over
-        store.folder(run.signature).forget("failure", "cancel")
+    for folder in (store.folder(run.signature) for run in runs):
+        damaged = ("run",) if folder.problem("run") else ()
+        folder.forget("failure", "cancel", *damaged)  # what became of them before is over
     launch = RunFolder(
         store.root / "launches" / time.strftime(f"%Y%m%d-%H%M%S-{os.getpid()}", time.localtime())
     )
@@ -294,13 +285,8 @@ def recorded(
     with launch.locked():
         launch.heartbeat({})
         facts = {
-            run.signature: {
-                "name": run.name,
-                "rows": run.rows,
-                "seed": run.run.seed,
-                "setup": setup,
-            }
-            for run in runs
+            it.signature: {"name": it.name, "rows": it.rows, "seed": it.run.seed, "setup": setup}
+            for it in runs
         }
         launch.write("launch", facts)
         beating.start()

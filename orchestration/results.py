@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from msgspec import Struct
 from rich.console import Console
 
 from detector.metrics import Metrics
@@ -28,7 +27,15 @@ from orchestration.plan import GENERATED, NAMED_DATA, Setup, folder_of, setups_i
 from orchestration.positives import POSITIVES, slug
 from orchestration.progress import count
 from orchestration.records import database, local_uri, records_uri, without_password
-from orchestration.run_folder import CHECKED, RunFolder, Store, read_checked, read_json, write_json
+from orchestration.run_folder import (
+    CHECKED,
+    RunFolder,
+    Store,
+    needs,
+    read_checked,
+    read_json,
+    write_json,
+)
 from orchestration.search import stopped
 from orchestration.terminal import near, out_option, warn
 from reports.footnotes import code_version
@@ -45,17 +52,14 @@ ENDINGS = (".html", ".ipynb", ".md", ".tex", ".csv")  # what a report consists o
 RECORDED = ".recorded.json"  # in a folder of reports: what MLflow has of them
 
 Progress = Callable[[str], None]
-
-
-class TableFile(Struct):
-    """What a table's file among the reports needs to have."""
-
-    format: int
-    table: dict[str, Any]
-    results: dict[str, Result]
-    stopped: dict[str, Stopped]
-    scores: dict[str, Any]
-    insights: dict[str, Any]
+TABLE = needs(
+    format=int,
+    table=dict[str, Any],
+    results=dict[str, Result],
+    stopped=dict[str, Stopped],
+    scores=dict[str, Any],
+    insights=dict[str, Any],
+)  # what a table's file among the reports has
 
 
 def load_result(folder: RunFolder) -> Result | None:
@@ -229,7 +233,7 @@ def _write_site(bundles: Sequence[Bundle], store: Store, setup: Setup, folder: P
     for file in sorted(folder.glob("*.json")):
         if file.stem not in found and file.with_suffix(".html").is_file():
             try:
-                read_checked(file, TableFile)
+                read_checked(file, TABLE)
                 found[file.stem] = load_bundle(file)
             except ValueError as error:  # damaged, or another version's
                 warn([str(error)])

@@ -64,58 +64,35 @@ MOVING = ("waiting", "starting", "training", "testing", "cancelling", "elsewhere
 Facts = Mapping[str, Any]
 
 
-class SetupFile(Struct):
-    """Of run.json: what plan.Setup is made of."""
-
-    scale: str
-    recipe: Recipe
-    settings: dict[str, Any]
-    data: str
-    fingerprint: str
-    where: str
-    name: str
+def needs(**fields: Any) -> type[Struct]:
+    """An object of a JSON file: name -> type, or type and default where it may be missing."""
+    kinds = {name: it if isinstance(it, tuple) else (it,) for name, it in fields.items()}
+    return msgspec.defstruct("Object", [(name, *it) for name, it in kinds.items()])
 
 
-class DataFile(Struct):
-    """Of run.json: the data set."""
-
-    name: str
-    fingerprint: str
-    where: str
-    notes: list[str]
-
-
-class CanonicalFile(Struct):
-    """Of run.json: the run in canonical form."""
-
-    recipe: dict[str, Any]
-
-
-class RunFile(Struct):
-    """What run.json needs to have; there may be more in it."""
-
-    name: str
-    seed: int
-    setup: SetupFile
-    data: DataFile
-    canonical: CanonicalFile
-    rows: list[str] = []
-    params: dict[str, Any] = {}
-    environment: dict[str, str] = {}
-
-
-class ResultFile(Struct):
-    """What result.json needs to have."""
-
-    signature: str
-    seed: int
-    metrics: Metrics
-    seconds: float | None = None
-    spent: Spent | None = None
-    facts: dict[str, str] = {}
-
-
-CHECKED: dict[str, type[Struct]] = {"run": RunFile, "result": ResultFile}
+RUN = needs(
+    name=str,
+    seed=int,
+    setup=needs(
+        **dict.fromkeys(("scale", "data", "fingerprint", "where", "name"), str),
+        recipe=Recipe,
+        settings=dict[str, Any],
+    ),
+    data=needs(name=str, fingerprint=str, where=str, notes=list[str]),
+    canonical=needs(recipe=dict[str, Any]),
+    rows=(list[str], []),
+    params=(dict[str, Any], {}),
+    environment=(dict[str, str], {}),
+)
+RESULT = needs(
+    signature=str,
+    seed=int,
+    metrics=Metrics,
+    seconds=(float | None, None),
+    spent=(Spent | None, None),
+    facts=(dict[str, str], {}),
+)
+CHECKED = {"run": RUN, "result": RESULT}
 
 
 @dataclass
@@ -151,7 +128,7 @@ class RunFolder:
 
     def facts(self) -> dict[str, Any]:
         """run.json; empty before the run was first planned for training. ValueError: unreadable."""
-        return read_checked(self.path / "run.json", RunFile) or {}
+        return read_checked(self.path / "run.json", RUN) or {}
 
     def result(self) -> dict[str, Any] | None:
         """result.json, or None while the run is not done, or where it cannot be read."""
@@ -393,18 +370,15 @@ class Store:
         return [folder for folder in self.begun() if not folder.problem("run")]
 
     def unreadable(self) -> list[str]:
-        """A line for each of the other files: what is wrong, and how to go on."""
+        """A line for each file that cannot be read: what is wrong, and how to go on."""
         texts = []
         for folder in self.begun():
-            if problem := folder.problem("run"):
-                again = "mend it, or remove its folder to train it again"
-                texts.append(f"run {folder.signature}: {problem}; {again}")
-            elif problem := folder.problem("result"):
-                line = folder.facts().get("command")
-                again = f"`{line}` trains it again" if line else "atss reproduce trains it again"
-                texts.append(
-                    f"run {folder.signature}: {problem}; it counts as not measured, {again}"
-                )
+            again = "mend it, or remove its folder to train it again"
+            problem = folder.problem("run")
+            if not problem and (problem := folder.problem("result")):
+                line = folder.facts().get("command", "atss reproduce")
+                again = f"it counts as not measured, `{line}` trains it again"
+            texts += [f"run {folder.signature}: {problem}; {again}"] if problem else []
         return texts
 
     def launches(self) -> list[RunFolder]:

@@ -119,22 +119,22 @@ def _train_detector(job: Job, training: Job, report: Report, members: Members) -
     Cancelled if somebody ended that, and ValueError, with the reason, where it failed.
     """
     folder = RunFolder(training.folder)
-    shown = ("state", "reason", "step", "iterations", "loss", "seconds_left")
+    where = ("state", "reason", "step", "iterations", "loss", "seconds_left")
 
     def pass_on(values: dict[str, Any]) -> None:
         """Not its AP, and not its end: the test is still to come."""
         if values["state"] in ("elsewhere", "training", "testing"):
-            report({name: values[name] for name in shown if name in values})
+            report({name: values[name] for name in where if name in values})
 
     if folder.is_running:
         pass_on({"state": "elsewhere", "reason": f"run {folder.signature} trains its detector"})
     with folder.locked():  # it may have failed when the other lets go
         pass
-    if not folder.is_done and folder.failure() is None:
+    if folder.failure() is None:
         training = replace(
             training, device=job.device, workers=job.workers, processes=job.processes
         )
-        run_trial(training, pass_on, members)
+        run_trial(training, pass_on, members)  # ends at once where it is done
     if folder.is_done:
         return
     if by := folder.cancellation():
@@ -251,10 +251,9 @@ class Trial:
             self.job.run, len(self.data.train.names), self.objects, self.history, num_detections
         )
         fresh = {code: text for code, text in found if code not in known}
+        for code, text in fresh.items():
+            self.warnings.append({"code": code, "step": self.step, "text": text})
         if fresh:
-            self.warnings += [
-                {"code": code, "step": self.step, "text": text} for code, text in fresh.items()
-            ]
             self.folder.write("warnings", self.warnings)
 
     def is_save_due(self) -> bool:
@@ -328,9 +327,7 @@ class Trial:
             "spent": asdict(spent),
             "facts": environment(self.job.device),
         }
-        self.folder.forget_after(
-            self.recipe.iterations
-        )  # a line per step, however often the run was ended
+        self.folder.forget_after(self.step)  # a line per step, however often the run was ended
         self.folder.write("result", result)
         self.folder.forget_checkpoints()
 
@@ -344,8 +341,7 @@ class Trial:
         if not self.now.steps and not self.now.images:
             return None
         images = len(self.data.val) * sum(test > self.step for test in self.tests) + self.untested
-        training = (self.now.per_step() or 0.0) * (self.recipe.iterations - self.step)
-        return training + images * self.now.per_image(self.recipe.batch_size)
+        return self.now.seconds_for(self.recipe.iterations - self.step, images, self.recipe)
 
     def tell(self, state: str, *, is_urgent: bool = False, **values: Any) -> None:
         """Report where the run stands, at most once a second; Cancelled if it shall end."""

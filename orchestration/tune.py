@@ -289,10 +289,6 @@ def _job(config: dict[str, Any]) -> Job:
     return job
 
 
-def _signature(ray_trial: Any) -> str:
-    return _job(ray_trial.config).folder.name
-
-
 def halving(steps: Sequence[int], past: Iterable[RunFolder]) -> ASHAScheduler | None:
     """ASHA over the tests after these steps, with what earlier launches have shown it; None for []
 
@@ -358,25 +354,27 @@ class _Watch(tune.Callback):
         """Ray writes its callbacks to disk; a terminal cannot be, and nobody reads it back."""
         return {}
 
+    def _tell(self, trial: Any, state: str, reason: str | None = None) -> None:
+        self.progress.update(_job(trial.config).folder.name, {"state": state, "reason": reason})
+
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self.progress.update(_signature(trial), {"state": "starting"})
+        self._tell(trial, "starting")
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
         if "state" in result:
-            self.progress.update(_signature(trial), result)
+            self.progress.update(_job(trial.config).folder.name, result)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Done, failed for a reason, or ended early: then its last word was about a test."""
         folder = RunFolder(_job(trial.config).folder)
         if "tested_at" in trial.last_result and (where := stop(folder)):
             reason = f"AP {where.ap:.1f} after {where.step} steps is not among the best"
-            self.progress.update(_signature(trial), {"state": "stopped", "reason": reason})
+            self._tell(trial, "stopped", reason)
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        reason, _ = _error(trial)
-        self.progress.update(_signature(trial), {"state": "retrying", "reason": reason})
+        self._tell(trial, "retrying", _error(trial)[0])
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """The last attempt ended in a crash: leave the reason where the next one finds it."""
@@ -385,10 +383,10 @@ class _Watch(tune.Callback):
         job = _job(trial.config)
         folder = RunFolder(job.folder)
         with suppress(OSError):  # a full disk; the terminal and Ray's own logs say it, too
-            if not folder.facts():  # not even begun
+            if folder.read("run") is None:  # not even begun
                 folder.write("run", {**job.facts, "environment": {}})
             folder.write("failure", {"reason": reason, "traceback": text})
-        self.progress.update(_signature(trial), {"state": "failed", "reason": reason})
+        self._tell(trial, "failed", reason)
 
 
 def _error(ray_trial: Any) -> tuple[str, str]:

@@ -201,6 +201,8 @@ def test_a_file_that_is_not_as_needed_is_told_in_a_line_and_the_others_are_shown
     assert (code, errors) == (0, "") and "4 runs in" in output and "1 done" in output
     code, output, errors = atss("logs", BOX.signature, "--out", store.root)
     assert (name == "result") == (code == 0) and errors.count("\n") <= 1
+    with launched(store, BOX):
+        assert store.folder(BOX.signature).problem("run") == ""
 
 
 # Launches

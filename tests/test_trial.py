@@ -17,6 +17,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
+from test_plan import facts
 from torchvision.models import resnet18
 
 from detector import checkpoint
@@ -76,7 +77,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def make_job(data: Path, out: Path, recipe: Recipe = RECIPE) -> Job:
     run = Run(CONFIG, recipe, open_data(data).fingerprint, 0)
-    return Job(run, out / "runs" / signature(run), str(data), {"name": "squares"})
+    return Job(run, out / "runs" / signature(run), str(data), {**facts(0), "name": "squares"})
 
 
 def files(folder: RunFolder) -> dict[str, Any]:
@@ -110,8 +111,8 @@ def test_a_run_leaves_all_that_a_report_needs(whole: RunFolder) -> None:
     assert tested == sorted(evaluation_steps(RECIPE, num_images=1))
     detections = json.loads(whole.detections.read_text())
     assert detections and set(detections[0]) == {"image_id", "category_id", "bbox", "score"}
-    facts = whole.facts()
-    assert facts["name"] == "squares" and facts["environment"]["python"]
+    told = whole.facts()
+    assert told["name"] == "squares" and told["environment"]["python"]
     left = {path.name for path in whole.path.iterdir() if not path.name.startswith(".")}
     assert left == {
         *("run.json", "result.json", "history.jsonl", "detections.json", "weights.safetensors"),
