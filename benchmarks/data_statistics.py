@@ -20,7 +20,7 @@ from detector.assigners import build_assigner
 from detector.boxes import centers, paired_inside
 from detector.config import DetectorConfig
 from detector.data.coco import CocoDataset, Target, open_data
-from detector.positives import LARGE, SMALL, Selection, columns_of_objects, count_positives
+from detector.positives import LARGE, SMALL, Selection, columns_of, count_positives
 
 QUANTILES = (5, 25, 50, 75, 95)  # percent
 SELECTIONS = [
@@ -130,7 +130,7 @@ def _of_positives(
     sides = {"short_side": short_side, "long_side": long_side}
     counted = zip(*count_positives(dataset, SELECTIONS, **sides), strict=True)
     for selection, counts in zip(SELECTIONS, counted, strict=True):
-        positives = columns_of_objects(counts)["positives"]
+        positives = columns_of([one.objects for one in counts])["positives"]
         yield f"{selection.name}: positives per object", float(positives.mean())
         yield f"{selection.name}: objects without, %", 100 * float((positives == 0).mean())
 

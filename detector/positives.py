@@ -13,7 +13,7 @@ Shapes: A anchors, L levels, M ground truths of an image, N of a data set, C
 candidates of an object.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -79,18 +79,14 @@ def count_positives(
     workers: int = 0,
 ) -> Iterator[list[Counts]]:
     """For each image, in order, the selections' Counts; workers: processes that count."""
-    prepare = partial(_count_image, dataset, selections, short_side, long_side)
-    yield from ahead(prepare, range(len(dataset)), workers)
+    look = partial(scene_of, dataset, short_side=short_side, long_side=long_side)
+    yield from ahead(partial(_count_image, look, selections), range(len(dataset)), workers)
 
 
 def _count_image(
-    dataset: CocoDataset,
-    selections: Sequence[Selection],
-    short_side: int,
-    long_side: int,
-    index: int,
+    look: Callable[[int], Scene], selections: Sequence[Selection], index: int
 ) -> list[Counts]:
-    scene = scene_of(dataset, index, short_side=short_side, long_side=long_side)
+    scene = look(index)
     return [count(selection, scene) for selection in selections]
 
 
@@ -110,9 +106,8 @@ def count(selection: Selection, scene: Scene) -> Counts:
     """
     anchors, num_objects = selection.anchors(scene.height, scene.width), len(scene.boxes)
     matched = selection.assigner(anchors, scene.boxes)  # [A]
-    is_taken = torch.zeros(num_objects, len(matched), dtype=torch.bool)  # by each, were it alone
-    for g in range(num_objects):
-        is_taken[g] = selection.assigner(anchors, scene.boxes[g : g + 1]) == 0
+    alone = [selection.assigner(anchors, box[None]) == 0 for box in scene.boxes]
+    is_taken = torch.stack(alone) if alone else torch.zeros(0, len(matched), dtype=torch.bool)
     is_learnt = matched == torch.arange(num_objects)[:, None]  # [M, A]
     per_level = is_learnt.split([len(level) for level in anchors], dim=1)
     objects = {"positives": is_learnt.sum(dim=1).numpy()}
@@ -175,16 +170,9 @@ def describe_objects(dataset: CocoDataset) -> Columns:
     }
 
 
-def columns_of_objects(counts: Sequence[Counts]) -> Columns:
-    """Columns [N] of one selection, in the order of describe_objects; candidates of ATSS only."""
-    names = counts[0].objects
-    return {name: np.concatenate([one.objects[name] for one in counts]) for name in names}
-
-
-def columns_of_images(counts: Sequence[Counts]) -> Columns:
-    """Columns of one selection, a value per image: how many anchors are what."""
-    names = counts[0].image
-    return {name: np.array([one.image[name] for one in counts]) for name in names}
+def columns_of(parts: Sequence[Mapping[str, Any]]) -> Columns:
+    """The objects, or the image, of several Counts as one table: columns, image by image."""
+    return {name: np.hstack([part[name] for part in parts]) for name in parts[0]}
 
 
 def anchors_of(selection: Selection, scene: Scene) -> Columns:

@@ -24,7 +24,6 @@ from experiments.sweep import show
 from orchestration.gallery import bring_gallery
 from orchestration.inspection import inspect
 from orchestration.plan import GENERATED, NAMED_DATA, Setup, folder_of, setups_in
-from orchestration.positives import POSITIVES, slug
 from orchestration.progress import count
 from orchestration.records import database, local_uri, records_uri, without_password
 from orchestration.run_folder import (
@@ -37,6 +36,7 @@ from orchestration.run_folder import (
     write_json,
 )
 from orchestration.search import stopped
+from orchestration.selections import POSITIVES, slug
 from orchestration.terminal import near, out_option, warn
 from reports.footnotes import code_version
 from reports.render import terminal

@@ -179,10 +179,10 @@ def _amount(atss: Parts) -> Verdict:
 
 
 def _invariance(parts: Parts, atss: Parts) -> Verdict:
-    ratios = {name: _of_thirds(part) for name, part in parts.items()}
+    ratios = {name: _ratio(part) for name, part in parts.items()}
     ours = [
         f"{name}: largest / smallest third {number(ratios[name], 2)} (before the in-box test "
-        f"and conflicts {number(_of_thirds(part, 'above_threshold'), 2)}), "
+        f"and conflicts {number(_ratio(part, column='above_threshold'), 2)}), "
         f"wide / even {_shown(part, 'shape', 'wide', 'even')}, "
         f"tall / even {_shown(part, 'shape', 'tall', 'even')}, "
         f"corner / middle {_shown(part, 'place', 'corner', 'middle')}"
@@ -207,9 +207,9 @@ def _invariance(parts: Parts, atss: Parts) -> Verdict:
 
 
 def _theory(atss: Parts) -> Verdict:
-    totals = {name: part[["above_threshold", "candidates"]].sum() for name, part in atss.items()}
     shares = {
-        name: 100 * total["above_threshold"] / total["candidates"] for name, total in totals.items()
+        name: 100 * part["above_threshold"].sum() / part["candidates"].sum()
+        for name, part in atss.items()
     }
     ours = [
         f"{name}: {share:.1f} %; the threshold is {atss[name]['threshold'].mean():.3f} in the mean"
@@ -231,7 +231,7 @@ def _unfairness(parts: Parts, atss: Parts) -> Verdict:
     ours, ratios = [], {}
     for name, part in parts.items():
         ranks = part[["relative_size", "positives"]].rank()
-        ratios[name] = _of_thirds(part)
+        ratios[name] = _ratio(part)
         ours.append(
             f"{name}: largest / smallest third {number(ratios[name], 2)}; by COCO's areas medium / "
             f"small {_shown(part, 'size', 'medium', 'small')}, large / small "
@@ -264,20 +264,20 @@ def _verdict(
     return Verdict(claim=BY_NAME[name], state=state, reason=meaning, findings=findings, needs=needs)
 
 
-def _of_thirds(part: pd.DataFrame, column: str = "positives") -> float:
-    return _ratio(part, "third", 2, 0, column)
+def _ratio(
+    part: pd.DataFrame,
+    by: str = "third",
+    group: str | int = 2,
+    other: str | int = 0,
+    column: str = "positives",
+) -> float:
+    """The mean of one group, the largest third, over that of another; NaN where one is empty."""
+    means = part.groupby(by)[column].mean()
+    return float(means.get(group, nan) / (means.get(other, nan) or nan))
 
 
 def _shown(part: pd.DataFrame, by: str, group: str, other: str) -> str:
     return number(_ratio(part, by, group, other), 2)
-
-
-def _ratio(
-    part: pd.DataFrame, by: str, group: str | int, other: str | int, column: str = "positives"
-) -> float:
-    """The mean of one group over that of another; NaN where either is empty."""
-    means = part.groupby(by)[column].mean()
-    return float(means.get(group, nan) / (means.get(other, nan) or nan))
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -61,15 +61,14 @@ def _curves(
     limits: tuple[float, float],
 ) -> Figure:
     """Positives per object, and objects without, against a column; x is a bin's median."""
-    selections = list(objects["selection"].unique())
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, 3.9))
         above, below = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
         above.set_xscale("log", base=2)
         above.set_xticks(list(ticks), list(ticks.values()))
         above.set_xlim(*limits)
-        for name, style in zip(selections, _styles(len(selections)), strict=True):
-            part = objects[objects["selection"] == name]
+        parts = objects.groupby("selection", sort=False)
+        for (name, part), style in zip(parts, _styles(len(parts)), strict=True):
             bins = part.groupby(np.digitize(part[column], edges))
             found = bins.agg(
                 x=(column, "median"),
@@ -83,7 +82,7 @@ def _curves(
         for axes in (above, below):
             axes.set_ylim(bottom=0)
             axes.minorticks_off()
-        figure.legend(loc="outside upper center", ncols=min(len(selections), 3))
+        figure.legend(loc="outside upper center", ncols=min(len(parts), 3))
         return figure
 
 
@@ -102,15 +101,12 @@ def _styles(count: int) -> list[dict[str, Any]]:
 
 def location_figure(objects: pd.DataFrame) -> Figure:
     """A map of the image per selection: positives of the objects there, over those of all."""
-    selections = list(objects["selection"].unique())
-    down, across = -(-len(selections) // ACROSS), min(len(selections), ACROSS)
+    parts = objects.groupby("selection", sort=False)
     with matplotlib.rc_context({**STYLE, "axes.grid": False}):
-        figure = Figure(figsize=(WIDTH, 1.05 * down + 0.75))
-        panels = figure.subplots(down, across, squeeze=False).ravel().tolist()
-        for axes in panels[len(selections) :]:
-            axes.set_axis_off()
-        for axes, name in zip(panels, selections, strict=False):
-            image = _map(axes, objects[objects["selection"] == name], name)
+        figure = Figure(figsize=(WIDTH, 1.05 * -(-len(parts) // ACROSS) + 0.75))
+        panels = _panels(figure, len(parts), ACROSS)
+        for axes, (name, part) in zip(panels, parts, strict=False):
+            image = _map(axes, part, name)
         bar = figure.colorbar(
             image, ax=panels, orientation="horizontal", fraction=0.06, aspect=40, extend="both"
         )
@@ -119,6 +115,15 @@ def location_figure(objects: pd.DataFrame) -> Figure:
         ticks = (0.5, 0.7, 1, 1.4, 2)
         bar.set_ticks([np.log2(tick) for tick in ticks], labels=[f"{tick:g}" for tick in ticks])
         return figure
+
+
+def _panels(figure: Figure, count: int, across: int) -> list[Axes]:
+    """So many beside and below each other; those left over at the end stay empty."""
+    across = min(count, across)
+    panels = figure.subplots(-(-count // across), across, squeeze=False).ravel().tolist()
+    for axes in panels[count:]:
+        axes.set_axis_off()
+    return list(panels)
 
 
 def _map(axes: Axes, part: pd.DataFrame, name: str) -> Any:
@@ -151,24 +156,20 @@ def level_figure(objects: pd.DataFrame) -> Figure:
         for axes, size in zip(panels, GROUPS["size"], strict=True):
             part = objects[objects["size"] == size]
             means = part.groupby("selection")[list(LEVELS)].mean().reindex(selections).fillna(0)
-            _bars(axes, means)
+            left = means.cumsum(axis=1).shift(axis=1, fill_value=0)  # where each level's bar begins
+            for level, color in zip(LEVELS, LEVEL_COLORS, strict=True):
+                bar = {"left": left[level], "color": color, "label": level, "height": 0.7}
+                axes.barh(range(len(means)), means[level], **bar)
+            axes.set_yticks(range(len(means)), means.index)
+            axes.set_ylim(len(means) - 0.5, -0.5)
+            axes.tick_params(axis="y", length=0)
+            axes.spines["left"].set_visible(False)
             count = len(part) // max(1, part["selection"].nunique())
             axes.set_title(f"{size} ({count:,} objects)", loc="left")
         panels[1].set_xlabel("positives per object")
         handles, labels = panels[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside upper center", ncols=len(LEVELS))
         return figure
-
-
-def _bars(axes: Axes, means: pd.DataFrame) -> None:
-    left = np.zeros(len(means))
-    for level, color in zip(LEVELS, LEVEL_COLORS, strict=True):
-        axes.barh(range(len(means)), means[level], left=left, color=color, height=0.7, label=level)
-        left += means[level].to_numpy()
-    axes.set_yticks(range(len(means)), means.index)
-    axes.set_ylim(len(means) - 0.5, -0.5)
-    axes.tick_params(axis="y", length=0)
-    axes.spines["left"].set_visible(False)
 
 
 def all_figures(objects: pd.DataFrame) -> dict[str, Figure]:
@@ -213,9 +214,7 @@ def selections_figure(picture: Picture) -> Figure:
     diameters = np.clip(gaps / 2, DOTS, MOST * DOTS)
     with matplotlib.rc_context({**STYLE, "axes.grid": False}):
         figure = Figure(figsize=(panel[0] * across, (panel[1] + 0.25) * down + 0.3))
-        panels = figure.subplots(down, across, squeeze=False).ravel().tolist()
-        for axes in panels[count:]:
-            axes.set_axis_off()
+        panels = _panels(figure, count, across)
         for axes, (name, anchors) in zip(panels, picture.anchors.items(), strict=False):
             picture.show(axes, alpha=0.45)
             _draw_positives(axes, anchors, diameters)

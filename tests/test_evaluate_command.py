@@ -2,6 +2,7 @@
 
 import io
 import json
+import shlex
 from collections.abc import Callable
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -251,33 +252,40 @@ def test_cocos_80_classes_need_a_set_of_80(atss: Atss, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "reason"),
+    ("line", "reason"),
     [
-        ((), "needs a RUN of the results folder, or --weights FILE, got neither"),
-        (("RUN", "--weights", "FILE"), "got both 'RUN' and --weights FILE"),
-        (("mede up",), "(did you mean 'made up, box'?)"),
-        (("",), "'' is no run of"),
-        (("README.md",), "it is a file or folder"),
-        (("SIGNATURE", "--set", "k=5"), "k is a setting of training"),
-        (("SIGNATURE", "--set", "nms_treshold=0.5"), "did you mean 'nms_threshold'?"),
-        (("SIGNATURE", "--set", "short_side=0"), "short_side needs to be positive"),
-        (("SIGNATURE", "--device", "abacus"), "no device is called 'abacus'"),
-        (("SIGNATURE", "--data", "nowhere"), "no data set nowhere"),
-        (("SIGNATURE", "--split", "test"), "needs one annotations/instances_test*.json"),
-        (("SIGNATURE", "--annotations", "none.json"), "--annotations none.json: no such file"),
-        (("SIGNATURE", "--images", "tests"), "name a set together"),
-        (("--weights", "FILE", "--data", "shapes"), "weights 'FILE'"),
-        (("--weights", "README.md", "--data", "shapes"), "weights 'README.md'"),
-        (("--weights", "WEIGHTS"), "--weights needs images to be tested on"),
-        (("SIGNATURE", "--draw", "-1"), "Invalid value for '--draw'"),
+        ("evaluate", "needs a RUN of the results folder, or --weights FILE, got neither"),
+        ("evaluate RUN --weights FILE", "got both 'RUN' and --weights FILE"),
+        ("evaluate 'mede up'", "(did you mean 'made up, box'?)"),
+        ("evaluate ''", "'' is no run of"),
+        ("evaluate README.md", "it is a file or folder"),
+        ("evaluate SIGNATURE --set k=5", "k is a setting of training"),
+        ("evaluate SIGNATURE --set nms_treshold=0.5", "did you mean 'nms_threshold'?"),
+        ("evaluate SIGNATURE --set short_side=0", "short_side needs to be positive"),
+        ("evaluate SIGNATURE --device abacus", "no device is called 'abacus'"),
+        ("evaluate SIGNATURE --data nowhere", "no data set nowhere"),
+        ("evaluate SIGNATURE --split test", "needs one annotations/instances_test*.json"),
+        ("evaluate SIGNATURE --annotations none.json", "--annotations none.json: no such file"),
+        ("evaluate SIGNATURE --images tests", "name a set together"),
+        ("evaluate --weights FILE --data shapes", "weights 'FILE'"),
+        ("evaluate --weights README.md --data shapes", "weights 'README.md'"),
+        ("evaluate --weights WEIGHTS", "--weights needs images to be tested on"),
+        ("evaluate SIGNATURE --draw -1", "Invalid value for '--draw'"),
+        ("predict SIGNATURE", "is taken for a RUN; needs images after it"),
+        ("predict SIGNATURE nowhere.jpg", "no image or folder nowhere.jpg"),
+        ("predict SIGNATURE docs/", "no images in"),
+        ("predict README.md CHANGELOG.md", "a RUN or --weights FILE is needed before images"),
+        ("predict SIGNATURE PHOTO --set iterations=3", "iterations is a setting of training"),
+        ("predict SIGNATURE PHOTO --score 2", "Invalid value for '--score'"),
     ],
 )
-def test_what_cannot_be_tested_is_refused_in_one_line(
-    atss: Atss, store: Store, weights: Path, arguments: tuple[str, ...], reason: str
+def test_what_cannot_be_is_refused_in_one_line(
+    atss: Atss, store: Store, data: Path, weights: Path, tmp_path: Path, line: str, reason: str
 ) -> None:
-    meant = {"SIGNATURE": run_of(store).signature, "WEIGHTS": str(weights)}
-    given = [meant.get(argument, argument) for argument in arguments]
-    code, _, errors = atss("evaluate", *given, "--out", store.root)
+    (tmp_path / "docs").mkdir()
+    meant = {"SIGNATURE": run_of(store).signature, "WEIGHTS": weights}
+    meant |= {"PHOTO": data / "val" / "1.png", "docs/": tmp_path / "docs"}
+    code, _, errors = atss(*(meant.get(it, it) for it in shlex.split(line)), "--out", store.root)
     assert code == 2 and errors.count("\n") == 1 and errors.startswith("atss: ")
     assert reason in errors
 
@@ -436,28 +444,6 @@ def test_many_images_are_counted_instead_of_listed(
     files = [photos / "A.PNG", photos / "b.jpg"]
     code, output, _ = atss("predict", "--weights", weights, *files, "--out", tmp_path)
     assert code == 0 and "A.PNG:" not in output and "in 2 images:" in output
-
-
-@pytest.mark.parametrize(
-    ("arguments", "reason"),
-    [
-        (("SIGNATURE",), "is taken for a RUN; needs images after it"),
-        (("SIGNATURE", "nowhere.jpg"), "no image or folder nowhere.jpg"),
-        (("SIGNATURE", "docs/"), "no images in"),
-        (("README.md", "CHANGELOG.md"), "a RUN or --weights FILE is needed before images"),
-        (("SIGNATURE", "PHOTO", "--set", "iterations=3"), "iterations is a setting of training"),
-        (("SIGNATURE", "PHOTO", "--score", "2"), "Invalid value for '--score'"),
-    ],
-)
-def test_what_cannot_be_predicted_is_refused_in_one_line(
-    atss: Atss, store: Store, data: Path, tmp_path: Path, arguments: tuple[str, ...], reason: str
-) -> None:
-    (tmp_path / "docs").mkdir()
-    photo = data / "val" / "1.png"
-    meant = {"SIGNATURE": run_of(store).signature, "PHOTO": photo, "docs/": tmp_path / "docs"}
-    given = [meant.get(argument, argument) for argument in arguments]
-    code, _, errors = atss("predict", *given, "--out", store.root)
-    assert code == 2 and errors.count("\n") == 1 and reason in errors
 
 
 # Progress

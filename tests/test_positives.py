@@ -26,16 +26,14 @@ from detector.positives import (
     Selection,
     anchors_of,
     candidates_of,
-    columns_of_images,
-    columns_of_objects,
+    columns_of,
     count,
     count_positives,
     describe_objects,
     scene_of,
 )
 from experiments.own_tables import own_assigner
-from orchestration import positives
-from orchestration.positives import PAPERS, build, choose, name_of
+from orchestration.selections import PAPERS, build, choose, name_of
 from reports.positives import by_group, claims, markdown_claims, summarize
 from reports.positives_figures import Picture, all_figures, object_figure, selections_figure
 
@@ -187,8 +185,9 @@ def test_boxes_alone_are_counted_as_with_their_images(tmp_path: Path) -> None:
     with_images = list(count_positives(CocoDataset(images, file), selections, **sides))
     alone = list(count_positives(CocoDataset(None, file), selections, workers=2, **sides))
     for ours, theirs in zip(zip(*with_images, strict=True), zip(*alone, strict=True), strict=True):
-        for columns in (columns_of_objects, columns_of_images):
-            assert pd.DataFrame(columns(ours)).equals(pd.DataFrame(columns(theirs)))
+        for part in ("objects", "image"):
+            one, other = (columns_of([getattr(it, part) for it in them]) for them in (ours, theirs))
+            assert pd.DataFrame(one).equals(pd.DataFrame(other))
 
 
 @needs_real_images
@@ -205,7 +204,7 @@ def test_the_figures_of_the_images_that_the_simulation_used() -> None:
     ]
     means, without, above = {}, {}, {}
     for selection, counts in zip(selections, zip(*counted, strict=True), strict=True):
-        columns = columns_of_objects(counts)
+        columns = columns_of([one.objects for one in counts])
         assert len(columns["positives"]) == 3237
         means[selection.name] = columns["positives"].mean()
         without[selection.name] = 100 * (columns["positives"] == 0).mean()
@@ -436,11 +435,11 @@ def test_data_without_an_object_is_refused(atss: Atss, tmp_path: Path) -> None:
 def test_ending_it_leaves_nothing(
     atss: Atss, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupted(*_: object) -> Iterator[None]:
+    def interrupted(*_: object, **__: object) -> Iterator[None]:
         os.kill(os.getpid(), signal.SIGINT)
         yield
 
-    monkeypatch.setattr(positives, "_count", interrupted)
+    monkeypatch.setattr("detector.positives.count_positives", interrupted)
     _, file = write(tmp_path, content())
     code, _, errors = atss("positives", "--annotations", file, "--out", tmp_path / "o", *SIZE)
     assert code == 130 and errors == "atss: stopped; nothing was written\n"

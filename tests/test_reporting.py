@@ -7,7 +7,7 @@ import pytest
 from made_up_results import make_bundle
 from test_plan import SETUP
 
-from orchestration.positives import write_files
+from orchestration.commands.positives import write_files
 from orchestration.results import ENDINGS, reports_folder, write_reports
 from orchestration.run_folder import Store, open_store
 from reports import notebook

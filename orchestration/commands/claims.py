@@ -11,8 +11,8 @@ from detector.config import DetectorConfig
 from experiments import TABLES, table9
 from experiments.claims import CLAIMS, Evidence, Place, places
 from orchestration import options
+from orchestration.commands.positives import print_counted
 from orchestration.plan import setups_in
-from orchestration.positives import print_counted
 from orchestration.run_folder import DEFAULT_OUT, Store, open_store
 from orchestration.terminal import console, out_option, warn
 
