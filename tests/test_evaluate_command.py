@@ -42,7 +42,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_small_data(tmp_path_factory.mktemp("data") / "squares")
 
 
-def named(name: str, rows: list[str], seed: int = 0) -> dict[str, Any]:
+def told_of(name: str, rows: list[str], seed: int = 0) -> dict[str, Any]:
     """What run.json says of a run that is called so."""
     return {**of_some_run(seed), "name": name, "rows": rows}
 
@@ -50,7 +50,7 @@ def named(name: str, rows: list[str], seed: int = 0) -> dict[str, Any]:
 def make_job(data: Path, out: Path, seed: int = 0) -> Job:
     found = open_data(data)
     run = Run(CONFIG, RECIPE, found.fingerprint, seed)
-    facts = named(f"{ROW} - seed {seed}", [ROW, "Table 3: The same"], seed)
+    facts = told_of(f"{ROW} - seed {seed}", [ROW, "Table 3: The same"], seed)
     facts["setup"] |= {"name": "demo - squares"}
     facts["data"] |= {"name": found.name, "fingerprint": found.fingerprint, "where": str(data)}
     return Job(run, out / "runs" / signature(run), str(data), facts)
@@ -296,7 +296,7 @@ def test_a_results_folder_without_runs_says_so_and_is_not_made(atss: Atss, tmp_p
 
 
 def test_a_run_before_its_first_checkpoint_is_refused(atss: Atss, tmp_path: Path) -> None:
-    RunFolder(tmp_path / "runs" / "abc").write("run", named("young", ["young"]))
+    RunFolder(tmp_path / "runs" / "abc").write("run", told_of("young", ["young"]))
     code, _, errors = atss("evaluate", "young", "--out", tmp_path)
     assert code == 2 and "has no checkpoint yet" in errors
 
@@ -310,7 +310,7 @@ def test_a_run_is_found_by_what_people_call_it(tmp_path: Path) -> None:
         "555555": ["Table 2: Intersection over Union, Box"],
     }
     for name, rows in named.items():
-        store.folder(name).write("run", named(f"{rows[0]} - seed 0", rows))
+        store.folder(name).write("run", told_of(f"{rows[0]} - seed 0", rows))
     for wanted, meant in {
         "abc123": "abc123",
         "ABC": "abc123",
@@ -330,7 +330,7 @@ def test_a_run_is_found_by_what_people_call_it(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="'9' is no row of Table 2; there are: 1 Intersection"):
         find_run(store, "table2:9")
     for number in range(9):
-        store.folder(f"eee{number}").write("run", named(f"more {number}", []))
+        store.folder(f"eee{number}").write("run", told_of(f"more {number}", []))
     for wanted, more in (("nothing like it", 8), ("eee", 4)):
         with pytest.raises(ValueError, match=f"and {more} more: atss status lists them") as refused:
             find_run(store, wanted)
