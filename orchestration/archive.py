@@ -21,9 +21,10 @@ from detector.metrics import HEADINGS
 from experiments import TABLES
 from experiments.claims import CLAIMS
 from experiments.experiment import Run, Table, canonical
+from orchestration.json_files import write_json
 from orchestration.plan import NAMED_DATA, Setup, setups_in
 from orchestration.results import bundle
-from orchestration.run_folder import RunFolder, Store, write_json
+from orchestration.run_folder import RunFolder, Store
 from reports.archive import (
     MALFORMED,
     Problem,

@@ -25,11 +25,12 @@ from rich.filesize import decimal
 from detector.config import Recipe
 from experiments.experiment import canonical
 from orchestration import views
+from orchestration.json_files import read_json
 from orchestration.launch import load_weights
 from orchestration.plan import Job, Plan, PlannedRun
 from orchestration.progress import Progress, duration
 from orchestration.resources import Allocation, Resources, Spent, allocate, this_machine
-from orchestration.run_folder import RunFolder, Store, read_json
+from orchestration.run_folder import RunFolder, Store
 from orchestration.terminal import console
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from detector.metrics import Metrics
-from orchestration.run_folder import RunFolder, read_json, write_atomically, write_json
+from orchestration.json_files import read_json, write_atomically, write_json
+from orchestration.run_folder import RunFolder
 
 if TYPE_CHECKING:  # they import torch and numpy, which lists need not wait for
     from detector.data.coco import CocoDataset, DataSet

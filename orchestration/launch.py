@@ -88,6 +88,13 @@ def open_plan(
     return plan, data
 
 
+def _clear(store: Store) -> None:
+    """Remove what Ray left behind in launches that were killed, if none goes on."""
+    if not store.going_on():
+        for left in store.root.glob(f"{RAY_FOLDER}*"):
+            shutil.rmtree(left, ignore_errors=True)
+
+
 def train_missing(
     plan: Plan,
     store: Store,
@@ -107,9 +114,7 @@ def train_missing(
     if not missing and search is None:
         return
     load_weights([run.run.recipe for run in missing] or [recipe])
-    if not store.going_on():  # what Ray left behind in launches that were killed
-        for left in store.root.glob(f"{RAY_FOLDER}*"):
-            shutil.rmtree(left, ignore_errors=True)
+    _clear(store)
     from orchestration.tracking import following, open_tracker
     from orchestration.tune import cluster, halving, run_trials
 
@@ -120,9 +125,8 @@ def train_missing(
         tracker = opening.result()  # both take seconds, mostly of waiting
         if tracker.problem:
             warn([f"MLflow: {tracker.problem}; training goes on, the records come later"])
-        what, at_once = "Searching", allocation.at_once
-        if search is None:
-            what, at_once = f"Training {count(len(missing), 'run')}", min(at_once, len(missing))
+        what = "Searching" if search else f"Training {count(len(missing), 'run')}"
+        at_once = allocation.at_once if search else min(allocation.at_once, len(missing))
         console.print(f"{what}, {at_once} at once, {allocation}")
         progress, folders = Progress({}, console), list[RunFolder]()
         facts = shared_facts(plan.setup, data)
@@ -133,13 +137,13 @@ def train_missing(
             folders.append(store.folder(run.signature))
             return make_job(run, plan.setup, store, facts, resources.micro_batch_size)
 
-        folders_of_plan = (store.folder(run.signature) for run in plan.runs)
-        past = (it for it in folders_of_plan if it.is_done or stopped(it))
+        planned = (store.folder(run.signature) for run in plan.runs)
         if search:
             search.job_of, search.is_cancelled = begin, is_cancelled
         jobs = search or [begin(run) for run in missing]
         stack.enter_context(following(tracker, folders))
         stack.enter_context(progress)
+        past = (it for it in planned if it.is_done or stopped(it))
         run_trials(jobs, allocation, progress, root=store.root, scheduler=halving(asha, past))
 
 

@@ -23,18 +23,11 @@ from experiments.settings import show_setting
 from experiments.sweep import show
 from orchestration.gallery import bring_gallery
 from orchestration.inspection import inspect
+from orchestration.json_files import needs, read_checked, read_json, write_json
 from orchestration.plan import GENERATED, NAMED_DATA, Setup, folder_of, setups_in
 from orchestration.progress import count
 from orchestration.records import database, local_uri, records_uri, without_password
-from orchestration.run_folder import (
-    CHECKED,
-    RunFolder,
-    Store,
-    needs,
-    read_checked,
-    read_json,
-    write_json,
-)
+from orchestration.run_folder import CHECKED, RunFolder, Store
 from orchestration.search import stopped
 from orchestration.selections import POSITIVES, slug
 from orchestration.terminal import near, out_option, warn

@@ -33,19 +33,14 @@ import socket
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import msgspec
-from msgspec import Struct
-
-from detector.config import Recipe
-from detector.metrics import Metrics
+from orchestration.json_files import CHECKED, read_checked, read_json, write_atomically, write_json
 from orchestration.progress import duration
-from orchestration.resources import Spent
 
 DEFAULT_OUT = "results"
 RUNS = "runs"
@@ -62,37 +57,6 @@ LOG_HEADER = "--- "  # before the line that every process begins with
 MOVING = ("waiting", "starting", "training", "testing", "cancelling", "elsewhere")
 
 Facts = Mapping[str, Any]
-
-
-def needs(**fields: Any) -> type[Struct]:
-    """An object of a JSON file: name -> type, or type and default where it may be missing."""
-    kinds = {name: it if isinstance(it, tuple) else (it,) for name, it in fields.items()}
-    return msgspec.defstruct("Object", [(name, *it) for name, it in kinds.items()])
-
-
-RUN = needs(
-    name=str,
-    seed=int,
-    setup=needs(
-        **dict.fromkeys(("scale", "data", "fingerprint", "where", "name"), str),
-        recipe=Recipe,
-        settings=dict[str, Any],
-    ),
-    data=needs(name=str, fingerprint=str, where=str, notes=list[str]),
-    canonical=needs(recipe=dict[str, Any]),
-    rows=(list[str], []),
-    params=(dict[str, Any], {}),
-    environment=(dict[str, str], {}),
-)
-RESULT = needs(
-    signature=str,
-    seed=int,
-    metrics=Metrics,
-    seconds=(float | None, None),
-    spent=(Spent | None, None),
-    facts=(dict[str, str], {}),
-)
-CHECKED = {"run": RUN, "result": RESULT}
 
 
 @dataclass
@@ -128,7 +92,7 @@ class RunFolder:
 
     def facts(self) -> dict[str, Any]:
         """run.json; empty before the run was first planned for training. ValueError: unreadable."""
-        return read_checked(self.path / "run.json", RUN) or {}
+        return read_checked(self.path / "run.json", CHECKED["run"]) or {}
 
     def result(self) -> dict[str, Any] | None:
         """result.json, or None while the run is not done, or where it cannot be read."""
@@ -432,48 +396,3 @@ class Store:
 def open_store(out: str | Path) -> Store:
     """The results folder as an absolute path: trials run in working directories of their own."""
     return Store(Path(out).expanduser().absolute())
-
-
-def read_json(path: Path) -> Any:
-    """A JSON file's content, None where it is missing or no JSON."""
-    try:
-        return json.loads(path.read_text())
-    except (FileNotFoundError, NotADirectoryError, ValueError):  # no JSON, no text
-        return None
-
-
-def read_checked(path: Path, kind: type[Struct]) -> Any:
-    """A JSON file's content, None where it is missing.
-
-    ValueError in one line where it lacks what its kind needs, or has it of another type.
-    """
-    try:
-        text = path.read_bytes()
-        msgspec.json.decode(text, type=kind)
-        return msgspec.json.decode(text)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except msgspec.ValidationError as error:
-        raise ValueError(f"{path} cannot be read: {error}") from None
-    except (ValueError, RecursionError) as error:
-        raise ValueError(
-            f"{path} cannot be read: no JSON ({error}; NaN and Infinity are none)"
-        ) from None
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file, whole or not at all; NaN is refused, because JSON has none."""
-    text = json.dumps(value, indent=1, allow_nan=False)
-    write_atomically(path, lambda part: part.write_text(text))
-
-
-def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
-    """Let write fill a file beside path, then put it in place: no reader ever sees half of it."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        write(part)
-        with part.open("rb") as file:
-            os.fsync(file.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)

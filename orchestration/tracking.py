@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from orchestration.json_files import read_json
 from orchestration.plan import Setup
 from orchestration.records import (
     NOTE,
@@ -49,7 +50,7 @@ from orchestration.records import (
     training_views,
     without_password,
 )
-from orchestration.run_folder import RunFolder, Store, read_json
+from orchestration.run_folder import RunFolder, Store
 from reports.render import markdown
 from reports.results import Bundle
 from reports.tables import paper_grid

@@ -455,7 +455,8 @@ FAULTS = [
     fault("labels reported instead of category ids", "evaluation",
           ('"category_id": category_ids[label]', '"category_id": label')),
     fault("detections left in the network's pixels", "evaluation",
-          ("corners = transforms.resize_back(boxes, tested, size, inclusive_corners)", "corners = boxes")),
+          ("corners = transforms.resize_back(boxes, tested, size, inclusive_corners)",
+           "corners = boxes")),
     fault("detections reported as corners", "evaluation",
           ("corners[:, 2:] - corners[:, :2]", "corners[:, 2:]")),
     # COCO's numbers

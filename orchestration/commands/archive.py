@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from orchestration import options, views
+from orchestration.json_files import write_atomically
 from orchestration.plan import find_tables, setups_in
-from orchestration.run_folder import DEFAULT_OUT, open_store, write_atomically
+from orchestration.run_folder import DEFAULT_OUT, open_store
 from orchestration.terminal import console, finish, warn
 
 if TYPE_CHECKING:  # they import numpy, which help and lists need not wait for

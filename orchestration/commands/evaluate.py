@@ -18,8 +18,9 @@ from rich.table import Table as Grid
 
 from detector.metrics import COCO_NUMBERS
 from orchestration import options
+from orchestration.json_files import write_atomically, write_json
 from orchestration.progress import Counter, count
-from orchestration.run_folder import DEFAULT_OUT, open_store, write_atomically, write_json
+from orchestration.run_folder import DEFAULT_OUT, open_store
 from orchestration.terminal import console, finish
 from orchestration.trained import (
     TEST_SETTINGS,
