@@ -42,7 +42,7 @@ def measure(store: Store, table: str, seeds: tuple[int, ...], setup: Setup = SET
                 "setup": setup.to_json(),
                 "canonical": canonical(run),
                 "seed": seed,
-                "data": {"notes": [], "where": "nowhere", "fingerprint": "f" * 16},
+                "data": {"name": "x", "notes": [], "where": "nowhere", "fingerprint": "f" * 16},
             }
             folder.write("run", facts)
             numbers = {"metrics": asdict(result.metrics), "seed": seed, "signature": name}

@@ -98,6 +98,17 @@ def test_table_1_prints_the_check_marks_of_its_configs():
         assert [cell == "✓" for cell in row.cells[1:]] == [getattr(row.config, n) for n in names]
 
 
+def test_tables_4_to_6_vary_one_setting_of_atss():
+    varied = {
+        "table4": ("k", [3, 5, 7, 9, 11, 13, 15, 17, 19]),
+        "table5": ("anchor_scales", [(5.0,), (6.0,), (7.0,), (8.0,), (9.0,)]),
+        "table6": ("aspect_ratios", [(0.25,), (0.5,), (1.0,), (2.0,), (4.0,)]),
+    }
+    for name, (setting, values) in varied.items():
+        configs = [row.config for row in TABLES[name].rows]
+        assert configs == [replace(ATSS, **{setting: value}) for value in values]
+
+
 def test_table_7_counts_scales_and_ratios_as_it_prints_them():
     for row in TABLES["table7"].rows:
         config = row.config

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from made_up_results import make_bundle
+from test_plan import facts
 from test_trial import CONFIG, RECIPE, write_small_data
 from torchvision.models import resnet18
 
@@ -266,7 +267,7 @@ def make_job(data: Path, out: Path, recipe: Recipe = SMALL_DCN) -> Job:
     run = Run(CONFIG, replace(recipe, multi_scale_test=True), open_data(data).fingerprint, 0)
     assert run.training is not None
     first, second = (
-        Job(it, out / "runs" / signature(it), str(data), {"name": name})
+        Job(it, out / "runs" / signature(it), str(data), {**facts(0), "name": name})
         for it, name in ((run.training, "the training"), (run, "the test"))
     )
     return replace(second, training=first)
