@@ -22,7 +22,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pycocotools import mask
 
 from detector.evaluation.match_records import FALSE, TRUE, Matches
 
@@ -49,6 +48,8 @@ class Errors:
 
 def errors_of(matches: Matches, ground_truth: Mapping[str, Any], detections: Records) -> Errors:
     """Sort all errors; ground_truth and detections are those that matches was made of."""
+    from pycocotools import mask  # which those who only read errors do without
+
     boxes = _boxes(detections, matches.source)
     truth_boxes = _boxes(ground_truth["annotations"], matches.truth_source)
     counts = matches.truth_counts[:, ALL]  # no crowds
