@@ -13,9 +13,9 @@ from experiments.settings import show_setting
 from reports.archive import Problem
 from reports.intervals import difference
 from reports.measurements import Measurements
-from reports.numbers import MISSING, ComparedRow, number, signed, signed_interval, spread
+from reports.numbers import MISSING, number, signed, signed_interval, spread
 from reports.render import Cell, Grid, Line, line
-from reports.results import Bundle
+from reports.results import Bundle, ComparedRow
 
 STANDS, FAILS = "✓", "✗"
 INCOMPARABLE = {  # numbers that differ in one of these do not only differ in who measured them
