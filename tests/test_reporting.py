@@ -78,6 +78,33 @@ def test_a_later_table_joins_the_site_without_running_the_others_again(
     assert "Table 3. Verification" in (folder / "index.html").read_text()
 
 
+@pytest.mark.parametrize(
+    ("begin", "instead", "why"),
+    [
+        ('{\n "format": 3,', "[3,", "got `array`"),
+        ('"table": {', '"tables": {', "missing required field `table`"),
+        ('"fingerprint": "', '"fingerprint": 1, "', "no JSON"),
+        ('"results": {', '"results": [], "more": {', "Expected `object`, got `array`"),
+    ],
+)
+def test_a_damaged_report_of_another_table_is_told_and_left_out(
+    store: Store,
+    written: list[str],
+    capsys: pytest.CaptureFixture[str],
+    begin: str,
+    instead: str,
+    why: str,
+) -> None:
+    deliver(store, "table2", "table1")
+    file = reports_folder(store, SETUP) / "table1.json"
+    assert begin in file.read_text()
+    file.write_text(file.read_text().replace(begin, instead, 1))
+    assert deliver(store, "table3") == []
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"atss: {file}") and why in line
+    assert 'href="table1.html"' not in (file.parent / "index.html").read_text()
+
+
 def test_what_has_not_changed_is_not_written_again_unless_asked(
     store: Store, written: list[str]
 ) -> None:
