@@ -57,7 +57,7 @@ ATSS, TAL, SIMOTA, PAA, POTO = (Place(9, n) for n in ("ATSS", "TAL", "SimOTA", "
 IN_CROWDS = TAL, SIMOTA, PAA
 ATSS_ALONE, POTO_ALONE = (Place(9, row.label) for row in WITHOUT_NMS)
 
-# Written down before any of its rows was trained at a scale that could decide them.
+# Written down before those of its rows that the paper does not have were trained.
 CLAIMS = (
     Claim(
         name="C1",
