@@ -308,7 +308,8 @@ def _advance(tracker: Tracker, run: Any, folder: RunFolder, is_running: bool) ->
         client.log_dict(run_id, folder.facts(), "run.json")
         made = (folder.detections, folder.weights, folder.history_file)
         tracker.attach(run, [*made, folder.matches, folder.insight])
-        client.set_tag(run_id, "seconds", round(result["seconds"], 1))
+        if (seconds := result.get("seconds")) is not None:
+            client.set_tag(run_id, "seconds", round(seconds, 1))
     is_failed = folder.failure() is not None
     ended = "FINISHED" if result is not None else "FAILED" if is_failed else "KILLED"
     status = "RUNNING" if is_running and result is None and not is_failed else ended
