@@ -8,11 +8,12 @@ data and weights lie. Initial weights are named by their digest, as they are in 
 """
 
 import json
+import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
-from itertools import islice
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from itertools import islice, zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +28,13 @@ from orchestration.results import bundle
 from orchestration.run_folder import RunFolder, Store
 from reports.archive import (
     MALFORMED,
+    Kind,
     Problem,
     Unsealed,
     check_run,
     differences,
-    values_of,
-    written,
+    is_same,
+    unlike,
 )
 from reports.claims import as_json, claims_grid, deciding, judge
 from reports.effects import effects_grids
@@ -41,13 +43,13 @@ from reports.numbers import csv_text
 from reports.render import TEMPLATES, markdown
 from reports.results import Bundle, table_content, table_of
 from reports.tables import changes_grid, gains_grid, paper_grid, runs_grid
-from reports.verification import Verification, checked_cells, checked_claims
 
 RUN_FACTS = ("signature", "name", "rows", "seed", "canonical", "assigner", "code", "environment")
 DATA_FACTS = ("name", "fingerprint", "images", "classes", "notes")
 RESULT_FACTS = ("signature", "seed", "metrics", "seconds", "spent", "facts")
 NOWHERE = "(sealed)"  # where the data of a sealed run is
 TEXTS = (".json", ".jsonl", ".md", ".csv", ".txt")
+RUN = re.compile("runs/[0-9a-f]{12}(/|$)")
 MOST_ROWS, MOST_TOLD = 1000, 20  # of a table; differences of a member
 
 Tell = Callable[[str], None]
@@ -211,39 +213,55 @@ def _about_data(data: Mapping[str, Any]) -> str:
 # Whether it stands
 
 
+@dataclass(frozen=True)
+class Verification:
+    """What stands of an archive, once everything was made again of its runs' records."""
+
+    tables: Mapping[str, Bundle]  # made again: "tables/demo-shapes/table2" -> table
+    cells: Mapping[tuple[str, str, str], bool]  # table, row's label, metric's heading -> it stands
+    claims: Mapping[tuple[str, str], tuple[str, bool]]  # setup's slug, name -> verdict, it stands
+    problems: tuple[Problem, ...]  # whatever was found wrong, each once
+
+
 def verify(archive: Unsealed, tell: Tell = lambda text: None) -> Verification:
-    """Make everything again of the runs, and say what is not as the archive has it."""
-    found, store = [*archive.problems], Store(archive.folder)
-    for folder in sorted(archive.folder.glob("runs/*")):
+    """Make everything again of the runs that are what they say, and compare it with the archive.
+
+    So a number that rests on a run with anything wrong is not made again, and does not stand.
+    """
+    root, found = archive.folder, [*archive.problems]
+    for folder in sorted(root.glob("runs/*")):
         tell(f"run {folder.name}")
-        mine = list(check_run(folder))
-        found += mine
-        if any(problem.kind == "record" for problem in mine):  # others read it more trustingly
-            shutil.rmtree(folder)
+        found += check_run(folder)
+    for wrong in {Path(it.where).parts[1] for it in found if RUN.match(it.where)}:
+        shutil.rmtree(root / "runs" / wrong, ignore_errors=True)
     tables: dict[str, list[Table]] = {}
     made, texts = dict[str, Bundle](), dict[str, str]()
-    for path in sorted(archive.folder.glob("tables/*/*.json")):
+    for path in sorted(root.glob("tables/*/*.json")):
         where = f"tables/{path.parent.name}/{path.stem}"
         with _told(found, where, "no table that this version reads"):
             table = _table(path)
             found += _other_than_the_papers(where, table)
             tables.setdefault(path.parent.name, []).append(table)
     with _told(found, "tables", "no pages can be made of them"):
-        made, texts = _pages(store, tables, tell)
-        found += _otherwise(archive.folder, texts)
-    used = {name for content in made.values() for name in content.results}
-    there = {folder.name for folder in archive.folder.glob("runs/*")}
-    found += [Problem("table", f"runs/{it}", "no table has a result of it") for it in there - used]
-    problems = tuple(dict.fromkeys(found))
-    facts = {name: store.folder(name).facts()["canonical"] for name in used}
-    return Verification(
-        digest=archive.digest,
-        tables=made,
-        semantics={name: str(its.get("semantics")) for name, its in facts.items()},
-        cells=tuple(checked_cells(made, problems)),
-        claims=tuple(checked_claims(made, texts, problems)),
-        problems=problems,
-    )
+        made, texts = _pages(Store(root), tables, tell)
+    cells, claims = dict[tuple[str, str, str], bool](), dict[tuple[str, str], tuple[str, bool]]()
+    for name, text in texts.items():
+        stated = ""
+        if (root / name).is_file():
+            stated = (root / name).read_text(encoding="utf-8", errors="replace")
+        else:
+            found.append(Problem("text", name, "it is missing"))
+        where, ending = name.rsplit(".", 1)
+        if ending == "csv":
+            found += _wrong_cells(where, made[where], stated, text, cells)
+        elif name.startswith("claims/") and ending == "json":
+            found += _wrong_claims(name, stated, text, claims)
+        elif stated:
+            kind: Kind = "table" if ending == "json" else "text"
+            told = islice(differences(stated, text), MOST_TOLD)
+            found += [Problem(kind, name, it) for it in told]
+    found += _left_over(root, made, texts)
+    return Verification(made, cells, claims, tuple(dict.fromkeys(found)))
 
 
 @contextmanager
@@ -271,33 +289,72 @@ def _other_than_the_papers(where: str, table: Table) -> Iterator[Problem]:
     ours = TABLES.get(f"table{table.number}")
     if not table.number or ours is None:
         return
-    pair = (json.loads(json.dumps(table_content(it, {}))) for it in (table, ours))
-    for place, found, known in islice(differences(*pair), MOST_TOLD):
-        text = f"{written(place)} is {found}, the paper has {known}"
-        if place[2:3] == ("paper",):
-            yield Problem("table", where, text, HEADINGS[place[3]], ours.rows[place[1]].label)
-        else:
-            yield Problem("table", where, text)
+    its, papers = (table_content(it, {}) for it in (table, ours))
+    pairs = [(name, its[name], papers[name]) for name in its if name != "rows"]
+    for place, rows in enumerate(zip_longest(its["rows"], papers["rows"]), start=1):
+        pairs.append((f"row {place}", *rows))
+    for name, *pair in pairs:
+        one, other = map(json.dumps, pair)
+        if not is_same(one, other):
+            text = unlike(one, other).replace("made again it is", "the paper has")
+            yield Problem("table", where, f"{name} {text}")
 
 
-def _otherwise(folder: Path, texts: Mapping[str, str]) -> Iterator[Problem]:
-    """What is told in the archive, and is not what its runs give."""
-    for name, text in texts.items():
-        if not (folder / name).is_file():
-            yield Problem("text", name, "it is missing")
-            continue
-        stated = (folder / name).read_text(encoding="utf-8", errors="replace")
-        pair = (values_of(name, each) for each in (stated, text))
-        for place, its, made in islice(differences(*pair), MOST_TOLD):
-            row, part = "", str(place[0]) if place and name.startswith("claims/") else ""
-            if name.endswith(".csv"):
-                row, part = place[0]
-                if "gain" in written(place[1:]):  # the number itself may stand
-                    part = f"gain in {part}"
-            is_table = name.startswith("tables/") and not name.endswith(".md")
-            told = f"{written(place)} is {its}, made again it is {made}"
-            yield Problem("table" if is_table else "text", name, told, part, row)
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        name = path.relative_to(folder).as_posix()
+def _wrong_cells(
+    where: str,
+    content: Bundle,
+    stated: str,
+    made: str,
+    cells: dict[tuple[str, str, str], bool],
+) -> Iterator[Problem]:
+    """Where a table's numbers are not those of its runs; cells gets each number, and if it stands.
+
+    A change against another row may be wrong where the number itself stands.
+    """
+    head, *ours = made.splitlines()
+    columns = ["row", *head.split(",")[3:]]
+    keys = [(row.row.label, heading) for row in content.rows for heading in HEADINGS.values()]
+    theirs = stated.splitlines()[1:]
+    theirs += [""] * (len(ours) - len(theirs))
+    shown = {HEADINGS[name] for name in content.table.metrics}
+    for (label, heading), one, other in zip(keys, theirs, ours, strict=False):
+        its, again = (text.rsplit(",", len(columns) - 1) for text in (one, other))
+        fields = zip_longest(columns, its, again, fillvalue="")
+        unequal = [it for it in fields if not is_same(*it[1:])]
+        is_right = all("gain" in column for column, *_ in unequal)
+        if heading in shown and (again[columns.index("ours")] or not is_right):
+            cells[where, label, heading] = is_right
+        for column, *pair in unequal[:1]:
+            text = f"{label}, {heading}: {column} {unlike(*pair)}"
+            yield Problem("table", f"{where}.csv", text)
+
+
+def _wrong_claims(
+    name: str, stated: str, made: str, claims: dict[tuple[str, str], tuple[str, bool]]
+) -> Iterator[Problem]:
+    """Verdicts that are not those of its tables; claims gets each, and whether it stands."""
+    theirs: dict[str, Any] = {}
+    with suppress(*MALFORMED):
+        theirs = {it["name"]: it for it in json.loads(stated)}
+    for verdict in json.loads(made):
+        pair = [json.dumps(it, indent=1) for it in (theirs.get(verdict["name"]), verdict)]
+        is_right = is_same(*pair)
+        claims[Path(name).stem, verdict["name"]] = (verdict["verdict"], is_right)
+        if not is_right:
+            yield Problem("text", name, f"{verdict['name']}: {next(differences(*pair))}")
+    for strange in theirs.keys() - {verdict for _, verdict in claims}:
+        yield Problem("text", name, f"its tables say nothing about {strange!r:.40}")
+
+
+def _left_over(
+    root: Path, made: Mapping[str, Bundle], texts: Mapping[str, str]
+) -> Iterator[Problem]:
+    """Runs without a table, and pages that nothing of the archive gives."""
+    used = {name for content in made.values() for name in content.results}
+    for folder in sorted(root.glob("runs/*")):
+        if folder.name not in used:
+            yield Problem("table", f"runs/{folder.name}", "no table has a result of it")
+    for path in sorted(path for path in root.rglob("*") if path.is_file()):
+        name = path.relative_to(root).as_posix()
         if not name.startswith("runs/") and name not in texts:
             yield Problem("text", name, "none of the archive's runs and tables gives such a page")

@@ -8,17 +8,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.table import Table as Grid
+from rich.text import Text
 
+from detector.metrics import HEADINGS
 from orchestration import options, views
 from orchestration.json_files import write_atomically
 from orchestration.plan import find_tables, setups_in
 from orchestration.run_folder import DEFAULT_OUT, open_store
 from orchestration.terminal import console, finish, warn
+from reports.numbers import number
 
 if TYPE_CHECKING:  # they import numpy, which help and lists need not wait for
-    from reports.verification import Verification
+    from orchestration.archive import Verification
 
 ENDING = ".sealed.zip"
+MARKS = {True: " ✓", False: " ✗", None: ""}  # whether something stands
 LEAST_DIGITS = 12  # of a digest: with fewer somebody could find another archive of it
 To = Annotated[
     str | None,
@@ -79,12 +84,13 @@ def export(
         about = {"code": code_version()}
         write_atomically(path, lambda part: seal(Path(name), about, part))
     with tempfile.TemporaryDirectory() as name, console.status("Looking at it") as status:
-        sealed = check(unseal(path, Path(name)), status.update)
-    for problem in sealed.problems:
+        unsealed = unseal(path, Path(name))
+        found_again = check(unsealed, status.update)
+    for problem in found_again.problems:
         console.print(f"! {problem}", soft_wrap=True)
     what = f"{views.count(num_tables, 'table')}, {views.count(num_runs, 'run')}"
     console.print(f"{path}: {what}, {path.stat().st_size / 1e6:.1f} MB", soft_wrap=True)
-    console.print(f"digest {sealed.digest}", soft_wrap=True)
+    console.print(f"digest {unsealed.digest}", soft_wrap=True)
 
 
 def _destination(to: str | None, names: Sequence[str]) -> Path:
@@ -101,9 +107,7 @@ def _destination(to: str | None, names: Sequence[str]) -> Path:
 def verify(archives: Archives, digest: Digest = None) -> None:
     """Say of each cell and claim of an archive whether it stands, and why not.
 
-    Everything is made again of the runs' match records: numbers, intervals, verdicts, pages. With
-    several archives their tables are then shown side by side, with every difference of data,
-    schedule, evaluation and versions below.
+    Everything is made again of the runs' match records: numbers, intervals, verdicts, pages.
 
     Examples:
 
@@ -115,22 +119,17 @@ def verify(archives: Archives, digest: Digest = None) -> None:
     wanted, paths = _wanted(digest, archives), {name: _archive(name) for name in archives}
     from orchestration.archive import verify as check
     from reports.archive import unseal
-    from reports.render import terminal
-    from reports.verification import side_by_side
 
     problems: list[str] = []
-    found: dict[str, Verification] = {}
     for name, path in paths.items():
         with tempfile.TemporaryDirectory() as folder, console.status(path.name) as status:
             unsealed = unseal(path, Path(folder))
             if not unsealed.digest.startswith(wanted):
                 finish([f"{name}: its digest is {unsealed.digest}, not {wanted}: another archive"])
-            found[name] = check(unsealed, status.update)
-        _show(name, unsealed.manifest.get("code"), found[name])
-        problems += [f"{name}: {text}" for text in _summary(found[name])]
-    for grid in side_by_side(found) if len(found) > 1 else []:
-        console.print()
-        console.print(terminal(grid))
+            found = check(unsealed, status.update)
+        _show(name, unsealed.manifest.get("code"), found)
+        console.print(f"digest {unsealed.digest}", soft_wrap=True)
+        problems += [f"{name}: {text}" for text in _summary(found)]
     finish(problems)
 
 
@@ -160,10 +159,8 @@ def _archive(name: str) -> Path:
 
 
 def _show(name: str, code: Any, found: "Verification") -> None:
-    """Print what stands and what does not: tables, claims, and then every problem, numbered."""
+    """Print what stands and what does not: tables, claims, and then every problem."""
     from orchestration.provenance import code_version
-    from reports.render import terminal
-    from reports.verification import FAILS, checked_grid
 
     console.print(name, soft_wrap=True)
     if code != (here := code_version()):
@@ -173,30 +170,38 @@ def _show(name: str, code: Any, found: "Verification") -> None:
         )
         text = f"sealed by version {sealed}, this is {ours}: pages may be worded otherwise"
         console.print(text, soft_wrap=True)
-    for where in found.tables:
-        console.print()
-        console.print(terminal(checked_grid(where, found)))
-    console.print()
-    for where in dict.fromkeys(claim.where for claim in found.claims):
+    for where, content in found.tables.items():
+        title = f"{content.table.heading} ({where})"
+        grid = Grid("Run", title=title, box=None, pad_edge=False, title_justify="left")
+        headings = [HEADINGS[metric] for metric in content.table.metrics]
+        for heading in headings:
+            grid.add_column(heading, justify="right")
+        for row in content.rows:
+            values = {HEADINGS[name]: it.ours.mean for name, it in row.metrics.items()}
+            marks = [found.cells.get((where, row.row.label, it)) for it in headings]
+            shown = zip((number(values[it]) for it in headings), marks, strict=True)
+            grid.add_row(Text(row.row.label), *(f"{value}{MARKS[mark]}" for value, mark in shown))
+        console.print("", grid, "")
+    for slug in dict.fromkeys(slug for slug, _ in found.claims):
         told = ", ".join(
-            f"{claim.name} {claim.value} {found.mark(claim)}"
-            for claim in found.claims
-            if claim.where == where
+            f"{claim} {verdict}{MARKS[stands]}"
+            for (setup, claim), (verdict, stands) in found.claims.items()
+            if setup == slug
         )
-        console.print(f"Claims, {Path(where).name}: {told}", soft_wrap=True)
-    for place, problem in enumerate(found.problems, start=1):
-        console.print(f"{FAILS}{place} {problem}", soft_wrap=True)
-    stand = sum(not cell.problems for cell in found.cells)
+        console.print(f"Claims, {slug}: {told}", soft_wrap=True)
+    for problem in found.problems:
+        console.print(f"!  {problem}", soft_wrap=True)
+    stand = sum(found.cells.values())
     console.print(f"{stand} of {views.count(len(found.cells), 'cell')} stand")
-    console.print(f"digest {found.digest}", soft_wrap=True)
 
 
 def _summary(found: "Verification") -> list[str]:
     """How much does not stand, in a line, if so."""
+    claims = [stands for _, stands in found.claims.values()]
     wrong = [
-        f"{sum(bool(it.problems) for it in checked)} of {len(checked)} {noun}s"
-        for noun, checked in (("cell", found.cells), ("claim", found.claims))
-        if any(it.problems for it in checked)
+        f"{stand.count(False)} of {len(stand)} {noun}s"
+        for noun, stand in (("cell", [*found.cells.values()]), ("claim", claims))
+        if not all(stand)
     ]
     if not wrong and found.problems:
         return [f"not as it was sealed: {found.problems[0]}"]
