@@ -143,11 +143,15 @@ def assign_paa(anchors: list[Tensor], gt_boxes: Tensor, predicted: Predicted) ->
     owner = assign_by_iou(
         anchors, gt_boxes, in_gt_box=False, positive_iou=PAA_IOU, negative_iou=PAA_IOU
     )
-    is_of, num_objects = owner >= 0, gt_boxes.shape[-2]
-    image, anchor = is_of.reshape(-1, owner.shape[-1]).nonzero().unbind(dim=-1)  # [P]
+    num_anchors, num_objects = owner.shape[-1], gt_boxes.shape[-2]
+    (place,) = (owner.flatten() >= 0).nonzero(as_tuple=True)  # [P] in the batch
+    own = owner.flatten()[place]
     level = torch.cat([x.new_full((len(x),), n, dtype=torch.int64) for n, x in enumerate(anchors)])
-    level, of_object = level[anchor], image * num_objects + owner[is_of]
-    loss = _losses(gt_boxes, predicted, owner)  # [P]
+    level, of_object = level[place % num_anchors], place // num_anchors * num_objects + own
+    boxes, labels = gt_boxes.reshape(-1, 4)[of_object], predicted.labels.flatten()[of_object]
+    logits = predicted.probabilities.flatten(0, -2)[place].logit(eps=1e-7)
+    loss = losses.focal(logits, labels)  # [P]
+    loss = loss + generalized_box_iou_loss(predicted.boxes.reshape(-1, 4)[place], boxes)
     rank = _ranks(loss, of_object * len(anchors) + level)
     (best,) = (rank < PAA_CANDIDATES).nonzero(as_tuple=True)
     where = of_object[best], level[best] * PAA_CANDIDATES + rank[best]
@@ -156,33 +160,24 @@ def assign_paa(anchors: list[Tensor], gt_boxes: Tensor, predicted: Predicted) ->
     lowest = loss.new_full(shape, torch.inf).index_put_(where, loss[best])  # [B x M, K]
     candidates = best.new_zeros(shape).index_put_(where, best)
     lowest, order = lowest.sort(dim=-1)
-    is_positive = torch.zeros_like(loss, dtype=torch.bool)
-    chosen = torch.from_numpy(up_to_the_densest(lowest.double().cpu().numpy())).to(owner.device)
-    is_positive[candidates.gather(-1, order)[chosen]] = True
-    matched = torch.full_like(owner, NEGATIVE)
-    matched[is_of] = torch.where(is_positive, owner[is_of], NEGATIVE)
-    return matched
-
-
-def _losses(gt_boxes: Tensor, predicted: Predicted, owner: Tensor) -> Tensor:
-    """[..., A] -> [P]: what each anchor that is of an object would lose on it."""
-    is_of = owner >= 0
-    index = owner.clamp(min=0)
-    labels = predicted.labels.take_along_dim(index, dim=-1)[is_of]
-    boxes = gt_boxes.take_along_dim(index[..., None], dim=-2)[is_of]
-    logits = predicted.probabilities[is_of].logit(eps=1e-7)
-    return losses.focal(logits, labels) + generalized_box_iou_loss(predicted.boxes[is_of], boxes)
+    is_chosen = torch.from_numpy(up_to_the_densest(lowest.double().cpu().numpy()))
+    chosen = candidates.gather(-1, order)[is_chosen.to(owner.device)]
+    matched = torch.full_like(owner, NEGATIVE).flatten()
+    matched[place[chosen]] = own[chosen]
+    return matched.view_as(owner)
 
 
 def _ranks(values: Tensor, groups: Tensor) -> Tensor:
-    """[P], [P] whole numbers -> [P]: how many of its group come before a value, from the lowest."""
-    order = values.argsort(stable=True)
-    order = order[groups[order].argsort(stable=True)]
+    """[P], [P] whole numbers -> [P]: how many of its group come before a value, from the lowest.
+
+    By keys of a group and a value, none of which is negative: their bits are in their order.
+    """
+    bits = values.float().clamp(min=0).view(torch.int32).long()
+    order = ((groups << 32) | bits).argsort(stable=True)
     grouped = groups[order]
     places = torch.arange(len(order), device=order.device)
-    return torch.empty_like(order).index_put_(
-        (order,), places - torch.searchsorted(grouped, grouped)
-    )
+    ranks = places - torch.searchsorted(grouped, grouped)
+    return torch.empty_like(order).index_put_((order,), ranks)
 
 
 def up_to_the_densest(values: NDArray[Any]) -> NDArray[np.bool_]:
@@ -195,21 +190,22 @@ def up_to_the_densest(values: NDArray[Any]) -> NDArray[np.bool_]:
     x = np.where(is_there, values, 0.0)
     count = is_there.sum(axis=1)
     powers = np.stack([is_there, x, x * x], axis=-1)  # [N, K, 3]
-    fits = np.empty((len(x), 3, 2))  # weight, mean and variance of the lower and the higher
-    fits[:, 0], fits[:, 2] = 0.5, 1.0
-    fits[:, 1] = np.stack([np.where(count > 0, x[:, 0], 0.0), x.max(axis=1)], axis=-1)
+    fits = np.empty((3, len(x), 2))  # weights, means, variances of the lower and the higher
+    fits[0], fits[2] = 0.5, 1.0
+    fits[1, :, 0], fits[1, :, 1] = np.where(count > 0, x[:, 0], 0.0), x.max(axis=1)
     (open_,), before = np.nonzero(count > 1), np.full(len(x), -np.inf)
     for _ in range(EM_STEPS):
         if not len(open_):
             break
-        logs, density = _log_densities(x[open_], fits[open_])
+        logs, density = _log_densities(x[open_], fits[:, open_])
         share = np.exp(logs - density[..., None])  # [n, K, 2]
-        total, first, second = np.moveaxis(share.mT @ powers[open_], -1, 0)  # [n, 2]
-        total += 10 * np.finfo(x.dtype).eps
-        mean = first / total
-        spread = second / total - mean**2 + EM_VARIANCE
-        fits[open_] = np.stack([total / count[open_, None], mean, spread], axis=1)
-        bound = (density * is_there[open_]).sum(axis=1) / count[open_]
+        sums, counts = share.mT @ powers[open_], count[open_]  # [n, 2, 3], [n]
+        total = sums[..., 0] + 10 * np.finfo(x.dtype).eps
+        mean = sums[..., 1] / total
+        fits[0, open_] = total / counts[:, None]
+        fits[1, open_] = mean
+        fits[2, open_] = sums[..., 2] / total - mean**2 + EM_VARIANCE
+        bound = (density * is_there[open_]).sum(axis=1) / counts
         is_open = np.abs(bound - before[open_]) >= EM_TOLERANCE
         before[open_], open_ = bound, open_[is_open]
     logs, density = _log_densities(x, fits)
@@ -220,8 +216,8 @@ def up_to_the_densest(values: NDArray[Any]) -> NDArray[np.bool_]:
 
 
 def _log_densities(x: NDArray[Any], fits: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """[N, K], [N, 3, 2] -> of each Gaussian [N, K, 2], and of both [N, K]."""
-    weights, means, variances = np.moveaxis(fits, 1, 0)[..., None, :]
+    """[N, K], [3, N, 2] -> of each Gaussian [N, K, 2], and of both [N, K]."""
+    weights, means, variances = fits[:, :, None]
     logs = np.log(weights) - np.log(2 * np.pi * variances) / 2
     logs = logs - (x[..., None] - means) ** 2 / (2 * variances)
     return logs, np.logaddexp(logs[..., 0], logs[..., 1])
