@@ -3,6 +3,9 @@
 What came after ATSS changed more than the selection: losses, heads, schedules. Here every row is
 the improved RetinaNet of Tables 2 and 3, and only the assigner differs. The published APs
 (ResNet-50, 12 epochs, COCO val2017) are of other settings each: to be read, not subtracted.
+
+TAL: TOOD (Feng et al., ICCV 2021). SimOTA: YOLOX (Ge et al., 2021). PAA: Kim and Lee, ECCV 2020.
+POTO: DeFCN (Wang et al., CVPR 2021).
 """
 
 from dataclasses import replace

@@ -133,7 +133,8 @@ def assign(config, levels, gt_boxes, slack=0.0):
         return assign_by_iou(levels, gt_boxes, config.in_gt_box, slack)
     if config.assigner == "atss":
         return algorithm_1(levels, gt_boxes, config.k * config.anchors_per_location, slack)
-    return assign_by_scale(levels, gt_boxes, 1.5 if config.assigner == "center_sampling" else None)
+    radius = {"ssc": None, "center_sampling": 1.5}[config.assigner]
+    return assign_by_scale(levels, gt_boxes, radius)
 
 
 def assign_by_iou(levels, gt_boxes, in_gt_box, slack=0.0):
