@@ -85,8 +85,8 @@ def export(
         write_atomically(path, lambda part: seal(Path(name), about, part))
     with tempfile.TemporaryDirectory() as name, console.status("Looking at it") as status:
         unsealed = unseal(path, Path(name))
-        found_again = check(unsealed, status.update)
-    for problem in found_again.problems:
+        told = check(unsealed, status.update)
+    for problem in told.problems:
         console.print(f"! {problem}", soft_wrap=True)
     what = f"{views.count(num_tables, 'table')}, {views.count(num_runs, 'run')}"
     console.print(f"{path}: {what}, {path.stat().st_size / 1e6:.1f} MB", soft_wrap=True)
