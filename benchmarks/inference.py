@@ -131,10 +131,8 @@ def post_processing_of_ours(
 
     def work() -> object:
         anchors = model.anchors(*size)
-        return [
-            model.postprocess(predictions, image, anchors, model.coder, size, model.score)
-            for image in range(len(images))
-        ]
+        sizes = [size] * len(images)
+        return model.postprocess(predictions, anchors, model.coder, sizes, model.score)
 
     return torch.no_grad()(work)
 

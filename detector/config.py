@@ -29,6 +29,7 @@ Norm = Literal["frozen_batch_norm", "group_norm"]
 Precision = Literal["fp32", "bf16"]
 Optimizer = Literal["sgd", "adamw"]
 Decay = Literal["step", "cosine"]
+Compiled = Literal["auto", "yes", "no"]
 
 CHANNELS_PER_GROUP = 8  # of every GroupNorm: the paper's 32 groups at its 256 channels
 K = 9  # the paper's choice of ATSS's only hyperparameter (Table 4)
@@ -153,6 +154,9 @@ class Recipe:
     # Execution
     threads: int = 1  # CPU threads per run: fixed here because sums depend on their number
     evaluations: int = field(default=9, metadata=OUTSIDE_IDENTITY)  # times AP is measured, evenly
+    # Whether backbone and head are compiled, which moves last digits as another device does; auto:
+    # on a GPU, where the run is long enough
+    compiled: Compiled = field(default="auto", metadata=OUTSIDE_IDENTITY)
 
     def __post_init__(self) -> None:
         _coerce(self)

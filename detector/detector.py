@@ -199,9 +199,8 @@ class Detector(nn.Module):
         """Assign every anchor of every image; size: (height, width) of the padded batch.
 
         predicted: of `predicted`. Anchors in the padding take part, as negatives (the official code
-        filters none). ValueError for unusable targets.
+        filters none).
         """
-        check_targets(targets, self.head.num_classes)
         anchors = self.anchors(*size)
         assigner = self.assigner.at(self.trained_share)
         matched = assigner.of_batch(anchors, [target["boxes"] for target in targets], predicted)
@@ -241,6 +240,7 @@ class Detector(nn.Module):
             raise ValueError(
                 f"loss needs one target per image, got {len(targets)} for {len(batch)}"
             )
+        check_targets(targets, self.head.num_classes)
         predicted = self.predicted(batch, targets)
         samples = self.select_samples((batch.shape[2], batch.shape[3]), targets, predicted)
         return self.loss_of(batch, samples, normalizers_of([samples]))
@@ -300,10 +300,7 @@ class Detector(nn.Module):
         predictions = self(batch)
         anchors = self.anchors(batch.shape[2], batch.shape[3])
         with torch.autocast(batch.device.type, enabled=False):
-            return [
-                self.postprocess(predictions, image, anchors, self.coder, size, self.score)
-                for image, size in enumerate(sizes)
-            ]
+            return self.postprocess(predictions, anchors, self.coder, sizes, self.score)
 
 
 def as_batch(images: Tensor | Sequence[Tensor]) -> tuple[Tensor, list[tuple[int, int]]]:
@@ -325,7 +322,7 @@ def check_targets(targets: Sequence[Target], num_classes: int) -> None:
             )
     labels = torch.cat([target["labels"] for target in targets])
     is_unknown = (labels < 0) | (labels >= num_classes)
-    if is_unknown.any():  # asked once for a batch, because a GPU's answer has to be waited for
+    if is_unknown.any():
         first = int(is_unknown.int().argmax())
         owners = [index for index, target in enumerate(targets) for _ in target["labels"]]
         raise ValueError(

@@ -7,10 +7,10 @@ Pairs are ranked by probability x centerness and reported with its square root, 
 code; without a centerness branch the score is the probability. The threshold looks at the
 probability alone.
 
-Shapes: A_l anchors on level l, C classes, D detections.
+Shapes: B images, A_l anchors on level l, C classes, D detections.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -50,51 +50,69 @@ class Postprocess:
     def __call__(
         self,
         predictions: Predictions,
-        image: int,
         anchors: list[Tensor],
         coder: Coder,
-        size: tuple[int, int],
+        sizes: Sequence[tuple[int, int]],
         score: Score = geometric_mean,
-    ) -> Detections:
-        """Detections of one image of the batch; size: its height and width before padding.
+    ) -> list[Detections]:
+        """Detections of every image of a batch; sizes: height and width of each before padding.
 
-        score: of a pair with centerness; without it the probability is the score.
+        score: of a pair with centerness; without it the probability is the score. All images go
+        through a level together, because a GPU waits whenever something is counted.
         """
-        sizes = [len(level) for level in anchors]
-        probabilities = predictions.cls_logits[image].sigmoid().split(sizes)
-        codes = predictions.codes[image].split(sizes)
-        centerness = (
-            [None] * len(sizes)
-            if predictions.centerness is None
-            else predictions.centerness[image].sigmoid().split(sizes)
+        counts = [len(level) for level in anchors]
+        centerness: Sequence[Tensor | None] = [None] * len(counts)
+        if predictions.centerness is not None:
+            centerness = predictions.centerness.split(counts, dim=1)
+        of_levels = zip(
+            predictions.cls_logits.split(counts, dim=1),
+            centerness,
+            predictions.codes.split(counts, dim=1),
+            anchors,
+            strict=True,
         )
-        levels = [
-            self._best_of_level(*level, coder, score)
-            for level in zip(probabilities, centerness, codes, anchors, strict=True)
-        ]
-        boxes, scores, labels = (torch.cat(parts) for parts in zip(*levels, strict=True))
-        boxes = clip(boxes, *size)
-        # batched_nms shifts every class by its number: in fp32 the last classes would lose digits.
-        keep = batched_nms(boxes.double(), scores.double(), labels, self.nms_threshold)
-        keep = keep[: self.max_detections]
-        return {"boxes": boxes[keep], "scores": scores[keep], "labels": labels[keep]}
+        found = [self._best_of_level(*level, coder, score) for level in of_levels]
+        image, boxes, scores, labels = (torch.cat(parts) for parts in zip(*found, strict=True))
+        order = image.argsort(stable=True)
+        ends = image.bincount(minlength=len(sizes)).tolist()
+        boxes, scores, labels = boxes[order], scores[order], labels[order]
+        of_images = zip(
+            boxes.split(ends), scores.split(ends), labels.split(ends), sizes, strict=True
+        )
+        return [self._suppress(*mine) for mine in of_images]
 
     def _best_of_level(
         self,
-        probabilities: Tensor,
+        cls_logits: Tensor,
         centerness: Tensor | None,
         codes: Tensor,
         anchors: Tensor,
         coder: Coder,
         score: Score,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """[A_l, C], [A_l] or None, [A_l, 4] twice -> boxes [D, 4], scores [D], labels [D]."""
-        anchor, label = (probabilities > self.score_threshold).nonzero(as_tuple=True)
-        scores = probabilities[anchor, label]
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """[B, A_l, C], [B, A_l] logits or None, [B, A_l, 4], [A_l, 4] -> of all images D pairs.
+
+        Their images [D], boxes [D, 4], scores [D], labels [D], image after image, best first.
+        """
+        probabilities = cls_logits.sigmoid()
+        image, anchor, label = (probabilities > self.score_threshold).nonzero(as_tuple=True)
+        scores = probabilities[image, anchor, label]
         if centerness is not None:
-            scores = score(scores, centerness[anchor])
-        scores, best = scores.sort(descending=True, stable=True)
-        best = best[: self.candidates_per_level]
-        anchor, label = anchor[best], label[best]
-        boxes = coder.decode(anchors[anchor], codes[anchor])
-        return boxes, scores[: self.candidates_per_level], label
+            scores = score(scores, centerness.sigmoid()[image, anchor])
+        best = scores.argsort(descending=True, stable=True)
+        best = best[image[best].argsort(stable=True)]
+        place = torch.arange(len(best), device=best.device)
+        rank = place - torch.searchsorted(image[best], image[best])  # within its image
+        best = best[rank < self.candidates_per_level]
+        image, anchor, label = image[best], anchor[best], label[best]
+        return image, coder.decode(anchors[anchor], codes[image, anchor]), scores[best], label
+
+    def _suppress(
+        self, boxes: Tensor, scores: Tensor, labels: Tensor, size: tuple[int, int]
+    ) -> Detections:
+        """[D, 4], [D], [D] of an image of this height and width -> what is left of them."""
+        boxes = clip(boxes, *size)
+        # batched_nms shifts every class by its number: in fp32 the last classes would lose digits.
+        keep = batched_nms(boxes.double(), scores.double(), labels, self.nms_threshold)
+        keep = keep[: self.max_detections]
+        return {"boxes": boxes[keep], "scores": scores[keep], "labels": labels[keep]}

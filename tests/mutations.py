@@ -361,25 +361,23 @@ FAULTS = [
           ("probabilities > self.score_threshold", "probabilities >= self.score_threshold")),
     fault("threshold on the score with centerness", "postprocess",
           ("(probabilities > self.score_threshold).nonzero(as_tuple=True)",
-           "((probabilities if centerness is None else score(probabilities, centerness[:, None]))"
+           "((probabilities if centerness is None else score(probabilities, centerness.sigmoid()[..., None]))"
            " > self.score_threshold).nonzero(as_tuple=True)")),
     fault("candidates ranked by probability alone", "postprocess",
-          ("scores, best = scores.sort(descending=True, stable=True)",
-           "best = probabilities[anchor, label].argsort(descending=True, stable=True)\n"
-           "        scores = scores[best]")),
+          ("best = scores.argsort(descending=True, stable=True)",
+           "best = probabilities[image, anchor, label].argsort(descending=True, stable=True)")),
     fault("the 1000 best before the threshold", "postprocess",
-          ("anchor, label = (probabilities > self.score_threshold).nonzero(as_tuple=True)\n",
+          ("image, anchor, label = (probabilities > self.score_threshold).nonzero(as_tuple=True)\n",
            "fused = probabilities\n"
            "        if centerness is not None:\n"
-           "            fused = score(probabilities, centerness[:, None])\n"
-           "        place = fused.flatten().argsort(descending=True, stable=True)\n"
-           "        place = place[: self.candidates_per_level].sort().values\n"
-           "        place = place[probabilities.flatten()[place] > self.score_threshold]\n"
-           "        num = probabilities.shape[1]\n"
-           "        anchor, label = place // num, place % num\n")),
+           "            fused = score(probabilities, centerness.sigmoid()[..., None])\n"
+           "        order = fused.flatten(1).argsort(dim=1, descending=True, stable=True)\n"
+           "        is_best = torch.zeros_like(fused, dtype=torch.bool).flatten(1)\n"
+           "        is_best.scatter_(1, order[:, : self.candidates_per_level], True)\n"
+           "        is_found = (probabilities > self.score_threshold) & is_best.view_as(fused)\n"
+           "        image, anchor, label = is_found.nonzero(as_tuple=True)\n")),
     fault("the 1000 best over all levels", "postprocess",
-          ("        best = best[: self.candidates_per_level]\n", ""),
-          ("scores[: self.candidates_per_level]", "scores"),
+          ("        best = best[rank < self.candidates_per_level]\n", ""),
           ("        boxes = clip(boxes, *size)\n",
            "        boxes = clip(boxes, *size)\n"
            "        best = scores.argsort(descending=True, stable=True)\n"
@@ -388,7 +386,7 @@ FAULTS = [
     fault("one class per anchor", "postprocess",
           ("(probabilities > self.score_threshold)",
            "((probabilities > self.score_threshold)"
-           " & (probabilities == probabilities.amax(dim=1, keepdim=True)))")),
+           " & (probabilities == probabilities.amax(dim=2, keepdim=True)))")),
     fault("suppression across classes", "postprocess",
           ("labels, self.nms_threshold", "torch.zeros_like(labels), self.nms_threshold")),
     fault("suppression from 0.5", "postprocess",
@@ -397,8 +395,8 @@ FAULTS = [
           ("nms_threshold: float = 0.6", "nms_threshold: float = 0.5")),
     fault("boxes not clipped", "postprocess", ("        boxes = clip(boxes, *size)\n", "")),
     fault("boxes clipped to the padded batch", "detector",
-          ("self.coder, size, self.score)",
-           "self.coder, (batch.shape[2], batch.shape[3]), self.score)")),
+          ("self.coder, sizes, self.score)",
+           "self.coder, [tuple(batch.shape[2:])] * len(sizes), self.score)")),
     fault("more than 100 detections", "postprocess",
           ("        keep = keep[: self.max_detections]\n", "")),
     # Training

@@ -36,7 +36,7 @@ def strides_of(box):
 def assert_plain(postprocess, predictions, start):
     """The detections are the plain ones; returns how many there are."""
     coder = BoxCoder() if start == "box" else PointCoder()
-    found = postprocess(predictions, 0, ANCHORS, coder, (90, 120))
+    (found,) = postprocess(predictions, ANCHORS, coder, [(90, 120)])
     expected = reference.detect(
         plain_levels(ANCHORS, predictions),
         reference.decode_from_box if start == "box" else decode_from_point,
@@ -106,6 +106,19 @@ def test_detections_of_hundreds_of_random_predictions_are_those_of_plain_arithme
     assert_plain_on_scenes(500)
 
 
+def test_an_image_of_a_batch_has_the_detections_it_has_alone():
+    torch.manual_seed(0)
+    each = [random_predictions(True) for _ in range(4)]
+    each[1].cls_logits.fill_(-9)
+    whole = Predictions(*(torch.cat([getattr(it, n) for it in each]) for n in vars(each[0])))
+    sizes = [(90, 120), (96, 128), (50, 128), (96, 70)]
+    postprocess = Postprocess(candidates_per_level=40)
+    together = postprocess(whole, ANCHORS, BoxCoder(), sizes)
+    for predictions, size, found in zip(each, sizes, together, strict=True):
+        (alone,) = postprocess(predictions, ANCHORS, BoxCoder(), [size])
+        assert all(torch.equal(found[name], alone[name]) for name in alone)
+
+
 def one_by_one(boxes, logits, centerness=None, **settings):
     """Detections of predictions that are exactly these boxes, all on the first level."""
     anchors = [torch.tensor(boxes), *[torch.zeros(0, 4)] * 4]
@@ -114,7 +127,7 @@ def one_by_one(boxes, logits, centerness=None, **settings):
         codes=torch.zeros(1, len(boxes), 4),
         centerness=None if centerness is None else torch.tensor([centerness]),
     )
-    return Postprocess(**settings)(predictions, 0, anchors, BoxCoder(), (800, 1333))
+    return Postprocess(**settings)(predictions, anchors, BoxCoder(), [(800, 1333)])[0]
 
 
 def test_the_defaults_are_the_papers():
@@ -187,7 +200,7 @@ def test_boxes_are_clipped_to_the_image_not_to_its_padding():
 def test_nothing_above_the_threshold_is_no_detection(centerness):
     predictions = random_predictions(centerness)
     quiet = replace(predictions, cls_logits=torch.full_like(predictions.cls_logits, -9.0))
-    found = Postprocess()(quiet, 0, ANCHORS, BoxCoder(), (96, 128))
+    (found,) = Postprocess()(quiet, ANCHORS, BoxCoder(), [(96, 128)])
     assert found["boxes"].shape == (0, 4)
     assert found["scores"].shape == found["labels"].shape == (0,)
     assert found["labels"].dtype == torch.int64

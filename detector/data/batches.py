@@ -13,7 +13,6 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
@@ -43,12 +42,12 @@ class ImageSource(Protocol):
 
 
 class Pixels(NamedTuple):
-    """A batch on its way: arrays, because every tensor that a worker sends costs an open file."""
+    """A batch on its way: two tensors, because each that a worker sends costs an open file."""
 
     stored: Tensor  # uint8 [B, H, W, 3], each image in its upper left corner
     sizes: list[Size]  # of each
-    boxes: list[NDArray[np.float32]]  # [M, 4] of each
-    labels: list[NDArray[np.int64]]  # [M]
+    counts: list[int]  # ground truths of each
+    targets: Tensor  # float32 [all M, 5]: boxes and labels, image after image
 
 
 def batches(
@@ -75,7 +74,7 @@ def batches(
     finish = _finish if torch.device(device).type == "cpu" else _finish_on(device)
     loaded = ahead(prepare, steps, workers, pin=torch.device(device).type == "cuda")
     for pixels in loaded:
-        yield finish(pixels), _targets(pixels)
+        yield finish(pixels), _targets(pixels, device)
 
 
 def _order(dataset: ImageSource, batch_size: int, seed: int) -> Iterator[list[int]]:
@@ -115,8 +114,8 @@ def _train_batch(
     return Pixels(
         stored=images,
         sizes=[size for _, size, _ in mine],
-        boxes=[target["boxes"].numpy() for target in targets],
-        labels=[target["labels"].numpy() for target in targets],
+        counts=[len(target["labels"]) for target in targets],
+        targets=torch.cat([torch.column_stack([it["boxes"], it["labels"]]) for it in targets]),
     )
 
 
@@ -154,21 +153,20 @@ def _finish_on(device: torch.device | str) -> Callable[[Pixels], Tensor]:
     def finish(pixels: Pixels) -> Tensor:
         """The bytes of a batch and their sizes -> [B, 3, H, W], normalized, on the device."""
         stored = pixels.stored.to(device, non_blocking=True)  # [B, H, W, 3]
-        batch = torch.zeros(stored.permute(0, 3, 1, 2).shape, device=device)
+        batch = torch.zeros(stored.shape, device=device)  # channels last, as convolutions want it
         for image, (height, width), place in zip(stored, pixels.sizes, batch, strict=True):
-            values = table[first + image[:height, :width]]
-            place[:, :height, :width] = values.permute(2, 0, 1)
-        return batch
+            place[:height, :width] = table[first + image[:height, :width]]
+        return batch.permute(0, 3, 1, 2)
 
     return finish
 
 
-def _targets(pixels: Pixels) -> list[Target]:
-    pairs = zip(pixels.boxes, pixels.labels, strict=True)
-    return [
-        {"boxes": torch.from_numpy(boxes), "labels": torch.from_numpy(labels)}
-        for boxes, labels in pairs
-    ]
+def _targets(pixels: Pixels, device: torch.device | str) -> list[Target]:
+    """Of each image, on the device: one copy for all, which the host does not wait for."""
+    there = pixels.targets.to(device, non_blocking=True)
+    boxes, labels = (part.split(pixels.counts) for part in (there[:, :4], there[:, 4].long()))
+    pairs = zip(boxes, labels, strict=True)
+    return [{"boxes": its_boxes, "labels": its_labels} for its_boxes, its_labels in pairs]
 
 
 def ahead(
