@@ -20,6 +20,7 @@ FAST = "bf16-channels_last"
 PARTS: dict[str, tuple[list[str], float]] = {  # name -> script and arguments, seconds
     "tests": (["-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "gpu"], 90),
     "runs_at_once": (["runs_at_once.py"], 110),
+    "train_loop": (["train_loop.py"], 200),
     "step_eager": ([*STEP, FAST, "--only", "ATSS", "torchvision FCOS"], 70),
     "step_compiled": ([*STEP, f"{FAST}-compiled", "--only", "ATSS"], 180),
     "step_compiled_theirs": ([*STEP, f"{FAST}-compiled", "--only", "torchvision FCOS"], 150),

@@ -10,7 +10,7 @@ C classes.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 
 import torch
@@ -163,10 +163,23 @@ class Detector(nn.Module):
         self.postprocess = postprocess
         self.score = score
         self.trained_share = 1.0  # of a training's steps, as far as they are over: train sets it
+        self.compiled: Callable[[Tensor], Predictions] | None = None  # in training, in its place
 
     def forward(self, images: Tensor) -> Predictions:
         """[B, 3, H, W], normalized, H and W multiples of 32 -> Predictions."""
+        if self.compiled is not None and self.training:
+            return self.compiled(images)
         return self.head(self.backbone(images))
+
+    def compile_training(self) -> None:
+        """Compile backbone and head for training, for each padded size at its first batch.
+
+        Such sizes are few, unlike those of a test; beyond torch's limit of eight, further ones stay
+        as they are. Moves last digits.
+        """
+        self.compiled = torch.compile(
+            lambda images: self.head(self.backbone(images)), dynamic=False
+        )
 
     def anchors(self, height: int, width: int) -> list[Tensor]:
         """[A_l, 4] per level, for a padded input of this size in pixels."""

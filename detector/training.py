@@ -51,8 +51,7 @@ def assemble(
         torch.backends.cudnn.benchmark = True  # few sizes: those of padded batches
         torch.backends.cudnn.allow_tf32 = True  # torch's default, which might change
     if is_compiled(recipe, device):
-        detector.backbone.compile()
-        detector.head.compile()
+        detector.compile_training()
     return detector, build_optimizer(detector, recipe)
 
 

@@ -361,7 +361,8 @@ FAULTS = [
           ("probabilities > self.score_threshold", "probabilities >= self.score_threshold")),
     fault("threshold on the score with centerness", "postprocess",
           ("(probabilities > self.score_threshold).nonzero(as_tuple=True)",
-           "((probabilities if centerness is None else score(probabilities, centerness.sigmoid()[..., None]))"
+           "((probabilities if centerness is None"
+           " else score(probabilities, centerness.sigmoid()[..., None]))"
            " > self.score_threshold).nonzero(as_tuple=True)")),
     fault("candidates ranked by probability alone", "postprocess",
           ("best = scores.argsort(descending=True, stable=True)",
@@ -411,7 +412,7 @@ FAULTS = [
     fault("learning rate drops a step early", "training", ("step > round(", "step >= round(")),
     fault("learning rate drops by half", "training", ("DROP_FACTOR = 0.1", "DROP_FACTOR = 0.5")),
     fault("Nesterov's momentum", "training",
-          ("SGD(groups, lr=rate, momentum=momentum, foreach=True)",
+          ("SGD(groups, lr=rate, momentum=momentum, **how)",
            "SGD(groups, lr=rate, momentum=momentum, nesterov=True, foreach=True)")),
     # Data
     fault("flip off by one pixel", "transforms",

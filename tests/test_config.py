@@ -184,7 +184,7 @@ def test_a_recipe_that_cannot_train_is_refused(wrong, complaint):
 def test_only_what_cannot_move_a_number_stays_outside_a_runs_identity():
     fields = {**DetectorConfig.__dataclass_fields__, **Recipe.__dataclass_fields__}
     outside = [name for name, item in fields.items() if item.metadata == OUTSIDE_IDENTITY]
-    assert outside == ["evaluations"]
+    assert outside == ["evaluations", "compiled"]
 
 
 def test_a_config_costs_no_torch():

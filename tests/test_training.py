@@ -8,13 +8,14 @@ import made_up_coco
 import pytest
 import torch
 from made_up_coco import annotation
+from torch._dynamo.testing import CompileCounter
 
 from detector import checkpoint
 from detector.config import DetectorConfig, Recipe
 from detector.data.transforms import IMAGENET
 from detector.detector import build_detector
 from detector.evaluation.detect import as_results, evaluate
-from detector.training import assemble, build_optimizer, learning_rate, train
+from detector.training import assemble, build_optimizer, is_compiled, learning_rate, train
 from experiments.baselines import (
     ATSS,
     FCOS,
@@ -236,6 +237,42 @@ def test_a_loss_that_is_not_finite_stops_the_run_before_the_weights_change(value
     with pytest.raises(FloatingPointError, match="centerness nan") as caught:
         next(train(detector, optimizer, batches(1), RECIPE))
     assert "cls nan" not in str(caught.value)  # the one that is not finite is told
+
+
+def test_training_is_compiled_once_for_each_padded_size_and_gives_the_same(monkeypatch):
+    """By Dynamo alone: what a compiler makes of the graphs moves last digits."""
+    counted, real = CompileCounter(), torch.compile
+    monkeypatch.setattr(torch, "compile", lambda f, **how: real(f, backend=counted, **how))
+    parts = [assemble(ATSS, replace(RECIPE, compiled=how), 3, seed=0)[0] for how in ("yes", "no")]
+    target = {"boxes": torch.tensor([[3.0, 5.0, 40.0, 50.0]]), "labels": torch.tensor([1])}
+    for height, width in ((64, 96), (96, 64), (64, 96), (64, 64)):
+        images = torch.randn(2, 3, height, width)
+        fast, plain = (it.loss(images, [target] * 2) for it in parts)
+        sum(fast.values()).backward()
+        sum(plain.values()).backward()
+        assert fast == plain
+    for one, other in zip(*(it.parameters() for it in parts), strict=True):
+        assert one.grad is other.grad is None or torch.equal(one.grad, other.grad)
+    assert counted.frame_count == 3
+    found = [it.eval().detect(torch.randn(1, 3, 32, 32)) for it in parts]
+    assert counted.frame_count == 3 and len(found[0]) == 1  # sizes of a test are too many
+
+
+@pytest.mark.parametrize(
+    ("device", "iterations", "compiled", "expected"),
+    [
+        ("cpu", 90_000, "auto", False),
+        ("cuda", 90_000, "auto", True),
+        ("cuda", 3_000, "auto", False),  # would not earn it back
+        ("cuda", 90_000, "no", False),
+        ("cpu", 10, "yes", True),
+    ],
+)
+def test_long_runs_on_a_gpu_are_compiled_unless_told_otherwise(
+    device, iterations, compiled, expected
+):
+    recipe = replace(RECIPE, iterations=iterations, compiled=compiled)
+    assert is_compiled(recipe, device) is expected
 
 
 @pytest.mark.gpu
