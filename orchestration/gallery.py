@@ -8,29 +8,26 @@ come as COCO's records, annotations or results: "bbox" [x, y, width, height] in 
 
 import json
 import shutil
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image, ImageDraw, ImageFont
 
+from orchestration.json_files import write_json
 from orchestration.plan import Setup
 from orchestration.run_folder import RunFolder
-from reports.results import Bundle, ComparedRow, Result
+from reports.results import Bundle, Result
 from reports.site import PICTURES, gallery_folder, load_gallery
 
 if TYPE_CHECKING:  # they import torch and numpy, which lists need not wait for
     from detector.data.coco import CocoDataset
-    from reports.breakdown import ImageInsight, Insight
     from reports.paired import Paired
 
-VERSION = 1  # of the pictures; raised when they are drawn in another way
+VERSION = 2  # of the pictures; raised when they are drawn in another way
 BEST, WORST = 2, 3  # images of a row
-WIDEST = 1200  # pixels of a sheet
-MOST_BYTES = 100_000  # of a file
-QUALITIES = (88, 80, 70, 60, 45, 30)  # of JPEG, tried in turn
+WIDEST, QUALITY = 1200, 70  # pixels of a sheet; of its JPEG
 # Okabe and Ito's, told apart by every kind of eye; without their black and their darkest blue, on
 # which the labels' black letters could not be read.
 COLORS = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#D55E00", "#CC79A7")
@@ -48,6 +45,9 @@ class Drawn:
     title: str
     folder: RunFolder
     threshold: float
+
+
+# A report's pictures, and those of a comparison
 
 
 def bring_gallery(
@@ -68,33 +68,55 @@ def bring_gallery(
     dataset = _dataset(setup.where, bundle.fingerprint) if is_drawable else None
     if dataset is None:
         return
-    folder.mkdir(parents=True)
     pictures: list[dict[str, str]] = []
-    for row, run in runs:
+    for label, run in runs:
         insight = bundle.insights[run.signature]
-        title = f"{row.row.label}, score {insight.threshold:.2f} and more"
+        best = insight.best(BEST)
+        images = [*best, *(image for image in insight.worst(WORST) if image not in best)]
+        title = f"{label}, score {insight.threshold:.2f} and more"
         drawn = Drawn(title, run_of(run.signature), insight.threshold)
-        for told, sheet in _best_and_worst(drawn, insight, dataset):
-            file = f"{len(pictures) + 1}.jpg"
-            _save(sheet, folder / file)
-            of = f"{row.row.label}, seed {run.seed}, among its"
-            pictures.append(
-                {"file": file, "caption": f"{of} {told['caption']}", "alt": told["alt"]}
-            )
-    content = {"made_of": made_of, "pictures": pictures}
-    (folder / PICTURES).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        files = [folder / f"{len(pictures) + number}.jpg" for number in range(1, len(images) + 1)]
+        names = _draw(dataset, [drawn], [image.id for image in images], files)
+        for image, file, name in zip(images, files, names, strict=True):
+            found = f"{image.found} of {image.num_truths} objects found, {image.false} false"
+            of = f"{label}, seed {run.seed}, among its {'best' if image in best else 'worst'}"
+            caption = f"{of}: {name}, F1 {image.score:.0f} %, {found}"
+            alt = f"{name}: ground truth on the left, detections on the right. {found}."
+            pictures.append({"file": file.name, "caption": caption, "alt": alt})
+    write_json(folder / PICTURES, {"made_of": made_of, "pictures": pictures})
 
 
-def _shown(bundle: Bundle) -> list[tuple[ComparedRow, Result]]:
-    """The row of the highest AP, and the reference row; a run of each of which enough is known."""
-    known = {
-        row.row.label: (row, run)
+def _shown(bundle: Bundle) -> list[tuple[str, Result]]:
+    """Labels of the best and the reference row, with the first run of which enough is known."""
+    first = {
+        row.row.label: run
         for row in bundle.rows
         for run in reversed(row.results)
-        if row.ap.ours.mean is not None and run.signature in bundle.insights
+        if run.signature in bundle.insights
     }
-    best = max(known.values(), key=lambda it: it[0].ap.ours.mean or 0.0, default=(None, None))[0]
-    return [it for it in known.values() if it[0] in (best, bundle.reference)]
+    known = [row for row in bundle.rows if row.row.label in first]
+    best = max(known, key=lambda row: row.ap.ours.mean or 0.0, default=None)
+    shown = [row.row.label for row in known if row in (best, bundle.reference)]
+    return [(label, first[label]) for label in shown]
+
+
+def draw_differences(
+    found: "Paired", runs: Sequence[Drawn], where: str, fingerprint: str, folder: Path
+) -> int:
+    """Draw the images on which two sides differ most, B's first; returns how many.
+
+    ValueError where the data set is not at hand.
+    """
+    from reports.paired import extremes
+
+    dataset = _dataset(where, fingerprint)
+    if dataset is None:
+        raise ValueError(
+            f"--pictures needs the images of the data set {where}, which are not there"
+        )
+    images = [image for part in extremes(found) for image in part]
+    files = [folder / f"{number:02}-{image}.jpg" for number, image in enumerate(images, start=1)]
+    return len(_draw(dataset, runs, images, files))
 
 
 def _dataset(where: str, fingerprint: str) -> "CocoDataset | None":
@@ -108,79 +130,34 @@ def _dataset(where: str, fingerprint: str) -> "CocoDataset | None":
     return data.val if data.fingerprint == fingerprint else None
 
 
-def _best_and_worst(
-    run: Drawn, insight: "Insight", dataset: "CocoDataset"
-) -> Iterator[tuple[dict[str, str], Picture]]:
-    """A run's best and worst images, with what is to be said of them."""
-    best = insight.best(BEST)
-    worst = [image for image in insight.worst(WORST) if image not in best]
-    wrongs = _wrongs(run, dataset)
-    sheets = _sheets(dataset, [run], [image.id for image in (*best, *worst)])
-    for image, (name, sheet) in zip((*best, *worst), sheets, strict=True):
-        summary = f"{image.found} of {image.num_truths} objects found, {image.false} false"
-        rank = "best" if image in best else "worst"
-        sides = "ground truth on the left, detections on the right"
-        yield (
-            {
-                "caption": f"{rank}: {name}, F1 {image.score:.0f} %, {summary}",
-                "alt": f"{name}: {sides}. {summary}{wrongs(image)}.",
-            },
-            sheet,
-        )
-
-
-def _wrongs(run: Drawn, dataset: "CocoDataset") -> "Callable[[ImageInsight], str]":
-    """What is wrong on an image: "; missed: cat × 2; false: dog", or nothing."""
-    from detector.evaluation.errors import ALL, HALF
-    from detector.evaluation.match_records import FALSE, TRUE, load_matches
-
-    matches = load_matches(run.folder.matches)
-    names = dict(zip(dataset.category_ids, dataset.names, strict=True))
-    labels = [names[number] for number in matches.category_ids.tolist()]
-    state = matches.state[:, ALL, HALF]
-
-    def told(image: "ImageInsight") -> str:
-        """An image's caption: what is there, what was found, missed and made up."""
-        place = int((matches.image_ids == image.id).argmax())
-        is_here = (matches.image == place) & (matches.score >= run.threshold)
-        is_truth = (matches.truth_image == place) & matches.truth_counts[:, ALL]
-        truths, right, wrong = (
-            Counter(labels[category] for category in categories.tolist())
-            for categories in (
-                matches.truth_category[is_truth],
-                matches.category[is_here & (state == TRUE)],
-                matches.category[is_here & (state == FALSE)],
-            )
-        )
-        parts = []
-        for word, counts in (("missed", truths - right), ("false", wrong)):
-            listed = [name if n == 1 else f"{name} × {n}" for name, n in counts.items()]
-            parts += [f"; {word}: {', '.join(listed)}"] if listed else []
-        return "".join(parts)
-
-    return told
-
-
-def _sheets(
-    dataset: "CocoDataset", runs: Sequence[Drawn], images: Sequence[int]
-) -> Iterator[tuple[str, Picture]]:
-    """By image id: its name and its sheet, ground truth first, then what each of the runs found."""
+def _draw(
+    dataset: "CocoDataset", runs: Sequence[Drawn], images: Sequence[int], files: Sequence[Path]
+) -> list[str]:
+    """Draw a sheet of each image, ground truth first, then what each run found; images' names."""
     from detector.data.images import read_image
 
     names = {item["id"]: item["name"] for item in dataset.ground_truth["categories"]}
-    places = {number: place for place, number in enumerate(dataset.image_ids)}
-    found = [dataset.ground_truth["annotations"]]
+    shown = {"ground truth": dataset.ground_truth["annotations"]}
     for run in runs:
         detections = json.loads(run.folder.detections.read_text())
-        found.append([item for item in detections if item["score"] >= run.threshold])
-    wanted = [[it for it in records if it["image_id"] in images] for records in found]
-    for image in images:
-        place = places[image]
+        shown[run.title] = [item for item in detections if item["score"] >= run.threshold]
+    told = []
+    for image, file in zip(images, files, strict=True):
+        place = dataset.image_ids.index(image)
         picture = read_image(dataset.path(place), dataset.sizes[place])
-        here = ([it for it in records if it["image_id"] == image] for records in wanted)
-        parts = [drawn(picture, records, names) for records in here]
-        titles = ["ground truth", *(run.title for run in runs)]
-        yield dataset.file_names[place], beside(parts, titles)
+        parts = [
+            drawn(picture, [it for it in records if it["image_id"] == image], names)
+            for records in shown.values()
+        ]
+        sheet = beside(parts, list(shown))
+        sheet.thumbnail((WIDEST, WIDEST))
+        file.parent.mkdir(parents=True, exist_ok=True)
+        sheet.save(file, quality=QUALITY, optimize=True)
+        told.append(dataset.file_names[place])
+    return told
+
+
+# Drawing
 
 
 def drawn(
@@ -236,33 +213,3 @@ def beside(pictures: Sequence[Picture], titles: Sequence[str]) -> Picture:
 
 def _letters(picture: Picture) -> int:
     return max(LEAST_TEXT, round(TEXT * sum(picture.size) / 2))
-
-
-def _save(sheet: Picture, file: Path) -> None:
-    """As a JPEG that is no larger than MOST_BYTES, if any quality allows that."""
-    sheet.thumbnail((WIDEST, WIDEST))
-    for quality in QUALITIES:
-        sheet.save(file, quality=quality, optimize=True)
-        if file.stat().st_size <= MOST_BYTES:
-            return
-
-
-def draw_differences(
-    found: "Paired", runs: Sequence[Drawn], where: str, fingerprint: str, folder: Path
-) -> int:
-    """Draw the images on which two sides differ most, B's first; returns how many.
-
-    ValueError where the data set is not at hand.
-    """
-    from reports.paired import extremes
-
-    dataset = _dataset(where, fingerprint)
-    if dataset is None:
-        raise ValueError(
-            f"--pictures needs the images of the data set {where}, which are not there"
-        )
-    images = [image for part in extremes(found) for image in part]
-    folder.mkdir(parents=True, exist_ok=True)
-    for number, (_, sheet) in enumerate(_sheets(dataset, runs, images), start=1):
-        _save(sheet, folder / f"{number:02}-{images[number - 1]}.jpg")
-    return len(images)
