@@ -1,6 +1,6 @@
-"""What is made of a finished run's detections: which are right, and how far its numbers may vary.
+"""What a finished run leaves for its reports: which detections are right, how far numbers may vary.
 
-matches.npz, insight.json   by the run itself, at its end; of older runs for the first report
+matches.npz, insight.json   by the run itself, at its end
 scores.npz                  for the first report: the numbers for resampled images (seconds)
 """
 
@@ -9,8 +9,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
-from functools import lru_cache
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from detector.metrics import Metrics
@@ -18,13 +17,12 @@ from orchestration.json_files import read_json, write_atomically, write_json
 from orchestration.run_folder import RunFolder
 
 if TYPE_CHECKING:  # they import torch and numpy, which lists need not wait for
-    from detector.data.coco import CocoDataset, DataSet
+    from detector.data.coco import CocoDataset
     from detector.evaluation.match_records import Matches
     from reports.breakdown import Insight
     from reports.coco_bootstrap import Scores
 
 Progress = Callable[[str], None]
-Opener = Callable[[str], "DataSet"]
 
 
 @dataclass(frozen=True)
@@ -46,15 +44,11 @@ def tested(data: "CocoDataset", detections: list[dict[str, Any]]) -> Tested:
 
 def leave(folder: RunFolder, data: "CocoDataset", test: Tested) -> None:
     """Write what a test found into the run's folder: all that its reports need of it."""
-    text = json.dumps(test.detections)
-    write_atomically(folder.detections, lambda part: part.write_text(text))
-    _leave_records(folder, data, test)
-
-
-def _leave_records(folder: RunFolder, data: "CocoDataset", test: Tested) -> None:
     from detector.evaluation.match_records import save_matches
     from reports.breakdown import insight
 
+    text = json.dumps(test.detections)
+    write_atomically(folder.detections, lambda part: part.write_text(text))
     write_atomically(folder.matches, lambda part: save_matches(test.matches, part))
     found = insight(test.matches, data.ground_truth, test.detections)
     write_json(folder.insight, found.to_json())
@@ -71,75 +65,37 @@ class Inspection:
 
 def inspect(folders: Sequence[RunFolder], progress: Progress) -> Inspection:
     """What done runs left behind; progress is told what has to be made first."""
-    found, reasons = Inspection(), Counter[tuple[str, str]]()
-    opened: Opener = lru_cache(maxsize=1)(_open)  # runs of one study share a data set: COCO is big
+    from reports.breakdown import Insight
+
+    found, reasons = Inspection(), Counter[str]()
     for folder in folders:
-        what = "intervals"
         try:
-            found.scores[folder.signature] = _scores(folder, progress, opened)
-            what = "errors by kind"
-            found.insights[folder.signature] = _insight(folder)
+            insight = Insight.from_json(read_json(folder.insight))
+            found.scores[folder.signature] = _scores(folder, progress)
+            found.insights[folder.signature] = insight
+        except (KeyError, TypeError):
+            reasons["their insight.json is missing, or none of this version"] += 1
+        except FileNotFoundError:
+            reasons["their match records, matches.npz, are not there"] += 1
         except (ValueError, OSError) as error:
-            reasons[what, str(error)] += 1
-    for (what, reason), count in reasons.items():
+            reasons[str(error)] += 1
+    for reason, count in reasons.items():
         runs = "1 run" if count == 1 else f"{count} runs"
-        found.reasons.append(f"no {what} for {runs}: {reason}")
+        found.reasons.append(f"no intervals or kinds of errors for {runs}: {reason}")
     return found
 
 
-def _scores(folder: RunFolder, progress: Progress, opened: Opener) -> "Scores":
-    """A run's numbers for resampled images, of its folder or made now; ValueError if they cannot
-    be made."""
+def _scores(folder: RunFolder, progress: Progress) -> "Scores":
+    """A run's numbers for resampled images, of its folder or made now."""
     from detector.evaluation.match_records import load_matches
     from reports.coco_bootstrap import load_scores, save_scores, score
 
     result = folder.result() or {}
     about = (folder.signature, result["seed"], Metrics(**result["metrics"]))
-    name = f"{folder.facts()['name']}, seed {result['seed']}"
-    if not (folder.matches.exists() and folder.insight.exists()):
-        progress(f"{name}: which detections are right")
-        _make_records(folder, opened)
     source = hashlib.sha256(folder.matches.read_bytes()).hexdigest()
     with suppress(ValueError, FileNotFoundError):  # of other matches, or of another version
         return load_scores(folder.scores, *about, source=source)
-    progress(f"{name}: what it would be for other images")
+    progress(f"{folder.facts()['name']}, seed {result['seed']}: what it would be for other images")
     scores = score(*about, load_matches(folder.matches))
     write_atomically(folder.scores, lambda part: save_scores(scores, part, source=source))
     return scores
-
-
-def _insight(folder: RunFolder) -> "Insight":
-    from reports.breakdown import Insight
-
-    try:
-        return Insight.from_json(read_json(folder.insight) or {})
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"{folder.insight} is no insight of this version: {error}") from error
-
-
-def _open(where: str) -> "DataSet":
-    from detector.data.coco import open_data
-
-    return open_data(where)
-
-
-def _make_records(folder: RunFolder, opened: Opener) -> None:
-    """Evaluate a run's detections again; ValueError unless that gives the numbers it has."""
-    facts, before = folder.facts()["data"], (folder.result() or {})["metrics"]
-    try:
-        data = opened(facts["where"])
-        detections = json.loads(folder.detections.read_text())
-    except (OSError, ValueError) as error:
-        raise ValueError(f"they need matches.npz or the data set: {error}") from error
-    if data.fingerprint != facts["fingerprint"]:
-        raise ValueError(
-            f"they need matches.npz or the data set as it was: {facts['where']} has changed "
-            f"(fingerprint {data.fingerprint[:12]}, trained with {facts['fingerprint'][:12]})"
-        )
-    test = tested(data.val, detections)
-    if asdict(test.metrics) != before:
-        raise ValueError(
-            f"{folder.detections} gives AP {test.metrics.ap}, but result.json has {before['ap']}: "
-            "one of them was changed"
-        )
-    _leave_records(folder, data.val, test)

@@ -1,4 +1,4 @@
-"""What a run leaves for its reports, and how that of an older run is made up for."""
+"""What a run leaves for its reports."""
 
 import json
 import shutil
@@ -9,8 +9,6 @@ import numpy as np
 import pytest
 from test_trial import make_job, write_small_data
 
-from detector.data import coco
-from detector.data.coco import open_data
 from detector.evaluation.match_records import load_matches
 from detector.metrics import Metrics
 from orchestration.inspection import inspect
@@ -70,26 +68,6 @@ def test_what_a_report_needs_is_made_once(folder: RunFolder) -> None:
     assert len(again.insights[folder.signature].images) == 12
 
 
-def test_older_runs_of_one_data_set_open_it_once_and_each_gets_what_it_left(
-    folder: RunFolder, finished: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    second = RunFolder(tmp_path / "second" / folder.signature)
-    shutil.copytree(folder.path, second.path)
-    folders = [folder, second]
-    for run in folders:
-        run.matches.unlink()
-        run.insight.unlink()
-    opened: list[str] = []
-    monkeypatch.setattr(coco, "open_data", lambda where: opened.append(where) or open_data(where))
-    told: list[str] = []
-    assert inspect(folders, told.append).reasons == []
-    assert told[0] == "squares, seed 0: which detections are right"
-    assert len(opened) == 1
-    assert {run.insight.read_bytes() for run in folders} == {finished.insight.read_bytes()}
-    states = [load_matches(run.matches).state for run in (finished, *folders)]
-    assert all(np.array_equal(state, states[0]) for state in states)
-
-
 def test_draws_of_other_matches_are_made_anew(folder: RunFolder) -> None:
     inspect([folder], lambda text: None)
     matches = load_matches(folder.matches)
@@ -107,34 +85,28 @@ def test_broken_draws_are_made_anew(folder: RunFolder) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "parts"),
+    ("file", "content", "reason"),
     [
-        ("where", "/nowhere", ["they need matches.npz or the data set: ", "/nowhere"]),
-        ("fingerprint", "0" * 64, ["the data set as it was", "trained with 000000000000"]),
-        ("detections", "[]", ["detections.json gives AP 0.0, but result.json has"]),
+        ("matches.npz", None, "their match records, matches.npz, are not there"),
+        ("matches.npz", b"no archive", ""),
+        ("insight.json", None, "their insight.json is missing, or none of this version"),
+        (
+            "insight.json",
+            b'{"precision": {}}',
+            "their insight.json is missing, or none of this version",
+        ),
     ],
 )
-def test_without_the_same_data_and_detections_there_are_no_intervals_and_one_line_says_why(
-    folder: RunFolder, name: str, value: str, parts: list[str]
+def test_what_a_run_left_not_or_damaged_is_told_in_one_line_and_keeps_the_others(
+    folder: RunFolder, tmp_path: Path, file: str, content: bytes | None, reason: str
 ) -> None:
-    folder.matches.unlink()
-    facts = folder.facts()
-    if name == "detections":
-        folder.detections.write_text(value)
-    else:
-        facts["data"][name] = value
-        folder.write("run", facts)
-    found = inspect([folder, folder], lambda text: None)
-    assert found.scores == {} and found.insights == {}
-    (reason,) = found.reasons
-    assert reason.startswith("no intervals for 2 runs: ") and "\n" not in reason
-    assert all(part in reason for part in parts)
-
-
-def test_a_run_without_records_keeps_the_others(folder: RunFolder, tmp_path: Path) -> None:
     other = RunFolder(tmp_path / "other" / folder.signature)
     shutil.copytree(folder.path, other.path)
-    other.matches.write_bytes(b"no archive")
-    found = inspect([other, folder], lambda text: None)
-    assert list(found.scores) == [folder.signature]
-    assert len(found.reasons) == 1
+    (other.path / file).unlink()
+    if content is not None:
+        (other.path / file).write_bytes(content)
+    found = inspect([other, other, folder], lambda text: None)
+    assert list(found.scores) == list(found.insights) == [folder.signature]
+    (told,) = found.reasons
+    assert told.startswith(f"no intervals or kinds of errors for 2 runs: {reason}")
+    assert "\n" not in told
