@@ -33,7 +33,7 @@ from orchestration.selections import POSITIVES, slug
 from orchestration.terminal import near, out_option, warn
 from reports.footnotes import code_version
 from reports.render import terminal
-from reports.results import Bundle, Result, Stopped, load_bundle, save_bundle
+from reports.results import Bundle, Result, load_bundle, save_bundle
 from reports.tables import paper_grid
 
 EARLIER = (
@@ -41,18 +41,12 @@ EARLIER = (
     "which moved AP by some tenths"
 )
 REPORTS, INDEX = "reports", "index.html"
-ENDINGS = (".html", ".ipynb", ".md", ".tex", ".csv")  # what a report consists of, the page first
-RECORDED = ".recorded.json"  # in a folder of reports: what MLflow has of them
+ENDINGS = (".json", ".html", ".ipynb", ".md", ".tex", ".csv")  # what a report consists of
+DELIVERED = ".delivered.json"  # in a folder of reports, table -> from what content they are
 
 Progress = Callable[[str], None]
-TABLE = needs(
-    format=int,
-    table=dict[str, Any],
-    results=dict[str, Result],
-    stopped=dict[str, Stopped],
-    scores=dict[str, Any],
-    insights=dict[str, Any],
-)  # what a table's file among the reports has
+PARTS = ("table", "results", "stopped", "scores", "insights")
+TABLE = needs(format=int, **dict.fromkeys(PARTS, dict[str, Any]))  # a table's file among reports
 
 
 def load_result(folder: RunFolder) -> Result | None:
@@ -145,39 +139,30 @@ def deliver(
     from reports.effects import effects_grids  # imports numpy, which lists need not wait for
 
     with console.status("Intervals") as shown:
-        tell = _under("Intervals", shown.update)
-        bundles = [bundle(store, setup, table, seeds, tell) for table in tables]
+        bundles = [bundle(store, setup, table, seeds, shown.update) for table in tables]
     bundles = [content for content in bundles if content.results]
-    folder = reports_folder(store, setup)
+    if not bundles:
+        return Delivered(0, ())
     for content in bundles:
         for grid in (paper_grid(content), *effects_grids(content)):
             console.print()
             console.print(terminal(grid))
     with console.status("Reports") as shown:
         problems = write_reports(bundles, store, setup, shown.update, is_forced=is_asked)
-    if problems:  # reports that could not be written do not tell what has changed
-        (folder / RECORDED).unlink(missing_ok=True)
-    problem = record(store, setup, bundles, folder) if bundles else None
-    lines = [
-        f"Report   {near(folder / f'{content.table.name}.html')} (also .ipynb, .md, .tex, .csv)"
-        for content in bundles
-    ]
+        problem = record(store, setup, bundles)
+    folder = reports_folder(store, setup)
+    for content in bundles:
+        page = near(folder / f"{content.table.name}.html")
+        console.print(f"Report   {page} (also .ipynb, .md, .tex, .csv)", soft_wrap=True)
     if (folder / INDEX).is_file():
-        lines.append(f"Site     {near(folder / INDEX)} (can be published as it is)")
-    if bundles and not problem:
-        lines.append(f"Records  atss ui{out_option(store)}")
-    for line in lines:
-        console.print(line, soft_wrap=True)
+        console.print(
+            f"Site     {near(folder / INDEX)} (can be published as it is)", soft_wrap=True
+        )
     if problem:  # the numbers are all there
         warn([f"MLflow: {problem}; the records come later: the next launch makes them up"])
+    else:
+        console.print(f"Records  atss ui{out_option(store)}", soft_wrap=True)
     return Delivered(len(bundles), tuple(problems))
-
-
-def _under(what: str, progress: Progress) -> Progress:
-    return lambda text: progress(f"{what}: {text}")
-
-
-# A setup's folder of reports: what has changed is written anew, and its pages form a site
 
 
 def reports_folder(store: Store, setup: Setup) -> Path:
@@ -193,16 +178,21 @@ def write_reports(
     The site is made for several tables, and kept up to date once it is there.
     """
     folder, problems = reports_folder(store, setup), []
-    stale = [one for one in bundles if is_forced or not _is_current(one, folder)]
-    for content in stale:
-        _bring_positives(store, setup, content.table, folder)
-        bring_gallery(content, setup, store.folder, folder)
-    for content in stale:
+    made = {} if is_forced else _delivered(folder)
+    for content in bundles:
+        name, digest = content.table.name, _digest(content)
+        is_whole = all((folder / f"{name}{ending}").is_file() for ending in ENDINGS)
+        if is_whole and made.get(name, {}).get("content") == digest:
+            continue
         from reports import notebook  # seconds of imports, often not needed
 
-        name = content.table.name
+        progress(f"Report of {name}")
+        _bring_positives(store, setup, content.table, folder)
+        bring_gallery(content, setup, store.folder, folder)
+        _mark(folder, name, None)
         try:
-            notebook.write_report(content, folder, _under(f"Report of {name}", progress))
+            notebook.write_report(content, folder, progress)
+            _mark(folder, name, {"content": digest})
         except (notebook.NotebookError, OSError) as error:  # a cell that fails, a full disk
             problems.append(f"the report of {name} failed: {error}")
     if len(bundles) > 1 or (folder / INDEX).is_file():
@@ -212,6 +202,62 @@ def write_reports(
         except (OSError, ValueError) as error:
             problems.append(f"the pages about all tables failed: {error}")
     return problems
+
+
+def record(store: Store, setup: Setup, bundles: Sequence[Bundle]) -> str | None:
+    """Bring MLflow up to date with these tables; why not, if that failed.
+
+    Skipped, with the seconds MLflow takes to load, where the reports are recorded there.
+    """
+    folder = reports_folder(store, setup)
+    made, names = _delivered(folder), [content.table.name for content in bundles]
+    if all(made.get(name, {}).get("store") == _record_store(store) for name in names):
+        return None
+    from orchestration.tracking import mirror, open_tracker, record_table
+
+    try:
+        tracker = open_tracker(store)
+    except ValueError as error:  # the trainings are done, so they are reported all the same
+        return str(error)
+    if tracker.problem:
+        return tracker.problem
+    with tracker.tolerance():
+        for name in dict.fromkeys(name for content in bundles for name in content.results):
+            mirror(tracker, store.folder(name))
+        for content in bundles:
+            record_table(tracker, content, setup, folder)
+            if told := made.get(content.table.name):
+                _mark(folder, content.table.name, told | {"store": _record_store(store)})
+    return tracker.problem
+
+
+def _record_store(store: Store) -> list[str | int | None]:
+    """Which database the records are in: a deleted or exchanged one has none of them."""
+    uri, file = records_uri(store), database(store)
+    is_here = uri == local_uri(store) and file.is_file()
+    return [without_password(uri), file.stat().st_ino if is_here else None]
+
+
+def _delivered(folder: Path) -> dict[str, Any]:
+    """Table -> "content", a digest of what its report is made from, and "store", if recorded."""
+    return read_json(folder / DELIVERED) or {}
+
+
+def _mark(folder: Path, table: str, told: dict[str, Any] | None) -> None:
+    """Say what a table's report is from now on, or that it is none."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / DELIVERED, _delivered(folder) | {table: told or {}})
+
+
+def _digest(content: Bundle) -> str:
+    """Of all numbers of a table."""
+    with tempfile.TemporaryDirectory() as temporary:
+        file = Path(temporary) / "content.json"
+        save_bundle(content, file)
+        return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+# A setup's folder of reports is a site
 
 
 def _write_site(bundles: Sequence[Bundle], store: Store, setup: Setup, folder: Path) -> None:
@@ -240,18 +286,6 @@ def _write_site(bundles: Sequence[Bundle], store: Store, setup: Setup, folder: P
         site.write_top(there, folder.parent)
 
 
-def _is_current(content: Bundle, folder: Path) -> bool:
-    """Whether all files are there, and made from the same numbers."""
-    paths = [folder / f"{content.table.name}{ending}" for ending in (".json", *ENDINGS)]
-    if not all(path.is_file() for path in paths):
-        return False
-    with tempfile.TemporaryDirectory() as temporary:
-        fresh = Path(temporary) / "fresh.json"
-        save_bundle(content, fresh)
-        is_same = fresh.read_bytes() == paths[0].read_bytes()
-    return is_same and paths[1].stat().st_mtime >= paths[0].stat().st_mtime
-
-
 def _bring_positives(store: Store, setup: Setup, table: Table, folder: Path) -> None:
     """Copy the figures of `atss positives`: of the table's selections, else of the paper's five."""
     counted = [_counted(store, setup, asked) for asked in ([table.name], [])]
@@ -264,53 +298,6 @@ def _bring_positives(store: Store, setup: Setup, table: Table, folder: Path) -> 
 def _counted(store: Store, setup: Setup, asked: Sequence[str]) -> Path:
     """Where `atss positives` has written what it counted on a setup's test images."""
     return store.root / POSITIVES / slug(f"{setup.data} val", asked)
-
-
-# Records in MLflow
-
-
-def record(store: Store, setup: Setup, bundles: Sequence[Bundle], folder: Path) -> str | None:
-    """Bring MLflow up to date with these tables; why not, if that failed. folder: of the reports.
-
-    Skipped, with the seconds MLflow takes to load, where the same was recorded before.
-    """
-    marker = folder / RECORDED
-    marks = {"tables": [content.table.name for content in bundles], "reports": _digest(folder)}
-    if read_json(marker) == marks | {"store": _record_store(store)}:
-        return None
-    from orchestration.tracking import link_trainings, mirror, open_tracker, record_table
-
-    try:
-        tracker = open_tracker(store)
-    except ValueError as error:  # the server is away; the trainings are done, so they are reported
-        return str(error)
-    signatures = dict.fromkeys(name for content in bundles for name in content.results)
-    if tracker.problem:
-        return tracker.problem
-    with tracker.tolerance():
-        for name in signatures:
-            mirror(tracker, store.folder(name))
-        for content in bundles:
-            record_table(tracker, content, setup, folder)
-        link_trainings(tracker, signatures)
-        folder.mkdir(parents=True, exist_ok=True)
-        write_json(marker, marks | {"store": _record_store(store)})
-    return tracker.problem
-
-
-def _digest(folder: Path) -> str:
-    """Of all reports of a setup, which change whenever a number does."""
-    digest = hashlib.sha256()
-    for path in (path for path in sorted(folder.glob("[!.]*")) if path.is_file()):
-        digest.update(path.name.encode() + path.read_bytes())
-    return digest.hexdigest()
-
-
-def _record_store(store: Store) -> list[str | int | None]:
-    """Which database the records are in: a deleted or exchanged one has none of them."""
-    uri, file = records_uri(store), database(store)
-    is_here = uri == local_uri(store) and file.is_file()
-    return [without_password(uri), file.stat().st_ino if is_here else None]
 
 
 def reproduce_line(setup: Setup, table: Table, seeds: Sequence[int]) -> str:

@@ -4,9 +4,9 @@
     Table 2 - demo - shapes       a record per row and seed, and one of the report
 
 The folder is the truth and a record only its image, made by the launching process alone. So a
-record that is lost is made again, one that exists is brought up to date, never doubled; trials need
-neither MLflow nor its database; a server that is away delays records but stops no training. All
-records are flat: MLflow hides what is nested.
+record that is lost is made again, one that exists is found by its key and never doubled; trials
+need neither MLflow nor its database; a server that is away delays records but stops no training.
+All records are flat: MLflow hides what is nested.
 """
 
 import fcntl
@@ -16,7 +16,7 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -27,27 +27,17 @@ from orchestration.json_files import read_json
 from orchestration.plan import Setup
 from orchestration.records import (
     NOTE,
-    ROW,
-    TRAINING,
     TRAININGS,
     VIEW,
-    VIEWS,
-    WORDS,
     Record,
     address,
-    comparison,
-    cut,
     database,
-    linked,
     local_uri,
     page,
     records_uri,
-    report_files,
-    report_record,
-    row_records,
-    table_views,
+    table_records,
+    table_view,
     texts,
-    training_views,
     without_password,
 )
 from orchestration.run_folder import RunFolder, Store
@@ -66,10 +56,11 @@ from mlflow import entities  # noqa: E402
 from mlflow.exceptions import MlflowException  # noqa: E402
 from sqlalchemy.exc import OperationalError, SQLAlchemyError  # noqa: E402
 
+KNOWN = "3.17."  # how versions of MLflow begin whose page was looked at
 UNUSED = "Default"  # the experiment that MLflow makes by itself
 LOCK = ".records.lock"
 MAX_RECORDS = 50_000  # that one search gives
-MAX_DIGEST, MAX_EXPERIMENT_TAG = 36, 20_000  # letters that MLflow takes
+MAX_DIGEST, MAX_TAG, MAX_EXPERIMENT_TAG = 36, 8000, 20_000  # letters that MLflow takes
 ROUND_SECONDS = 10.0  # between two looks at the folders of running trials
 # What a store raises that cannot be reached, or written to.
 AWAY = (MlflowException, OSError, SQLAlchemyError, sqlite3.Error)
@@ -122,62 +113,52 @@ class Tracker:
             self.client.restore_experiment(found.experiment_id)
         return found
 
-    def find(self, experiments: Iterable[Any], sought: str) -> list[Any]:
-        """The records that are not deleted, by MLflow's own search language."""
-        ids = [experiment.experiment_id for experiment in experiments]
+    def find(self, experiment: Any, sought: str = "") -> list[Any]:
+        """An experiment's records that are not deleted, by MLflow's own search language."""
+        ids = [experiment.experiment_id]
         return list(self.client.search_runs(ids, sought, max_results=MAX_RECORDS))
 
-    def put(
-        self, experiment: Any, record: Record, data: Mapping[str, str], run: Any | None = None
-    ) -> Any:
-        """Begin a record, or complete that of an earlier run of ours; it, as it was found or made.
+    def put(self, experiment: Any, record: Record, data: Mapping[str, str]) -> Any:
+        """Find a record by its key; begin it, or complete what was cut short, where needed.
 
         data: "name", "fingerprint" and "where" of the data set.
         """
-        start = experiment.creation_time - record.behind if record.behind is not None else None
+        start = None if record.behind is None else experiment.creation_time - record.behind
+        (key, value), is_training = record.key, start is None
+        run = next(iter(self.find(experiment, f"tags.{key} = '{value}'")), None)
         if run is None:
-            tags = {name: cut(text) for name, text in record.tags.items()}
+            tags = {name: text[:MAX_TAG] for name, text in {**record.tags, key: value}.items()}
             run = self.client.create_run(experiment.experiment_id, start, tags, record.name)
-        run_id, known, now = run.info.run_id, run.data, int(time.time() * 1000)
-        if not (run.inputs and run.inputs.dataset_inputs):  # new, or its creation was cut short
-            source = json.dumps({name: data[name] for name in ("where", "fingerprint")})
-            digest = data["fingerprint"][:MAX_DIGEST]
-            what = "training" if start is None else "validation"
-            dataset = entities.Dataset(data["name"], digest, "local", source)
-            context = [entities.InputTag("mlflow.data.context", what)]
-            self.client.log_inputs(run_id, datasets=[entities.DatasetInput(dataset, context)])
-        changed = {key: it for key, it in record.metrics.items() if known.metrics.get(key) != it}
-        metrics = [entities.Metric(key, value, now, 0) for key, value in changed.items()]
-        params = [entities.Param(*it) for it in record.params.items() if it[0] not in known.params]
-        self.tag(run, record.tags)
+        if run.data.params if is_training else run.info.status == "FINISHED":  # what is last below
+            return run
+        run_id, source = run.info.run_id, {name: data[name] for name in ("where", "fingerprint")}
+        digest = data["fingerprint"][:MAX_DIGEST]
+        dataset = entities.Dataset(data["name"], digest, "local", json.dumps(source))
+        what = entities.InputTag("mlflow.data.context", "training" if is_training else "validation")
+        self.client.log_inputs(run_id, [entities.DatasetInput(dataset, [what])])
+        metrics = [entities.Metric(*it, start or 0, 0) for it in record.metrics.items()]
+        params = [entities.Param(*it) for it in record.params.items()]
         self.client.log_batch(run_id, metrics, params)
-        if start is not None and run.info.status != "FINISHED":
+        if not is_training:
             self.client.set_terminated(run_id, "FINISHED", end_time=start)
         return run
 
-    def tag(self, run: Any, tags: Mapping[str, str]) -> None:
-        """Set those tags that a record does not have yet."""
-        wanted = {name: cut(text) for name, text in tags.items()}
-        new = [entities.RunTag(*it) for it in wanted.items() if it not in run.data.tags.items()]
-        self.client.log_batch(run.info.run_id, tags=new)
-
-    def attach(self, run: Any, files: Iterable[Path]) -> None:
+    def attach(self, run: Any, files: Sequence[Path]) -> None:
         """Attach those files that are there, in place of older ones of their names."""
         for path in (path for path in files if path.is_file()):
             self.client.log_artifact(run.info.run_id, str(path))
 
-    def describe(self, experiment: Any, note: str, views: Mapping[str, str]) -> None:
-        """The description of an experiment's page, and how that opens."""
-        wanted = {VIEWS + key: text for key, text in views.items()}
-        for tag, text in (wanted | {NOTE: cut(note, MAX_EXPERIMENT_TAG)}).items():
+    def describe(self, experiment: Any, note: str, **more: str) -> None:
+        """The description of an experiment's page; more: other tags of it."""
+        for tag, text in {NOTE: note[:MAX_EXPERIMENT_TAG], **more}.items():
             if experiment.tags.get(tag) != text:
                 self.client.set_experiment_tag(experiment.experiment_id, tag, text)
 
     def pages(self, at: str) -> dict[str, str]:
         """Experiment -> its page as it is to open; by itself MLflow opens no records."""
         found = self.client.search_experiments(order_by=["name ASC"])
-        views = {it.name: VIEW if VIEWS + VIEW in it.tags else "" for it in found}
-        return {it.name: f"{at}/{page(it, views[it.name])}" for it in found if it.name != UNUSED}
+        links = {it.name: page(it, has_view=VIEW in it.tags) for it in found if it.name != UNUSED}
+        return {name: f"{at}/{link}" for name, link in links.items()}
 
 
 def open_tracker(store: Store) -> Tracker:
@@ -189,7 +170,7 @@ def open_tracker(store: Store) -> Tracker:
         with tracker.alone():
             if uri == local_uri(store):
                 _create(database(store))
-            tracker.experiment(TRAININGS)
+            tracker.describe(tracker.experiment(TRAININGS), ABOUT)
     except (*AWAY, ImportError) as error:
         is_away = isinstance(error, OperationalError) or uri.startswith("http")
         tracker.problem = _first_line(error)
@@ -257,10 +238,8 @@ def mirror(tracker: Tracker, folder: RunFolder, *, is_running: bool = False) -> 
     if not facts:
         return
     with tracker.alone():
-        home = tracker.experiment(TRAININGS)
-        run = next(iter(tracker.find([home], f"tags.signature = '{folder.signature}'")), None)
-        if run is None or not run.data.params:
-            run = tracker.put(home, _training(folder.signature, facts, []), facts["data"], run)
+        record = _training(folder.signature, facts)
+        run = tracker.put(tracker.experiment(TRAININGS), record, facts["data"])
         where = {"experiment": run.info.experiment_id, "run": run.info.run_id}
         if read_json(folder.path / "record.json") != where:
             folder.write("record", where)
@@ -268,8 +247,8 @@ def mirror(tracker: Tracker, folder: RunFolder, *, is_running: bool = False) -> 
             _advance(tracker, run, folder, is_running)
 
 
-def _training(signature: str, facts: Mapping[str, Any], rows: Sequence[str]) -> Record:
-    """What is known of a training before it begins. rows: links to its rows, if there are any."""
+def _training(signature: str, facts: Mapping[str, Any]) -> Record:
+    """What is known of a training before it begins."""
     setup: Mapping[str, str] = facts["setup"]
     known: dict[str, Any] = {}
     for group in ("code", "environment"):
@@ -277,14 +256,14 @@ def _training(signature: str, facts: Mapping[str, Any], rows: Sequence[str]) -> 
     note = [
         "One training, with its losses and AP step by step; detections, weights and settings are "
         "under Artifacts. It fills\n",
-        *(f"- {text}" for text in rows or facts["rows"]),
+        *(f"- {row}" for row in facts["rows"]),
         f"\nSignature `{signature}`, in the results folder `runs/{signature}`.\n",
         f"Trained by `{facts['command']}`.",
     ]
     return Record(
         name=facts["name"],
         tags=texts(known)
-        | {"signature": signature, "kind": TRAINING, "rows": "; ".join(facts["rows"])}
+        | {"signature": signature, "kind": "training", "rows": "; ".join(facts["rows"])}
         | {"setup": setup["name"], "scale": setup["scale"], "data": setup["data"]}
         | {"seed": str(facts["seed"]), "assigner": facts["params"]["assigner"]}
         | {NOTE: "\n".join(note)},
@@ -300,17 +279,17 @@ def _advance(tracker: Tracker, run: Any, folder: RunFolder, is_running: bool) ->
     remarks = {"failure": (folder.failure() or {}).get("reason", "")}
     remarks["cancelled"] = folder.cancellation()
     remarks["warning"] = "; ".join(warning["text"] for warning in folder.warnings())
-    tracker.tag(run, {name: text for name, text in remarks.items() if text})
-    for name in (name for name, text in remarks.items() if not text and name in run.data.tags):
-        client.delete_tag(run_id, name)
+    for name, text in remarks.items():
+        if text and text != run.data.tags.get(name):
+            client.set_tag(run_id, name, text)
+        elif not text and name in run.data.tags:
+            client.delete_tag(run_id, name)
     if result is not None:
-        client.log_dict(run_id, folder.facts()["canonical"], "config.json")
-        client.log_dict(run_id, folder.facts(), "run.json")
         made = (folder.detections, folder.weights, folder.history_file)
-        tracker.attach(run, [*made, folder.matches, folder.insight])
+        tracker.attach(run, [folder.path / "run.json", *made, folder.matches, folder.insight])
         if (seconds := result.get("seconds")) is not None:
             client.set_tag(run_id, "seconds", round(seconds, 1))
-    is_failed = folder.failure() is not None
+    is_failed = bool(remarks["failure"])
     ended = "FINISHED" if result is not None else "FAILED" if is_failed else "KILLED"
     status = "RUNNING" if is_running and result is None and not is_failed else ended
     if status != run.info.status:
@@ -330,71 +309,22 @@ def _new_points(run: Any, folder: RunFolder) -> list[entities.Metric]:
     ]
 
 
-def link_trainings(tracker: Tracker, signatures: Iterable[str]) -> None:
-    """Let each training's record name the rows that it fills, in whatever table."""
-    with tracker.alone():
-        home, views = tracker.experiment(TRAININGS), training_views()
-        links = {"AP and toggles of every training": page(home, VIEW)} if views else {}
-        tracker.describe(home, linked(ABOUT, links), views)
-        tables = {it.experiment_id: it for it in tracker.client.search_experiments()}
-        rows: dict[str, list[str]] = {}
-        for row in tracker.find(tables.values(), f"tags.kind = '{ROW}'"):
-            link = f"[{tables[row.info.experiment_id].name}: {row.info.run_name}]({address(row)})"
-            rows.setdefault(row.data.tags["signature"], []).append(link)
-        trainings = _trainings(tracker)
-        for name in (name for name in signatures if name in trainings):
-            facts = tracker.store.folder(name).facts()
-            tracker.tag(trainings[name], _training(name, facts, sorted(rows.get(name, []))).tags)
-
-
-def _trainings(tracker: Tracker) -> dict[str, Any]:
-    """Signature -> record of every training."""
-    found = tracker.find([tracker.experiment(TRAININGS)], f"tags.kind = '{TRAINING}'")
-    return {run.data.tags["signature"]: run for run in found}
-
-
-# Tables: an experiment each, with a record per row and seed, and one of the report below them.
-
-
 def record_table(tracker: Tracker, content: Bundle, setup: Setup, folder: Path) -> None:
-    """Bring a table's experiment up to date. folder: of its report."""
-    files = report_files(folder, content.table.name)
+    """Bring a table's experiment up to date, delete what is so no longer. folder: of reports."""
+    name = content.table.name
     data = {"name": setup.data, "fingerprint": setup.fingerprint, "where": setup.where}
     with tracker.alone():
+        trained = tracker.find(tracker.experiment(TRAININGS), "tags.kind = 'training'")
+        trainings = {run.data.tags["signature"]: run for run in trained}
         experiment = tracker.experiment(f"{content.table.label} - {setup.name}")
-        report = {}
-        if files:
-            (run,) = _put_all(tracker, experiment, [report_record(content, setup)], data)
-            tracker.attach(run, files)
-            report = {"report": address(run, f"{content.table.name}.html")}
-        rows = row_records(content, setup, _trainings(tracker), report)
-        runs = _put_all(tracker, experiment, rows, data)
-        views = table_views(rows)
-        links = {WORDS[key]: page(experiment, key) for key in views} | report
-        links |= {"all rows compared": comparison(runs)}
-        tracker.describe(experiment, linked(markdown(paper_grid(content)), links), views)
-
-
-def _put_all(
-    tracker: Tracker, experiment: Any, records: Sequence[Record], data: Mapping[str, str]
-) -> list[Any]:
-    """Bring a table's records of one kind up to date; doubled, lost and unfit ones are deleted.
-
-    MLflow cannot take back a param, a metric or a start time; its page can restore a record.
-    """
-    wanted = {record.name: record for record in records}
-    kept: dict[str, Any] = {}
-    for run in tracker.find([experiment], f"tags.kind = '{records[0].tags['kind']}'"):
-        name, record = run.info.run_name, wanted.get(run.info.run_name)
-        if (
-            record is not None
-            and name not in kept
-            and run.info.start_time == experiment.creation_time - (record.behind or 0)
-            and run.data.tags.get("signature") == record.tags.get("signature")
-            and run.data.metrics.keys() <= record.metrics.keys()
-            and run.data.params.items() <= record.params.items()
-        ):
-            kept[name] = run
-        else:
-            tracker.client.delete_run(run.info.run_id)
-    return [tracker.put(experiment, it, data, kept.get(it.name)) for it in records]
+        records = table_records(content, setup, trainings)
+        report, *rows = (tracker.put(experiment, record, data) for record in records)
+        kept = {run.info.run_id for run in (report, *rows)}
+        for run in tracker.find(experiment, f"tags.table = '{name}'"):
+            if run.info.run_id not in kept:
+                tracker.client.delete_run(run.info.run_id)
+        tracker.attach(report, sorted(folder.glob(f"{name}.*")))
+        is_known = mlflow.__version__.startswith(KNOWN)
+        charts, report_page = page(experiment, has_view=is_known), address(report, f"{name}.html")
+        note = f"[Charts]({charts}) · [report]({report_page})\n\n{markdown(paper_grid(content))}"
+        tracker.describe(experiment, note, **({VIEW: table_view(records)} if is_known else {}))

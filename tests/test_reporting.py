@@ -27,10 +27,10 @@ def written(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     def report(bundle: Bundle, folder: Path, progress: Callable[[str], None]) -> list[Path]:
         folder.mkdir(parents=True, exist_ok=True)
-        save_bundle(bundle, folder / f"{bundle.table.name}.json")
         for ending in ENDINGS:
             content = page(bundle.table.name, "<h1>a table</h1>") if ending == ".html" else ""
             (folder / f"{bundle.table.name}{ending}").write_text(content)
+        save_bundle(bundle, folder / f"{bundle.table.name}.json")
         names.append(bundle.table.name)
         return []
 

@@ -16,30 +16,13 @@ from test_oracles import check
 
 from experiments import TABLES
 from experiments.schedules import DEMO
-from orchestration import records
+from orchestration import tracking
+from orchestration.json_files import write_json
 from orchestration.plan import Setup
-from orchestration.records import (
-    REPORT,
-    TRAININGS,
-    Record,
-    cut,
-    linked,
-    report_files,
-    row_records,
-    table_views,
-    texts,
-    training_views,
-)
-from orchestration.results import load_result, record
+from orchestration.records import NOTE, TRAININGS, Record, table_records
+from orchestration.results import DELIVERED, load_result, record, reports_folder
 from orchestration.run_folder import RunFolder, Store, open_store
-from orchestration.tracking import (
-    Tracker,
-    following,
-    link_trainings,
-    mirror,
-    open_tracker,
-    record_table,
-)
+from orchestration.tracking import Tracker, following, mirror, open_tracker, record_table
 from reports.intervals import difference, estimate
 from reports.results import Bundle
 
@@ -58,6 +41,7 @@ FACTS = {
 }
 SETUP = Setup("demo", RECIPE, {}, "made-up", "f" * 64, "/data/made-up")
 NAME = "Table 4 - demo - made-up"
+ROWS = ["01 k = 3 - seed 0", "02 k = 5 - seed 0", "03 k = 7 - seed 0"]
 THREE = replace(TABLES["table4"], rows=TABLES["table4"].rows[:3], reference=0)
 
 
@@ -74,8 +58,9 @@ def tracker(fresh: Store, monkeypatch: pytest.MonkeyPatch) -> Tracker:
     """A tracker on the module's database with a clean slate of experiments."""
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     tracker = open_tracker(fresh)
-    for run in tracker.find(tracker.client.search_experiments(), ""):
-        tracker.client.delete_run(run.info.run_id)
+    for home in tracker.client.search_experiments():
+        for run in tracker.find(home):
+            tracker.client.delete_run(run.info.run_id)
     return tracker
 
 
@@ -106,7 +91,7 @@ def finish(folder: RunFolder) -> None:
 
 
 def the_training(tracker: Tracker) -> Any:
-    (record,) = tracker.find([tracker.experiment(TRAININGS)], "")
+    (record,) = tracker.find(tracker.experiment(TRAININGS))
     return record
 
 
@@ -139,7 +124,8 @@ def everything(tracker: Tracker) -> str:
             lines += [f"## {run.info.run_name} {run.info.status}"]
             lines += [f"param {name} = {text}" for name, text in run.data.params.items()]
             lines += [f"metric {name} = {it:.1f}" for name, it in run.data.metrics.items()]
-            lines += [f"tag {name} = {text}" for name, text in sorted(run.data.tags.items())]
+            told = {name: text for name, text in run.data.tags.items() if name != "digest"}
+            lines += [f"tag {name} = {text}" for name, text in sorted(told.items())]
             for data in run.inputs.dataset_inputs:
                 what = data.dataset
                 lines += [f"{data.tags[0].value} {what.name} {what.digest} {what.source}"]
@@ -161,7 +147,6 @@ def test_all_that_mlflow_shows_of_a_training_and_a_table(
     finish(folder)
     mirror(tracker, folder)
     record_table(tracker, bundle, SETUP, make_report(tmp_path, "a report", table))
-    link_trainings(tracker, [signature, "not recorded"])
     check(f"records-{table}.txt", everything(tracker))
 
 
@@ -273,12 +258,12 @@ def with_ap(bundle: Bundle, number: int, ap: float) -> Bundle:
 def test_a_tables_rows_stand_in_the_papers_order_and_are_never_doubled(tracker: Tracker) -> None:
     fill(tracker, make_bundle(THREE, missing=[("k = 5", 0)]))
     records = fill(tracker, make_bundle(THREE))
-    assert names(records) == ["01 k = 3 - seed 0", "02 k = 5 - seed 0", "03 k = 7 - seed 0"]
+    assert names(records) == [*ROWS, "report"]
     assert ids(fill(tracker, make_bundle(THREE))) == ids(records)
-    assert [record.data.params for record in records] == [{"k": "3"}, {"k": "5"}, {"k": "7"}]
+    assert [it.data.params for it in records] == [{"k": "3"}, {"k": "5"}, {"k": "7"}, {}]
     assert {record.info.status for record in records} == {"FINISHED"}
     shared = "tags.table = 'table4' and tags.scale = 'demo' and tags.assigner = 'atss'"
-    found = tracker.find([tracker.experiment(NAME)], f"{shared} and metrics.AP > 19.2")
+    found = tracker.find(tracker.experiment(NAME), f"{shared} and metrics.AP > 19.2")
     assert sorted(names(found)) == ["02 k = 5 - seed 0", "03 k = 7 - seed 0"]
     both = fill(tracker, make_bundle(THREE, (0, 2)))
     expected = [
@@ -286,39 +271,47 @@ def test_a_tables_rows_stand_in_the_papers_order_and_are_never_doubled(tracker: 
         for number, row in enumerate(THREE.rows, 1)
         for seed in (0, 2)
     ]
-    assert names(both) == expected
-    assert [record.data.params["seed"] for record in both] == ["0", "2"] * 3
+    assert names(both) == [*expected, "report"]
+    assert [record.data.params["seed"] for record in both[:-1]] == ["0", "2"] * 3
 
 
-def test_a_row_that_has_changed_keeps_its_record_where_mlflow_can_change_it(
+def test_a_row_that_has_changed_gets_a_new_record_and_what_others_recorded_is_left(
     tracker: Tracker,
 ) -> None:
     bundle = make_bundle(THREE)
     before = ids(fill(tracker, bundle))
-    better = with_ap(bundle, 1, 30.0)
-    records = fill(tracker, with_scores(better))
-    assert ids(records) == before
-    assert records[1].data.metrics["AP"] == 30.0 and "AP_low" in records[1].data.metrics
-    records = fill(tracker, bundle)  # its intervals are no longer known
-    assert not set(ids(records)) & set(before)
-    assert "AP_low" not in records[1].data.metrics
-    before = ids(records)
-    records = fill(tracker, make_bundle(THREE, (0, 1)))
-    assert ids(records)[::2] == before and records[0].data.params == {"k": "3", "seed": "0"}
-    records = fill(tracker, make_bundle(THREE))  # with one seed it is no param
-    assert not set(ids(records)) & set(before) and records[0].data.params == {"k": "3"}
-
-
-def test_rows_that_a_table_lost_are_deleted_and_what_others_recorded_is_left(
-    tracker: Tracker,
-) -> None:
-    lost = ids(fill(tracker, make_bundle(THREE)))[1]
     home = tracker.experiment(NAME)
     tracker.client.create_run(home.experiment_id, 1, {}, "a person's own")
+    records = fill(tracker, with_ap(bundle, 1, 30.0))
+    assert names(records) == [*ROWS, "report", "a person's own"]
+    assert [it in before for it in ids(records)] == [True, False, True, True, False]
+    assert records[1].data.metrics["AP"] == 30.0
+    assert ids(fill(tracker, bundle))[0] == before[0]
     records = fill(tracker, make_bundle(THREE, missing=[("k = 5", 0)]))
-    assert names(records) == ["01 k = 3 - seed 0", "03 k = 7 - seed 0", "a person's own"]
-    tracker.client.restore_run(lost)  # from MLflow's page, say
-    assert names(listed(tracker))[1] == "02 k = 5 - seed 0"
+    assert names(records) == [ROWS[0], ROWS[2], "report", "a person's own"]
+    tracker.client.restore_run(before[1])  # from MLflow's page, say
+    assert names(listed(tracker))[1] == ROWS[1]
+
+
+def test_a_record_cut_short_is_completed(
+    tracker: Tracker, folder: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dies(*arguments: object) -> None:
+        raise OSError("the launch was killed")
+
+    for name in ("create_run", "log_inputs", "log_batch"):
+        with monkeypatch.context() as patch, pytest.raises(OSError, match="killed"):
+            patch.setattr(tracker.client, name, dies)
+            mirror(tracker, folder)
+        with monkeypatch.context() as patch, pytest.raises(OSError, match="killed"):
+            patch.setattr(tracker.client, name, dies)
+            fill(tracker, make_bundle(THREE))
+    mirror(tracker, folder)
+    record = the_training(tracker)
+    assert record.data.params["k"] == "9" and len(record.inputs.dataset_inputs) == 1
+    for record in fill(tracker, make_bundle(THREE))[:3]:
+        assert record.info.status == "FINISHED" and "AP" in record.data.metrics
+        assert record.data.params["k"] and len(record.inputs.dataset_inputs) == 1
 
 
 def make_report(folder: Path, text: str, name: str = "table4") -> Path:
@@ -340,17 +333,19 @@ def test_a_report_takes_the_place_of_the_one_before(tracker: Tracker, tmp_path: 
 def test_pages_open_with_saved_views_where_mlflow_is_known_to_show_them(
     tracker: Tracker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert mlflow.__version__.startswith(records.KNOWN), "look at its page: are our views shown?"
+    assert mlflow.__version__.startswith(tracking.KNOWN), "look at its page: is our view shown?"
+    monkeypatch.setattr(tracking, "KNOWN", "4.")
+    four = replace(SETUP, data="four")
+    record_table(tracker, make_bundle(THREE), four, Path("nowhere"))
+    monkeypatch.undo()
     fill(tracker, make_bundle(THREE))
-    link_trainings(tracker, [])
-    where = f"http://here/#/experiments/{tracker.experiment(NAME).experiment_id}/runs?"
-    chart = f"{where}workflowType=machine_learning&compareRunsMode=CHART"
     pages = tracker.pages("http://here")
-    assert pages[NAME] == f"{chart}&viewStateShareKey=atss"
-    assert pages[TRAININGS].endswith("&compareRunsMode=TABLE&viewStateShareKey=atss")
-    monkeypatch.setattr(records, "version", lambda name: "4.0.0")
-    assert tracker.pages("http://here")[NAME] == chart
-    assert table_views(rows_of(make_bundle(THREE))) == training_views() == {}
+    where = f"http://here/#/experiments/{tracker.experiment(NAME).experiment_id}/runs?"
+    assert pages[NAME].startswith(
+        f"{where}workflowType=machine_learning&compareRunsMode=CHART&view"
+    )
+    for plain in (TRAININGS, "Table 4 - demo - four"):
+        assert pages[plain].endswith("&compareRunsMode=TABLE")
 
 
 def test_the_store_lets_readers_in_while_it_is_written(tracker: Tracker) -> None:
@@ -375,32 +370,34 @@ def test_a_store_of_records_that_cannot_be_had_is_named_and_stops_nothing(
 
 
 def test_what_was_recorded_is_not_recorded_again_until_a_report_changes(
-    tracker: Tracker, tmp_path: Path
+    tracker: Tracker,
 ) -> None:
-    folder, bundle = make_report(tmp_path / "reports", "first"), make_bundle(THREE)
-    (folder / "images").mkdir()
+    folder, bundle = reports_folder(tracker.store, SETUP), make_bundle(THREE)
+    folder.mkdir(parents=True)
 
-    def recorded() -> list[str]:
-        assert record(tracker.store, SETUP, [bundle], folder) is None
+    def recorded(content: str) -> list[str]:
+        told = json.loads((folder / DELIVERED).read_text()) if content == "same" else {}
+        write_json(folder / DELIVERED, told or {"table4": {"content": content}})
+        assert record(tracker.store, SETUP, [bundle]) is None
         return names(listed(tracker))
 
-    everything = recorded()
-    assert everything[-1] == REPORT and len(everything) == 4
+    assert recorded("first") == [*ROWS, "report"]
     tracker.client.delete_run(listed(tracker)[0].info.run_id)
-    assert recorded() == everything[1:]
-    make_report(folder, "second")
-    assert recorded() == everything
+    assert recorded("same") == [*ROWS[1:], "report"]
+    assert recorded("second") == [*ROWS, "report"]
 
 
 def rows_of(bundle: Bundle) -> list[Record]:
-    return row_records(bundle, SETUP, {}, {})
+    return table_records(bundle, SETUP, {})[1:]  # without the report
 
 
 @pytest.mark.parametrize("table", TABLES)
 def test_every_table_can_be_recorded(table: str) -> None:
     rows = rows_of(with_scores(make_bundle(table, (0, 1))))
     assert len({row.name for row in rows}) == len(rows) == 2 * len(TABLES[table].rows)
-    assert sorted({row.behind or 0 for row in rows}) == [row.behind for row in rows]
+    assert [row.name for row in sorted(rows, key=lambda row: row.behind or 0)] == sorted(
+        row.name for row in rows
+    )
     assert all(list(row.metrics)[0] == "AP" for row in rows)
     varying = {name for row in rows for name in row.params}
     assert all(len({row.params.get(name) for row in rows}) > 1 for name in varying)
@@ -429,18 +426,9 @@ def test_a_rows_metrics_are_the_numbers_and_intervals_of_its_own_run() -> None:
         assert dict(row.metrics) == pytest.approx(expected, abs=1e-4)
 
 
-def test_a_report_is_its_own_files(tmp_path: Path) -> None:
-    own = ["table1-ap.svg", "table1.html", "table1.json"]
-    others = ["table1-mine.json", "table1-mine.html", "table1-mine-ap.svg", "table10.html"]
-    for name in (*own, *others, "index.html"):
-        (tmp_path / name).write_text(name)
-    assert [path.name for path in report_files(tmp_path, "table1")] == own
-
-
-def test_text_keeps_to_mlflows_limits_and_is_written_as_it_is_set() -> None:
-    assert cut("short") == "short"
-    text = "\n".join(["a line of text"] * 1000)
-    assert len(cut(text)) <= 8000 and cut(text).endswith("a line of text\n...")
-    assert cut("x" * 9000) == "x" * 7996 + "\n..."
-    assert texts({"a": True, "b": (8.0, 10.5), "c": 8.0}) == {"a": "true", "b": "8,10.5", "c": "8"}
-    assert linked("Then.", {"a": "#/b", "c": "#/d"}) == "[a](#/b) · [c](#/d)\n\nThen."
+def test_ultra_long_texts_are_cut_rather_than_refused(tracker: Tracker, folder: RunFolder) -> None:
+    folder.write("run", FACTS | {"command": "atss reproduce " + "x" * 9000})
+    mirror(tracker, folder)
+    assert len(the_training(tracker).data.tags[NOTE]) == 8000
+    tracker.describe(tracker.experiment(TRAININGS), "x" * 30_000)
+    assert len(tracker.experiment(TRAININGS).tags[NOTE]) == 20_000
