@@ -58,23 +58,22 @@ def bring_gallery(
     run_of: signature -> folder; to: the report's folder. Where the data set is not at hand, there
     are none: pictures of other runs would be wrong.
     """
-    folder, runs = gallery_folder(to, bundle.table.name), _shown(bundle)
-    made_of = [VERSION, [run.signature for _, run in runs], bundle.fingerprint]
-    if runs and load_gallery(folder).get("made_of") == made_of:
+    folder, shown = gallery_folder(to, bundle.table.name), _shown(bundle)
+    made_of = [VERSION, [run.signature for _, run in shown], bundle.fingerprint]
+    if shown and load_gallery(folder).get("made_of") == made_of:
         return
     shutil.rmtree(folder, ignore_errors=True)
-    # Detections may have been removed.
-    is_drawable = runs and all(run_of(run.signature).detections.is_file() for _, run in runs)
+    is_drawable = shown and all(run_of(run.signature).detections.is_file() for _, run in shown)
     dataset = _dataset(setup.where, bundle.fingerprint) if is_drawable else None
     if dataset is None:
         return
     pictures: list[dict[str, str]] = []
-    for label, run in runs:
+    for label, run in shown:
         insight = bundle.insights[run.signature]
-        best = insight.best(BEST)
-        images = [*best, *(image for image in insight.worst(WORST) if image not in best)]
         title = f"{label}, score {insight.threshold:.2f} and more"
         drawn = Drawn(title, run_of(run.signature), insight.threshold)
+        best = insight.best(BEST)
+        images = [*best, *(image for image in insight.worst(WORST) if image not in best)]
         files = [folder / f"{len(pictures) + number}.jpg" for number in range(1, len(images) + 1)]
         names = _draw(dataset, [drawn], [image.id for image in images], files)
         for image, file, name in zip(images, files, names, strict=True):
@@ -87,17 +86,17 @@ def bring_gallery(
 
 
 def _shown(bundle: Bundle) -> list[tuple[str, Result]]:
-    """Labels of the best and the reference row, with the first run of which enough is known."""
-    first = {
-        row.row.label: run
+    """Labels and first runs of the best and of the reference row, if enough is known of them."""
+    known = [
+        (row, run)
         for row in bundle.rows
-        for run in reversed(row.results)
+        for run in row.results[:1]
         if run.signature in bundle.insights
-    }
-    known = [row for row in bundle.rows if row.row.label in first]
-    best = max(known, key=lambda row: row.ap.ours.mean or 0.0, default=None)
-    shown = [row.row.label for row in known if row in (best, bundle.reference)]
-    return [(label, first[label]) for label in shown]
+    ]
+    ranked = sorted(known, key=lambda it: it[0].ap.ours.mean or 0.0, reverse=True)
+    return [
+        (row.row.label, run) for row, run in known if row is ranked[0][0] or row is bundle.reference
+    ]
 
 
 def draw_differences(

@@ -73,15 +73,13 @@ def inspect(folders: Sequence[RunFolder], progress: Progress) -> Inspection:
             insight = Insight.from_json(read_json(folder.insight))
             found.scores[folder.signature] = _scores(folder, progress)
             found.insights[folder.signature] = insight
-        except (KeyError, TypeError):
-            reasons["their insight.json is missing, or none of this version"] += 1
-        except FileNotFoundError:
-            reasons["their match records, matches.npz, are not there"] += 1
+        except (KeyError, TypeError, FileNotFoundError):
+            reasons["matches.npz or insight.json is missing, or none of this version"] += 1
         except (ValueError, OSError) as error:
             reasons[str(error)] += 1
     for reason, count in reasons.items():
         runs = "1 run" if count == 1 else f"{count} runs"
-        found.reasons.append(f"no intervals or kinds of errors for {runs}: {reason}")
+        found.reasons.append(f"no intervals for {runs}: {reason}")
     return found
 
 

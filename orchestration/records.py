@@ -90,7 +90,7 @@ def table_records(content: Bundle, setup: Setup, trainings: Mapping[str, Any]) -
                 params = varying.loc[row.label].dropna().to_dict()
                 tags = {"kind": "row", "row": row.label, "seed": str(seed), "signature": name}
                 tags |= {"assigner": toggles[row.label]["assigner"]}
-                tags[NOTE] = f"{_what(row, content)}\n\n{made}"
+                tags[NOTE] = f"**{row.label}** of {table.heading}. {made}"
                 if name in trainings:
                     tags["training_run"] = trainings[name].info.run_id
                     tags[NOTE] = f"[Its training]({address(trainings[name])})\n\n{tags[NOTE]}"
@@ -128,15 +128,6 @@ def _toggles(row: Row, setup: Setup) -> dict[str, str]:
     return texts(asdict(run.config) | recipe | own)
 
 
-def _what(row: Row, content: Bundle) -> str:
-    changed = ", ".join(f"{name}={text}" for name, text in texts(row.changes).items())
-    return (
-        f"**{row.label}** of {content.table.heading}. It is RetinaNet (#A=1) with "
-        f"{changed or 'nothing changed'}. Intervals are of the images alone: these trained "
-        "weights, other images."
-    )
-
-
 def texts(values: Mapping[str, Any]) -> dict[str, str]:
     """Params and tags are written as --set takes them: true, 8, 4,8."""
     return {name: show_setting(value) for name, value in values.items()}
@@ -145,10 +136,9 @@ def texts(values: Mapping[str, Any]) -> dict[str, str]:
 # Pages of MLflow, and how they open
 
 
-def address(run: Any, artifact: str = "") -> str:
-    """Where MLflow's page shows a record, or a file of it, as a link within that page."""
-    where = f"#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}"
-    return f"{where}/artifacts/{artifact}?{MODE}" if artifact else f"{where}?{MODE}"
+def address(run: Any, inside: str = "") -> str:
+    """Where MLflow's page shows a record; inside: "/artifacts/<file>"."""
+    return f"#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}{inside}?{MODE}"
 
 
 def page(experiment: Any, *, has_view: bool) -> str:
@@ -164,15 +154,11 @@ def table_view(records: Sequence[Record]) -> str:
     metrics = list(dict.fromkeys(name for record in records for name in record.metrics))
     columns = [f"params.`{name}`" for name in params] + [f"metrics.`{name}`" for name in metrics]
     toggles = [name for name in params if name != "seed"][:MAX_AXES]
-    axes: dict[str, Any] = {
-        "selectedParams": toggles,
-        "selectedMetrics": ["AP"],
-        "showAllRuns": True,
-    }
+    axes: dict[str, Any] = {"selectedParams": toggles, "selectedMetrics": ["AP"]}
     across, up = ({"key": name, "type": "METRIC"} for name in ("paper_AP", "AP"))
     bars = {name: {"type": "BAR", "metricKey": name} for name in metrics}
     charts = {name: bars.pop(name) for name in ("AP", "gain_AP") if name in bars} | {
-        "AP by toggle": {"type": "PARALLEL", **axes},
+        "AP by toggle": {"type": "PARALLEL", "showAllRuns": True, **axes},
         "AP against the paper's": {"type": "SCATTER", "xaxis": across, "yaxis": up},
     }
     card: dict[str, Any] = {"metricSectionId": "rows", "deleted": False, "isGenerated": False}

@@ -10,6 +10,7 @@ import shlex
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,7 @@ EARLIER = (
 )
 REPORTS, INDEX = "reports", "index.html"
 ENDINGS = (".json", ".html", ".ipynb", ".md", ".tex", ".csv")  # what a report consists of
-DELIVERED = ".delivered.json"  # in a folder of reports, table -> from what content they are
+MARKS = ".marks.json"  # in a folder of reports: what they are made from, where they are recorded
 
 Progress = Callable[[str], None]
 PARTS = ("table", "results", "stopped", "scores", "insights")
@@ -76,28 +77,26 @@ def bundle(
 ) -> Bundle:
     """One table with whatever is measured of it; rows that the settings contradict stay empty.
 
-    progress is told what is made of older runs, or for the first report.
+    progress is told what is made for the first report.
     """
     signatures: dict[str, list[str]] = {}
     earlier: set[str] = set()
     for row in table.rows:
-        try:
+        with suppress(ValueError):
             runs = [setup.row_run(row, seed) for seed in seeds]
-        except ValueError:
-            continue
-        signatures[row.label] = [folder_of(store, run).signature for run in runs]
-        earlier |= set(signatures[row.label]) - {signature(run) for run in runs}
+            signatures[row.label] = [folder_of(store, run).signature for run in runs]
+            earlier |= set(signatures[row.label]) - {signature(run) for run in runs}
     folders = {name: store.folder(name) for row in signatures.values() for name in row}
-    loaded = {name: load_result(folder) for name, folder in folders.items()}
-    results = {name: result for name, result in loaded.items() if result is not None}
-    early = {name: stopped(folder) for name, folder in folders.items()}
+    results = {name: it for name, folder in folders.items() if (it := load_result(folder))}
     done = [folders[name] for name in results]
-    notes = [note for folder in done for note in folder.facts()["data"]["notes"]]
-    both = [folder.problem(name) for folder in folders.values() for name in CHECKED]
-    notes += [problem for problem in both if problem]
-    notes += [f"warning: {it['text']}" for folder in done for it in folder.warnings()]
-    notes += [EARLIER.format(runs=count(len(earlier), "run"))] if earlier else []
     inspection = inspect(done, progress)
+    notes = [
+        *(note for folder in done for note in folder.facts()["data"]["notes"]),
+        *(folder.problem(name) for folder in folders.values() for name in CHECKED),
+        *(f"warning: {it['text']}" for folder in done for it in folder.warnings()),
+        EARLIER.format(runs=count(len(earlier), "run")) if earlier else "",
+        *inspection.reasons,
+    ]
     return Bundle(
         table=table,
         scale=setup.scale,
@@ -106,10 +105,10 @@ def bundle(
         fingerprint=setup.fingerprint,
         signatures=signatures,
         results=results,
-        stopped={name: where for name, where in early.items() if where is not None},
+        stopped={name: how for name, folder in folders.items() if (how := stopped(folder))},
         settings=setup.settings,
         command=reproduce_line(setup, table, seeds),
-        notes=list(dict.fromkeys([*notes, *inspection.reasons])),
+        notes=list(dict.fromkeys(filter(None, notes))),
         scores=inspection.scores,
         insights=inspection.insights,
     )
@@ -178,21 +177,19 @@ def write_reports(
     The site is made for several tables, and kept up to date once it is there.
     """
     folder, problems = reports_folder(store, setup), []
-    made = {} if is_forced else _delivered(folder)
     for content in bundles:
         name, digest = content.table.name, _digest(content)
         is_whole = all((folder / f"{name}{ending}").is_file() for ending in ENDINGS)
-        if is_whole and made.get(name, {}).get("content") == digest:
+        if is_whole and not is_forced and _marks(folder).get(name) == digest:
             continue
         from reports import notebook  # seconds of imports, often not needed
 
         progress(f"Report of {name}")
         _bring_positives(store, setup, content.table, folder)
         bring_gallery(content, setup, store.folder, folder)
-        _mark(folder, name, None)
         try:
             notebook.write_report(content, folder, progress)
-            _mark(folder, name, {"content": digest})
+            write_json(folder / MARKS, {**_marks(folder), name: digest, f"record {name}": ""})
         except (notebook.NotebookError, OSError) as error:  # a cell that fails, a full disk
             problems.append(f"the report of {name} failed: {error}")
     if len(bundles) > 1 or (folder / INDEX).is_file():
@@ -207,11 +204,11 @@ def write_reports(
 def record(store: Store, setup: Setup, bundles: Sequence[Bundle]) -> str | None:
     """Bring MLflow up to date with these tables; why not, if that failed.
 
-    Skipped, with the seconds MLflow takes to load, where the reports are recorded there.
+    Skipped, with the seconds MLflow takes to load, where it has these reports.
     """
     folder = reports_folder(store, setup)
-    made, names = _delivered(folder), [content.table.name for content in bundles]
-    if all(made.get(name, {}).get("store") == _record_store(store) for name in names):
+    marks, there = _marks(folder), [f"record {content.table.name}" for content in bundles]
+    if all(marks.get(name) == _records_place(store) for name in there):
         return None
     from orchestration.tracking import mirror, open_tracker, record_table
 
@@ -226,35 +223,28 @@ def record(store: Store, setup: Setup, bundles: Sequence[Bundle]) -> str | None:
             mirror(tracker, store.folder(name))
         for content in bundles:
             record_table(tracker, content, setup, folder)
-            if told := made.get(content.table.name):
-                _mark(folder, content.table.name, told | {"store": _record_store(store)})
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / MARKS, marks | dict.fromkeys(there, _records_place(store)))
     return tracker.problem
 
 
-def _record_store(store: Store) -> list[str | int | None]:
-    """Which database the records are in: a deleted or exchanged one has none of them."""
-    uri, file = records_uri(store), database(store)
-    is_here = uri == local_uri(store) and file.is_file()
-    return [without_password(uri), file.stat().st_ino if is_here else None]
-
-
-def _delivered(folder: Path) -> dict[str, Any]:
-    """Table -> "content", a digest of what its report is made from, and "store", if recorded."""
-    return read_json(folder / DELIVERED) or {}
-
-
-def _mark(folder: Path, table: str, told: dict[str, Any] | None) -> None:
-    """Say what a table's report is from now on, or that it is none."""
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / DELIVERED, _delivered(folder) | {table: told or {}})
+def _marks(folder: Path) -> dict[str, str]:
+    """Table -> digest of what its report is made from, "record <table>" -> where it is recorded."""
+    return read_json(folder / MARKS) or {}
 
 
 def _digest(content: Bundle) -> str:
-    """Of all numbers of a table."""
     with tempfile.TemporaryDirectory() as temporary:
         file = Path(temporary) / "content.json"
         save_bundle(content, file)
         return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def _records_place(store: Store) -> str:
+    """Which database the records are in: a deleted or exchanged one has none of them."""
+    uri, file = records_uri(store), database(store)
+    is_here = uri == local_uri(store) and file.is_file()
+    return f"{without_password(uri)} {file.stat().st_ino if is_here else ''}"
 
 
 # A setup's folder of reports is a site

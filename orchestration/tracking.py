@@ -16,7 +16,7 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -61,6 +61,8 @@ UNUSED = "Default"  # the experiment that MLflow makes by itself
 LOCK = ".records.lock"
 MAX_RECORDS = 50_000  # that one search gives
 MAX_DIGEST, MAX_TAG, MAX_EXPERIMENT_TAG = 36, 8000, 20_000  # letters that MLflow takes
+ATTACHED = ["run.json", "history.jsonl", "detections.json", "matches.npz", "insight.json"]
+ATTACHED += ["weights.safetensors"]  # of a training's folder
 ROUND_SECONDS = 10.0  # between two looks at the folders of running trials
 # What a store raises that cannot be reached, or written to.
 AWAY = (MlflowException, OSError, SQLAlchemyError, sqlite3.Error)
@@ -143,9 +145,9 @@ class Tracker:
             self.client.set_terminated(run_id, "FINISHED", end_time=start)
         return run
 
-    def attach(self, run: Any, files: Sequence[Path]) -> None:
+    def attach(self, run: Any, files: Iterable[Path]) -> None:
         """Attach those files that are there, in place of older ones of their names."""
-        for path in (path for path in files if path.is_file()):
+        for path in filter(Path.is_file, files):
             self.client.log_artifact(run.info.run_id, str(path))
 
     def describe(self, experiment: Any, note: str, **more: str) -> None:
@@ -165,20 +167,20 @@ def open_tracker(store: Store) -> Tracker:
     """Connect, making what is not there yet; problem says that a server is away, whose records come
     later. ValueError if the store cannot be had at all."""
     uri = records_uri(store)
-    tracker, is_local = Tracker(uri, store), uri.startswith("sqlite:")
+    tracker = Tracker(uri, store)
     try:
         with tracker.alone():
             if uri == local_uri(store):
                 _create(database(store))
             tracker.describe(tracker.experiment(TRAININGS), ABOUT)
     except (*AWAY, ImportError) as error:
-        is_away = isinstance(error, OperationalError) or uri.startswith("http")
         tracker.problem = _first_line(error)
-        if not is_away or is_local:
+        is_server = isinstance(error, OperationalError) or uri.startswith("http")
+        if not is_server or uri.startswith("sqlite:"):
             named = " (MLFLOW_TRACKING_URI)" if uri != local_uri(store) else ""
             raise ValueError(
                 f"MLflow needs a store of records at {without_password(uri)}{named}, "
-                f"which cannot be opened: {_first_line(error)}"
+                f"which cannot be opened: {tracker.problem}"
             ) from error
     return tracker
 
@@ -249,26 +251,18 @@ def mirror(tracker: Tracker, folder: RunFolder, *, is_running: bool = False) -> 
 
 def _training(signature: str, facts: Mapping[str, Any]) -> Record:
     """What is known of a training before it begins."""
-    setup: Mapping[str, str] = facts["setup"]
-    known: dict[str, Any] = {}
+    setup = facts["setup"]
+    known: dict[str, Any] = {"setup": setup["name"], "scale": setup["scale"], "data": setup["data"]}
     for group in ("code", "environment"):
         known |= {f"{group}.{name}": text for name, text in facts[group].items()}
-    note = [
+    known |= {"kind": "training", "signature": signature, "rows": "; ".join(facts["rows"])}
+    known |= {"seed": facts["seed"], "assigner": facts["params"]["assigner"]}
+    known[NOTE] = (
         "One training, with its losses and AP step by step; detections, weights and settings are "
-        "under Artifacts. It fills\n",
-        *(f"- {row}" for row in facts["rows"]),
-        f"\nSignature `{signature}`, in the results folder `runs/{signature}`.\n",
-        f"Trained by `{facts['command']}`.",
-    ]
-    return Record(
-        name=facts["name"],
-        tags=texts(known)
-        | {"signature": signature, "kind": "training", "rows": "; ".join(facts["rows"])}
-        | {"setup": setup["name"], "scale": setup["scale"], "data": setup["data"]}
-        | {"seed": str(facts["seed"]), "assigner": facts["params"]["assigner"]}
-        | {NOTE: "\n".join(note)},
-        params=texts(facts["params"]),
+        f"under Artifacts. It fills {known['rows']}.\n\nOn disk it is `runs/{signature}` of the "
+        f"results folder, trained by `{facts['command']}`."
     )
+    return Record(name=facts["name"], tags=texts(known), params=texts(facts["params"]))
 
 
 def _advance(tracker: Tracker, run: Any, folder: RunFolder, is_running: bool) -> None:
@@ -285,13 +279,11 @@ def _advance(tracker: Tracker, run: Any, folder: RunFolder, is_running: bool) ->
         elif not text and name in run.data.tags:
             client.delete_tag(run_id, name)
     if result is not None:
-        made = (folder.detections, folder.weights, folder.history_file)
-        tracker.attach(run, [folder.path / "run.json", *made, folder.matches, folder.insight])
+        tracker.attach(run, (folder.path / name for name in ATTACHED))
         if (seconds := result.get("seconds")) is not None:
             client.set_tag(run_id, "seconds", round(seconds, 1))
-    is_failed = bool(remarks["failure"])
-    ended = "FINISHED" if result is not None else "FAILED" if is_failed else "KILLED"
-    status = "RUNNING" if is_running and result is None and not is_failed else ended
+    unfinished = "FAILED" if remarks["failure"] else "RUNNING" if is_running else "KILLED"
+    status = unfinished if result is None else "FINISHED"
     if status != run.info.status:
         end = client.update_run if status == "RUNNING" else client.set_terminated
         end(run_id, status)
@@ -325,6 +317,7 @@ def record_table(tracker: Tracker, content: Bundle, setup: Setup, folder: Path) 
                 tracker.client.delete_run(run.info.run_id)
         tracker.attach(report, sorted(folder.glob(f"{name}.*")))
         is_known = mlflow.__version__.startswith(KNOWN)
-        charts, report_page = page(experiment, has_view=is_known), address(report, f"{name}.html")
+        charts = page(experiment, has_view=is_known)
+        report_page = address(report, f"/artifacts/{name}.html")
         note = f"[Charts]({charts}) · [report]({report_page})\n\n{markdown(paper_grid(content))}"
         tracker.describe(experiment, note, **({VIEW: table_view(records)} if is_known else {}))

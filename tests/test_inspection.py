@@ -87,14 +87,10 @@ def test_broken_draws_are_made_anew(folder: RunFolder) -> None:
 @pytest.mark.parametrize(
     ("file", "content", "reason"),
     [
-        ("matches.npz", None, "their match records, matches.npz, are not there"),
+        ("matches.npz", None, "matches.npz or insight.json is missing, or none of this version"),
         ("matches.npz", b"no archive", ""),
-        ("insight.json", None, "their insight.json is missing, or none of this version"),
-        (
-            "insight.json",
-            b'{"precision": {}}',
-            "their insight.json is missing, or none of this version",
-        ),
+        ("insight.json", None, "matches.npz or insight.json is missing, or none of"),
+        ("insight.json", b'{"precision": {}}', "matches.npz or insight.json is missing"),
     ],
 )
 def test_what_a_run_left_not_or_damaged_is_told_in_one_line_and_keeps_the_others(
@@ -108,5 +104,5 @@ def test_what_a_run_left_not_or_damaged_is_told_in_one_line_and_keeps_the_others
     found = inspect([other, other, folder], lambda text: None)
     assert list(found.scores) == list(found.insights) == [folder.signature]
     (told,) = found.reasons
-    assert told.startswith(f"no intervals or kinds of errors for 2 runs: {reason}")
+    assert told.startswith(f"no intervals for 2 runs: {reason}")
     assert "\n" not in told

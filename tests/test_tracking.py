@@ -20,7 +20,7 @@ from orchestration import tracking
 from orchestration.json_files import write_json
 from orchestration.plan import Setup
 from orchestration.records import NOTE, TRAININGS, Record, table_records
-from orchestration.results import DELIVERED, load_result, record, reports_folder
+from orchestration.results import MARKS, load_result, record, reports_folder
 from orchestration.run_folder import RunFolder, Store, open_store
 from orchestration.tracking import Tracker, following, mirror, open_tracker, record_table
 from reports.intervals import difference, estimate
@@ -375,16 +375,16 @@ def test_what_was_recorded_is_not_recorded_again_until_a_report_changes(
     folder, bundle = reports_folder(tracker.store, SETUP), make_bundle(THREE)
     folder.mkdir(parents=True)
 
-    def recorded(content: str) -> list[str]:
-        told = json.loads((folder / DELIVERED).read_text()) if content == "same" else {}
-        write_json(folder / DELIVERED, told or {"table4": {"content": content}})
+    def recorded(*, is_new_report: bool) -> list[str]:
+        marks = {} if is_new_report else json.loads((folder / MARKS).read_text())
+        write_json(folder / MARKS, marks)
         assert record(tracker.store, SETUP, [bundle]) is None
         return names(listed(tracker))
 
-    assert recorded("first") == [*ROWS, "report"]
+    assert recorded(is_new_report=True) == [*ROWS, "report"]
     tracker.client.delete_run(listed(tracker)[0].info.run_id)
-    assert recorded("same") == [*ROWS[1:], "report"]
-    assert recorded("second") == [*ROWS, "report"]
+    assert recorded(is_new_report=False) == [*ROWS[1:], "report"]
+    assert recorded(is_new_report=True) == [*ROWS, "report"]
 
 
 def rows_of(bundle: Bundle) -> list[Record]:
