@@ -1,7 +1,7 @@
 """What MLflow's records say of a table, and the charts their page opens with; no MLflow in here.
 
 A row's params are the toggles that differ from row to row, so that plots show what varies; all the
-others are in its training's record. Its numbers are the lines of its own run in the reports' frame.
+others are in its trainings' records. Its numbers are its lines in the reports' frame.
 
 How a page opens is a saved view of MLflow's own: a tag of the experiment that a link names
 (viewStateShareKey). Its format belongs to that page alone, so it is written for versions of MLflow
@@ -13,7 +13,7 @@ import json
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -29,8 +29,6 @@ from reports.results import Bundle
 
 TRAININGS = "trainings"  # the experiment of all of them
 NOTE = "mlflow.note.content"  # the tag that MLflow shows as a description
-# Between the start times of two rows, with seeds in between, and from the first to the report.
-ROW_MILLISECONDS, REPORT_MILLISECONDS = 1000, 1_000_000
 MODE = "workflowType=machine_learning"  # else the page is about language models
 VIEW_KEY = "atss"
 VIEW = f"mlflow.sharedViewState.{VIEW_KEY}"  # the tag of our view
@@ -40,9 +38,10 @@ MAX_AXES = 8  # of parallel coordinates, beside AP; more cannot be read
 BESIDE_AP = {
     "paper_AP": "paper",
     "delta_AP": "difference",
-    "AP_low": "low",  # the 95 % interval: these trained weights, other images
+    "AP_std": "std",
+    "AP_low": "low",  # the 95 % interval
     "AP_high": "high",
-    "gain_AP": "gain",  # on the table's reference row of the same seed
+    "gain_AP": "gain",  # on the table's reference row
     "gain_AP_low": "gain_low",
     "gain_AP_high": "gain_high",
     "paper_gain_AP": "paper_gain",
@@ -51,14 +50,14 @@ BESIDE_AP = {
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """What MLflow is to show of a training, of a row with one seed, or of a report."""
+    """What MLflow is to show of a training, of a row, or of a report."""
 
     name: str
     tags: Mapping[str, str]  # what it is searched by
     params: Mapping[str, str] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)  # charts begin with the first
-    # How far its start time lies before its experiment's, in milliseconds: MLflow lists the newest
-    # first. None of a training, which starts now and goes on.
+    # How many seconds its start time lies before its experiment's: MLflow lists the newest first.
+    # None of a training, which starts now and goes on.
     behind: int | None = None
 
     @property
@@ -71,46 +70,37 @@ class Record:
 
 
 def table_records(content: Bundle, setup: Setup, trainings: Mapping[str, Any]) -> list[Record]:
-    """A table's report, which has no numbers, so that no chart shows it, and its measured rows, one
-    for each seed. trainings: signature -> MLflow's record."""
-    table, runs = content.table, content.signatures
+    """A table's report, which has no numbers, so that no chart shows it, and its measured rows.
+
+    trainings: signature -> MLflow's record.
+    """
+    table, lines = content.table, numbers(content).set_index(["row", "metric"])
     shared = {"table": table.name, "setup": setup.name, "scale": setup.scale, "data": setup.data}
-    made = f"Made by `{content.command}`."
-    note = f"The report of **{table.heading}**: its page and files are under Artifacts. {made}"
-    tags = shared | {"kind": "report", NOTE: note}
-    records = [Record(name="report", tags=tags, behind=REPORT_MILLISECONDS)]
-    toggles = {row.label: _toggles(row, setup) for row in table.rows if runs.get(row.label)}
-    frame = pd.DataFrame(toggles).T
-    varying = frame.loc[:, frame.nunique() > 1]
-    for seed in content.seeds:
-        alone = _of_seed(content, seed)
-        lines = numbers(alone).set_index(["row", "metric"])
-        for place, row in enumerate(table.rows):
-            for name in alone.signatures.get(row.label, ()):
-                params = varying.loc[row.label].dropna().to_dict()
-                tags = {"kind": "row", "row": row.label, "seed": str(seed), "signature": name}
-                tags |= {"assigner": toggles[row.label]["assigner"]}
-                tags[NOTE] = f"**{row.label}** of {table.heading}. {made}"
-                if name in trainings:
-                    tags["training_run"] = trainings[name].info.run_id
-                    tags[NOTE] = f"[Its training]({address(trainings[name])})\n\n{tags[NOTE]}"
-                record = Record(
-                    name=f"{place + 1:02} {row.label} - seed {seed}",
-                    tags=shared | tags,
-                    params=params | ({"seed": str(seed)} if len(content.seeds) > 1 else {}),
-                    metrics=_metrics(lines.loc[row.label]),
-                    behind=place * ROW_MILLISECONDS + min(seed, ROW_MILLISECONDS - 1),
-                )
-                records.append(record)
+    made = f"{table.heading}. Made by `{content.command}`."
+    tags = shared | {"kind": "report", NOTE: f"Page and files of {made}"}
+    records = [Record(name="report", tags=tags, behind=len(table.rows))]
+    rows = [row.row for row in content.rows if row.results]
+    toggles = pd.DataFrame({row.label: _toggles(row, setup) for row in rows}).T
+    varying = toggles.loc[:, toggles.nunique() > 1]
+    for place, row in enumerate(content.rows):
+        if row.row not in rows:
+            continue
+        label, runs = row.row.label, row.results
+        told = {it.seed: trainings[it.signature] for it in runs if it.signature in trainings}
+        links = [f"[Training, seed {seed}]({address(run)})" for seed, run in told.items()]
+        tags = shared | {
+            "kind": "row",
+            "row": label,
+            "assigner": toggles.at[label, "assigner"],
+            "seeds": " ".join(str(it.seed) for it in runs),
+            "signatures": " ".join(it.signature for it in runs),
+            "training_run": " ".join(run.info.run_id for run in told.values()),
+            NOTE: "\n\n".join([*links, f"**{label}** of {made}"]),
+        }
+        params = varying.loc[label].dropna().to_dict()
+        name, metrics = f"{place + 1:02} {label}", _metrics(lines.loc[label])
+        records.append(Record(name=name, tags=tags, params=params, metrics=metrics, behind=place))
     return records
-
-
-def _of_seed(content: Bundle, seed: int) -> Bundle:
-    """The table as if only this seed had been run."""
-    results = {name: result for name, result in content.results.items() if result.seed == seed}
-    found = content.signatures.items()
-    signatures = {label: [it for it in names if it in results] for label, names in found}
-    return replace(content, signatures=signatures, results=results)
 
 
 def _metrics(lines: pd.DataFrame) -> dict[str, float]:
@@ -153,8 +143,7 @@ def table_view(records: Sequence[Record]) -> str:
     params = list(dict.fromkeys(name for record in records for name in record.params))
     metrics = list(dict.fromkeys(name for record in records for name in record.metrics))
     columns = [f"params.`{name}`" for name in params] + [f"metrics.`{name}`" for name in metrics]
-    toggles = [name for name in params if name != "seed"][:MAX_AXES]
-    axes: dict[str, Any] = {"selectedParams": toggles, "selectedMetrics": ["AP"]}
+    axes: dict[str, Any] = {"selectedParams": params[:MAX_AXES], "selectedMetrics": ["AP"]}
     across, up = ({"key": name, "type": "METRIC"} for name in ("paper_AP", "AP"))
     bars = {name: {"type": "BAR", "metricKey": name} for name in metrics}
     charts = {name: bars.pop(name) for name in ("AP", "gain_AP") if name in bars} | {

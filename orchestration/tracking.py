@@ -1,7 +1,7 @@
 """MLflow's records of trainings and tables. The only file that knows MLflow.
 
     trainings                     a record per run: settings, curves, artifacts
-    Table 2 - demo - shapes       a record per row and seed, and one of the report
+    Table 2 - demo - shapes       a record per row, and one of the report
 
 The folder is the truth and a record only its image, made by the launching process alone. So a
 record that is lost is made again, one that exists is found by its key and never doubled; trials
@@ -54,7 +54,7 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
 import mlflow  # noqa: E402 - reads the settings above when it is imported
 from mlflow import entities  # noqa: E402
 from mlflow.exceptions import MlflowException  # noqa: E402
-from sqlalchemy.exc import OperationalError, SQLAlchemyError  # noqa: E402
+from sqlalchemy.exc import SQLAlchemyError  # noqa: E402
 
 KNOWN = "3.17."  # how versions of MLflow begin whose page was looked at
 UNUSED = "Default"  # the experiment that MLflow makes by itself
@@ -66,11 +66,6 @@ ATTACHED += ["weights.safetensors"]  # of a training's folder
 ROUND_SECONDS = 10.0  # between two looks at the folders of running trials
 # What a store raises that cannot be reached, or written to.
 AWAY = (MlflowException, OSError, SQLAlchemyError, sqlite3.Error)
-ABOUT = (
-    "Every training, once, whichever rows of tables it fills: its losses and AP step by step, all "
-    "settings, and under Artifacts detections, match records and weights. Search for "
-    "`tags.assigner = 'atss'`, `tags.rows LIKE '%Table 2:%'` or `tags.signature = '...'`."
-)
 
 for noisy in ("mlflow", "alembic"):  # a database that goes away is told in a line, by us
     logging.getLogger(noisy).setLevel(logging.CRITICAL)
@@ -125,7 +120,7 @@ class Tracker:
 
         data: "name", "fingerprint" and "where" of the data set.
         """
-        start = None if record.behind is None else experiment.creation_time - record.behind
+        start = None if record.behind is None else experiment.creation_time - 1000 * record.behind
         (key, value), is_training = record.key, start is None
         run = next(iter(self.find(experiment, f"tags.{key} = '{value}'")), None)
         if run is None:
@@ -150,12 +145,6 @@ class Tracker:
         for path in filter(Path.is_file, files):
             self.client.log_artifact(run.info.run_id, str(path))
 
-    def describe(self, experiment: Any, note: str, **more: str) -> None:
-        """The description of an experiment's page; more: other tags of it."""
-        for tag, text in {NOTE: note[:MAX_EXPERIMENT_TAG], **more}.items():
-            if experiment.tags.get(tag) != text:
-                self.client.set_experiment_tag(experiment.experiment_id, tag, text)
-
     def pages(self, at: str) -> dict[str, str]:
         """Experiment -> its page as it is to open; by itself MLflow opens no records."""
         found = self.client.search_experiments(order_by=["name ASC"])
@@ -164,19 +153,18 @@ class Tracker:
 
 
 def open_tracker(store: Store) -> Tracker:
-    """Connect, making what is not there yet; problem says that a server is away, whose records come
-    later. ValueError if the store cannot be had at all."""
+    """Connect, making what is not there yet; problem says why a server cannot be had, whose records
+    come later. ValueError for a database that cannot be opened."""
     uri = records_uri(store)
     tracker = Tracker(uri, store)
     try:
         with tracker.alone():
             if uri == local_uri(store):
                 _create(database(store))
-            tracker.describe(tracker.experiment(TRAININGS), ABOUT)
+            tracker.experiment(TRAININGS)
     except (*AWAY, ImportError) as error:
         tracker.problem = _first_line(error)
-        is_server = isinstance(error, OperationalError) or uri.startswith("http")
-        if not is_server or uri.startswith("sqlite:"):
+        if uri.startswith("sqlite:"):
             named = " (MLFLOW_TRACKING_URI)" if uri != local_uri(store) else ""
             raise ValueError(
                 f"MLflow needs a store of records at {without_password(uri)}{named}, "
@@ -317,7 +305,9 @@ def record_table(tracker: Tracker, content: Bundle, setup: Setup, folder: Path) 
                 tracker.client.delete_run(run.info.run_id)
         tracker.attach(report, sorted(folder.glob(f"{name}.*")))
         is_known = mlflow.__version__.startswith(KNOWN)
-        charts = page(experiment, has_view=is_known)
-        report_page = address(report, f"/artifacts/{name}.html")
-        note = f"[Charts]({charts}) · [report]({report_page})\n\n{markdown(paper_grid(content))}"
-        tracker.describe(experiment, note, **({VIEW: table_view(records)} if is_known else {}))
+        links = f"[Charts]({page(experiment, has_view=is_known)})"
+        links += f" · [report]({address(report, f'/artifacts/{name}.html')})"
+        note = f"{links}\n\n{markdown(paper_grid(content))}"[:MAX_EXPERIMENT_TAG]
+        view = {VIEW: table_view(records)} if is_known else {}
+        for tag, text in ({NOTE: note} | view).items():
+            tracker.client.set_experiment_tag(experiment.experiment_id, tag, text)

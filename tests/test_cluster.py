@@ -230,6 +230,6 @@ def check_records(address: str, folders: list[RunFolder], tmp_path: Path) -> Non
     ((name, table),) = experiments.items()
     assert name.startswith("Table 2 - demo ")
     rows = client.search_runs([table.experiment_id], order_by=["start_time DESC"])
-    labels = [f"{number:02} {row.label} - seed 0" for number, row in enumerate(ROWS, start=1)]
+    labels = [f"{number:02} {row.label}" for number, row in enumerate(ROWS, start=1)]
     assert [row.info.run_name for row in rows] == [*labels, "report"]
     assert all(row.info.status == "FINISHED" for row in rows)

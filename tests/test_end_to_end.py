@@ -96,7 +96,7 @@ def check_records(out: Path, labels: list[str]) -> None:
     ((name, experiment),) = by_name.items()
     assert name.startswith("Table 2 - demo ") and name.endswith(" - squares")
     rows = client.search_runs([experiment], order_by=["start_time DESC"])
-    expected = [f"{number:02} {label} - seed 0" for number, label in enumerate(labels, start=1)]
+    expected = [f"{number:02} {label}" for number, label in enumerate(labels, start=1)]
     assert [row.info.run_name for row in rows] == [*expected, "report"]
     *rows, report = rows
     assert "table2.html" in {file.path for file in client.list_artifacts(report.info.run_id)}
