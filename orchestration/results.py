@@ -8,8 +8,7 @@
 import hashlib
 import shlex
 import shutil
-import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +22,7 @@ from experiments.experiment import Table, signature
 from experiments.settings import show_setting
 from experiments.sweep import show
 from orchestration.gallery import bring_gallery
-from orchestration.inspection import inspect
+from orchestration.inspection import Progress, inspect
 from orchestration.json_files import needs, read_checked, read_json, write_json
 from orchestration.plan import GENERATED, NAMED_DATA, Setup, folder_of, setups_in
 from orchestration.progress import count
@@ -33,8 +32,9 @@ from orchestration.search import stopped
 from orchestration.selections import POSITIVES, slug
 from orchestration.terminal import near, out_option, warn
 from reports.footnotes import code_version
+from reports.numbers import csv_text
 from reports.render import terminal
-from reports.results import Bundle, Result, load_bundle, save_bundle
+from reports.results import Bundle, Result, load_bundle
 from reports.tables import paper_grid
 
 EARLIER = (
@@ -44,8 +44,6 @@ EARLIER = (
 REPORTS, INDEX = "reports", "index.html"
 ENDINGS = (".json", ".html", ".ipynb", ".md", ".tex", ".csv")  # what a report consists of
 MARKS = ".marks.json"  # in a folder of reports: what they are made from, where they are recorded
-
-Progress = Callable[[str], None]
 PARTS = ("table", "results", "stopped", "scores", "insights")
 TABLE = needs(format=int, **dict.fromkeys(PARTS, dict[str, Any]))  # a table's file among reports
 
@@ -150,17 +148,15 @@ def deliver(
         problems = write_reports(bundles, store, setup, shown.update, is_forced=is_asked)
         problem = record(store, setup, bundles)
     folder = reports_folder(store, setup)
-    for content in bundles:
-        page = near(folder / f"{content.table.name}.html")
-        console.print(f"Report   {page} (also .ipynb, .md, .tex, .csv)", soft_wrap=True)
+    pages = [near(folder / f"{content.table.name}.html") for content in bundles]
+    lines = [f"Report   {page} (also .ipynb, .md, .tex, .csv)" for page in pages]
     if (folder / INDEX).is_file():
-        console.print(
-            f"Site     {near(folder / INDEX)} (can be published as it is)", soft_wrap=True
-        )
+        lines.append(f"Site     {near(folder / INDEX)} (can be published as it is)")
     if problem:  # the numbers are all there
         warn([f"MLflow: {problem}; the records come later: the next launch makes them up"])
     else:
-        console.print(f"Records  atss ui{out_option(store)}", soft_wrap=True)
+        lines.append(f"Records  atss ui{out_option(store)}")
+    console.print("\n".join(lines), soft_wrap=True)
     return Delivered(len(bundles), tuple(problems))
 
 
@@ -192,6 +188,7 @@ def write_reports(
             write_json(folder / MARKS, {**_marks(folder), name: digest, f"record {name}": ""})
         except (notebook.NotebookError, OSError) as error:  # a cell that fails, a full disk
             problems.append(f"the report of {name} failed: {error}")
+            (folder / MARKS).unlink(missing_ok=True)
     if len(bundles) > 1 or (folder / INDEX).is_file():
         progress("Site")
         try:
@@ -234,10 +231,9 @@ def _marks(folder: Path) -> dict[str, str]:
 
 
 def _digest(content: Bundle) -> str:
-    with tempfile.TemporaryDirectory() as temporary:
-        file = Path(temporary) / "content.json"
-        save_bundle(content, file)
-        return hashlib.sha256(file.read_bytes()).hexdigest()
+    """Of all numbers of a table, and what else its report says."""
+    told = [content.table.heading, content.command, str(content.stopped), *content.notes]
+    return hashlib.sha256("\n".join([*told, csv_text(content)]).encode()).hexdigest()
 
 
 def _records_place(store: Store) -> str:
