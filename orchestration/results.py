@@ -209,10 +209,7 @@ def record(store: Store, setup: Setup, bundles: Sequence[Bundle]) -> str | None:
         return None
     from orchestration.tracking import mirror, open_tracker, record_table
 
-    try:
-        tracker = open_tracker(store)
-    except ValueError as error:  # the trainings are done, so they are reported all the same
-        return str(error)
+    tracker = open_tracker(store)
     if tracker.problem:
         return tracker.problem
     with tracker.tolerance():
@@ -266,19 +263,18 @@ def _write_site(bundles: Sequence[Bundle], store: Store, setup: Setup, folder: P
     counts = _counted(store, setup, []) / "positives.csv"
     study = Measurements([found[name] for name in order if name in found])
     site.write_site(study, folder, counts if counts.is_file() else None)
-    names = {one.slug: one.name for one, _ in setups_in(store)}
-    there = {it: name for it, name in names.items() if (folder.parent / it / INDEX).is_file()}
-    if len(there) > 1:
-        site.write_top(there, folder.parent)
+    setups = [one for one, _ in setups_in(store) if (reports_folder(store, one) / INDEX).is_file()]
+    if len(setups) > 1:
+        site.write_top({one.slug: one.name for one in setups}, folder.parent)
 
 
 def _bring_positives(store: Store, setup: Setup, table: Table, folder: Path) -> None:
     """Copy the figures of `atss positives`: of the table's selections, else of the paper's five."""
-    counted = [_counted(store, setup, asked) for asked in ([table.name], [])]
-    for file in next((sorted(one.glob("*.svg")) for one in counted if one.is_dir()), []):
-        if file.name.startswith("positives-by-"):
-            folder.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(file, folder / f"{table.name}-{file.name}")
+    both = [_counted(store, setup, asked) for asked in ([table.name], [])]
+    counted = next((one for one in both if one.is_dir()), folder)
+    for file in sorted(counted.glob("positives-by-*.svg")):
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, folder / f"{table.name}-{file.name}")
 
 
 def _counted(store: Store, setup: Setup, asked: Sequence[str]) -> Path:

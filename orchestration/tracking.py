@@ -65,7 +65,7 @@ ATTACHED = ["run.json", "history.jsonl", "detections.json", "matches.npz", "insi
 ATTACHED += ["weights.safetensors"]  # of a training's folder
 ROUND_SECONDS = 10.0  # between two looks at the folders of running trials
 # What a store raises that cannot be reached, or written to.
-AWAY = (MlflowException, OSError, SQLAlchemyError, sqlite3.Error)
+AWAY = (MlflowException, OSError, SQLAlchemyError, sqlite3.Error, ImportError)
 
 for noisy in ("mlflow", "alembic"):  # a database that goes away is told in a line, by us
     logging.getLogger(noisy).setLevel(logging.CRITICAL)
@@ -97,7 +97,8 @@ class Tracker:
             yield
             self.problem = None
         except AWAY as error:
-            self.problem = _first_line(error)
+            line = (str(error).splitlines() or [type(error).__name__])[0]
+            self.problem = without_password(f"{line} ({self.uri})")
 
     def experiment(self, name: str) -> Any:
         """The experiment of this name, made or brought back where needed."""
@@ -153,23 +154,12 @@ class Tracker:
 
 
 def open_tracker(store: Store) -> Tracker:
-    """Connect, making what is not there yet; problem says why a server cannot be had, whose records
-    come later. ValueError for a database that cannot be opened."""
-    uri = records_uri(store)
-    tracker = Tracker(uri, store)
-    try:
-        with tracker.alone():
-            if uri == local_uri(store):
-                _create(database(store))
-            tracker.experiment(TRAININGS)
-    except (*AWAY, ImportError) as error:
-        tracker.problem = _first_line(error)
-        if uri.startswith("sqlite:"):
-            named = " (MLFLOW_TRACKING_URI)" if uri != local_uri(store) else ""
-            raise ValueError(
-                f"MLflow needs a store of records at {without_password(uri)}{named}, "
-                f"which cannot be opened: {tracker.problem}"
-            ) from error
+    """Connect, making what is not there yet; problem says why records have to come later."""
+    tracker = Tracker(records_uri(store), store)
+    with tracker.tolerance(), tracker.alone():
+        if tracker.uri == local_uri(store):
+            _create(database(store))
+        tracker.experiment(TRAININGS)
     return tracker
 
 
@@ -189,11 +179,6 @@ def _create(database: Path) -> None:
     connection = sqlite3.connect(database)
     connection.execute("pragma journal_mode=wal")
     connection.close()
-
-
-def _first_line(error: BaseException) -> str:
-    """What went wrong, in a line without passwords."""
-    return without_password((str(error).splitlines() or [type(error).__name__])[0])
 
 
 # Trainings: the image of a run's folder, which says in record.json where its record is.
