@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -68,20 +69,25 @@ def test_what_a_report_needs_is_made_once(folder: RunFolder) -> None:
     assert len(again.insights[folder.signature].images) == 12
 
 
-def test_draws_of_other_matches_are_made_anew(folder: RunFolder) -> None:
-    inspect([folder], lambda text: None)
+def rewrite_matches(folder: RunFolder) -> None:
     matches = load_matches(folder.matches)
-    shutil.copy(folder.scores, folder.scores.with_name("old.npz"))
     with folder.matches.open("wb") as file:
         np.savez(file, **vars(matches))  # the same, written in another way
-    told: list[str] = []
-    inspect([folder], told.append)
-    assert told == ["squares, seed 0: what it would be for other images"]
 
 
-def test_broken_draws_are_made_anew(folder: RunFolder) -> None:
+def break_draws(folder: RunFolder) -> None:
     folder.scores.write_bytes(b"")
-    assert inspect([folder], lambda text: None).reasons == []
+
+
+@pytest.mark.parametrize("spoil", [rewrite_matches, break_draws])
+def test_broken_draws_and_those_of_other_matches_are_made_anew(
+    folder: RunFolder, spoil: Callable[[RunFolder], None]
+) -> None:
+    inspect([folder], lambda text: None)
+    spoil(folder)
+    told: list[str] = []
+    assert inspect([folder], told.append).reasons == []
+    assert told == ["squares, seed 0: what it would be for other images"]
 
 
 @pytest.mark.parametrize(
