@@ -18,7 +18,7 @@ from PIL import Image, ImageDraw, ImageFont
 from orchestration.json_files import write_json
 from orchestration.plan import Setup
 from orchestration.run_folder import RunFolder
-from reports.results import Bundle, Result
+from reports.results import Bundle
 from reports.site import PICTURES, gallery_folder, load_gallery
 
 if TYPE_CHECKING:  # they import torch and numpy, which lists need not wait for
@@ -53,50 +53,39 @@ class Drawn:
 def bring_gallery(
     bundle: Bundle, setup: Setup, run_of: Callable[[str], RunFolder], to: Path
 ) -> None:
-    """Draw the best and the worst images of the best row and of the reference row.
+    """Draw the best and the worst images of the row of the highest AP, of its first run.
 
     run_of: signature -> folder; to: the report's folder. Where the data set is not at hand, there
     are none: pictures of other runs would be wrong.
     """
-    folder, shown = gallery_folder(to, bundle.table.name), _shown(bundle)
-    made_of = [VERSION, [run.signature for _, run in shown], bundle.fingerprint]
-    if shown and load_gallery(folder).get("made_of") == made_of:
+    folder, insights = gallery_folder(to, bundle.table.name), bundle.insights
+    known = [it for it in bundle.rows if it.results and it.results[0].signature in insights]
+    row = max(known, key=lambda row: row.ap.ours.mean or 0.0, default=None)
+    made_of = [VERSION, row and row.results[0].signature, bundle.fingerprint]
+    if row and load_gallery(folder).get("made_of") == made_of:
         return
     shutil.rmtree(folder, ignore_errors=True)
-    is_drawable = shown and all(run_of(run.signature).detections.is_file() for _, run in shown)
-    dataset = _dataset(setup.where, bundle.fingerprint) if is_drawable else None
-    if dataset is None:
+    dataset = _dataset(setup.where, bundle.fingerprint) if row else None
+    if row is None or dataset is None:
         return
-    pictures: list[dict[str, str]] = []
-    for label, run in shown:
-        insight = bundle.insights[run.signature]
-        title = f"{label}, score {insight.threshold:.2f} and more"
-        drawn = Drawn(title, run_of(run.signature), insight.threshold)
-        best = insight.best(BEST)
-        images = [*best, *(image for image in insight.worst(WORST) if image not in best)]
-        files = [folder / f"{len(pictures) + number}.jpg" for number in range(1, len(images) + 1)]
-        names = _draw(dataset, [drawn], [image.id for image in images], files)
-        for image, file, name in zip(images, files, names, strict=True):
-            found = f"{image.found} of {image.num_truths} objects found, {image.false} false"
-            of = f"{label}, seed {run.seed}, among its {'best' if image in best else 'worst'}"
-            caption = f"{of}: {name}, F1 {image.score:.0f} %, {found}"
-            alt = f"{name}: ground truth on the left, detections on the right. {found}."
-            pictures.append({"file": file.name, "caption": caption, "alt": alt})
+    label, run = row.row.label, row.results[0]
+    insight, of = insights[run.signature], run_of(run.signature)
+    if not of.detections.is_file():  # they may have been removed
+        return
+    best = insight.best(BEST)
+    images = [*best, *(image for image in insight.worst(WORST) if image not in best)]
+    files = [folder / f"{number}.jpg" for number in range(1, len(images) + 1)]
+    title = f"{label}, score {insight.threshold:.2f} and more"
+    drawn = Drawn(title, of, insight.threshold)
+    names = _draw(dataset, [drawn], [image.id for image in images], files)
+    pictures = []
+    for image, file, name in zip(images, files, names, strict=True):
+        found = f"{image.found} of {image.num_truths} objects found, {image.false} false"
+        rank = f"{label}, seed {run.seed}, among its {'best' if image in best else 'worst'}"
+        caption = f"{rank}: {name}, F1 {image.score:.0f} %, {found}"
+        alt = f"{name}: ground truth on the left, detections on the right. {found}."
+        pictures.append({"file": file.name, "caption": caption, "alt": alt})
     write_json(folder / PICTURES, {"made_of": made_of, "pictures": pictures})
-
-
-def _shown(bundle: Bundle) -> list[tuple[str, Result]]:
-    """Labels and first runs of the best and of the reference row, if enough is known of them."""
-    known = [
-        (row, run)
-        for row in bundle.rows
-        for run in row.results[:1]
-        if run.signature in bundle.insights
-    ]
-    ranked = sorted(known, key=lambda it: it[0].ap.ours.mean or 0.0, reverse=True)
-    return [
-        (row.row.label, run) for row, run in known if row is ranked[0][0] or row is bundle.reference
-    ]
 
 
 def draw_differences(
