@@ -4,13 +4,11 @@
     count_positives    every image of a data set under several selections -> Counts, image by image
     describe_objects   what the counts are held against: size, aspect ratio, location
     anchors_of         what becomes of one image's anchors, to be looked at
-    candidates_of      what ATSS sees of one object, as in the paper's Figure 3
 
 A conflict is an anchor that more than one object would take, were it alone in its image. That is
 found for any assigner by giving it the objects one by one.
 
-Shapes: A anchors, L levels, M ground truths of an image, N of a data set, C
-candidates of an object.
+Shapes: A anchors, L levels, M ground truths of an image, N of a data set.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -102,7 +100,8 @@ def count(selection: Selection, scene: Scene) -> Counts:
     """One image under one selection.
 
     lost: positives an object would have alone, but not among the others. contested: anchors that
-    more than one object would take alone.
+    more than one object would take alone. above_threshold: what Algorithm 1 finds before centers
+    and other objects are looked at, by the mean + standard deviation of the candidates' IoUs.
     """
     anchors, num_objects = selection.anchors(scene.height, scene.width), len(scene.boxes)
     matched = selection.assigner(anchors, scene.boxes)  # [A]
@@ -113,8 +112,11 @@ def count(selection: Selection, scene: Scene) -> Counts:
     objects = {"positives": is_learnt.sum(dim=1).numpy()}
     objects |= {name: on.sum(dim=1).numpy() for name, on in zip(LEVELS, per_level, strict=True)}
     objects["lost"] = (is_taken & ~is_learnt).sum(dim=1).numpy()
-    if selection.k is not None:
-        objects |= _candidates(anchors, scene.boxes, selection.k)
+    if selection.k is not None and num_objects:
+        _, iou, threshold, _ = atss_candidates(anchors, scene.boxes, selection.k)  # [M, K], [M]
+        objects["candidates"] = np.full(num_objects, iou.shape[1])
+        objects["above_threshold"] = (iou >= threshold[:, None]).sum(dim=1).numpy()
+        objects["threshold"] = threshold.double().numpy()
     image = {
         "objects": num_objects,
         "positives": int(is_learnt.sum()),
@@ -123,22 +125,6 @@ def count(selection: Selection, scene: Scene) -> Counts:
         "contested": int((is_taken.sum(dim=0) > 1).sum()),
     }
     return Counts(objects, image)
-
-
-def _candidates(anchors: list[Tensor], boxes: Tensor, k: int) -> Columns:
-    """[M] What Algorithm 1 finds before centers and other objects are looked at.
-
-    candidates: k x L unless a level is smaller. threshold: mean + standard deviation of their IoUs.
-    """
-    num = np.full(len(boxes), sum(min(k, len(level)) for level in anchors))
-    if len(boxes) == 0:
-        return {"candidates": num, "above_threshold": num, "threshold": np.zeros(0)}
-    _, iou, threshold, _ = atss_candidates(anchors, boxes, k)
-    return {
-        "candidates": num,
-        "above_threshold": (iou >= threshold[:, None]).sum(dim=1).numpy(),
-        "threshold": threshold.double().numpy(),
-    }
 
 
 def describe_objects(dataset: CocoDataset) -> Columns:
@@ -172,7 +158,8 @@ def describe_objects(dataset: CocoDataset) -> Columns:
 
 def columns_of(parts: Sequence[Mapping[str, Any]]) -> Columns:
     """The objects, or the image, of several Counts as one table: columns, image by image."""
-    return {name: np.hstack([part[name] for part in parts]) for name in parts[0]}
+    names = max(parts, key=len)  # without objects there are no candidates
+    return {name: np.hstack([part[name] for part in parts if name in part]) for name in names}
 
 
 def anchors_of(selection: Selection, scene: Scene) -> Columns:
@@ -181,25 +168,7 @@ def anchors_of(selection: Selection, scene: Scene) -> Columns:
     matched = selection.assigner(anchors, scene.boxes)
     return {
         "box": torch.cat(anchors).numpy(),
-        "level": _levels(anchors),
+        "level": np.repeat(np.arange(len(anchors)), [len(level) for level in anchors]),
         "matched": matched.clamp(min=NEGATIVE).numpy(),
         "is_ignored": (matched == IGNORED).numpy(),
     }
-
-
-def candidates_of(selection: Selection, scene: Scene, number: int) -> Columns:
-    """ATSS's candidates for one ground truth, columns [C]: level, iou, is_inside, threshold."""
-    assert selection.k is not None
-    anchors, box = selection.anchors(scene.height, scene.width), scene.boxes[number : number + 1]
-    candidates, iou, threshold, is_inside = atss_candidates(anchors, box, selection.k)  # [1, C]
-    return {
-        "level": _levels(anchors)[candidates[0].numpy()],
-        "iou": iou[0].numpy(),
-        "is_inside": is_inside[0].numpy(),
-        "threshold": np.repeat(threshold.numpy(), iou.shape[1]),
-    }
-
-
-def _levels(anchors: list[Tensor]) -> NDArray[np.int64]:
-    """[A] of each, 0 is P3."""
-    return np.repeat(np.arange(len(anchors)), [len(level) for level in anchors])

@@ -10,14 +10,14 @@ smallest, which, unlike COCO's areas, does not depend on how large the files are
 """
 
 from collections.abc import Mapping, Sequence
-from itertools import product
-from math import isfinite, nan
+from math import isnan, nan
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from experiments.claims import BY_NAME
-from reports.claims import Finding, State, Verdict
+from reports.claims import MISSING, Finding, State, Verdict
 from reports.render import Grid, line
 
 CAPTIONS = {  # file name -> what the figure of all_figures shows
@@ -34,31 +34,54 @@ GROUPS = {
     "shape": ("wide", "even", "tall"),  # height / width up to 1/2, between, from 2 on
     "place": ("middle", "side", "corner"),  # of the image, cut into three by three
 }
-NAMES = [name for groups in GROUPS.values() for name in groups]
-SIZES = "none: share of objects without a positive. small, medium, large: COCO's areas."
-PLACES = (
-    "wide, even, tall: height / width up to 1/2, between, from 2. middle, side, corner: where the "
-    "center lies, the image cut into 3 x 3."
-)
-CONFLICTS = (
-    "Share of the positives on each level. ignored, contested: anchors per image; contested ones "
-    "would be taken by several objects, were each alone in its image. lost: positives an object "
-    "would have alone and does not have among the others."
-)
+GRIDS = {  # the columns of each printed table, and what stands below
+    "Positives per object": (
+        ("mean", "std", "none, %", *GROUPS["size"]),
+        "none: share of objects without a positive. small, medium, large: COCO's areas.",
+    ),
+    "Positives per object, by shape and place": (
+        (*GROUPS["shape"], *GROUPS["place"]),
+        "wide, even, tall: height / width up to 1/2, between, from 2. middle, side, corner: where "
+        "the center lies, the image cut into 3 x 3.",
+    ),
+    "Positives by level (%), ignored anchors, conflicts": (
+        (*LEVELS, "ignored", "contested", "lost"),
+        "Share of the positives on each level. ignored, contested: anchors per image; contested "
+        "ones would be taken by several objects, were each alone in its image. lost: positives an "
+        "object would have alone and does not have among the others.",
+    ),
+}
 
-NORMAL = 15.9  # percent of a normal distribution above mean + one standard deviation
+# Quantities of a selection. The ratios are of means: of what, grouped by what, of whom, over whose.
+SHARE = "share of the candidates"  # that are positive
+BEFORE = "share before the in-box test and conflicts"
+FAIRNESS = "largest / smallest third"
+FAIRNESS_BEFORE = "the same before the in-box test and conflicts"
+RANKS = "rank correlation of size and positives"
+RATIOS = {
+    FAIRNESS: ("positives", "third", "largest", "smallest"),
+    FAIRNESS_BEFORE: ("above_threshold", "third", "largest", "smallest"),
+    "wide / even": ("positives", "shape", "wide", "even"),
+    "tall / even": ("positives", "shape", "tall", "even"),
+    "corner / middle": ("positives", "place", "corner", "middle"),
+    "medium / small": ("positives", "size", "medium", "small"),
+    "large / small": ("positives", "size", "large", "small"),
+}
+
+NORMAL = 0.159  # of a normal distribution lies above mean + one standard deviation
 NEAR = 1.1  # ratios this close are called equal
 OLDER = ("IoU", "spatial and scale")  # how the selections of RetinaNet's and FCOS's rules begin
+COUNTING = "atss positives"  # which counts both of them
 UNSAID = "nothing we can count: the paper does not say with which variants of the rules it counted"
 LEGEND = "H17 and the like: numbers in our list of the paper's claims (atss claims)."
 
-Parts = Mapping[str, pd.DataFrame]  # the objects of each selection
+Quantities = Mapping[str, Mapping[str, float]]  # of each selection
 
 
 def with_groups(objects: pd.DataFrame) -> pd.DataFrame:
     """The objects with the columns shape, place and third; size they have.
 
-    third: by the size relative to the image, 0, 1 and 2.
+    third: "largest", "" or "smallest", by the size relative to the image.
     """
     ratio, places, sizes = objects["aspect_ratio"], objects[["x", "y"]], objects["relative_size"]
     num_outer = ((places < 1 / 3) | (places > 2 / 3)).sum(axis=1)
@@ -66,224 +89,156 @@ def with_groups(objects: pd.DataFrame) -> pd.DataFrame:
     return objects.assign(
         shape=np.where(ratio <= 1 / 2, "wide", np.where(ratio >= 2, "tall", "even")),
         place=np.array(GROUPS["place"])[num_outer],
-        third=np.select([sizes >= high, sizes <= low], [2, 0], default=1),
+        third=np.select([sizes >= high, sizes <= low], ["largest", "smallest"], default=""),
     )
-
-
-def by_group(objects: pd.DataFrame) -> pd.DataFrame:
-    """selection, by, group -> objects, mean, std, without (percent); the first group is all."""
-    by_selection = with_groups(objects).assign(all="all").groupby("selection", sort=False)
-    lines = []
-    for by, groups in {"all": ("all",), **GROUPS}.items():
-        for group, (selection, part) in product(groups, by_selection):
-            counts = part.loc[part[by] == group, "positives"]
-            names = {"selection": selection, "by": by, "group": group, "objects": len(counts)}
-            without = 100 * (counts == 0).mean()
-            lines.append(names | {"mean": counts.mean(), "std": counts.std(), "without": without})
-    return pd.DataFrame(lines)
 
 
 def summarize(objects: pd.DataFrame, images: pd.DataFrame) -> pd.DataFrame:
     """One line per selection: all that the printed tables show, in full precision."""
-    groups = by_group(objects)
-    summary = groups[groups["by"] == "all"].set_index("selection")
-    means = groups.pivot(index="selection", columns="group", values="mean")[NAMES]
-    by_selection = objects.groupby("selection", sort=False)
-    levels = by_selection[list(LEVELS)].sum()
-    shares = 100 * levels.div(levels.sum(axis=1), axis=0)
-    per_image = images.groupby("selection", sort=False)[["ignored", "contested"]].mean()
-    lost = by_selection["lost"].mean()
-    return summary[["objects", "mean", "std", "without"]].join([means, shares, per_image, lost])
+    grouped = with_groups(objects)
+    by_selection = grouped.groupby("selection", sort=False)
+    counts, levels = by_selection["positives"], by_selection[list(LEVELS)].sum()
+    means = [
+        grouped.groupby(["selection", by])["positives"].mean().unstack().reindex(columns=names)
+        for by, names in GROUPS.items()
+    ]
+    without = (100 * (grouped["positives"] == 0)).groupby(grouped["selection"]).mean()
+    per_image = images.groupby("selection")[["ignored", "contested"]].mean()
+    columns = [
+        counts.agg(objects="size", mean="mean", std="std"),
+        without.rename("none, %"),
+        *means,
+        100 * levels.div(levels.sum(axis=1), axis=0),
+        per_image,
+        by_selection["lost"].mean(),
+    ]
+    return pd.concat(columns, axis=1)
 
 
-def summary_grids(summary: pd.DataFrame, title: str) -> list[Grid]:
+def summary_grids(summary: pd.DataFrame, about: str) -> list[Grid]:
     """Positives per object, by size; by shape and place; by level, beside other anchors."""
-    means = {"mean": 2, "std": 2, "without": 2} | dict.fromkeys(GROUPS["size"], 1)
-    places = dict.fromkeys((*GROUPS["shape"], *GROUPS["place"]), 1)
-    levels = dict.fromkeys((*LEVELS, "ignored", "contested"), 1) | {"lost": 2}
-    by_place = "Positives per object, by shape and place"
-    by_level = "Positives by level (%), ignored anchors, conflicts"
-    return [
-        _grid("means", title, summary, means, SIZES),
-        _grid("places", by_place, summary, places, PLACES),
-        _grid("levels", by_level, summary, levels, CONFLICTS),
-    ]
+    grids: list[Grid] = []
+    for title, (columns, note) in GRIDS.items():
+        cells = summary[list(columns)].map("{:.2f}".format).replace("nan", MISSING)
+        lines = tuple(line(*texts) for texts in cells.itertuples(name=None))
+        head, title = line("", *columns), title if grids else f"{title}: {about}"
+        grids.append(Grid(name="positives", title=title, head=head, blocks=(lines,), notes=(note,)))
+    return grids
 
 
-def _grid(
-    name: str, title: str, summary: pd.DataFrame, digits: Mapping[str, int], note: str
-) -> Grid:
-    """A line per selection; digits: of each column shown."""
-    lines = [
-        line(selection, *(number(row[column], count) for column, count in digits.items()))
-        for selection, row in summary.iterrows()
-    ]
-    head = line("", *("none, %" if column == "without" else column for column in digits))
-    return Grid(name=name, title=title, head=head, blocks=(tuple(lines),), notes=(note,))
+class Rule(NamedTuple):
+    """What ATSS is judged by: the first quantity shown, which for every variant has to lie between
+    low and high; and what it means if one is below, if all are within, if one is above."""
+
+    shown: tuple[str, ...]
+    low: float
+    high: float
+    below: str
+    within: str
+    above: str = ""
 
 
-def groups_grid(groups: pd.DataFrame, title: str) -> Grid:
-    """Mean, spread and share without for each group, selections across."""
-    selections = list(dict.fromkeys(groups["selection"]))
-    cells = groups.set_index(["group", "selection"])
-    blocks = [
-        tuple(
-            line(name, str(cells.loc[(name, selections[0])]["objects"]))
-            + line(*(_spread(cells.loc[(name, selection)]) for selection in selections))
-            for name in names
-        )
-        for names in (("all",), *GROUPS.values())
-    ]
-    head = line("", "objects", *selections)
-    notes = ("Positives per object: mean ± standard deviation (share of objects without, %).",)
-    return Grid(name="groups", title=title, head=head, blocks=tuple(blocks), notes=notes)
-
-
-def _spread(row: pd.Series) -> str:
-    if not row["objects"]:
-        return "–"
-    spread = f" ±{row['std']:.1f}" if isfinite(row["std"]) else ""
-    return f"{row['mean']:.1f}{spread} ({row['without']:.1f})"
-
-
-def number(value: float, digits: int) -> str:
-    """With so many digits; a dash for what is not known."""
-    return f"{value:.{digits}f}" if isfinite(value) else "–"
+RULES = {
+    "H17": Rule(
+        (SHARE, BEFORE, "positives", "candidates"),
+        *(0.15, 0.25),
+        below="Not about 0.2 for each of these.",
+        within="About 0.2, as the paper says.",
+        above="Not about 0.2 for each of these.",
+    ),
+    "H18": Rule(
+        (FAIRNESS, FAIRNESS_BEFORE, "wide / even", "tall / even", "corner / middle"),
+        *(1 / NEAR, NEAR),
+        below="Not so: larger objects have fewer positives.",
+        within="So it is for scale here.",
+        above="Weaker than stated: larger objects have more positives.",
+    ),
+    "H19": Rule(
+        (BEFORE, "threshold"),
+        *(NEAR * NORMAL, 1),
+        below="As in theory for some of these, which the paper's own 20 % are not.",
+        within="More than in theory: candidates' IoUs are not normally distributed, as the paper "
+        "itself says.",
+    ),
+}
 
 
 def claims(objects: pd.DataFrame) -> list[Verdict]:
     """What counting says about H17, H18, H19 and H23; without ATSS about H23 alone."""
-    parts = dict(list(with_groups(objects).groupby("selection", sort=False)))
-    atss = {
-        name: part
-        for name, part in parts.items()
-        if "candidates" in part and part["candidates"].notna().all()
-    }
-    if not atss:
-        return [_unfairness(parts, atss)]
-    return [_amount(atss), _invariance(parts, atss), _theory(atss), _unfairness(parts, atss)]
+    by_selection = with_groups(objects).groupby("selection", sort=False)
+    found = {name: _quantities(part) for name, part in by_selection}
+    atss = {name: values for name, values in found.items() if SHARE in values}
+    judged = [_judge(claim, rule, atss) for claim, rule in RULES.items()] if atss else []
+    return [*judged, _unfairness(found, atss)]
 
 
-def _amount(atss: Parts) -> Verdict:
-    shares, ours = set(), []
-    for name, part in atss.items():
-        num, mean, above = part[["candidates", "positives", "above_threshold"]].mean()
-        shares.add(round(mean / num, 1))
-        ours.append(
-            f"{name}: {mean:.2f} of {num:.4g} candidates ({mean / num:.3f}); before the in-box "
-            f"test and conflicts {above:.2f} ({above / num:.3f})"
-        )
-    if shares == {0.2}:
-        return _verdict("H17", ours, "supported", "About 0.2, as the paper says.")
-    return _verdict("H17", ours, "contradicted", "Not about 0.2 for each of these.")
+def _quantities(part: pd.DataFrame) -> dict[str, float]:
+    """What the claims are judged by, for the objects of one selection; shares only of ATSS."""
+    found = {name: _ratio(part, *what) for name, what in RATIOS.items() if what[0] in part}
+    ranks = part[["relative_size", "positives"]].rank()
+    found[RANKS] = ranks["relative_size"].corr(ranks["positives"])
+    if "candidates" in part and part["candidates"].notna().all():
+        found |= part[["positives", "candidates", "threshold"]].mean()
+        found[SHARE] = found["positives"] / found["candidates"]
+        found[BEFORE] = part["above_threshold"].mean() / found["candidates"]
+    return found
 
 
-def _invariance(parts: Parts, atss: Parts) -> Verdict:
-    ratios = {name: _ratio(part) for name, part in parts.items()}
-    ours = [
-        f"{name}: largest / smallest third {number(ratios[name], 2)} (before the in-box test "
-        f"and conflicts {number(_ratio(part, column='above_threshold'), 2)}), "
-        f"wide / even {_shown(part, 'shape', 'wide', 'even')}, "
-        f"tall / even {_shown(part, 'shape', 'tall', 'even')}, "
-        f"corner / middle {_shown(part, 'place', 'corner', 'middle')}"
-        for name, part in atss.items()
-    ]
-    others = {name: ratio for name, ratio in ratios.items() if name not in atss}
-    if others:
-        listed = ", ".join(f"{name} {number(ratio, 2)}" for name, ratio in others.items())
-        ours.append(f"largest / smallest third of the others: {listed}")
-    ratio = max(ratios[name] for name in atss)
-    if not isfinite(ratio):
-        return _verdict("H18", ours, "undecided", "Too few objects.")
-    if ratio < 1 / NEAR:
-        meaning = "Not so: larger objects have fewer positives."
-        return _verdict("H18", ours, "contradicted", meaning)
-    if ratio <= NEAR:
-        return _verdict("H18", ours, "supported", "So it is for scale here.")
-    unfair = [name for name, other in others.items() if other > NEAR * ratio]
-    less = f", though less so than with {_listed(unfair)}" if unfair else ""
-    meaning = f"Weaker than stated: larger objects have more positives{less}."
-    return _verdict("H18", ours, "contradicted", meaning)
-
-
-def _theory(atss: Parts) -> Verdict:
-    shares = {
-        name: 100 * part["above_threshold"].sum() / part["candidates"].sum()
-        for name, part in atss.items()
-    }
-    ours = [
-        f"{name}: {share:.1f} %; the threshold is {atss[name]['threshold'].mean():.3f} in the mean"
-        for name, share in shares.items()
-    ]
-    if min(shares.values()) > NEAR * NORMAL:
-        meaning = (
-            "More than in theory: candidates' IoUs are not normally distributed, as the paper "
-            "itself says."
-        )
-        return _verdict("H19", ours, "supported", meaning)
-    meaning = "As in theory for some of these, which the paper's own 20 % are not."
-    return _verdict("H19", ours, "contradicted", meaning)
-
-
-def _unfairness(parts: Parts, atss: Parts) -> Verdict:
-    """Both older rules have to be unfair, in every variant counted; one that is fair in all of
-    them contradicts. The paper does not say with which variants it counted."""
-    ours, ratios = [], {}
-    for name, part in parts.items():
-        ranks = part[["relative_size", "positives"]].rank()
-        ratios[name] = _ratio(part)
-        ours.append(
-            f"{name}: largest / smallest third {number(ratios[name], 2)}; by COCO's areas medium / "
-            f"small {_shown(part, 'size', 'medium', 'small')}, large / small "
-            f"{_shown(part, 'size', 'large', 'small')}; rank correlation of size and positives "
-            f"{number(ranks['relative_size'].corr(ranks['positives']), 2)}"
-        )
-    base = max((ratios[name] for name in atss), default=1.0)
-    others = {name: ratio > NEAR * base for name, ratio in ratios.items() if name not in atss}
-    unfair = [name for name, is_unfair in others.items() if is_unfair]
-    fair = [name for name, is_unfair in others.items() if not is_unfair]
-    than = " more than ATSS does" if atss else ""
-    told = [f"Favoring larger objects{than}: {_listed(unfair)}"] if unfair else []
-    told += [f"Not so: {_listed(fair)}"] if fair else []
-    meaning = (". ".join(told) or "Only ATSS was counted") + "."
-    rules = [{others[name] for name in others if name.startswith(rule)} for rule in OLDER]
-    if not all(rules):
-        needs: tuple[str, ...] = ("atss positives",)  # which counts both rules
-    else:
-        needs = (UNSAID,) if {False} not in rules and {True, False} in rules else ()
-    state: State = "supported" if all(rule == {True} for rule in rules) else "undecided"
-    state = "contradicted" if {False} in rules else state
-    return _verdict("H23", ours, state, meaning, needs)
-
-
-def _verdict(
-    name: str, ours: Sequence[str], state: State, meaning: str, needs: tuple[str, ...] = ()
-) -> Verdict:
-    """A claim with what was counted, a line per selection."""
-    findings = tuple(Finding(ours=text, state=None) for text in ours)
-    return Verdict(claim=BY_NAME[name], state=state, reason=meaning, findings=findings, needs=needs)
-
-
-def _ratio(
-    part: pd.DataFrame,
-    by: str = "third",
-    group: str | int = 2,
-    other: str | int = 0,
-    column: str = "positives",
-) -> float:
-    """The mean of one group, the largest third, over that of another; NaN where one is empty."""
+def _ratio(part: pd.DataFrame, column: str, by: str, group: str, other: str) -> float:
+    """The mean of one group over that of another; NaN where one is empty."""
     means = part.groupby(by)[column].mean()
     return float(means.get(group, nan) / (means.get(other, nan) or nan))
 
 
-def _shown(part: pd.DataFrame, by: str, group: str, other: str) -> str:
-    return number(_ratio(part, by, group, other), 2)
+def _judge(claim: str, rule: Rule, atss: Quantities) -> Verdict:
+    values = [found[rule.shown[0]] for found in atss.values()]
+    ours = _shown(atss, rule.shown)
+    if any(map(isnan, values)):
+        return _verdict(claim, "undecided", "Too few objects.", ours)
+    if max(values) > rule.high:
+        return _verdict(claim, "contradicted", rule.above, ours)
+    if min(values) < rule.low:
+        return _verdict(claim, "contradicted", rule.below, ours)
+    return _verdict(claim, "supported", rule.within, ours)
 
 
-def _listed(names: Sequence[str]) -> str:
-    """ "a, b and c"."""
-    *first, last = names
-    return f"{', '.join(first)} and {last}" if first else last
+def _unfairness(found: Quantities, atss: Quantities) -> Verdict:
+    """Both older rules have to be unfair, in every variant counted; one that is fair in all of
+    them contradicts. The paper does not say with which variants it counted."""
+    fair = NEAR * max((values[FAIRNESS] for values in atss.values()), default=1.0)
+    favors = {name: it[FAIRNESS] > fair for name, it in found.items() if name not in atss}
+    yes, no = (
+        ", ".join(name for name in favors if favors[name] == kind) or "none"
+        for kind in (True, False)
+    )
+    reason = (
+        f"Favoring larger objects{' more than ATSS does' if atss else ''}: {yes}. Not so: {no}."
+    )
+    ours = _shown(found, (FAIRNESS, "medium / small", "large / small", RANKS))
+    rules = [{favors[name] for name in favors if name.startswith(rule)} for rule in OLDER]
+    if {False} in rules:
+        return _verdict("H23", "contradicted", reason, ours)
+    if rules == [{True}, {True}]:
+        return _verdict("H23", "supported", reason, ours)
+    return _verdict("H23", "undecided", reason, ours, UNSAID if all(rules) else COUNTING)
+
+
+def _shown(found: Quantities, names: Sequence[str]) -> list[str]:
+    """A line per selection."""
+    return [
+        f"{selection}: {', '.join(f'{name} {_number(values[name])}' for name in names)}"
+        for selection, values in found.items()
+    ]
+
+
+def _number(value: float) -> str:
+    """Three decimals; a dash for what is not known."""
+    return MISSING if isnan(value) else f"{value:.3f}"
+
+
+def _verdict(claim: str, state: State, reason: str, ours: Sequence[str], *needs: str) -> Verdict:
+    findings = tuple(Finding(ours=text, state=None) for text in ours)
+    return Verdict(claim=BY_NAME[claim], state=state, reason=reason, findings=findings, needs=needs)
 
 
 def markdown_claims(found: Sequence[Verdict]) -> str:

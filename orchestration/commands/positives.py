@@ -3,7 +3,6 @@
 import os
 import shlex
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,9 +14,9 @@ from experiments.own_tables import own_assigner
 from experiments.schedules import DEMO, PAPER
 from experiments.settings import parse_settings
 from orchestration import options
-from orchestration.options import parse_rows
+from orchestration.options import option, parse_rows
 from orchestration.plan import GENERATED
-from orchestration.progress import Counter, count
+from orchestration.progress import Counter
 from orchestration.run_folder import DEFAULT_OUT
 from orchestration.selections import POSITIVES, SELECTING, build, choose, slug
 from orchestration.terminal import Interrupted, console
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from detector.data.coco import CocoDataset
-    from detector.positives import Scene, Selection
+    from detector.positives import Selection
     from reports.claims import Verdict
     from reports.positives_figures import Picture
     from reports.render import Grid
@@ -34,75 +33,29 @@ if TYPE_CHECKING:
 STYLES = {"supported": "green", "contradicted": "red", "undecided": "yellow"}
 SPLITS = ("train", "val", "all")
 
+TABLES = (
+    "table1 ... table8, all, or FILE.py: their distinct sample selections.  "
+    "[default: the paper's five]"
+)
 Tables = Annotated[
-    list[str] | None,
-    typer.Argument(
-        metavar="TABLE...",
-        help="table1 ... table8, all, or FILE.py: their distinct sample selections.  "
-        "[default: the paper's five]",
-        show_default=False,
-    ),
+    list[str] | None, typer.Argument(metavar="TABLE...", help=TABLES, show_default=False)
 ]
-Settings = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set",
-        metavar="KEY=VALUE",
-        help=f"Change a toggle in every row, if it moves positives: {', '.join(SELECTING)}. "
-        "Repeatable.",
-        show_default=False,
-    ),
-]
-Data = Annotated[
-    str | None,
-    typer.Option(
-        metavar="WHERE",
-        help="A data set in COCO format: a folder, a TOML file, or coco2017.  [default: shapes, "
-        "which is generated]",
-        show_default=False,
-    ),
-]
-Split = Annotated[
-    str | None, typer.Option(metavar="train|val|all", help="Which images.  [default: val]")
-]
-AnnotationFile = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="FILE.json",
-        help="A COCO annotation file alone, instead of --data: no image is needed to count.",
-        show_default=False,
-    ),
-]
-ShortSide = Annotated[
-    int | None,
-    typer.Option(min=1, help="Pixels images are resized to.  [default: 800; shapes: 128]"),
-]
-LongSide = Annotated[
-    int | None, typer.Option(min=1, help="Pixels at most.  [default: 1333; shapes: 192]")
-]
-Images = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--image",
-        metavar="ID|FILE",
-        help="Draw the positives on this image instead of counting: its id, its file name, or a "
-        "path. Repeatable.",
-        show_default=False,
-    ),
-]
-Objects = Annotated[
-    int | None,
-    typer.Option(
-        "--object",
-        min=1,
-        metavar="N",
-        help="With --image: look closely at its object N, level by level.",
-        show_default=False,
-    ),
-]
-Workers = Annotated[
-    int | None, typer.Option(min=0, help="Processes that count.  [default: one per CPU]")
-]
+SET = f"Change a toggle in every row, if it moves positives: {', '.join(SELECTING)}. Repeatable."
+Settings = Annotated[list[str] | None, option(SET, "--set", metavar="KEY=VALUE")]
+DATA = "A data set in COCO format: a folder, a TOML file, or coco2017.  [default: shapes]"
+Data = Annotated[str | None, option(DATA, metavar="WHERE")]
+Split = Annotated[str | None, option("Which images.  [default: val]", metavar="|".join(SPLITS))]
+ANNOTATIONS = "A COCO annotation file alone, instead of --data: no image is needed to count."
+AnnotationFile = Annotated[Path | None, option(ANNOTATIONS, metavar="FILE.json")]
+SHORT = "Pixels images are resized to.  [default: 800; shapes: 128]"
+ShortSide = Annotated[int | None, option(SHORT, min=1)]
+LongSide = Annotated[int | None, option("Pixels at most.  [default: 1333; shapes: 192]", min=1)]
+IMAGE = (
+    "Draw the positives on this image instead of counting: its id, its file name, or a path. "
+    "Repeatable."
+)
+Images = Annotated[list[str] | None, option(IMAGE, "--image", metavar="ID|FILE")]
+Workers = Annotated[int | None, option("Processes that count.  [default: one per CPU]", min=0)]
 
 
 def positives(
@@ -115,7 +68,6 @@ def positives(
     short_side: ShortSide = None,
     long_side: LongSide = None,
     image: Images = None,
-    object_number: Objects = None,
     out: options.Out = DEFAULT_OUT,
     workers: Workers = None,
 ) -> None:
@@ -124,7 +76,7 @@ def positives(
     By object size, aspect ratio, location and level, with ignored anchors and overlap conflicts,
     for the selections of the paper or of any rows: it answers the paper's claims of Sec. 4.1. The
     figures and a CSV of every object are in positives/ of the results folder. With --image the
-    positives are drawn, one panel per selection, as in the paper's Figures 1 and 3.
+    positives are drawn, one panel per selection, as in the paper's Figure 1.
 
     Examples:
 
@@ -132,29 +84,29 @@ def positives(
     - `atss positives --data coco2017 --workers 8`
     - `atss positives table4 --annotations instances_val2017.json`
     - `atss positives table3 --rows 1,2 --set anchor_scales=4`
-    - `atss positives --image 200003 --object 2`
+    - `atss positives --image 200003`
     """
     chosen = choose(tables or [], parse_rows(rows or []), parse_settings(settings or []))
-    if object_number is not None and not image:
-        raise ValueError("--object needs --image: it looks closely at one object of an image")
-    name, datasets = open_data_sets(data, split, annotations)
-    asked = [*(tables or []), *(rows or []), *(settings or []), short_side, long_side]
-    folder = Path(out) / POSITIVES / slug(name, asked)
+    name, datasets = _open(data, split, annotations)
+    folder = Path(out) / POSITIVES
+    folder /= slug(name, [*(tables or []), *(rows or []), *(settings or []), short_side, long_side])
     usual = DEMO if data in (None, GENERATED) and annotations is None else PAPER
-    short, long = short_side or usual.short_side[-1], long_side or usual.long_side
-    sides = {"short_side": short, "long_side": long}  # to what images are resized, in pixels
+    sides = {
+        "short_side": short_side or usual.short_side[-1],
+        "long_side": long_side or usual.long_side,
+    }
+    pixels = f"{sides['short_side']}/{sides['long_side']} pixels"
     built = [build(it, row.config, own_assigner(row.assigner)) for it, (row, _) in chosen.items()]
     if image:
-        title = f"Positives per object: {{}}, {short}/{long} pixels"
-        write_files(folder, _draw(datasets, built, sides, image, object_number, title))
+        write_files(folder, _draw(datasets, built, sides, image, pixels))
         return
-    objects, images, speed = _count(name, datasets, built, sides, workers)
-    about = f"{name}, {len(objects) // len(built):,} objects, {short}/{long} pixels"
+    objects, images = _count(name, datasets, built, sides, workers)
+    about = f"{name}, {len(objects) // len(built):,} objects, {pixels}"
     rows_of = {it: labels for it, (_, labels) in chosen.items() if labels != [it]}
-    _report(objects, images, f"Positives per object: {about}", speed, rows_of, folder)
+    write_files(folder, _report(objects, images, about, rows_of))
 
 
-def open_data_sets(
+def _open(
     data: str | None, split: str | None, annotations: Path | None
 ) -> tuple[str, tuple["CocoDataset", ...]]:
     """The images' name, and the data sets with them; ValueError for what does not go together."""
@@ -165,10 +117,10 @@ def open_data_sets(
             other = "--data" if data is not None else "--split"
             raise ValueError(f"--annotations is one file of boxes, got {other} as well")
         return annotations.stem, (CocoDataset(None, annotations),)
-    if split not in (None, *SPLITS):
+    split = split or "val"
+    if split not in SPLITS:
         raise ValueError(f"--split needs one of {', '.join(SPLITS)}, got '{split}'")
     found = open_data(data or GENERATED)
-    split = split or "val"
     both = {"train": (found.train,), "val": (found.val,), "all": (found.train, found.val)}
     return f"{found.name} {split}", both[split]
 
@@ -179,80 +131,65 @@ def _count(
     selections: Sequence["Selection"],
     sides: Mapping[str, int],
     workers: int | None,
-) -> tuple["pd.DataFrame", "pd.DataFrame", str]:
-    """A line per selection and object, a line per selection and image, and how fast that was."""
+) -> tuple["pd.DataFrame", "pd.DataFrame"]:
+    """A line per selection and object, and a line per selection and image."""
     import pandas as pd
 
     from detector.positives import columns_of, count_positives, describe_objects
 
     processes = len(os.sched_getaffinity(0)) if workers is None else workers
-    counted, num_images, begun = [], sum(map(len, datasets)), time.perf_counter()
-    several = processes if processes > 1 else 0
+    counted = []
     try:
-        with Counter("counting positives", num_images, console) as counter:
+        with Counter("counting positives", sum(map(len, datasets)), console) as counter:
             for dataset in datasets:
-                for counts in count_positives(dataset, selections, workers=several, **sides):
+                for counts in count_positives(dataset, selections, workers=processes, **sides):
                     counted.append(counts)
                     counter.add(1)
     except KeyboardInterrupt:
         raise Interrupted("nothing was written") from None
-    seconds = time.perf_counter() - begun
     if not any(counts[0].image["objects"] for counts in counted):
         raise ValueError(f"{name}: needs an object at least, its images show none")
     described = pd.concat([pd.DataFrame(describe_objects(one)) for one in datasets])
     ids = [image for dataset in datasets for image in dataset.image_ids]
     objects, images = [], []
     for selection, mine in zip(selections, zip(*counted, strict=True), strict=True):
-        whose = {"selection": selection.name}
         of_objects, of_images = (columns_of(list(part)) for part in zip(*mine, strict=True))
-        objects.append(described.assign(**whose, **of_objects))
-        images.append(pd.DataFrame({"image": ids, **of_images}).assign(**whose))
-    tables = (pd.concat(frames, ignore_index=True) for frames in (objects, images))
-    speed = (
-        f"{count(num_images, 'image')}, {len(selections)} selections, {processes or 1} CPUs: "
-        f"{seconds:.1f} s, {num_images / seconds:.1f} images/s"
-    )
-    return *tables, speed
+        objects.append(described.assign(selection=selection.name, **of_objects))
+        images.append(pd.DataFrame({"image": ids, **of_images, "selection": selection.name}))
+    return pd.concat(objects, ignore_index=True), pd.concat(images, ignore_index=True)
 
 
 def _report(
     objects: "pd.DataFrame",
     images: "pd.DataFrame",
-    title: str,
-    speed: str,
+    about: str,
     rows_of: Mapping[str, Sequence[str]],
-    folder: Path,
-) -> None:
-    """Print the tables and the claims, write the files; rows_of: what a selection stands for."""
+) -> dict[str, bytes]:
+    """Print the tables and the claims; files by name. rows_of: what a selection stands for."""
     from reports import positives as report
     from reports.positives_figures import all_figures
     from reports.render import markdown, terminal
     from reports.style import save
 
-    summary, groups = report.summarize(objects, images), report.by_group(objects)
-    found, grids = report.claims(objects), report.summary_grids(summary, title)
+    summary, found = report.summarize(objects, images), report.claims(objects)
+    grids = report.summary_grids(summary, about)
     for grid in grids:
         console.print(terminal(grid))
     print_counted(found)
-    console.print(f"\n{report.LEGEND}\n\n{speed}", soft_wrap=True)
-    by_group = markdown(report.groups_grid(groups, "Positives per object, by group"))
-    command = f"Counted by `{shlex.join(['atss', *sys.argv[1:]])}`: {speed}."
+    console.print(f"\n{report.LEGEND}\n", soft_wrap=True)
+    command = f"Counted by `{shlex.join(['atss', *sys.argv[1:]])}`.\n"
     rows = [f"- {name}: {'; '.join(labels)}" for name, labels in rows_of.items()]
-    page = [*map(markdown, grids), report.markdown_claims(found), by_group, command, "", *rows]
-    files = {
+    page = [*map(markdown, grids), report.markdown_claims(found), command, *rows]
+    texts = {
         "summary.md": "\n".join(page) + "\n",
         "summary.csv": summary.to_csv(),
-        "groups.csv": groups.to_csv(index=False),
         "positives.csv": objects.to_csv(index=False, float_format="%.6g"),
         "images.csv": images.to_csv(index=False),
     }
-    write_files(folder, {name: text.encode() for name, text in files.items()})
-    pictures = {
-        f"{name}.{kind}": save(figure, kind, report.CAPTIONS[name])
+    return {name: text.encode() for name, text in texts.items()} | {
+        f"{name}.svg": save(figure, "svg", report.CAPTIONS[name])
         for name, figure in all_figures(objects).items()
-        for kind in ("svg", "png")
     }
-    write_files(folder, pictures)
 
 
 def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
@@ -260,7 +197,7 @@ def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
         (folder / name).write_bytes(content)
-    console.print(f"Written to {folder}: {', '.join(files)}", soft_wrap=True, markup=False)
+    console.print(f"Written to {folder}: {', '.join(files)}", soft_wrap=True)
 
 
 def print_counted(found: Sequence["Verdict"]) -> None:
@@ -268,8 +205,8 @@ def print_counted(found: Sequence["Verdict"]) -> None:
     for verdict in found:
         claim = verdict.claim
         console.print(Text(f"\n{claim.name}  {claim.says}", style="bold"), soft_wrap=True)
-        lines = [f"{claim.where}; the paper: {claim.paper}", *verdict.ours]
-        console.print(Text("\n".join(f"     {text}" for text in lines)), soft_wrap=True)
+        for text in (f"{claim.where}; the paper: {claim.paper}", *verdict.ours):
+            console.print(f"     {text}", soft_wrap=True)
         meaning = f"     {verdict.state}: {verdict.reason}"
         console.print(Text(meaning, style=STYLES[verdict.state]), soft_wrap=True)
 
@@ -279,37 +216,20 @@ def _draw(
     selections: Sequence["Selection"],
     sides: Mapping[str, int],
     wanted: Sequence[str],
-    object_number: int | None,
-    title: str,
+    pixels: str,
 ) -> dict[str, bytes]:
-    """Pictures of images by file name; how many positives their objects have is printed.
-
-    object_number: counts from 1; that object is drawn closely as well, and its candidates, where
-    there is ATSS.
-    """
-    from detector.positives import candidates_of
-    from reports import positives_figures as draw
+    """Pictures of images by file name; how many positives their objects have is printed."""
+    from reports.positives_figures import selections_figure
     from reports.render import terminal
     from reports.style import save
 
-    figures = {}
+    pictures = {}
     for dataset, index, path in [find_image(datasets, text) for text in wanted]:
-        scene, picture = _look_at(dataset, index, path, selections, sides)
-        name, stem = f"image {dataset.image_ids[index]}", path.stem
-        console.print(terminal(_table(picture, title.format(name))))
-        figures[stem] = draw.selections_figure(picture)
-        if object_number is None:
-            continue
-        if object_number > len(picture.boxes):
-            has = f"{name} has {len(picture.boxes)} objects"
-            raise ValueError(f"{has}, got --object {object_number}")
-        g, close = object_number - 1, f"{stem}-object{object_number}"
-        figures[close] = draw.object_figure(picture, g)
-        atss = {it.name: candidates_of(it, scene, g) for it in selections if it.k is not None}
-        if atss:
-            whose = f"{name}, object {object_number}, {picture.names[g]}"
-            figures[f"{close}-candidates"] = draw.candidates_figure(atss, whose)
-    return {f"{name}.png": save(figure, "png") for name, figure in figures.items()}
+        picture = _look_at(dataset, index, path, selections, sides)
+        title = f"Positives per object: image {dataset.image_ids[index]}, {pixels}"
+        console.print(terminal(_table(picture, title)))
+        pictures[f"{path.stem}.png"] = save(selections_figure(picture), "png")
+    return pictures
 
 
 def find_image(datasets: Sequence["CocoDataset"], text: str) -> tuple["CocoDataset", int, Path]:
@@ -319,11 +239,11 @@ def find_image(datasets: Sequence["CocoDataset"], text: str) -> tuple["CocoDatas
     its file is not at hand.
     """
     names = [
-        (dataset, index, name, dataset.image_ids[index])
+        (dataset, index, name, str(dataset.image_ids[index]))
         for dataset in datasets
         for index, name in enumerate(dataset.file_names)
     ]
-    exact = [one for one in names if text in (one[2], str(one[3]))]
+    exact = [one for one in names if text in one[2:]]
     found = exact or [one for one in names if Path(one[2]).name == Path(text).name]
     if len(found) != 1:
         problem = f"{len(found)} images are" if found else "no image is"
@@ -344,15 +264,15 @@ def _look_at(
     path: Path,
     selections: Sequence["Selection"],
     sides: Mapping[str, int],
-) -> tuple["Scene", "Picture"]:
-    """An image as the selections see it, and as it is drawn."""
+) -> "Picture":
+    """An image as it is drawn, with what the selections make of it."""
     from detector.data.images import read_pixels
     from detector.positives import anchors_of, scene_of
     from reports.positives_figures import Picture
 
     scene = scene_of(dataset, index, **sides)
     labels = dataset.target(index)["labels"].tolist()
-    return scene, Picture(
+    return Picture(
         pixels=read_pixels(path, dataset.sizes[index]).permute(1, 2, 0).numpy(),
         height=scene.height,
         width=scene.width,
@@ -366,14 +286,9 @@ def _table(picture: "Picture", title: str) -> "Grid":
     """A line per object: its size in pixels, its positives under each selection."""
     from reports.render import Grid, line
 
-    counts = [
-        [int((anchors["matched"] == g).sum()) for anchors in picture.anchors.values()]
-        for g in range(len(picture.boxes))
-    ]
-    sides = picture.boxes[:, 2:] - picture.boxes[:, :2]
-    lines = [
-        line(f"{g + 1} {name}", f"{width:.0f} x {height:.0f}", *map(str, counts[g]))
-        for g, (name, (width, height)) in enumerate(zip(picture.names, sides, strict=True))
-    ]
+    lines = []
+    for g, (name, (x1, y1, x2, y2)) in enumerate(zip(picture.names, picture.boxes, strict=True)):
+        counts = [str((anchors["matched"] == g).sum()) for anchors in picture.anchors.values()]
+        lines.append(line(f"{g + 1} {name}", f"{x2 - x1:.0f} x {y2 - y1:.0f}", *counts))
     head = line("object", "pixels", *picture.anchors)
     return Grid(name="objects", title=title, head=head, blocks=(tuple(lines),))
