@@ -8,11 +8,11 @@
 A conflict is an anchor that more than one object would take, were it alone in its image. That is
 found for any assigner by giving it the objects one by one.
 
-Shapes: A anchors, L levels, M ground truths of an image, N of a data set.
+Shapes: A anchors, L levels, M ground truths of an image.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -30,6 +30,7 @@ from detector.data.transforms import SIZE_DIVISOR, resize_sizes
 
 SMALL, LARGE = 32**2, 96**2  # areas in stored pixels between which COCO calls an object medium
 LEVELS = tuple(f"P{number}" for number in range(3, 3 + len(STRIDES)))
+CANDIDATES = ("candidates", "above_threshold", "threshold")  # columns, NaN where there is no k
 
 Columns = dict[str, NDArray[Any]]  # of equal length
 
@@ -59,13 +60,15 @@ class Scene:
     height: int
     width: int
     boxes: Tensor  # [M, 4]
+    image: int = 0  # its id
+    described: Columns = field(default_factory=dict)  # [M] what describe_objects says
 
 
 class Counts(NamedTuple):
     """What one selection makes of one image."""
 
     objects: Columns  # [M] positives, of all levels and on each; lost; of ATSS its candidates
-    image: dict[str, int]  # objects, and how many anchors are what
+    image: dict[str, Any]  # objects, and how many anchors are what
 
 
 def count_positives(
@@ -77,23 +80,25 @@ def count_positives(
     workers: int = 0,
 ) -> Iterator[list[Counts]]:
     """For each image, in order, the selections' Counts; workers: processes that count."""
-    look = partial(scene_of, dataset, short_side=short_side, long_side=long_side)
-    yield from ahead(partial(_count_image, look, selections), range(len(dataset)), workers)
+    sides = {"short_side": short_side, "long_side": long_side}
+    look = partial(_count_image, dataset, selections, sides)
+    yield from ahead(look, range(len(dataset)), workers)
 
 
 def _count_image(
-    look: Callable[[int], Scene], selections: Sequence[Selection], index: int
+    dataset: CocoDataset, selections: Sequence[Selection], sides: Mapping[str, int], index: int
 ) -> list[Counts]:
-    scene = look(index)
+    scene = scene_of(dataset, index, **sides)
     return [count(selection, scene) for selection in selections]
 
 
 def scene_of(dataset: CocoDataset, index: int, *, short_side: int, long_side: int) -> Scene:
-    """An image's boxes after resizing, in pixels."""
+    """An image with its boxes after resizing, in pixels."""
     width, height = dataset.sizes[index]
     size = resize_sizes((height, width), short_side=short_side, long_side=long_side)
     scale = torch.tensor([size[1] / width, size[0] / height]).repeat(2)
-    return Scene(size[0], size[1], dataset.target(index)["boxes"] * scale)
+    boxes, described = dataset.target(index)["boxes"] * scale, describe_objects(dataset, index)
+    return Scene(*size, boxes, dataset.image_ids[index], described)
 
 
 def count(selection: Selection, scene: Scene) -> Counts:
@@ -109,57 +114,54 @@ def count(selection: Selection, scene: Scene) -> Counts:
     is_taken = torch.stack(alone) if alone else torch.zeros(0, len(matched), dtype=torch.bool)
     is_learnt = matched == torch.arange(num_objects)[:, None]  # [M, A]
     per_level = is_learnt.split([len(level) for level in anchors], dim=1)
-    objects = {"positives": is_learnt.sum(dim=1).numpy()}
+    objects = scene.described | {"selection": np.full(num_objects, selection.name)}
+    objects["positives"] = is_learnt.sum(dim=1).numpy()
     objects |= {name: on.sum(dim=1).numpy() for name, on in zip(LEVELS, per_level, strict=True)}
     objects["lost"] = (is_taken & ~is_learnt).sum(dim=1).numpy()
+    objects |= dict.fromkeys(CANDIDATES, np.full(num_objects, np.nan))
     if selection.k is not None and num_objects:
         _, iou, threshold, _ = atss_candidates(anchors, scene.boxes, selection.k)  # [M, K], [M]
-        objects["candidates"] = np.full(num_objects, iou.shape[1])
-        objects["above_threshold"] = (iou >= threshold[:, None]).sum(dim=1).numpy()
-        objects["threshold"] = threshold.double().numpy()
+        above = (iou >= threshold[:, None]).sum(dim=1)
+        found = np.full(num_objects, iou.shape[1]), above.numpy(), threshold.double().numpy()
+        objects |= zip(CANDIDATES, found, strict=True)
     image = {
+        "image": scene.image,
         "objects": num_objects,
         "positives": int(is_learnt.sum()),
         "ignored": int((matched == IGNORED).sum()),
         "negatives": int((matched == NEGATIVE).sum()),
         "contested": int((is_taken.sum(dim=0) > 1).sum()),
+        "selection": selection.name,
     }
     return Counts(objects, image)
 
 
-def describe_objects(dataset: CocoDataset) -> Columns:
-    """Columns [N], image by image. Areas and size classes are COCO's, of the stored image.
+def describe_objects(dataset: CocoDataset, index: int) -> Columns:
+    """Columns [M] of an image. Areas and size classes are COCO's, of the stored image.
 
     relative_size is the side of a square of the box's area, in percent of such a side of the image;
     x and y are the box's center as shares of the image's width and height.
     """
-    targets = [dataset.target(index) for index in range(len(dataset))]
-    boxes = torch.cat([target["boxes"] for target in targets]).double()
-    labels = torch.cat([target["labels"] for target in targets]).numpy()
-    annotated = [dataset.annotated(index) for index in range(len(dataset))]
-    areas = np.concatenate([areas for _, areas in annotated])
-    owners = np.repeat(np.arange(len(dataset)), [len(areas) for _, areas in annotated])
-    images = np.array(dataset.sizes, dtype=np.float64)[owners]  # [N, 2]: width, height
-    sides = (boxes[:, 2:] - boxes[:, :2]).numpy()
-    middles = centers(boxes).numpy() / images
-    classes = np.where(areas < SMALL, "small", np.where(areas > LARGE, "large", "medium"))
+    target, (ids, areas) = dataset.target(index), dataset.annotated(index)
+    boxes, image = target["boxes"].double(), np.array(dataset.sizes[index], dtype=np.float64)
+    width, height = (boxes[:, 2:] - boxes[:, :2]).numpy().T
+    x, y = (centers(boxes).numpy() / image).T
     return {
-        "image": np.array(dataset.image_ids)[owners],
-        "annotation": np.concatenate([ids for ids, _ in annotated]),
-        "category": np.array(dataset.names)[labels],
-        "size": classes,
+        "image": np.full(len(ids), dataset.image_ids[index]),
+        "annotation": ids,
+        "category": np.array(dataset.names)[target["labels"].numpy()],
+        "size": np.where(areas < SMALL, "small", np.where(areas > LARGE, "large", "medium")),
         "area": areas,
-        "relative_size": 100 * np.sqrt(sides.prod(axis=1) / images.prod(axis=1)),
-        "aspect_ratio": sides[:, 1] / sides[:, 0],
-        "x": middles[:, 0],
-        "y": middles[:, 1],
+        "relative_size": 100 * np.sqrt(width * height / image.prod()),
+        "aspect_ratio": height / width,
+        "x": x,
+        "y": y,
     }
 
 
 def columns_of(parts: Sequence[Mapping[str, Any]]) -> Columns:
-    """The objects, or the image, of several Counts as one table: columns, image by image."""
-    names = max(parts, key=len)  # without objects there are no candidates
-    return {name: np.hstack([part[name] for part in parts if name in part]) for name in names}
+    """The objects, or the images, of several Counts as one table."""
+    return {name: np.hstack([part[name] for part in parts]) for name in parts[0]}
 
 
 def anchors_of(selection: Selection, scene: Scene) -> Columns:

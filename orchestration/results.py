@@ -21,6 +21,7 @@ from experiments import TABLES
 from experiments.experiment import Table, signature
 from experiments.settings import show_setting
 from experiments.sweep import show
+from orchestration.commands.positives import POSITIVES, slug
 from orchestration.gallery import bring_gallery
 from orchestration.inspection import Progress, inspect
 from orchestration.json_files import needs, read_checked, read_json, write_json
@@ -29,7 +30,6 @@ from orchestration.progress import count
 from orchestration.records import database, local_uri, records_uri, without_password
 from orchestration.run_folder import CHECKED, RunFolder, Store
 from orchestration.search import stopped
-from orchestration.selections import POSITIVES, slug
 from orchestration.terminal import near, out_option, warn
 from reports.footnotes import code_version
 from reports.numbers import csv_text

@@ -11,7 +11,6 @@ smallest, which, unlike COCO's areas, does not depend on how large the files are
 
 from collections.abc import Mapping, Sequence
 from math import isnan, nan
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -70,6 +69,14 @@ RATIOS = {
 
 NORMAL = 0.159  # of a normal distribution lies above mean + one standard deviation
 NEAR = 1.1  # ratios this close are called equal
+RULES = {  # what is shown of ATSS: of every variant, the first has to lie within bounds
+    "H17": ((SHARE, BEFORE, "positives", "candidates"), (0.15, 0.25)),
+    "H18": (
+        (FAIRNESS, FAIRNESS_BEFORE, "wide / even", "tall / even", "corner / middle"),
+        (1 / NEAR, NEAR),
+    ),
+    "H19": ((BEFORE, "threshold"), (NEAR * NORMAL, 1.0)),
+}
 OLDER = ("IoU", "spatial and scale")  # how the selections of RetinaNet's and FCOS's rules begin
 COUNTING = "atss positives"  # which counts both of them
 UNSAID = "nothing we can count: the paper does not say with which variants of the rules it counted"
@@ -126,49 +133,12 @@ def summary_grids(summary: pd.DataFrame, about: str) -> list[Grid]:
     return grids
 
 
-class Rule(NamedTuple):
-    """What ATSS is judged by: the first quantity shown, which for every variant has to lie between
-    low and high; and what it means if one is below, if all are within, if one is above."""
-
-    shown: tuple[str, ...]
-    low: float
-    high: float
-    below: str
-    within: str
-    above: str = ""
-
-
-RULES = {
-    "H17": Rule(
-        (SHARE, BEFORE, "positives", "candidates"),
-        *(0.15, 0.25),
-        below="Not about 0.2 for each of these.",
-        within="About 0.2, as the paper says.",
-        above="Not about 0.2 for each of these.",
-    ),
-    "H18": Rule(
-        (FAIRNESS, FAIRNESS_BEFORE, "wide / even", "tall / even", "corner / middle"),
-        *(1 / NEAR, NEAR),
-        below="Not so: larger objects have fewer positives.",
-        within="So it is for scale here.",
-        above="Weaker than stated: larger objects have more positives.",
-    ),
-    "H19": Rule(
-        (BEFORE, "threshold"),
-        *(NEAR * NORMAL, 1),
-        below="As in theory for some of these, which the paper's own 20 % are not.",
-        within="More than in theory: candidates' IoUs are not normally distributed, as the paper "
-        "itself says.",
-    ),
-}
-
-
 def claims(objects: pd.DataFrame) -> list[Verdict]:
     """What counting says about H17, H18, H19 and H23; without ATSS about H23 alone."""
     by_selection = with_groups(objects).groupby("selection", sort=False)
     found = {name: _quantities(part) for name, part in by_selection}
     atss = {name: values for name, values in found.items() if SHARE in values}
-    judged = [_judge(claim, rule, atss) for claim, rule in RULES.items()] if atss else []
+    judged = [_judge(claim, atss, *rule) for claim, rule in RULES.items() if atss]
     return [*judged, _unfairness(found, atss)]
 
 
@@ -190,16 +160,17 @@ def _ratio(part: pd.DataFrame, column: str, by: str, group: str, other: str) -> 
     return float(means.get(group, nan) / (means.get(other, nan) or nan))
 
 
-def _judge(claim: str, rule: Rule, atss: Quantities) -> Verdict:
-    values = [found[rule.shown[0]] for found in atss.values()]
-    ours = _shown(atss, rule.shown)
-    if any(map(isnan, values)):
-        return _verdict(claim, "undecided", "Too few objects.", ours)
-    if max(values) > rule.high:
-        return _verdict(claim, "contradicted", rule.above, ours)
-    if min(values) < rule.low:
-        return _verdict(claim, "contradicted", rule.below, ours)
-    return _verdict(claim, "supported", rule.within, ours)
+def _judge(
+    claim: str, atss: Quantities, shown: Sequence[str], bounds: tuple[float, float]
+) -> Verdict:
+    values = [found[shown[0]] for found in atss.values()]
+    ends = dict.fromkeys(_number(value) for value in (min(values), max(values)))
+    reason = f"{shown[0]} {' to '.join(ends)}, agrees from {bounds[0]:.3g} to {bounds[1]:.3g}"
+    state: State = "undecided"
+    if not any(map(isnan, values)):  # of too few objects
+        is_within = all(bounds[0] <= value <= bounds[1] for value in values)
+        state = "supported" if is_within else "contradicted"
+    return _verdict(claim, state, reason, _shown(atss, shown))
 
 
 def _unfairness(found: Quantities, atss: Quantities) -> Verdict:

@@ -1,6 +1,7 @@
 """Pictures of sample selection: over a data set, and on an image.
 
     all_figures         positives by size, shape, location and level
+    objects_grid        the positives of an image's objects, as a table
     selections_figure   an image once per selection, its objects' positives on it
 
 Shapes: A anchors, M ground truths; in pixels of the resized image.
@@ -25,6 +26,7 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from reports.positives import CAPTIONS, GROUPS, LEVELS
+from reports.render import Grid, line
 from reports.style import CYCLE, STYLE, WIDTH
 
 MARKERS = "osD^vP*"
@@ -156,6 +158,16 @@ class Picture:
     names: Sequence[str]  # [M] categories
     # By selection: box [A, 4], level [A], matched [A], is_ignored [A]
     anchors: Mapping[str, Mapping[str, NDArray[Any]]]
+
+
+def objects_grid(picture: Picture, title: str) -> Grid:
+    """A line per object: its size in pixels, its positives under each selection."""
+    lines = []
+    for g, (name, (x1, y1, x2, y2)) in enumerate(zip(picture.names, picture.boxes, strict=True)):
+        counts = [str((anchors["matched"] == g).sum()) for anchors in picture.anchors.values()]
+        lines.append(line(f"{g + 1} {name}", f"{x2 - x1:.0f} x {y2 - y1:.0f}", *counts))
+    head = line("object", "pixels", *picture.anchors)
+    return Grid(name="objects", title=title, head=head, blocks=(tuple(lines),))
 
 
 @matplotlib.rc_context(BARE)

@@ -184,7 +184,7 @@ def test_counted_positives_judge_their_claims(atss: Atss, tmp_path: Path) -> Non
     )
     code, output, errors = atss("claims", "--out", tmp_path / "out")
     assert (code, errors) == (0, "")
-    assert "Counted: pets-val" in output and "supported: About 0.2, as the paper says." in output
+    assert "Counted: pets-val" in output and "supported: share of the candidates 0.200" in output
     assert "atss positives" not in output
     code, output, _ = atss("claims", "--out", tmp_path / "out", "--format", "json")
     counted = json.loads(output)["counted"]["pets-val"]

@@ -1,24 +1,34 @@
 """`atss positives`: what sample selection does to the objects of a data set, without training."""
 
 import os
+import re
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.text import Text
 
-from experiments.own_tables import own_assigner
+from detector.config import DetectorConfig
+from experiments.baselines import (
+    ATSS,
+    FCOS,
+    FCOS_CENTER_SAMPLING,
+    IMPROVED_RETINANET,
+    RETINANET,
+)
+from experiments.experiment import OwnAssigner, Row
+from experiments.own_tables import load_assigner, own_assigner
 from experiments.schedules import DEMO, PAPER
-from experiments.settings import parse_settings
+from experiments.settings import parse_settings, show_setting
 from orchestration import options
 from orchestration.options import option, parse_rows
-from orchestration.plan import GENERATED
+from orchestration.plan import GENERATED, find_rows, find_tables
 from orchestration.progress import Counter
 from orchestration.run_folder import DEFAULT_OUT
-from orchestration.selections import POSITIVES, SELECTING, build, choose, slug
 from orchestration.terminal import Interrupted, console
 
 if TYPE_CHECKING:
@@ -27,9 +37,11 @@ if TYPE_CHECKING:
     from detector.data.coco import CocoDataset
     from detector.positives import Selection
     from reports.claims import Verdict
-    from reports.positives_figures import Picture
-    from reports.render import Grid
 
+PAPERS = (RETINANET, IMPROVED_RETINANET, FCOS, FCOS_CENTER_SAMPLING, ATSS)
+NAMES = {"iou": "IoU", "ssc": "spatial and scale", "center_sampling": "center sampling"}
+POSITIVES = "positives"  # the folder of what is counted, in the results folder
+SELECTING = ("assigner", "in_gt_box", "k", "anchor_scales", "aspect_ratios")  # what selection reads
 STYLES = {"supported": "green", "contradicted": "red", "undecided": "yellow"}
 SPLITS = ("train", "val", "all")
 
@@ -91,19 +103,83 @@ def positives(
     folder = Path(out) / POSITIVES
     folder /= slug(name, [*(tables or []), *(rows or []), *(settings or []), short_side, long_side])
     usual = DEMO if data in (None, GENERATED) and annotations is None else PAPER
-    sides = {
-        "short_side": short_side or usual.short_side[-1],
-        "long_side": long_side or usual.long_side,
-    }
-    pixels = f"{sides['short_side']}/{sides['long_side']} pixels"
-    built = [build(it, row.config, own_assigner(row.assigner)) for it, (row, _) in chosen.items()]
+    short, long = short_side or usual.short_side[-1], long_side or usual.long_side
+    sides = {"short_side": short, "long_side": long}  # to what images are resized, in pixels
+    selections = [selection for selection, _ in chosen.values()]
     if image:
-        write_files(folder, _draw(datasets, built, sides, image, pixels))
+        title = f"Positives per object: {{}}, {short}/{long} pixels"
+        write_files(folder, _draw(datasets, selections, sides, image, title))
         return
-    objects, images = _count(name, datasets, built, sides, workers)
-    about = f"{name}, {len(objects) // len(built):,} objects, {pixels}"
+    objects, images = _count(name, datasets, selections, sides, workers)
+    about = f"{name}, {len(objects) // len(chosen):,} objects, {short}/{long} pixels"
     rows_of = {it: labels for it, (_, labels) in chosen.items() if labels != [it]}
     write_files(folder, _report(objects, images, about, rows_of))
+
+
+def choose(
+    tables: Sequence[str], rows: Sequence[str], settings: Mapping[str, Any]
+) -> dict[str, tuple["Selection", list[str]]]:
+    """Name -> a selection, and the labels of all rows that select so; by default the paper's five.
+
+    Rows that train differently but select alike, such as Table 1's, are one selection. ValueError
+    for a table or row that is not there, for a setting that selection does not read, and for one
+    that contradicts a row.
+    """
+    for name in settings.keys() - set(SELECTING):
+        idle = f"{name}={show_setting(settings[name])}"
+        raise ValueError(f"{idle} moves no positive; needs one of {', '.join(SELECTING)}")
+    if rows and len(tables) != 1:
+        raise ValueError(f"--rows chooses from one table, got {len(tables)} tables")
+    wanted = [
+        (f"{table.label}: {row.label}", row)
+        for table in find_tables(tables)
+        for row in find_rows(table, rows)
+    ]
+    found: dict[str, tuple[Selection, list[str]]] = {}
+    for label, row in wanted or [(name_of(config), Row("", config)) for config in PAPERS]:
+        try:
+            config, own = replace(row.config, **settings), own_assigner(row.assigner)
+        except ValueError as error:
+            raise ValueError(f"{label}: {error}") from error
+        name = name_of(config, own)
+        if name not in found:
+            found[name] = build(name, config, own), []
+        found[name][1].append(label)
+    return found
+
+
+def name_of(config: DetectorConfig, own: OwnAssigner | None = None) -> str:
+    """What a config selects by, such as "ATSS, k=5": rows that select alike share it."""
+    name = str(own) if own else NAMES.get(config.assigner, config.assigner.upper())
+    if (own or config.assigner == "iou") and config.in_gt_box:
+        name += " in GT box"
+    usual = DetectorConfig()
+    parts = {
+        "k": f"k={config.k}",
+        "anchor_scales": "/".join(f"{scale:.4g}" for scale in config.anchor_scales) + "S",
+        "aspect_ratios": "h/w " + "/".join(f"{ratio:.4g}" for ratio in config.aspect_ratios),
+    }
+    shown = [text for key, text in parts.items() if getattr(config, key) != getattr(usual, key)]
+    return ", ".join([name, *shown])
+
+
+def build(name: str, config: DetectorConfig, own: OwnAssigner | None = None) -> "Selection":
+    """The selection of a config, or of a user's assigner in its place.
+
+    k is ATSS's per level, over all anchors of a location.
+    """
+    from detector.assigners import build_assigner
+    from detector.positives import Selection
+
+    assigner = build_assigner(config, load_assigner(own) if own else None)
+    k = config.k * config.anchors_per_location if config.assigner == "atss" and not own else None
+    return Selection(name, assigner, config.anchor_scales, config.aspect_ratios, k)
+
+
+def slug(name: str, asked: Sequence[str | int | None]) -> str:
+    """The name as a folder's, with what was asked for: "coco-tiny-val", "shapes-val-table4"."""
+    words = [name, *(Path(str(text)).name.removesuffix(".py") for text in asked if text)]
+    return re.sub(r"[^A-Za-z0-9.,=_]+", "-", " ".join(words)).strip("-")[:100]
 
 
 def _open(
@@ -135,7 +211,7 @@ def _count(
     """A line per selection and object, and a line per selection and image."""
     import pandas as pd
 
-    from detector.positives import columns_of, count_positives, describe_objects
+    from detector.positives import columns_of, count_positives
 
     processes = len(os.sched_getaffinity(0)) if workers is None else workers
     counted = []
@@ -149,14 +225,9 @@ def _count(
         raise Interrupted("nothing was written") from None
     if not any(counts[0].image["objects"] for counts in counted):
         raise ValueError(f"{name}: needs an object at least, its images show none")
-    described = pd.concat([pd.DataFrame(describe_objects(one)) for one in datasets])
-    ids = [image for dataset in datasets for image in dataset.image_ids]
-    objects, images = [], []
-    for selection, mine in zip(selections, zip(*counted, strict=True), strict=True):
-        of_objects, of_images = (columns_of(list(part)) for part in zip(*mine, strict=True))
-        objects.append(described.assign(selection=selection.name, **of_objects))
-        images.append(pd.DataFrame({"image": ids, **of_images, "selection": selection.name}))
-    return pd.concat(objects, ignore_index=True), pd.concat(images, ignore_index=True)
+    by_selection = [one for mine in zip(*counted, strict=True) for one in mine]
+    objects, images = map(list, zip(*by_selection, strict=True))
+    return pd.DataFrame(columns_of(objects)), pd.DataFrame(columns_of(images))
 
 
 def _report(
@@ -216,18 +287,27 @@ def _draw(
     selections: Sequence["Selection"],
     sides: Mapping[str, int],
     wanted: Sequence[str],
-    pixels: str,
+    title: str,
 ) -> dict[str, bytes]:
     """Pictures of images by file name; how many positives their objects have is printed."""
-    from reports.positives_figures import selections_figure
+    from detector.data.images import read_pixels
+    from detector.positives import anchors_of, scene_of
+    from reports.positives_figures import Picture, objects_grid, selections_figure
     from reports.render import terminal
     from reports.style import save
 
     pictures = {}
     for dataset, index, path in [find_image(datasets, text) for text in wanted]:
-        picture = _look_at(dataset, index, path, selections, sides)
-        title = f"Positives per object: image {dataset.image_ids[index]}, {pixels}"
-        console.print(terminal(_table(picture, title)))
+        scene = scene_of(dataset, index, **sides)
+        picture = Picture(
+            pixels=read_pixels(path, dataset.sizes[index]).permute(1, 2, 0).numpy(),
+            height=scene.height,
+            width=scene.width,
+            boxes=scene.boxes.numpy(),
+            names=list(scene.described["category"]),
+            anchors={one.name: anchors_of(one, scene) for one in selections},
+        )
+        console.print(terminal(objects_grid(picture, title.format(f"image {scene.image}"))))
         pictures[f"{path.stem}.png"] = save(selections_figure(picture), "png")
     return pictures
 
@@ -238,57 +318,19 @@ def find_image(datasets: Sequence["CocoDataset"], text: str) -> tuple["CocoDatas
     Raises ValueError or FileNotFoundError where no image is called so, or more than one, or where
     its file is not at hand.
     """
-    names = [
-        (dataset, index, name, str(dataset.image_ids[index]))
-        for dataset in datasets
-        for index, name in enumerate(dataset.file_names)
-    ]
-    exact = [one for one in names if text in one[2:]]
-    found = exact or [one for one in names if Path(one[2]).name == Path(text).name]
-    if len(found) != 1:
-        problem = f"{len(found)} images are" if found else "no image is"
-        raise ValueError(
-            f"{problem} called '{text}'; --image needs the id or the file name of one of "
-            f"{len(names)}, such as {names[0][3]} or {names[0][2]}"
-        )
-    dataset, index, name, _ = found[0]
-    path = Path(text) if Path(text).is_file() else dataset.folder / name
+    exact, alike = [], []
+    for dataset in datasets:
+        for index, name in enumerate(dataset.file_names):
+            if text in (name, str(dataset.image_ids[index])):
+                exact.append((dataset, index))
+            elif Path(text).name == Path(name).name:
+                alike.append((dataset, index))
+    if len(found := exact or alike) != 1:
+        one = f"such as {datasets[0].image_ids[0]} or {datasets[0].file_names[0]}"
+        problem = f"{len(found) or 'no'} images are called '{text}'"
+        raise ValueError(f"{problem}; --image needs the id or the file name of one, {one}")
+    dataset, index = found[0]
+    path = Path(text) if Path(text).is_file() else dataset.path(index)
     if not path.is_file():
         raise FileNotFoundError(f"no image file {path}: without --data, --image needs its path")
     return dataset, index, path
-
-
-def _look_at(
-    dataset: "CocoDataset",
-    index: int,
-    path: Path,
-    selections: Sequence["Selection"],
-    sides: Mapping[str, int],
-) -> "Picture":
-    """An image as it is drawn, with what the selections make of it."""
-    from detector.data.images import read_pixels
-    from detector.positives import anchors_of, scene_of
-    from reports.positives_figures import Picture
-
-    scene = scene_of(dataset, index, **sides)
-    labels = dataset.target(index)["labels"].tolist()
-    return Picture(
-        pixels=read_pixels(path, dataset.sizes[index]).permute(1, 2, 0).numpy(),
-        height=scene.height,
-        width=scene.width,
-        boxes=scene.boxes.numpy(),
-        names=[dataset.names[label] for label in labels],
-        anchors={one.name: anchors_of(one, scene) for one in selections},
-    )
-
-
-def _table(picture: "Picture", title: str) -> "Grid":
-    """A line per object: its size in pixels, its positives under each selection."""
-    from reports.render import Grid, line
-
-    lines = []
-    for g, (name, (x1, y1, x2, y2)) in enumerate(zip(picture.names, picture.boxes, strict=True)):
-        counts = [str((anchors["matched"] == g).sum()) for anchors in picture.anchors.values()]
-        lines.append(line(f"{g + 1} {name}", f"{x2 - x1:.0f} x {y2 - y1:.0f}", *counts))
-    head = line("object", "pixels", *picture.anchors)
-    return Grid(name="objects", title=title, head=head, blocks=(tuple(lines),))
