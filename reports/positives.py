@@ -56,7 +56,6 @@ SHARE = "share of the candidates"  # that are positive
 BEFORE = "share before the in-box test and conflicts"
 FAIRNESS = "largest / smallest third"
 FAIRNESS_BEFORE = "the same before the in-box test and conflicts"
-RANKS = "rank correlation of size and positives"
 RATIOS = {
     FAIRNESS: ("positives", "third", "largest", "smallest"),
     FAIRNESS_BEFORE: ("above_threshold", "third", "largest", "smallest"),
@@ -145,8 +144,6 @@ def claims(objects: pd.DataFrame) -> list[Verdict]:
 def _quantities(part: pd.DataFrame) -> dict[str, float]:
     """What the claims are judged by, for the objects of one selection; shares only of ATSS."""
     found = {name: _ratio(part, *what) for name, what in RATIOS.items() if what[0] in part}
-    ranks = part[["relative_size", "positives"]].rank()
-    found[RANKS] = ranks["relative_size"].corr(ranks["positives"])
     if "candidates" in part and part["candidates"].notna().all():
         found |= part[["positives", "candidates", "threshold"]].mean()
         found[SHARE] = found["positives"] / found["candidates"]
@@ -185,7 +182,7 @@ def _unfairness(found: Quantities, atss: Quantities) -> Verdict:
     reason = (
         f"Favoring larger objects{' more than ATSS does' if atss else ''}: {yes}. Not so: {no}."
     )
-    ours = _shown(found, (FAIRNESS, "medium / small", "large / small", RANKS))
+    ours = _shown(found, (FAIRNESS, "medium / small", "large / small"))
     rules = [{favors[name] for name in favors if name.startswith(rule)} for rule in OLDER]
     if {False} in rules:
         return _verdict("H23", "contradicted", reason, ours)

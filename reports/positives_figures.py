@@ -1,14 +1,12 @@
 """Pictures of sample selection: over a data set, and on an image.
 
     all_figures         positives by size, shape, location and level
-    objects_grid        the positives of an image's objects, as a table
     selections_figure   an image once per selection, its objects' positives on it
 
 Shapes: A anchors, M ground truths; in pixels of the resized image.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from itertools import cycle
 from textwrap import fill
@@ -24,9 +22,9 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
+from PIL.Image import Image
 
 from reports.positives import CAPTIONS, GROUPS, LEVELS
-from reports.render import Grid, line
 from reports.style import CYCLE, STYLE, WIDTH
 
 MARKERS = "osD^vP*"
@@ -41,6 +39,7 @@ DOTS = np.array([3.0, 3.9, 5.1, 6.6, 8.4])  # diameters of the dots of P3 ... P7
 PANEL = 3.4  # inches, the longer side of an image
 MOST_NAMES = 8  # objects that are labeled with their category; of more, only the number
 HALO = [patheffects.withStroke(linewidth=1.6, foreground="white")]
+Anchors = Mapping[str, NDArray[Any]]  # box [A, 4], level [A], matched [A], is_ignored [A]
 BARE = STYLE | dict.fromkeys(("axes.grid", "axes.spines.left", "axes.spines.bottom"), False)
 
 
@@ -63,9 +62,8 @@ def _curves(
     """Positives per object, and objects without, against a column; x is a bin's median."""
     figure = Figure(figsize=(WIDTH, 3.9))
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
-    parts = objects.assign(without=100.0 * (objects["positives"] == 0)).groupby(
-        "selection", sort=False
-    )
+    objects = objects.assign(without=100.0 * (objects["positives"] == 0))
+    parts = objects.groupby("selection", sort=False)
     shades = matplotlib.colormaps["cividis"](np.linspace(0, 0.9, len(parts)))
     colors = CYCLE if len(parts) <= len(CYCLE) else shades
     for (name, part), color, marker in zip(parts, colors, cycle(MARKERS), strict=False):
@@ -95,15 +93,11 @@ def _maps(objects: pd.DataFrame) -> Figure:
         counts = np.histogram2d(**where)[0]
         totals = np.histogram2d(**where, weights=part["positives"])[0]
         means = np.ma.masked_where(counts < MIN_OBJECTS, totals / np.maximum(counts, 1))
-        image = axes.imshow(
-            means / part["positives"].mean(),
-            cmap="PuOr_r",
-            norm=LogNorm(0.5, 2, clip=True),
-            aspect=0.75,
-        )
+        ratios, norm = means / (part["positives"].mean() or 1), LogNorm(0.5, 2, clip=True)
+        mapped = axes.imshow(ratios, cmap="PuOr_r", norm=norm, aspect=0.75)
         axes.set(title=fill(name, 14), xticks=[], yticks=[], facecolor="#eeeeee")
     bar = figure.colorbar(
-        image, ax=figure.axes, orientation="horizontal", fraction=0.06, aspect=40, extend="both"
+        mapped, ax=figure.axes, orientation="horizontal", fraction=0.06, aspect=40, extend="both"
     )
     bar.set_label("positives per object here / everywhere")
     bar.set_ticks([0.5, 0.7, 1, 1.4, 2], labels=["0.5", "0.7", "1", "1.4", "2"])
@@ -147,43 +141,28 @@ def _panels(
     return figure, panels[:count]
 
 
-@dataclass(frozen=True, eq=False)
-class Picture:
-    """An image with its ground truths, and what each selection makes of its anchors."""
-
-    pixels: NDArray[np.uint8]  # [H, W, 3], of any size
-    height: int
-    width: int
-    boxes: NDArray[np.float32]  # [M, 4]
-    names: Sequence[str]  # [M] categories
-    # By selection: box [A, 4], level [A], matched [A], is_ignored [A]
-    anchors: Mapping[str, Mapping[str, NDArray[Any]]]
-
-
-def objects_grid(picture: Picture, title: str) -> Grid:
-    """A line per object: its size in pixels, its positives under each selection."""
-    lines = []
-    for g, (name, (x1, y1, x2, y2)) in enumerate(zip(picture.names, picture.boxes, strict=True)):
-        counts = [str((anchors["matched"] == g).sum()) for anchors in picture.anchors.values()]
-        lines.append(line(f"{g + 1} {name}", f"{x2 - x1:.0f} x {y2 - y1:.0f}", *counts))
-    head = line("object", "pixels", *picture.anchors)
-    return Grid(name="objects", title=title, head=head, blocks=(tuple(lines),))
-
-
 @matplotlib.rc_context(BARE)
-def selections_figure(picture: Picture) -> Figure:
-    """A panel per selection: a dot for each positive's center, as large as its level is coarse."""
-    scale = PANEL / max(picture.height, picture.width)
-    size = picture.width * scale, picture.height * scale + 0.25
-    figure, panels = _panels(len(picture.anchors), 3, size, 0.3)
-    for axes, (name, anchors) in zip(panels, picture.anchors.items(), strict=True):
-        axes.imshow(picture.pixels, extent=(0, picture.width, picture.height, 0), alpha=0.45)
-        axes.set(xticks=[], yticks=[], xlim=(0, picture.width), ylim=(picture.height, 0))
-        _draw_anchors(axes, anchors)
-        _draw_objects(axes, picture)
-        owners = anchors["matched"][anchors["matched"] >= 0]
-        without = len(picture.boxes) - len(np.unique(owners))
-        title = f"{name}: {len(owners) / max(1, len(picture.boxes)):.1f} per object"
+def selections_figure(
+    image: Image,
+    boxes: NDArray[np.float32],
+    names: Sequence[str],
+    anchors: Mapping[str, Anchors],
+) -> Figure:
+    """A panel per selection: a dot for each positive's center, as large as its level is coarse.
+
+    The image as large as the network sees it, boxes [M, 4], categories [M], anchors by selection.
+    """
+    width, height = image.size
+    scale = PANEL / max(height, width)
+    figure, panels = _panels(len(anchors), 3, (width * scale, height * scale + 0.25), 0.3)
+    for axes, (name, mine) in zip(panels, anchors.items(), strict=True):
+        axes.imshow(image, extent=(0, width, height, 0), alpha=0.45)
+        axes.set(xticks=[], yticks=[], xlim=(0, width), ylim=(height, 0))
+        _draw_anchors(axes, mine)
+        _draw_objects(axes, boxes, names)
+        owners = mine["matched"][mine["matched"] >= 0]
+        without = len(boxes) - len(np.unique(owners))
+        title = f"{name}: {len(owners) / max(1, len(boxes)):.1f} per object"
         axes.set_title(title + (f", {without} without" if without else ""), loc="left")
     look: dict[str, Any] = {"ls": "", "color": "#444444"}
     marks = [Line2D([], [], label="ignored", marker="x", ms=3, **look)]
@@ -193,7 +172,7 @@ def selections_figure(picture: Picture) -> Figure:
     return figure
 
 
-def _draw_anchors(axes: Axes, anchors: Mapping[str, NDArray[Any]]) -> None:
+def _draw_anchors(axes: Axes, anchors: Anchors) -> None:
     """Ignored anchors' centers as gray crosses; of positives the box, thin, and the center."""
     boxes, is_positive = anchors["box"], anchors["matched"] >= 0
     centers = (boxes[:, :2] + boxes[:, 2:]) / 2
@@ -205,16 +184,23 @@ def _draw_anchors(axes: Axes, anchors: Mapping[str, NDArray[Any]]) -> None:
     axes.scatter(*centers[is_positive].T, linewidths=0.4, zorder=3, **dot)
 
 
-def _draw_objects(axes: Axes, picture: Picture) -> None:
-    """Ground truths' boxes, and what each is called, above it where there is room."""
-    colors = COLORS[np.arange(len(picture.boxes)) % len(COLORS)]
-    _outline(axes, picture.boxes, edgecolors="white", linewidths=2.2, zorder=2)
-    _outline(axes, picture.boxes, edgecolors=colors, linewidths=1.2, zorder=2)
-    for g, (x1, y1, *_) in enumerate(picture.boxes):
-        category = f" {picture.names[g]}" if len(picture.boxes) <= MOST_NAMES else ""
+def _draw_objects(axes: Axes, boxes: NDArray[np.float32], names: Sequence[str]) -> None:
+    """Ground truths' boxes, and above each its number, with its category if these are few."""
+    colors = COLORS[np.arange(len(boxes)) % len(COLORS)]
+    _outline(axes, boxes, edgecolors="white", linewidths=2.2, zorder=2)
+    _outline(axes, boxes, edgecolors=colors, linewidths=1.2, zorder=2)
+    for g, (x1, y1, *_) in enumerate(boxes):
+        text = f" {g + 1} {names[g]}" if len(boxes) <= MOST_NAMES else f" {g + 1}"
         look: dict[str, Any] = {"color": colors[g], "fontsize": 6, "path_effects": HALO}
-        look["va"] = "top" if y1 < 0.03 * picture.height else "bottom"
-        axes.text(max(x1, 0), y1, f" {g + 1}{category}", clip_on=True, zorder=4, **look)
+        axes.text(
+            x1,
+            max(y1, 0.03 * axes.get_ylim()[0]),
+            text,
+            va="bottom",
+            clip_on=True,
+            zorder=4,
+            **look,
+        )
 
 
 def _outline(axes: Axes, boxes: NDArray[np.float32], **look: Any) -> None:

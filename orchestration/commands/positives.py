@@ -7,19 +7,12 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-from rich.text import Text
 
 from detector.config import DetectorConfig
-from experiments.baselines import (
-    ATSS,
-    FCOS,
-    FCOS_CENTER_SAMPLING,
-    IMPROVED_RETINANET,
-    RETINANET,
-)
+from experiments.baselines import ATSS, FCOS, FCOS_CENTER_SAMPLING, IMPROVED_RETINANET, RETINANET
 from experiments.experiment import OwnAssigner, Row
 from experiments.own_tables import load_assigner, own_assigner
 from experiments.schedules import DEMO, PAPER
@@ -29,7 +22,7 @@ from orchestration.options import option, parse_rows
 from orchestration.plan import GENERATED, find_rows, find_tables
 from orchestration.progress import Counter
 from orchestration.run_folder import DEFAULT_OUT
-from orchestration.terminal import Interrupted, console
+from orchestration.terminal import Interrupted, clean, console
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,9 +35,6 @@ PAPERS = (RETINANET, IMPROVED_RETINANET, FCOS, FCOS_CENTER_SAMPLING, ATSS)
 NAMES = {"iou": "IoU", "ssc": "spatial and scale", "center_sampling": "center sampling"}
 POSITIVES = "positives"  # the folder of what is counted, in the results folder
 SELECTING = ("assigner", "in_gt_box", "k", "anchor_scales", "aspect_ratios")  # what selection reads
-STYLES = {"supported": "green", "contradicted": "red", "undecided": "yellow"}
-SPLITS = ("train", "val", "all")
-
 TABLES = (
     "table1 ... table8, all, or FILE.py: their distinct sample selections.  "
     "[default: the paper's five]"
@@ -56,7 +46,7 @@ SET = f"Change a toggle in every row, if it moves positives: {', '.join(SELECTIN
 Settings = Annotated[list[str] | None, option(SET, "--set", metavar="KEY=VALUE")]
 DATA = "A data set in COCO format: a folder, a TOML file, or coco2017.  [default: shapes]"
 Data = Annotated[str | None, option(DATA, metavar="WHERE")]
-Split = Annotated[str | None, option("Which images.  [default: val]", metavar="|".join(SPLITS))]
+Split = Annotated[Literal["train", "val", "all"] | None, option("Which images.  [default: val]")]
 ANNOTATIONS = "A COCO annotation file alone, instead of --data: no image is needed to count."
 AnnotationFile = Annotated[Path | None, option(ANNOTATIONS, metavar="FILE.json")]
 SHORT = "Pixels images are resized to.  [default: 800; shapes: 128]"
@@ -107,10 +97,9 @@ def positives(
     sides = {"short_side": short, "long_side": long}  # to what images are resized, in pixels
     selections = [selection for selection, _ in chosen.values()]
     if image:
-        title = f"Positives per object: {{}}, {short}/{long} pixels"
-        write_files(folder, _draw(datasets, selections, sides, image, title))
+        write_files(folder, _draw(datasets, selections, sides, image))
         return
-    objects, images = _count(name, datasets, selections, sides, workers)
+    objects, images = _count(datasets, selections, sides, workers)
     about = f"{name}, {len(objects) // len(chosen):,} objects, {short}/{long} pixels"
     rows_of = {it: labels for it, (_, labels) in chosen.items() if labels != [it]}
     write_files(folder, _report(objects, images, about, rows_of))
@@ -192,17 +181,15 @@ def _open(
         if data is not None or split is not None:
             other = "--data" if data is not None else "--split"
             raise ValueError(f"--annotations is one file of boxes, got {other} as well")
-        return annotations.stem, (CocoDataset(None, annotations),)
-    split = split or "val"
-    if split not in SPLITS:
-        raise ValueError(f"--split needs one of {', '.join(SPLITS)}, got '{split}'")
-    found = open_data(data or GENERATED)
-    both = {"train": (found.train,), "val": (found.val,), "all": (found.train, found.val)}
-    return f"{found.name} {split}", both[split]
+        boxes = CocoDataset(None, annotations)
+        boxes.require_ground_truth()
+        return annotations.stem, (boxes,)
+    split, found = split or "val", open_data(data or GENERATED)
+    parts = {"train": (found.train,), "val": (found.val,), "all": (found.train, found.val)}
+    return f"{found.name} {split}", parts[split]
 
 
 def _count(
-    name: str,
     datasets: Sequence["CocoDataset"],
     selections: Sequence["Selection"],
     sides: Mapping[str, int],
@@ -223,18 +210,13 @@ def _count(
                     counter.add(1)
     except KeyboardInterrupt:
         raise Interrupted("nothing was written") from None
-    if not any(counts[0].image["objects"] for counts in counted):
-        raise ValueError(f"{name}: needs an object at least, its images show none")
     by_selection = [one for mine in zip(*counted, strict=True) for one in mine]
     objects, images = map(list, zip(*by_selection, strict=True))
     return pd.DataFrame(columns_of(objects)), pd.DataFrame(columns_of(images))
 
 
 def _report(
-    objects: "pd.DataFrame",
-    images: "pd.DataFrame",
-    about: str,
-    rows_of: Mapping[str, Sequence[str]],
+    objects: "pd.DataFrame", images: "pd.DataFrame", about: str, rows_of: Mapping[str, list[str]]
 ) -> dict[str, bytes]:
     """Print the tables and the claims; files by name. rows_of: what a selection stands for."""
     from reports import positives as report
@@ -247,7 +229,6 @@ def _report(
     for grid in grids:
         console.print(terminal(grid))
     print_counted(found)
-    console.print(f"\n{report.LEGEND}\n", soft_wrap=True)
     command = f"Counted by `{shlex.join(['atss', *sys.argv[1:]])}`.\n"
     rows = [f"- {name}: {'; '.join(labels)}" for name, labels in rows_of.items()]
     page = [*map(markdown, grids), report.markdown_claims(found), command, *rows]
@@ -273,13 +254,11 @@ def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
 
 def print_counted(found: Sequence["Verdict"]) -> None:
     """The claims that counting can judge: what was counted of each, and what that says."""
-    for verdict in found:
-        claim = verdict.claim
-        console.print(Text(f"\n{claim.name}  {claim.says}", style="bold"), soft_wrap=True)
-        for text in (f"{claim.where}; the paper: {claim.paper}", *verdict.ours):
-            console.print(f"     {text}", soft_wrap=True)
-        meaning = f"     {verdict.state}: {verdict.reason}"
-        console.print(Text(meaning, style=STYLES[verdict.state]), soft_wrap=True)
+    from rich.markdown import Markdown
+
+    from reports.positives import markdown_claims
+
+    console.print(Markdown(clean(markdown_claims(found))))
 
 
 def _draw(
@@ -287,28 +266,23 @@ def _draw(
     selections: Sequence["Selection"],
     sides: Mapping[str, int],
     wanted: Sequence[str],
-    title: str,
 ) -> dict[str, bytes]:
-    """Pictures of images by file name; how many positives their objects have is printed."""
-    from detector.data.images import read_pixels
+    """Pictures of images by file name."""
+    from detector.data.images import read_image
     from detector.positives import anchors_of, scene_of
-    from reports.positives_figures import Picture, objects_grid, selections_figure
-    from reports.render import terminal
+    from reports.positives_figures import selections_figure
     from reports.style import save
 
     pictures = {}
     for dataset, index, path in [find_image(datasets, text) for text in wanted]:
         scene = scene_of(dataset, index, **sides)
-        picture = Picture(
-            pixels=read_pixels(path, dataset.sizes[index]).permute(1, 2, 0).numpy(),
-            height=scene.height,
-            width=scene.width,
-            boxes=scene.boxes.numpy(),
-            names=list(scene.described["category"]),
-            anchors={one.name: anchors_of(one, scene) for one in selections},
+        picture = selections_figure(
+            read_image(path, dataset.sizes[index]).resize((scene.width, scene.height)),
+            scene.boxes.numpy(),
+            list(scene.described["category"]),
+            {one.name: anchors_of(one, scene) for one in selections},
         )
-        console.print(terminal(objects_grid(picture, title.format(f"image {scene.image}"))))
-        pictures[f"{path.stem}.png"] = save(selections_figure(picture), "png")
+        pictures[f"{path.stem}.png"] = save(picture, "png")
     return pictures
 
 
@@ -318,14 +292,13 @@ def find_image(datasets: Sequence["CocoDataset"], text: str) -> tuple["CocoDatas
     Raises ValueError or FileNotFoundError where no image is called so, or more than one, or where
     its file is not at hand.
     """
-    exact, alike = [], []
-    for dataset in datasets:
-        for index, name in enumerate(dataset.file_names):
-            if text in (name, str(dataset.image_ids[index])):
-                exact.append((dataset, index))
-            elif Path(text).name == Path(name).name:
-                alike.append((dataset, index))
-    if len(found := exact or alike) != 1:
+    found = [
+        (dataset, index)
+        for dataset in datasets
+        for index, name in enumerate(dataset.file_names)
+        if text == str(dataset.image_ids[index]) or Path(text).name == Path(name).name
+    ]
+    if len(found) != 1:
         one = f"such as {datasets[0].image_ids[0]} or {datasets[0].file_names[0]}"
         problem = f"{len(found) or 'no'} images are called '{text}'"
         raise ValueError(f"{problem}; --image needs the id or the file name of one, {one}")
