@@ -2,7 +2,7 @@
 
     Selection          a way to choose positives, and the anchors it chooses from
     count_positives    every image of a data set under several selections -> Counts, image by image
-    describe_objects   what the counts are held against: size, aspect ratio, location
+    scene_of           an image, and what the counts are held against: size, aspect ratio, location
     anchors_of         what becomes of one image's anchors, to be looked at
 
 A conflict is an anchor that more than one object would take, were it alone in its image. That is
@@ -61,7 +61,7 @@ class Scene:
     width: int
     boxes: Tensor  # [M, 4]
     image: int = 0  # its id
-    described: Columns = field(default_factory=dict)  # [M] what describe_objects says
+    described: Columns = field(default_factory=dict)  # [M] its objects
 
 
 class Counts(NamedTuple):
@@ -93,12 +93,30 @@ def _count_image(
 
 
 def scene_of(dataset: CocoDataset, index: int, *, short_side: int, long_side: int) -> Scene:
-    """An image with its boxes after resizing, in pixels."""
-    width, height = dataset.sizes[index]
-    size = resize_sizes((height, width), short_side=short_side, long_side=long_side)
-    scale = torch.tensor([size[1] / width, size[0] / height]).repeat(2)
-    boxes, described = dataset.target(index)["boxes"] * scale, describe_objects(dataset, index)
-    return Scene(*size, boxes, dataset.image_ids[index], described)
+    """An image, resized, and what its objects are like; size classes are COCO's, by stored areas.
+
+    relative_size is the side of a square of the box's area, in percent of such a side of the image;
+    x and y are the box's center as shares of the image's width and height.
+    """
+    target, (ids, areas) = dataset.target(index), dataset.annotated(index)
+    stored = np.array(dataset.sizes[index], dtype=np.float64)  # width, height
+    boxes = target["boxes"].double()
+    width, height = (boxes[:, 2:] - boxes[:, :2]).numpy().T
+    x, y = (centers(boxes).numpy() / stored).T
+    described = {
+        "image": np.full(len(ids), dataset.image_ids[index]),
+        "annotation": ids,
+        "category": np.array(dataset.names)[target["labels"].numpy()],
+        "size": np.where(areas < SMALL, "small", np.where(areas > LARGE, "large", "medium")),
+        "area": areas,
+        "relative_size": 100 * np.sqrt(width * height / stored.prod()),
+        "aspect_ratio": height / width,
+        "x": x,
+        "y": y,
+    }
+    size = resize_sizes(dataset.sizes[index][::-1], short_side=short_side, long_side=long_side)
+    scale = torch.tensor(size[::-1] / stored, dtype=torch.float32).repeat(2)
+    return Scene(*size, target["boxes"] * scale, dataset.image_ids[index], described)
 
 
 def count(selection: Selection, scene: Scene) -> Counts:
@@ -134,29 +152,6 @@ def count(selection: Selection, scene: Scene) -> Counts:
         "selection": selection.name,
     }
     return Counts(objects, image)
-
-
-def describe_objects(dataset: CocoDataset, index: int) -> Columns:
-    """Columns [M] of an image. Areas and size classes are COCO's, of the stored image.
-
-    relative_size is the side of a square of the box's area, in percent of such a side of the image;
-    x and y are the box's center as shares of the image's width and height.
-    """
-    target, (ids, areas) = dataset.target(index), dataset.annotated(index)
-    boxes, image = target["boxes"].double(), np.array(dataset.sizes[index], dtype=np.float64)
-    width, height = (boxes[:, 2:] - boxes[:, :2]).numpy().T
-    x, y = (centers(boxes).numpy() / image).T
-    return {
-        "image": np.full(len(ids), dataset.image_ids[index]),
-        "annotation": ids,
-        "category": np.array(dataset.names)[target["labels"].numpy()],
-        "size": np.where(areas < SMALL, "small", np.where(areas > LARGE, "large", "medium")),
-        "area": areas,
-        "relative_size": 100 * np.sqrt(width * height / image.prod()),
-        "aspect_ratio": height / width,
-        "x": x,
-        "y": y,
-    }
 
 
 def columns_of(parts: Sequence[Mapping[str, Any]]) -> Columns:

@@ -101,18 +101,18 @@ def with_groups(objects: pd.DataFrame) -> pd.DataFrame:
 
 def summarize(objects: pd.DataFrame, images: pd.DataFrame) -> pd.DataFrame:
     """One line per selection: all that the printed tables show, in full precision."""
-    grouped = with_groups(objects)
+    without = 100.0 * (objects["positives"] == 0)
+    grouped = with_groups(objects).assign(**{"none, %": without})
     by_selection = grouped.groupby("selection", sort=False)
     counts, levels = by_selection["positives"], by_selection[list(LEVELS)].sum()
     means = [
         grouped.groupby(["selection", by])["positives"].mean().unstack().reindex(columns=names)
         for by, names in GROUPS.items()
     ]
-    without = (100 * (grouped["positives"] == 0)).groupby(grouped["selection"]).mean()
     per_image = images.groupby("selection")[["ignored", "contested"]].mean()
     columns = [
         counts.agg(objects="size", mean="mean", std="std"),
-        without.rename("none, %"),
+        by_selection["none, %"].mean(),
         *means,
         100 * levels.div(levels.sum(axis=1), axis=0),
         per_image,
@@ -167,7 +167,7 @@ def _judge(
     if not any(map(isnan, values)):  # of too few objects
         is_within = all(bounds[0] <= value <= bounds[1] for value in values)
         state = "supported" if is_within else "contradicted"
-    return _verdict(claim, state, reason, _shown(atss, shown))
+    return _verdict(claim, state, reason, atss, shown)
 
 
 def _unfairness(found: Quantities, atss: Quantities) -> Verdict:
@@ -182,31 +182,31 @@ def _unfairness(found: Quantities, atss: Quantities) -> Verdict:
     reason = (
         f"Favoring larger objects{' more than ATSS does' if atss else ''}: {yes}. Not so: {no}."
     )
-    ours = _shown(found, (FAIRNESS, "medium / small", "large / small"))
+    told = (reason, found, (FAIRNESS, "medium / small", "large / small"))
     rules = [{favors[name] for name in favors if name.startswith(rule)} for rule in OLDER]
     if {False} in rules:
-        return _verdict("H23", "contradicted", reason, ours)
+        return _verdict("H23", "contradicted", *told)
     if rules == [{True}, {True}]:
-        return _verdict("H23", "supported", reason, ours)
-    return _verdict("H23", "undecided", reason, ours, UNSAID if all(rules) else COUNTING)
+        return _verdict("H23", "supported", *told)
+    return _verdict("H23", "undecided", *told, UNSAID if all(rules) else COUNTING)
 
 
-def _shown(found: Quantities, names: Sequence[str]) -> list[str]:
-    """A line per selection."""
-    return [
-        f"{selection}: {', '.join(f'{name} {_number(values[name])}' for name in names)}"
-        for selection, values in found.items()
-    ]
+def _verdict(
+    claim: str, state: State, reason: str, found: Quantities, shown: Sequence[str], *needs: str
+) -> Verdict:
+    """The verdict on a claim, with a line per selection of what was counted."""
+    findings = []
+    for selection, values in found.items():
+        told = ", ".join(f"{name} {_number(values[name])}" for name in shown)
+        findings.append(Finding(ours=f"{selection}: {told}", state=None))
+    return Verdict(
+        claim=BY_NAME[claim], state=state, reason=reason, findings=tuple(findings), needs=needs
+    )
 
 
 def _number(value: float) -> str:
     """Three decimals; a dash for what is not known."""
     return MISSING if isnan(value) else f"{value:.3f}"
-
-
-def _verdict(claim: str, state: State, reason: str, ours: Sequence[str], *needs: str) -> Verdict:
-    findings = tuple(Finding(ours=text, state=None) for text in ours)
-    return Verdict(claim=BY_NAME[claim], state=state, reason=reason, findings=findings, needs=needs)
 
 
 def markdown_claims(found: Sequence[Verdict]) -> str:

@@ -26,7 +26,7 @@ from detector.positives import (
     columns_of,
     count,
     count_positives,
-    describe_objects,
+    scene_of,
 )
 from orchestration.commands.positives import PAPERS, build, choose, name_of
 from reports.positives import UNSAID, claims, markdown_claims, summarize
@@ -139,7 +139,8 @@ def test_objects_are_described_as_the_file_has_them(tmp_path: Path) -> None:
         annotation(5, 20, 3, [0, 0, 10, 10], area=96.0**2 + 1),
     ]
     dataset = CocoDataset(*write(tmp_path, described))
-    columns = columns_of([describe_objects(dataset, index) for index in range(len(dataset))])
+    scenes = [scene_of(dataset, i, short_side=64, long_side=96) for i in range(len(dataset))]
+    columns = columns_of([one.described for one in scenes])
     assert columns["image"].tolist() == [10, 20, 20, 20]
     assert columns["annotation"].tolist() == [2, 1, 4, 5]
     assert columns["category"].tolist() == ["cat", "dog", "cat", "cat"]
