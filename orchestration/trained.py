@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from detector.config import Recipe
-from experiments.settings import parse_settings
+from experiments.settings import parse_settings, show_setting
 from orchestration.find import find_run
-from orchestration.plan import NAMED_DATA, show_setting
 from orchestration.run_folder import RunFolder, Store
 from orchestration.terminal import console
 
@@ -31,13 +30,24 @@ SHOWN = 5  # classes in a line that refuses some
 
 @dataclass(frozen=True)
 class Trained:
-    """A detector that is ready to be tested."""
+    """A detector to be tested; it is loaded when it is first asked for."""
 
-    loaded: "Loaded"  # on the device; its recipe changed as asked for
-    device: "torch.device"
-    settings: Mapping[str, Any]  # what was asked for
     path: Path
     run: RunFolder | None  # where it is one of the results folder
+    settings: Mapping[str, Any]  # what was asked for
+    device: "torch.device"
+
+    @cached_property
+    def loaded(self) -> "Loaded":
+        """On the device; its recipe changed as asked for."""
+        from detector.weights.load import load_detector
+
+        loaded = load_detector(self.path, self.settings.get("regress_from"))
+        recipe = replace(loaded.description.recipe, **_of(self.settings, TEST_SETTINGS))
+        changed = _of(self.settings, IN_POSTPROCESS)
+        loaded.detector.postprocess = replace(loaded.detector.postprocess, **changed)
+        loaded.detector.to(self.device)
+        return replace(loaded, description=replace(loaded.description, recipe=recipe))
 
     @property
     def name(self) -> str:
@@ -67,10 +77,9 @@ class Trained:
         """
         import torch
 
-        step = self.step
-        unfinished = [] if step is None else [f"not finished: tested as of step {step}"]
-        lines = [self.name, *unfinished, *self.loaded.notes, *notes]
-        console.print("\n".join(lines), soft_wrap=True)
+        unfinished = f"not finished: tested as of step {self.step}"
+        lines = [self.name, *([] if self.step is None else [unfinished])]
+        console.print("\n".join([*lines, *self.loaded.notes, *notes]), soft_wrap=True)
         store.require_writable()
         if self.run is not None or "threads" in self.settings:
             torch.set_num_threads(self.loaded.description.recipe.threads)
@@ -84,12 +93,12 @@ class Trained:
         return {**about, "file": str(self.path), "sha256": digest, "notes": self.loaded.notes}
 
 
-def open_trained(
+def find_trained(
     run: str | None, weights: str | None, store: Store, texts: Sequence[str], device: str | None
 ) -> Trained:
-    """Load a run of the store, or a file; texts: what --set changes in how it is tested.
+    """A run of the store, or a file; texts: what --set changes in how it is tested.
 
-    ValueError or FileNotFoundError in one line, before anything is loaded where that tells.
+    ValueError or FileNotFoundError in one line for what can be told before it is loaded.
     """
     settings = _test_settings(texts)
     if (run is None) == (weights is None):
@@ -97,35 +106,25 @@ def open_trained(
         raise ValueError(f"needs a RUN of the results folder, or --weights FILE, got {given}")
     folder = None if run is None else find_run(store, run)
     path = _file_of(folder) if folder else Path(str(weights)).expanduser()
-    place = _choose_device(device)
-    from detector.weights.load import load_detector
-
-    loaded = load_detector(path, settings.get("regress_from"))
-    recipe = replace(loaded.description.recipe, **_of_recipe(settings))
-    changed = {name: settings[name] for name in IN_POSTPROCESS if name in settings}
-    loaded.detector.postprocess = replace(loaded.detector.postprocess, **changed)
-    loaded.detector.to(place)
-    loaded = replace(loaded, description=replace(loaded.description, recipe=recipe))
-    return Trained(loaded, place, settings, path, folder)
+    return Trained(path, folder, settings, _choose_device(device))
 
 
 def _test_settings(texts: Sequence[str]) -> dict[str, Any]:
     """--set of a trained detector, typed; ValueError for what only training could change."""
     settings = parse_settings(texts)
-    for name in settings:
-        if name not in (*TEST_SETTINGS, "regress_from"):
-            raise ValueError(
-                f"{name} is a setting of training, and the detector is trained; "
-                f"there are {', '.join(TEST_SETTINGS)}, and regress_from for files of other code"
-            )
+    for name in settings.keys() - {*TEST_SETTINGS, "regress_from"}:
+        raise ValueError(
+            f"{name} is a setting of training, and the detector is trained; "
+            f"there are {', '.join(TEST_SETTINGS)}, and regress_from for files of other code"
+        )
     if len(settings.get("short_side", ())) == 1:  # nothing is drawn at random in a test
         settings["short_side"] *= 2
-    replace(Recipe(), **_of_recipe(settings))  # refuses what cannot be
+    replace(Recipe(), **_of(settings, TEST_SETTINGS))  # refuses what cannot be
     return settings
 
 
-def _of_recipe(settings: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: settings[name] for name in TEST_SETTINGS if name in settings}
+def _of(settings: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    return {name: settings[name] for name in names if name in settings}
 
 
 def _file_of(folder: RunFolder) -> Path:
@@ -136,41 +135,22 @@ def _file_of(folder: RunFolder) -> Path:
     for path in (folder.checkpoint, beside):
         if path.is_file():
             return path
-    raise ValueError(
-        f"run {folder.signature} has no checkpoint yet, which a test needs: "
-        "its training has not come so far"
-    )
+    raise ValueError(f"run {folder.signature} has no checkpoint yet, which a test needs")
 
 
 def _choose_device(wanted: str | None) -> "torch.device":
     """The device asked for, or a GPU where there is one; ValueError where it cannot be used."""
     import torch
 
-    if wanted is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    wanted = wanted or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        device = torch.device(wanted)
-    except RuntimeError:
-        raise ValueError(f"no device is called '{wanted}', needs cpu, cuda or cuda:1 ...") from None
-    try:
-        return torch.empty(0, device=device).device
+        return torch.empty(0, device=wanted).device
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0].partition(". ")[0]
         raise ValueError(f"--device {wanted} cannot be used here ({reason}), needs cpu") from None
 
 
 # The images
-
-
-def require_given(data: str | None, annotations: str | None, images: str | None) -> None:
-    """Refuse at once what open_images would refuse after the weights were loaded."""
-    if data is not None and data not in NAMED_DATA and not Path(data).expanduser().exists():
-        raise FileNotFoundError(
-            f"no data set {data}: needs {', '.join(NAMED_DATA)}, a folder or a .toml file"
-        )
-    for option, path in (("--annotations", annotations), ("--images", images)):
-        if path is not None and not Path(path).expanduser().exists():
-            raise FileNotFoundError(f"{option} {path}: no such file or folder")
 
 
 def open_images(
@@ -187,14 +167,14 @@ def open_images(
     """
     from detector.data.coco import CocoDataset, open_data, open_split
 
-    if annotations is not None or images is not None:
-        if annotations is None or images is None or data is not None or split is not None:
-            raise ValueError(
-                "--annotations FILE and --images FOLDER name a set together, "
-                "instead of --data and --split"
-            )
+    if annotations is not None and images is not None and data is None and split is None:
         file = Path(annotations).expanduser()
         return file.stem, "", CocoDataset(Path(images).expanduser(), file)
+    if annotations is not None or images is not None:
+        raise ValueError(
+            "--annotations FILE and --images FOLDER name a set together, instead of --data and "
+            "--split"
+        )
     split = split or "val"
     if data is not None:
         name, dataset = open_split(data, split)
@@ -208,9 +188,8 @@ def open_images(
     found = open_data(facts["where"])
     if found.fingerprint != facts["fingerprint"]:
         raise ValueError(
-            f"run {run.signature} was trained on {facts['name']} with the fingerprint "
-            f"{facts['fingerprint'][:12]}, {facts['where']} has {found.fingerprint[:12]} now: its "
-            "content changed; --data tests on what it is today"
+            f"run {run.signature} was trained on another edition of {facts['name']}: its content "
+            f"changed in {facts['where']}; --data tests on what it is today"
         )
     dataset = found.val if split == "val" else open_split(facts["where"], split)[1]
     return found.name, split, dataset
@@ -225,24 +204,16 @@ def category_ids(
     """
     if (list(ids), list(names)) == (dataset.category_ids, dataset.names):
         return dataset.category_ids
-    if len(names) != len(dataset.names):
+    mine, theirs = ([name.strip().casefold() for name in it] for it in (names, dataset.names))
+    if sorted(mine) != sorted(theirs) or len(set(mine)) < len(mine):
+        odd = _few(sorted(set(mine) ^ set(theirs))) or "none, but some are there twice"
         raise ValueError(
             f"the detector knows {len(names)} classes ({_few(names)}), {title} has "
-            f"{len(dataset.names)} ({_few(dataset.names)}): a test needs the same ones"
+            f"{len(dataset.names)} ({_few(dataset.names)}): a test needs the same ones, by name; "
+            f"only on one side: {odd}"
         )
-    plain = [name.strip().casefold() for name in names]
-    theirs = [name.strip().casefold() for name in dataset.names]
     by_name = dict(zip(theirs, dataset.category_ids, strict=True))
-    strange = [name for name, key in zip(names, plain, strict=True) if key not in by_name]
-    if strange or len(set(plain)) < len(names):
-        given = (
-            f"the detector's class '{strange[0]}'" if strange else "a class without its own name"
-        )
-        raise ValueError(
-            f"{given} is none of {title}'s ({_few(dataset.names)}): a test needs the same classes, "
-            f"by name; the detector's are {_few(names)}"
-        )
-    return [by_name[key] for key in plain]
+    return [by_name[name] for name in mine]
 
 
 def _few(names: Sequence[str]) -> str:

@@ -22,14 +22,7 @@ from orchestration.json_files import write_atomically, write_json
 from orchestration.progress import Counter, count
 from orchestration.run_folder import DEFAULT_OUT, open_store
 from orchestration.terminal import console, finish
-from orchestration.trained import (
-    TEST_SETTINGS,
-    Trained,
-    category_ids,
-    open_images,
-    open_trained,
-    require_given,
-)
+from orchestration.trained import TEST_SETTINGS, Trained, category_ids, find_trained, open_images
 
 if TYPE_CHECKING:
     from detector.data.coco import CocoDataset
@@ -70,8 +63,7 @@ def evaluate(
     - `atss evaluate --weights detector.safetensors --annotations boxes.json --images photos`
     """
     store = open_store(out)
-    require_given(data, annotations, images)
-    trained = open_trained(run, weights, store, settings or [], device)
+    trained = find_trained(run, weights, store, settings or [], device)
     name, part, dataset = open_images(data, split, annotations, images, trained.run)
     dataset.check_images()
     trained.introduce(store, dataset.notes)
@@ -118,8 +110,7 @@ def _detect_all(
     """COCO's results of the detector on all images, counted as they come."""
     from detector.evaluation.detect import detect_all
 
-    loaded = trained.loaded
-    description = loaded.description
+    loaded, description = trained.loaded, trained.loaded.description
     default = GPU_WORKERS if trained.device.type == "cuda" else CPU_WORKERS
     found: list[Record] = []
     parts = detect_all(
@@ -152,28 +143,23 @@ def _draw(
     folder: Path, dataset: "CocoDataset", found: list[Record], number: int, score: float
 ) -> None:
     """The first images, ground truth beside the detections of a score; those of before go."""
-    shutil.rmtree(folder, ignore_errors=True)
-    if not number:
-        return
-    from PIL import Image
-
+    from detector.data.images import read_image
     from orchestration.gallery import beside, drawn
 
-    folder.mkdir()
-    truth = dataset.ground_truth
-    names = {item["id"]: item["name"] for item in truth["categories"]}
-    titles = ("ground truth", f"detections, score {score:g} and more")
+    shutil.rmtree(folder, ignore_errors=True)
+    names = dict(zip(dataset.category_ids, dataset.names, strict=True))
     sure = [item for item in found if item["score"] >= score]
-    for index, image_id in enumerate(dataset.image_ids[:number]):
-        both = [
-            [item for item in items if item["image_id"] == image_id]
-            for items in (truth["annotations"], sure)
-        ]
-        with Image.open(dataset.path(index)) as file:
-            picture = file.convert("RGB")
-        sheet = beside([drawn(picture, items, names) for items in both], titles)
-        name = dataset.file_names[index].replace("/", "-")
-        sheet.save(folder / (name if name.endswith(".jpg") else f"{name}.jpg"), quality=92)
+    shown = {
+        "ground truth": dataset.ground_truth["annotations"],
+        f"detections, score {score:g} and more": sure,
+    }
+    for index, image in enumerate(dataset.image_ids[:number]):
+        folder.mkdir(exist_ok=True)
+        picture = read_image(dataset.path(index), dataset.sizes[index])
+        of_image = [[it for it in items if it["image_id"] == image] for items in shown.values()]
+        sheet = beside([drawn(picture, items, names) for items in of_image], list(shown))
+        name = dataset.file_names[index].replace("/", "-").removesuffix(".jpg")
+        sheet.save(folder / f"{name}.jpg", quality=92)
 
 
 def _grid(numbers: dict[str, float | None]) -> Grid:
@@ -183,8 +169,7 @@ def _grid(numbers: dict[str, float | None]) -> Grid:
         grid.add_column(heading, justify="right" if heading == "%" else "left")
     for name, (iou, area, detections) in COCO_NUMBERS.items():
         value = numbers[name]
-        shown = "-" if value is None else f"{value:.1f}"
-        grid.add_row(name, shown, iou, area, str(detections))
+        grid.add_row(name, "-" if value is None else f"{value:.1f}", iou, area, str(detections))
     return grid
 
 
@@ -213,7 +198,7 @@ def predict(
     if not places:
         raise ValueError(f"'{run}' is taken for a RUN; needs images after it, or --weights FILE")
     store, files = open_store(out), find_images(places)
-    trained = open_trained(run, weights, store, settings or [], device)
+    trained = find_trained(run, weights, store, settings or [], device)
     trained.introduce(store)
     name = _as_name(f"{trained.slug}-{Path(places[0]).stem}")
     finish(_predict_all(trained, files, store.root / PREDICTIONS / name, score))
@@ -226,10 +211,7 @@ def find_images(places: Sequence[str]) -> list[Path]:
     """
     found: list[Path] = []
     for place in map(Path, places):
-        if place.is_file():
-            found.append(place)
-            continue
-        if not place.is_dir():
+        if not place.exists():
             raise FileNotFoundError(f"no image or folder {place}")
         inside = [
             path
@@ -238,77 +220,54 @@ def find_images(places: Sequence[str]) -> list[Path]:
             and path.is_file()
             and not any(part.startswith(".") for part in path.relative_to(place).parts)
         ]
-        if not inside:
+        if place.is_dir() and not inside:
             raise ValueError(f"no images in {place}, needs files that end in {', '.join(ENDINGS)}")
-        found += inside
+        found += inside if place.is_dir() else [place]
     return list(dict.fromkeys(found))
 
 
 def _predict_all(trained: Trained, files: list[Path], folder: Path, score: float) -> list[str]:
     """Detect, draw and write; returns what was wrong with the images that were left out."""
-    shutil.rmtree(folder / PICTURES, ignore_errors=True)
-    (folder / PICTURES).mkdir(parents=True)
-    description = trained.loaded.description
-    names = dict(zip(description.category_ids, description.names, strict=True))
-    times = Tally(file.name for file in files)
-    images: list[Record] = []
-    detections: list[Record] = []
-    problems: list[str] = []
-    with Counter("images", len(files), console) as counter:
-        for number, file in enumerate(files, start=1):
-            counter.add(1)
-            # The drawn copy has the file's own name, unless another file has that, too.
-            copy = file.name if file.suffix.lower() in ENDINGS else f"{file.name}.png"
-            copy = f"{PICTURES}/{copy}" if times[file.name] == 1 else f"{PICTURES}/{number}-{copy}"
-            try:
-                (width, height), found = _predict_one(trained, file, number, score, folder / copy)
-            except ValueError as error:
-                problems.append(f"{error}; left out")
-                continue
-            image = {"id": number, "file_name": str(file), "width": width, "height": height}
-            images.append({**image, "drawn": copy})
-            detections += found
-            if len(files) <= LINES:
-                console.print(f"{file}: {_summary(found, names)}", soft_wrap=True)
-    categories = [{"id": number, "name": name} for number, name in names.items()]
-    write_json(folder / "images.json", {"images": images, "categories": categories})
-    _write_detections(folder, detections)
-    objects = f"{count(len(detections), 'object')} in {count(len(images), 'image')}"
-    console.print(f"{objects}: {folder}", soft_wrap=True)
-    return problems
-
-
-def _predict_one(
-    trained: Trained, file: Path, number: int, score: float, copy: Path
-) -> tuple[tuple[int, int], list[Record]]:
-    """An image's width and height, and its detections; ValueError where it cannot be read."""
     from detector.data.images import as_tensor, read_image
     from detector.evaluation.detect import detect_one
     from orchestration.gallery import drawn
 
-    picture, loaded = read_image(file), trained.loaded
-    description = loaded.description
-    found = detect_one(
-        loaded.detector,
-        as_tensor(picture),
-        description.recipe,
-        image_id=number,
-        category_ids=description.category_ids,
-        device=trained.device,
-        layout=loaded.layout,
-    )
-    kept = [item for item in found if item["score"] >= score]
-    names = dict(zip(description.category_ids, description.names, strict=True))
-    drawn(picture, kept, names).save(copy, quality=92)
-    return picture.size, kept
-
-
-def _summary(found: list[Record], names: dict[int, str]) -> str:
-    """ "3 objects: 2 person, 1 dog; the best is person 0.93"."""
-    if not found:
-        return "nothing"
-    best = max(found, key=lambda item: item["score"])
-    tally = Tally(names[item["category_id"]] for item in found)
-    parts = ", ".join(f"{times} {name}" for name, times in tally.most_common())
-    sure = f"{names[best['category_id']]} {best['score']:.2f}"
-    return f"{count(len(found), 'object')}: {parts}; the best is {sure}"
+    shutil.rmtree(folder / PICTURES, ignore_errors=True)
+    (folder / PICTURES).mkdir(parents=True)
+    loaded, description = trained.loaded, trained.loaded.description
+    ids, names = description.category_ids, description.names
+    categories = dict(zip(ids, names, strict=True))
+    images, detections, problems = list[Record](), list[Record](), list[str]()
+    with Counter("images", len(files), console) as counter:
+        for number, file in enumerate(files, start=1):
+            counter.add(1)
+            try:
+                picture = read_image(file)
+            except ValueError as error:
+                problems.append(f"{error}; left out")
+                continue
+            found = detect_one(
+                loaded.detector,
+                as_tensor(picture),
+                description.recipe,
+                image_id=number,
+                category_ids=ids,
+                device=trained.device,
+                layout=loaded.layout,
+            )
+            found = [item for item in found if item["score"] >= score]
+            copy = f"{PICTURES}/{number}-{file.stem}.jpg"
+            drawn(picture, found, categories).save(folder / copy, quality=92)
+            size = {"width": picture.width, "height": picture.height}
+            images.append({"id": number, "file_name": str(file), **size, "drawn": copy})
+            detections += found
+            if len(files) <= LINES:
+                tally = Tally(categories[item["category_id"]] for item in found).most_common()
+                told = ", ".join(f"{times} {name}" for name, times in tally) or "nothing"
+                console.print(f"{file}: {told}", soft_wrap=True)
+    named = [{"id": number, "name": name} for number, name in categories.items()]
+    write_json(folder / "images.json", {"images": images, "categories": named})
+    _write_detections(folder, detections)
+    objects = f"{count(len(detections), 'object')} in {count(len(images), 'image')}"
+    console.print(f"{objects}: {folder}", soft_wrap=True)
+    return problems
