@@ -9,8 +9,8 @@ judged: by the third of the objects that is largest in its images against the th
 smallest, which, unlike COCO's areas, does not depend on how large the files are.
 """
 
-from collections.abc import Mapping, Sequence
-from math import isnan, nan
+from collections.abc import Sequence
+from math import inf, isnan, nan
 
 import numpy as np
 import pandas as pd
@@ -32,6 +32,7 @@ GROUPS = {
     "size": ("small", "medium", "large"),
     "shape": ("wide", "even", "tall"),  # height / width up to 1/2, between, from 2 on
     "place": ("middle", "side", "corner"),  # of the image, cut into three by three
+    "third": ("smallest third", "middle third", "largest third"),  # by the size in the image
 }
 GRIDS = {  # the columns of each printed table, and what stands below
     "Positives per object": (
@@ -51,29 +52,19 @@ GRIDS = {  # the columns of each printed table, and what stands below
     ),
 }
 
-# Quantities of a selection. The ratios are of means: of what, grouped by what, of whom, over whose.
+# Quantities of a selection; a ratio is that of two groups' means.
 SHARE = "share of the candidates"  # that are positive
 BEFORE = "share before the in-box test and conflicts"
-FAIRNESS = "largest / smallest third"
+FAIRNESS = "largest third / smallest third"
 FAIRNESS_BEFORE = "the same before the in-box test and conflicts"
-RATIOS = {
-    FAIRNESS: ("positives", "third", "largest", "smallest"),
-    FAIRNESS_BEFORE: ("above_threshold", "third", "largest", "smallest"),
-    "wide / even": ("positives", "shape", "wide", "even"),
-    "tall / even": ("positives", "shape", "tall", "even"),
-    "corner / middle": ("positives", "place", "corner", "middle"),
-    "medium / small": ("positives", "size", "medium", "small"),
-    "large / small": ("positives", "size", "large", "small"),
-}
+SHAPES, PLACES = ("wide / even", "tall / even"), ("corner / middle",)
+SIZES = ("medium / small", "large / small")
 
 NORMAL = 0.159  # of a normal distribution lies above mean + one standard deviation
 NEAR = 1.1  # ratios this close are called equal
 RULES = {  # what is shown of ATSS: of every variant, the first has to lie within bounds
     "H17": ((SHARE, BEFORE, "positives", "candidates"), (0.15, 0.25)),
-    "H18": (
-        (FAIRNESS, FAIRNESS_BEFORE, "wide / even", "tall / even", "corner / middle"),
-        (1 / NEAR, NEAR),
-    ),
+    "H18": ((FAIRNESS, FAIRNESS_BEFORE, *SHAPES, *PLACES), (1 / NEAR, NEAR)),
     "H19": ((BEFORE, "threshold"), (NEAR * NORMAL, 1.0)),
 }
 OLDER = ("IoU", "spatial and scale")  # how the selections of RetinaNet's and FCOS's rules begin
@@ -81,42 +72,35 @@ COUNTING = "atss positives"  # which counts both of them
 UNSAID = "nothing we can count: the paper does not say with which variants of the rules it counted"
 LEGEND = "H17 and the like: numbers in our list of the paper's claims (atss claims)."
 
-Quantities = Mapping[str, Mapping[str, float]]  # of each selection
 
-
-def with_groups(objects: pd.DataFrame) -> pd.DataFrame:
-    """The objects with the columns shape, place and third; size they have.
-
-    third: "largest", "" or "smallest", by the size relative to the image.
-    """
+def group_means(objects: pd.DataFrame, column: str = "positives") -> pd.DataFrame:
+    """A line per selection: the mean of a column in every group; not a number in an empty one."""
     ratio, places, sizes = objects["aspect_ratio"], objects[["x", "y"]], objects["relative_size"]
     num_outer = ((places < 1 / 3) | (places > 2 / 3)).sum(axis=1)
     low, high = sizes.quantile([1 / 3, 2 / 3])
-    return objects.assign(
+    grouped = objects.assign(
         shape=np.where(ratio <= 1 / 2, "wide", np.where(ratio >= 2, "tall", "even")),
         place=np.array(GROUPS["place"])[num_outer],
-        third=np.select([sizes >= high, sizes <= low], ["largest", "smallest"], default=""),
+        third=np.array(GROUPS["third"])[np.select([sizes >= high, sizes <= low], [2, 0], 1)],
     )
+    means = [
+        grouped.groupby(["selection", by])[column].mean().unstack().reindex(columns=names)
+        for by, names in GROUPS.items()
+    ]
+    return pd.concat(means, axis=1).loc[objects["selection"].unique()]
 
 
 def summarize(objects: pd.DataFrame, images: pd.DataFrame) -> pd.DataFrame:
     """One line per selection: all that the printed tables show, in full precision."""
     without = 100.0 * (objects["positives"] == 0)
-    grouped = with_groups(objects).assign(**{"none, %": without})
-    by_selection = grouped.groupby("selection", sort=False)
-    counts, levels = by_selection["positives"], by_selection[list(LEVELS)].sum()
-    means = [
-        grouped.groupby(["selection", by])["positives"].mean().unstack().reindex(columns=names)
-        for by, names in GROUPS.items()
-    ]
-    per_image = images.groupby("selection")[["ignored", "contested"]].mean()
+    by_selection = objects.assign(**{"none, %": without}).groupby("selection", sort=False)
+    levels = by_selection[list(LEVELS)].sum()
     columns = [
-        counts.agg(objects="size", mean="mean", std="std"),
-        by_selection["none, %"].mean(),
-        *means,
+        by_selection["positives"].agg(objects="size", mean="mean", std="std"),
+        by_selection[["none, %", "lost"]].mean(),
+        group_means(objects),
         100 * levels.div(levels.sum(axis=1), axis=0),
-        per_image,
-        by_selection["lost"].mean(),
+        images.groupby("selection")[["ignored", "contested"]].mean(),
     ]
     return pd.concat(columns, axis=1)
 
@@ -134,56 +118,49 @@ def summary_grids(summary: pd.DataFrame, about: str) -> list[Grid]:
 
 def claims(objects: pd.DataFrame) -> list[Verdict]:
     """What counting says about H17, H18, H19 and H23; without ATSS about H23 alone."""
-    by_selection = with_groups(objects).groupby("selection", sort=False)
-    found = {name: _quantities(part) for name, part in by_selection}
-    atss = {name: values for name, values in found.items() if SHARE in values}
-    judged = [_judge(claim, atss, *rule) for claim, rule in RULES.items() if atss]
+    found = _quantities(objects)
+    atss = found[found[SHARE].notna()]
+    judged = [_judge(claim, atss, *rule) for claim, rule in RULES.items() if len(atss)]
     return [*judged, _unfairness(found, atss)]
 
 
-def _quantities(part: pd.DataFrame) -> dict[str, float]:
-    """What the claims are judged by, for the objects of one selection; shares only of ATSS."""
-    found = {name: _ratio(part, *what) for name, what in RATIOS.items() if what[0] in part}
-    if "candidates" in part and part["candidates"].notna().all():
-        found |= part[["positives", "candidates", "threshold"]].mean()
-        found[SHARE] = found["positives"] / found["candidates"]
-        found[BEFORE] = part["above_threshold"].mean() / found["candidates"]
-    return found
-
-
-def _ratio(part: pd.DataFrame, column: str, by: str, group: str, other: str) -> float:
-    """The mean of one group over that of another; NaN where one is empty."""
-    means = part.groupby(by)[column].mean()
-    return float(means.get(group, nan) / (means.get(other, nan) or nan))
+def _quantities(objects: pd.DataFrame) -> pd.DataFrame:
+    """A line per selection: what the claims are judged by; not a number where it is unknown."""
+    candidates = ["candidates", "above_threshold", "threshold"]  # a file may be without
+    objects = objects.reindex(columns=list(dict.fromkeys([*objects.columns, *candidates])))
+    found = objects.groupby("selection", sort=False)[["positives", *candidates]].mean()
+    found[SHARE] = found["positives"] / found["candidates"]
+    found[BEFORE] = found["above_threshold"] / found["candidates"]
+    means = group_means(objects)
+    for ratio in (FAIRNESS, *SHAPES, *PLACES, *SIZES):
+        group, other = ratio.split(" / ")
+        found[ratio] = means[group] / means[other]
+    before = group_means(objects, "above_threshold")
+    found[FAIRNESS_BEFORE] = before["largest third"] / before["smallest third"]
+    return found.replace(inf, nan)
 
 
 def _judge(
-    claim: str, atss: Quantities, shown: Sequence[str], bounds: tuple[float, float]
+    claim: str, atss: pd.DataFrame, shown: Sequence[str], bounds: tuple[float, float]
 ) -> Verdict:
-    values = [found[shown[0]] for found in atss.values()]
-    ends = dict.fromkeys(_number(value) for value in (min(values), max(values)))
+    values = atss[shown[0]]
+    ends = dict.fromkeys(_number(value) for value in (values.min(), values.max()))
     reason = f"{shown[0]} {' to '.join(ends)}, agrees from {bounds[0]:.3g} to {bounds[1]:.3g}"
     state: State = "undecided"
-    if not any(map(isnan, values)):  # of too few objects
-        is_within = all(bounds[0] <= value <= bounds[1] for value in values)
-        state = "supported" if is_within else "contradicted"
-    return _verdict(claim, state, reason, atss, shown)
+    if values.notna().all():  # of enough objects
+        state = "supported" if values.between(*bounds).all() else "contradicted"
+    return _verdict(claim, state, reason, atss[list(shown)])
 
 
-def _unfairness(found: Quantities, atss: Quantities) -> Verdict:
+def _unfairness(found: pd.DataFrame, atss: pd.DataFrame) -> Verdict:
     """Both older rules have to be unfair, in every variant counted; one that is fair in all of
     them contradicts. The paper does not say with which variants it counted."""
-    fair = NEAR * max((values[FAIRNESS] for values in atss.values()), default=1.0)
-    favors = {name: it[FAIRNESS] > fair for name, it in found.items() if name not in atss}
-    yes, no = (
-        ", ".join(name for name in favors if favors[name] == kind) or "none"
-        for kind in (True, False)
-    )
-    reason = (
-        f"Favoring larger objects{' more than ATSS does' if atss else ''}: {yes}. Not so: {no}."
-    )
-    told = (reason, found, (FAIRNESS, "medium / small", "large / small"))
-    rules = [{favors[name] for name in favors if name.startswith(rule)} for rule in OLDER]
+    fair = NEAR * (atss[FAIRNESS].max() if len(atss) else 1.0)
+    favors = found[FAIRNESS].drop(atss.index) > fair
+    yes, no = (", ".join(favors.index[favors == kind]) or "none" for kind in (True, False))
+    than = " more than ATSS does" if len(atss) else ""
+    told = f"Favoring larger objects{than}: {yes}. Not so: {no}.", found[[FAIRNESS, *SIZES]]
+    rules = [set(favors[favors.index.str.startswith(rule)]) for rule in OLDER]
     if {False} in rules:
         return _verdict("H23", "contradicted", *told)
     if rules == [{True}, {True}]:
@@ -191,13 +168,11 @@ def _unfairness(found: Quantities, atss: Quantities) -> Verdict:
     return _verdict("H23", "undecided", *told, UNSAID if all(rules) else COUNTING)
 
 
-def _verdict(
-    claim: str, state: State, reason: str, found: Quantities, shown: Sequence[str], *needs: str
-) -> Verdict:
-    """The verdict on a claim, with a line per selection of what was counted."""
+def _verdict(claim: str, state: State, reason: str, shown: pd.DataFrame, *needs: str) -> Verdict:
+    """The verdict on a claim, with a line per selection of the quantities shown."""
     findings = []
-    for selection, values in found.items():
-        told = ", ".join(f"{name} {_number(values[name])}" for name in shown)
+    for selection, values in shown.iterrows():
+        told = ", ".join(f"{name} {_number(value)}" for name, value in values.items())
         findings.append(Finding(ours=f"{selection}: {told}", state=None))
     return Verdict(
         claim=BY_NAME[claim], state=state, reason=reason, findings=tuple(findings), needs=needs

@@ -177,6 +177,7 @@ def test_a_summary_has_means_spreads_and_shares() -> None:
         **{"small": 2, "medium": np.nan, "large": 20, "wide": np.nan, "even": 2, "tall": 20},
         **{"middle": 2, "side": np.nan, "corner": 20, "P3": 0, "P4": 100, "P5": 0, "P6": 0},
         **{"P7": 0, "ignored": 30, "contested": 4, "lost": 0.5},
+        **{"smallest third": 2, "middle third": np.nan, "largest third": 20},
     }
     assert summary.loc["IoU"].to_dict() == pytest.approx(expected, nan_ok=True)
 
@@ -185,14 +186,15 @@ JUDGED = """\
 H17 supported: share of the candidates 0.200, agrees from 0.15 to 0.25
 ATSS: share of the candidates 0.200, share before the in-box test and conflicts 0.222, \
 positives 9.000, candidates 45.000
-H18 supported: largest / smallest third 1.000, agrees from 0.909 to 1.1
-ATSS: largest / smallest third 1.000, the same before the in-box test and conflicts 1.000, \
+H18 supported: largest third / smallest third 1.000, agrees from 0.909 to 1.1
+ATSS: largest third / smallest third 1.000, \
+the same before the in-box test and conflicts 1.000, \
 wide / even –, tall / even 1.000, corner / middle 1.000
 H19 supported: share before the in-box test and conflicts 0.222, agrees from 0.175 to 1
 ATSS: share before the in-box test and conflicts 0.222, threshold 0.500
 H23 undecided: Favoring larger objects more than ATSS does: IoU. Not so: none.
-IoU: largest / smallest third 6.667, medium / small –, large / small 6.667
-ATSS: largest / smallest third 1.000, medium / small –, large / small 1.000"""
+IoU: largest third / smallest third 6.667, medium / small –, large / small 6.667
+ATSS: largest third / smallest third 1.000, medium / small –, large / small 1.000"""
 
 
 def test_claims_are_judged_by_their_direction() -> None:
