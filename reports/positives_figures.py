@@ -114,13 +114,12 @@ def _bars(objects: pd.DataFrame) -> Figure:
     for axes, size in zip(panels, GROUPS["size"], strict=True):
         part = objects[objects["size"] == size]
         means = part.groupby("selection")[list(LEVELS)].mean().reindex(selections).fillna(0)
-        ends = means.cumsum(axis=1)
+        left = np.zeros(len(selections))
         for level, color in zip(LEVELS, LEVEL_COLORS, strict=True):
-            left = ends[level] - means[level]
-            axes.barh(selections, means[level], left=left, color=color, label=level, height=0.7)
+            axes.barh(selections, means[level], 0.7, left, color=color, label=level)
+            left += means[level]
         axes.tick_params(axis="y", length=0)
-        count = len(part) // max(1, part["selection"].nunique())
-        axes.set_title(f"{size} ({count:,} objects)", loc="left")
+        axes.set_title(f"{size} ({len(part) // len(selections):,} objects)", loc="left")
     panels[0].invert_yaxis()
     panels[1].set_xlabel("positives per object")
     handles, labels = panels[0].get_legend_handles_labels()

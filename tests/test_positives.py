@@ -322,7 +322,7 @@ def test_images_are_drawn_by_id_and_name_and_path(atss: Atss, tmp_path: Path) ->
         (["--set", "iterations=5"], "iterations=5 moves no positive; needs one of assigner"),
         (["--rows", "1"], "--rows chooses from one table, got 0 tables"),
         (["table10"], "no table is called 'table10'"),
-        (["--annotations", "x.json"], "--annotations is one file of boxes, got --data as well"),
+        (["--annotations", "x.json"], "--annotations is one file of boxes, instead of --data"),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(

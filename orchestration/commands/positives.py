@@ -35,10 +35,7 @@ PAPERS = (RETINANET, IMPROVED_RETINANET, FCOS, FCOS_CENTER_SAMPLING, ATSS)
 NAMES = {"iou": "IoU", "ssc": "spatial and scale", "center_sampling": "center sampling"}
 POSITIVES = "positives"  # the folder of what is counted, in the results folder
 SELECTING = ("assigner", "in_gt_box", "k", "anchor_scales", "aspect_ratios")  # what selection reads
-TABLES = (
-    "table1 ... table8, all, or FILE.py: their distinct sample selections.  "
-    "[default: the paper's five]"
-)
+TABLES = "table1 ... table8, all, or FILE.py: their selections.  [default: the paper's five]"
 Tables = Annotated[
     list[str] | None, typer.Argument(metavar="TABLE...", help=TABLES, show_default=False)
 ]
@@ -52,10 +49,7 @@ AnnotationFile = Annotated[Path | None, option(ANNOTATIONS, metavar="FILE.json")
 SHORT = "Pixels images are resized to.  [default: 800; shapes: 128]"
 ShortSide = Annotated[int | None, option(SHORT, min=1)]
 LongSide = Annotated[int | None, option("Pixels at most.  [default: 1333; shapes: 192]", min=1)]
-IMAGE = (
-    "Draw the positives on this image instead of counting: its id, its file name, or a path. "
-    "Repeatable."
-)
+IMAGE = "Draw the positives on this image instead: its id, file name, or path. Repeatable."
 Images = Annotated[list[str] | None, option(IMAGE, "--image", metavar="ID|FILE")]
 Workers = Annotated[int | None, option("Processes that count.  [default: one per CPU]", min=0)]
 
@@ -179,8 +173,7 @@ def _open(
 
     if annotations is not None:
         if data is not None or split is not None:
-            other = "--data" if data is not None else "--split"
-            raise ValueError(f"--annotations is one file of boxes, got {other} as well")
+            raise ValueError("--annotations is one file of boxes, instead of --data and --split")
         boxes = CocoDataset(None, annotations)
         boxes.require_ground_truth()
         return annotations.stem, (boxes,)
