@@ -129,13 +129,14 @@ def _of(settings: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
 
 def _file_of(folder: RunFolder) -> Path:
     """The weights of a run that is done, else its newest checkpoint."""
+    from detector.checkpoint import previous
+
     if folder.is_done:
         return folder.weights
-    beside = folder.checkpoint.with_name(f"{folder.checkpoint.name}.previous")
-    for path in (folder.checkpoint, beside):
-        if path.is_file():
-            return path
-    raise ValueError(f"run {folder.signature} has no checkpoint yet, which a test needs")
+    paths = [it for it in (folder.checkpoint, previous(folder.checkpoint)) if it.is_file()]
+    if not paths:
+        raise ValueError(f"run {folder.signature} has no checkpoint yet, which a test needs")
+    return paths[0]
 
 
 def _choose_device(wanted: str | None) -> "torch.device":
@@ -171,19 +172,14 @@ def open_images(
         file = Path(annotations).expanduser()
         return file.stem, "", CocoDataset(Path(images).expanduser(), file)
     if annotations is not None or images is not None:
-        raise ValueError(
-            "--annotations FILE and --images FOLDER name a set together, instead of --data and "
-            "--split"
-        )
+        raise ValueError("--annotations and --images name a set together, without --data, --split")
     split = split or "val"
     if data is not None:
         name, dataset = open_split(data, split)
         return name, split, dataset
     if run is None:
-        raise ValueError(
-            "--weights needs images to be tested on: --data WHERE, or --annotations FILE and "
-            "--images FOLDER"
-        )
+        pair = "--annotations FILE and --images FOLDER"
+        raise ValueError(f"--weights needs images to be tested on: --data WHERE, or {pair}")
     facts = run.facts()["data"]
     found = open_data(facts["where"])
     if found.fingerprint != facts["fingerprint"]:

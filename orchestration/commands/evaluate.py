@@ -14,8 +14,6 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.table import Table as Grid
-
 from detector.metrics import COCO_NUMBERS
 from orchestration import options
 from orchestration.json_files import write_atomically, write_json
@@ -79,7 +77,7 @@ def evaluate(
     about = {"numbers": numbers} | _about(trained, name, part, dataset) | {"seconds": seconds}
     write_json(folder / "metrics.json", about)
     _draw(folder / PICTURES, dataset, found, draw, score)
-    console.print(_grid(numbers))
+    _print(numbers)
     where = f"{len(dataset)} images of {title}: {folder}"
     console.print(f"{len(found)} detections in {where}", soft_wrap=True)
 
@@ -162,15 +160,13 @@ def _draw(
         sheet.save(folder / f"{name}.jpg", quality=92)
 
 
-def _grid(numbers: dict[str, float | None]) -> Grid:
+def _print(numbers: dict[str, float | None]) -> None:
     """The twelve, and what each is over."""
-    grid = Grid(box=None, pad_edge=False, header_style="dim")
-    for heading in ("", "%", "IoU", "Objects", "Detections per image"):
-        grid.add_column(heading, justify="right" if heading == "%" else "left")
-    for name, (iou, area, detections) in COCO_NUMBERS.items():
+    line = "{:<6} {:>5}  {:<10} {:<20} {}".format
+    console.print(line("", "%", "IoU", "objects", "detections per image"))
+    for name, over in COCO_NUMBERS.items():
         value = numbers[name]
-        grid.add_row(name, "-" if value is None else f"{value:.1f}", iou, area, str(detections))
-    return grid
+        console.print(line(name, "-" if value is None else f"{value:.1f}", *over))
 
 
 def predict(
