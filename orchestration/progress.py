@@ -2,10 +2,10 @@
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from types import TracebackType
+from dataclasses import dataclass, field
 from typing import Any
 
+from rich import progress
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
@@ -16,157 +16,9 @@ ENDED = ("done", "failed", "cancelled", "stopped", "missing")
 WORKING = ("training", "testing")
 MARK = "!"  # before the state of a run that looks wrong
 HEADINGS = ("Run", "", "Iteration", "Loss", "AP", "Left")
-STYLES = {
-    "waiting": "dim",
-    "done": "green",
-    "failed": "red",
-    "retrying": "yellow",
-    "cancelled": "yellow",
-    "stopped": "yellow",
-}
-
-
-@dataclass
-class Line:
-    """Where one run stands."""
-
-    name: str
-    state: str = "waiting"  # then starting, training, testing, retrying; at last one of ENDED
-    values: dict[str, Any] = field(default_factory=dict)  # what its trial reported last
-    logged: float = 0.0  # when its last line was printed
-
-    @property
-    def cells(self) -> tuple[str, ...]:
-        """What stands under HEADINGS: the state says how far it is where that takes long."""
-        told = self.values
-        part = told.get("tested") if self.state == "testing" else None
-        doing = self.state if part is None else f"{self.state} {part:.0%}"
-        at = f"{told.get('step', 0)}/{told['iterations']}" if told.get("iterations") else ""
-        loss, ap = told.get("loss"), told.get("AP")
-        left = None if self.state in ENDED else told.get("seconds_left")
-        return (
-            self.name,
-            f"{MARK} {doing}" if self.signs else doing,
-            at,
-            "" if loss is None else f"{loss:.3f}",
-            "" if ap is None else f"{ap:.1f}",
-            duration(left),
-        )
-
-    @property
-    def signs(self) -> list[str]:
-        """What a person should know now, a line each."""
-        return [f"warning: {text}" for text in self.values.get("warnings", ())]
-
-
-class Progress:
-    """The lines of a launch. As a context: a live table in a terminal, plain lines elsewhere."""
-
-    def __init__(
-        self,
-        names: Mapping[str, str],
-        console: Console,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self.lines = {signature: Line(name) for signature, name in names.items()}
-        self.console = console
-        self.clock = clock
-        self.started = clock()
-        self.live: Live | None = None
-
-    def __enter__(self) -> "Progress":
-        if self.console.is_terminal:
-            self.live = Live(
-                get_renderable=self.render, console=self.console, refresh_per_second=2
-            ).__enter__()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self.live is not None:
-            self.live.__exit__(kind, error, trace)
-            self.live = None
-
-    def update(self, signature: str, values: Mapping[str, Any]) -> None:
-        """Take in what a trial reports: state, step, iterations, loss, AP, seconds_left, reason.
-
-        warnings: all of them so far.
-        """
-        line = self.lines[signature]
-        before = replace(line, values=dict(line.values))
-        line.state = values.get("state", line.state)
-        line.values |= {"tested": None, "reason": None, **values}
-        if self.live is None:
-            for sign in line.signs:
-                if sign not in before.signs:
-                    self._log(line, sign)
-            self._log(line, _event(before, line))
-
-    def _log(self, line: Line, event: str | None) -> None:
-        now = self.clock()
-        if event is None:
-            if now - line.logged < LOG_SECONDS or line.state not in WORKING:
-                return
-            _, doing, at, loss, _, left = line.cells
-            event = f"{doing} {at}" + (f", loss {loss}" if loss else "")
-            event += f", {left} left" if left else ""
-        line.logged = now
-        clock = duration(now - self.started)
-        text = f"{clock:>8}  {line.name}: {event}"
-        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
-
-    def render(self) -> Group:
-        """The live table; where the terminal is too low, what runs comes before what ended."""
-        lines, signs = list(self.lines.values()), self._signs()
-        room = max(4, self.console.height - 4 - len(signs))
-        ordered = lines
-        if len(lines) > room:
-            ordered = sorted(
-                lines, key=lambda it: 2 * (it.state in ENDED) + (it.state == "waiting")
-            )
-        rows = [line.cells for line in ordered[:room]]
-        _, *others = zip(HEADINGS, *rows, strict=True)
-        left = self.console.width - sum(2 + max(map(len, column)) for column in others)
-        table = Table(box=None, pad_edge=False, header_style="dim")
-        for place, heading in enumerate(HEADINGS):
-            width = None if place else max(16, left)  # names give way, states and numbers do not
-            table.add_column(
-                heading, justify="left" if place < 2 else "right", no_wrap=True, max_width=width
-            )
-        for line, cells in zip(ordered, rows, strict=False):
-            table.add_row(*cells, style=STYLES.get(line.state, ""))
-        if len(lines) > room:
-            ended = sum(line.state in ENDED for line in lines)
-            signs = [Text(f"... {len(lines)} runs in all, {ended} ended", "dim"), *signs]
-        return Group(table, *signs)
-
-    def _signs(self) -> list[Text]:
-        """What stands below the table, cut to the terminal's width: `atss logs` has it whole."""
-        texts = [
-            f"{MARK} {line.name}: {sign}" for line in self.lines.values() for sign in line.signs
-        ]
-        shown = texts[: max(2, self.console.height // 4)]
-        if len(texts) > len(shown):
-            shown += [f"... {len(texts)} in all: atss logs RUN"]
-        return [Text(text, "yellow", no_wrap=True, overflow="ellipsis") for text in shown]
-
-
-def _event(before: Line, line: Line) -> str | None:
-    """What just happened to a run, in words; None if nothing new."""
-    told, ap = line.values, line.values.get("AP")
-    if line.state != before.state and line.state not in WORKING:
-        reached = f", AP {ap:.1f}" if line.state == "done" and ap is not None else ""
-        return line.state + reached + (f": {told['reason']}" if told["reason"] else "")
-    if before.state not in WORKING and line.state == "training":
-        step = told.get("resumed_at", 0)
-        return f"goes on after step {step} of {told.get('iterations')}" if step else "training"
-    if ap is not None and ap != before.values.get("AP"):
-        return f"AP {ap:.1f} after step {told.get('step')} of {told.get('iterations')}"
-    return None
+STYLES = {"waiting": "dim", "done": "green", "failed": "red"} | dict.fromkeys(
+    ("retrying", "cancelled", "stopped"), "yellow"
+)
 
 
 def duration(seconds: float | None) -> str:
@@ -184,7 +36,122 @@ def count(number: int, noun: str) -> str:
     return f"{number} {noun}" + ("" if number == 1 else ending)
 
 
-class Counter:
+@dataclass
+class Line:
+    """Where one run stands."""
+
+    name: str
+    state: str = "waiting"  # then starting, training, testing, retrying; at last one of ENDED
+    values: dict[str, Any] = field(default_factory=dict)  # what its trial reported last
+    logged: float = 0.0  # when its last line was printed
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """What stands under HEADINGS: the state says how far it is where that takes long."""
+        told, mark = self.values, f"{MARK} " if self.signs else ""
+        part = told.get("tested") if self.state == "testing" else None
+        loss, ap = told.get("loss"), told.get("AP")
+        return (
+            self.name,
+            mark + self.state + ("" if part is None else f" {part:.0%}"),
+            f"{told.get('step', 0)}/{told['iterations']}" if told.get("iterations") else "",
+            "" if loss is None else f"{loss:.3f}",
+            "" if ap is None else f"{ap:.1f}",
+            "" if self.state in ENDED else duration(told.get("seconds_left")),
+        )
+
+    @property
+    def signs(self) -> list[str]:
+        """What a person should know now, a line each."""
+        return [f"warning: {text}" for text in self.values.get("warnings", ())]
+
+    def take(self, told: Mapping[str, Any]) -> list[str]:
+        """Take in what was reported; returns what is new in it, in words."""
+        state, ap, signs = self.state, self.values.get("AP"), self.signs
+        self.state = told.get("state", state)
+        self.values |= {"tested": None, "reason": None, **told}
+        news = [sign for sign in self.signs if sign not in signs]
+        now, of = self.values.get("AP"), self.values.get("iterations")
+        if self.state != state and self.state not in WORKING:
+            reached = f", AP {now:.1f}" if self.state == "done" and now is not None else ""
+            reason = self.values["reason"]
+            news.append(self.state + reached + (f": {reason}" if reason else ""))
+        elif state not in WORKING and self.state == "training":
+            step = self.values.get("resumed_at", 0)
+            news.append(f"goes on after step {step} of {of}" if step else "training")
+        elif now is not None and now != ap:
+            news.append(f"AP {now:.1f} after step {self.values.get('step')} of {of}")
+        return news
+
+
+class Progress:
+    """The lines of a launch. As a context: a live table in a terminal, plain lines elsewhere."""
+
+    def __init__(
+        self,
+        names: Mapping[str, str],
+        console: Console,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.lines = {signature: Line(name) for signature, name in names.items()}
+        self.console, self.clock, self.started = console, clock, clock()
+        self.live = Live(get_renderable=self.render, console=console, refresh_per_second=2)
+
+    def __enter__(self) -> "Progress":
+        if self.console.is_terminal:
+            self.live.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.live.stop()
+
+    def update(self, signature: str, values: Mapping[str, Any]) -> None:
+        """Take in what a trial reports: state, step, iterations, loss, AP, seconds_left, reason.
+
+        warnings: all of them so far.
+        """
+        line = self.lines[signature]
+        news, now = line.take(values), self.clock()
+        if self.console.is_terminal:
+            return
+        if not news and now - line.logged >= LOG_SECONDS and line.state in WORKING:
+            _, doing, at, loss, _, left = line.cells
+            loss, left = (f", loss {loss}" if loss else ""), (f", {left} left" if left else "")
+            news = [f"{doing} {at}{loss}{left}"]
+        for event in news:
+            line.logged = now
+            text = f"{duration(now - self.started):>8}  {line.name}: {event}"
+            self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    def render(self) -> Group:
+        """The live table; where the terminal is too low, what runs comes before what ended."""
+        lines, below = list(self.lines.values()), self._signs()
+        room = max(4, self.console.height - 4 - len(below))
+        if len(lines) > room:
+            ended = sum(line.state in ENDED for line in lines)
+            below.insert(0, Text(f"... {len(lines)} runs in all, {ended} ended", "dim"))
+            lines.sort(key=lambda line: (line.state in ENDED, line.state == "waiting"))
+        table = Table(box=None, pad_edge=False, header_style="dim")
+        for place, heading in enumerate(HEADINGS):  # names give way, states and numbers do not
+            table.add_column(heading, justify="right" if place > 1 else "left", no_wrap=place > 0)
+        for line in lines[:room]:
+            name, *others = line.cells
+            shown = Text(name, no_wrap=True, overflow="ellipsis")
+            table.add_row(shown, *others, style=STYLES.get(line.state, ""))
+        return Group(table, *below)
+
+    def _signs(self) -> list[Text]:
+        """What stands below the table, cut to the terminal's width: `atss logs` has it whole."""
+        texts = [
+            f"{MARK} {line.name}: {sign}" for line in self.lines.values() for sign in line.signs
+        ]
+        shown = texts[: max(2, self.console.height // 4)]
+        if len(texts) > len(shown):
+            shown += [f"... {len(texts)} in all: atss logs RUN"]
+        return [Text(text, "yellow", no_wrap=True, overflow="ellipsis") for text in shown]
+
+
+class Counter(progress.Progress):
     """Counts what is done of a total, as a context; it says what, how far, how long still."""
 
     def __init__(
@@ -194,44 +161,20 @@ class Counter:
         console: Console,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        from rich.progress import (  # which the help of a command need not wait for
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            TextColumn,
-            TimeRemainingColumn,
-        )
-
-        self.what, self.total, self.console, self.clock = what, total, console, clock
-        self.done = 0
-        self.started = self.logged = clock()
-        columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        self.bar = Progress(
-            TextColumn(what), *columns, console=console, disable=not console.is_terminal
-        )
-        self.task = self.bar.add_task(what, total=total)
-
-    def __enter__(self) -> "Counter":
-        self.bar.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.bar.stop()
+        columns = (progress.BarColumn(), progress.MofNCompleteColumn())
+        left, is_hidden = progress.TimeRemainingColumn(), not console.is_terminal
+        super().__init__("{task.description}", *columns, left, console=console, disable=is_hidden)
+        self.task = self.add_task(what, total=total)
+        self.what, self.total, self.done, self.clock = what, total, 0, clock
+        self.begun = self.logged = clock()
 
     def add(self, count: int) -> None:
         """So many more are done."""
         self.done = min(self.done + count, self.total)
-        self.bar.update(self.task, completed=self.done)
+        self.update(self.task, completed=self.done)
         now = self.clock()
-        if self.console.is_terminal or now - self.logged < LOG_SECONDS:
-            return
-        self.logged, passed = now, now - self.started
-        left = duration(passed * (self.total - self.done) / self.done) if self.done else "?"
-        self.console.print(
-            f"{duration(passed):>8}  {self.what}: {self.done} of {self.total}, {left} left"
-        )
+        if self.disable and now - self.logged >= LOG_SECONDS:
+            self.logged, passed = now, now - self.begun
+            left = duration(passed * (self.total - self.done) / max(1, self.done))
+            done = f"{self.what}: {self.done} of {self.total}, {left} left"
+            self.console.print(f"{duration(passed):>8}  {done}")
