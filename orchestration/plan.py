@@ -8,23 +8,15 @@ import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
-from difflib import get_close_matches
+from itertools import product
 from pathlib import Path
 from typing import Any
 
-from detector.config import OUTSIDE_IDENTITY, DetectorConfig, Recipe
-from experiments import STUDY, TABLES, table1, table7
+from detector.config import OUTSIDE_IDENTITY, Recipe
+from experiments import STUDY, TABLES
 from experiments.ablations import ABLATIONS
 from experiments.baselines import ATSS, FCOS, FCOS_ATSS, FCOS_CENTER_SAMPLING, IMPROVED_RETINANET
-from experiments.experiment import (
-    EARLIER,
-    TEST_ONLY,
-    Row,
-    Run,
-    Table,
-    signature,
-    tested_as_usual,
-)
+from experiments.experiment import EARLIER, TEST_ONLY, Row, Run, Table, signature, tested_as_usual
 from experiments.own_tables import load_tables, own_assigner
 from experiments.schedules import SCALES
 from experiments.settings import did_you_mean, parse_settings, show_setting, with_settings
@@ -35,6 +27,15 @@ OWN = ".py"  # the ending of a user's own tables
 GENERATED = "shapes"  # the data set that demo scale brings along
 NAMED_DATA = (GENERATED, "shapes-large", "coco2017")  # data sets that are no paths
 MAX_SLUG = 100  # letters; a file name holds 255
+THESIS = (  # what is trained first: it carries the paper's argument
+    ATSS,
+    IMPROVED_RETINANET,
+    FCOS,
+    replace(IMPROVED_RETINANET, assigner="ssc"),
+    replace(IMPROVED_RETINANET, regress_from="point"),
+    FCOS_ATSS,
+    FCOS_CENTER_SAMPLING,
+)
 
 
 @dataclass(frozen=True)
@@ -77,8 +78,8 @@ class Setup:
     def from_json(content: Mapping[str, Any]) -> "Setup":
         """The inverse of to_json; ValueError where a field or value is not of this version."""
         values = {item.name: content[item.name] for item in fields(Setup)}
-        lists = {name: value for name, value in content["settings"].items() if type(value) is list}
-        values["settings"] |= {name: tuple(value) for name, value in lists.items()}
+        for name, value in values["settings"].items():
+            values["settings"][name] = tuple(value) if isinstance(value, list) else value
         try:
             return Setup(**values | {"recipe": Recipe(**content["recipe"])})
         except TypeError as error:
@@ -162,7 +163,13 @@ def _named_tables(name: str) -> dict[str, Table]:
     if name == EVERY_TABLE:
         return STUDY
     if name.endswith(OWN):
-        tables = load_tables(Path(name).expanduser())
+        path = Path(name).expanduser()
+        if not path.is_file():
+            raise ValueError(
+                f"{name} is no file of tables: No such file in {path.absolute().parent}; "
+                f"your own tables need a {OWN} file that defines TABLE (docs/own-tables.md)"
+            )
+        tables = load_tables(path)
         for taken in tables.keys() & known.keys():
             raise ValueError(f"{name}: a table of its own needs another name than '{taken}'")
         return tables
@@ -190,11 +197,10 @@ def _find_row(table: Table, text: str) -> Row:
         return table.rows[int(text) - 1]
     if wanted in labels:
         return labels[wanted]
-    found = [row for label, row in labels.items() if wanted in label and wanted]
+    found = [row for label, row in labels.items() if wanted and wanted in label]
     if len(found) == 1:
         return found[0]
-    near = get_close_matches(wanted, labels, n=1)
-    hint = f" (did you mean '{labels[near[0]].label}'?)" if near and not found else ""
+    hint = "" if found else did_you_mean(text, [row.label for row in table.rows])
     rows = "; ".join(f"{number} {row.label}" for number, row in enumerate(table.rows, start=1))
     problem = "is part of several rows" if found else "is no row"
     raise ValueError(f"'{text}' {problem} of {table.label}{hint}; there are: {rows}")
@@ -230,40 +236,39 @@ def make_plan(
     """The distinct runs of the rows; ValueError for what cannot be.
 
     rows: chooses from the one table asked for. The runs are in the order of training: those that
-    carry the paper's thesis first.
+    carry the paper's thesis first, seed by seed; tests of what others train last.
     """
     if rows and len(tables) > 1:
         raise ValueError(f"--rows chooses from one table, got {len(tables)} tables")
     wanted = [(table, row) for table in tables for row in find_rows(table, rows)]
     related = {table.name: table for table in (*STUDY.values(), *tables)}
     others = [(table, row) for table in related.values() for row in table.rows]
-    places = {seed: place for place, seed in enumerate(dict.fromkeys(seeds))}
+    seeds = tuple(dict.fromkeys(seeds))
     runs: dict[str, Run] = {}
     fills: dict[str, dict[str, None]] = {}  # the rows of each run, those asked for first
-
-    def add(run: Run, label: str, known: Mapping[str, dict[str, None]]) -> None:
-        name = signature(run)
-        runs[name] = run
-        fills[name] = fills.get(name, {}) | ({label: None} if label else {}) | known.get(name, {})
-
-    for seed in places:
-        known: dict[str, dict[str, None]] = {}  # all rows that the runs of this seed fill
-        for table, row in others:
-            with suppress(ValueError):  # settings that contradict the row: it has no run
-                name = signature(setup.row_run(row, seed))
-                known.setdefault(name, {})[f"{table.label}: {row.label}"] = None
-        for table, row in wanted:
-            run, label = setup.row_run(row, seed), f"{table.label}: {row.label}"
-            if first := run.training:
-                add(first, "" if signature(first) in known else f"{label} (its training)", known)
-            add(run, label, known)
+    lends: dict[str, dict[str, None]] = {}  # and of those that only test what it trains
+    for seed, (table, row) in product(seeds, wanted):
+        run, label = setup.row_run(row, seed), f"{table.label}: {row.label}"
+        runs |= {signature(it): it for it in (run.training, run) if it}
+        fills.setdefault(signature(run), {})[label] = None
+        if run.training:
+            lends.setdefault(signature(run.training), {})[f"{label} (its training)"] = None
+    for seed, (table, row) in product(seeds, others):
+        with suppress(ValueError):  # settings that contradict the row: it has no run
+            name = signature(setup.row_run(row, seed))
+            fills.setdefault(name, {})[f"{table.label}: {row.label}"] = None
 
     def planned(run: Run) -> PlannedRun:
-        name, first = signature(run), run.training
-        return PlannedRun(run, name, tuple(fills[name]), planned(first) if first else None)
+        name = signature(run)
+        filled = tuple(fills.get(name) or lends[name])
+        return PlannedRun(run, name, filled, planned(run.training) if run.training else None)
 
-    ordered = sorted(map(planned, runs.values()), key=lambda it: _order(it, places[it.run.seed]))
-    return Plan(setup, tuple(tables), len(wanted), tuple(places), tuple(ordered))
+    def order(run: Run) -> tuple[bool, bool, int, int]:
+        place = THESIS.index(run.config) if run.config in THESIS else len(THESIS)
+        return run.training is not None, place == len(THESIS), seeds.index(run.seed), place
+
+    ordered = map(planned, sorted(runs.values(), key=order))
+    return Plan(setup, tuple(tables), len(wanted), seeds, tuple(ordered))
 
 
 def folder_of(store: Store, run: Run) -> RunFolder:
@@ -290,35 +295,3 @@ def setups_in(
     return [
         (setup, tuple(sorted(seeds))) for setup, seeds in found.values() if setup.is_at(scale, data)
     ]
-
-
-# The order of runs: those that carry the paper's thesis first
-
-
-THESIS = (
-    ATSS,
-    IMPROVED_RETINANET,
-    FCOS,
-    replace(IMPROVED_RETINANET, assigner="ssc"),
-    replace(IMPROVED_RETINANET, regress_from="point"),
-    FCOS_ATSS,
-    FCOS_CENTER_SAMPLING,
-)
-GROUPS: tuple[tuple[DetectorConfig, ...], ...] = (
-    THESIS,
-    tuple(row.config for row in table1.TABLE.rows),
-    tuple(row.config for row in table7.TABLE.rows),
-    tuple(replace(ATSS, k=k) for k in (3, 5, 19, 15)),
-)
-
-
-def _order(planned: PlannedRun, seed_place: int) -> tuple[bool, int, int, int]:
-    """A key to sort by: group, seed, place in the group; a group is trained seed by seed.
-
-    Tests of what others train come last, so that they need not wait.
-    """
-    config, group, place = planned.run.config, len(GROUPS), 0
-    for number, configs in reversed(list(enumerate(GROUPS))):  # a config's first group counts
-        if config in configs:
-            group, place = number, configs.index(config)
-    return planned.training is not None, group, seed_place, place
