@@ -47,23 +47,22 @@ NAMED = 5  # runs in a line that says which are missing
 HEARTBEAT_SECONDS = 20.0
 
 
-def data_location(scale: str, given: str | None) -> str:
-    """What --data says, as an absolute path; at demo scale the generated set by default."""
-    if given is None and scale != "demo":
+def asked_setup(scale: str, data: str | None, settings: Sequence[str] | None) -> Setup:
+    """The setup that options ask for; its data is not opened yet and has no name.
+
+    At demo scale the generated set is the default.
+    """
+    recipe, changed = resolve_scale(scale, settings or [])
+    if data is None and scale != "demo":
         hint = " (coco2017 for the paper's)" if scale.startswith("paper") else ""
         raise ValueError(
             f"--scale {scale} needs --data: a folder or a TOML file in COCO format{hint}; "
             "only --scale demo brings its own"
         )
-    if given is None or given in NAMED_DATA:
-        return given or GENERATED
-    return str(Path(given).expanduser().absolute())
-
-
-def asked_setup(scale: str, data: str | None, settings: Sequence[str] | None) -> Setup:
-    """The setup that options ask for; its data is not opened yet and has no name."""
-    recipe, changed = resolve_scale(scale, settings or [])
-    return Setup(scale, recipe, changed, "", "", data_location(scale, data))
+    where = data or GENERATED
+    if where not in NAMED_DATA:
+        where = str(Path(where).expanduser().absolute())
+    return Setup(scale, recipe, changed, "", "", where)
 
 
 def open_plan(
@@ -79,20 +78,13 @@ def open_plan(
     data = open_data(setup.where)
     setup = replace(setup, data=data.name, fingerprint=data.fingerprint)
     plan = make_plan(setup, tables, rows=rows, seeds=seeds)
-    if plan.missing(store):
-        for run in plan.missing(store):
-            if run.run.assigner:
-                check_assigner(run.run)
-        data.train.check_images()
-        data.val.check_images()
+    missing = plan.missing(store)
+    for run in missing:
+        if run.run.assigner:
+            check_assigner(run.run)
+    for part in (data.train, data.val) if missing else ():
+        part.check_images()
     return plan, data
-
-
-def _clear(store: Store) -> None:
-    """Remove what Ray left behind in launches that were killed, if none goes on."""
-    if not store.going_on():
-        for left in store.root.glob(f"{RAY_FOLDER}*"):
-            shutil.rmtree(left, ignore_errors=True)
 
 
 def train_missing(
@@ -110,39 +102,37 @@ def train_missing(
     asha: the steps after which runs that are far behind are ended. search: proposes these and more
     as they fit. Raises ValueError for what cannot work, before any training.
     """
-    recipe, missing = plan.setup.recipe, lacking(plan, store, is_asha=bool(asha))
+    setup, missing = plan.setup, lacking(plan, store, is_asha=bool(asha))
     if not missing and search is None:
         return
-    load_weights([run.run.recipe for run in missing] or [recipe])
-    _clear(store)
+    load_weights([run.run.recipe for run in missing] or [setup.recipe])
     from orchestration.tracking import following, open_tracker
     from orchestration.tune import cluster, halving, run_trials
 
+    progress, folders, facts = Progress({}, console), list[RunFolder](), shared_facts(setup, data)
+
+    def begin(run: PlannedRun) -> Job:
+        """A run's job; it is shown and recorded from now on."""
+        progress.lines[run.signature] = Line(run.name if len(plan.seeds) > 1 else run.rows[0])
+        folders.append(store.folder(run.signature))
+        return make_job(run, setup, store, facts, resources.micro_batch_size)
+
     with ExitStack() as stack:
-        is_cancelled = stack.enter_context(recorded(store, plan.setup.to_json(), missing, console))
+        is_cancelled = stack.enter_context(recorded(store, setup.to_json(), missing, console))
         opening = stack.enter_context(ThreadPoolExecutor(1)).submit(open_tracker, store)
-        allocation = stack.enter_context(cluster(resources, recipe))
+        allocation = stack.enter_context(cluster(resources, setup.recipe))
         tracker = opening.result()  # both take seconds, mostly of waiting
         if tracker.problem:
             warn([f"MLflow: {tracker.problem}; training goes on, the records come later"])
         what = "Searching" if search else f"Training {count(len(missing), 'run')}"
         at_once = allocation.at_once if search else min(allocation.at_once, len(missing))
         console.print(f"{what}, {at_once} at once, {allocation}")
-        progress, folders = Progress({}, console), list[RunFolder]()
-        facts = shared_facts(plan.setup, data)
-
-        def begin(run: PlannedRun) -> Job:
-            """A run's job; it is shown and recorded from now on."""
-            progress.lines[run.signature] = Line(run.name if len(plan.seeds) > 1 else run.rows[0])
-            folders.append(store.folder(run.signature))
-            return make_job(run, plan.setup, store, facts, resources.micro_batch_size)
-
-        planned = (store.folder(run.signature) for run in plan.runs)
         if search:
             search.job_of, search.is_cancelled = begin, is_cancelled
         jobs = search or [begin(run) for run in missing]
         stack.enter_context(following(tracker, folders))
         stack.enter_context(progress)
+        planned = (store.folder(run.signature) for run in plan.runs)
         past = (it for it in planned if it.is_done or stopped(it))
         run_trials(jobs, allocation, progress, root=store.root, scheduler=halving(asha, past))
 
@@ -163,8 +153,8 @@ def failures(plan: Plan, store: Store, *, is_asha: bool = False) -> list[str]:
         else:
             lines.append(f"{run.name} failed: {(folder.failure() or {}).get('reason', 'ended')}")
     if cancelled:
-        more = f" and {len(cancelled) - NAMED} more" if len(cancelled) > NAMED else ""
-        listed = f"{'; '.join(cancelled[:NAMED])}{more}"
+        listed, more = "; ".join(cancelled[:NAMED]), len(cancelled) - NAMED
+        listed += f" and {more} more" if more > 0 else ""
         what = count(len(cancelled), "run")
         lines.append(f"{what} cancelled as asked, the same line goes on: {listed}")
     return lines
@@ -211,28 +201,29 @@ def make_job(
     shared: of `shared_facts`.
     """
     params = {**asdict(run.run.config), **asdict(run.run.recipe), "seed": run.run.seed}
-    own = run.run.assigner
+    params |= {"data": setup.data, "data_fingerprint": setup.fingerprint}
     facts = {
         "signature": run.signature,
         "name": run.name,
         "rows": list(run.rows),
         "seed": run.run.seed,
         **shared,
-        "params": params | {"data": setup.data, "data_fingerprint": setup.fingerprint},
+        "params": params,
         "canonical": canonical(run.run),
     }
-    if own is not None:  # whole, so that the run can go on and be understood without its file
-        facts["params"]["assigner"] = str(own)
-        facts["assigner"] = asdict(own)
-    first, trained = run.training, setup.as_trained
-    known = {**shared, "setup": trained.to_json()}
+    if own := run.run.assigner:  # whole, so that the run can go on and be understood without a file
+        params["assigner"], facts["assigner"] = str(own), asdict(own)
+    training, trained = None, setup.as_trained
+    if run.training:
+        known = {**shared, "setup": trained.to_json()}
+        training = make_job(run.training, trained, store, known, micro_batch_size)
     return Job(
-        run=run.run,
-        folder=store.folder(run.signature).path,
-        where=setup.where,
-        facts=facts,
+        run.run,
+        store.folder(run.signature).path,
+        setup.where,
+        facts,
         micro_batch_size=micro_batch_size,
-        training=make_job(first, trained, store, known, micro_batch_size) if first else None,
+        training=training,
     )
 
 
@@ -255,12 +246,8 @@ def shared_facts(setup: Setup, data: "DataSet") -> dict[str, Any]:
 
 def data_notes(data: "DataSet") -> list[str]:
     """What was dropped from the data set: "coco-mini, train: 3 boxes without area dropped"."""
-    named: dict[str, Any] = {
-        f"{data.name}, train": data.train,
-        f"{data.name}, val": data.val,
-        data.name: data,
-    }
-    return [f"{name}: {note}" for name, noted in named.items() for note in noted.notes]
+    parts = {", train": data.train.notes, ", val": data.val.notes, "": data.notes}
+    return [f"{data.name}{part}: {note}" for part, notes in parts.items() for note in notes]
 
 
 @contextmanager
@@ -271,21 +258,27 @@ def recorded(
 
     Yields a function: whether the launch was asked to begin no further run. setup: run.json's.
     """
+    left = [*store.root.glob(f"{RAY_FOLDER}*")]  # by launches that were killed, if none goes on
     for other in store.launches():
         if other.is_running:
-            live = other.live()
-            who = f"process {live.get('pid')} on {live.get('host')}"
+            who = f"process {other.live().get('pid')} on {other.live().get('host')}"
             console.print(f"{who} trains in {store.root}, too: what both want is trained once")
+            left = []
         else:  # this one takes its place
             shutil.rmtree(other.path, ignore_errors=True)
+    for path in left:
+        shutil.rmtree(path, ignore_errors=True)
     for folder in (store.folder(run.signature) for run in runs):
         damaged = ("run",) if folder.problem("run") else ()
         folder.forget("failure", "cancel", *damaged)  # what became of them before is over
-    launch = RunFolder(
-        store.root / "launches" / time.strftime(f"%Y%m%d-%H%M%S-{os.getpid()}", time.localtime())
-    )
+    launch = RunFolder(store.root / "launches" / time.strftime(f"%Y%m%d-%H%M%S-{os.getpid()}"))
     is_over = threading.Event()
-    beating = threading.Thread(target=_keep_beating, args=(launch, is_over), daemon=True)
+
+    def keep_beating() -> None:
+        while not is_over.wait(HEARTBEAT_SECONDS):
+            launch.heartbeat({})
+
+    beating = threading.Thread(target=keep_beating, daemon=True)
     with launch.locked():
         launch.heartbeat({})
         facts = {
@@ -300,8 +293,3 @@ def recorded(
             is_over.set()
             beating.join()
             launch.forget("live", "cancel")
-
-
-def _keep_beating(launch: RunFolder, is_over: threading.Event) -> None:
-    while not is_over.wait(HEARTBEAT_SECONDS):
-        launch.heartbeat({})

@@ -260,11 +260,11 @@ def test_the_page_is_for_this_machine_only(
 
 def test_the_scales_that_bring_no_data_say_so() -> None:
     assert get_args(options.ScaleName) == tuple(SCALES)
-    assert launch.data_location("demo", None) == "shapes"
-    assert launch.data_location("paper", "coco2017") == "coco2017"
-    assert launch.data_location("mini", "photos").startswith("/")
+    places = [launch.asked_setup(*it, []).where for it in (("demo", None), ("paper", "coco2017"))]
+    assert places == ["shapes", "coco2017"]
+    assert launch.asked_setup("mini", "photos", []).where == str(Path("photos").absolute())
     with pytest.raises(ValueError, match="--scale paper needs --data.*coco2017 for the paper's"):
-        launch.data_location("paper", None)
+        launch.asked_setup("paper", None, [])
 
 
 def test_names_cannot_move_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
