@@ -1,36 +1,25 @@
 """What a plan costs: by finished runs, by a measurement, and over the machines' places."""
 
-import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 from rich.filesize import decimal
 from test_plan import SETUP, facts, finish
-from test_trial import write_small_data
+from test_trial import RECIPE, make_job, write_small_data
 
-from experiments.baselines import ATSS
 from experiments.experiment import canonical
 from orchestration import cost
-from orchestration.cost import Pace, known_pace, wall_time
-from orchestration.plan import THESIS, Job, PlannedRun, find_tables, make_plan
+from orchestration.cost import Pace, Stopwatch, finished_pace, wall_time
+from orchestration.plan import PlannedRun, find_tables, make_plan
 from orchestration.progress import duration
 from orchestration.resources import Allocation, Resources, Spent, evaluation_steps
 from orchestration.run_folder import Store
+from orchestration.trial import run_trial
 
 SHARE = Allocation(cpus=1, gpus=0.0, workers=0, processes=1, at_once=2)
-PACE = Pace(
-    Spent(training=10.0, steps=100, testing=5.0, images=500),
-    "measured",
-    start_seconds=4.0,
-    weights_bytes=1000,
-)
-
-
-def test_a_run_costs_its_steps_its_tests_and_its_start() -> None:
-    recipe = replace(SETUP.recipe, iterations=1000, evaluations=4)
-    tested = 200 * len(evaluation_steps(recipe, 200))
-    assert PACE.spent.whole_run(recipe, 200) == pytest.approx(1000 * 0.1 + tested * 0.01)
+PACE = Pace(Spent(training=10.0, steps=100, testing=5.0, images=500), "measured", 2000)
 
 
 @pytest.mark.parametrize(
@@ -50,12 +39,13 @@ def test_only_missing_runs_cost(
     capsys: pytest.CaptureFixture[str],
     num_gpus: int,
 ) -> None:
-    """GPUs count as often as a run has them."""
+    """Each its steps, its tests and its start; GPUs count as often as a run has them."""
     on_gpus = Allocation(cpus=4, gpus=1.0, workers=3, processes=4, at_once=2)
     share = on_gpus if num_gpus else SHARE
     monkeypatch.setattr(cost, "_pace_there", lambda *_, **__: (PACE, share))
     store, plan = Store(tmp_path), make_plan(SETUP, find_tables(["table2"]))
-    each = 4.0 + PACE.spent.whole_run(SETUP.recipe, 100)
+    tested = 100 * len(evaluation_steps(SETUP.recipe, 100))
+    each = cost.START_SECONDS + SETUP.recipe.iterations * 0.1 + tested * 0.01
     for missing in (4, 3):
         cost.show_cost(plan, store, Resources(), 100, is_measured=True)
         output = " ".join(capsys.readouterr().out.split())
@@ -64,29 +54,25 @@ def test_only_missing_runs_cost(
             f"Time: {duration(each)} a run (measured), 2 at once: {duration(2 * each)} in all, "
             f"{hours:.1f} {'GPU' if num_gpus else 'CPU core'} hours"
         ) in output
-        final = missing * (2 * (1000 + 100 * SETUP.recipe.max_detections * 120) + 200_000)
-        peak = final + 3 * 2 * 1000 * 2
+        final = missing * 2 * (1000 + 100 * SETUP.recipe.max_detections * 120)
+        peak = final + 3 * 2 * 2000
         assert f"Disk: {decimal(peak)} at most, {decimal(final)} when all is done" in output
         assert output.count(duration(each)) == missing + 1
         finish(store.folder(plan.runs[0].signature), 30.0)
 
 
 def test_finished_runs_tell_the_pace_of_their_like(tmp_path: Path) -> None:
-    measured, store = tmp_path / "paces", Store(tmp_path)
-    plan = make_plan(SETUP, find_tables(["table2"]))
-    assert known_pace(plan, store, SHARE, measured) is None
+    store, plan = Store(tmp_path), make_plan(SETUP, find_tables(["table2"]))
+    run = plan.runs[0].run
+    assert finished_pace(run, store, SHARE) is None
     for planned, seconds in zip(plan.runs, (10.0, 30.0, 20.0), strict=False):
-        spent = {"training": seconds, "steps": 10, "testing": seconds, "images": 100}
-        done(store, planned, spent)
-    pace = known_pace(plan, store, SHARE, measured)
-    assert pace is not None and "3 finished" in pace.source
-    assert pace.spent.per_step() == pytest.approx(2.0)
-    assert pace.spent.per_image(8) == pytest.approx(0.2)
-    on_gpu = replace(SHARE, gpus=1.0)
-    assert known_pace(plan, store, on_gpu, measured) is None
-    assert known_pace(plan, store, replace(SHARE, processes=2), measured) is None
-    longer = replace(SETUP, recipe=replace(SETUP.recipe, iterations=77))
-    assert known_pace(make_plan(longer, find_tables(["table2"])), store, SHARE, measured) is None
+        done(store, planned, {"training": seconds, "steps": 10, "testing": seconds, "images": 100})
+    pace = finished_pace(run, store, SHARE)
+    assert pace == Pace(Spent(2.0, 1, 0.2, 1), "by 3 finished, a CPU", 20)
+    assert finished_pace(run, store, replace(SHARE, gpus=1.0)) is None
+    assert finished_pace(run, store, replace(SHARE, processes=2)) is None
+    longer = replace(run, recipe=replace(SETUP.recipe, iterations=77))
+    assert finished_pace(longer, store, SHARE) is None
 
 
 def done(store: Store, planned: PlannedRun, spent: dict[str, float]) -> None:
@@ -101,25 +87,35 @@ def done(store: Store, planned: PlannedRun, spent: dict[str, float]) -> None:
     folder.weights.write_bytes(b"0" * 10)
 
 
-def test_the_thesis_comes_first_and_seed_by_seed() -> None:
-    plan = make_plan(SETUP, find_tables(["all"]), seeds=(0, 1))
-    first = [(run.run.config, run.run.seed) for run in plan.runs[:14]]
-    assert first == [(config, seed) for seed in (0, 1) for config in THESIS]
-    assert len({run.signature for run in plan.runs}) == len(plan.runs) == 66
-    assert plan.runs[0].run.config == ATSS
+def test_runs_are_timed_between_their_tests_and_asked_to_end(tmp_path: Path) -> None:
+    watch = Stopwatch([tmp_path / "0"])
+    times = iter([0.0, 1.0, 2.0, 17.0])
+    watch.clock = lambda: next(times)
+    for step in (0, 1, 2):
+        watch.update("0", {"state": "training", "step": step})
+    for state, step in (("testing", 2), ("training", 2), ("training", 3), ("training", 20)):
+        assert not watch.folders["0"].cancellation()
+        watch.update("0", {"state": state, "step": step})
+    assert watch.folders["0"].cancellation() == "atss plan"
 
 
+@pytest.mark.parametrize(("iterations", "timed"), [(7, 1), (2, 2)])  # the second is over before
 def test_what_nobody_has_trained_is_measured(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, iterations: int, timed: int
 ) -> None:
-    monkeypatch.setattr(cost, "SECONDS", 0.5)
-    data, store = write_small_data(tmp_path / "squares"), Store(tmp_path)
-    plan = make_plan(SETUP, find_tables(["table2"]))
-    job = Job(plan.runs[0].run, tmp_path / "paces" / "0", str(data), {"begun": time.time() - 3})
-    states: list[dict[str, str]] = []
-    cost.calibrate(job, states.append)
-    assert [it["state"] for it in states] == ["measuring", "done"]
-    pace = known_pace(plan, store, SHARE, tmp_path / "paces")
-    assert pace is not None and pace.source.startswith("measured, ")
-    assert pace.spent.training > 0 and pace.spent.testing > 0
-    assert pace.start_seconds >= 3 and pace.weights_bytes > 1000
+    monkeypatch.setattr("orchestration.trial.REPORT_SECONDS", 0.0)
+    data = write_small_data(tmp_path / "squares")
+    job = make_job(data, tmp_path, replace(RECIPE, iterations=iterations))
+    watch = Stopwatch([job.folder])
+    run_trial(job, partial(watch.update, job.folder.name))
+    assert watch.folders[job.folder.name].is_done == (iterations == 2)
+    pace = watch.pace()
+    assert pace.source.startswith("measured, ") and pace.checkpoint_bytes > 1000
+    assert pace.spent.training > 0 and pace.spent.steps == timed
+
+
+def test_a_measurement_that_fails_says_why(tmp_path: Path) -> None:
+    watch = Stopwatch([tmp_path / "0"])
+    watch.folders["0"].write("failure", {"reason": "no room", "traceback": ""})
+    with pytest.raises(ValueError, match="could not be measured: no room"):
+        watch.pace()
