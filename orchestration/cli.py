@@ -217,7 +217,7 @@ def report(
     done = [deliver(store, setup, chosen, seeds, console, is_asked=True) for setup, seeds in found]
     warn(store.unreadable())
     if not any(delivered.num_tables for delivered in done):
-        raise ValueError(views.nothing_found(store, tables))
+        raise ValueError(views.nothing_found(store, tables, data))
     finish([problem for delivered in done for problem in delivered.problems])
 
 

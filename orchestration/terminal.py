@@ -4,6 +4,7 @@ import os
 import re
 import shlex
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
@@ -11,7 +12,6 @@ from typing import Any, NoReturn
 import typer
 from rich.console import Console
 from rich.segment import Segment
-from rich.text import Text
 
 from orchestration.run_folder import DEFAULT_OUT, Store
 
@@ -28,21 +28,10 @@ def clean(text: str) -> str:
 class Clean(Console):
     """A console that shows control sequences of texts instead of following them."""
 
-    def print(self, *objects: Any, **options: Any) -> None:
-        """As rich's."""
-        super().print(*map(_cleaned, objects), **options)
-
-    def render_lines(self, renderable: Any, *arguments: Any, **options: Any) -> list[list[Segment]]:
-        """As rich's; cells of tables come here."""
-        return super().render_lines(_cleaned(renderable), *arguments, **options)
-
-
-def _cleaned(shown: Any) -> Any:
-    if isinstance(shown, str):
-        return clean(shown)
-    if isinstance(shown, Text) and CONTROL.search(shown.plain):
-        return Text(clean(shown.plain), shown.style)
-    return shown
+    def render(self, *given: Any, **more: Any) -> Iterator[Segment]:
+        """As rich's: all that is shown passes here."""
+        for text, style, control in super().render(*given, **more):
+            yield Segment(text if control else clean(text), style, control)
 
 
 # Names and reasons may hold brackets, which rich would take for its markup.
@@ -55,7 +44,7 @@ class Interrupted(Exception):
 
 def refuse(reason: str) -> NoReturn:
     """End with one line for the user."""
-    print(f"atss: {clean(reason)}", file=sys.stderr)
+    warn([reason])
     sys.exit(REFUSED)
 
 

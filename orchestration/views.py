@@ -1,7 +1,6 @@
 """What the `atss` command prints: lists of tables, rows, runs and results."""
 
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -12,8 +11,8 @@ from experiments import STUDY, TABLES
 from experiments.ablations import ABLATIONS
 from experiments.experiment import Run, Table, signature
 from experiments.schedules import SCALES
-from experiments.settings import with_settings
-from orchestration.plan import Plan, setups_in, show_setting
+from experiments.settings import did_you_mean, show_setting, with_settings
+from orchestration.plan import Plan, setups_in
 from orchestration.progress import count, duration
 from orchestration.run_folder import Store
 
@@ -23,22 +22,16 @@ STYLES = {"done": "green", "failed": "red", "training": "yellow", "testing": "ye
 def list_tables() -> RenderableType:
     """Every table of the paper, and how many runs stand behind its rows."""
     grid = _grid("Name", "Rows", "Runs", "Section", "Title")
-    for name, table in TABLES.items():
-        runs, rows = len(_signatures(table)), len(table.rows)
-        grid.add_row(name, str(rows), str(runs), table.section, table.title)
-    everything = set().union(*(_signatures(table) for table in STUDY.values()))
-    num_rows = sum(len(table.rows) for table in STUDY.values())
-    beyond = _grid("Beyond it", "Rows", "Runs", "Title")
-    for name, table in ABLATIONS.items():
-        beyond.add_row(name, str(len(table.rows)), str(len(_signatures(table))), table.title)
+    for name, table in (TABLES | ABLATIONS).items():
+        counted = str(len(table.rows)), str(len(_signatures(table)))
+        grid.add_row(name, *counted, table.section, table.title)
+    runs = len(set().union(*map(_signatures, STUDY.values())))
+    rows = sum(len(table.rows) for table in STUDY.values())
     return Group(
         grid,
-        f"{num_rows} rows, {len(everything)} distinct runs in table1 to table7, which all stands "
-        "for: shared ones are trained once.",
-        "",
-        beyond,
-        "These are not part of all, nor is table8, whose schedule is its own: --scale paper-2x. "
-        "Your own: atss reproduce FILE.py, atss sweep.",
+        f"{rows} rows, {runs} distinct runs in table1 to table7, which all stands for: shared ones "
+        "are trained once. The others are no part of it; table8 has a schedule of its own, --scale "
+        "paper-2x. Your own: atss reproduce FILE.py, atss sweep.",
     )
 
 
@@ -52,19 +45,19 @@ def _signatures(table: Table) -> set[str]:
 
 def show_table(table: Table) -> RenderableType:
     """A table's rows: number, label, the paper's AP, what differs from RetinaNet (#A=1)."""
-    ap_heading = ["AP"] if table.has_paper else []
-    grid = _grid("", "Row", *ap_heading, "Changes in RetinaNet (#A=1)")
+    grid = _grid("", "Row", *(["AP"] if table.has_paper else []), "Changes in RetinaNet (#A=1)")
     for number, row in enumerate(table.rows, start=1):
-        settings = ", ".join(
+        changes = [
             name if value is True else f"{name}={_short(value)}"
             for name, value in row.changes.items()
-        )
-        ap = ["" if row.paper.ap is None else f"{row.paper.ap:.1f}"] if table.has_paper else []
-        grid.add_row(str(number), Text(row.label), *ap, Text(settings or "nothing"))
+        ]
+        ap = "" if row.paper.ap is None else f"{row.paper.ap:.1f}"
+        shown = Text(", ".join(changes) or "nothing")
+        grid.add_row(str(number), Text(row.label), *([ap] if table.has_paper else []), shown)
     section = f" (Sec. {table.section})" if table.section else ""
-    above = [Text(table.caption, style="dim")] if table.caption else []
-    below = [Text(table.note)] if table.note else []
-    return Group(Text(f"{table.heading}{section}", style="bold"), *above, grid, *below)
+    caption, note = Text(table.caption, style="dim"), Text(table.note)
+    above = [Text(f"{table.heading}{section}", style="bold"), *([caption] if caption else [])]
+    return Group(*above, grid, *([note] if note else []))
 
 
 def _short(value: Any) -> str:
@@ -74,9 +67,7 @@ def _short(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else show_setting(value)
 
 
-def show_plan(
-    plan: Plan, store: Store, times: Mapping[str, str] = MappingProxyType({})
-) -> RenderableType:
+def show_plan(plan: Plan, store: Store, times: Mapping[str, str] | None = None) -> RenderableType:
     """The distinct runs of a plan in the order of training, which are done, and their times."""
     grid = _grid("Run", "Seed", "State", *(["Time"] if times else []), "Fills")
     for run in plan.runs:
@@ -102,25 +93,28 @@ def show_status(store: Store) -> RenderableType:
     parts: list[RenderableType] = []
     everything = store.statuses()
     for setup in dict.fromkeys(it.setup for it in everything):
-        grid = _grid("Run", "Seed", "State", "", "Time", "Fills")
+        grid, signs = _grid("Run", "Seed", "State", "", "Time", "Fills"), list[Text]()
         ours = [it for it in everything if it.setup == setup]
         for it in sorted(ours, key=lambda it: it.name):
-            state = Text(it.state, style=STYLES.get(it.state, ""))
-            seconds, rows = duration(it.values.get("seconds")), "; ".join(it.facts.get("rows", []))
-            cells = (it.folder.signature, str(it.facts.get("seed", "")), state, Text(it.detail))
-            grid.add_row(*cells, seconds, Text(rows))
-        signs = [
-            Text(f"! {it.name}: {text}", "yellow") for it in ours for text in it.values["warnings"]
-        ]
+            state, rows = Text(it.state, STYLES.get(it.state, "")), it.facts.get("rows", [])
+            seed, time = str(it.facts.get("seed", "")), duration(it.values.get("seconds"))
+            cells = (it.folder.signature, seed, state, Text(it.detail), time)
+            grid.add_row(*cells, Text("; ".join(rows)))
+            signs += [Text(f"! {it.name}: {text}", "yellow") for text in it.values["warnings"]]
         parts += [Text(setup, style="bold"), grid, *signs, ""]
     num_done = sum(it.state == "done" for it in everything)
     return Group(*parts, f"{count(len(everything), 'run')} in {store.root}, {num_done} done")
 
 
-def nothing_found(store: Store, tables: Sequence[str]) -> str:
-    """Why there is nothing to report, and what there would be."""
-    found = ", ".join(f"'{setup.name}'" for setup, _ in setups_in(store)) or "no runs"
-    return f"no results for {', '.join(tables)} in {store.root}, which holds {found}"
+def nothing_found(store: Store, tables: Sequence[str], data: str | None = None) -> str:
+    """Why there is nothing to report, and what there would be. data: where only that is wanted."""
+    setups = [setup for setup, _ in setups_in(store)]
+    found = ", ".join(f"'{setup.name}'" for setup in setups) or "no runs"
+    known = [name for setup in setups for name in (setup.data, setup.where)]
+    on = ""
+    if data is not None and data not in known:
+        on = f" on a data set '{data}'{did_you_mean(data, known)}"
+    return f"no results for {', '.join(tables)}{on} in {store.root}, which holds {found}"
 
 
 def _grid(*headings: str) -> Grid:

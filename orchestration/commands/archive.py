@@ -79,7 +79,7 @@ def export(
     with tempfile.TemporaryDirectory() as name, console.status("Sealing") as status:
         num_tables = stage(store, found, chosen, Path(name), status.update)
         if not num_tables:
-            raise ValueError(views.nothing_found(store, tables))
+            raise ValueError(views.nothing_found(store, tables, data))
         num_runs = len(list(Path(name).glob("runs/*")))
         about = {"code": code_version()}
         write_atomically(path, lambda part: seal(Path(name), about, part))
