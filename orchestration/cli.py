@@ -8,6 +8,8 @@ import os
 import signal
 import socket
 import sys
+from inspect import Signature, signature
+from typing import Any
 
 import typer
 
@@ -36,6 +38,8 @@ from orchestration.terminal import (
     warn,
 )
 
+ONLY_REPRODUCE = ("dry_run", "is_measured")  # options that plan has not
+
 app = typer.Typer(
     name="atss",
     help="Re-run the tables of the ATSS study (CVPR 2020), and read them beside the paper's.",
@@ -50,7 +54,8 @@ app = typer.Typer(
 def main() -> None:
     """Run the command; what a user can cause ends in one line and exit code 2, no traceback."""
     signal.signal(signal.SIGTERM, interrupt)
-    keep_bytecode()
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # or every trial compiles torch for 5 to 9 s
+    sys.dont_write_bytecode = False
     for stream in (sys.stdout, sys.stderr):  # a terminal that lacks a letter shows another
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
@@ -62,7 +67,7 @@ def main() -> None:
     except typer.Abort:  # Ctrl-C where nothing can be lost
         sys.exit(STOPPED)
     except Interrupted as stop:
-        print(f"atss: stopped; {stop}", file=sys.stderr)
+        warn([f"stopped; {stop}"])
         sys.exit(STOPPED)
     except Exception as error:
         if os.environ.get("ATSS_TRACEBACK"):
@@ -73,16 +78,6 @@ def main() -> None:
         # whatever else a foreign file can cause, and our own mistakes
         more = "unexpected; ATSS_TRACEBACK=1 in front of the command tells where"
         refuse(f"{kind}: {text} ({more})")
-
-
-def keep_bytecode() -> None:
-    """Let Python keep what it compiles, here and in the processes to come.
-
-    Fresh environments come without bytecode, and where PYTHONDONTWRITEBYTECODE is set every trial
-    and notebook would spend 5 to 9 s on compiling torch again.
-    """
-    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-    sys.dont_write_bytecode = False
 
 
 @app.command()
@@ -120,6 +115,7 @@ def reproduce(
     micro_batch: options.MicroBatch = None,
     workers: options.Workers = None,
     address: options.Address = None,
+    is_measured: options.IsMeasured = False,
 ) -> None:
     """Train what tables still lack, and print them beside the paper's numbers.
 
@@ -140,57 +136,44 @@ def reproduce(
 
     chosen, setup, store = find_tables(tables), asked_setup(scale, data, settings), open_store(out)
     resources = Resources(address, concurrent, gpus_per_run, processes, micro_batch, workers)
-    if not dry_run:
+    if is_measured or not dry_run:
         store.require_writable()
     try:
         plan, data_set = open_plan(setup, store, chosen, parse_rows(rows or []), parse_seeds(seeds))
         for note in data_notes(data_set):
             console.print(note, soft_wrap=True)
         if dry_run:
-            show_cost(plan, store, resources, len(data_set.val), is_measured=False)
+            show_cost(plan, store, resources, len(data_set.val), is_measured=is_measured)
             return
         console.print(views.summary(plan, store))
         train_missing(plan, store, data_set, resources, console)
         delivered = deliver(store, plan.setup, chosen, plan.seeds_measured(store), console)
     except KeyboardInterrupt:
-        raise Interrupted("the same line goes on from the last checkpoints") from None
+        left = (
+            "nothing was trained" if dry_run else "the same line goes on from the last checkpoints"
+        )
+        raise Interrupted(left) from None
     finish([*failures(plan, store), *delivered.problems])
 
 
-@app.command("plan")
-def plan_(
-    tables: options.TableNames,
-    scale: options.Scale = "demo",
-    data: options.Data = None,
-    seeds: options.Seeds = "0",
-    rows: options.Rows = None,
-    settings: options.Settings = None,
-    out: options.Out = DEFAULT_OUT,
-    concurrent: options.Concurrent = None,
-    gpus_per_run: options.GpusPerRun = None,
-    processes: options.Processes = None,
-    micro_batch: options.MicroBatch = None,
-    workers: options.Workers = None,
-    address: options.Address = None,
-) -> None:
+def plan(**asked: Any) -> None:
     """Say what tables still lack, in the order of training, and what it costs; nothing is trained.
 
-    The time of a run is that of finished runs of the same schedule, or measured in less than a
-    minute on the machines that would train, as many at once as there.
+    The time of a run is that of finished runs of the same schedule, or measured in about a minute
+    on the machines that would train, as many at once as there.
 
     Examples:
 
     - `atss plan all`
     - `atss plan table3 --scale paper --data coco2017 --gpus-per-run 8 --address auto`
     """
-    chosen, setup, store = find_tables(tables), asked_setup(scale, data, settings), open_store(out)
-    resources = Resources(address, concurrent, gpus_per_run, processes, micro_batch, workers)
-    plan, data_set = open_plan(setup, store, chosen, parse_rows(rows or []), parse_seeds(seeds))
-    store.require_writable()
-    try:
-        show_cost(plan, store, resources, len(data_set.val), is_measured=True)
-    except KeyboardInterrupt:
-        raise Interrupted("nothing was trained") from None
+    reproduce(**asked, dry_run=True, is_measured=True)
+
+
+# It takes what reproduce takes.
+taken = [it for name, it in signature(reproduce).parameters.items() if name not in ONLY_REPRODUCE]
+plan.__signature__ = Signature(taken)  # type: ignore[attr-defined]
+app.command()(plan)
 
 
 @app.command()
@@ -233,42 +216,34 @@ def ui(out: options.Out = DEFAULT_OUT, port: options.Port = 5000) -> None:
     from orchestration.records import database, local_uri, records_uri, without_password
 
     store = open_store(out)
-    uri, file = records_uri(store), database(store)
+    uri, file, host = records_uri(store), database(store), f"127.0.0.1:{port}"
     if uri.startswith("http"):
         console.print(f"The records are at {without_password(uri)} (MLFLOW_TRACKING_URI)")
         return
     if uri == local_uri(store) and not file.is_file():
         raise ValueError(f"no records in {out}: {file} is not there; atss reproduce makes it")
-    require_free(port)
+    try:
+        socket.create_server(("127.0.0.1", port)).close()
+    except OSError as error:
+        raise ValueError(f"port {port} is taken: choose another with --port") from error
     from orchestration.tracking import open_tracker
 
-    console.print(f"MLflow opens http://127.0.0.1:{port} in a few seconds; Ctrl-C ends it")
+    console.print(f"MLflow opens http://{host} in a few seconds; Ctrl-C ends it")
     tracker = open_tracker(store)
     if tracker.problem:
         raise ValueError(f"no records to show: {tracker.problem}")
-    for name, page in tracker.pages(f"http://127.0.0.1:{port}").items():
+    for name, page in tracker.pages(f"http://{host}").items():
         console.print(f"{name}\n  {page}", soft_wrap=True)
     quiet = {
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # seven processes that nobody needs
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "PYTHONWARNINGS": "ignore",
     }
-    serve = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    serve = f"-m mlflow server --host 127.0.0.1 --port {port} --workers 1".split()
     # Else a foreign page that has its own name resolve to 127.0.0.1 could read the records.
-    serve += ["--allowed-hosts", f"127.0.0.1:{port},localhost:{port}"]
-    serve += ["--uvicorn-opts", "--log-level warning"]
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri, *serve]
-    os.execve(sys.executable, command, {**os.environ, **quiet})
-
-
-def require_free(port: int) -> None:
-    """ValueError if something listens on the port already."""
-    with socket.socket() as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind(("127.0.0.1", port))
-        except OSError as error:
-            raise ValueError(f"port {port} is taken: choose another with --port") from error
+    serve += ["--allowed-hosts", f"{host},localhost:{port}"]
+    serve += ["--uvicorn-opts", "--log-level warning", "--backend-store-uri", uri]
+    os.execve(sys.executable, [sys.executable, *serve], os.environ | quiet)
 
 
 for command in (
