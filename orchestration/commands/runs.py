@@ -4,13 +4,14 @@ import getpass
 import socket
 import time
 from contextlib import suppress
+from functools import partial
 from typing import Annotated
 
 import typer
 
 from orchestration import options, views
 from orchestration.find import find_run
-from orchestration.progress import Line, Progress
+from orchestration.progress import Line, Progress, count
 from orchestration.run_folder import DEFAULT_OUT, LOG_HEADER, Store, open_store
 from orchestration.terminal import console
 
@@ -27,6 +28,8 @@ OneRun = Annotated[
     str | None, typer.Argument(metavar="[RUN]", help=f"By {NAMED}.", show_default=False)
 ]
 Lines = Annotated[int, typer.Option(min=0, help="How many of the log's last lines.")]
+
+say = partial(console.print, soft_wrap=True)
 
 
 def status(watch: Watch = False, out: options.Out = DEFAULT_OUT) -> None:
@@ -50,23 +53,19 @@ def status(watch: Watch = False, out: options.Out = DEFAULT_OUT) -> None:
 
 def follow(store: Store) -> None:
     """Show the runs, as a launch does, until nothing runs or waits."""
-    progress = Progress({}, console)
-    with progress:
+    with Progress({}, console) as progress:
         while True:
             is_over = not store.going_on()  # before the last look at the runs
             everything = store.statuses()
-            for it in everything:
-                name = it.folder.signature
-                if name not in progress.lines:  # at rest before the first look, it is no news
-                    ap = it.values.get("AP")
-                    rest = Line(it.name, it.state, {"AP": ap})
-                    progress.lines[name] = Line(it.name) if it.is_moving else rest
-                progress.update(name, {**it.values, "state": it.state})
+            for it in everything:  # what is at rest before the first look is no news
+                line = Line(it.name) if it.is_moving else Line(it.name, it.state, {**it.values})
+                progress.lines.setdefault(it.folder.signature, line)
+                progress.update(it.folder.signature, {**it.values, "state": it.state})
             if is_over and not any(it.is_moving for it in everything):
                 break
             time.sleep(WATCH_SECONDS)
     num_done = sum(it.state == "done" for it in everything)
-    total = views.count(len(everything), "run")
+    total = count(len(everything), "run")
     console.print(f"Nothing runs or waits: {total} in {store.root}, {num_done} done")
 
 
@@ -83,34 +82,29 @@ def cancel(runs: SomeRuns = None, out: options.Out = DEFAULT_OUT) -> None:
     """
     store = open_store(out).require_there()
     known = {it.folder.signature: it for it in store.statuses()}
-    mark = {
-        "by": f"{getpass.getuser()}@{socket.gethostname()}",
-        "at": time.strftime("%Y-%m-%d %H:%M:%S"),
-    }
+    launches = [] if runs else store.going_on()
+    chosen = [it for it in known.values() if it.is_moving]
     if runs:
-        folders = [find_run(store, text) for text in runs]
-        chosen = [known[folder.signature] for folder in folders]
-    else:
-        chosen = [it for it in known.values() if it.is_moving]
-        if not chosen and not store.going_on():
-            raise ValueError(f"nothing runs or waits in {store.root}: cancel needs something to")
-        for launch in store.going_on():
-            launch.write("cancel", mark)
+        chosen = [known[find_run(store, text).signature] for text in runs]
+    elif not chosen and not launches:
+        raise ValueError(f"nothing runs or waits in {store.root}: cancel needs something to")
     for it in chosen:
         if it.state == "done":
             name = it.folder.signature
             raise ValueError(f"run {name} is done; only one that is not can be ended")
-    running = [it.folder for it in chosen if it.folder.is_running]
-    for it in chosen:
-        if not it.folder.cancellation():
-            it.folder.write("cancel", mark)
+    who, now = f"{getpass.getuser()}@{socket.gethostname()}", time.strftime("%Y-%m-%d %H:%M:%S")
+    folders = [it.folder for it in chosen]
+    running = [folder for folder in folders if folder.is_running]
+    for folder in (*launches, *folders):
+        if not folder.cancellation():
+            folder.write("cancel", {"by": who, "at": now})
     limit = time.monotonic() + PATIENCE
     while any(folder.is_running for folder in running) and time.monotonic() < limit:
         time.sleep(0.5)
     for it in chosen:
         how = "will end at its next step" if it.folder.is_running else "cancelled"
-        _print(f"{it.name} ({it.folder.signature}): {how}")
-    _print("The line that trained them, given again, goes on from there")
+        say(f"{it.name} ({it.folder.signature}): {how}")
+    say("The line that trained them, given again, goes on from there")
 
 
 def logs(run: OneRun = None, lines: Lines = 40, out: options.Out = DEFAULT_OUT) -> None:
@@ -124,35 +118,24 @@ def logs(run: OneRun = None, lines: Lines = 40, out: options.Out = DEFAULT_OUT) 
     - `atss logs 3f2a --lines 200`
     """
     store = open_store(out).require_there()
+    everything = store.statuses()
     if run is None:
-        _list_troubled(store)
+        failed = [(it, it.detail) for it in everything if it.state == "failed"]
+        odd = [(it, f"warning: {text}") for it in everything for text in it.values["warnings"]]
+        for it, why in (*failed, *odd):
+            say(f"{it.name} ({it.folder.signature}): {why}")
+        more = "atss logs RUN shows more" if failed or odd else "no run failed or looks wrong"
+        say(f"{count(len(everything), 'run')} in {store.root}; {more}")
         return
     folder = find_run(store, run)
-    (it,) = (it for it in store.statuses() if it.folder == folder)
-    _print(f"{it.name} ({folder.signature}): {it.state}" + (f", {it.detail}" if it.detail else ""))
+    (it,) = (it for it in everything if it.folder == folder)
+    say(f"{it.name} ({folder.signature}): {it.state}" + (f", {it.detail}" if it.detail else ""))
     for text in it.values["warnings"]:
-        _print(f"warning: {text}")
+        say(f"warning: {text}")
     if trace := (folder.failure() or {}).get("traceback", "").strip():
-        _print(f"\n{trace}")
+        say(f"\n{trace}")
     printed = folder.log.read_text(errors="replace") if folder.log.exists() else ""
     shown = printed.splitlines()[-lines:] if lines else []
-    if not shown:
-        _print(f"\nno log: {folder.log} is not there, or empty")
-        return
-    _print("\n".join(["", *shown]))
-    if all(line.startswith(LOG_HEADER) for line in shown):
-        _print("its processes printed nothing")
-
-
-def _list_troubled(store: Store) -> None:
-    everything = store.statuses()
-    shown = [(it, it.detail) for it in everything if it.state == "failed"]
-    shown += [(it, f"warning: {text}") for it in everything for text in it.values["warnings"]]
-    for it, why in shown:
-        _print(f"{it.name} ({it.folder.signature}): {why}")
-    more = "atss logs RUN shows more" if shown else "no run failed or looks wrong"
-    _print(f"{views.count(len(everything), 'run')} in {store.root}; {more}")
-
-
-def _print(text: str) -> None:
-    console.print(text, soft_wrap=True)
+    say("\n".join(["", *(shown or [f"no log: {folder.log} is not there, or empty"])]))
+    if shown and all(line.startswith(LOG_HEADER) for line in shown):
+        say("its processes printed nothing")
