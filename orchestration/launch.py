@@ -37,12 +37,7 @@ from orchestration.terminal import warn
 if TYPE_CHECKING:
     from detector.data.coco import DataSet
 
-MADE_UP_HEIGHT, MADE_UP_WIDTH = 256, 320
-MADE_UP_OBJECTS = (
-    (20.0, 30.0, 120.0, 200.0),
-    (200.0, 40.0, 230.0, 60.0),
-    (210.0, 44.0, 300.0, 250.0),
-)
+MADE_UP_BOXES = ((20, 30, 120, 200), (200, 40, 230, 60), (210, 44, 300, 250))
 NAMED = 5  # runs in a line that says which are missing
 HEARTBEAT_SECONDS = 20.0
 
@@ -145,18 +140,15 @@ def lacking(plan: Plan, store: Store, *, is_asha: bool = False) -> tuple[Planned
 
 def failures(plan: Plan, store: Store, *, is_asha: bool = False) -> list[str]:
     """One line for each run that has no result; those that somebody cancelled share one."""
-    lines, cancelled = [], []
-    for run in lacking(plan, store, is_asha=is_asha):
-        folder = store.folder(run.signature)
-        if folder.cancellation():
-            cancelled.append(run.name)
-        else:
-            lines.append(f"{run.name} failed: {(folder.failure() or {}).get('reason', 'ended')}")
+    lacks = lacking(plan, store, is_asha=is_asha)
+    folders = {run.name: store.folder(run.signature) for run in lacks}
+    cancelled = [name for name, folder in folders.items() if folder.cancellation()]
+    reasons = {name: (it.failure() or {}).get("reason", "ended") for name, it in folders.items()}
+    lines = [f"{name} failed: {why}" for name, why in reasons.items() if name not in cancelled]
     if cancelled:
-        listed, more = "; ".join(cancelled[:NAMED]), len(cancelled) - NAMED
-        listed += f" and {more} more" if more > 0 else ""
-        what = count(len(cancelled), "run")
-        lines.append(f"{what} cancelled as asked, the same line goes on: {listed}")
+        more = f" and {len(cancelled) - NAMED} more" if len(cancelled) > NAMED else ""
+        what, listed = count(len(cancelled), "run"), "; ".join(cancelled[:NAMED])
+        lines.append(f"{what} cancelled as asked, the same line goes on: {listed}{more}")
     return lines
 
 
@@ -182,11 +174,10 @@ def check_assigner(run: Run) -> None:
     from experiments.own_tables import load_assigner
 
     assert run.assigner is not None
+    shapes = run.config.anchor_scales, run.config.aspect_ratios
+    anchors = grid_anchors(level_sizes(256, 320), [cell_anchors(it, *shapes) for it in STRIDES])
     assign = checked(load_assigner(run.assigner), str(run.assigner))
-    scales, ratios = run.config.anchor_scales, run.config.aspect_ratios
-    cells = [cell_anchors(stride, scales, ratios) for stride in STRIDES]
-    anchors = grid_anchors(level_sizes(MADE_UP_HEIGHT, MADE_UP_WIDTH), cells)
-    assign(anchors, torch.tensor(MADE_UP_OBJECTS))
+    assign(anchors, torch.tensor(MADE_UP_BOXES).float())
 
 
 def make_job(
@@ -202,46 +193,32 @@ def make_job(
     """
     params = {**asdict(run.run.config), **asdict(run.run.recipe), "seed": run.run.seed}
     params |= {"data": setup.data, "data_fingerprint": setup.fingerprint}
-    facts = {
-        "signature": run.signature,
-        "name": run.name,
-        "rows": list(run.rows),
-        "seed": run.run.seed,
-        **shared,
-        "params": params,
-        "canonical": canonical(run.run),
-    }
+    about = {"signature": run.signature, "name": run.name, "rows": list(run.rows)}
+    facts = {**about, "seed": run.run.seed, **shared, "params": params}
+    facts["canonical"] = canonical(run.run)
     if own := run.run.assigner:  # whole, so that the run can go on and be understood without a file
         params["assigner"], facts["assigner"] = str(own), asdict(own)
     training, trained = None, setup.as_trained
     if run.training:
         known = {**shared, "setup": trained.to_json()}
         training = make_job(run.training, trained, store, known, micro_batch_size)
-    return Job(
-        run.run,
-        store.folder(run.signature).path,
-        setup.where,
-        facts,
-        micro_batch_size=micro_batch_size,
-        training=training,
-    )
+    path, micro = store.folder(run.signature).path, micro_batch_size
+    return Job(run.run, path, setup.where, facts, micro_batch_size=micro, training=training)
 
 
 def shared_facts(setup: Setup, data: "DataSet") -> dict[str, Any]:
     """What run.json says of every run of a launch."""
-    return {
-        "setup": setup.to_json(),
-        "data": {
-            "name": setup.data,
-            "fingerprint": setup.fingerprint,
-            "where": setup.where,
-            "images": {"train": len(data.train), "val": len(data.val)},
-            "classes": data.train.names,
-            "notes": data_notes(data),
-        },
-        "code": code_version(),
-        "command": shlex.join(["atss", *sys.argv[1:]]),
+    about_data = {
+        "name": setup.data,
+        "fingerprint": setup.fingerprint,
+        "where": setup.where,
+        "images": {"train": len(data.train), "val": len(data.val)},
+        "classes": data.train.names,
+        "notes": data_notes(data),
     }
+    command = shlex.join(["atss", *sys.argv[1:]])
+    about = {"setup": setup.to_json(), "data": about_data}
+    return about | {"code": code_version(), "command": command}
 
 
 def data_notes(data: "DataSet") -> list[str]:
