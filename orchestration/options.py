@@ -1,5 +1,6 @@
 """The arguments and options of the `atss` command: names, help, and how their text is read."""
 
+import re
 from dataclasses import fields
 from typing import Annotated, Any, Literal
 
@@ -30,14 +31,12 @@ TableNames = Annotated[list[str], _argument("TABLE...", f"all (table1 ... table7
 Out = Annotated[str, option("The results folder.", "--out", metavar="FOLDER")]
 
 # What is trained
-Scale = Annotated[
-    ScaleName,
-    option(
-        "How much is trained: demo (a CPU, minutes, generated images), mini (one GPU, minutes, "
-        "your images, ImageNet weights), scratch (the same GPU without weights, longer), "
-        "paper (90,000 iterations a run), paper-2x (180,000: Table 8's)."
-    ),
-]
+SCALE = (
+    "How much is trained: demo (a CPU, minutes, generated images), mini (one GPU, minutes, your "
+    "images, ImageNet weights), scratch (the same GPU without weights, longer), paper (90,000 "
+    "iterations a run), paper-2x (180,000: Table 8's)."
+)
+Scale = Annotated[ScaleName, option(SCALE)]
 DATA = (
     "A data set in COCO format: a folder, a TOML file that names images and annotations, coco2017, "
     "or shapes-large. Demo scale brings its own, shapes."
@@ -53,9 +52,7 @@ IsMeasured = Annotated[bool, option("As atss plan does.", "--measured", hidden=T
 
 # On which machines
 Concurrent = Annotated[int | None, option("Runs at once.  [default: as many as fit]", min=1)]
-GPUS = (
-    "Several share each batch of a run; also a share of one, or 0 for none.  [default: one, if any]"
-)
+GPUS = "They share each batch of a run; or a share of one, or 0 for none.  [default: one, if any]"
 GpusPerRun = Annotated[float | None, option(GPUS, min=0)]
 PROCESSES = "That share each batch of a run; the batch stays.  [default: one per GPU]"
 Processes = Annotated[int | None, option(PROCESSES, min=1)]
@@ -67,25 +64,13 @@ ADDRESS = "A running Ray cluster.  [default: this machine]"
 Address = Annotated[str | None, option(ADDRESS, metavar="HOST:PORT")]
 
 # What a trained detector is tested on
-TRAINED = (
-    "A run of the results folder: its signature, the beginning of one, or a row's name such as "
-    "'Table 2: ..., Box' or a part of it. atss status lists them."
-)
+TRAINED = "A run, by its signature or a row's name, or a part of these; atss status lists them."
 Trained = Annotated[str | None, _argument("RUN", TRAINED)]
-TRAINED_AND_IMAGES = (
-    "First a run of the results folder (see atss evaluate), unless there is --weights; then image "
-    "files, or folders with images."
-)
-TrainedAndImages = Annotated[list[str], _argument("RUN|IMAGE", TRAINED_AND_IMAGES)]
-WEIGHTS = (
-    "Instead of a run: weights or a checkpoint of ours, of the official ATSS code or of "
-    "mmdetection."
-)
+IMAGES = "First a RUN (see atss evaluate), unless there is --weights; then image files or folders."
+TrainedAndImages = Annotated[list[str], _argument("RUN|IMAGE", IMAGES)]
+WEIGHTS = "Instead of a run: weights or a checkpoint of ours, of the official ATSS or mmdetection."
 Weights = Annotated[str | None, option(WEIGHTS, metavar="FILE")]
-TEST_DATA = (
-    "A data set in COCO format: a folder, a TOML file, coco2017 or shapes.  [default: what the run "
-    "was trained on]"
-)
+TEST_DATA = "A data set in COCO format, as of atss reproduce.  [default: what the run trained on]"
 TestData = Annotated[str | None, option(TEST_DATA, "--data", metavar="WHERE")]
 Split = Annotated[str | None, option("Which part of it.  [default: val]", metavar="NAME")]
 ANNOTATIONS = "Instead of --data: COCO's JSON."
@@ -98,9 +83,8 @@ TEST_WORKERS = "Processes that load images.  [default: 4 for a GPU, else none]"
 TestWorkers = Annotated[int | None, option(TEST_WORKERS, "--workers", min=0)]
 Draw = Annotated[int, option("Draw so many images, ground truth beside detections.", min=0)]
 Score = Annotated[float, option("Leave out detections below this score.", min=0, max=1)]
-DrawnScore = Annotated[
-    float, option("Draw detections from this score on.", "--score", min=0, max=1)
-]
+DRAWN = "Draw detections from this score on."
+DrawnScore = Annotated[float, option(DRAWN, "--score", min=0, max=1)]
 
 # What is reported
 OnlyScale = Annotated[ScaleName | None, option("Only results of it.", "--scale")]
@@ -111,13 +95,14 @@ Port = Annotated[int, option("On 127.0.0.1.", min=1, max=65535)]
 
 
 def parse_seeds(text: str) -> list[int]:
-    """ "0,1,2" -> [0, 1, 2]; ValueError for anything but whole numbers from 0 on."""
+    """ "0,1,2" -> [0, 1, 2]; ValueError for anything but different whole numbers of 64 bits."""
     parts = [part.strip() for part in text.split(",")]
-    if not all(part.isascii() and part.isdigit() for part in parts):
-        raise ValueError(f"--seeds needs whole numbers from 0 on, such as 0,1,2, got '{text}'")
+    if not all(re.fullmatch("[0-9]{1,18}", part) for part in parts):
+        raise ValueError(
+            f"--seeds needs whole numbers from 0 on with commas between them, such as 0,1,2, got "
+            f"'{text}': neither ranges nor more than 18 digits"
+        )
     seeds = [int(part) for part in parts]
-    if max(seeds) >= 2**63:
-        raise ValueError(f"--seeds needs numbers below 2**63, got '{text}': they have 64 bits")
     if len(set(seeds)) < len(seeds):
         raise ValueError(f"--seeds needs each seed once, got '{text}': equal runs are one run")
     return seeds
@@ -125,9 +110,8 @@ def parse_seeds(text: str) -> list[int]:
 
 def parse_rows(texts: list[str]) -> list[str]:
     """["1,3", "Box"] -> ["1", "3", "Box"]; labels keep their commas."""
-    numbers = {text: [part.strip() for part in text.split(",")] for text in texts}
-    return [
-        part
-        for text, parts in numbers.items()
-        for part in (parts if all(part.isdigit() for part in parts) else [text])
-    ]
+    rows: list[str] = []
+    for text in texts:
+        parts = [part.strip() for part in text.split(",")]
+        rows += parts if all(part.isdigit() for part in parts) else [text]
+    return rows

@@ -80,7 +80,7 @@ REFUSED = {
     "reproduce table2 --set weights=none.pth": "weights needs .* readable file",
     "reproduce table2 --scale papper": "'papper' is not one of 'demo', 'mini', ",
     "reproduce table2 --scale mini": "--scale mini needs --data",
-    "reproduce table2 --seeds 0;1": "--seeds needs whole numbers from 0 on, such as 0,1,2, got",
+    "reproduce table2 --seeds 0;1": "--seeds needs whole numbers from 0 on with commas between them, such as 0,1,2, got",
     "reproduce table2 --seeds -1": "--seeds needs whole numbers",
     "reproduce table2 --data /nowhere": "no data set /nowhere",
     "reproduce table2 --out /dev/null/results": "--out /dev/null/results: results need a folder",
