@@ -48,7 +48,7 @@ class Line:
     @property
     def cells(self) -> tuple[str, ...]:
         """What stands under HEADINGS: the state says how far it is where that takes long."""
-        told, mark = self.values, f"{MARK} " if self.signs else ""
+        told, mark = self.values, f"{MARK} " if self.warnings else ""
         part = told.get("tested") if self.state == "testing" else None
         loss, ap = told.get("loss"), told.get("AP")
         return (
@@ -61,16 +61,16 @@ class Line:
         )
 
     @property
-    def signs(self) -> list[str]:
-        """What a person should know now, a line each."""
-        return [f"warning: {text}" for text in self.values.get("warnings", ())]
+    def warnings(self) -> list[str]:
+        """What looks wrong with it."""
+        return list(self.values.get("warnings", ()))
 
     def take(self, told: Mapping[str, Any]) -> list[str]:
         """Take in what was reported; returns what is new in it, in words."""
-        state, ap, signs = self.state, self.values.get("AP"), self.signs
+        state, ap, known = self.state, self.values.get("AP"), self.warnings
         self.state = told.get("state", state)
         self.values |= {"tested": None, "reason": None, **told}
-        news = [sign for sign in self.signs if sign not in signs]
+        news = [f"warning: {text}" for text in self.warnings if text not in known]
         now, of = self.values.get("AP"), self.values.get("iterations")
         if self.state != state and self.state not in WORKING:
             reached = f", AP {now:.1f}" if self.state == "done" and now is not None else ""
@@ -125,12 +125,14 @@ class Progress:
 
     def render(self) -> Group:
         """The live table; where the terminal is too low, what runs comes before what ended."""
-        lines, below = list(self.lines.values()), self._signs()
-        room = max(4, self.console.height - 4 - len(below))
+        lines, below = list(self.lines.values()), list[Text]()
+        room = max(4, self.console.height - 6)
         if len(lines) > room:
             ended = sum(line.state in ENDED for line in lines)
-            below.insert(0, Text(f"... {len(lines)} runs in all, {ended} ended", "dim"))
+            below.append(Text(f"... {len(lines)} runs in all, {ended} ended", "dim"))
             lines.sort(key=lambda line: (line.state in ENDED, line.state == "waiting"))
+        if odd := sum(bool(line.warnings) for line in lines):
+            below.append(Text(f"{MARK} {count(odd, 'run')} with warnings: atss logs", "yellow"))
         table = Table(box=None, pad_edge=False, header_style="dim")
         for place, heading in enumerate(HEADINGS):  # names give way, states and numbers do not
             table.add_column(heading, justify="right" if place > 1 else "left", no_wrap=place > 0)
@@ -139,16 +141,6 @@ class Progress:
             shown = Text(name, no_wrap=True, overflow="ellipsis")
             table.add_row(shown, *others, style=STYLES.get(line.state, ""))
         return Group(table, *below)
-
-    def _signs(self) -> list[Text]:
-        """What stands below the table, cut to the terminal's width: `atss logs` has it whole."""
-        texts = [
-            f"{MARK} {line.name}: {sign}" for line in self.lines.values() for sign in line.signs
-        ]
-        shown = texts[: max(2, self.console.height // 4)]
-        if len(texts) > len(shown):
-            shown += [f"... {len(texts)} in all: atss logs RUN"]
-        return [Text(text, "yellow", no_wrap=True, overflow="ellipsis") for text in shown]
 
 
 class Counter(progress.Progress):
