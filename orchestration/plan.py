@@ -140,46 +140,41 @@ class Plan:
 
     def seeds_measured(self, store: Store) -> tuple[int, ...]:
         """The seeds asked for, and those of earlier launches of this setup: a report shows all."""
-        names = {run.run.seed for run in self.runs}
-        for setup, seeds in setups_in(store):
-            if setup == replace(self.setup, where=setup.where):
-                names |= set(seeds)
-        return tuple(sorted(names))
+        alike = [it for it in setups_in(store) if it[0] == replace(self.setup, where=it[0].where)]
+        return tuple(sorted({*self.seeds, *(seed for _, seeds in alike for seed in seeds)}))
 
 
 def find_tables(names: Sequence[str]) -> tuple[Table, ...]:
     """["table2", "my_ablation.py"] or ["all"] -> tables; ValueError for what is none."""
-    found: dict[str, Table] = {}
+    known, found = TABLES | ABLATIONS, dict[str, Table]()
     for name in names:
-        for key, table in _named_tables(name).items():
-            if found.setdefault(key, table).line != table.line:
-                raise ValueError(f"two tables are called '{key}': {table.line[-1]} has another")
+        if name == EVERY_TABLE:
+            found |= STUDY
+        elif name in known:
+            found[name] = known[name]
+        elif name.endswith(OWN):
+            own = load_tables(_own_file(name))
+            for key, table in own.items():
+                if (known | found).get(key, table).line != table.line:
+                    raise ValueError(f"{name}: a table of its own needs another name than '{key}'")
+            found |= own
+        else:
+            hint = did_you_mean(name, [*known, EVERY_TABLE], cutoff=0.5)
+            raise ValueError(
+                f"no table is called '{name}'{hint}; there are {', '.join(known)}, {EVERY_TABLE} "
+                f"(table1 to table7), and your own: a {OWN} file"
+            )
     return tuple(found.values())
 
 
-def _named_tables(name: str) -> dict[str, Table]:
-    """What one argument asks for: a table, all of the paper's study, or those of a file."""
-    known = TABLES | ABLATIONS
-    if name == EVERY_TABLE:
-        return STUDY
-    if name.endswith(OWN):
-        path = Path(name).expanduser()
-        if not path.is_file():
-            raise ValueError(
-                f"{name} is no file of tables: No such file in {path.absolute().parent}; "
-                f"your own tables need a {OWN} file that defines TABLE (docs/own-tables.md)"
-            )
-        tables = load_tables(path)
-        for taken in tables.keys() & known.keys():
-            raise ValueError(f"{name}: a table of its own needs another name than '{taken}'")
-        return tables
-    if name not in known:
-        hint = did_you_mean(name, [*known, EVERY_TABLE], cutoff=0.5)
+def _own_file(name: str) -> Path:
+    path = Path(name).expanduser()
+    if not path.is_file():
         raise ValueError(
-            f"no table is called '{name}'{hint}; there are {', '.join(known)}, {EVERY_TABLE} "
-            f"(table1 to table7), and your own: a {OWN} file"
+            f"{name} is no file of tables: No such file in {path.absolute().parent}; "
+            f"your own tables need a {OWN} file that defines TABLE (docs/own-tables.md)"
         )
-    return {name: known[name]}
+    return path
 
 
 def find_rows(table: Table, wanted: Sequence[str]) -> tuple[Row, ...]:
@@ -193,10 +188,9 @@ def find_rows(table: Table, wanted: Sequence[str]) -> tuple[Row, ...]:
 
 def _find_row(table: Table, text: str) -> Row:
     labels, wanted = {squeezed(row.label): row for row in table.rows}, squeezed(text)
-    if text.isdigit() and 0 < int(text) <= len(table.rows):
-        return table.rows[int(text) - 1]
-    if wanted in labels:
-        return labels[wanted]
+    exact = labels | {str(number): row for number, row in enumerate(table.rows, start=1)}
+    if wanted in exact:
+        return exact[wanted]
     found = [row for label, row in labels.items() if wanted and wanted in label]
     if len(found) == 1:
         return found[0]
@@ -219,15 +213,15 @@ def resolve_scale(scale: str, texts: Sequence[str]) -> tuple[Recipe, dict[str, A
     settings = parse_settings(texts)
     if settings.get("weights", "none") not in ("none", "imagenet"):
         settings["weights"] = str(Path(settings["weights"]).expanduser().absolute())
-    usual, of_recipe = SCALES[scale], {item.name: item for item in fields(Recipe)}
-    recipe = replace(usual, **{key: it for key, it in settings.items() if key in of_recipe})
-    return recipe, {
-        name: value
-        for name, value in settings.items()
-        if name not in of_recipe
-        or getattr(recipe, name) != getattr(usual, name)
-        and of_recipe[name].metadata != OUTSIDE_IDENTITY
+    usual, of_recipe = SCALES[scale], {item.name for item in fields(Recipe)}
+    recipe = replace(usual, **{name: it for name, it in settings.items() if name in of_recipe})
+    idle = {
+        item.name
+        for item in fields(Recipe)
+        if item.metadata == OUTSIDE_IDENTITY
+        or getattr(recipe, item.name) == getattr(usual, item.name)
     }
+    return recipe, {name: it for name, it in settings.items() if name not in idle}
 
 
 def make_plan(
