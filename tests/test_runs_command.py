@@ -1,4 +1,4 @@
-"""`atss status`, `cancel`, `resume`, `logs`: what they say of a results folder, what they do."""
+"""`atss status`, `cancel`, `logs`: what they say of a results folder, what they do."""
 
 import json
 import os
@@ -39,15 +39,6 @@ def _nobody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(command, "PATIENCE", 0.0)
 
 
-def begin(store: Store, run: PlannedRun, *steps: int) -> RunFolder:
-    folder = store.folder(run.signature)
-    known = facts(0) | {"name": run.name, "rows": list(run.rows), "params": {"iterations": 300}}
-    folder.write("run", known)
-    for step in steps:
-        folder.append({"step": step, "loss": 1.0})
-    return folder
-
-
 def say(folder: RunFolder, seconds_ago: float = 0.0, host: str = "node7", **values: Any) -> None:
     """What a process on another machine said."""
     word = {"state": "training", "step": 30, "iterations": 300, "seconds_left": 75.0} | values
@@ -55,21 +46,30 @@ def say(folder: RunFolder, seconds_ago: float = 0.0, host: str = "node7", **valu
     (folder.path / "live.json").write_text(json.dumps(word))
 
 
+def warn(store: Store, run: PlannedRun, text: str) -> None:
+    store.folder(run.signature).write("warnings", [{"code": "x", "step": 1, "text": text}])
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     """Table 2: a run done, one failed, one that another machine trains, one stopped."""
     store = open_store(tmp_path / "out")
-    done, failed, running, _ = (begin(store, run, 120) for run in (BOX, POINT, SSC_BOX, SSC_POINT))
-    finish(done, 33.3)
-    done.write("run", done.facts() | {"name": BOX.name, "rows": list(BOX.rows)})
+    for run in (BOX, POINT, SSC_BOX, SSC_POINT):
+        folder = store.folder(run.signature)
+        if run is BOX:
+            finish(folder, 33.3)
+        known = {"name": run.name, "rows": list(run.rows), "params": {"iterations": 300}}
+        folder.write("run", facts(0) | known)
+        folder.append({"step": 120, "loss": 1.0})
     trace = "Traceback ...\nValueError: x"
-    failed.write("failure", {"reason": "the loss is nan at step 7", "traceback": trace})
-    say(running)
+    failure = {"reason": "the loss is nan at step 7", "traceback": trace}
+    store.folder(POINT.signature).write("failure", failure)
+    say(store.folder(SSC_BOX.signature))
     return store
 
 
-def states(store: Store) -> dict[str, str]:
-    return {it.folder.signature: it.state for it in store.statuses()}
+def state(store: Store, run: PlannedRun = SSC_BOX) -> str:
+    return {it.folder.signature: it.state for it in store.statuses()}[run.signature]
 
 
 # atss status
@@ -88,13 +88,11 @@ def test_a_folder_without_results_is_refused_in_one_line(
 
 
 def test_status_says_where_every_run_stands(atss: Atss, store: Store) -> None:
-    store.folder(SSC_BOX.signature).write(
-        "warnings", [{"code": "x", "step": 1, "text": "loss/cls begins at 9"}]
-    )
+    warn(store, SSC_BOX, "loss/cls begins at 9")
     code, output, _ = atss("status", "--out", store.root)
     lines = {line.split()[0]: line for line in output.splitlines() if line.strip()}
-    assert code == 0
-    assert "done" in lines[BOX.signature] and "AP 33.3" in lines[BOX.signature]
+    assert code == 0 and output.startswith("demo - shapes")
+    assert "done      AP 33.3" in lines[BOX.signature] and BOX.rows[0] in lines[BOX.signature]
     assert "failed    the loss is nan at step 7" in lines[POINT.signature]
     assert "training  after 30 of 300 steps, 1:15 left" in lines[SSC_BOX.signature]
     assert "stopped   after 120 of 300 steps" in lines[SSC_POINT.signature]
@@ -102,23 +100,19 @@ def test_status_says_where_every_run_stands(atss: Atss, store: Store) -> None:
     assert "4 runs in" in output and "1 done" in output
 
 
-def test_a_machine_that_fell_silent_trains_no_more(store: Store) -> None:
+def test_the_lock_or_a_word_from_elsewhere_tells_whether_a_run_is_trained(store: Store) -> None:
     running = store.folder(SSC_BOX.signature)
-    assert states(store)[SSC_BOX.signature] == "training"
-    say(running, seconds_ago=STALE_SECONDS + 1)
-    assert states(store)[SSC_BOX.signature] == "stopped"
-
-
-def test_here_the_lock_alone_tells_whether_a_run_is_trained(store: Store) -> None:
-    killed = store.folder(SSC_BOX.signature)
-    say(killed, host=socket.gethostname())
-    assert states(store)[SSC_BOX.signature] == "stopped"
-    with killed.locked():
-        assert killed.is_running and killed.is_running  # asking takes nothing away
-        assert states(store)[SSC_BOX.signature] == "training"
-        killed.write("cancel", MARK)
-        assert states(store)[SSC_BOX.signature] == "cancelling"
-    assert states(store)[SSC_BOX.signature] == "cancelled"
+    assert state(store) == "training"
+    say(running, seconds_ago=STALE_SECONDS + 1)  # the other machine fell silent
+    assert state(store) == "stopped"
+    say(running, host=socket.gethostname())
+    assert state(store) == "stopped"
+    with running.locked():
+        assert running.is_running and running.is_running  # asking takes nothing away
+        assert state(store) == "training"
+        running.write("cancel", MARK)
+        assert state(store) == "cancelling"
+    assert state(store) == "cancelled"
 
 
 def test_watching_prints_a_line_per_change_and_ends_when_nothing_runs(
@@ -149,10 +143,7 @@ def test_watching_prints_a_line_per_change_and_ends_when_nothing_runs(
 def test_ctrl_c_ends_the_watching_as_it_should(
     atss: Atss, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupt(seconds: float) -> None:
-        os.kill(os.getpid(), signal.SIGINT)
-
-    monkeypatch.setattr(command.time, "sleep", interrupt)
+    monkeypatch.setattr(command.time, "sleep", lambda _: os.kill(os.getpid(), signal.SIGINT))
     code, _, errors = atss("status", "--watch", "--out", store.root)
     assert (code, errors) == (0, "")
 
@@ -160,21 +151,20 @@ def test_ctrl_c_ends_the_watching_as_it_should(
 # Files that are not as they need to be
 
 
-def lacking(name: str) -> Callable[[dict[str, Any]], str]:
-    return lambda content: json.dumps({key: it for key, it in content.items() if key != name})
-
-
-def having(name: str, value: str) -> Callable[[dict[str, Any]], str]:
-    return lambda content: json.dumps(content | {name: "?"}).replace('"?"', value)
+def having(value: str) -> Callable[[dict[str, Any]], str]:
+    return lambda content: json.dumps(content | {"seed": "?"}).replace('"?"', value)
 
 
 SPOILT = {
-    "a field lacks": (lacking("seed"), "Object missing required field `seed`"),
-    "a wrong type": (having("seed", '"x"'), "Expected `int`, got `str` - at `$.seed`"),
+    "a field lacks": (
+        lambda content: json.dumps({key: it for key, it in content.items() if key != "seed"}),
+        "Object missing required field `seed`",
+    ),
+    "a wrong type": (having('"x"'), "Expected `int`, got `str` - at `$.seed`"),
     "no object": (lambda content: "[]", "Expected `object`, got `array`"),
     "truncated": (lambda content: json.dumps(content)[:-9], "no JSON"),
-    "too large a number": (having("seed", "1e999"), "Number out of range - at `$.seed`"),
-    "NaN": (having("seed", "NaN"), "NaN and Infinity are none"),
+    "too large a number": (having("1e999"), "Number out of range - at `$.seed`"),
+    "NaN": (having("NaN"), "NaN and Infinity are none"),
     "brackets": (lambda content: "[" * 100_000, ""),
 }
 
@@ -189,14 +179,12 @@ def test_a_file_that_is_not_as_needed_is_told_in_a_line_and_the_others_are_shown
     folder = store.folder(BOX.signature)
     path = folder.path / f"{name}.json"
     path.write_text(spoil(json.loads(path.read_text())))
-    assert folder.problem(name).startswith(f"{path} cannot be read: ") and why in folder.problem(
-        name
-    )
+    problem = folder.problem(name)
+    assert problem.startswith(f"{path} cannot be read: ") and why in problem
     (told,) = store.unreadable()
-    assert told.startswith(f"run {BOX.signature}: {folder.problem(name)}; ")
+    assert told.startswith(f"run {BOX.signature}: {problem}; ")
     content = bundle(store, SETUP, TABLES["table2"], [0])
-    assert list(content.results) == [POINT.signature]
-    assert folder.problem(name) in content.notes
+    assert list(content.results) == [POINT.signature] and problem in content.notes
     code, output, errors = atss("status", "--out", store.root)
     assert (code, errors) == (0, "") and "4 runs in" in output and "1 done" in output
     code, output, errors = atss("logs", BOX.signature, "--out", store.root)
@@ -212,30 +200,26 @@ def launched(store: Store, *runs: PlannedRun) -> Any:
     return recorded(store, SETUP.to_json(), runs, Console(quiet=True))
 
 
-def test_what_a_launch_has_not_begun_waits_while_it_goes_on(store: Store) -> None:
+def test_what_a_launch_has_not_begun_waits_while_it_goes_on(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launch, "HEARTBEAT_SECONDS", 0.01)
     later = make_plan(SETUP, find_tables(["table4"])).runs[0]
+    every = (BOX, POINT, SSC_BOX, SSC_POINT, later)
     with launched(store, BOX, POINT, SSC_POINT, later):
         (going,) = store.going_on()
+        first = going.live()["time"]
         assert going.live()["pid"] == os.getpid()
-        assert states(store) == {
-            BOX.signature: "done",
-            POINT.signature: "waiting",  # it failed, but before this launch
-            SSC_BOX.signature: "training",
-            SSC_POINT.signature: "waiting",
-            later.signature: "waiting",
-        }
+        # The second failed, but before this launch.
+        states = [state(store, run) for run in every]
+        assert states == ["done", "waiting", "training", "waiting", "waiting"]
         store.folder(POINT.signature).fail(ValueError("again"))
-        assert states(store)[POINT.signature] == "failed"
-    assert store.going_on() == []
-    after = states(store)
-    assert after[SSC_POINT.signature] == "stopped" and after[later.signature] == "missing"
-
-
-def test_a_launch_is_known_when_it_has_ended_and_replaced_by_the_next(store: Store) -> None:
-    with launched(store, BOX):
-        pass
-    assert store.planned().keys() == {BOX.signature} and not store.going_on()
-    with launched(store, POINT):
+        assert state(store, POINT) == "failed"
+        wait_for(lambda: going.live()["time"] > first, seconds=10)
+    assert store.going_on() == [] and going.live() == {}
+    assert state(store, SSC_POINT) == "stopped" and state(store, later) == "missing"
+    assert later.signature in store.planned()
+    with launched(store, POINT):  # takes its place
         pass
     assert store.planned().keys() == {POINT.signature}
 
@@ -271,19 +255,9 @@ def test_a_second_launch_is_told_of_the_first_which_goes_on_until_it_is_killed(
 def test_another_machines_launch_goes_on_while_its_heart_beats(store: Store) -> None:
     elsewhere = RunFolder(store.root / "launches" / "20200614-120000-1")
     elsewhere.write("launch", {})
-    say(elsewhere)
-    assert store.going_on() == [elsewhere]
-    say(elsewhere, seconds_ago=STALE_SECONDS + 1)
-    assert store.going_on() == []
-
-
-def test_a_launch_says_that_it_goes_on(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(launch, "HEARTBEAT_SECONDS", 0.01)
-    with launched(store, BOX):
-        (going,) = store.going_on()
-        first = going.live()["time"]
-        wait_for(lambda: going.live()["time"] > first, seconds=10)
-    assert going.live() == {}
+    for seconds_ago, going_on in ((0, [elsewhere]), (STALE_SECONDS + 1, [])):
+        say(elsewhere, seconds_ago=seconds_ago)
+        assert store.going_on() == going_on
 
 
 # atss cancel
@@ -308,9 +282,7 @@ def test_cancel_alone_ends_what_runs_or_waits_and_begins_no_more(atss: Atss, sto
         assert not is_cancelled()
         assert atss("cancel", "--out", store.root)[0] == 0
         assert is_cancelled()
-    marked = {run.signature for run in (BOX, POINT, SSC_BOX, SSC_POINT)} & {
-        path.parent.name for path in store.root.glob("runs/*/cancel.json")
-    }
+    marked = {path.parent.name for path in store.root.glob("runs/*/cancel.json")}
     assert marked == {POINT.signature, SSC_BOX.signature}
 
 
@@ -361,7 +333,7 @@ def test_logs_begin_with_the_reason_in_one_line(atss: Atss, store: Store) -> Non
 
 
 def test_logs_alone_list_what_failed_or_looks_wrong(atss: Atss, store: Store) -> None:
-    store.folder(BOX.signature).write("warnings", [{"code": "x", "step": 1, "text": "so high"}])
+    warn(store, BOX, "so high")
     code, output, _ = atss("logs", "--out", store.root)
     assert code == 0
     assert output.splitlines() == [
@@ -369,18 +341,18 @@ def test_logs_alone_list_what_failed_or_looks_wrong(atss: Atss, store: Store) ->
         f"{BOX.name} ({BOX.signature}): warning: so high",
         f"4 runs in {store.root}; atss logs RUN shows more",
     ]
-    code, output, _ = atss("logs", BOX.signature, "--out", store.root)
-    assert "done, AP 33.3\nwarning: so high\n" in output and "no log: " in output
 
 
 def test_logs_say_where_a_run_printed_nothing(atss: Atss, store: Store) -> None:
-    log = store.folder(BOX.signature).log
+    log, line = store.folder(BOX.signature).log, ("logs", BOX.signature, "--out", store.root)
+    warn(store, BOX, "so high")
+    output = atss(*line)[1]
+    assert "done, AP 33.3\nwarning: so high\n" in output and "no log: " in output
     log.write_text("--- 2020-06-14 12:00:00, process 7 on here\n")
-    output = atss("logs", BOX.signature, "--out", store.root)[1]
-    assert output.endswith("process 7 on here\nits processes printed nothing\n")
+    assert atss(*line)[1].endswith("process 7 on here\nits processes printed nothing\n")
     with log.open("a") as file:
         file.write("so much\n")
-    assert "printed nothing" not in atss("logs", BOX.signature, "--out", store.root)[1]
+    assert "printed nothing" not in atss(*line)[1]
 
 
 SPEAK = """
