@@ -16,9 +16,9 @@ from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from dataclasses import replace
 from multiprocessing import get_context
 
-from orchestration.launch import asked_setup, make_job, open_plan, shared_facts
+from orchestration.launch import make_job, open_plan, shared_facts
 from orchestration.options import parse_seeds
-from orchestration.plan import Job, find_tables
+from orchestration.plan import Job, asked_setup, find_tables
 from orchestration.run_folder import Store, open_store
 
 NEEDED_ONCE = ("weights.safetensors", "detections.json")

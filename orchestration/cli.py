@@ -22,9 +22,9 @@ from orchestration.commands.positives import positives
 from orchestration.commands.runs import cancel, logs, status
 from orchestration.commands.sweep import sweep
 from orchestration.cost import show_cost
-from orchestration.launch import asked_setup, data_notes, failures, open_plan, train_missing
+from orchestration.launch import data_notes, failures, open_plan, train_missing
 from orchestration.options import parse_rows, parse_seeds
-from orchestration.plan import find_tables, setups_in
+from orchestration.plan import asked_setup, find_tables, setups_in
 from orchestration.resources import Resources
 from orchestration.run_folder import DEFAULT_OUT, open_store
 from orchestration.terminal import (

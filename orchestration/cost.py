@@ -57,18 +57,17 @@ def show_cost(
         console.print(views.show_plan(plan, store))
         return
     pace, allocation = _pace_there(plan, store, resources, is_measured=is_measured)
+    seconds = [run_seconds(run, recipe, pace, num_images) for run in missing if pace]
+    times = {run.signature: duration(it) for run, it in zip(missing, seconds, strict=False)}
+    console.print(views.show_plan(plan, store, times))
     if pace is None:
-        console.print(views.show_plan(plan, store))
         console.print("Time: unknown yet, atss plan measures it")
         return
-    seconds = {run.signature: run_seconds(run, recipe, pace, num_images) for run in missing}
-    times = {name: duration(each) for name, each in seconds.items()}
-    console.print(views.show_plan(plan, store, times))
-    at_once, total = min(allocation.at_once, len(missing)), sum(seconds.values())
+    at_once, total = min(allocation.at_once, len(missing)), sum(seconds)
     devices = allocation.processes * (allocation.gpus or allocation.cpus)
     console.print(
         f"Time: {duration(total / len(missing))} a run ({pace.source}), {at_once} at once: "
-        f"{duration(wall_time(list(seconds.values()), at_once))} in all, "
+        f"{duration(wall_time(seconds, at_once))} in all, "
         f"{total * devices / 3600:.1f} {'GPU' if allocation.gpus else 'CPU core'} hours"
     )
     detections = num_images * recipe.max_detections * BYTES_PER_DETECTION
@@ -79,9 +78,6 @@ def show_cost(
     if varied := [name for name in recipes[0] if len({it[name] for it in recipes}) > 1]:
         of = missing[0].rows[0]
         console.print(f"The pace is that of {of}: for another {', '.join(varied)} it is a guess")
-    there = next(path for path in (store.root, *store.root.parents) if path.exists())
-    if (free := shutil.disk_usage(there).free) < peak:
-        console.print(f"Too little: {store.root} has {decimal(free)} left")
 
 
 def run_seconds(run: PlannedRun, recipe: Recipe, pace: Pace, num_images: int) -> float:

@@ -10,23 +10,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
 from detector.config import Recipe
 from experiments.experiment import Run, Table, canonical
-from orchestration.plan import (
-    GENERATED,
-    NAMED_DATA,
-    Job,
-    Plan,
-    PlannedRun,
-    Setup,
-    make_plan,
-    resolve_scale,
-)
+from orchestration.plan import Job, Plan, PlannedRun, Setup, make_plan
 from orchestration.progress import Line, Progress, count
 from orchestration.provenance import code_version
 from orchestration.resources import RAY_FOLDER, Resources
@@ -40,24 +30,6 @@ if TYPE_CHECKING:
 MADE_UP_BOXES = ((20, 30, 120, 200), (200, 40, 230, 60), (210, 44, 300, 250))
 NAMED = 5  # runs in a line that says which are missing
 HEARTBEAT_SECONDS = 20.0
-
-
-def asked_setup(scale: str, data: str | None, settings: Sequence[str] | None) -> Setup:
-    """The setup that options ask for; its data is not opened yet and has no name.
-
-    At demo scale the generated set is the default.
-    """
-    recipe, changed = resolve_scale(scale, settings or [])
-    if data is None and scale != "demo":
-        hint = " (coco2017 for the paper's)" if scale.startswith("paper") else ""
-        raise ValueError(
-            f"--scale {scale} needs --data: a folder or a TOML file in COCO format{hint}; "
-            "only --scale demo brings its own"
-        )
-    where = data or GENERATED
-    if where not in NAMED_DATA:
-        where = str(Path(where).expanduser().absolute())
-    return Setup(scale, recipe, changed, "", "", where)
 
 
 def open_plan(

@@ -224,6 +224,24 @@ def resolve_scale(scale: str, texts: Sequence[str]) -> tuple[Recipe, dict[str, A
     return recipe, {name: it for name, it in settings.items() if name not in idle}
 
 
+def asked_setup(scale: str, data: str | None, settings: Sequence[str] | None) -> Setup:
+    """The setup that options ask for; its data is not opened yet and has no name.
+
+    At demo scale the generated set is the default.
+    """
+    recipe, changed = resolve_scale(scale, settings or [])
+    if data is None and scale != "demo":
+        hint = " (coco2017 for the paper's)" if scale.startswith("paper") else ""
+        raise ValueError(
+            f"--scale {scale} needs --data: a folder or a TOML file in COCO format{hint}; "
+            "only --scale demo brings its own"
+        )
+    where = data or GENERATED
+    if where not in NAMED_DATA:
+        where = str(Path(where).expanduser().absolute())
+    return Setup(scale, recipe, changed, "", "", where)
+
+
 def make_plan(
     setup: Setup, tables: Sequence[Table], *, rows: Sequence[str] = (), seeds: Sequence[int] = (0,)
 ) -> Plan:

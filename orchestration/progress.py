@@ -16,9 +16,9 @@ ENDED = ("done", "failed", "cancelled", "stopped", "missing")
 WORKING = ("training", "testing")
 MARK = "!"  # before the state of a run that looks wrong
 HEADINGS = ("Run", "", "Iteration", "Loss", "AP", "Left")
-STYLES = {"waiting": "dim", "done": "green", "failed": "red"} | dict.fromkeys(
-    ("retrying", "cancelled", "stopped"), "yellow"
-)
+STYLES = {"waiting": "dim", "done": "green", "failed": "red"}
+STYLES |= dict.fromkeys(("retrying", "cancelled", "stopped"), "yellow")
+Clock = Callable[[], float]
 
 
 def duration(seconds: float | None) -> str:
@@ -88,10 +88,7 @@ class Progress:
     """The lines of a launch. As a context: a live table in a terminal, plain lines elsewhere."""
 
     def __init__(
-        self,
-        names: Mapping[str, str],
-        console: Console,
-        clock: Callable[[], float] = time.monotonic,
+        self, names: Mapping[str, str], console: Console, clock: Clock = time.monotonic
     ) -> None:
         self.lines = {signature: Line(name) for signature, name in names.items()}
         self.console, self.clock, self.started = console, clock, clock()
@@ -147,11 +144,7 @@ class Counter(progress.Progress):
     """Counts what is done of a total, as a context; it says what, how far, how long still."""
 
     def __init__(
-        self,
-        what: str,
-        total: int,
-        console: Console,
-        clock: Callable[[], float] = time.monotonic,
+        self, what: str, total: int, console: Console, clock: Clock = time.monotonic
     ) -> None:
         columns = (progress.BarColumn(), progress.MofNCompleteColumn())
         left, is_hidden = progress.TimeRemainingColumn(), not console.is_terminal

@@ -18,8 +18,8 @@ from test_trial import write_small_data
 
 from experiments import TABLES
 from experiments.schedules import SCALES
-from orchestration import cli, launch, options, results
-from orchestration.plan import find_tables, make_plan
+from orchestration import cli, options, results
+from orchestration.plan import asked_setup, find_tables, make_plan
 from orchestration.run_folder import Store, open_store
 from reports import notebook
 from reports.results import save_bundle
@@ -245,11 +245,11 @@ def test_the_page_is_for_this_machine_only(
 
 def test_the_scales_that_bring_no_data_say_so() -> None:
     assert get_args(options.ScaleName) == tuple(SCALES)
-    places = [launch.asked_setup(*it, []).where for it in (("demo", None), ("paper", "coco2017"))]
+    places = [asked_setup(*it, []).where for it in (("demo", None), ("paper", "coco2017"))]
     assert places == ["shapes", "coco2017"]
-    assert launch.asked_setup("mini", "photos", []).where == str(Path("photos").absolute())
+    assert asked_setup("mini", "photos", []).where == str(Path("photos").absolute())
     with pytest.raises(ValueError, match="--scale paper needs --data.*coco2017 for the paper's"):
-        launch.asked_setup("paper", None, [])
+        asked_setup("paper", None, [])
 
 
 def test_names_cannot_move_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,16 +15,9 @@ from experiments.sweep import Axis, Sweep, parse_axis
 from orchestration import options, views
 from orchestration.cost import show_cost
 from orchestration.find import named_row
-from orchestration.launch import (
-    asked_setup,
-    data_notes,
-    failures,
-    lacking,
-    open_plan,
-    train_missing,
-)
+from orchestration.launch import data_notes, failures, lacking, open_plan, train_missing
 from orchestration.options import option, parse_seeds
-from orchestration.plan import Plan, Setup
+from orchestration.plan import Plan, Setup, asked_setup
 from orchestration.resources import Resources
 from orchestration.run_folder import DEFAULT_OUT, Store, open_store
 from orchestration.search import Search, steps_tested
