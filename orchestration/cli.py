@@ -156,7 +156,7 @@ def reproduce(
     finish([*failures(plan, store), *delivered.problems])
 
 
-def plan(**asked: Any) -> None:
+def plan_(**asked: Any) -> None:
     """Say what tables still lack, in the order of training, and what it costs; nothing is trained.
 
     The time of a run is that of finished runs of the same schedule, or measured in about a minute
@@ -172,8 +172,8 @@ def plan(**asked: Any) -> None:
 
 # It takes what reproduce takes.
 taken = [it for name, it in signature(reproduce).parameters.items() if name not in ONLY_REPRODUCE]
-plan.__signature__ = Signature(taken)  # type: ignore[attr-defined]
-app.command()(plan)
+plan_.__signature__ = Signature(taken)  # type: ignore[attr-defined]
+app.command("plan")(plan_)
 
 
 @app.command()
