@@ -13,7 +13,7 @@ from typing import Any
 
 import typer
 
-from orchestration import options, views
+from orchestration import options, terminal, views
 from orchestration.commands.archive import export, verify
 from orchestration.commands.claims import claims
 from orchestration.commands.compare import compare
@@ -27,16 +27,7 @@ from orchestration.options import parse_rows, parse_seeds
 from orchestration.plan import asked_setup, find_tables, setups_in
 from orchestration.resources import Resources
 from orchestration.run_folder import DEFAULT_OUT, open_store
-from orchestration.terminal import (
-    REFUSED,
-    STOPPED,
-    Interrupted,
-    console,
-    finish,
-    interrupt,
-    refuse,
-    warn,
-)
+from orchestration.terminal import console
 
 ONLY_REPRODUCE = ("dry_run", "is_measured")  # options that plan has not
 
@@ -53,7 +44,7 @@ app = typer.Typer(
 
 def main() -> None:
     """Run the command; what a user can cause ends in one line and exit code 2, no traceback."""
-    signal.signal(signal.SIGTERM, interrupt)
+    signal.signal(signal.SIGTERM, terminal.interrupt)
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # or every trial compiles torch for 5 to 9 s
     sys.dont_write_bytecode = False
     for stream in (sys.stdout, sys.stderr):  # a terminal that lacks a letter shows another
@@ -62,22 +53,23 @@ def main() -> None:
     try:
         sys.exit(app(standalone_mode=False))
     except typer.TyperException as error:  # a command or an option that is not there, or not so
-        reason = error.format_message().rstrip(".")
-        refuse(f"{reason}; atss --help tells more") if reason else sys.exit(REFUSED)
+        if reason := error.format_message().rstrip("."):
+            terminal.refuse(f"{reason}; atss --help tells more")
+        sys.exit(terminal.REFUSED)
     except typer.Abort:  # Ctrl-C where nothing can be lost
-        sys.exit(STOPPED)
-    except Interrupted as stop:
-        warn([f"stopped; {stop}"])
-        sys.exit(STOPPED)
+        sys.exit(terminal.STOPPED)
+    except terminal.Interrupted as stop:
+        terminal.warn([f"stopped; {stop}"])
+        sys.exit(terminal.STOPPED)
     except Exception as error:
         if os.environ.get("ATSS_TRACEBACK"):
             raise
         kind, text = type(error).__name__, " ".join(str(error).split())
         if isinstance(error, ValueError | OSError):
-            refuse(text or kind)
+            terminal.refuse(text or kind)
         # whatever else a foreign file can cause, and our own mistakes
         more = "unexpected; ATSS_TRACEBACK=1 in front of the command tells where"
-        refuse(f"{kind}: {text} ({more})")
+        terminal.refuse(f"{kind}: {text} ({more})")
 
 
 @app.command()
@@ -149,11 +141,9 @@ def reproduce(
         train_missing(plan, store, data_set, resources, console)
         delivered = deliver(store, plan.setup, chosen, plan.seeds_measured(store), console)
     except KeyboardInterrupt:
-        left = (
-            "nothing was trained" if dry_run else "the same line goes on from the last checkpoints"
-        )
-        raise Interrupted(left) from None
-    finish([*failures(plan, store), *delivered.problems])
+        on = "nothing was trained" if dry_run else "the same line goes on from the last checkpoints"
+        raise terminal.Interrupted(on) from None
+    terminal.finish([*failures(plan, store), *delivered.problems])
 
 
 def plan_(**asked: Any) -> None:
@@ -198,10 +188,10 @@ def report(
     chosen, store = find_tables(tables), open_store(out)
     found = setups_in(store, scale, data)
     done = [deliver(store, setup, chosen, seeds, console, is_asked=True) for setup, seeds in found]
-    warn(store.unreadable())
+    terminal.warn(store.unreadable())
     if not any(delivered.num_tables for delivered in done):
         raise ValueError(views.nothing_found(store, tables, data))
-    finish([problem for delivered in done for problem in delivered.problems])
+    terminal.finish([problem for delivered in done for problem in delivered.problems])
 
 
 @app.command()
