@@ -236,7 +236,7 @@ def asked_setup(scale: str, data: str | None, settings: Sequence[str] | None) ->
             f"--scale {scale} needs --data: a folder or a TOML file in COCO format{hint}; "
             "only --scale demo brings its own"
         )
-    where = data or GENERATED
+    where = GENERATED if data is None else data
     if where not in NAMED_DATA:
         where = str(Path(where).expanduser().absolute())
     return Setup(scale, recipe, changed, "", "", where)

@@ -13,10 +13,8 @@ from experiments.experiment import Run, Table, signature
 from experiments.schedules import SCALES
 from experiments.settings import did_you_mean, show_setting, with_settings
 from orchestration.plan import Plan, setups_in
-from orchestration.progress import count, duration
+from orchestration.progress import STYLES, count, duration
 from orchestration.run_folder import Store
-
-STYLES = {"done": "green", "failed": "red", "training": "yellow", "testing": "yellow"}
 
 
 def list_tables() -> RenderableType:
