@@ -29,6 +29,7 @@ from orchestration.resources import Resources
 from orchestration.run_folder import DEFAULT_OUT, open_store
 from orchestration.terminal import console
 
+GOES_ON = "the same line goes on from the last checkpoints"
 ONLY_REPRODUCE = ("dry_run", "is_measured")  # options that plan has not
 
 app = typer.Typer(
@@ -111,9 +112,8 @@ def reproduce(
 ) -> None:
     """Train what tables still lack, and print them beside the paper's numbers.
 
-    A finished run is never trained again, whichever table or launch it was trained for, and a
-    launch that was ended goes on when the same line is given again. The report (HTML, notebook,
-    Markdown, LaTeX, CSV) and MLflow's records are in the results folder.
+    A finished run is never trained again, and a launch that was ended goes on when the same line is
+    given again. Reports (HTML, notebook, Markdown, LaTeX, CSV) and records are in the folder --out.
 
     Examples:
 
@@ -135,14 +135,12 @@ def reproduce(
         for note in data_notes(data_set):
             console.print(note, soft_wrap=True)
         if dry_run:
-            show_cost(plan, store, resources, len(data_set.val), is_measured=is_measured)
-            return
+            return show_cost(plan, store, resources, len(data_set.val), is_measured=is_measured)
         console.print(views.summary(plan, store))
         train_missing(plan, store, data_set, resources, console)
         delivered = deliver(store, plan.setup, chosen, plan.seeds_measured(store), console)
     except KeyboardInterrupt:
-        on = "nothing was trained" if dry_run else "the same line goes on from the last checkpoints"
-        raise terminal.Interrupted(on) from None
+        raise terminal.Interrupted("nothing was trained" if dry_run else GOES_ON) from None
     terminal.finish([*failures(plan, store), *delivered.problems])
 
 
