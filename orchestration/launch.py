@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from detector.data.coco import DataSet
 
 MADE_UP_BOXES = ((20, 30, 120, 200), (200, 40, 230, 60), (210, 44, 300, 250))
-NAMED = 5  # runs in a line that says which are missing
 HEARTBEAT_SECONDS = 20.0
 
 
@@ -114,13 +113,14 @@ def failures(plan: Plan, store: Store, *, is_asha: bool = False) -> list[str]:
     """One line for each run that has no result; those that somebody cancelled share one."""
     lacks = lacking(plan, store, is_asha=is_asha)
     folders = {run.name: store.folder(run.signature) for run in lacks}
-    cancelled = [name for name, folder in folders.items() if folder.cancellation()]
-    reasons = {name: (it.failure() or {}).get("reason", "ended") for name, it in folders.items()}
-    lines = [f"{name} failed: {why}" for name, why in reasons.items() if name not in cancelled]
-    if cancelled:
-        more = f" and {len(cancelled) - NAMED} more" if len(cancelled) > NAMED else ""
-        what, listed = count(len(cancelled), "run"), "; ".join(cancelled[:NAMED])
-        lines.append(f"{what} cancelled as asked, the same line goes on: {listed}{more}")
+    lines = [
+        f"{name} failed: {(folder.failure() or {}).get('reason', 'ended')}"
+        for name, folder in folders.items()
+        if not folder.cancellation()
+    ]
+    if cancelled := len(folders) - len(lines):
+        what = count(cancelled, "run")
+        lines.append(f"{what} cancelled as asked: the same line goes on, atss status lists them")
     return lines
 
 
