@@ -13,13 +13,14 @@ import json
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pandas as pd
 
+from detector.config import DetectorConfig
 from experiments.experiment import Row
 from experiments.settings import show_setting
 from orchestration.plan import Setup
@@ -132,9 +133,17 @@ def address(run: Any, inside: str = "") -> str:
 
 
 def page(experiment: Any, *, has_view: bool) -> str:
-    """An experiment's charts as our view has them, or a plain list."""
-    shown = f"CHART&viewStateShareKey={VIEW_KEY}" if has_view else "TABLE"
+    """An experiment's charts, of the trainings the list, as our view has them if there is one."""
+    mode = "CHART" if has_view and experiment.name != TRAININGS else "TABLE"
+    shown = f"{mode}&viewStateShareKey={VIEW_KEY}" if has_view else mode
     return f"#/experiments/{experiment.experiment_id}/runs?{MODE}&compareRunsMode={shown}"
+
+
+def training_view() -> str:
+    """The list of all trainings: AP, and the toggles that tell them apart, as columns."""
+    toggles = sorted(fields(DetectorConfig), key=lambda item: item.type is bool)  # those last
+    params = [f"params.`{item.name}`" for item in toggles]
+    return _view("All trainings", ["metrics.`AP`", *params, "tags.`seed`", "tags.`setup`"], {})
 
 
 def table_view(records: Sequence[Record]) -> str:
@@ -154,12 +163,6 @@ def table_view(records: Sequence[Record]) -> str:
     section = {"uuid": "rows", "name": "Rows compared", "display": True, "isReordered": True}
     state = {
         "searchFilter": "tags.kind = 'row'",
-        "orderByKey": "attributes.start_time",
-        "orderByAsc": False,
-        "selectedColumns": columns,
-        "columnOrder": [NAMES, *columns],
-        "columnWidths": {NAMES: 340},  # pixels
-        "runsHiddenMode": "SHOW_ALL",
         "isAccordionReordered": True,
         "compareRunSections": [section | {"columns": 2}],
         "compareRunCharts": [
@@ -167,8 +170,21 @@ def table_view(records: Sequence[Record]) -> str:
             for title, own in (charts | bars).items()
         ],
     }
-    view = {"name": "Rows of the table", "createdAt": 0, "state": json.dumps(state)}
-    return json.dumps(view)
+    return _view("Rows of the table", columns, state)
+
+
+def _view(name: str, columns: Sequence[str], more: Mapping[str, Any]) -> str:
+    """A page with these columns behind that of the names."""
+    state = {
+        "orderByKey": "attributes.start_time",
+        "orderByAsc": False,
+        "selectedColumns": columns,
+        "columnOrder": [NAMES, *columns],
+        "columnWidths": {NAMES: 340},  # pixels
+        "runsHiddenMode": "SHOW_ALL",
+        **more,
+    }
+    return json.dumps({"name": name, "createdAt": 0, "state": json.dumps(state)})
 
 
 # Where the records are

@@ -38,6 +38,7 @@ from orchestration.records import (
     table_records,
     table_view,
     texts,
+    training_view,
     without_password,
 )
 from orchestration.run_folder import RunFolder, Store
@@ -77,6 +78,7 @@ class Tracker:
     def __init__(self, uri: str, store: Store) -> None:
         self.uri, self.store = uri, store
         self.problem: str | None = None  # why the last attempt to write failed
+        self.is_known = mlflow.__version__.startswith(KNOWN)  # so its pages have our views
 
     @cached_property
     def client(self) -> mlflow.MlflowClient:
@@ -159,7 +161,9 @@ def open_tracker(store: Store) -> Tracker:
     with tracker.tolerance(), tracker.alone():
         if tracker.uri == local_uri(store):
             _create(database(store))
-        tracker.experiment(TRAININGS)
+        trainings = tracker.experiment(TRAININGS)
+        if tracker.is_known and VIEW not in trainings.tags:
+            tracker.client.set_experiment_tag(trainings.experiment_id, VIEW, training_view())
     return tracker
 
 
@@ -289,10 +293,9 @@ def record_table(tracker: Tracker, content: Bundle, setup: Setup, folder: Path) 
             if run.info.run_id not in kept:
                 tracker.client.delete_run(run.info.run_id)
         tracker.attach(report, sorted(folder.glob(f"{name}.*")))
-        is_known = mlflow.__version__.startswith(KNOWN)
-        links = f"[Charts]({page(experiment, has_view=is_known)})"
+        links = f"[Charts]({page(experiment, has_view=tracker.is_known)})"
         links += f" · [report]({address(report, f'/artifacts/{name}.html')})"
         note = f"{links}\n\n{markdown(paper_grid(content))}"[:MAX_EXPERIMENT_TAG]
-        view = {VIEW: table_view(records)} if is_known else {}
+        view = {VIEW: table_view(records)} if tracker.is_known else {}
         for tag, text in ({NOTE: note} | view).items():
             tracker.client.set_experiment_tag(experiment.experiment_id, tag, text)

@@ -18,7 +18,7 @@ from experiments import TABLES
 from experiments.schedules import DEMO
 from orchestration import tracking
 from orchestration.plan import Setup
-from orchestration.records import NOTE, TRAININGS, table_records
+from orchestration.records import NOTE, TRAININGS, VIEW, table_records
 from orchestration.results import MARKS, load_result, record, reports_folder
 from orchestration.run_folder import RunFolder, Store, open_store
 from orchestration.tracking import Tracker, following, mirror, open_tracker, record_table
@@ -283,20 +283,21 @@ def test_a_report_takes_the_place_of_the_one_before(tracker: Tracker, tmp_path: 
     assert Path(page).read_text() == "second"
 
 
-def test_pages_open_with_saved_views_where_mlflow_is_known_to_show_them(
-    tracker: Tracker, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_pages_open_with_saved_views_where_mlflow_is_known_to_show_them(tracker: Tracker) -> None:
     assert mlflow.__version__.startswith(tracking.KNOWN), "look at its page: is our view shown?"
     fill(tracker, make_bundle(THREE))
-    monkeypatch.setattr(tracking, "KNOWN", "4.")
+    tracker.is_known = False
     record_table(tracker, make_bundle(THREE), replace(SETUP, data="four"), Path("nowhere"))
     pages = tracker.pages("http://here")
     where = f"http://here/#/experiments/{tracker.experiment(NAME).experiment_id}/runs?"
     assert pages[NAME].startswith(
         f"{where}workflowType=machine_learning&compareRunsMode=CHART&view"
     )
-    for plain in (TRAININGS, "Table 4 - demo - four"):
-        assert pages[plain].endswith("&compareRunsMode=TABLE")
+    assert pages["Table 4 - demo - four"].endswith("&compareRunsMode=TABLE")
+    assert "compareRunsMode=TABLE&viewStateShareKey=atss" in pages[TRAININGS]
+    view = json.loads(tracker.experiment(TRAININGS).tags[VIEW])
+    columns = json.loads(view["state"])["selectedColumns"]
+    assert columns[:2] == ["metrics.`AP`", "params.`assigner`"] and len(columns) == 13
 
 
 def test_the_store_lets_readers_in_while_it_is_written(tracker: Tracker) -> None:
