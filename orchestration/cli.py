@@ -8,8 +8,6 @@ import os
 import signal
 import socket
 import sys
-from inspect import Signature, signature
-from typing import Any
 
 import typer
 
@@ -30,7 +28,6 @@ from orchestration.run_folder import DEFAULT_OUT, open_store
 from orchestration.terminal import console
 
 GOES_ON = "the same line goes on from the last checkpoints"
-ONLY_REPRODUCE = ("dry_run", "is_measured")  # options that plan has not
 
 app = typer.Typer(
     name="atss",
@@ -108,7 +105,6 @@ def reproduce(
     micro_batch: options.MicroBatch = None,
     workers: options.Workers = None,
     address: options.Address = None,
-    is_measured: options.IsMeasured = False,
 ) -> None:
     """Train what tables still lack, and print them beside the paper's numbers.
 
@@ -128,23 +124,38 @@ def reproduce(
 
     chosen, setup, store = find_tables(tables), asked_setup(scale, data, settings), open_store(out)
     resources = Resources(address, concurrent, gpus_per_run, processes, micro_batch, workers)
-    if is_measured or not dry_run:
+    if not dry_run:
         store.require_writable()
     try:
         plan, data_set = open_plan(setup, store, chosen, parse_rows(rows or []), parse_seeds(seeds))
         for note in data_notes(data_set):
             console.print(note, soft_wrap=True)
         if dry_run:
-            return show_cost(plan, store, resources, len(data_set.val), is_measured=is_measured)
+            return show_cost(plan, store, resources, len(data_set.val), is_measured=False)
         console.print(views.summary(plan, store))
         train_missing(plan, store, data_set, resources, console)
         delivered = deliver(store, plan.setup, chosen, plan.seeds_measured(store), console)
     except KeyboardInterrupt:
-        raise terminal.Interrupted("nothing was trained" if dry_run else GOES_ON) from None
+        raise terminal.Interrupted(GOES_ON) from None
     terminal.finish([*failures(plan, store), *delivered.problems])
 
 
-def plan_(**asked: Any) -> None:
+@app.command("plan")
+def plan_(
+    tables: options.TableNames,
+    scale: options.Scale = "demo",
+    data: options.Data = None,
+    seeds: options.Seeds = "0",
+    rows: options.Rows = None,
+    settings: options.Settings = None,
+    out: options.Out = DEFAULT_OUT,
+    concurrent: options.Concurrent = None,
+    gpus_per_run: options.GpusPerRun = None,
+    processes: options.Processes = None,
+    micro_batch: options.MicroBatch = None,
+    workers: options.Workers = None,
+    address: options.Address = None,
+) -> None:
     """Say what tables still lack, in the order of training, and what it costs; nothing is trained.
 
     The time of a run is that of finished runs of the same schedule, or measured in about a minute
@@ -155,13 +166,14 @@ def plan_(**asked: Any) -> None:
     - `atss plan all`
     - `atss plan table3 --scale paper --data coco2017 --gpus-per-run 8 --address auto`
     """
-    reproduce(**asked, dry_run=True, is_measured=True)
-
-
-# It takes what reproduce takes.
-taken = [it for name, it in signature(reproduce).parameters.items() if name not in ONLY_REPRODUCE]
-plan_.__signature__ = Signature(taken)  # type: ignore[attr-defined]
-app.command("plan")(plan_)
+    chosen, setup, store = find_tables(tables), asked_setup(scale, data, settings), open_store(out)
+    resources = Resources(address, concurrent, gpus_per_run, processes, micro_batch, workers)
+    plan, data_set = open_plan(setup, store, chosen, parse_rows(rows or []), parse_seeds(seeds))
+    store.require_writable()
+    try:
+        show_cost(plan, store, resources, len(data_set.val), is_measured=True)
+    except KeyboardInterrupt:
+        raise terminal.Interrupted("nothing was trained") from None
 
 
 @app.command()

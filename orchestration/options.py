@@ -48,7 +48,6 @@ Rows = Annotated[list[str] | None, option(ROWS, metavar="1,3|LABEL")]
 SET = "Change a setting in every row: a toggle or a part of the schedule. Repeatable."
 Settings = Annotated[list[str] | None, _set(f"{SET} Keys: {KEYS}.")]
 DryRun = Annotated[bool, option("Print what would be trained, and stop.", "--dry-run")]
-IsMeasured = Annotated[bool, option("As atss plan does.", "--measured", hidden=True)]
 
 # On which machines
 Concurrent = Annotated[int | None, option("Runs at once.  [default: as many as fit]", min=1)]
