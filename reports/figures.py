@@ -1,30 +1,29 @@
 """Figures of a table: the paper's AP beside ours, what rows change, how our runs learnt, and what
 is behind their numbers.
 
-Bars are 95 % intervals where the runs' match records give them, else the standard deviation of
-several seeds; with neither there is no bar. What is drawn stands in Bundle.rows; a figure's caption
-is also its alternative text.
+There are two kinds: a dot for every row (dot_figure), and a curve for every row (line_figure). What
+is drawn stands in Bundle.rows; a figure's caption is also its alternative text.
 """
 
 from base64 import b64encode
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from math import ceil, nan
 from pathlib import Path
-from typing import Any, NamedTuple
+from statistics import fmean
+from typing import Any
 
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from reports import style
 from reports.breakdown import ERRORS, Insight
 from reports.numbers import signed
 from reports.render import part
-from reports.results import Bundle, ComparedRow, Sample, thin
-from reports.style import BESIDE, CYCLE, DASHES, MUTED, OURS_STYLE, PAPER_STYLE, STYLE, WIDTH
+from reports.results import Bundle, Compared, ComparedRow, Sample, thin
+from reports.style import CYCLE, DASHES, OURS_STYLE, PAPER, PAPER_STYLE, STYLE, WIDTH, save
 
 CURVE_NAMES = {
     "loss/cls": "classification loss",
@@ -33,9 +32,13 @@ CURVE_NAMES = {
     "AP": "AP (%)",
 }
 PRECISIONS = {"ap50": "IoU 0.50", "ap75": "IoU 0.75", "ap": "mean of IoU 0.50 to 0.95"}
-LEGEND_LETTERS, LEGEND_HANDLE = 80, 7  # that fit into a line; what a line sample takes of them
+BARS = (
+    "Bars are 95 % intervals, of a single seed for its trained weights; without match records the "
+    "standard deviation of the seeds."
+)
 MIN_RANGE = 3.0  # AP points an axis covers at least: noise shall not look like an effect
-KINDS_ACROSS = 3  # kinds of errors beside each other
+LEGEND_LETTERS, LEGEND_HANDLE = 80, 7  # that fit into a line; what a line sample takes of them
+FEW = 30  # points of a curve that are marked one by one
 
 
 @dataclass(frozen=True)
@@ -51,13 +54,13 @@ class Plate:
         figure = self.draw()
         files = {kind: folder / f"{self.name}.{kind}" for kind in ("png", "svg")}
         for kind, file in files.items():
-            file.write_bytes(style.save(figure, kind, self.caption))
+            file.write_bytes(save(figure, kind, self.caption))
         return list(files.values())
 
     def shown(self, folder: Path) -> str:
         """HTML with the figure in it: its file's, or where a notebook is opened elsewhere, anew."""
         file = folder / f"{self.name}.svg"
-        svg = file.read_bytes() if file.is_file() else style.save(self.draw(), "svg", self.caption)
+        svg = file.read_bytes() if file.is_file() else save(self.draw(), "svg", self.caption)
         return part("plot", embedded(svg), self.caption)
 
 
@@ -69,237 +72,225 @@ def embedded(svg: bytes) -> str:
 def plates(bundle: Bundle) -> dict[str, Plate]:
     """The figures that a table's results allow, by a short name, which also ends their files'."""
     beside = " beside the paper’s" if bundle.table.has_paper else ""
-    others = [row for row in bundle.rows if row is not bundle.reference]
-    has_history = any(run.history for row in bundle.rows for run in row.results)
-    has_insights = bool(insights_by_row(bundle))
-    found = {  # whether it is allowed, its caption, its drawing
-        "ap": (True, f"AP of every row{beside}. {bars(bundle)}", comparison_figure),
-        "gains": (
-            any(row.ap.gain.n for row in others),
-            f"AP against “{bundle.reference.row.label}”{beside}. {bars(bundle)}",
-            gains_figure,
-        ),
-        "curves": (
-            has_history,
-            "How the runs learnt: a colour per row, a line per seed.",
-            learning_figure,
-        ),
-        "precision": (
-            has_insights,
-            "Precision against recall, averaged over the categories and seeds.",
+    found = {"ap": (comparison_figure, f"AP of every row{beside}. {BARS}")}
+    if any(row.ap.gain.n for row in bundle.rows if row is not bundle.reference):
+        against = f"AP against “{bundle.reference.row.label}”{beside}. {BARS}"
+        found["gains"] = (gains_figure, against)
+    if any(run.history for row in bundle.rows for run in row.results):
+        learnt = "How the runs learnt: a colour per row, a line per seed."
+        found["curves"] = (curves_figure, learnt)
+    if insights_by_row(bundle):
+        found["precision"] = (
             precision_figure,
-        ),
-        "errors": (
-            has_insights,
-            "What AP50 would gain if one kind of error were mended, each by itself, as TIDE "
-            "(Bolya et al., ECCV 2020) counts it. Where a row’s bar ends before the dashed line, "
-            "the row loses less to that kind than the reference row.",
+            "Precision against recall, averaged over the categories and seeds.",
+        )
+        found["errors"] = (
             errors_figure,
-        ),
-    }
+            "What AP50 would gain if one kind of error were mended, each by itself, as TIDE "
+            "(Bolya et al., ECCV 2020) counts it. A row left of the dashed line loses less to "
+            "that kind than the reference row.",
+        )
     return {
         name: Plate(f"{bundle.table.name}-{name}", caption, partial(draw, bundle))
-        for name, (is_allowed, caption, draw) in found.items()
-        if is_allowed
+        for name, (draw, caption) in found.items()
     }
 
 
-def bars(bundle: Bundle) -> str:
-    """What the bars of a table's figures are."""
-    rows = [row for row in bundle.rows if row.results]
-    estimates = [found for row in rows if (found := row.ap.ours.estimate)]
-    if estimates and all(one.seed_error is not None for one in estimates):
-        return "Bars: 95 % intervals, over images and seeds."
-    if estimates:
-        return "Bars: 95 % intervals over images, for these trained weights."
-    has_spread = any(row.ap.ours.std is not None for row in rows)
-    return "Bars: standard deviation over the seeds." if has_spread else "No interval is known."
+# A dot for every row: the paper's numbers and ours
 
 
-# AP, and what it changes: the paper's and ours
-
-
-class Series(NamedTuple):
-    """Of each row a value and the ends of its bar, not a number where there is none."""
+@dataclass(frozen=True)
+class Series:
+    """A number of each row and the ends of its bar, nan where there is none."""
 
     name: str
     values: Sequence[tuple[float, float, float]]
     look: Mapping[str, Any]
+    texts: Sequence[str] = ()  # beside the dots, instead of the numbers themselves
+    line: float = nan  # a dashed line marks this number
 
 
-def _paper(name: str, values: Sequence[float | None]) -> Series:
-    return Series(name, [(nan if it is None else it, nan, nan) for it in values], PAPER_STYLE)
+def of_paper(name: str, values: Sequence[float | None], **more: Any) -> Series:
+    """What the paper prints, where it prints anything."""
+    known = [(nan if value is None else value, nan, nan) for value in values]
+    return Series(name, known, PAPER_STYLE, **more)
 
 
-def _ours(name: str, samples: Sequence[Sample]) -> Series:
+def of_ours(name: str, samples: Sequence[Sample], **more: Any) -> Series:
+    """Our means, with their intervals or standard deviations."""
     values = []
     for sample in samples:
         mean, std = (nan if it is None else it for it in (sample.mean, sample.std))
         found = sample.estimate
         values.append((mean, *((found.low, found.high) if found else (mean - std, mean + std))))
-    return Series(name, values, OURS_STYLE)
+    return Series(name, values, OURS_STYLE, **more)
 
 
 @matplotlib.rc_context(STYLE)
-def comparison_figure(bundle: Bundle) -> Figure:
-    """The paper's AP and ours: against the setting that a sweep varies, else one dot per row.
+def dot_figure(
+    labels: Sequence[str],
+    panels: Sequence[Sequence[Series]],
+    axis: str,
+    *,
+    across: int = 2,
+    is_joined: bool = False,
+    is_shared: bool = False,
+) -> Figure:
+    """Rows downwards, with one or two numbers each in every panel.
 
-    On one axis where values may be compared, else side by side, an AP point as long in both; ours
-    alone where the paper has none.
+    is_joined: a line leads from row to row; is_shared: one range for all panels, else ranges that
+    are equally long, so that a point looks the same in each.
     """
-    paper = _paper("paper, COCO val2017", [row.ap.paper for row in bundle.rows])
-    ours = _ours(f"ours, scale {bundle.scale} on {bundle.data}", [it.ap.ours for it in bundle.rows])
-    panels = [[paper, ours]] if bundle.is_as_in_paper else [[paper], [ours]]
-    panels = panels if bundle.table.has_paper else [[ours]]
-    return (_sweep if bundle.table.axis else _dots)(bundle, panels)
-
-
-@matplotlib.rc_context(STYLE)
-def gains_figure(bundle: Bundle) -> Figure:
-    """How far each row's AP is from the reference row's: ours with its interval, the paper's."""
-    rows = [row for row in bundle.rows if row is not bundle.reference]
-    shown = [_ours("ours", [row.ap.gain for row in rows])]
-    if bundle.table.has_paper:
-        shown = [_paper("paper", [row.ap.paper_gain for row in rows]), *shown]
-    figure = Figure(figsize=(WIDTH, 0.24 * len(rows) * len(shown) + 0.8))
-    axes = figure.subplots()
-    axes.axvline(0, color=MUTED, lw=0.8)
-    for i, series in enumerate(shown):
-        _dot_series(axes, series, i - (len(shown) - 1) / 2)
-    rows_down(axes, [row.row.label for row in rows])
-    ((low, high),) = _limits([shown], after=0.2)
-    axes.set_xlim(min(low, -0.3), max(high, 0.3))
-    if len(shown) > 1:
-        axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=2)
-    figure.supxlabel(f"AP against {bundle.reference.row.label} (points)", fontsize=8)
+    down, series = ceil(len(panels) / across), len(panels[0])
+    figure = Figure(figsize=(WIDTH, down * (0.21 * len(labels) * series + 0.3) + 0.5))
+    across = min(across, len(panels))
+    grid = figure.subplots(down, across, squeeze=False, sharey=True, sharex=is_shared).ravel()
+    for axes, panel in zip(grid, panels, strict=True):
+        for i, one in enumerate(panel):
+            _draw(axes, one, 0.35 * (i - (series - 1) / 2), is_joined=is_joined)
+        if series == 1:
+            axes.set_title(panel[0].name, loc="left")
+        axes.set_yticks(range(len(labels)), labels)
+        axes.set_ylim(len(labels) - 0.5, -0.5)
+        axes.grid(visible=False, axis="y")
+        axes.tick_params(axis="y", length=0)
+    _set_ranges(grid, is_shared=is_shared)
+    if series > 1:
+        handles = grid[0].get_legend_handles_labels()
+        figure.legend(*handles, loc="outside upper right", ncols=series)
+    figure.supxlabel(axis)
     return figure
 
 
-def _sweep(bundle: Bundle, panels: Sequence[Sequence[Series]]) -> Figure:
-    """AP upwards, the settings in the paper's order to the right."""
-    figure = Figure(figsize=(WIDTH, 2.4))
-    settings = [row.row.cells[0] for row in bundle.rows]
-    grid = figure.subplots(1, len(panels), squeeze=False).ravel().tolist()
-    for axes, series, limits in zip(grid, panels, _limits(panels), strict=True):
-        for one in series:
-            y, low, high = np.array(one.values).T  # what is not measured is a gap, not a bridge
-            reach = None if np.isnan(low).all() else np.maximum([y - low, high - y], 0.0)
-            axes.errorbar(range(len(y)), y, yerr=reach, capsize=2, label=one.name, **one.look)
-        axes.set_xticks(range(len(settings)), settings)
-        axes.set_xlim(-0.5, len(settings) - 0.5)
-        axes.set(ylim=limits, ylabel="AP (%)")
-        _name(axes, series)
-    figure.supxlabel(bundle.table.axis, fontsize=8)
-    return figure
-
-
-def _dots(bundle: Bundle, panels: Sequence[Sequence[Series]]) -> Figure:
-    """AP to the right, the rows downwards; a dashed line through the reference row's dot."""
-    labels = [row.row.label for row in bundle.rows]
-    figure = Figure(figsize=(WIDTH, 0.25 * len(labels) * len(panels[0]) + 0.9))
-    grid = figure.subplots(1, len(panels), squeeze=False, sharey=True).ravel().tolist()
-    limits_by_panel = _limits(panels, after=0.35)  # the numbers stand to the right of the dots
-    for axes, series, limits in zip(grid, panels, limits_by_panel, strict=True):
-        for i, one in enumerate(series):
-            _dot_series(axes, one, i - (len(series) - 1) / 2, bundle.table.reference)
-        rows_down(axes, labels)
-        axes.set_xlim(limits)
-        _name(axes, series)
-    figure.supxlabel(f"AP (%); dashed: {bundle.reference.row.label}", fontsize=8)
-    return figure
-
-
-def rows_down(axes: Axes, labels: Sequence[str]) -> None:
-    """A line per row of a table, the first on top."""
-    axes.set_yticks(range(len(labels)), labels)
-    axes.set_ylim(len(labels) - 0.5, -0.5)
-    axes.grid(visible=False, axis="y")
-    axes.tick_params(axis="y", length=0)
-
-
-def _dot_series(axes: Axes, series: Series, offset: float, reference: int | None = None) -> None:
-    """A dot, its bar and its number per row; without a reference row with their signs."""
-    label: str | None = series.name
-    for row, (value, low, high) in enumerate(series.values):
-        if value != value:  # not a number: not measured
-            continue
-        y, has_bar = row + 0.35 * offset, low == low
-        reach = [[value - low], [high - value]] if has_bar else None
-        axes.errorbar([value], [y], xerr=reach, capsize=2, ls="", label=label, **series.look)
-        text = f"{value:.1f}" if reference is not None else signed(value)
-        axes.annotate(text, (high if has_bar else value, y), (5, 0), **BESIDE)
-        if row == reference:
-            axes.axvline(value, color=series.look["color"], ls="--", lw=0.7, zorder=0)
-        label = None
-
-
-def _name(axes: Axes, series: Sequence[Series]) -> None:
-    """A title for one series, a legend for two, a word for none measured."""
-    if len(series) > 1:
-        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(series))
-        return
-    axes.set_title(series[0].name, loc="left")
-    if np.isnan(series[0].values).all():
+def _draw(axes: Axes, series: Series, offset: float, *, is_joined: bool) -> None:
+    """A dot, its bar and its text per row."""
+    values, low, high = np.array(series.values).T
+    places = np.arange(len(values)) + offset
+    reach = None if np.isnan(low).all() else np.maximum([values - low, high - values], 0.0)
+    look = {**series.look, **({} if is_joined else {"ls": ""})}
+    axes.errorbar(values, places, xerr=reach, label=series.name, **look)
+    axes.axvline(series.line, color=look["color"], ls="--", lw=0.7, zorder=1)
+    texts = series.texts or [f"{value:.1f}" for value in values]
+    box = {"facecolor": PAPER, "edgecolor": "none", "pad": 0.8}  # that no line crosses the text
+    for text, end, place in zip(texts, np.fmax(values, high), places, strict=True):
+        if end == end:  # not nan: measured
+            at = (end, place)
+            axes.annotate(text, at, (5, 0), textcoords="offset points", va="center", bbox=box)
+    if np.isnan(values).all():
         axes.text(0.5, 0.5, "no run is finished", transform=axes.transAxes, ha="center")
 
 
-def _limits(panels: Sequence[Sequence[Series]], after: float = 0.15) -> list[tuple[float, float]]:
-    """Ranges of AP that hold every number and are equally long, so that slopes can be compared.
-
-    after: what is left free behind the largest number, as a share of the range.
-    """
-    ranges = []
-    for panel in panels:
-        ends = [end for one in panel for value in one.values for end in value if end == end]
-        ranges.append((min(ends, default=0.0), max(ends, default=0.0)))
-    length = max(MIN_RANGE, *(high - low for low, high in ranges))
-    middles = [(low + high) / 2 for low, high in ranges]
-    return [(middle - 0.65 * length, middle + (0.5 + after) * length) for middle in middles]
+def _set_ranges(grid: Iterable[Axes], *, is_shared: bool) -> None:
+    """Show all numbers of each panel, with room for the texts to the right."""
+    ends = np.array([axes.dataLim.intervalx for axes in grid])
+    ends[~np.isfinite(ends).all(axis=1)] = 0.0
+    if is_shared:
+        ends[:] = ends.min(), ends.max()
+    length = max(MIN_RANGE, *(ends[:, 1] - ends[:, 0]))
+    for axes, (low, high) in zip(grid, ends, strict=True):
+        start = max((low + high) / 2 - 0.6 * length, min(low, 0.0) - 0.1 * length)
+        axes.set_xlim(start, start + 1.45 * length)
 
 
-# How the runs learnt
+def comparison_figure(bundle: Bundle) -> Figure:
+    """The paper's AP and ours, on one axis where values may be compared, else side by side."""
+    rows, is_sweep = bundle.rows, bool(bundle.table.axis)
+    shown = [of_ours(f"ours, {bundle.scale} on {bundle.data}", [it.ap.ours for it in rows])]
+    if bundle.table.has_paper:
+        shown = [of_paper("paper, COCO val2017", [it.ap.paper for it in rows]), *shown]
+    shown = [replace(one, line=one.values[bundle.table.reference][0]) for one in shown]
+    panels = [shown] if bundle.is_as_in_paper else [[one] for one in shown]
+    axis = f"AP (%); dashed: {bundle.reference.row.label}"
+    return dot_figure([row.row.label for row in rows], panels, axis, is_joined=is_sweep)
+
+
+def gains_figure(bundle: Bundle) -> Figure:
+    """How far each row's AP is from the reference row's: ours with its interval, the paper's."""
+    rows = [row for row in bundle.rows if row is not bundle.reference]
+    panel = gains([row.ap for row in rows], has_paper=bundle.table.has_paper)
+    axis = f"AP against {bundle.reference.row.label} (points)"
+    return dot_figure([row.row.label for row in rows], [panel], axis)
+
+
+def gains(known: Sequence[Compared], *, has_paper: bool) -> list[Series]:
+    """What changes AP by how much: the paper's, if it says, and ours."""
+    samples, papers = [it.gain for it in known], [it.paper_gain for it in known]
+    ours = of_ours("ours", samples, texts=[signed(it.mean) for it in samples], line=0.0)
+    return [of_paper("paper", papers, texts=list(map(signed, papers)))] * has_paper + [ours]
+
+
+def errors_figure(bundle: Bundle) -> Figure:
+    """What AP50 would gain if one kind of error were mended: a panel per kind."""
+    known, panels = insights_by_row(bundle), []
+    for kind in ERRORS:
+        points = [fmean(it.errors[kind].points for it in insights) for _, insights in known]
+        lines = [it for it, (row, _) in zip(points, known, strict=True) if row is bundle.reference]
+        values = [(it, nan, nan) for it in points]
+        panels.append([Series(kind, values, OURS_STYLE, line=next(iter(lines), nan))])
+    axis = f"AP50 gained if mended (points); dashed: {bundle.reference.row.label}"
+    return dot_figure([it.row.label for it, _ in known], panels, axis, across=3, is_shared=True)
+
+
+# A curve for every row
 
 
 @matplotlib.rc_context(STYLE)
-def learning_figure(bundle: Bundle) -> Figure:
-    """Losses and AP against the training step: a colour per row, a line per seed."""
-    rows = [row for row in bundle.rows if any(run.history for run in row.results)]
-    entries = (entry for row in rows for run in row.results for entry in run.history)
-    logged = dict.fromkeys(name for entry in entries for name in entry)
-    names = [name for name in logged if name.startswith("loss/")] + ["AP"] * ("AP" in logged)
-    down, across = max(1, ceil(len(names) / 2)), min(2, max(1, len(names)))
-    columns, lines = legend_columns([row.row.label for row in rows])
-    figure = Figure(figsize=(WIDTH, 1.8 * down + 0.16 * lines + 0.3))
-    panels = figure.subplots(down, across, squeeze=False).ravel().tolist()
-    for axes in panels[len(names) :]:
+def line_figure(
+    panels: Mapping[str, Mapping[str, Sequence[Any]]], axis: str, *, across: int, is_sweep: bool
+) -> Figure:
+    """Of each panel the curves of each row, each curve [points, 2]; the rows are named below."""
+    down = max(1, ceil(len(panels) / across))
+    figure = Figure(figsize=(WIDTH, 1.8 * down + 0.3))
+    grid = figure.subplots(down, across, squeeze=False).ravel()
+    for axes in grid[len(panels) :]:
         axes.set_axis_off()
-    for axes, name in zip(panels, names, strict=False):
-        for i, row in enumerate(rows):
-            look = line_style(i, len(rows), is_sweep=bool(bundle.table.axis))
-            look |= {"marker": "o", "markersize": 3} if name == "AP" else {"linewidth": 0.8}
-            for seed, run in enumerate(row.results):
-                points = [(it["step"], it[name]) for it in thin(run.history) if name in it]
-                steps, values = np.array(points).reshape(-1, 2).T
-                axes.plot(steps, values, label=None if seed else row.row.label, **look)
-        axes.set(xlabel="step", ylabel=CURVE_NAMES.get(name, name))
-        axes.set_xlim(left=0)
-        if name == "AP":
-            axes.set_ylim(bottom=0)
-    if rows:
-        handles = panels[0].get_legend_handles_labels()
-        figure.legend(*handles, loc="outside lower center", ncols=columns)
+    for axes, (title, curves_by_row) in zip(grid, panels.items(), strict=False):
+        for i, (label, curves) in enumerate(curves_by_row.items()):
+            look = line_style(i, len(curves_by_row), is_sweep=is_sweep)
+            axes.plot([], [], label=label, **look)
+            for curve in curves:
+                x, y = np.array(curve).reshape(-1, 2).T
+                axes.plot(x, y, lw=0.9, marker="." if len(x) < FEW else "", **look)
+        axes.set(xlim=(0, None), xlabel=axis)
+        axes.set_title(title, loc="left")
+    handles, labels = grid[0].get_legend_handles_labels()
+    columns = max(1, LEGEND_LETTERS // (max(map(len, labels), default=0) + LEGEND_HANDLE))
+    figure.set_figheight(figure.get_figheight() + 0.16 * ceil(len(labels) / columns))
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns)
     return figure
 
 
-def legend_columns(labels: Sequence[str]) -> tuple[int, int]:
-    """How many of these labels fit beside each other under a figure, and how many lines it takes.
+def curves_figure(bundle: Bundle) -> Figure:
+    """How the runs learnt: losses and AP against the training step, a curve per seed."""
+    logged = dict.fromkeys(
+        name for row in bundle.rows for run in row.results for it in run.history for name in it
+    )
+    panels = {
+        CURVE_NAMES.get(name, name): {
+            row.row.label: [
+                [(it["step"], it[name]) for it in thin(run.history) if name in it]
+                for run in row.results
+            ]
+            for row in bundle.rows
+            if any(run.history for run in row.results)
+        }
+        for name in [*(it for it in logged if it.startswith("loss/")), *({"AP"} & logged.keys())]
+    }
+    return line_figure(panels, "step", across=2, is_sweep=bool(bundle.table.axis))
 
-    No more than are needed for that many lines, so that the last line is not a single one.
-    """
-    longest = max(map(len, labels), default=0)
-    fitting = max(1, LEGEND_LETTERS // (longest + LEGEND_HANDLE))
-    lines = ceil(len(labels) / fitting)
-    return ceil(len(labels) / max(lines, 1)) or 1, lines
+
+def precision_figure(bundle: Bundle) -> Figure:
+    """Precision against recall in percent, a panel per IoU: the mean over a row's seeds."""
+    panels: dict[str, dict[str, Any]] = {title: {} for title in PRECISIONS.values()}
+    for row, insights in insights_by_row(bundle):
+        for name, title in PRECISIONS.items():
+            known = [it.precision[name] for it in insights if name in it.precision]
+            means = np.mean(known, axis=0) if known else []  # undefined without objects
+            panels[title][row.row.label] = [list(enumerate(means))]
+    is_sweep = bool(bundle.table.axis)
+    figure = line_figure(panels, "recall (%)", across=len(panels), is_sweep=is_sweep)
+    figure.axes[0].set_ylabel("precision (%)")
+    return figure
 
 
 def line_style(i: int, count: int, *, is_sweep: bool) -> dict[str, Any]:
@@ -309,65 +300,9 @@ def line_style(i: int, count: int, *, is_sweep: bool) -> dict[str, Any]:
     return {"color": color, "linestyle": DASHES[i % len(DASHES)]}
 
 
-# What is behind the numbers: of a row with several seeds the mean over them
-
-
 def insights_by_row(bundle: Bundle) -> list[tuple[ComparedRow, list[Insight]]]:
     """Each row of which anything is known, and the insights of its runs."""
     known = bundle.insights
     names = [[it.signature for it in row.results if it.signature in known] for row in bundle.rows]
     pairs = zip(bundle.rows, names, strict=True)
     return [(row, [known[name] for name in found]) for row, found in pairs if found]
-
-
-@matplotlib.rc_context(STYLE)
-def precision_figure(bundle: Bundle) -> Figure:
-    """Precision against recall, a panel per IoU, a line per row."""
-    known = insights_by_row(bundle)
-    columns, lines = legend_columns([row.row.label for row, _ in known])
-    figure = Figure(figsize=(WIDTH, 2.1 + 0.16 * lines))
-    panels = figure.subplots(1, len(PRECISIONS), sharey=True)
-    for axes, (name, title) in zip(panels, PRECISIONS.items(), strict=True):
-        for i, (row, insights) in enumerate(known):
-            look = line_style(i, len(known), is_sweep=bool(bundle.table.axis))
-            curves = [it.precision[name] for it in insights if name in it.precision]
-            curve = np.mean(curves, axis=0) if curves else []  # undefined without objects
-            axes.plot(range(len(curve)), curve, label=row.row.label, **look)
-        axes.set(xlim=(0, 100), ylim=(0, 100))
-        axes.set_title(title, loc="left")
-    panels[1].set_xlabel("recall (%)")
-    panels[0].set_ylabel("precision (%)")
-    handles = panels[0].get_legend_handles_labels()
-    figure.legend(*handles, loc="outside lower center", ncols=columns)
-    return figure
-
-
-@matplotlib.rc_context({**STYLE, "axes.axisbelow": True})
-def errors_figure(bundle: Bundle) -> Figure:
-    """What AP50 would gain if one kind of error were mended: a panel per kind, a bar per row."""
-    known, reference = insights_by_row(bundle), bundle.reference
-    points = {
-        kind: [float(np.mean([it.errors[kind].points for it in insights])) for _, insights in known]
-        for kind in ERRORS
-    }
-    places = [i for i, (row, _) in enumerate(known) if row is reference]
-    down = ceil(len(ERRORS) / KINDS_ACROSS)
-    figure = Figure(figsize=(WIDTH, down * (0.19 * len(known) + 0.35) + 0.3))
-    panels = figure.subplots(down, KINDS_ACROSS, sharey=True, sharex=True, squeeze=False)
-    for axes, (kind, values) in zip(panels.ravel(), points.items(), strict=True):
-        line = values[places[0]] if places else 0.0
-        if places:
-            axes.axvline(line, color=CYCLE[1], ls="--", lw=0.8)
-        axes.barh(range(len(values)), values, height=0.7, color=CYCLE[0])
-        axes.grid(visible=False, axis="y")
-        axes.tick_params(axis="y", length=0)
-        for y, value in enumerate(values):  # the numbers keep clear of the reference row's line
-            at = (max(value, line), y)
-            axes.annotate(f"{value:.1f}", at, (3, 0), **BESIDE, color=MUTED)
-        axes.set_title(kind, loc="left")
-    axes.set_xlim(0, 1.25 * max(1.0, *(value for values in points.values() for value in values)))
-    for axes in panels[:, 0]:
-        rows_down(axes, [row.row.label for row, _ in known])
-    label = reference.row.label
-    figure.supxlabel(f"AP50 gained if mended (points); dashed: {label}", fontsize=8)
-    return figure

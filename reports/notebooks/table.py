@@ -85,7 +85,7 @@ show(
 )
 
 # %% [markdown]
-# ## The paper's claims about it
+# ## The paper’s claims about it
 
 # %%
 show(
