@@ -1,36 +1,29 @@
 """A report on disk: the bundle, the table in three languages, figures, and an executed notebook.
 
-The notebook is run by this very interpreter, whatever kernels are installed, over a socket file
-instead of a network port, and its HTML needs nothing from outside.
+The notebook's cells run in this very process, as a kernel of Jupyter would run them, whatever
+kernels are installed, and the page made of them needs nothing from outside.
 """
 
-import os
-import sys
+import ast
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory, gettempdir
 from typing import Any
 
 import jupytext
-from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
-from jupyter_client.manager import AsyncKernelManager
-from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
-from nbconvert import HTMLExporter
+from IPython.core.formatters import DisplayFormatter
 from nbformat import NotebookNode
+from nbformat.v4 import new_output
 
 from reports import numbers, tables
 from reports.effects import effects_grids
 from reports.figures import plates
-from reports.render import latex, markdown
+from reports.render import latex, markdown, part
 from reports.results import Bundle, save_bundle
 from reports.site import page
 
 TABLE = Path(__file__).parent / "notebooks" / "table.py"
-ROOT = Path(__file__).parents[1]  # the folder of the packages
 AGAIN = "again"  # the cell that says how to run a notebook again, which its page leaves out
-CELL_SECONDS = 300
-LONGEST_FOLDER = 60  # letters of a folder for a kernel's sockets, whose paths may have 107
 
 Progress = Callable[[str], None]
 
@@ -46,15 +39,14 @@ def write_report(bundle: Bundle, folder: Path, progress: Progress = lambda _: No
     """
     folder.mkdir(parents=True, exist_ok=True)
     name = bundle.table.name
-    written = []
+    written = [folder / f"{name}.json"]
 
     def write(ending: str, content: str) -> None:
         written.append(folder / f"{name}{ending}")
         written[-1].write_text(content, encoding="utf-8")
 
     progress("tables")
-    save_bundle(bundle, folder / f"{name}.json")
-    written.append(folder / f"{name}.json")
+    save_bundle(bundle, written[0])
     grids = [tables.paper_grid(bundle), tables.gains_grid(bundle)]
     grids += [*tables.changes_grid(bundle), *effects_grids(bundle)]
     write(".csv", numbers.csv_text(bundle))
@@ -62,9 +54,8 @@ def write_report(bundle: Bundle, folder: Path, progress: Progress = lambda _: No
     write(".tex", "\n".join(map(latex, grids)))
     progress("figures")
     written += [path for plate in plates(bundle).values() for path in plate.write(folder)]
-    parameters = {"bundle_path": str((folder / f"{name}.json").absolute())}
-    notebook = run_notebook(TABLE, parameters, progress)
-    _set_parameters(notebook, {"bundle_path": f"{name}.json"})  # the folder may be moved
+    notebook = run_notebook(TABLE, {"bundle_path": str(written[0].absolute())}, progress)
+    _set_parameters(notebook, {"bundle_path": written[0].name})  # the folder may be moved
     progress("page")
     write(".ipynb", jupytext.writes(notebook, fmt="ipynb"))
     write(".html", to_page(notebook, grids[0].title))
@@ -80,42 +71,48 @@ def run_notebook(
     """
     notebook = jupytext.read(source)
     _set_parameters(notebook, parameters)
-    place = "the first cell"
-
-    def starts(cell: NotebookNode, cell_index: int) -> None:
-        """Remember and tell which cell runs: a failure is named by it."""
-        nonlocal place
-        above = [it.source for it in notebook.cells[:cell_index] if _is_heading(it)]
-        heading = f" under '{above[-1].lstrip('# ').splitlines()[0]}'" if above else ""
-        place = f"cell {cell_index + 1}{heading}"
+    names: dict[str, Any] = {"__name__": "__main__"}
+    heading, count = "", 0
+    for i, cell in enumerate(notebook.cells, start=1):
+        if _is_heading(cell):
+            heading = f" under '{cell.source.lstrip('# ').splitlines()[0]}'"
+        if cell.cell_type != "code":
+            continue
+        place, count = f"cell {i}{heading}", count + 1
         progress(f"notebook, {place}")
-
-    short = "/tmp" if len(gettempdir()) > LONGEST_FOLDER else None
-    with TemporaryDirectory(prefix="nb", dir=short) as folder:
-        kernel = AsyncKernelManager(
-            transport="ipc",
-            connection_file=str(Path(folder) / "kernel.json"),
-            kernel_spec_manager=_ThisInterpreter(),
-        )
-        client = NotebookClient(notebook, km=kernel, timeout=CELL_SECONDS, on_cell_execute=starts)
         try:
-            client.execute(cwd=folder, cleanup_kc=True)
-        except CellExecutionError as error:
-            cause = f"{error.ename}: {error.evalue}".splitlines()[0]
+            with warnings.catch_warnings(action="ignore"):
+                value = _run(cell.source, names)
+        except Exception as error:
+            cause = f"{type(error).__name__}: {error}".splitlines()[0]
             raise NotebookError(f"the report notebook failed in {place}: {cause}") from error
-        except (CellTimeoutError, DeadKernelError) as error:
-            cause = str(error).splitlines()[0]
-            raise NotebookError(f"the report notebook stopped in {place}: {cause}") from error
+        cell.execution_count = count
+        if value is not None:
+            data, _ = DisplayFormatter().format(value)
+            cell.outputs = [new_output("execute_result", data, execution_count=count)]
     notebook.cells = _telling(notebook.cells)
     return notebook
 
 
+def _run(source: str, names: dict[str, Any]) -> Any:
+    """Run a cell; what its last line says, if that is an expression."""
+    tree = ast.parse(source)
+    last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
+    exec(compile(tree, "<cell>", "exec"), names)
+    if not isinstance(last, ast.Expr):
+        return None
+    return eval(compile(ast.Expression(last.value), "<cell>", "eval"), names)
+
+
 def to_page(notebook: NotebookNode, title: str) -> str:
     """One HTML file with everything in it and without the code, which the .ipynb has."""
-    exporter = HTMLExporter(template_name="basic", exclude_input=True, exclude_output_prompt=True)
-    cells = [cell for cell in notebook.cells if not _has_tag(cell, AGAIN)]
-    body, _ = exporter.from_notebook_node(NotebookNode({**notebook, "cells": cells}))
-    return page(title, body)
+    body = []
+    for cell in notebook.cells:
+        if _is_heading(cell):
+            heading, *texts = cell.source.lstrip("# ").split("\n\n")
+            body.append(part("section", heading, texts))
+        body += [output.data.get("text/html", "") for output in cell.get("outputs", ())]
+    return page(title, "".join(body))
 
 
 def _telling(cells: Sequence[NotebookNode]) -> list[NotebookNode]:
@@ -133,35 +130,11 @@ def _telling(cells: Sequence[NotebookNode]) -> list[NotebookNode]:
     return [cell for section in [first, *kept] for cell in section]
 
 
-class _ThisInterpreter(KernelSpecManager):
-    """A kernel of this interpreter that can import this project and keeps its warnings."""
-
-    def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
-        """Whatever is asked for, this interpreter."""
-        own = [] if ROOT.name == "site-packages" else [str(ROOT)]
-        paths = [*own, *filter(None, [os.environ.get("PYTHONPATH")])]
-        launcher = ["-Xfrozen_modules=off", "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-        return KernelSpec(
-            argv=[sys.executable, *launcher],
-            display_name="Python 3",
-            language="python",
-            env={
-                "PYTHONPATH": os.pathsep.join(paths),
-                "PYTHONWARNINGS": "ignore",
-                "PYDEVD_DISABLE_FILE_VALIDATION": "1",
-            },
-        )
-
-
 def _set_parameters(notebook: NotebookNode, parameters: Mapping[str, Any]) -> None:
     """Write the cell that tells the notebook what to read."""
-    cell = next(cell for cell in notebook.cells if _has_tag(cell, "parameters"))
+    cell = next(cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", ()))
     cell.source = "\n".join(f"{name} = {value!r}" for name, value in parameters.items())
 
 
-def _has_tag(cell: NotebookNode, tag: str) -> bool:
-    return tag in cell.metadata.get("tags", ())
-
-
 def _is_heading(cell: NotebookNode) -> bool:
-    return cell.cell_type == "markdown" and not _has_tag(cell, AGAIN)
+    return cell.cell_type == "markdown" and AGAIN not in cell.metadata.get("tags", ())
