@@ -129,54 +129,46 @@ def of_ours(name: str, samples: Sequence[Sample], **more: Any) -> Series:
 @matplotlib.rc_context(STYLE)
 def dot_figure(
     labels: Sequence[str],
-    panels: Sequence[Sequence[Series]],
+    panels: Sequence[Series],
     axis: str,
     *,
     across: int = 2,
     is_joined: bool = False,
     is_shared: bool = False,
 ) -> Figure:
-    """Rows downwards, with one or two numbers each in every panel.
+    """Rows downwards, in every panel with a dot, its bar and its text.
 
     is_joined: a line leads from row to row; is_shared: one range for all panels, else ranges that
     are equally long, so that a point looks the same in each.
     """
-    down, series = ceil(len(panels) / across), len(panels[0])
-    figure = Figure(figsize=(WIDTH, down * (0.21 * len(labels) * series + 0.3) + 0.5))
-    across = min(across, len(panels))
+    down, across = ceil(len(panels) / across), min(across, len(panels))
+    figure = Figure(figsize=(WIDTH, down * (0.21 * len(labels) + 0.3) + 0.5))
     grid = figure.subplots(down, across, squeeze=False, sharey=True, sharex=is_shared).ravel()
-    for axes, panel in zip(grid, panels, strict=True):
-        for i, one in enumerate(panel):
-            _draw(axes, one, 0.35 * (i - (series - 1) / 2), is_joined=is_joined)
-        if series == 1:
-            axes.set_title(panel[0].name, loc="left")
+    for axes, series in zip(grid, panels, strict=True):
+        values, low, high = np.array(series.values).T
+        reach = None if np.isnan(low).all() else np.maximum([values - low, high - values], 0.0)
+        look = {**series.look, **({} if is_joined else {"ls": ""})}
+        axes.errorbar(values, range(len(labels)), xerr=reach, **look)
+        axes.axvline(series.line, color=look["color"], ls="--", lw=0.7, zorder=1)
+        _write_texts(axes, series, np.fmax(values, high))
+        axes.set_title(series.name, loc="left")
         axes.set_yticks(range(len(labels)), labels)
         axes.set_ylim(len(labels) - 0.5, -0.5)
         axes.grid(visible=False, axis="y")
         axes.tick_params(axis="y", length=0)
     _set_ranges(grid, is_shared=is_shared)
-    if series > 1:
-        handles = grid[0].get_legend_handles_labels()
-        figure.legend(*handles, loc="outside upper right", ncols=series)
     figure.supxlabel(axis)
     return figure
 
 
-def _draw(axes: Axes, series: Series, offset: float, *, is_joined: bool) -> None:
-    """A dot, its bar and its text per row."""
-    values, low, high = np.array(series.values).T
-    places = np.arange(len(values)) + offset
-    reach = None if np.isnan(low).all() else np.maximum([values - low, high - values], 0.0)
-    look = {**series.look, **({} if is_joined else {"ls": ""})}
-    axes.errorbar(values, places, xerr=reach, label=series.name, **look)
-    axes.axvline(series.line, color=look["color"], ls="--", lw=0.7, zorder=1)
-    texts = series.texts or [f"{value:.1f}" for value in values]
-    box = {"facecolor": PAPER, "edgecolor": "none", "pad": 0.8}  # that no line crosses the text
-    for text, end, place in zip(texts, np.fmax(values, high), places, strict=True):
+def _write_texts(axes: Axes, series: Series, ends: Iterable[float]) -> None:
+    """A text beside each dot that is there, on a piece of paper, so that no line crosses it."""
+    box = {"facecolor": PAPER, "edgecolor": "none", "pad": 0.8}
+    texts = series.texts or [f"{value:.1f}" for value, _, _ in series.values]
+    for i, (text, end) in enumerate(zip(texts, ends, strict=True)):
         if end == end:  # not nan: measured
-            at = (end, place)
-            axes.annotate(text, at, (5, 0), textcoords="offset points", va="center", bbox=box)
-    if np.isnan(values).all():
+            axes.annotate(text, (end, i), (5, 0), textcoords="offset points", va="center", bbox=box)
+    if not axes.texts:
         axes.text(0.5, 0.5, "no run is finished", transform=axes.transAxes, ha="center")
 
 
@@ -193,30 +185,34 @@ def _set_ranges(grid: Iterable[Axes], *, is_shared: bool) -> None:
 
 
 def comparison_figure(bundle: Bundle) -> Figure:
-    """The paper's AP and ours, on one axis where values may be compared, else side by side."""
-    rows, is_sweep = bundle.rows, bool(bundle.table.axis)
+    """The paper's AP and ours; in one range where values may be compared."""
+    rows = bundle.rows
     shown = [of_ours(f"ours, {bundle.scale} on {bundle.data}", [it.ap.ours for it in rows])]
     if bundle.table.has_paper:
         shown = [of_paper("paper, COCO val2017", [it.ap.paper for it in rows]), *shown]
-    shown = [replace(one, line=one.values[bundle.table.reference][0]) for one in shown]
-    panels = [shown] if bundle.is_as_in_paper else [[one] for one in shown]
-    axis = f"AP (%); dashed: {bundle.reference.row.label}"
-    return dot_figure([row.row.label for row in rows], panels, axis, is_joined=is_sweep)
+    return dot_figure(
+        [row.row.label for row in rows],
+        [replace(one, line=one.values[bundle.table.reference][0]) for one in shown],
+        f"AP (%); dashed: {bundle.reference.row.label}",
+        is_joined=bool(bundle.table.axis),
+        is_shared=bundle.is_as_in_paper,
+    )
 
 
 def gains_figure(bundle: Bundle) -> Figure:
     """How far each row's AP is from the reference row's: ours with its interval, the paper's."""
-    rows = [row for row in bundle.rows if row is not bundle.reference]
-    panel = gains([row.ap for row in rows], has_paper=bundle.table.has_paper)
+    others = {row.row.label: row.ap for row in bundle.rows if row is not bundle.reference}
     axis = f"AP against {bundle.reference.row.label} (points)"
-    return dot_figure([row.row.label for row in rows], [panel], axis)
+    return changes_figure(others, axis, has_paper=bundle.table.has_paper)
 
 
-def gains(known: Sequence[Compared], *, has_paper: bool) -> list[Series]:
-    """What changes AP by how much: the paper's, if it says, and ours."""
-    samples, papers = [it.gain for it in known], [it.paper_gain for it in known]
-    ours = of_ours("ours", samples, texts=[signed(it.mean) for it in samples], line=0.0)
-    return [of_paper("paper", papers, texts=list(map(signed, papers)))] * has_paper + [ours]
+def changes_figure(known: Mapping[str, Compared], axis: str, *, has_paper: bool = True) -> Figure:
+    """What changes AP by how much: the paper's numbers, if it has any, and ours."""
+    samples, papers = zip(*((it.gain, it.paper_gain) for it in known.values()), strict=True)
+    shown = [of_ours("ours", samples, texts=[signed(it.mean) for it in samples], line=0.0)]
+    if has_paper:
+        shown = [of_paper("paper", papers, texts=[*map(signed, papers)], line=0.0), *shown]
+    return dot_figure(list(known), shown, axis, is_shared=True)
 
 
 def errors_figure(bundle: Bundle) -> Figure:
@@ -226,7 +222,7 @@ def errors_figure(bundle: Bundle) -> Figure:
         points = [fmean(it.errors[kind].points for it in insights) for _, insights in known]
         lines = [it for it, (row, _) in zip(points, known, strict=True) if row is bundle.reference]
         values = [(it, nan, nan) for it in points]
-        panels.append([Series(kind, values, OURS_STYLE, line=next(iter(lines), nan))])
+        panels.append(Series(kind, values, OURS_STYLE, line=next(iter(lines), nan)))
     axis = f"AP50 gained if mended (points); dashed: {bundle.reference.row.label}"
     return dot_figure([it.row.label for it, _ in known], panels, axis, across=3, is_shared=True)
 

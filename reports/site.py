@@ -200,21 +200,15 @@ def counted(report: Path, table: str) -> list[str]:
 
 def gaps(bundle: Bundle, report: Path) -> list[str]:
     """What a report could show beside what it shows, and what would bring it there, in lines."""
-    has_results, name = bool(bundle.results), bundle.table.name
+    name, lines = bundle.table.name, []
     words = shlex.split(bundle.command)
     data = words[words.index("--data") :][:2] if "--data" in words else []
-    lines = {
-        f"{bundle.missing} of the runs: {bundle.command}": bundle.missing,
-        "intervals: they need the runs' match records": has_results and not bundle.scores,
-        "the spread between seeds: the same command with --seeds 0,1,2": (
-            has_results and len(bundle.seeds) < 2
-        ),
-        "precision against recall, kinds of errors, the best and the worst images: the data set "
-        "and its images have to be at hand": (
-            has_results and not (bundle.insights and gallery(report, name))
-        ),
-        f"where the positives are: {shlex.join(['atss', 'positives', *data])}": (
-            not counted(report, name)
-        ),
-    }
-    return [line for line, is_missing in lines.items() if is_missing]
+    if bundle.missing:
+        lines.append(f"{bundle.missing} of the runs: {bundle.command}")
+    if bundle.results and len(bundle.seeds) < 2:
+        lines.append("the spread between seeds: the same command with --seeds 0,1,2")
+    if bundle.results and not (bundle.insights and gallery(report, name)):
+        lines.append("precision, errors, images: the data set and its images have to be at hand")
+    if not counted(report, name):
+        lines.append(f"where the positives are: {shlex.join(['atss', 'positives', *data])}")
+    return lines
