@@ -90,6 +90,11 @@ def draw(rng: Generator, height: int, width: int) -> tuple[NDArray[np.uint8], li
 # Random numbers
 
 
+def _between(rng: Generator, low: float, high: float) -> float:
+    """A uniform number; Generator.uniform could round differently where a CPU fuses its product."""
+    return low + (high - low) * rng.random()
+
+
 def _pick(rng: Generator, quantiles: Quantiles) -> float:
     u = rng.random()
     for (u0, low), (u1, high) in zip(quantiles, quantiles[1:], strict=False):
@@ -132,17 +137,12 @@ def _noise(rng: Generator, height: int, width: int, cell: int, amplitude: float)
     shape = (height // cell + 3, width // cell + 3)
     gray, color = rng.random(shape, dtype=np.float32), rng.random((3, *shape), dtype=np.float32)
     grid = amplitude * ((2 * gray - 1) + (color - 0.5))
-    column, share = _grid_steps(rng, width, cell)
-    rows = grid[..., column] + share * (grid[..., column + 1] - grid[..., column])  # [3, rows, W]
-    row, share = _grid_steps(rng, height, cell)
-    steps = rows[:, 1:] - rows[:, :-1]
-    return rows[:, row] + share[:, None] * steps[:, row]
-
-
-def _grid_steps(rng: Generator, length: int, cell: int) -> tuple[NDArray[np.int64], Plane]:
-    """Each pixel's grid cell, from a random start inside the first, and how far into it it lies."""
-    at = np.arange(length) + int(rng.integers(cell))
-    return at // cell, (at % cell).astype(np.float32) / cell
+    for length in (width, height):
+        at = np.arange(length) + int(rng.integers(cell))  # from a random start inside a cell
+        share = (at % cell).astype(np.float32) / cell
+        low, high = grid[..., at // cell], grid[..., at // cell + 1]
+        grid = (low + share * (high - low)).swapaxes(1, 2)
+    return grid
 
 
 def _stroke(rng: Generator, image: Image) -> None:
@@ -208,7 +208,11 @@ def _paint(rng: Generator, label: int, box: Box, window: Window) -> tuple[Plane,
     x1, y1, x2, y2 = box
     w, h = x2 - x1, y2 - y1
     p, q = (2 * x - x1 - x2) / w, (2 * y - y1 - y2) / h
-    depth = _depth(rng, name, x, y, p, q, box)
+    if name in ("disk", "ring"):
+        depth = _in_ellipse(p, q, w, h, lean=_between(rng, -0.5, 0.5))
+    else:  # a pixel is as deep as in the polygon that it is deepest in
+        polygons = _polygons(rng, name, box)
+        depth = np.maximum.reduce([_in_polygon(x, y, polygon) for polygon in polygons])
     rim = min(max(1.0, min(w, h) / 20), 3.0)
     if name == "ring":
         thickness = max(1.3, min(w, h) * _between(rng, 0.14, 0.24))
@@ -218,15 +222,6 @@ def _paint(rng: Generator, label: int, box: Box, window: Window) -> tuple[Plane,
     shade = _shade(rng, name, p, q)
     shade = np.where(depth < rim, 0.45 * shade, shade)  # parts like from like
     return coverage, shade[..., None] * _color(rng, label)
-
-
-def _depth(rng: Generator, name: str, x: Plane, y: Plane, p: Plane, q: Plane, box: Box) -> Plane:
-    """[h, w]: distance inside a new outline of the class, which touches all sides of the box."""
-    if name in ("disk", "ring"):
-        w, h = box[2] - box[0], box[3] - box[1]
-        return _in_ellipse(p, q, w, h, lean=_between(rng, -0.5, 0.5))
-    polygons = _fit(_tilt(rng, _polygons(rng, name)), box)
-    return np.maximum.reduce([_in_polygon(x, y, polygon) for polygon in polygons])  # the deepest
 
 
 def _color(rng: Generator, label: int) -> Plane:
@@ -246,11 +241,6 @@ def _shade(rng: Generator, name: str, p: Plane, q: Plane) -> Plane:
         is_light = (stripe - np.floor(stripe) < 0.5).astype(np.float32)
         return 0.8 + 0.35 * is_light
     return 1 + 0.2 * slope
-
-
-def _between(rng: Generator, low: float, high: float) -> float:
-    """A uniform number; Generator.uniform could round differently where a CPU fuses its product."""
-    return low + (high - low) * rng.random()
 
 
 def _in_ellipse(p: Plane, q: Plane, width: float, height: float, lean: float) -> Plane:
@@ -277,35 +267,25 @@ def _in_polygon(x: Plane, y: Plane, polygon: Polygon) -> Plane:
     return np.minimum.reduce(edges)
 
 
-def _polygons(rng: Generator, name: str) -> list[Polygon]:
-    """A class's outline: all of its box, or an upright triangle, or the two bars of a cross."""
-    if name == "box":
-        return [_bar(1.0, 1.0)]
+def _polygons(rng: Generator, name: str, box: Box) -> list[Polygon]:
+    """A class's outline: all of its box, or a triangle, or the two bars of a cross.
+
+    Turned by up to 20 degrees either way, and stretched to touch all four sides of the box.
+    """
     if name == "triangle":  # its tip anywhere over the middle of its base
-        return [[(-1.0, 1.0), (1.0, 1.0), (_between(rng, -0.6, 0.6), -1.0)]]
-    arm = _between(rng, 0.26, 0.36)
-    return [_bar(1.0, arm), _bar(arm, 1.0)]
-
-
-def _bar(w: float, h: float) -> Polygon:
-    return [(-w, -h), (w, -h), (w, h), (-w, h)]
-
-
-def _tilt(rng: Generator, polygons: list[Polygon]) -> list[Polygon]:
-    """Turn polygons by up to 20 degrees either way."""
+        polygons = [[(-1.0, 1.0), (1.0, 1.0), (_between(rng, -0.6, 0.6), -1.0)]]
+    else:
+        arm = 1.0 if name == "box" else _between(rng, 0.26, 0.36)
+        bars = [(1.0, arm), (arm, 1.0)][: 1 if name == "box" else 2]
+        polygons = [[(-w, -h), (w, -h), (w, h), (-w, h)] for w, h in bars]
     lean = _between(rng, -0.36, 0.36)  # the angle's tangent
     length = sqrt(1 + lean * lean)
     cos, sin = 1 / length, lean / length
-    return [[(cos * x - sin * y, sin * x + cos * y) for x, y in polygon] for polygon in polygons]
-
-
-def _fit(polygons: list[Polygon], box: Box) -> list[Polygon]:
-    """Stretch polygons so that together they touch all four sides of a box."""
-    xs, ys = zip(*(point for polygon in polygons for point in polygon), strict=True)
-    left, top = min(xs), min(ys)
-    x_scale = (box[2] - box[0]) / (max(xs) - left)
-    y_scale = (box[3] - box[1]) / (max(ys) - top)
+    turned = [[(cos * x - sin * y, sin * x + cos * y) for x, y in polygon] for polygon in polygons]
+    xs, ys = zip(*(point for polygon in turned for point in polygon), strict=True)
+    left, top, (x1, y1, x2, y2) = min(xs), min(ys), box
+    x_scale, y_scale = (x2 - x1) / (max(xs) - left), (y2 - y1) / (max(ys) - top)
     return [
-        [(box[0] + (x - left) * x_scale, box[1] + (y - top) * y_scale) for x, y in polygon]
-        for polygon in polygons
+        [(x1 + (x - left) * x_scale, y1 + (y - top) * y_scale) for x, y in polygon]
+        for polygon in turned
     ]

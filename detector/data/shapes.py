@@ -99,33 +99,30 @@ def _write(edition: Edition, folder: Path, split: str) -> None:
     """Draw a split's images into folder/split, and write its boxes into folder/annotations."""
     (folder / split).mkdir(parents=True)
     (folder / "annotations").mkdir(exist_ok=True)
-    indices = range(edition.counts[split])
-    images = [image_record(split, index, edition) for index in indices]
     with ProcessPoolExecutor(mp_context=get_context("fork")) as pool:  # nothing to import anew
         work = partial(_save, edition, folder / split, split)
-        drawn = list(pool.map(work, indices, chunksize=20))
-    objects = [
-        (image["id"], item) for image, its in zip(images, drawn, strict=True) for item in its
-    ]
-    annotations = [annotation(item, n, image) for n, (image, item) in enumerate(objects, start=1)]
-    categories = [{"id": i, "name": name} for i, name in enumerate(drawing.CLASSES, start=1)]
-    content = {"images": images, "categories": categories, "annotations": annotations}
+        drawn = list(pool.map(work, range(edition.counts[split]), chunksize=20))
+    objects = [(item, image["id"]) for image, items in drawn for item in items]
+    content = {
+        "images": [image for image, _ in drawn],
+        "categories": [{"id": i, "name": name} for i, name in enumerate(drawing.CLASSES, start=1)],
+        "annotations": [annotation(item, n, id) for n, (item, id) in enumerate(objects, start=1)],
+    }
     (folder / "annotations" / f"instances_{split}.json").write_text(json.dumps(content))
 
 
-def _save(edition: Edition, folder: Path, split: str, index: int) -> list[drawing.Object]:
-    """Draw one image and write its file; what is on it."""
+def _save(
+    edition: Edition, folder: Path, split: str, index: int
+) -> tuple[dict[str, Any], list[drawing.Object]]:
+    """Draw one image and write its file; its record in COCO's JSON, and what is on it.
+
+    Ids differ between the splits, and between editions.
+    """
     pixels, objects = draw(split, index, edition)
-    file = folder / image_record(split, index, edition)["file_name"]
-    Image.fromarray(pixels).save(file, quality=JPEG_QUALITY)
-    return objects
-
-
-def image_record(split: str, index: int, edition: Edition = SHAPES) -> dict[str, Any]:
-    """An image of COCO's JSON. Ids differ between the splits, and between editions."""
-    height, width = SIZES[index % len(SIZES)]
     number = edition.seeds[split] * 100_000 + index
-    return {"id": number, "file_name": f"{number}.jpg", "height": height, "width": width}
+    name, (height, width) = f"{number}.jpg", pixels.shape[:2]
+    Image.fromarray(pixels).save(folder / name, quality=JPEG_QUALITY)
+    return {"id": number, "file_name": name, "height": height, "width": width}, objects
 
 
 def annotation(item: drawing.Object, number: int, image_id: int) -> dict[str, Any]:
