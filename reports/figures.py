@@ -299,6 +299,6 @@ def line_style(i: int, count: int, *, is_sweep: bool) -> dict[str, Any]:
 def insights_by_row(bundle: Bundle) -> list[tuple[ComparedRow, list[Insight]]]:
     """Each row of which anything is known, and the insights of its runs."""
     known = bundle.insights
-    names = [[it.signature for it in row.results if it.signature in known] for row in bundle.rows]
-    pairs = zip(bundle.rows, names, strict=True)
-    return [(row, [known[name] for name in found]) for row, found in pairs if found]
+    runs = [[it.signature for it in row.results if it.signature in known] for row in bundle.rows]
+    pairs = zip(bundle.rows, runs, strict=True)
+    return [(row, [known[name] for name in names]) for row, names in pairs if names]

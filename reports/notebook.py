@@ -6,7 +6,7 @@ kernels are installed, and the page made of them needs nothing from outside.
 
 import ast
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -65,10 +65,7 @@ def write_report(bundle: Bundle, folder: Path, progress: Progress = lambda _: No
 def run_notebook(
     source: Path, parameters: Mapping[str, Any], progress: Progress = lambda _: None
 ) -> NotebookNode:
-    """A notebook of ours, executed with these parameters, without the sections that say nothing.
-
-    NotebookError where a cell fails.
-    """
+    """A notebook of ours, executed with these parameters; NotebookError where a cell fails."""
     notebook = jupytext.read(source)
     _set_parameters(notebook, parameters)
     names: dict[str, Any] = {"__name__": "__main__"}
@@ -90,7 +87,6 @@ def run_notebook(
         if value is not None:
             data, _ = DisplayFormatter().format(value)
             cell.outputs = [new_output("execute_result", data, execution_count=count)]
-    notebook.cells = _telling(notebook.cells)
     return notebook
 
 
@@ -105,29 +101,19 @@ def _run(source: str, names: dict[str, Any]) -> Any:
 
 
 def to_page(notebook: NotebookNode, title: str) -> str:
-    """One HTML file with everything in it and without the code, which the .ipynb has."""
-    body = []
+    """One HTML file with everything in it, but the code and headings under which nothing is shown.
+
+    The .ipynb has these.
+    """
+    body, heading = [], ""
     for cell in notebook.cells:
         if _is_heading(cell):
-            heading, *texts = cell.source.lstrip("# ").split("\n\n")
-            body.append(part("section", heading, texts))
-        body += [output.data.get("text/html", "") for output in cell.get("outputs", ())]
+            name, *texts = cell.source.lstrip("# ").split("\n\n")
+            heading = part("section", name, texts)
+        for output in cell.get("outputs", ()):
+            body += [heading, output.data.get("text/html", "")]
+            heading = ""
     return page(title, "".join(body))
-
-
-def _telling(cells: Sequence[NotebookNode]) -> list[NotebookNode]:
-    """The cells without the headings under which no cell shows anything, and without those cells.
-
-    What stands before the first heading stays.
-    """
-    sections: list[list[NotebookNode]] = [[]]
-    for cell in cells:
-        if _is_heading(cell):
-            sections.append([])
-        sections[-1].append(cell)
-    first, *others = sections
-    kept = [section for section in others if any(cell.get("outputs") for cell in section)]
-    return [cell for section in [first, *kept] for cell in section]
 
 
 def _set_parameters(notebook: NotebookNode, parameters: Mapping[str, Any]) -> None:

@@ -109,35 +109,27 @@ def claims_about(table: Table) -> list[Claim]:
 
 def finding(bundle: Bundle) -> str:
     """What our numbers of a table say, beside the paper's if it has any."""
-    rows = [row for row in bundle.rows if row.ap.ours.n]
-    if not rows:
+    ours = [
+        (row.ap.ours.mean, row.row.label) for row in bundle.rows if row.ap.ours.mean is not None
+    ]
+    papers = [(row.ap.paper, row.row.label) for row in bundle.rows if row.ap.paper]
+    if not ours:
         return "No run is finished."
-    ours = {row.row.label: row.ap.ours.mean or 0.0 for row in rows}
-    papers = {row.row.label: row.ap.paper for row in bundle.rows if row.ap.paper}
-    if bundle.table.axis and len(rows) > 1:
-        return f"AP {_span(ours)}." + (f" The paper: {_span(papers)}." if papers else "")
-    best = max(rows, key=lambda row: ours[row.row.label])
-    count = "" if len(rows) == len(bundle.rows) else f" of {len(rows)} of {len(bundle.rows)} rows"
-    told = f"The highest AP{count}: {_best(ours)}{_against(best, bundle.reference)}."
-    return told + (f" The paper’s: {_best(papers)}." if papers else "")
+    best = max(bundle.rows, key=lambda row: row.ap.ours.mean or 0.0)
+    told = f"AP {_span(ours)}{_against(best, bundle.reference)}."
+    return told + (f" The paper: {_span(papers)}." if papers else "")
 
 
-def _span(numbers: Mapping[str, float]) -> str:
-    low, high = (pick(numbers, key=lambda name: numbers[name]) for pick in (min, max))
-    return f"{numbers[low]:.1f} ({low}) to {numbers[high]:.1f} ({high})"
-
-
-def _best(numbers: Mapping[str, float]) -> str:
-    name = max(numbers, key=lambda name: numbers[name])
-    return f"“{name}” ({numbers[name]:.1f})"
+def _span(numbers: Sequence[tuple[float, str]]) -> str:
+    """From the lowest to the highest, by name; of equal ones the first."""
+    ends = [pick(numbers, key=lambda it: it[0]) for pick in (min, max)]
+    return " to ".join(f"{value:.1f} (“{name}”)" for value, name in dict.fromkeys(ends))
 
 
 def _against(best: ComparedRow, reference: ComparedRow) -> str:
     """How far the best row is from the row of reference."""
     gain, interval = best.ap.gain, ""
-    if best is reference:
-        return ", the row of reference"
-    if gain.mean is None:
+    if best is reference or gain.mean is None:
         return ""
     if found := gain.estimate:
         of = ", these weights" if found.seed_error is None else ""  # of one seed: of what alone

@@ -6,7 +6,7 @@ from made_up_results import make_bundle, with_scores
 from experiments import TABLES
 from experiments.schedules import PAPER
 from reports.figures import comparison_figure, curves_figure, gains_figure
-from reports.notebook import NotebookError, run_notebook
+from reports.notebook import NotebookError, run_notebook, to_page
 from reports.style import save
 
 # --- figures
@@ -98,13 +98,14 @@ def test_a_failing_cell_is_named(tmp_path):
     )
 
 
-def test_a_heading_under_which_nothing_is_shown_is_left_out(tmp_path):
+def test_the_page_has_no_heading_under_which_nothing_is_shown(tmp_path):
     source = tmp_path / "half.py"
     source.write_text(
         '# %% tags=["parameters"]\nnumber = 0\n\n'
         "# %% [markdown]\n# ## Empty\n\n# %%\nNone\n\n# %%\nx = number\n\n"
         "# %% [markdown]\n# ## Full\n\n# %%\nNone\n\n# %%\nx\n"
     )
-    cells = run_notebook(source, {"number": 7}).cells
-    assert [cell.source for cell in cells] == ["number = 7", "## Full", "None", "x"]
-    assert cells[-1].outputs[0]["data"]["text/plain"] == "7"
+    notebook = run_notebook(source, {"number": 7})
+    assert notebook.cells[-1].outputs[0]["data"]["text/plain"] == "7"
+    page = to_page(notebook, "Half")
+    assert "Full</h2>" in page and "Empty" not in page

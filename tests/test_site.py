@@ -130,8 +130,8 @@ def test_the_index_says_what_each_table_found(full):
     assert (folder / "sweeps.svg").is_file() and (folder / "path.png").is_file()
     for told in (
         *(bundle.table.heading for bundle in bundles),
-        "The highest AP: “Spatial and Scale Constraint, Box” (19.4)",
-        "19.5 (k = 3) to 20.1 (k = 9). The paper: 38.0 (k = 3) to 39.3 (k = 9)",
+        "to 19.4 (“Spatial and Scale Constraint, Box”)",
+        "19.5 (“k = 3”) to 20.1 (“k = 9”). The paper: 38.0 (“k = 3”) to 39.3 (“k = 9”)",
     ):
         assert told in words(page)
 
