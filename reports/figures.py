@@ -133,13 +133,12 @@ def dot_figure(
     axis: str,
     *,
     across: int = 2,
-    is_joined: bool = False,
     is_shared: bool = False,
 ) -> Figure:
     """Rows downwards, in every panel with a dot, its bar and its text.
 
-    is_joined: a line leads from row to row; is_shared: one range for all panels, else ranges that
-    are equally long, so that a point looks the same in each.
+    is_shared: one range for all panels, else ranges that are equally long, so that a point looks
+    the same in each.
     """
     down, across = ceil(len(panels) / across), min(across, len(panels))
     figure = Figure(figsize=(WIDTH, down * (0.21 * len(labels) + 0.3) + 0.5))
@@ -147,9 +146,8 @@ def dot_figure(
     for axes, series in zip(grid, panels, strict=True):
         values, low, high = np.array(series.values).T
         reach = None if np.isnan(low).all() else np.maximum([values - low, high - values], 0.0)
-        look = {**series.look, **({} if is_joined else {"ls": ""})}
-        axes.errorbar(values, range(len(labels)), xerr=reach, **look)
-        axes.axvline(series.line, color=look["color"], ls="--", lw=0.7, zorder=1)
+        axes.errorbar(values, range(len(labels)), xerr=reach, **series.look)
+        axes.axvline(series.line, color=series.look["color"], ls="--", lw=0.7, zorder=1)
         _write_texts(axes, series, np.fmax(values, high))
         axes.set_title(series.name, loc="left")
         axes.set_yticks(range(len(labels)), labels)
@@ -194,7 +192,6 @@ def comparison_figure(bundle: Bundle) -> Figure:
         [row.row.label for row in rows],
         [replace(one, line=one.values[bundle.table.reference][0]) for one in shown],
         f"AP (%); dashed: {bundle.reference.row.label}",
-        is_joined=bool(bundle.table.axis),
         is_shared=bundle.is_as_in_paper,
     )
 

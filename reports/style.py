@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 
 INK, MUTED, RULE, PAPER = "#222222", "#555555", "#dddddd", "#ffffff"  # text, less, lines, ground
 CYCLE = ("#0072b2", "#d55e00", "#009e73", "#e69f00", "#cc79a7", "#56b4e9", "#000000")
-PAPER_STYLE: Any = {"color": MUTED, "marker": "D", "markerfacecolor": PAPER, "ls": "--"}
-OURS_STYLE: Any = {"color": CYCLE[0], "marker": "o"}
+PAPER_STYLE: Any = {"color": MUTED, "marker": "D", "markerfacecolor": PAPER, "ls": ""}
+OURS_STYLE: Any = {"color": CYCLE[0], "marker": "o", "ls": ""}
 DASHES = ("-", "--", "-.", ":")
 WIDTH = 5.5  # inches, 14 cm: a column of a page, or the screen of a phone held sideways
 
