@@ -1,19 +1,22 @@
 """A report on disk: the bundle, the table in three languages, figures, and an executed notebook.
 
-The notebook's cells run in this very process, as a kernel of Jupyter would run them, whatever
-kernels are installed, and the page made of them needs nothing from outside.
+The notebook is run by this very interpreter, whatever kernels are installed, over a socket file
+instead of a network port, and the page made of it needs nothing from outside.
 """
 
-import ast
-import warnings
+import os
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory, gettempdir
 from typing import Any
 
 import jupytext
-from IPython.core.formatters import DisplayFormatter
+from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
+from jupyter_client.manager import AsyncKernelManager
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
-from nbformat.v4 import new_output
 
 from reports import numbers, tables
 from reports.effects import effects_grids
@@ -23,7 +26,10 @@ from reports.results import Bundle, save_bundle
 from reports.site import page
 
 TABLE = Path(__file__).parent / "notebooks" / "table.py"
+ROOT = Path(__file__).parents[1]  # the folder of the packages
 AGAIN = "again"  # the cell that says how to run a notebook again, which its page leaves out
+CELL_SECONDS = 300
+LONGEST_FOLDER = 60  # letters of a folder for a kernel's sockets, whose paths may have 107
 
 Progress = Callable[[str], None]
 
@@ -68,36 +74,53 @@ def run_notebook(
     """A notebook of ours, executed with these parameters; NotebookError where a cell fails."""
     notebook = jupytext.read(source)
     _set_parameters(notebook, parameters)
-    names: dict[str, Any] = {"__name__": "__main__"}
-    heading, count = "", 0
-    for i, cell in enumerate(notebook.cells, start=1):
-        if _is_heading(cell):
-            heading = f" under '{cell.source.lstrip('# ').splitlines()[0]}'"
-        if cell.cell_type != "code":
-            continue
-        place, count = f"cell {i}{heading}", count + 1
+    place = "the first cell"
+
+    def starts(cell: NotebookNode, cell_index: int) -> None:
+        """Remember and tell which cell runs: a failure is named by it."""
+        nonlocal place
+        above = [it.source for it in notebook.cells[:cell_index] if _is_heading(it)]
+        heading = f" under '{above[-1].lstrip('# ').splitlines()[0]}'" if above else ""
+        place = f"cell {cell_index + 1}{heading}"
         progress(f"notebook, {place}")
+
+    short = "/tmp" if len(gettempdir()) > LONGEST_FOLDER else None
+    with TemporaryDirectory(prefix="nb", dir=short) as folder:
+        kernel = AsyncKernelManager(
+            transport="ipc",
+            connection_file=str(Path(folder) / "kernel.json"),
+            kernel_spec_manager=_ThisInterpreter(),
+        )
+        client = NotebookClient(notebook, km=kernel, timeout=CELL_SECONDS, on_cell_execute=starts)
         try:
-            with warnings.catch_warnings(action="ignore"):
-                value = _run(cell.source, names)
-        except Exception as error:
-            cause = f"{type(error).__name__}: {error}".splitlines()[0]
+            client.execute(cwd=folder, cleanup_kc=True)
+        except CellExecutionError as error:
+            cause = f"{error.ename}: {error.evalue}".splitlines()[0]
             raise NotebookError(f"the report notebook failed in {place}: {cause}") from error
-        cell.execution_count = count
-        if value is not None:
-            data, _ = DisplayFormatter().format(value)
-            cell.outputs = [new_output("execute_result", data, execution_count=count)]
+        except (CellTimeoutError, DeadKernelError) as error:
+            cause = str(error).splitlines()[0]
+            raise NotebookError(f"the report notebook stopped in {place}: {cause}") from error
     return notebook
 
 
-def _run(source: str, names: dict[str, Any]) -> Any:
-    """Run a cell; what its last line says, if that is an expression."""
-    tree = ast.parse(source)
-    last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
-    exec(compile(tree, "<cell>", "exec"), names)
-    if not isinstance(last, ast.Expr):
-        return None
-    return eval(compile(ast.Expression(last.value), "<cell>", "eval"), names)
+class _ThisInterpreter(KernelSpecManager):
+    """A kernel of this interpreter that can import this project and keeps its warnings."""
+
+    def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
+        """Whatever is asked for, this interpreter."""
+        own = [] if ROOT.name == "site-packages" else [str(ROOT)]
+        paths = [*own, *filter(None, [os.environ.get("PYTHONPATH")])]
+        launcher = ["-Xfrozen_modules=off", "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        return KernelSpec(
+            argv=[sys.executable, *launcher],
+            display_name="Python 3",
+            language="python",
+            env={
+                "PYTHONPATH": os.pathsep.join(paths),
+                "PYTHONWARNINGS": "ignore",
+                "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+            },
+        )
 
 
 def to_page(notebook: NotebookNode, title: str) -> str:
@@ -111,7 +134,7 @@ def to_page(notebook: NotebookNode, title: str) -> str:
             name, *texts = cell.source.lstrip("# ").split("\n\n")
             heading = part("section", name, texts)
         for output in cell.get("outputs", ()):
-            body += [heading, output.data.get("text/html", "")]
+            body += [heading, output.get("data", {}).get("text/html", "")]
             heading = ""
     return page(title, "".join(body))
 
