@@ -23,7 +23,6 @@ from detector.metrics import Metrics
 from experiments.experiment import Row, Run, Table
 from experiments.own_tables import own_assigner
 from experiments.settings import (
-    CHOICES,
     OF_CONFIG,
     is_tuple,
     kind_of,
@@ -32,6 +31,7 @@ from experiments.settings import (
     with_settings,
 )
 
+NUMBERS = (int, float)
 DIGITS = 4  # significant ones of a number that is drawn: it is part of a label
 MOST_VALUES = 1000  # of a range, and combinations of a grid: nobody trains more
 ATTEMPTS = 100  # for each draw, to find one that is new and that a detector can be
@@ -50,7 +50,7 @@ class Axis:
     def is_ordered(self) -> bool:
         """Whether its values are numbers."""
         is_alone = all(not isinstance(value, tuple) or len(value) == 1 for value in self.values)
-        return _is_number(self.name) and is_alone
+        return kind_of(self.name) in NUMBERS and is_alone
 
     def at(self, share: float) -> Any:
         """The value at a share, from 0 to 1, of the range or of the list."""
@@ -65,63 +65,50 @@ class Axis:
 
 def parse_axis(text: str) -> Axis:
     """One of the forms above; ValueError in one line for what is none."""
-    name, separator, values = (part.strip() for part in text.partition("="))
-    if not separator or not name:
+    name, _, told = (part.strip() for part in text.partition("="))
+    if not name or not told:
         raise ValueError(f"a setting needs name=value, got '{text}'")
-    parts = [_part(name, part.strip()) for part in values.split(",")]
-    if len(parts) > 1 and not all(part.values for part in parts):
-        raise ValueError(f"{name} needs a range alone, or one with a step, got '{text}'")
-    joined = tuple(value for part in parts for value in part.values)
-    for i, value in enumerate(joined):
-        if value in joined[:i]:
+    if ".." in told and kind_of(name) in NUMBERS:
+        return _range(name, told)
+    values = tuple(_value(name, part) for part in told.split(","))
+    for i, value in enumerate(values):
+        if value in values[:i]:
             hint = "; a tuple's entries are joined by +" if is_tuple(name) else ""
             raise ValueError(f"{name} has the value {show(value)} twice, got '{text}'{hint}")
-    return parts[0] if len(parts) == 1 else Axis(name, joined)
+    return Axis(name, values)
 
 
-def _part(name: str, text: str) -> Axis:
-    """What stands between two commas: a value or a range."""
-    if ".." not in text:
-        return Axis(name, (_value(name, text),))
-    if not _is_number(name):
-        raise ValueError(
-            f"{name} needs alternatives, such as a,b; only numbers have ranges: '{text}'"
-        )
+def _range(name: str, text: str) -> Axis:
+    """LOW..HIGH with whole ends is in steps of 1, and of a number any between for a search."""
     pieces = [piece.strip() for piece in text.split("..")]
-    is_log = len(pieces) == 3 and pieces[-1] == "log"
-    for piece in pieces[: 3 - is_log]:
-        _value(name, piece)  # says what a number of this setting is
-    low, high, *step = map(Fraction, pieces[: -1 if is_log else None])
-    if len(step) > 1 or low >= high:
-        raise ValueError(f"{name} needs a range LOW..HIGH or LOW..HIGH..STEP, got '{text}'")
-    ends = float(low), float(high)
-    if is_log:
-        if low <= 0:
-            raise ValueError(f"{name} needs a range above 0 for ..log, got '{text}'")
-        return Axis(name, (), ends, is_log=True)
-    if step and step[0] <= 0:
-        raise ValueError(f"{name} needs a step above 0, got '{text}'")
-    if not step and not low.denominator == high.denominator == 1:
-        return Axis(name, (), ends)
-    width = step[0] if step else Fraction(1)
-    number = int((high - low) / width) + 1
-    if number > MOST_VALUES:
+    is_log = pieces[2:] == ["log"]
+    numbers = pieces[:2] if is_log else pieces
+    for number in numbers:
+        _value(name, number)  # says what a number of this setting is
+    low, high, *steps = map(Fraction, numbers)
+    step = steps[0] if steps else Fraction(1)
+    if len(steps) > 1 or low >= high or step <= 0 or (is_log and low <= 0):
         raise ValueError(
-            f"{name} needs at most {MOST_VALUES} values, got {number} in '{text}': "
+            f"{name} needs a range alone: LOW..HIGH, LOW..HIGH..STEP with a step above 0, or "
+            f"LOW..HIGH..log above 0, got '{text}'"
+        )
+    ends = float(low), float(high)
+    is_whole = low.denominator == high.denominator == 1
+    if is_log or not (steps or is_whole):
+        return Axis(name, (), ends, is_log)
+    if (count := (high - low) // step + 1) > MOST_VALUES:
+        raise ValueError(
+            f"{name} needs at most {MOST_VALUES} values, got {count} in '{text}': "
             "LOW..HIGH..STEP takes fewer"
         )
-    exact = [low + i * width for i in range(number)]
-    texts = [str(it) if it.denominator == 1 else repr(float(it)) for it in exact]
+    exact = [low + i * step for i in range(count)]
+    texts = (str(it) if it.denominator == 1 else repr(float(it)) for it in exact)
     values = tuple(_value(name, one) for one in texts)
-    return Axis(name, values, None if step or kind_of(name) is int else ends)
+    return Axis(name, values, None if steps or kind_of(name) is int else ends)
 
 
 def _value(name: str, text: str) -> Any:
     return parse_settings([f"{name}={text.replace('+', ',') if is_tuple(name) else text}"])[name]
-
-
-def _is_number(name: str) -> bool:
-    return kind_of(name) in (int, float) and name not in CHOICES
 
 
 def show(value: Any) -> str:
@@ -142,13 +129,11 @@ class Sweep:
 
     def grid(self) -> list[Row]:
         """Every combination that a detector can be; ValueError for an axis without steps."""
-        for axis in self.axes:
-            if not axis.values:
-                low, high = axis.ends or (0, 0)
-                raise ValueError(
-                    f"{axis.name} needs values or a step in a grid, such as "
-                    f"{axis.name}={low:g}..{high:g}..STEP; a search draws without"
-                )
+        if ranges := [axis.name for axis in self.axes if not axis.values]:
+            raise ValueError(
+                f"{ranges[0]} needs values or a step in a grid, such as "
+                f"{ranges[0]}=LOW..HIGH..STEP; a search draws without"
+            )
         if (number := prod(len(axis.values) for axis in self.axes)) > MOST_VALUES:
             raise ValueError(
                 f"a grid needs at most {MOST_VALUES} combinations, got {number}: "
@@ -174,8 +159,8 @@ class Sweep:
         """The base with these settings; None, and noted, where no detector can be that."""
         label = ", ".join(f"{name} = {show(value)}" for name, value in point.items())
         try:
-            _, recipe = with_settings(self.base.config, self.recipe, self.base.recipe)
-            config, recipe = with_settings(self.base.config, recipe, point)
+            settings = {**self.base.recipe, **point}
+            config, recipe = with_settings(self.base.config, self.recipe, settings)
             Run(config, recipe, "", 0, own_assigner(self.base.assigner))
         except ValueError as error:
             self.left_out.setdefault(label, str(error))
