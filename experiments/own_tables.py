@@ -46,15 +46,15 @@ def load_tables(path: Path) -> dict[str, Table]:
         )
     stem = re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem).strip("-._") or "own"
     named: dict[str, Table] = {}
-    try:
-        for table in tables:
-            name, line = table.name or stem, ("reproduce", str(path))
-            if name in named:
-                raise ValueError(f"two tables are called '{name}'; set name=")
+    for table in tables:
+        name, line = table.name or stem, ("reproduce", str(path))
+        if name in named:
+            raise ValueError(f"{path.name}: two tables are called '{name}'; set name=")
+        try:
             rows = tuple(replace(row, assigner=own_assigner(row.assigner)) for row in table.rows)
-            named[name] = replace(table, number=0, name=name, rows=rows, line=line)
-    except ValueError as error:
-        raise ValueError(f"{path.name}: {error}") from error
+        except ValueError as error:
+            raise ValueError(f"{path.name}: {error}") from error
+        named[name] = replace(table, number=0, name=name, rows=rows, line=line)
     return named
 
 
@@ -62,21 +62,21 @@ def own_assigner(assigner: Callable[..., Any] | OwnAssigner | None) -> OwnAssign
     """A function as what can be stored and hashed; ValueError where its source cannot be told."""
     if assigner is None or isinstance(assigner, OwnAssigner):
         return assigner
-    settings = assigner.keywords if isinstance(assigner, partial) else {}
-    function = assigner.func if isinstance(assigner, partial) else assigner
+    whole = assigner if isinstance(assigner, partial) else partial(assigner)
+    function, settings = whole.func, whole.keywords
     name = getattr(function, "__name__", str(function))
     if not inspect.isfunction(function) or function.__qualname__ != name or not name.isidentifier():
         raise ValueError(
             f"assigner needs a function defined at the top of the file, or functools.partial of "
             f"one, got {name}"
         )
-    if isinstance(assigner, partial) and assigner.args:
-        raise ValueError(f"assigner partial({name}, ...) needs its settings by name")
     try:
         json.dumps(settings)
     except TypeError as error:
         raise ValueError(f"assigner partial({name}, ...) needs plain settings: {error}") from error
-    return OwnAssigner(name, _source(function), dict(settings))
+    if whole.args:
+        raise ValueError(f"assigner partial({name}, ...) needs its settings by name")
+    return OwnAssigner(name, _source(function), settings)
 
 
 def load_assigner(own: OwnAssigner) -> Callable[..., Any]:
@@ -121,13 +121,10 @@ def _source(function: Callable[..., Any]) -> str:
     if not text:
         raise ValueError(f"assigner {function.__name__} needs its source in a file, got {path}")
     for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.Import):
-            names = [alias.name.split(".")[0] for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            names = ["" if node.level else str(node.module).split(".")[0]]
-        else:
-            continue
-        for name in names:
+        names = [it.name for it in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom):
+            names = ["." * node.level + (node.module or "")]
+        for name in (name.split(".")[0] for name in names):
             beside = path.absolute().parent / name
             if name not in PACKAGES and (beside.is_dir() or beside.with_suffix(".py").exists()):
                 raise ValueError(
