@@ -121,10 +121,12 @@ def _source(function: Callable[..., Any]) -> str:
     if not text:
         raise ValueError(f"assigner {function.__name__} needs its source in a file, got {path}")
     for node in ast.walk(ast.parse(text)):
-        names = [it.name for it in node.names] if isinstance(node, ast.Import) else []
+        if not isinstance(node, ast.Import | ast.ImportFrom):
+            continue
+        whole = [it.name for it in node.names]
         if isinstance(node, ast.ImportFrom):
-            names = ["." * node.level + (node.module or "")]
-        for name in (name.split(".")[0] for name in names):
+            whole = ["." * node.level + (node.module or "")]
+        for name in (name.split(".")[0] for name in whole):
             beside = path.absolute().parent / name
             if name not in PACKAGES and (beside.is_dir() or beside.with_suffix(".py").exists()):
                 raise ValueError(

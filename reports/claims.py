@@ -10,7 +10,7 @@ The regions are the paper's, with a tolerance; they hold for runs as in the pape
 the sign of a difference is judged; what is said to be equal has the same tolerance there.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from math import comb, inf
 from statistics import fmean
@@ -30,7 +30,7 @@ from experiments.claims import (
     Spread,
     places,
 )
-from reports.measurements import Measurements, find_row, is_of_crowds
+from reports.measurements import Measurements, find_row
 from reports.render import Cell, Grid, Line, line
 
 if TYPE_CHECKING:  # it imports numpy and scipy, which lists need not wait for
@@ -72,6 +72,8 @@ OF_ONE_SEED = (
     f"{ONE_SEED}: one seed; over images alone, so of these trained weights, not of others."
 )
 NOT_JUDGED = "not judged"
+TOLD = ("what", "paper", "agrees", "ours", "estimate", "verdict", "reason")  # of a part, in JSON
+SHARES = {"supported": "all", "contradicted": "none", "undecided": "only a part"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,54 +128,49 @@ def judge(claim: Claim, study: Measurements, costs: Costs | None = None) -> Verd
 
     Counts are judged by reports.positives: they have nothing to do with a study's runs.
     """
-    match claim.evidence:
-        case "counting":
-            finding = Finding(paper=claim.paper, reason="nothing is counted yet")
-            return _conclude(claim, [finding], ("atss positives",))
-        case "building":
-            equal = (part for part in claim.parts if isinstance(part, Equal))
-            return _conclude(claim, [_compare_costs(part, costs or {}) for part in equal])
-        case "training":
-            trained = [part for part in claim.parts if not isinstance(part, Equal)]
-            num_judged = sum(_region(part, study) is not None for part in trained)
-            found = [_look_at(part, study, max(1, num_judged)) for part in trained]
-            is_as_in_paper = study.are_as_in_paper(claim.tables)
-            rows = (place for it in found if it.state == "undecided" for place in it.untrained)
-            needs = study.commands(rows, 1 if is_as_in_paper else GOOD_SEEDS)
-            verdict = _conclude(claim, found, needs)
-            return replace(verdict, setting=study.name, is_as_in_paper=is_as_in_paper)
+    if claim.evidence == "counting":
+        found = [Finding(paper=claim.paper, reason="nothing is counted yet")]
+        return _conclude(claim, found, ("atss positives",))
+    if claim.evidence == "building":
+        equal = (part for part in claim.parts if isinstance(part, Equal))
+        return _conclude(claim, [_compare_costs(part, costs or {}) for part in equal])
+    parts = [part for part in claim.parts if not isinstance(part, Equal)]
+    num_judged = sum(_region(part, study) is not None for part in parts)
+    found = [_look_at(part, study, max(1, num_judged)) for part in parts]
+    is_as_in_paper = study.are_as_in_paper(claim.tables)
+    rows = (place for it in found if it.state == "undecided" for place in it.untrained)
+    needs = study.commands(rows, 1 if is_as_in_paper else GOOD_SEEDS)
+    verdict = _conclude(claim, found, needs)
+    return replace(verdict, setting=study.name, is_as_in_paper=is_as_in_paper)
 
 
 def _conclude(claim: Claim, findings: Sequence[Finding], needs: Sequence[str] = ()) -> Verdict:
     """All parts have to hold; one that does not is enough to contradict."""
-    judged = [finding for finding in findings if finding.state is not None]
-    states = {finding.state for finding in judged}
+    states = {finding.state for finding in findings} - {None}
     state: State = "supported" if states == {"supported"} else "undecided"
     if "contradicted" in states:
         state = "contradicted"
-    telling = [finding for finding in judged if finding.state == state]
+    telling = [finding for finding in findings if finding.state == state]
     names = ", ".join(finding.what for finding in telling)
-    if len(judged) == 1:
+    told = {"undecided": f"open: {names}", "contradicted": f"against it: {names}"}
+    reason = told.get(state, "all parts hold")
+    if sum(finding.state is not None for finding in findings) == 1:
         reason = telling[0].reason
-    elif state == "undecided":
-        reason = f"open: {names}"
-    else:
-        reason = "all parts hold" if state == "supported" else f"against it: {names}"
-        if any(TOLERANCE in finding.reason for finding in telling):
-            reason += f", by {TOLERANCE}"
-    wanted = [*needs, *(need for finding in telling for need in finding.needs)]
+    elif state != "undecided" and any(TOLERANCE in finding.reason for finding in telling):
+        reason += f", by {TOLERANCE}"
+    wanted = dict.fromkeys([*needs, *(need for finding in telling for need in finding.needs)])
     return Verdict(
         claim=claim,
         state=state,
         reason=reason,
         findings=tuple(findings),
-        needs=tuple(dict.fromkeys(wanted)) if state == "undecided" else (),
+        needs=tuple(wanted) if state == "undecided" else (),
     )
 
 
 def _region(part: Margin | Spread, study: Measurements) -> Region | None:
     """Which values agree with the paper, in the setup of the study; None: none is claimed."""
-    if isinstance(part, Spread) or part.region is None or _has_papers_region(part, study):
+    if part.region is None or isinstance(part, Spread) or _has_papers_region(part, study):
         return part.region
     return part.region.direction
 
@@ -187,22 +184,22 @@ def _look_at(part: Margin | Spread, study: Measurements, num_judged: int) -> Fin
     """One part of a claim about trained runs, of which so many are judged."""
     from reports.intervals import LEVEL
 
-    rows, region = places(part), _region(part, study)
-    sign = "" if isinstance(part, Spread) else "+"
-    agrees = "" if region is None else region.sign
+    rows, region, is_spread = places(part), _region(part, study), isinstance(part, Spread)
+    sign = "" if is_spread else "+"
+    agrees = replace(region, low=-inf) if region and is_spread else region
     finding = Finding(
         what=part.what,
         paper="" if part.paper is None else number(part.paper, sign),
-        agrees=f"≤ {part.within:g}" if isinstance(part, Spread) else agrees,
+        agrees=agrees.sign if agrees else "",
         state=None if region is None else "undecided",
+        untrained=rows,
     )
     if missing := [place for place in rows if not study.results(place)]:
         listed = " and ".join(map(str, missing[:2])) + (" ..." if len(missing) > 2 else "")
-        return replace(finding, reason=f"no result of {listed}", untrained=rows)
-    if problem := _problem(part, study):
-        mean = study.without_interval(part)
-        ours = MISSING if mean is None else number(mean, sign)
-        return replace(finding, ours=ours, reason=problem)
+        return replace(finding, reason=f"no result of {listed}")
+    finding = replace(finding, untrained=())
+    if problem := _without_interval(part, study):
+        return replace(finding, reason=problem)
     strict_level = 1 - (1 - LEVEL) / (num_judged * comb(len(rows), 2))
     value, strict = study.estimate(part, LEVEL), study.estimate(part, strict_level)
     if value is None or strict is None:
@@ -210,8 +207,8 @@ def _look_at(part: Margin | Spread, study: Measurements, num_judged: int) -> Fin
         reason = f"{heading} is undefined here, or there is no seed that all its rows have"
         return replace(finding, reason=reason)
     finding = replace(finding, ours=shown(value, sign), estimate=value)
-    if region is None:
-        return replace(finding, reason="not judged")
+    if region is None or agrees is None:
+        return replace(finding, reason=NOT_JUDGED)
     if problem := _too_little(rows, study, value):
         return replace(finding, reason=problem, needs=("a longer training",))
     if value.seed_error is None:
@@ -220,27 +217,23 @@ def _look_at(part: Margin | Spread, study: Measurements, num_judged: int) -> Fin
         reason = f"an AP_S difference below {SMALLEST_AP_S:g} is within what reruns differ by"
         return replace(finding, reason=reason)
     state = compare(region, value, strict)
-    which = {"supported": "all", "contradicted": "none", "undecided": "only a part"}[state]
-    reason = f"{which} of the interval is {region}"
-    if isinstance(part, Spread) and not _has_papers_region(part, study):
+    reason = f"{SHARES[state]} of the interval is {region}"
+    if is_spread and not _has_papers_region(part, study):
         reason += f", {TOLERANCE}"
     if value.num_seeds == 1:
         reason += f" (one seed; reruns taken to differ by {RERUN_DEVIATION[part.metric]:g})"
-    if state == "undecided":
-        ends = replace(region, low=-inf) if isinstance(part, Spread) else region
-        return replace(finding, reason=reason, needs=(power(value, ends, strict_level),))
-    return replace(finding, state=state, reason=reason)
+    needs = (power(value, agrees, strict_level),) if state == "undecided" else ()
+    return replace(finding, state=state, reason=reason, needs=needs)
 
 
-def _problem(part: Margin | Spread, study: Measurements) -> str:
+def _without_interval(part: Margin | Spread, study: Measurements) -> str:
     """Why there can be no interval."""
-    rows, of_crowds = places(part), is_of_crowds(part)
-    if len({study.runs(place) for place in rows}) < len(rows):
+    if len({study.runs(place) for place in places(part)}) < len(places(part)):
         return "rows that differ in the paper are one run in this setup"
-    for place in rows:
-        num_runs, num_known = len(study.results(place)), len(study.scores(place, of_crowds))
-        if num_known < num_runs:
-            without = f"{num_runs - num_known} of {num_runs} runs of {place}"
+    for place in places(part):
+        num_runs = len(study.results(place))
+        if num_unknown := num_runs - len(study.scores(place, part.of_crowds)):
+            without = f"{num_unknown} of {num_runs} runs of {place}"
             return f"no interval: {without} have no match records"
     return ""
 
@@ -257,20 +250,16 @@ def _too_little(rows: Sequence[Place], study: Measurements, value: "Estimate") -
 
 def _compare_costs(part: Equal, costs: Costs) -> Finding:
     """Two networks: as many parameters and operations, exactly."""
-    configs = [find_row(place).config for place in places(part)]
-    found = [costs[config] for config in configs if config in costs]
+    found = [costs.get(find_row(place).config) for place in places(part)]
     finding = Finding(what=part.what, paper="equal", agrees="equal")
-    if len(found) < len(configs):
+    known = [f"{it[0]:,} parameters, {it[1] / 1e9:,.2f} GFLOPs" for it in found if it]
+    if len(known) < len(found):
         return replace(finding, reason="not built yet", needs=("atss claims --count",))
-    one, other = (
-        f"{parameters:,} parameters, {operations / 1e9:,.2f} GFLOPs"
-        for parameters, operations in found
-    )
     if found[0] == found[1]:
         reason = "parameters and operations are the same numbers"
-        return replace(finding, ours=f"{one}: equal", state="supported", reason=reason)
+        return replace(finding, ours=f"{known[0]}: equal", state="supported", reason=reason)
     reason = "parameters or operations differ"
-    return replace(finding, ours=f"{one}, {other}", state="contradicted", reason=reason)
+    return replace(finding, ours=", ".join(known), state="contradicted", reason=reason)
 
 
 def compare(region: Region, loose: "Estimate", strict: "Estimate") -> State:
@@ -295,14 +284,13 @@ def power(estimate: "Estimate", region: Region, strict_level: float) -> str:
     """
     from reports.intervals import LEVEL, visible
 
-    ends = [end for end in (region.low, region.high) if abs(end) != inf]
+    ends = (end for end in (region.low, region.high) if abs(end) != inf)
     nearest = min(ends, key=lambda end: abs(estimate.value - end))
-    level = LEVEL if _holds(region, estimate.value) else strict_level
+    least = visible(estimate, LEVEL if _holds(region, estimate.value) else strict_level)
     value, end = number(estimate.value), number(nearest)
     if value == end:
         value, end = f"{estimate.value:.2f}", f"{nearest:.2f}"
-    least = f"{visible(estimate, level):.1f}"
-    return f"more seeds or images, to tell {value} from {end} (these show {least} or more)"
+    return f"more seeds or images, to tell {value} from {end} (these show {least:.1f} or more)"
 
 
 def shown(estimate: "Estimate", sign: str = "") -> str:
@@ -319,43 +307,39 @@ def number(value: float, sign: str = "") -> str:
 def claims_grid(verdicts: Sequence[Verdict], title: str = TITLE, papers: str = "paper") -> Grid:
     """The verdicts of one setting as a table; papers: whose numbers are beside ours."""
     settings = dict.fromkeys(verdict.setting for verdict in verdicts if verdict.setting)
-    notes: list[str] = []
-    is_measured = any(_is_measured(verdict) for verdict in verdicts)
-    if not is_measured and any(verdict.claim.evidence == "training" for verdict in verdicts):
-        notes.append(PAPERS)
-    if is_measured:
-        is_as_in_paper = any(verdict.is_as_in_paper for verdict in verdicts)
-        notes += [VERDICTS, AS_IN_PAPER if is_as_in_paper else DIRECTIONS]
-        notes += [MANY.format(number=len(verdicts))] if len(verdicts) > 1 else []
-    alone = [finding.estimate for verdict in verdicts for finding in verdict.findings]
-    spreads = {it.seed_error is None for it in alone if it is not None and it.num_seeds == 1}
-    notes += [{True: OF_ONE_SEED, False: OF_RERUNS}[is_unknown] for is_unknown in sorted(spreads)]
     return Grid(
         name="claims",
         title=": ".join([title, *(settings or [UNTRAINED])]),
         head=line("", "claim", papers, "agrees", "ours", "verdict"),
-        blocks=tuple(_block(verdict) for verdict in verdicts),
-        notes=tuple(notes),
+        blocks=tuple(map(_block, verdicts)),
+        notes=tuple(_notes(verdicts)),
     )
 
 
-def _is_measured(verdict: Verdict) -> bool:
-    """Whether there is an interval to be judged."""
-    return any(finding.estimate is not None for finding in verdict.findings)
+def _notes(verdicts: Sequence[Verdict]) -> Iterator[str]:
+    known = [it.estimate for verdict in verdicts for it in verdict.findings if it.estimate]
+    if known:
+        is_as_in_paper = any(verdict.is_as_in_paper for verdict in verdicts)
+        yield from (VERDICTS, AS_IN_PAPER if is_as_in_paper else DIRECTIONS)
+        if len(verdicts) > 1:
+            yield MANY.format(number=len(verdicts))
+    elif any(verdict.claim.evidence == "training" for verdict in verdicts):
+        yield PAPERS
+    alone = {it.seed_error is None for it in known if it.num_seeds == 1}
+    yield from (OF_ONE_SEED if is_unknown else OF_RERUNS for is_unknown in sorted(alone))
 
 
 def _block(verdict: Verdict) -> tuple[Line, ...]:
-    claim, findings = verdict.claim, verdict.findings
-    says = f"{claim.says} ({claim.where})"
-    first, *others = findings
+    """A claim's line; of several parts each has one below it."""
+    claim, (first, *others) = verdict.claim, verdict.findings
+    says = line(claim.name, f"{claim.says} ({claim.where})")
     if not others:
-        return ((*line(claim.name, says), *_numbers(first, claim.paper), Cell(verdict.state)),)
-    head = (*line(claim.name, says, claim.paper, "", ""), Cell(verdict.state))
+        return ((*says, *_numbers(first, claim.paper), Cell(verdict.state)),)
     parts = (
-        (*line("", f"· {finding.what}"), *_numbers(finding, ""), Cell(finding.state or NOT_JUDGED))
-        for finding in findings
+        (*line("", f"· {part.what}"), *_numbers(part, ""), Cell(part.state or NOT_JUDGED))
+        for part in verdict.findings
     )
-    return (head, *parts)
+    return ((*says, *line(claim.paper, "", ""), Cell(verdict.state)), *parts)
 
 
 def _numbers(finding: Finding, paper: str) -> Line:
@@ -376,6 +360,7 @@ def deciding(verdicts: Sequence[Verdict]) -> list[str]:
 def as_json(verdict: Verdict) -> dict[str, Any]:
     """A verdict in JSON's terms, every number in full."""
     claim = verdict.claim
+    parts = [asdict(finding) | {"verdict": finding.state} for finding in verdict.findings]
     return {
         "name": claim.name,
         "says": claim.says,
@@ -384,17 +369,6 @@ def as_json(verdict: Verdict) -> dict[str, Any]:
         "paper": claim.paper,
         "verdict": verdict.state,
         "reason": verdict.reason,
-        "parts": [
-            {
-                "what": finding.what,
-                "paper": finding.paper,
-                "agrees": finding.agrees,
-                "ours": finding.ours,
-                "estimate": asdict(finding.estimate) if finding.estimate else None,
-                "verdict": finding.state,
-                "reason": finding.reason,
-            }
-            for finding in verdict.findings
-        ],
+        "parts": [{name: part[name] for name in TOLD} for part in parts],
         "needs": list(verdict.needs),
     }

@@ -18,13 +18,13 @@ spread between those of a combination, pooled over all.
 Shapes: C combinations that are measured, F factors, P = 1 + F + F (F - 1) / 2 parameters.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import combinations
 from math import sqrt
 from statistics import fmean
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,17 +41,6 @@ Array = NDArray[Any]
 TOLERANCE = 1e-8  # of a projection's residual, in effects of size 1
 
 
-class Worth(NamedTuple):
-    """In AP points; value None: not determined; estimate None: no interval is known.
-
-    error: standard error from the seeds; None where a single seed tells no spread.
-    """
-
-    value: float | None = None
-    error: float | None = None
-    estimate: Estimate | None = None
-
-
 @dataclass(frozen=True)
 class Effects:
     """The combinations that a table has, and what was measured of them: an AP for each seed.
@@ -63,8 +52,11 @@ class Effects:
     measured: Mapping[Combination, Sequence[float]]
     scores: Mapping[Combination, Sequence[Scores]] = field(default_factory=dict)
 
-    def effect(self, *factors: int) -> Worth:
-        """Of switching a factor on; of two, what both change beyond the sum of each alone."""
+    def effect(self, *factors: int) -> tuple[float | None, Estimate | None]:
+        """Of switching a factor on; of two, what both change beyond the sum of each alone.
+
+        None: not determined; no interval without resamples.
+        """
         some = [on for n in range(len(factors) + 1) for on in combinations(factors, n)]
         contrasts = [
             sum((-1) ** (len(factors) - len(on)) * _terms(_with(cell, on)) for on in some)
@@ -73,17 +65,18 @@ class Effects:
             and all(_with(cell, on) in self.combinations for on in some)
         ]
         if not contrasts or not self.measured:
-            return Worth()
+            return None, None
         wanted = np.mean(contrasts, axis=0)  # [P]
-        weights = wanted @ self._inverse  # [C]: of each combination's mean in the effect
-        if np.abs(weights @ self._design - wanted).max() > TOLERANCE:
-            return Worth()
-        error, seeds = None, None
+        counts, means, design, inverse = self._fit
+        weights = wanted @ inverse  # [C]: of each combination's mean in the effect
+        if np.abs(weights @ design - wanted).max() > TOLERANCE:
+            return None, None
+        seeds = None
         if self.spread is not None:
-            error = self.spread * float(np.linalg.norm(weights / np.sqrt(self._counts)))
-            seeds = error, float((self._counts - 1).sum())
+            error = self.spread * float(np.linalg.norm(weights / np.sqrt(counts)))
+            seeds = error, float((counts - 1).sum())
         parts = list(zip(weights.tolist(), self.scores.values(), strict=False))
-        return Worth(float(weights @ self._means), error, contrast(parts, seeds=seeds))
+        return float(weights @ means), contrast(parts, seeds=seeds)
 
     @property
     def misfit(self) -> float | None:
@@ -91,12 +84,12 @@ class Effects:
 
         None where there are no more combinations than parameters to fit them with.
         """
-        if len(self.measured) <= np.linalg.matrix_rank(self._design):
+        _, means, design, inverse = self._fit
+        if len(means) <= np.linalg.matrix_rank(design):
             return None
-        fitted = self._design @ self._inverse @ self._means
-        return float(np.sqrt(np.mean((self._means - fitted) ** 2)))
+        return float(np.sqrt(np.mean((means - design @ inverse @ means) ** 2)))
 
-    @cached_property
+    @property
     def spread(self) -> float | None:
         """Standard deviation between seeds, pooled over the combinations that have several."""
         squares = sum((ap - fmean(aps)) ** 2 for aps in self.measured.values() for ap in aps)
@@ -104,23 +97,13 @@ class Effects:
         return sqrt(squares / degrees) if degrees else None
 
     @cached_property
-    def _counts(self) -> Array:
-        return np.array([len(aps) for aps in self.measured.values()])  # [C]
-
-    @cached_property
-    def _means(self) -> Array:
-        return np.array([fmean(aps) for aps in self.measured.values()])  # [C]
-
-    @cached_property
-    def _design(self) -> Array:
-        return np.stack([_terms(cell) for cell in self.measured])  # [C, P]
-
-    @cached_property
-    def _inverse(self) -> Array:
-        """[P, C]: means -> parameters, by least squares over the runs."""
-        weights = np.sqrt(self._counts)
-        inverse: Array = np.linalg.pinv(self._design * weights[:, None]) * weights
-        return inverse
+    def _fit(self) -> tuple[Array, Array, Array, Array]:
+        """[C] counts, [C] means, [C, P] design, and [P, C]: means -> parameters, by runs."""
+        counts = np.array([len(aps) for aps in self.measured.values()])
+        means = np.array([fmean(aps) for aps in self.measured.values()])
+        design = np.stack([_terms(cell) for cell in self.measured])
+        roots = np.sqrt(counts)
+        return counts, means, design, np.linalg.pinv(design * roots[:, None]) * roots
 
 
 def _terms(cell: Combination) -> Array:
@@ -167,78 +150,63 @@ def _combination(table: Table, row: Row) -> Combination:
 
 def effects_grids(bundle: Bundle) -> tuple[Grid, ...]:
     """The effects of a table's factors, and their interactions; nothing where there are none."""
-    table = bundle.table
-    if not table.factors or not any(row.results for row in bundle.rows):
+    table, num = bundle.table, len(bundle.table.factors)
+    if not num or not any(row.results for row in bundle.rows):
         return ()
-    are_named = len(table.headings) == len(table.factors)
-    names = table.headings if are_named else table.factors
+    names = table.headings if len(table.headings) == num else table.factors
     effects, steps = effects_of(bundle), _paper_steps(bundle)
     blocks, unknown = [], []
     for i, name in enumerate(names):
         worths = {name: effects.effect(i)}
-        for j in range(i + 1, len(names)):
-            worths[f"{name} × {names[j]}"] = effects.effect(i, j)
-        unknown += [what for what, worth in worths.items() if worth.value is None]
-        paper = Cell("" if steps[i] is None else signed(steps[i]), "paper")
-        ours = [Cell(signed(worth.value), "ours") for worth in worths.values()]
-        below = [Cell(_uncertainty(worth), "interval") for worth in worths.values()]
-        lines = [(Cell(name), paper, ours), (Cell(), Cell("", "paper"), below)]
-        blocks.append(
-            tuple(  # the effect alone, then the interactions with those behind it
-                (label, *[papers][: table.has_paper], alone, *[Cell()] * i, *others)
-                for label, papers, (alone, *others) in lines
-                if any(cell.text for cell in (alone, *others))
-            )
-        )
-    are_short = all(len(block) == 1 for block in blocks)
+        worths |= {f"{name} × {names[j]}": effects.effect(i, j) for j in range(i + 1, num)}
+        unknown += [what for what, (value, _) in worths.items() if value is None]
+        paper = "" if steps[i] is None else signed(steps[i])
+        alone, *pairs = [Cell(signed(value), "ours") for value, _ in worths.values()]
+        lines = [(Cell(name), Cell(paper, "paper"), alone, *[Cell()] * i, *pairs)]
+        if effects.scores:
+            spans = ("" if it is None else signed_interval(it) for _, it in worths.values())
+            alone, *pairs = [Cell(span, "interval") for span in spans]
+            lines.append((Cell(), Cell("", "paper"), alone, *[Cell()] * i, *pairs))
+        blocks.append(tuple((it[0], *it[2 - table.has_paper :]) for it in lines))
     heads = ["", *["paper"][: table.has_paper], "alone", *(f"× {name}" for name in names[1:])]
     grid = Grid(
         name=f"{table.name}-effects",
         title="What each is worth on average, and what pairs add to that (AP points)",
         head=line(*heads),
-        blocks=(tuple(line for block in blocks for line in block),) if are_short else tuple(blocks),
+        blocks=tuple(blocks),
         notes=tuple(_notes(effects, unknown, table.has_paper)),
     )
     return (grid,)
 
 
-def _uncertainty(worth: Worth) -> str:
-    """The interval, or where there is none the standard error from the seeds."""
-    if worth.estimate is not None:
-        return signed_interval(worth.estimate)
-    return "" if worth.error is None else f"({worth.error:.1f})"
-
-
-def _notes(effects: Effects, unknown: Sequence[str], has_paper: bool) -> list[str]:
+def _notes(effects: Effects, unknown: Sequence[str], has_paper: bool) -> Iterator[str]:
     """What the numbers mean, and what they cannot tell."""
-    notes = [
+    yield (
         "Alone: the mean change of AP when it is switched on, over the combinations of the others. "
         "×: how much more both together change AP than each alone. Least squares over "
         f"{len(effects.measured)} of {len(effects.combinations)} combinations."
-    ]
+    )
     if has_paper:
-        notes.append("Paper: its step, in the order in which it adds them.")
+        yield "Paper: its step, in the order in which it adds them."
     if effects.scores:
-        notes.append(f"Below each: the {level()} interval, of images and seeds together.")
+        yield f"Below each: the {level()} interval, of images and seeds together."
     if effects.spread is None:
-        notes.append(
+        yield (
             "One seed for each combination: an interval is of these trained weights, and nothing "
             "tells chance in training from an effect."
         )
     else:
-        below = "" if effects.scores else "In brackets: standard error from the seeds. "
-        notes.append(
-            f"{below}Seeds of one combination differ by {effects.spread:.2f} AP (standard "
-            "deviation, pooled over all combinations)."
+        yield (
+            f"Seeds of one combination differ by {effects.spread:.2f} AP (standard deviation, "
+            "pooled over all combinations)."
         )
     if effects.misfit is not None:
-        notes.append(
+        yield (
             f"Three or more together leave {effects.misfit:.2f} AP of a combination unexplained "
             "(root mean square)."
         )
     if unknown:
-        notes.append(
+        yield (
             f"{MISSING}: not determined by the combinations that are measured, or that there are: "
             f"{', '.join(unknown)}."
         )
-    return notes

@@ -1,17 +1,15 @@
 """What was measured in one setup: rows of the paper's tables -> their runs, their differences."""
 
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
-from itertools import combinations, count, islice
+from itertools import combinations
 from math import sqrt
-from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from experiments import TABLES, table9
 from experiments.claims import RERUN_DEGREES, RERUN_DEVIATION, Claim, Margin, Place, Spread, places
-from experiments.experiment import Row, Table
+from experiments.experiment import Row
 from reports.footnotes import settings
 from reports.results import Bundle, Result
 
@@ -20,7 +18,9 @@ if TYPE_CHECKING:  # it imports numpy and scipy, which lists need not wait for
     from reports.intervals import Estimate
 
 BY_NUMBER = {table.number: table for table in TABLES.values()} | {9: table9.TABLE}
-Key = tuple[Any, ...]  # what a row trains: equal keys are one run
+PAPERS_DATA = "coco2017"
+USUAL_SCALE = "demo"  # where none is asked for
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,9 @@ class Measurements:
         if any(setup != setups[0] for setup in setups):
             names = ", ".join(f"{it.table.label} ({it.scale} on {it.data})" for it in self.bundles)
             raise ValueError(f"a study needs tables of one scale, data and settings, got {names}")
-        if self.bundles:
-            object.__setattr__(self, "scale", self.bundles[0].scale)
-            object.__setattr__(self, "data", self.bundles[0].data)
+        for bundle in self.bundles[:1]:
+            object.__setattr__(self, "scale", bundle.scale)
+            object.__setattr__(self, "data", bundle.data)
 
     @property
     def name(self) -> str:
@@ -59,8 +59,8 @@ class Measurements:
     @property
     def is_as_in_paper(self) -> bool:
         """Whether values of all its measured tables may be compared with the paper's."""
-        measured = [bundle for bundle in self.bundles if bundle.results]
-        return bool(measured) and all(bundle.is_as_in_paper for bundle in measured)
+        measured = [bundle.is_as_in_paper for bundle in self.bundles if bundle.results]
+        return bool(measured) and all(measured)
 
     def are_as_in_paper(self, tables: Iterable[int]) -> bool:
         """Whether values of these tables may be compared with the paper's, not only directions.
@@ -69,7 +69,7 @@ class Measurements:
         """
         papers = [BY_NUMBER[number] for number in tables]
         if not self.bundles:  # as what is asked for would be
-            return {table.scale for table in papers} == {self.scale} and self.data == "coco2017"
+            return {table.scale for table in papers} == {self.scale} and self.data == PAPERS_DATA
         return all(replace(self.bundles[0], table=table).is_as_in_paper for table in papers)
 
     def has_scale_of(self, claim: Claim) -> bool:
@@ -84,50 +84,30 @@ class Measurements:
 
     def runs(self, place: Place) -> tuple[str, ...]:
         """The signatures of a row's runs, one per seed; none where the row was not asked for."""
-        return self._runs.get(_key(find_row(place)), ())
+        wanted, found = _trains(find_row(place)), dict[str, None]()
+        for bundle in self.bundles:
+            for row in bundle.table.rows:
+                if _trains(row) == wanted:
+                    found |= dict.fromkeys(bundle.signatures.get(row.label, ()))
+        return tuple(found)
 
     def results(self, place: Place) -> list[Result]:
         """What a row's runs measured, as far as they are done."""
-        return [self._results[name] for name in self.runs(place) if name in self._results]
+        return _known(self.runs(place), (bundle.results for bundle in self.bundles))
 
     def scores(self, place: Place, of_crowds: bool = False) -> list["Scores"]:
         """The same under resampled images, of those runs whose match records are known."""
-        every = {name: it for bundle in self.bundles for name, it in bundle.scores.items()}
-        found = self.crowds if of_crowds else every
-        return [found[name] for name in self.runs(place) if name in found]
-
-    def commands(self, wanted: Iterable[Place], num_seeds: int) -> tuple[str, ...]:
-        """The commands that train these rows, one per table; with so many seeds at least."""
-        by_table: dict[int, set[int]] = {}
-        for place in wanted:
-            index = BY_NUMBER[place.table].rows.index(find_row(place))
-            by_table.setdefault(place.table, set()).add(index + 1)
-        return tuple(
-            self._command(BY_NUMBER[number], sorted(rows), num_seeds)
-            for number, rows in sorted(by_table.items())
-        )
-
-    def without_interval(self, part: Margin | Spread) -> float | None:
-        """A part of a claim by the means of its rows' runs; None where it is undefined."""
-        means = []
-        for place in places(part):
-            runs = self.scores(place, True) if is_of_crowds(part) else self.results(place)
-            found = (getattr(run.metrics, part.metric) for run in runs)
-            known = [value for value in found if value is not None]
-            if not known:
-                return None
-            means.append(fmean(known))
-        return means[0] - means[1] if isinstance(part, Margin) else max(means) - min(means)
+        every = [bundle.scores for bundle in self.bundles]
+        return _known(self.runs(place), [self.crowds] if of_crowds else every)
 
     def estimate(self, part: Margin | Spread, level: float) -> "Estimate | None":
         """A part of a claim with its interval; None where it is undefined."""
-        found = []
-        for one, other in combinations(places(part), 2):
-            difference = self._difference(one, other, part, level)
-            if difference is None:
-                return None
-            found.append(difference)
-        return spread(found) if isinstance(part, Spread) else found[0]
+        pairs = combinations(places(part), 2)
+        found = [self._difference(one, other, part, level) for one, other in pairs]
+        known = [pair for pair in found if pair is not None]
+        if len(known) < len(found):
+            return None
+        return spread(known) if isinstance(part, Spread) else known[0]
 
     def _difference(
         self, one: Place, other: Place, part: Margin | Spread, level: float
@@ -135,53 +115,44 @@ class Measurements:
         """With one seed in the paper's setup its reruns' spread stands in for that of the seeds."""
         from reports.intervals import difference
 
-        metric, of_crowds = part.metric, is_of_crowds(part)
-        sides = self.scores(one, of_crowds), self.scores(other, of_crowds)
-        found = difference(*sides, metric, level=level)
-        is_as_in_paper = self.are_as_in_paper((one.table, other.table))
-        if found is None or found.seed_error is not None or not is_as_in_paper:
+        sides = self.scores(one, part.of_crowds), self.scores(other, part.of_crowds)
+        found = difference(*sides, part.metric, level=level)
+        is_alone = found is not None and found.seed_error is None
+        if not is_alone or not self.are_as_in_paper((one.table, other.table)):
             return found
-        error = sqrt(2) * RERUN_DEVIATION[metric]  # of the difference of two runs
-        return difference(*sides, metric, level=level, seeds=(error, RERUN_DEGREES))
+        error = sqrt(2) * RERUN_DEVIATION[part.metric]  # of the difference of two runs
+        return difference(*sides, part.metric, level=level, seeds=(error, RERUN_DEGREES))
 
-    @cached_property
-    def _runs(self) -> dict[Key, tuple[str, ...]]:
-        found: dict[Key, dict[str, None]] = {}
-        for bundle in self.bundles:
-            for row in bundle.table.rows:
-                names = bundle.signatures.get(row.label, ())
-                found.setdefault(_key(row), {}).update(dict.fromkeys(names))
-        return {key: tuple(names) for key, names in found.items()}
+    def commands(self, wanted: Iterable[Place], num_seeds: int) -> tuple[str, ...]:
+        """The commands that train these rows, one per table; with so many seeds at least."""
+        by_table: dict[int, set[str]] = {}
+        for place in wanted:
+            by_table.setdefault(place.table, set()).add(place.label)
+        return tuple(self._command(*it, num_seeds) for it in sorted(by_table.items()))
 
-    @cached_property
-    def _results(self) -> dict[str, Result]:
-        return {name: it for bundle in self.bundles for name, it in bundle.results.items()}
-
-    def _command(self, table: Table, rows: Sequence[int], num_seeds: int) -> str:
-        """The table's own command, else another table's in this setting, for these rows."""
-        asked = {"--scale": self.scale, "--data": self.data}
-        options = [word for pair in asked.items() if pair[1] for word in pair]
-        for bundle in sorted(self.bundles, key=lambda it: it.table.name == table.name):
-            known = shlex.split(bundle.command)
-            if known[:3] == ["atss", "reproduce", bundle.table.name]:
-                options = known[3:]
-        words = ["atss", "reproduce", table.name, *options]
-        if len(rows) < len(table.rows):
-            words += ["--rows", ",".join(map(str, rows))]
-        seeds = sorted({result.seed for result in self._results.values()})
+    def _command(self, number: int, labels: Collection[str], num_seeds: int) -> str:
+        """In this setting; at the table's own scale where smaller backbones would stand in."""
+        table, options = BY_NUMBER[number], self._options()
+        seeds = {result.seed for bundle in self.bundles for result in bundle.results.values()}
+        if any((self.scale or USUAL_SCALE) in row.at_scale for row in table.rows):
+            options, num_seeds = ["--scale", table.scale, "--data", PAPERS_DATA], 1
+        if len(labels) < len(table.rows):
+            rows = [place for place, row in enumerate(table.rows, 1) if row.label in labels]
+            options += ["--rows", ",".join(map(str, rows))]
         if num_seeds > max(1, len(seeds)):
-            others = (seed for seed in count() if seed not in seeds)
-            seeds = sorted([*seeds, *islice(others, num_seeds - len(seeds))])
-            if "--seeds" in words:
-                at = words.index("--seeds")
-                del words[at : at + 2]
-            words += ["--seeds", ",".join(map(str, seeds))]
-        return shlex.join(words)
+            if "--seeds" in options:
+                del options[(at := options.index("--seeds")) : at + 2]
+            options += ["--seeds", ",".join(map(str, sorted({*seeds, *range(num_seeds)})))]
+        return shlex.join(["atss", "reproduce", table.name, *options])
 
-
-def is_of_crowds(part: Margin | Spread) -> bool:
-    """Whether it is about crowded images."""
-    return isinstance(part, Margin) and part.of_crowds
+    def _options(self) -> list[str]:
+        """What tells `atss reproduce` of this setting: as a table of it says."""
+        for bundle in self.bundles:
+            words = shlex.split(bundle.command)
+            if words[:2] == ["atss", "reproduce"]:
+                return words[3:]
+        asked = {"--scale": self.scale, "--data": self.data}
+        return [word for name, value in asked.items() if value for word in (name, value)]
 
 
 def find_row(place: Place) -> Row:
@@ -189,9 +160,14 @@ def find_row(place: Place) -> Row:
     return next(row for row in BY_NUMBER[place.table].rows if row.label == place.label)
 
 
-def _key(row: Row) -> Key:
-    """Equal for rows that train the same detector in one setup."""
+def _trains(row: Row) -> tuple[Any, ...]:
+    """Equal for rows that are one run in one setup."""
     return row.config, tuple(sorted(row.recipe.items())), str(row.assigner)
+
+
+def _known(names: Iterable[str], kept: Iterable[Mapping[str, T]]) -> list[T]:
+    every = {name: it for each in kept for name, it in each.items()}
+    return [every[name] for name in names if name in every]
 
 
 def spread(pairs: Sequence["Estimate"]) -> "Estimate":
@@ -201,11 +177,10 @@ def spread(pairs: Sequence["Estimate"]) -> "Estimate":
     They do not when some pair lies beyond it: low is the nearest end of the farthest interval.
     Errors and seeds are those of the pair with the fewest seeds, so one without seeds' error shows.
     """
-    reach = [max(-pair.low, pair.high) for pair in pairs]
-    weakest = min(range(len(pairs)), key=lambda n: (pairs[n].num_seeds, -reach[n]))
+    weakest = min(pairs, key=lambda pair: (pair.num_seeds, -max(-pair.low, pair.high)))
     return replace(
-        pairs[weakest],
+        weakest,
         value=max(abs(pair.value) for pair in pairs),
         low=max(max(pair.low, -pair.high, 0.0) for pair in pairs),
-        high=max(reach),
+        high=max(max(-pair.low, pair.high) for pair in pairs),
     )

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from made_up_results import make_bundle, with_scores
 
+from detector.metrics import Metrics
 from experiments import TABLES
 from experiments.ablations import FACTORIAL, LEAVE_ONE_OUT
+from reports.coco_bootstrap import Scores
 from reports.effects import Effects, effects_grids, effects_of
 from reports.numbers import signed_interval
 from reports.tables import paper_grid
@@ -42,8 +44,32 @@ def mean_surplus(aps, i, j):
     return fmean(aps[a] - aps[b] - aps[c] + aps[d] for a, b, c, d in squares) if squares else None
 
 
+def of_seeds(aps, *changes):
+    """Effects of runs that differ by these changes from seed to seed, on images that tell nothing.
+
+    The interval is then of the seeds alone.
+    """
+    measured = {cell: [ap + change for change in changes] for cell, ap in aps.items()}
+    return Effects(CELLS, measured, {cell: of_no_images(aps) for cell, aps in measured.items()})
+
+
+def of_no_images(aps):
+    """Scores of runs whose numbers are the same on any images."""
+    return [
+        Scores(
+            signature=f"{seed}",
+            seed=seed,
+            metrics=Metrics(ap),
+            draws=np.full((100, 6), ap),
+            images="f" * 64,
+            num_images=10,
+        )
+        for seed, ap in enumerate(aps)
+    ]
+
+
 def of_one_seed(aps):
-    return Effects(CELLS, {cell: [ap] for cell, ap in aps.items()})
+    return of_seeds(aps, 0.0)
 
 
 def random_aps(seed):
@@ -58,11 +84,11 @@ def test_with_all_combinations_measured_effects_are_plain_means_of_differences(s
     aps = random_aps(seed)  # with interactions of every order
     effects = of_one_seed(aps)
     for i in range(5):
-        assert effects.effect(i).value == pytest.approx(mean_change(aps, i))
+        assert effects.effect(i)[0] == pytest.approx(mean_change(aps, i))
     for i, j in PAIRS:
         expected = mean_surplus(aps, i, j)
-        assert effects.effect(i, j).value == (expected and pytest.approx(expected))
-    assert effects.effect(2, 3).value is None  # centerness without the in-box limit is nothing
+        assert effects.effect(i, j)[0] == (expected and pytest.approx(expected))
+    assert effects.effect(2, 3)[0] is None  # centerness without the in-box limit is nothing
 
 
 def truth(cell):
@@ -86,11 +112,11 @@ def test_what_is_determined_by_a_part_of_the_combinations_is_right(seed):
     everything = {cell: truth(cell) for cell in CELLS}
     found = 0
     for i in range(5):
-        estimate = effects.effect(i).value
+        estimate = effects.effect(i)[0]
         found += estimate is not None
         assert estimate is None or estimate == pytest.approx(mean_change(everything, i))
     for i, j in PAIRS:
-        estimate = effects.effect(i, j).value
+        estimate = effects.effect(i, j)[0]
         assert estimate is None or estimate == pytest.approx(
             mean_surplus(everything, i, j), abs=1e-9
         )
@@ -100,35 +126,35 @@ def test_what_is_determined_by_a_part_of_the_combinations_is_right(seed):
 def test_nothing_is_invented_for_what_was_not_measured():
     without_giou = of_one_seed({cell: truth(cell) for cell in CELLS if not cell[1]})
     # Of GroupNorm half the combinations are unknown, and pairs interact.
-    assert [without_giou.effect(*it).value for it in ((1,), (0, 1), (0,))] == [None] * 3
-    assert of_one_seed({}).effect(0).value is None
+    assert [without_giou.effect(*it) for it in ((1,), (0, 1), (0,))] == [(None, None)] * 3
+    assert of_one_seed({}).effect(0)[0] is None
     assert of_one_seed({CELLS[0]: 30.0}).misfit is None
     columns_of_table_1 = [(1,) * n + (0,) * (5 - n) for n in range(6)]
     effects = of_one_seed({cell: truth(cell) for cell in columns_of_table_1})
-    assert [effects.effect(i).value for i in range(5)] == [None] * 5
+    assert [effects.effect(i)[0] for i in range(5)] == [None] * 5
 
 
-def test_the_standard_error_is_that_of_a_mean_of_differences():
-    effects = Effects(
-        CELLS, {cell: [truth(cell) + sign * 0.3 for sign in (-1, 1)] for cell in CELLS}
-    )
+def test_the_seeds_error_is_that_of_a_mean_of_differences():
+    effects = of_seeds({cell: truth(cell) for cell in CELLS}, -0.3, 0.3)
     assert effects.spread == pytest.approx(0.3 * 2**0.5)
-    # 12 differences of means over 2 seeds each: variance 2 / 2 of one, / 12 of their mean
-    assert effects.effect(0).error == pytest.approx(effects.spread * (1 / 12) ** 0.5)
-    assert effects.effect(3).error == pytest.approx(effects.spread * (1 / 8) ** 0.5)
-    # 6 squares of four
-    assert effects.effect(0, 1).error == pytest.approx(effects.spread * (2 / 6) ** 0.5)
+    # 12 or 8 differences of means over 2 seeds each: variance 2 / 2 of one, / 12 of their mean; of
+    # a pair 6 squares of four.
+    for factors, variance in (((0,), 1 / 12), ((3,), 1 / 8), ((0, 1), 2 / 6)):
+        _, found = effects.effect(*factors)
+        assert found.seed_error == pytest.approx(effects.spread * variance**0.5)
+        assert found.seed_degrees == 24 and found.image_error == pytest.approx(0, abs=1e-9)
     assert effects.misfit == pytest.approx(0, abs=1e-9)
 
 
-def test_the_standard_error_is_how_far_estimates_scatter():
+def test_the_seeds_error_is_how_far_estimates_scatter():
     rng = np.random.default_rng(0)
     estimates, errors = [], []
     for _ in range(300):
         measured = {cell: [truth(cell) + rng.normal(0, 0.5) for _ in range(3)] for cell in CELLS}
-        estimate = Effects(CELLS, measured).effect(0, 4)
-        estimates.append(estimate.value)
-        errors.append(estimate.error)
+        scores = {cell: of_no_images(aps) for cell, aps in measured.items()}
+        value, found = Effects(CELLS, measured, scores).effect(0, 4)
+        estimates.append(value)
+        errors.append(found.seed_error)
     assert np.std(estimates) == pytest.approx(np.mean(errors), rel=0.15)
     assert np.mean(estimates) == pytest.approx(0, abs=0.06)
 
@@ -147,15 +173,13 @@ def test_the_factorials_effects_stand_beside_the_papers_steps():
     lines = {block[0][0].text: [cell.text for cell in block[0][1:]] for block in grid.blocks}
     assert list(lines) == ["GroupNorm", "GIoU Loss", "In GT Box", "Centerness", "Scalar"]
     assert [cells[0] for cells in lines.values()] == ["+0.9", "+1.5", "+0.4", "+1.5", "+0.2"]
-    effect = effects_of(bundle).effect(0)
-    assert grid.blocks[0][1][2].text == f"({effect.error:.1f})" and effect.estimate is None
+    assert effects_of(bundle).effect(0)[1] is None and {len(block) for block in grid.blocks} == {1}
     assert lines["In GT Box"][2:] == ["", "", "–", lines["In GT Box"][5]]
     assert lines["Scalar"][2:] == [""] * 4
     assert grid.notes[-1].endswith("or that there are: In GT Box × Centerness.")
     assert "24 of 24 combinations" in grid.notes[0]
     # One seed tells no spread, and says so.
     (grid,) = effects_grids(make_bundle(FACTORIAL))
-    assert len(grid.blocks) == 1 and not any("(" in cells[2].text for cells in grid.blocks[0])
     assert any("nothing tells chance in training from an effect" in note for note in grid.notes)
 
 
@@ -163,8 +187,8 @@ def test_the_factorials_effects_stand_beside_the_papers_steps():
 def test_effects_have_intervals_of_the_images_and_of_the_seeds(seeds):
     bundle = with_scores(make_bundle(FACTORIAL, seeds=seeds))
     effects = effects_of(bundle)
-    found, pair = effects.effect(0).estimate, effects.effect(0, 1).estimate
-    assert found.value == pytest.approx(effects.effect(0).value) and found.image_error > 0
+    (value, found), (_, pair) = effects.effect(0), effects.effect(0, 1)
+    assert found.value == pytest.approx(value) and found.image_error > 0
     assert (found.seed_error is None) == (len(seeds) == 1)
     assert pair.high - pair.low > found.high - found.low  # four means, of half as many runs each
     (grid,) = effects_grids(bundle)

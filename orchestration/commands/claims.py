@@ -3,13 +3,11 @@
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from detector.config import DetectorConfig
 from experiments import TABLES, table9
-from experiments.claims import CLAIMS, Evidence, Place, places
+from experiments.claims import CLAIMS, Equal, Place, places
 from orchestration import options
 from orchestration.commands.positives import print_counted
 from orchestration.plan import setups_in
@@ -20,29 +18,25 @@ if TYPE_CHECKING:
     from reports.claims import Costs, Verdict
     from reports.coco_bootstrap import Scores
     from reports.measurements import Measurements
-    from reports.render import Grid
     from reports.results import Bundle
 
-FORMATS = ("text", "markdown", "json")
 NUM_CLASSES = 80  # COCO's
 SIZE = (800, 1344)  # pixels of one image, as most of COCO's are resized to and padded
 PAPERS = {table.scale for table in TABLES.values()}
 OF_PAPER = (
-    "These lines train at scale {scale}, where only the sign of a difference is judged. What "
-    "agrees above is the paper's, for --scale paper --data coco2017 (Table 8: --scale paper-2x)."
+    "But for those with paper-2x these lines train at scale {scale}, where only the sign of a "
+    "difference is judged. What agrees above is the paper's, for --scale paper --data coco2017 "
+    "(Table 8: --scale paper-2x)."
 )
+OF_OURS = f"Table 9 has {len(table9.CLAIMS)} claims of its own: atss reproduce table9"
 DECIDING = "What would decide the undecided:"
 OURS = "Claims of ours, written down before their runs"
 
 Form = Annotated[
-    str, typer.Option("--format", metavar="|".join(FORMATS), help="Of what is printed.")
+    Literal["text", "markdown", "json"], options.option("Of what is printed.", "--format")
 ]
-Count = Annotated[
-    bool,
-    typer.Option(
-        "--count", help="Build the networks that ATSS must not make larger, and count (H20)."
-    ),
-]
+COUNT = "Build the networks that ATSS must not make larger, and count (H20)."
+Count = Annotated[bool, options.option(COUNT, "--count")]
 
 
 def claims(
@@ -65,31 +59,32 @@ def claims(
     - `atss claims --scale paper --data coco2017 --format markdown`
     - `atss claims --count`
     """
-    if form not in FORMATS:
-        raise ValueError(f"--format needs one of {', '.join(FORMATS)}, got '{form}'")
-    from reports.claims import judge
+    from reports.claims import judge, judge_all
     from reports.measurements import Measurements
 
     store = open_store(out)
     if not store.root.is_dir() and (store.root.exists() or out != DEFAULT_OUT):
         store.require_there()
     with console.status("Intervals") as status:
-        measured = list(_measured(store, scale, data, lambda it: status.update(f"Intervals: {it}")))
-    counted = _counted(store, data)
+        studies = list(_measured(store, scale, data, lambda it: status.update(f"Intervals: {it}")))
+    counted, costs = _counted(store, data), _costs() if count else {}
+    trained = [claim for claim in CLAIMS if claim.evidence == "training"]
     nothing = Measurements(scale=scale or "", data=data or "")
-    others = _judged("building", Measurements(), _costs() if count else {})
-    others += [] if counted else _judged("counting", Measurements())
-    if measured:
-        blocks = [*(_judged("training", study) for study in measured), others]
-    else:  # one list of all is easier to read
-        blocks = [[*_judged("training", nothing), *others]]
-    blocks += [
-        [judge(claim, study) for claim in table9.CLAIMS] for study in measured if study.crowds
-    ]
-    blocks = [_in_order(verdicts, out_option(store)) for verdicts in blocks]
-    {"text": _print, "markdown": _print_markdown, "json": _print_json}[form](blocks, counted)
-    if form != "json" and not measured and scale not in PAPERS:
-        console.print(f"\n{OF_PAPER.format(scale=scale or 'demo')}")
+    blocks = [judge_all(study, trained) for study in studies]
+    left = [it for it in CLAIMS if not (it in trained and studies)]  # one list is easier to read
+    left = [it for it in left if not (it.evidence == "counting" and counted)]
+    blocks.append(judge_all(nothing, left, costs))
+    ours = [study for study in studies if study.crowds]
+    blocks += [[judge(claim, study) for claim in table9.CLAIMS] for study in ours]
+    blocks = [[_of_folder(it, out_option(store)) for it in verdicts] for verdicts in blocks]
+    if form == "json":
+        _print_json(blocks, counted)
+    else:
+        _print(blocks, counted, is_markdown=form == "markdown")
+        if not studies and scale not in PAPERS:
+            console.print(f"\n{OF_PAPER.format(scale=scale or 'demo')}")
+        if not ours:
+            console.print(f"\n{OF_OURS}{out_option(store)}", soft_wrap=True)
     warn(store.unreadable())
 
 
@@ -99,14 +94,13 @@ def _measured(
     """What is measured, setup by setup, of this scale and data if one is asked for."""
     from reports.measurements import Measurements
 
-    for setup, seeds in setups_in(store):
-        if scale in (None, setup.scale) and data in (None, setup.data, setup.where):
-            from orchestration.results import bundle  # it waits for pandas
+    for setup, seeds in setups_in(store, scale, data):
+        from orchestration.results import bundle  # it waits for pandas
 
-            wanted = (*TABLES.values(), table9.TABLE)
-            tables = [bundle(store, setup, table, seeds, progress) for table in wanted]
-            if any(table.results for table in tables):
-                yield Measurements(tables, crowds=_crowds(store, tables[-1], progress))
+        wanted = (*TABLES.values(), table9.TABLE)
+        tables = [bundle(store, setup, table, seeds, progress) for table in wanted]
+        if any(table.results for table in tables):
+            yield Measurements(tables, crowds=_crowds(store, tables[-1], progress))
 
 
 def _crowds(
@@ -116,25 +110,16 @@ def _crowds(
     from detector.evaluation.match_records import load_matches
     from reports.coco_bootstrap import of_crowds
 
-    def done(place: Place) -> list[str]:
-        return [it for it in content.signatures.get(place.label, ()) if it in content.scores]
+    def done(*rows: Place) -> list[str]:
+        names = (name for place in rows for name in content.signatures.get(place.label, ()))
+        return [name for name in names if name in content.scores]
 
-    own = [name for place in table9.IN_CROWDS for name in done(place)]
     found = {}
-    for name in (*own, *done(table9.ATSS)) if own else ():
+    for name in done(*table9.IN_CROWDS, table9.ATSS) if done(*table9.IN_CROWDS) else ():
         progress(f"crowded images of {name}")
         matches = load_matches(store.folder(name).matches)
         found[name] = of_crowds(name, content.results[name].seed, matches)
     return found
-
-
-def _judged(
-    evidence: Evidence, study: "Measurements", costs: "Costs | None" = None
-) -> list["Verdict"]:
-    """The verdicts on the claims that need this evidence."""
-    from reports.claims import judge_all
-
-    return judge_all(study, [claim for claim in CLAIMS if claim.evidence == evidence], costs)
 
 
 def _counted(store: Store, data: str | None) -> dict[str, list["Verdict"]]:
@@ -149,21 +134,19 @@ def _counted(store: Store, data: str | None) -> dict[str, list["Verdict"]]:
         from reports.positives import claims
 
         try:
-            verdicts = claims(pd.read_csv(path))
+            found[path.parent.name] = claims(pd.read_csv(path))
         except (KeyError, ValueError) as error:
             problem = f"{path} needs the columns that atss positives writes: {error}"
             raise ValueError(problem) from error
-        if len(verdicts) > 1:
-            found[path.parent.name] = verdicts
-    return found
+    return {name: verdicts for name, verdicts in found.items() if len(verdicts) > 1}
 
 
 def _costs() -> "Costs":
     """What the networks cost that claims compare, with the paper's ResNet-50."""
     from reports.measurements import find_row
 
-    parts = (part for claim in CLAIMS if claim.evidence == "building" for part in claim.parts)
-    configs = {find_row(place).config for part in parts for place in places(part)}
+    equal = (part for claim in CLAIMS for part in claim.parts if isinstance(part, Equal))
+    configs = {find_row(place).config for part in equal for place in places(part)}
     return {config: _cost(config) for config in configs}
 
 
@@ -183,54 +166,37 @@ def _cost(config: DetectorConfig) -> tuple[int, int]:
     return sum(one.numel() for one in detector.parameters()), counter.get_total_flops()
 
 
-def _in_order(verdicts: Sequence["Verdict"], option: str) -> list["Verdict"]:
-    """As the paper has them, with lines to paste that are about this results folder."""
-    order = [*CLAIMS, *table9.CLAIMS]
-    ordered = sorted(verdicts, key=lambda verdict: order.index(verdict.claim))
-    return [
-        replace(it, needs=tuple(n + option if n.startswith("atss ") else n for n in it.needs))
-        for it in ordered
-    ]
+def _of_folder(verdict: "Verdict", option: str) -> "Verdict":
+    """With lines to paste that are about this results folder."""
+    needs = (need + option if need.startswith("atss ") else need for need in verdict.needs)
+    return replace(verdict, needs=tuple(needs))
 
 
-def _grid(verdicts: Sequence["Verdict"]) -> "Grid":
-    from reports.claims import claims_grid
+def _print(
+    blocks: Sequence[Sequence["Verdict"]], counted: dict[str, list["Verdict"]], is_markdown: bool
+) -> None:
+    """Each setup's table, what would decide it, and what was counted."""
+    from reports.claims import claims_grid, deciding
+    from reports.render import markdown, terminal
 
-    if verdicts[0].claim in table9.CLAIMS:
-        return claims_grid(verdicts, OURS, "published")
-    return claims_grid(verdicts)
-
-
-def _print(blocks: Sequence[Sequence["Verdict"]], counted: dict[str, list["Verdict"]]) -> None:
-    from reports.claims import deciding
-    from reports.render import terminal
-
+    bullet = "- " if is_markdown else "  "
     for verdicts in blocks:
-        console.print(terminal(_grid(verdicts)))
-        if open_questions := deciding(verdicts):
-            console.print(f"\n{DECIDING}")
-        for text in open_questions:
-            console.print(f"  {text}", soft_wrap=True)
+        is_ours = verdicts[0].claim in table9.CLAIMS
+        grid = claims_grid(verdicts, OURS, "published") if is_ours else claims_grid(verdicts)
+        console.print(markdown(grid) if is_markdown else terminal(grid), soft_wrap=is_markdown)
+        if texts := deciding(verdicts):
+            lines = ["", DECIDING, *[""][:is_markdown], *(bullet + text for text in texts)]
+            console.print("\n".join(lines), soft_wrap=True)
         if verdicts is not blocks[-1]:
             console.print()
     for name, verdicts in counted.items():
         console.print(f"\nCounted: {name}", soft_wrap=True)
-        print_counted(verdicts)
+        if is_markdown:
+            from reports.positives import markdown_claims  # it waits for pandas
 
-
-def _print_markdown(
-    blocks: Sequence[Sequence["Verdict"]], counted: dict[str, list["Verdict"]]
-) -> None:
-    from reports.claims import deciding
-    from reports.positives import markdown_claims
-    from reports.render import markdown
-
-    for verdicts in blocks:
-        print(markdown(_grid(verdicts)))
-        if open_questions := deciding(verdicts):
-            print(f"{DECIDING}\n", *(f"- {text}" for text in open_questions), sep="\n", end="\n\n")
-    for name, verdicts in counted.items():
-        print(f"Counted: {name}\n\n{markdown_claims(verdicts)}")
+            console.print("\n" + markdown_claims(verdicts), soft_wrap=True)
+        else:
+            print_counted(verdicts)
 
 
 def _print_json(blocks: Sequence[Sequence["Verdict"]], counted: dict[str, list["Verdict"]]) -> None:
