@@ -206,6 +206,18 @@ class Run:
         return None if usual == self.recipe else replace(self, recipe=usual)
 
 
+def require_distinct(runs: Mapping[str, tuple[Run, Run]]) -> None:
+    """ValueError where settings make rows one run that are different ones without them.
+
+    runs: of each row, by its label, the run without the settings and the one with them.
+    """
+    labels: dict[str, str] = {}
+    for label, (plain, run) in runs.items():
+        other = labels.setdefault(signature(run), label)
+        if plain != runs[other][0]:
+            raise ValueError(f"these settings make rows '{other}' and '{label}' the same run")
+
+
 def tested_as_usual(recipe: Recipe) -> Recipe:
     """The same training, with the paper's test settings: what is left of it when trained once."""
     usual = Recipe()

@@ -16,7 +16,16 @@ from detector.config import OUTSIDE_IDENTITY, Recipe
 from experiments import STUDY, TABLES
 from experiments.ablations import ABLATIONS
 from experiments.baselines import ATSS, FCOS, FCOS_ATSS, FCOS_CENTER_SAMPLING, IMPROVED_RETINANET
-from experiments.experiment import EARLIER, TEST_ONLY, Row, Run, Table, signature, tested_as_usual
+from experiments.experiment import (
+    EARLIER,
+    TEST_ONLY,
+    Row,
+    Run,
+    Table,
+    require_distinct,
+    signature,
+    tested_as_usual,
+)
 from experiments.own_tables import load_tables, own_assigner
 from experiments.schedules import SCALES
 from experiments.settings import did_you_mean, parse_settings, show_setting, with_settings
@@ -254,6 +263,10 @@ def make_plan(
         raise ValueError(f"--rows chooses from one table, got {len(tables)} tables")
     wanted = [(table, row) for table in tables for row in find_rows(table, rows)]
     related = {table.name: table for table in (*STUDY.values(), *tables)}
+    for table in tables if setup.settings else ():
+        plain = replace(setup, settings={})
+        asked = find_rows(table, rows)
+        require_distinct({it.label: (plain.row_run(it, 0), setup.row_run(it, 0)) for it in asked})
     others = [(table, row) for table in related.values() for row in table.rows]
     seeds = tuple(dict.fromkeys(seeds))
     runs: dict[str, Run] = {}

@@ -10,13 +10,16 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
+from test_plan import SETUP
 
 from detector.config import ADDED_LATER, DetectorConfig, Recipe
 from detector.metrics import HEADINGS
 from experiments import STUDY, TABLES, experiment
+from experiments.ablations import ABLATIONS
 from experiments.baselines import ATSS, FCOS, FCOS_ATSS, RETINANET
 from experiments.experiment import Run, canonical, changes, signature
 from experiments.schedules import DEMO, MINI, PAPER, PAPER_2X, SCALES, SCRATCH
+from orchestration.plan import make_plan
 
 ROWS = [row for table in STUDY.values() for row in table.rows]
 
@@ -135,6 +138,27 @@ def test_changes_are_those_against_the_papers_baseline():
     assert changes(RETINANET) == {}
     assert changes(replace(RETINANET, anchor_scales=(4,))) == {"anchor_scales": (4.0,)}
     assert list(changes(ATSS))[-1] == "assigner"
+
+
+MERGED = {  # of what a table's rows differ in, and what it makes one run
+    ("table9", "assigner"): ("tal", "'IoU' and 'Spatial and scale constraint'"),
+    ("table4", "k"): (5, "'k = 3' and 'k = 5'"),
+    ("table8", "multi_scale_test"): (True, "'ResNeXt-32x8d-101-DCN' and"),
+    ("table8", "iterations"): (5, ""),  # whose rows share their stand-ins at demo scale without it
+    ("table5", "k"): (5, ""),
+}
+
+
+@pytest.mark.parametrize(("name", "setting"), MERGED)
+def test_a_setting_that_makes_two_rows_one_run_is_refused(name, setting):
+    table = (TABLES | ABLATIONS)[name]
+    value, rows = MERGED[name, setting]
+    setup = replace(SETUP, settings={setting: value})
+    if rows:
+        with pytest.raises(ValueError, match=f"these settings make rows {rows} .*the same run"):
+            make_plan(setup, [table])
+    else:
+        assert make_plan(setup, [table]).runs
 
 
 def changed(settings, name):
