@@ -147,33 +147,28 @@ class Table:
             yield f"name needs letters, digits, -, _ and dots, got '{self.name}'"
         if not self.rows:
             yield "rows needs at least one Row, got none"
-        for i, row in enumerate(self.rows):
-            if row.label in [other.label for other in self.rows[:i]]:
-                yield f"label needs to differ from row to row, got '{row.label}' twice"
-            if row.cells in [other.cells for other in self.rows[:i]]:
-                yield f"printed needs to differ from row to row, got {row.cells} twice"
-            if len(row.cells) != len(self.headings):
-                yield (
-                    f"row '{row.label}' needs one printed cell for each of the headings "
-                    f"{', '.join(self.headings)}, got {row.cells}"
-                )
+        cells = [row.cells for row in self.rows]
+        unique: dict[str, list[Any]] = {"label": [row.label for row in self.rows], "printed": cells}
+        for what, values in unique.items():
+            for value in values:
+                if values.count(value) > 1:
+                    yield f"{what} needs to differ from row to row, got {value!r} twice"
+        for value in cells:
+            if len(value) != (num := len(self.headings)):
+                yield f"printed needs a cell for each of {num} headings in every row, got {value}"
         if not self.metrics or not set(self.metrics) <= set(HEADINGS):
             yield f"metrics needs some of {', '.join(HEADINGS)}, got {self.metrics}"
         if self.layout not in get_args(Layout):
             yield f"layout needs one of {', '.join(get_args(Layout))}, got '{self.layout}'"
-        if self.layout == "grid" and not self._is_crossed():
+        crossed = set(product(*zip(*cells, strict=True)))
+        if self.layout == "grid" and (len(self.headings) != 2 or set(cells) != crossed):
             yield "layout='grid' needs two printed cells, and a row for every pair of them"
         for name in self.factors:
-            values = [getattr(row.config, name, None) for row in self.rows]
-            if len({repr(value) for value in values}) != 2:
-                yield f"factors needs settings with two values in its rows, got {name}={values}"
+            found = [getattr(row.config, name, None) for row in self.rows]
+            if len(set(found)) != 2:
+                yield f"factors needs settings with two values in its rows, got {name}={found}"
         if not 0 <= self.reference < len(self.rows):
             yield f"reference needs a row's index below {len(self.rows)}, got {self.reference}"
-
-    def _is_crossed(self) -> bool:
-        """Whether every first cell stands with every second."""
-        cells = {row.cells for row in self.rows}
-        return len(self.headings) == 2 and cells == set(product(*zip(*cells, strict=True)))
 
 
 @dataclass(frozen=True)

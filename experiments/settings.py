@@ -1,7 +1,7 @@
 """Settings as text, "k=5" or "anchor_scales=4,5", typed by the dataclasses' fields, and back."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import Field, fields, replace
+from dataclasses import fields, replace
 from difflib import get_close_matches
 from fractions import Fraction
 from math import isfinite
@@ -29,7 +29,7 @@ def parse_settings(texts: Iterable[str]) -> dict[str, Any]:
             raise ValueError(f"a setting needs name=value, got '{text}'")
         if name in settings:
             raise ValueError(f"{name} is set twice, the second time by '{text}'")
-        settings[name] = _parse(field_of(name), value)
+        settings[name] = _parse(name, value)
     return settings
 
 
@@ -37,11 +37,11 @@ def with_settings(
     config: DetectorConfig, recipe: Recipe, settings: Mapping[str, Any]
 ) -> tuple[DetectorConfig, Recipe]:
     """Both with the settings each of them has a field for; ValueError for one that neither has."""
-    for name in settings:
-        field_of(name)
-    changed = {name: value for name, value in settings.items() if name in OF_CONFIG}
-    others = {name: value for name, value in settings.items() if name not in OF_CONFIG}
-    return replace(config, **changed), replace(recipe, **others)
+    changed: tuple[dict[str, Any], dict[str, Any]] = {}, {}
+    for name, value in settings.items():
+        default_of(name)
+        changed[name not in OF_CONFIG][name] = value
+    return replace(config, **changed[0]), replace(recipe, **changed[1])
 
 
 def show_setting(value: Any) -> str:
@@ -56,23 +56,22 @@ def show_setting(value: Any) -> str:
     return str(value)
 
 
-def field_of(name: str) -> Field[Any]:
-    """The setting's field; ValueError, with the nearest, for a name that is none."""
+def default_of(name: str) -> Any:
+    """The setting's default; ValueError, with the nearest, for a name that is none."""
     if name not in FIELDS:
         hint, listed = did_you_mean(name, FIELDS), ", ".join(FIELDS)
         raise ValueError(f"no setting is called '{name}'{hint}; there are {listed}")
-    return FIELDS[name]
+    return FIELDS[name].default
 
 
 def is_tuple(name: str) -> bool:
     """Whether the setting has several entries."""
-    return isinstance(field_of(name).default, tuple)
+    return isinstance(default_of(name), tuple)
 
 
 def kind_of(name: str) -> type:
     """What the setting's value, or each of its entries, is: its default tells."""
-    default = field_of(name).default
-    return type(default[0] if isinstance(default, tuple) else default)
+    return type(default_of(name)[0] if is_tuple(name) else default_of(name))
 
 
 def did_you_mean(text: str, known: Iterable[str], cutoff: float = 0.6) -> str:
@@ -81,31 +80,25 @@ def did_you_mean(text: str, known: Iterable[str], cutoff: float = 0.6) -> str:
     return f" (did you mean '{near[0]}'?)" if near else ""
 
 
-def _parse(item: Field[Any], text: str) -> Any:
-    choices = CHOICES.get(item.name, (text,))
+def _parse(name: str, text: str) -> Any:
+    kind, choices = kind_of(name), CHOICES.get(name, (text,))
     if text not in choices:
         hint, listed = did_you_mean(text, choices), ", ".join(choices)
-        raise ValueError(f"{item.name} needs one of {listed}, got '{text}'{hint}")
-    parts = [part.strip() for part in text.split(",")] if is_tuple(item.name) else [text]
-    values = tuple(_scalar(item.name, part, kind_of(item.name)) for part in parts)
-    return values if is_tuple(item.name) else values[0]
+        raise ValueError(f"{name} needs one of {listed}, got '{text}'{hint}")
+    if is_tuple(name):
+        return tuple(_scalar(name, part.strip(), kind) for part in text.split(","))
+    return _scalar(name, text, kind)
 
 
 def _scalar(name: str, text: str, kind: type) -> bool | int | float | str:
-    if kind is str:
-        return text
+    """Fractions are welcome, since aspect ratios and drops are best written so."""
+    words = {bool: "true or false", int: "a whole number", float: "a number"}
     try:
-        if kind is bool:
-            return SWITCH[text.lower()]
-        return int(text) if kind is int else _real(text)
+        if kind is float:
+            number = float(Fraction(text)) if "/" in text else float(text)
+            if isfinite(number):
+                return number
+            raise ValueError
+        return SWITCH[text.lower()] if kind is bool else kind(text)
     except (KeyError, ValueError, ArithmeticError):
-        words = {bool: "true or false", int: "a whole number", float: "a number"}
         raise ValueError(f"{name} needs {words[kind]}, got '{text}'") from None
-
-
-def _real(text: str) -> float:
-    """A finite number; fractions are welcome, since aspect ratios and drops are best written so."""
-    number = float(Fraction(text)) if "/" in text else float(text)
-    if not isfinite(number):
-        raise ValueError(text)
-    return number

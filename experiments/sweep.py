@@ -92,8 +92,7 @@ def _range(name: str, text: str) -> Axis:
             f"{name} needs a range alone: LOW..HIGH, LOW..HIGH..STEP with a step above 0, or "
             f"LOW..HIGH..log above 0, got '{text}'"
         )
-    ends = float(low), float(high)
-    is_whole = low.denominator == high.denominator == 1
+    ends, is_whole = (float(low), float(high)), low.denominator == high.denominator == 1
     if is_log or not (steps or is_whole):
         return Axis(name, (), ends, is_log)
     if (count := (high - low) // step + 1) > MOST_VALUES:
@@ -101,10 +100,9 @@ def _range(name: str, text: str) -> Axis:
             f"{name} needs at most {MOST_VALUES} values, got {count} in '{text}': "
             "LOW..HIGH..STEP takes fewer"
         )
-    exact = [low + i * step for i in range(count)]
-    texts = (str(it) if it.denominator == 1 else repr(float(it)) for it in exact)
-    values = tuple(_value(name, one) for one in texts)
-    return Axis(name, values, None if steps or kind_of(name) is int else ends)
+    exact = (low + i * step for i in range(count))
+    values = [_value(name, str(it if it.denominator == 1 else float(it))) for it in exact]
+    return Axis(name, tuple(values), None if steps or kind_of(name) is int else ends)
 
 
 def _value(name: str, text: str) -> Any:
@@ -129,20 +127,18 @@ class Sweep:
 
     def grid(self) -> list[Row]:
         """Every combination that a detector can be; ValueError for an axis without steps."""
-        if ranges := [axis.name for axis in self.axes if not axis.values]:
+        for name in (axis.name for axis in self.axes if not axis.values):
             raise ValueError(
-                f"{ranges[0]} needs values or a step in a grid, such as "
-                f"{ranges[0]}=LOW..HIGH..STEP; a search draws without"
+                f"{name} needs values or a step in a grid, such as {name}=LOW..HIGH..STEP; "
+                "a search draws without"
             )
         if (number := prod(len(axis.values) for axis in self.axes)) > MOST_VALUES:
             raise ValueError(
                 f"a grid needs at most {MOST_VALUES} combinations, got {number}: "
                 "--search random --samples N draws some"
             )
-        names = [axis.name for axis in self.axes]
-        combinations = product(*(axis.values for axis in self.axes))
-        points = (dict(zip(names, values, strict=True)) for values in combinations)
-        return [row for point in points if (row := self.row(point))]
+        points = product(*([(axis.name, it) for it in axis.values] for axis in self.axes))
+        return [row for point in points if (row := self.row(dict(point)))]
 
     def draw(self, samples: int, seed: int = 0) -> list[Row]:
         """So many different combinations, or as many as there are; the same ones every time."""
@@ -166,17 +162,18 @@ class Sweep:
             self.left_out.setdefault(label, str(error))
             return None
         schedule = {name: value for name, value in point.items() if name not in OF_CONFIG}
+        stand_ins = {
+            scale: {name: value for name, value in told.items() if name not in point}
+            for scale, told in self.base.at_scale.items()
+        }
         return replace(
             self.base,
             label=label,
             config=config,
             paper=Metrics(),
-            printed=tuple(show(value) for value in point.values()),
+            printed=tuple(map(show, point.values())),
             recipe={**self.base.recipe, **schedule},
-            at_scale={
-                scale: {name: value for name, value in settings.items() if name not in point}
-                for scale, settings in self.base.at_scale.items()
-            },
+            at_scale=stand_ins,
         )
 
     def table(self, rows: Sequence[Row]) -> Table:
@@ -187,8 +184,8 @@ class Sweep:
         names = tuple(axis.name for axis in self.axes)
         base = (self.base.config, self.base.recipe)
         is_base = [(row.config, row.recipe) == base for row in rows]
-        found = [{repr(getattr(row.config, name, None)) for row in rows} for name in names]
-        is_crossed = len(names) > 1 and all(len(values) == 2 for values in found)
+        num_values = [len({getattr(row.config, name, None) for row in rows}) for name in names]
+        is_crossed = len(names) > 1 and set(num_values) == {2}
         return Table(
             name=self.name,
             title=f"{self.base.label}: {', '.join(names)}",

@@ -39,41 +39,37 @@ if TYPE_CHECKING:  # it imports numpy and scipy, which lists need not wait for
 State = Literal["supported", "contradicted", "undecided"]
 Costs = Mapping[DetectorConfig, tuple[int, int]]  # a network's parameters, and its operations
 
-MISSING = "–"
+MISSING, NOT_JUDGED, ONE_SEED = "–", "not judged", "*"
 GOOD_SEEDS = 3  # two tell a spread, but badly
 # Detectors that hardly find anything are equal for that alone: one row of a part has to reach it.
 LEAST_AP = 5.0
 TOLERANCE = "the paper's tolerance in AP points"  # for what is equal, in every setup
+SHARES = {"supported": "all", "contradicted": "none", "undecided": "only a part"}
+TOLD = ("what", "paper", "agrees", "ours", "estimate", "verdict", "reason")  # of a part, in JSON
 
 TITLE, UNTRAINED = "The paper's claims", "what needs no training"
+PAPERS = (
+    "Agrees: where a number of ours has to lie at the scale paper on COCO val2017; elsewhere only "
+    "the sign of a difference is judged."
+)
 VERDICTS = (
     "Supported: the whole interval (95 %, over images and seeds) agrees. Contradicted: none of it "
     "does. Undecided: anything else."
+)
+AS_IN_PAPER = "Judged by the paper's numbers, with a tolerance for reruns."
+DIRECTIONS = (
+    "Not trained as in the paper, whose numbers are of COCO val2017: only the sign of a difference "
+    f"is judged. What is said to be equal has {TOLERANCE}."
 )
 MANY = (
     "Each verdict stands for itself: they are not corrected for being {number}, so of 20 "
     "differences that are none one would be taken for one."
 )
-PAPERS = (
-    "Agrees: where a number of ours has to lie at the scale paper on COCO val2017; elsewhere only "
-    "the sign of a difference is judged."
-)
-AS_IN_PAPER = "Judged by the paper's numbers, with a tolerance for reruns."
-DIRECTIONS = (
-    "Not trained as in the paper, whose numbers are of COCO val2017: only the sign of a difference "
-    "is judged. What is said to be equal has the paper's tolerance in AP points."
-)
-ONE_SEED = "*"
+OF_ONE_SEED = "*: one seed; over images alone, so of these trained weights, not of others."
 OF_RERUNS = (
-    f"{ONE_SEED}: one seed; the spread of published reruns stands in for that of the seeds "
-    f"(standard deviation of a run: {RERUN_DEVIATION['ap']:g} in AP)."
+    "*: one seed; the spread of published reruns stands in for that of the seeds (standard "
+    f"deviation of a run: {RERUN_DEVIATION['ap']:g} in AP)."
 )
-OF_ONE_SEED = (
-    f"{ONE_SEED}: one seed; over images alone, so of these trained weights, not of others."
-)
-NOT_JUDGED = "not judged"
-TOLD = ("what", "paper", "agrees", "ours", "estimate", "verdict", "reason")  # of a part, in JSON
-SHARES = {"supported": "all", "contradicted": "none", "undecided": "only a part"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,7 +131,7 @@ def judge(claim: Claim, study: Measurements, costs: Costs | None = None) -> Verd
         equal = (part for part in claim.parts if isinstance(part, Equal))
         return _conclude(claim, [_compare_costs(part, costs or {}) for part in equal])
     parts = [part for part in claim.parts if not isinstance(part, Equal)]
-    num_judged = sum(_region(part, study) is not None for part in parts)
+    num_judged = sum(_regions(part, study)[0] is not None for part in parts)
     found = [_look_at(part, study, max(1, num_judged)) for part in parts]
     is_as_in_paper = study.are_as_in_paper(claim.tables)
     rows = (place for it in found if it.state == "undecided" for place in it.untrained)
@@ -168,23 +164,24 @@ def _conclude(claim: Claim, findings: Sequence[Finding], needs: Sequence[str] = 
     )
 
 
-def _region(part: Margin | Spread, study: Measurements) -> Region | None:
-    """Which values agree with the paper, in the setup of the study; None: none is claimed."""
-    if part.region is None or isinstance(part, Spread) or _has_papers_region(part, study):
-        return part.region
-    return part.region.direction
+def _regions(part: Margin | Spread, study: Measurements) -> tuple[Region | None, bool]:
+    """Which values agree with the paper here, None if none is claimed; whether that is the paper's.
 
-
-def _has_papers_region(part: Margin | Spread, study: Measurements) -> bool:
-    """Where nothing is measured, the page says what the paper's regions are."""
-    return not study.bundles or study.are_as_in_paper(place.table for place in places(part))
+    Where nothing is measured, the page says what the paper's regions are.
+    """
+    tables = (place.table for place in places(part))
+    is_papers = not study.bundles or study.are_as_in_paper(tables)
+    if part.region is None or is_papers or isinstance(part, Spread):
+        return part.region, is_papers
+    return part.region.direction, False
 
 
 def _look_at(part: Margin | Spread, study: Measurements, num_judged: int) -> Finding:
     """One part of a claim about trained runs, of which so many are judged."""
     from reports.intervals import LEVEL
 
-    rows, region, is_spread = places(part), _region(part, study), isinstance(part, Spread)
+    rows, is_spread = places(part), isinstance(part, Spread)
+    region, is_papers = _regions(part, study)
     sign = "" if is_spread else "+"
     agrees = replace(region, low=-inf) if region and is_spread else region
     finding = Finding(
@@ -209,8 +206,10 @@ def _look_at(part: Margin | Spread, study: Measurements, num_judged: int) -> Fin
     finding = replace(finding, ours=shown(value, sign), estimate=value)
     if region is None or agrees is None:
         return replace(finding, reason=NOT_JUDGED)
-    if problem := _too_little(rows, study, value):
-        return replace(finding, reason=problem, needs=("a longer training",))
+    best = max(fmean(it.metrics.ap or 0.0 for it in study.results(place)) for place in rows)
+    if best < LEAST_AP:
+        reason = f"the detectors have learnt too little to compare: AP {number(best)} at most"
+        return replace(finding, reason=reason, needs=("a longer training",))
     if value.seed_error is None:
         return replace(finding, reason="one seed, so other trainings may differ", untrained=rows)
     if part.metric == "ap_s" and abs(value.value) < SMALLEST_AP_S:
@@ -218,7 +217,7 @@ def _look_at(part: Margin | Spread, study: Measurements, num_judged: int) -> Fin
         return replace(finding, reason=reason)
     state = compare(region, value, strict)
     reason = f"{SHARES[state]} of the interval is {region}"
-    if is_spread and not _has_papers_region(part, study):
+    if is_spread and not is_papers:
         reason += f", {TOLERANCE}"
     if value.num_seeds == 1:
         reason += f" (one seed; reruns taken to differ by {RERUN_DEVIATION[part.metric]:g})"
@@ -235,16 +234,6 @@ def _without_interval(part: Margin | Spread, study: Measurements) -> str:
         if num_unknown := num_runs - len(study.scores(place, part.of_crowds)):
             without = f"{num_unknown} of {num_runs} runs of {place}"
             return f"no interval: {without} have no match records"
-    return ""
-
-
-def _too_little(rows: Sequence[Place], study: Measurements, value: "Estimate") -> str:
-    """Why equal numbers would say nothing of the rows, nor unequal ones."""
-    best = max(fmean(it.metrics.ap or 0.0 for it in study.results(place)) for place in rows)
-    if best < LEAST_AP:
-        return f"the detectors have learnt too little to compare: AP {number(best)} at most"
-    if value.image_error == 0 and not value.seed_error:
-        return "the same number whatever the images and seeds: nothing to compare"
     return ""
 
 

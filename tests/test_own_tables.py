@@ -119,7 +119,7 @@ REFUSED = {
     'TABLE = Table(rows=[Row("a", ATSS)], metrics=["AP"])': "metrics needs some of ap, ap50",
     'TABLE = Table(rows=[Row("a", ATSS)], reference=1)': "reference needs a row's index below 1",
     'TABLE = Table(rows=[Row("a", ATSS)], layout="grid")': "layout='grid' needs two printed cells",
-    'TABLE = Table(rows=[Row("a", ATSS)], headings=["A", "B"])': "one printed cell for each",
+    'TABLE = Table(rows=[Row("a", ATSS)], headings=["A", "B"])': "needs a cell for each of 2",
     'TABLE = Table(rows=[Row("a", ATSS)], factors=["k"])': "factors needs settings with two",
     'TABLE = Table(name="a b", rows=[Row("a", ATSS)])': "name needs letters, .* got 'a b'",
     'TABLE = Table(name="table2", rows=[Row("a", ATSS)])': "needs another name than 'table2'",

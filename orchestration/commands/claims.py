@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from detector.config import DetectorConfig
 from experiments import TABLES, table9
 from experiments.claims import CLAIMS, Equal, Place, places
 from orchestration import options
@@ -68,15 +67,15 @@ def claims(
     with console.status("Intervals") as status:
         studies = list(_measured(store, scale, data, lambda it: status.update(f"Intervals: {it}")))
     counted, costs = _counted(store, data), _costs() if count else {}
+    known = {"training"} if studies else set()  # one list of all is easier to read
+    known |= {"counting"} if counted else set()
     trained = [claim for claim in CLAIMS if claim.evidence == "training"]
-    nothing = Measurements(scale=scale or "", data=data or "")
     blocks = [judge_all(study, trained) for study in studies]
-    left = [it for it in CLAIMS if not (it in trained and studies)]  # one list is easier to read
-    left = [it for it in left if not (it.evidence == "counting" and counted)]
-    blocks.append(judge_all(nothing, left, costs))
-    ours = [study for study in studies if study.crowds]
-    blocks += [[judge(claim, study) for claim in table9.CLAIMS] for study in ours]
-    blocks = [[_of_folder(it, out_option(store)) for it in verdicts] for verdicts in blocks]
+    left = [claim for claim in CLAIMS if claim.evidence not in known]
+    blocks.append(judge_all(Measurements(scale=scale or "", data=data or ""), left, costs))
+    crowded = [study for study in studies if study.crowds]
+    ours = [[judge(claim, study) for claim in table9.CLAIMS] for study in crowded]
+    blocks = [[_of_folder(it, out_option(store)) for it in each] for each in (*blocks, *ours)]
     if form == "json":
         _print_json(blocks, counted)
     else:
@@ -142,28 +141,26 @@ def _counted(store: Store, data: str | None) -> dict[str, list["Verdict"]]:
 
 
 def _costs() -> "Costs":
-    """What the networks cost that claims compare, with the paper's ResNet-50."""
-    from reports.measurements import find_row
+    """Of networks that claims compare: parameters, and the operations of one forward pass.
 
-    equal = (part for claim in CLAIMS for part in claim.parts if isinstance(part, Equal))
-    configs = {find_row(place).config for part in equal for place in places(part)}
-    return {config: _cost(config) for config in configs}
-
-
-def _cost(config: DetectorConfig) -> tuple[int, int]:
-    """Parameters, and the operations of one forward pass (multiplying and adding are two).
-
-    Counted without computing anything: torch's meta device has shapes only.
+    With the paper's ResNet-50; multiplying and adding are two. Counted without computing anything:
+    torch's meta device has shapes only.
     """
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
     from detector.detector import build_detector
+    from reports.measurements import find_row
 
-    with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:
-        detector = build_detector(config, NUM_CLASSES).eval()
-        detector(torch.empty(1, 3, *SIZE))
-    return sum(one.numel() for one in detector.parameters()), counter.get_total_flops()
+    equal = (part for claim in CLAIMS for part in claim.parts if isinstance(part, Equal))
+    found = {}
+    for config in {find_row(place).config for part in equal for place in places(part)}:
+        with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:
+            detector = build_detector(config, NUM_CLASSES).eval()
+            detector(torch.empty(1, 3, *SIZE))
+        num_parameters = sum(one.numel() for one in detector.parameters())
+        found[config] = num_parameters, counter.get_total_flops()
+    return found
 
 
 def _of_folder(verdict: "Verdict", option: str) -> "Verdict":
