@@ -128,8 +128,8 @@ def test_a_region_says_what_it_takes_and_has_a_direction(
 
 def test_listing_the_claims_loads_nothing_heavy() -> None:
     code = (
-        "import sys, experiments.claims; "
-        "print({'torch', 'numpy', 'pandas', 'ray', 'mlflow'} & set(sys.modules))"
+        "import sys, experiments.claims, experiments.schedules, experiments.settings; "
+        "print({'torch', 'numpy', 'pandas', 'ray', 'mlflow', 'matplotlib'} & set(sys.modules))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True

@@ -1,6 +1,5 @@
 """Verdicts: every rule with made-up intervals, then whole studies."""
 
-import collections
 import itertools
 import json
 import math
@@ -9,7 +8,6 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -110,33 +108,6 @@ def test_a_spread_holds_what_any_pair_may_be() -> None:
         assert found.low == pytest.approx(min(possible))
         assert found.high == pytest.approx(max(possible))
         assert found.low <= found.value <= found.high
-
-
-def test_chance_alone_decides_about_spreads_less_often_than_its_level() -> None:
-    """Six rows of which two lie apart by just the tolerance: either verdict would be an error."""
-    draw, error, trials = np.random.default_rng(0), 0.1, 1000
-    centers, found = np.array([0, 0.1, 0.2, 0.3, 0.4, 0.5]), collections.Counter[str]()
-    pairs = list(itertools.combinations(range(len(centers)), 2))
-    reach = {
-        level: NormalDist().inv_cdf((1 + level) / 2) * math.sqrt(2) * error
-        for level in (0.95, 1 - 0.05 / len(pairs))
-    }
-    for _ in range(trials):
-        means = draw.normal(centers, error)
-        loose, strict = (
-            spread(
-                [estimate(means[i] - means[j], *ends(means[i] - means[j], it)) for i, j in pairs]
-            )
-            for it in reach.values()
-        )
-        found[compare(Region(0, 0.5), loose, strict)] += 1
-    assert found["supported"] <= 0.05 * trials
-    assert found["contradicted"] <= 0.05 * trials
-    assert found["undecided"] >= 0.9 * trials
-
-
-def ends(value: float, reach: float) -> tuple[float, float]:
-    return value - reach, value + reach
 
 
 def least(value: Estimate, num_looked_at: int = 1) -> float:
