@@ -16,7 +16,7 @@ from made_up_studies import made_up, papers_numbers
 from experiments import TABLES
 from experiments.claims import BY_NAME, CLAIMS
 from experiments.experiment import canonical, signature
-from experiments.schedules import DEMO, PAPER
+from experiments.schedules import DEMO
 from orchestration.plan import Setup
 from orchestration.run_folder import RunFolder, Store, open_store
 from reports.breakdown import Insight
@@ -144,38 +144,6 @@ def test_claims_as_json_and_markdown_say_the_same(atss: Atss, tmp_path: Path) ->
     (line,) = [line for line in output.splitlines() if line.startswith("| H9 |")]
     assert line.endswith("| supported |")
     assert "- H1: atss reproduce table1" in output
-
-
-def test_runs_without_match_records_are_counted_in_the_reason(atss: Atss, tmp_path: Path) -> None:
-    store = open_store(tmp_path / "out")
-    measure(store, "table3", (0, 1, 2))
-    row = next(row for row in TABLES["table3"].rows if row.label == "FCOS + ATSS")
-    folder = store.folder(signature(SETUP.row_run(row, 1)))
-    folder.matches.unlink()
-    folder.scores.unlink()
-    code, output, _ = atss("claims", "--out", store.root, "--format", "json")
-    (claim,) = [it for it in json.loads(output)["judged"][0] if it["name"] == "H9"]
-    assert (code, claim["verdict"]) == (0, "undecided")
-    assert "1 of 3 runs of “FCOS + ATSS” of Table 3 have no match records" in claim["reason"]
-
-
-def test_as_in_the_paper_the_papers_regions_judge(atss: Atss, tmp_path: Path) -> None:
-    """Table 3 alone is measured, which has the rows of Table 1's claim as well."""
-    store = open_store(tmp_path / "out")
-    papers = replace(SETUP, scale="paper", recipe=PAPER, data="coco2017", where="coco2017")
-    measure(store, "table3", (0, 1, 2), papers)
-    measure(store, "table3", (0, 1, 2), replace(papers, data="coco2017-mini", fingerprint="0" * 16))
-    code, output, _ = atss("claims", "--out", store.root, "--format", "json")
-    assert code == 0
-    found = {
-        claim["setting"]: claim["parts"][0]
-        for judged in json.loads(output)["judged"]
-        for claim in judged
-        if claim["name"] == "H3"
-    }
-    assert found["scale paper on coco2017"]["agrees"] == "0.4 to 1.2"
-    assert found["scale paper on coco2017"]["verdict"] == "supported"
-    assert found["scale paper on coco2017-mini"]["agrees"] == "> 0"
 
 
 def test_counted_positives_judge_their_claims(atss: Atss, tmp_path: Path) -> None:

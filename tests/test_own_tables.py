@@ -275,14 +275,6 @@ def test_what_returns_no_assignment_is_refused_before_anything_is_trained(body: 
     assert "\n" not in str(refused.value)
 
 
-def test_the_assigners_of_the_example_are_assignments() -> None:
-    from orchestration.launch import check_assigner
-
-    for planned in make_plan(SETUP, find_tables([str(EXAMPLE)])).runs:
-        if planned.run.assigner is not None:
-            check_assigner(planned.run)
-
-
 # --- the example of the docs
 
 
