@@ -149,7 +149,7 @@ def signed(value: float | None) -> str:
 
 def spread(sample: Sample) -> str:
     """Mean, and standard deviation where several seeds tell one."""
-    return number(sample.mean) + ("" if sample.std is None else f" ±{sample.std:.1f}")
+    return number(sample.mean) + ("" if sample.std is None else f" {BREAK}±{sample.std:.1f}")
 
 
 def interval(estimate: "Estimate | None") -> str:

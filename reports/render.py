@@ -7,11 +7,11 @@ or AP_S low where it can, sets numbers to the right so that their points align, 
 of a number: the best of its kind bold, those not told apart from it underlined.
 """
 
-import html
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
+from itertools import accumulate
 from pathlib import Path
 from textwrap import wrap
 from typing import Any, Literal
@@ -30,6 +30,7 @@ Side = Literal["left", "right"]
 BREAK = "\u200b"  # where a long number may be broken: after the dash of an interval
 PAD = "\u2007"  # as wide as a digit
 NUMBER = re.compile(rf"[-+−±–†✓\d.,%/ ()≈{BREAK}{PAD}]|to")
+INDEX = re.compile(r"\bAP_?(50|75|S|M|L)\b")
 
 
 @dataclass(frozen=True)
@@ -72,17 +73,23 @@ class Grid:
         return [cells for block in self.blocks for cells in block]
 
     @cached_property
-    def sides(self) -> tuple[Side, ...]:
-        """To which side each column is set: numbers to the right, so that their points align."""
-        is_number = [True] * self.width
-        for cells in self.lines:
-            for i, cell in starts(cells):
-                if cell.span == 1 and NUMBER.sub("", cell.text):
-                    is_number[i] = False
-        is_number[0] = False  # the names of the lines, even where they are numbers
-        return tuple("right" if is_one else "left" for is_one in is_number)
+    def columns(self) -> list[Line]:
+        """Of each what stands over its head, its head, and its cells."""
+        over = self.over or (Cell(),) * self.width
+        return list(zip(*map(by_column, (over, self.head, *self.lines)), strict=True))
 
-    def notes_with(self, *, best: str, tied: str) -> list[str]:
+    @cached_property
+    def sides(self) -> tuple[Side, ...]:
+        """To which side each column is set: numbers to the right, so that their points align.
+
+        To the left the first, with the names of the lines, even where they are numbers.
+        """
+        return tuple(
+            "right" if i and all(it.span > 1 or is_number(it) for it in cells) else "left"
+            for i, (_, _, *cells) in enumerate(self.columns)
+        )
+
+    def notes_with(self, best: str = "Bold", tied: str = "underlined") -> list[str]:
         """The notes, with a writer's words for what a rank looks like."""
         return [note.replace("{best}", best).replace("{tied}", tied) for note in self.notes]
 
@@ -92,29 +99,81 @@ def line(*texts: str) -> Line:
     return tuple(Cell(text) for text in texts)
 
 
+def is_number(cell: Cell) -> bool:
+    """Whether it may stand in a column of numbers."""
+    return not NUMBER.sub("", cell.text)
+
+
 def starts(cells: Line) -> list[tuple[int, Cell]]:
     """Each cell with the index of its first column."""
-    found, i = [], 0
-    for cell in cells:
-        found.append((i, cell))
-        i += cell.span
-    return found
+    return list(zip(accumulate((cell.span for cell in cells), initial=0), cells, strict=False))
 
 
-def over_each_column(cells: Line) -> list[Cell]:
+def by_column(cells: Line) -> Line:
     """One cell per column: a wide one stands in its first, empty ones follow."""
-    return [one for cell in cells for one in [cell] + [Cell(kind=cell.kind)] * (cell.span - 1)]
+    return tuple(it for cell in cells for it in (cell, *[Cell(kind=cell.kind)] * (cell.span - 1)))
 
 
-def with_indices(text: str, escape: Callable[[str], str], index: str) -> str:
-    """The text escaped, with the index of a metric set as the template index says."""
-    parts = re.split(r"\bAP_?(50|75|S|M|L)\b", text)
-    return "".join(index.format(part) if i % 2 else escape(part) for i, part in enumerate(parts))
+@dataclass(frozen=True)
+class Language:
+    """How texts are written: what stands for signs that would be misread, and for an index, a mark
+    and whatever has a rank or kind."""
+
+    signs: dict[str, str]
+    index: str
+    mark: str
+    looks: Mapping[str, str]
+
+    def text(self, plain: str) -> str:
+        """Escaped, with the index of a metric set low."""
+        signs, parts = str.maketrans(self.signs), INDEX.split(plain)
+        return "".join(
+            self.index.format(part) if i % 2 else part.translate(signs)
+            for i, part in enumerate(parts)
+        )
+
+    def cell(self, cell: Cell) -> str:
+        """Its text, as its rank or kind looks, and its mark."""
+        shown = self.looks.get(cell.rank or cell.kind, "{}").format(self.text(cell.text))
+        mark = self.mark.format(self.text(cell.mark)) if cell.mark else ""
+        return shown + mark if cell.text else ""
 
 
-# Markdown
-
-MARKDOWN_RANKS = {"": "{}", "best": "**{}**", "tied": "<ins>{}</ins>"}
+MARKDOWN = Language(
+    # No padding: columns are set to the right, and bold does not begin with a space.
+    {sign: f"\\{sign}" for sign in r"\`*_|<>[]"} | {BREAK: "", PAD: ""},
+    index="AP<sub>{}</sub>",
+    mark="<sup>{}</sup>",
+    looks={"best": "**{}**", "tied": "<ins>{}</ins>"},
+)
+MATH = {"✓": r"\checkmark", "±": r"\pm", "−": "-", "×": r"\times", "÷": r"\div"}
+MATH |= {"≈": r"\approx", "Δ": r"\Delta", "<": "<", ">": ">"}
+LATEX = Language(
+    {
+        **{sign: f"\\{sign}" for sign in "#$%&_{}"},
+        **{sign: f"${name}$" for sign, name in MATH.items()},
+        **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"},
+        **{"[": "{[}", "*": "{*}"},  # a line break before it would take it for an argument
+        **{'"': "''", "“": "``", "”": "''", "–": "--", "†": r"\dag{}"},
+        **{PAD: r"\phantom{0}", BREAK: ""},
+    },
+    index="AP$_{{{}}}$",
+    mark=r"\rlap{{\textsuperscript{{{}}}}}",  # beyond the column, whose points align
+    looks={
+        "best": r"\textbf{{{}}}",
+        "tied": r"\underline{{{}}}",
+        "interval": r"{{\scriptsize {}}}",
+    },
+)
+HTML = Language(
+    {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#x27;", BREAK: "<wbr>"},
+    index="AP<sub>{}</sub>",
+    mark="<sup>{}</sup>",
+    looks={
+        "best": '<strong><span class="said">best: </span>{}</strong>',
+        "tied": '<u>{}<span class="said"> (not told apart from the best)</span></u>',
+    },
+)
 
 
 def markdown(grid: Grid) -> str:
@@ -123,61 +182,20 @@ def markdown(grid: Grid) -> str:
     It has one line of heads: what stands over a head goes in front of it.
     """
     over = [cell.text for cell in grid.over for _ in range(cell.span)] or [""] * grid.width
-    heads = [
+    heads = (
         Cell(f"{above}: {head.text}" if above and head.text else head.text)
-        for above, head in zip(over, over_each_column(grid.head), strict=True)
-    ]
+        for above, head in zip(over, by_column(grid.head), strict=True)
+    )
     rules = "|".join(":--" if side == "left" else "--:" for side in grid.sides)
-    lines = [f"**{_in_markdown(grid.title)}**", "", _markdown_line(heads), f"|{rules}|"]
-    lines += [_markdown_line(over_each_column(cells)) for cells in grid.lines]
-    for note in grid.notes_with(best="Bold", tied="underlined"):
-        lines += ["", _in_markdown(note)]
-    return "\n".join(lines) + "\n"
+    head, *lines = (
+        f"| {' | '.join(map(MARKDOWN.cell, cells))} |"
+        for cells in (heads, *map(by_column, grid.lines))
+    )
+    texts = [f"**{MARKDOWN.text(grid.title)}**", "", head, f"|{rules}|", *lines]
+    for note in grid.notes_with():
+        texts += ["", MARKDOWN.text(note)]
+    return "\n".join(texts) + "\n"
 
-
-def _markdown_line(cells: list[Cell]) -> str:
-    texts = []
-    for cell in cells:
-        text = MARKDOWN_RANKS[cell.rank].format(_in_markdown(cell.text))
-        texts.append(text + (f"<sup>{_in_markdown(cell.mark)}</sup>" if cell.mark else ""))
-    return f"| {' | '.join(texts)} |"
-
-
-def _in_markdown(text: str) -> str:
-    def escape(part: str) -> str:
-        return re.sub(r"([\\`*_|<>\[\]])", r"\\\1", part)
-
-    # No padding: columns are set to the right, and bold does not begin with a space.
-    return with_indices(re.sub(f"[{BREAK}{PAD}]", "", text), escape, "AP<sub>{}</sub>")
-
-
-# LaTeX: booktabs, numbers set to the right, their marks beyond the column
-
-LATEX_SIGNS = {
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    **{sign: f"\\{sign}" for sign in "#$%&_{}"},
-    "[": "{[}",  # a line break before it would take it, or a star, for an argument
-    "*": "{*}",
-    "<": "$<$",
-    ">": "$>$",
-    '"': "''",
-    "“": "``",
-    "”": "''",
-    "✓": r"$\checkmark$",
-    "±": r"$\pm$",
-    "−": "$-$",
-    "–": "--",
-    "×": r"$\times$",
-    "÷": r"$\div$",
-    "≈": r"$\approx$",
-    "Δ": r"$\Delta$",
-    "†": r"\dag{}",
-    PAD: r"\phantom{0}",
-    BREAK: "",
-}
-LATEX_RANKS = {"": "{}", "best": r"\textbf{{{}}}", "tied": r"\underline{{{}}}"}
 
 # A table wider than the text is made smaller; a narrow one stays as it is.
 RESIZED = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"
@@ -185,21 +203,21 @@ RESIZED = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"
 
 def latex(grid: Grid) -> str:
     """A table environment for \\usepackage{amssymb, booktabs, graphicx}."""
-    rows = ["\n".join(_latex_line(cells, grid) for cells in block) for block in grid.blocks]
-    notes = map(_in_latex, grid.notes_with(best="Bold", tied="underlined"))
+    blocks = ["\n".join(_latex_line(cells, grid) for cells in block) for block in grid.blocks]
+    notes = map(LATEX.text, grid.notes_with())
     below = r"\parbox{\linewidth}{\footnotesize " + " \\\\\n".join(notes) + "}"
     lines = [
         r"% needs \usepackage{amssymb,booktabs,graphicx}",
         r"\begin{table}",
         r"\centering\small",
         r"\setlength{\belowcaptionskip}{4pt}",  # the classes have no room there
-        rf"\caption{{{_in_latex(grid.title)}}}",
+        rf"\caption{{{LATEX.text(grid.title)}}}",
         rf"\label{{tab:{grid.name}}}",
         RESIZED,
         rf"\begin{{tabular}}{{@{{}}{''.join(side[0] for side in grid.sides)}@{{}}}}",
         r"\toprule",
         *_latex_head(grid),
-        "\n\\addlinespace\n".join(rows),
+        "\n\\addlinespace\n".join(blocks),
         r"\bottomrule",
         r"\end{tabular}}",
         *(["", r"\smallskip", below] if grid.notes else []),
@@ -223,29 +241,14 @@ def _latex_head(grid: Grid) -> Iterator[str]:
 def _latex_line(cells: Line, grid: Grid) -> str:
     texts = []
     for i, cell in starts(cells):
-        text = _in_latex(cell.text)
-        if text and cell.kind == "interval":
-            text = rf"{{\scriptsize {text}}}"
-        if text:
-            text = LATEX_RANKS[cell.rank].format(text)
-            mark = rf"\rlap{{\textsuperscript{{{_in_latex(cell.mark)}}}}}"
-            text += mark if cell.mark else ""
-        if cell.span > 1 or (cell.text == "✓" and grid.sides[i] == "right"):
-            text = rf"\multicolumn{{{cell.span}}}{{c}}{{{text}}}"
-        texts.append(text)
+        is_centered = cell.span > 1 or (cell.text == "✓" and grid.sides[i] == "right")
+        text = LATEX.cell(cell)
+        texts.append(rf"\multicolumn{{{cell.span}}}{{c}}{{{text}}}" if is_centered else text)
     return " & ".join(texts) + r" \\"
 
 
-def _in_latex(text: str) -> str:
-    def escape(part: str) -> str:
-        return "".join(LATEX_SIGNS.get(sign, sign) for sign in part)
-
-    return with_indices(text, escape, "AP$_{{{}}}$")
-
-
 # A terminal, in whatever width that has. What is too wide is made narrower in this order: intervals
-# take two lines, columns move together, names of lines are wrapped, and what is left over becomes
-# a table of its own with the names.
+# take two lines, columns move together, names of lines are wrapped, and numbers at last.
 
 SIGNS: dict[Rank, str] = {"": "", "best": "●", "tied": "○"}  # seen without bold letters too
 STYLES = {"best": "bold", "tied": "underline", "interval": "dim", "difference": "dim"}
@@ -262,79 +265,62 @@ class terminal:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         width = min(options.max_width, LONGEST_LINE)
         yield from (Text(text, style="bold") for text in wrap(self.grid.title, width))
-        yield from _fitting(self.grid, console, options)
+        endless = options.update(max_width=10_000)
+        for break_at, padding in (("", 1), ("\n", 1), ("\n", 0)):
+            table = _table(self.grid, break_at, padding)
+            if Measurement.get(console, endless, table).minimum <= options.max_width:
+                break
+        if sum(1 + (column.min_width or 0) for column in table.columns) >= options.max_width:
+            for column in table.columns:
+                column.min_width, column.no_wrap = 1, False
+        yield table
         for note in self.grid.notes_with(best=f"{SIGNS['best']} bold", tied=SIGNS["tied"]):
             yield from map(Text, wrap(note, width))
 
 
-def _fitting(grid: Grid, console: Console, options: ConsoleOptions) -> Iterator[Table]:
-    """The widest way that fits; where none does, as few tables as do, each with the names."""
-    endless = options.update(max_width=10_000)
-
-    def fits(table: Table) -> bool:
-        return Measurement.get(console, endless, table).minimum <= options.max_width
-
-    columns = list(range(grid.width))
-    for how in (("", 1), ("\n", 1), ("\n", 0)):
-        if fits(table := _table(grid, columns, *how)):
-            yield table
-            return
-    words = [i for i in columns[:-1] if grid.sides[i] == "left" and "right" in grid.sides[i:]]
-    names = columns[: max(words, default=0) + 1]
-    rest = columns[len(names) :]
-    while rest:
-        size = len(rest)
-        while not fits(table := _table(grid, [*names, *rest[:size]], "\n", 0)) and size > 1:
-            size -= 1
-        yield table
-        rest = rest[size:]
-
-
-def _table(grid: Grid, columns: list[int], break_at: str, padding: int) -> Table:
-    """These columns; break_at: what an interval that may be broken has there."""
-    heads, over = over_each_column(grid.head), over_each_column(grid.over) or [Cell()] * grid.width
-    lines = [over_each_column(cells) for cells in grid.lines]
-    has_head = any(cell.text for cell in (*over, *heads))
+def _table(grid: Grid, break_at: str, padding: int) -> Table:
+    """break_at: what an interval that may be broken has there."""
+    has_head = any(cell.text for cell in (*grid.over, *grid.head))
     look: dict[str, Any] = {"box": HORIZONTALS, "pad_edge": False, "header_style": ""}
-    table = Table(show_header=has_head, padding=(0, padding, 0, 0), **look)
-    filled = []
-    for i in columns:
-        behind = max((len(_signs(cells[i])) for cells in lines), default=0)
-        texts = [_shown(cells[i], break_at, behind) for cells in lines]
-        widest = max((cell_len(it) for text in texts for it in text.plain.split("\n")), default=1)
-        head_texts = (over[i].text, heads[i].text)
-        is_number, room = grid.sides[i] == "right", LONGEST_LINE
-        if is_number:
-            room = max(1, widest, *(cell_len(word) for it in head_texts for word in it.split()))
-        head = Text("\n".join(part for text in head_texts for part in wrap(text, room)))
-        if is_number:  # rich would move what has no sign behind it out of its column
-            head, *texts = (_to_the_right(text, room) for text in (head, *texts))
-        least = room if is_number else min(max(1, widest, cell_len(head.plain)), NAME)
-        table.add_column(head, no_wrap=is_number, min_width=least)
-        filled.append(texts)
-    rows = zip(*filled, strict=True)
-    for block in grid.blocks:
-        for _, cells in zip(block, rows, strict=False):
-            table.add_row(*cells)
-        table.add_section()
+    table, filled = Table(show_header=has_head, padding=(0, padding, 0, 0), **look), []
+    for (over, head, *cells), side in zip(grid.columns, grid.sides, strict=True):
+        room = max((len(_signs(cell)) for cell in cells), default=0)
+        texts = [_shown(cell, break_at, room) for cell in cells]
+        words = f"{over.text} {head.text}".split() if side == "right" else []
+        widest = max(1, *map(cell_len, words), *map(_width, texts))
+        longest = widest if side == "right" else LONGEST_LINE
+        heads = [part for cell in (over, head) for part in wrap(cell.text, longest)]
+        texts.insert(0, Text("\n".join(heads)))
+        if side == "right":  # by hand: rich moves what has no sign behind it out of its column
+            texts = [_to_the_right(text, widest) for text in texts]
+        least = widest if side == "right" else min(NAME, max(map(_width, texts)))
+        table.add_column(texts[0], no_wrap=side == "right", min_width=least, overflow="fold")
+        filled.append(texts[1:])
+    ends = set(accumulate(map(len, grid.blocks)))
+    for i, row in enumerate(zip(*filled, strict=True), start=1):
+        table.add_row(*row, end_section=i in ends)
     return table
 
 
-def _shown(cell: Cell, break_at: str, behind: int) -> Text:
-    """A cell's text, styled, and its signs; other numbers leave as much room behind them."""
+def _shown(cell: Cell, break_at: str, room: int) -> Text:
+    """A cell's text, styled, and its signs, for which other numbers leave room behind them."""
     text = Text(cell.text.replace(BREAK, break_at), style=STYLES.get(cell.rank or cell.kind, ""))
-    is_number = not (cell.kind == "interval" or NUMBER.sub("", cell.text))
-    signs = _signs(cell).ljust(behind if is_number and cell.text else 0)
+    has_room = cell.text and cell.kind != "interval" and is_number(cell)
+    signs = _signs(cell).ljust(room if has_room else 0)
     return text.append(signs, style="not bold not underline")
+
+
+def _signs(cell: Cell) -> str:
+    return SIGNS[cell.rank] + cell.mark
+
+
+def _width(text: Text) -> int:
+    return max(map(cell_len, text.plain.split("\n")))
 
 
 def _to_the_right(text: Text, width: int) -> Text:
     lines = text.split("\n", allow_blank=True)
     return Text("\n").join(Text(" " * (width - line.cell_len)) + line for line in lines)
-
-
-def _signs(cell: Cell) -> str:
-    return SIGNS[cell.rank] + cell.mark
 
 
 # HTML: the templates, which escape whatever they are given
@@ -347,16 +333,18 @@ STYLE = f"<style>\n{(TEMPLATES / 'grid.css').read_text()}</style>"
 def template(name: str) -> Any:
     """A file of templates/, with what its tables ask for."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined  # pages alone wait for it
+    from markupsafe import Markup
 
+    blocks: dict[str, Any] = {
+        "trim_blocks": True,
+        "lstrip_blocks": True,
+        "keep_trailing_newline": True,
+    }
     environment = Environment(
-        loader=FileSystemLoader(TEMPLATES, encoding="utf-8"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        undefined=StrictUndefined,
+        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, **blocks
     )
-    environment.filters["indexed"] = _in_html
+    environment.filters["indexed"] = lambda text: Markup(HTML.text(text))
+    environment.filters["written"] = lambda cell: Markup(HTML.cell(cell))
     environment.globals |= {"starts": starts, "names_of": _names_of}
     return environment.get_template(name)
 
@@ -376,14 +364,9 @@ def _names_of(block: Sequence[Line]) -> set[int]:
     first, *others = block
     if not others or any(cell.span > 1 for cells in block for cell in cells):
         return set()
+    columns = enumerate(zip(*block, strict=True))
     return {
         i
-        for i, cell in enumerate(first)
-        if cell.text and not cell.kind and not any(cells[i].text for cells in others)
+        for i, (name, *rest) in columns
+        if name.text and not name.kind and not any(it.text for it in rest)
     }
-
-
-def _in_html(text: str) -> Any:
-    from markupsafe import Markup
-
-    return Markup(with_indices(text, html.escape, "AP<sub>{}</sub>").replace(BREAK, "<wbr>"))

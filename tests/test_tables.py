@@ -97,7 +97,7 @@ def test_table_7_has_its_own_columns_and_six_metrics():
     assert texts(paper) == [
         *("+Imprs.+ATSS", "3", "1", "paper", "39.3", "57.7", "42.6", "23.8", "43.5", "51.2"),
     ]
-    assert texts(ours)[:6] == ["", "", "", "ours ±sd", "20.1 ±0.7", "30.1 ±0.7"]
+    assert texts(ours)[:6] == ["", "", "", "ours ±sd", "20.1 \u200b±0.7", "30.1 \u200b±0.7"]
     assert texts(ours)[7] == texts(difference)[7] == "–"  # no small objects
 
 
@@ -177,8 +177,8 @@ def test_without_intervals_gains_are_means_and_spreads_of_seeds():
     grid = gains_grid(make_bundle("table4", seeds=(0, 1)))
     assert texts(grid.over) == ["", "AP", "change", ""]
     assert texts(grid.head) == ["Run", *("paper", "ours") * 2, "n"]
-    assert lines_of(grid)["k = 3"] == ["38.0", "19.5 ±0.7", "−1.3", "−0.6 ±1.0", "2"]
-    assert lines_of(grid)["k = 9"] == ["39.3", "20.1 ±0.7", "", "", "2"]
+    assert lines_of(grid)["k = 3"] == ["38.0", "19.5 \u200b±0.7", "−1.3", "−0.6 ±1.0", "2"]
+    assert lines_of(grid)["k = 9"] == ["39.3", "20.1 \u200b±0.7", "", "", "2"]
     assert grid.notes == (
         "Changes of ours are of the seeds that both rows have. ±: standard deviation of one "
         "seed's change, the two trainings of which are independent.",
