@@ -4,15 +4,14 @@
     Bundle.rows   each row's numbers: the paper's and ours, alone and against the row of reference
 
 Nothing is inferred here: a mean, a sample standard deviation, a count of seeds, and the intervals
-of intervals.py where images can be resampled. What was not measured is None, never 0. What the
-numbers would be for other images, thousands of them, stands beside the file: table2.json and
-table2.npz. Without the latter a report has no intervals.
+of intervals.py where images can be resampled: their draws stand beside the file, table2.json and
+table2.npz. What was not measured is None, never 0.
 """
 
 import json
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from math import ceil, hypot
 from pathlib import Path
@@ -33,6 +32,7 @@ FORMAT = 3  # of the JSON; raised when an older reader could not read it
 CURVE_POINTS = 300  # of one run's history; more than a figure can show
 PLAIN = ("scale", "recipe", "data", "fingerprint", "settings", "command", "notes")  # as they are
 SCORED = ("images", "num_images", "digest")  # what the JSON says of draws
+ROW = ("label", "printed", "recipe", "at_scale")  # what it has as rows have it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,15 +61,11 @@ class Stopped:
 
 @dataclass(frozen=True)
 class Sample:
-    """One quantity measured with several seeds: seed -> value, in AP points.
-
-    deviation: of one seed's value, where it is known better than from the values themselves;
-    estimate: their mean with its interval, where images can be resampled.
-    """
+    """One quantity measured with several seeds, in AP points."""
 
     by_seed: Mapping[int, float] = field(default_factory=dict)
-    deviation: float | None = None
-    estimate: "Estimate | None" = None
+    std: float | None = None  # of one seed's value (n - 1); None with fewer than two seeds
+    estimate: "Estimate | None" = None  # the mean with its interval, where images can be resampled
 
     @property
     def n(self) -> int:
@@ -80,25 +76,6 @@ class Sample:
     def mean(self) -> float | None:
         """None without a seed."""
         return fmean(self.by_seed.values()) if self.by_seed else None
-
-    @property
-    def std(self) -> float | None:
-        """Sample standard deviation (n - 1); None with fewer than two seeds."""
-        if self.deviation is not None:
-            return self.deviation
-        return stdev(self.by_seed.values()) if self.n > 1 else None
-
-    def minus(self, other: "Sample") -> "Sample":
-        """Differences of the seeds that both have.
-
-        As in their interval, equal seeds of two configurations are two independent trainings.
-        """
-        shared = [seed for seed in self.by_seed if seed in other.by_seed]
-        one, two = (Sample({seed: it.by_seed[seed] for seed in shared}) for it in (self, other))
-        deviation = None if one.std is None or two.std is None else hypot(one.std, two.std)
-        if self.by_seed == other.by_seed:  # the same runs
-            deviation = None if deviation is None else 0.0
-        return Sample({seed: one.by_seed[seed] - two.by_seed[seed] for seed in shared}, deviation)
 
 
 @dataclass(frozen=True)
@@ -125,35 +102,48 @@ class ComparedRow:
     results: tuple[Result, ...]
     stopped: tuple[Stopped, ...]  # its runs that were ended early
     scores: tuple["Scores", ...]  # of the results; empty unless the images of all can be resampled
-    metrics: Mapping[str, Compared] = field(default_factory=dict)  # by field of Metrics, all six
+    reference: "ComparedRow | None" = None  # what its numbers are compared with
+
+    @cached_property
+    def metrics(self) -> dict[str, Compared]:
+        """The numbers by field of Metrics, all six."""
+        return {name: self._compared(name) for name in HEADINGS}
 
     @property
     def ap(self) -> Compared:
         """The headline metric."""
         return self.metrics["ap"]
 
-    def against(self, reference: "ComparedRow | None") -> "ComparedRow":
-        """The row with its numbers, alone and against the reference, if there is one."""
-        metrics = {}
-        for name in HEADINGS:
-            ours, paper = self._sample(name), getattr(self.row.paper, name)
-            gain, paper_gain = Sample(), None
-            if reference:
-                gain = ours.minus(reference._sample(name))
-                paper_gain = _minus(paper, getattr(reference.row.paper, name))
-            if self.scores:
-                from reports.intervals import difference, estimate
+    def _compared(self, name: str) -> Compared:
+        paper, values, other = getattr(self.row.paper, name), self._values(name), self.reference
+        ours = Sample(values, stdev(values.values()) if len(values) > 1 else None)
+        gain, paper_gain = Sample(), None
+        if other:
+            gain = _difference(values, other._values(name))
+            paper_gain = _minus(paper, getattr(other.row.paper, name))
+        if self.scores:
+            from reports.intervals import difference, estimate
 
-                ours = replace(ours, estimate=estimate(self.scores, name))
-                if reference and self.scores != reference.scores:
-                    known = difference(self.scores, reference.scores, name)
-                    gain = replace(gain, estimate=known)
-            metrics[name] = Compared(paper, ours, paper_gain, gain)
-        return replace(self, metrics=metrics)
+            ours = replace(ours, estimate=estimate(self.scores, name))
+            if other and self.scores != other.scores:
+                gain = replace(gain, estimate=difference(self.scores, other.scores, name))
+        return Compared(paper, ours, paper_gain, gain)
 
-    def _sample(self, name: str) -> Sample:
+    def _values(self, name: str) -> dict[int, float]:
         values = {result.seed: getattr(result.metrics, name) for result in self.results}
-        return Sample({seed: value for seed, value in values.items() if value is not None})
+        return {seed: value for seed, value in values.items() if value is not None}
+
+
+def _difference(ours: Mapping[int, float], others: Mapping[int, float]) -> Sample:
+    """Of the seeds that both have.
+
+    As in its interval, equal seeds of two configurations are two independent trainings.
+    """
+    pairs = {seed: (ours[seed], others[seed]) for seed in ours if seed in others}
+    std = None
+    if len(pairs) > 1:  # 0 for the same runs
+        std = 0.0 if ours == others else hypot(*map(stdev, zip(*pairs.values(), strict=True)))
+    return Sample({seed: one - other for seed, (one, other) in pairs.items()}, std)
 
 
 def _minus(one: float | None, other: float | None) -> float | None:
@@ -167,10 +157,7 @@ def measured(
     scores: Mapping[str, "Scores"],
     stopped: Mapping[str, Stopped] | None = None,
 ) -> ComparedRow:
-    """What is measured of a row whose runs have these names; scores: of any results, their draws.
-
-    A name without a result is missing, not wrong.
-    """
+    """What is measured of a row whose runs have these names; what has no result is missing."""
     found = tuple(results[name] for name in names if name in results)
     drawn = tuple(scores[it.signature] for it in found if it.signature in scores)
     early = tuple(stopped[name] for name in names if name in stopped) if stopped else ()
@@ -206,7 +193,7 @@ class Bundle:
         rows = [
             measured(row, self.signatures.get(row.label, ()), *known) for row in self.table.rows
         ]
-        return tuple(row.against(rows[self.table.reference]) for row in rows)
+        return tuple(replace(row, reference=rows[self.table.reference]) for row in rows)
 
     @property
     def reference(self) -> ComparedRow:
@@ -242,34 +229,27 @@ class Bundle:
 
 
 def save_bundle(bundle: Bundle, path: Path) -> None:
-    """Write the bundle as JSON, and its scores' draws beside it as NumPy's archive.
-
-    Histories are thinned to what a figure can show.
-    """
+    """Write the bundle as JSON, and its scores' draws beside it as NumPy's archive."""
     content = {
         "format": FORMAT,
         "table": table_content(bundle.table, bundle.signatures),
         **{name: getattr(bundle, name) for name in PLAIN},
         "results": {
-            name: replace(result, history=thin(result.history))
-            for name, result in bundle.results.items()
+            name: replace(it, history=thin(it.history)) for name, it in bundle.results.items()
         },
         "stopped": bundle.stopped,
         "scores": {
-            name: {told: getattr(score, told) for told in SCORED}
-            for name, score in bundle.scores.items()
+            name: {told: getattr(it, told) for told in SCORED} for name, it in bundle.scores.items()
         },
-        "insights": {name: insight.to_json() for name, insight in bundle.insights.items()},
+        "insights": {name: it.to_json() for name, it in bundle.insights.items()},
     }
     archive = path.with_suffix(".npz")
+    archive.unlink(missing_ok=True)
     if bundle.scores:
         import numpy as np
 
-        draws: dict[str, Any] = {name: score.draws for name, score in bundle.scores.items()}
-        with archive.open("wb") as file:
-            np.savez_compressed(file, **draws)
-    else:
-        archive.unlink(missing_ok=True)
+        draws: dict[str, Any] = {name: it.draws for name, it in bundle.scores.items()}
+        np.savez_compressed(archive, **draws)
     path.write_text(json.dumps(content, indent=1, default=asdict) + "\n", encoding="utf-8")
 
 
@@ -282,15 +262,15 @@ def load_bundle(path: Path) -> Bundle:
         if content["format"] != FORMAT:
             raise ValueError(f"format {content['format']}, needs {FORMAT}")
         results = {
-            name: Result(**result | {"metrics": Metrics(**result["metrics"])})
-            for name, result in content["results"].items()
+            name: Result(**it | {"metrics": Metrics(**it["metrics"])})
+            for name, it in content["results"].items()
         }
         return Bundle(
             table=table_of(content["table"]),
             **{name: content[name] for name in PLAIN} | {"recipe": Recipe(**content["recipe"])},
             signatures={row["label"]: row["signatures"] for row in content["table"]["rows"]},
             results=results,
-            stopped={name: Stopped(**where) for name, where in content["stopped"].items()},
+            stopped={name: Stopped(**it) for name, it in content["stopped"].items()},
             scores=_scores(content["scores"], results, path.with_suffix(".npz")),
             insights={name: Insight.from_json(it) for name, it in content["insights"].items()},
         )
@@ -311,13 +291,9 @@ def _scores(
     found = {}
     with np.load(path, allow_pickle=False) as draws:
         for name, facts in told.items():
-            found[name] = Scores(
-                signature=name,
-                seed=results[name].seed,
-                metrics=results[name].metrics,
-                draws=draws[name],
-                **{it: facts[it] for it in SCORED[:-1]},
-            )
+            about: dict[str, Any] = {"seed": results[name].seed, "metrics": results[name].metrics}
+            about |= {it: facts[it] for it in SCORED[:-1]}
+            found[name] = Scores(signature=name, draws=draws[name], **about)
             if found[name].digest != facts["digest"]:
                 raise ValueError(f"{path.name} has other draws for {name}")
     return found
@@ -328,69 +304,35 @@ def table_content(table: Table, signatures: Mapping[str, Sequence[str]]) -> dict
 
     A row's changes are for people, who need not know the defaults.
     """
-    rows = [
-        {
-            "label": row.label,
-            "changes": row.changes,
-            "config": asdict(row.config),
-            "paper": asdict(row.paper),
-            "printed": row.printed,
-            "recipe": dict(row.recipe),
-            "at_scale": {scale: dict(settings) for scale, settings in row.at_scale.items()},
-            "assigner": asdict(row.assigner) if isinstance(row.assigner, OwnAssigner) else None,
-            "signatures": list(signatures.get(row.label, ())),
-        }
-        for row in table.rows
-    ]
-    return {item.name: getattr(table, item.name) for item in fields(Table)} | {"rows": rows}
+    content = asdict(table)
+    for row, told in zip(table.rows, content["rows"], strict=True):
+        told["assigner"] = told["assigner"] if isinstance(row.assigner, OwnAssigner) else None
+        told |= {"changes": row.changes, "signatures": list(signatures.get(row.label, ()))}
+    return content
 
 
 def table_of(content: Mapping[str, Any]) -> Table:
     """The inverse of table_content; KeyError, TypeError or ValueError for what is none."""
-    rows = tuple(
-        Row(
-            row["label"],
-            DetectorConfig(**row["config"]),
-            Metrics(**row["paper"]),
-            tuple(row["printed"]),
-            OwnAssigner(**row["assigner"]) if row["assigner"] else None,
-            _tuples(row["recipe"]),
-            {scale: _tuples(settings) for scale, settings in row["at_scale"].items()},
-        )
-        for row in content["rows"]
-    )
-    return Table(**_tuples(content) | {"rows": rows})
+    rows = []
+    for row in content["rows"]:
+        told = {name: _tuples(row[name]) for name in ROW}
+        config, paper = DetectorConfig(**row["config"]), Metrics(**row["paper"])
+        assigner = OwnAssigner(**row["assigner"]) if row["assigner"] else None
+        rows.append(Row(**told, config=config, paper=paper, assigner=assigner))
+    return Table(**{name: _tuples(value) for name, value in content.items()} | {"rows": rows})
 
 
-def _tuples(content: Mapping[str, Any]) -> dict[str, Any]:
+def _tuples(content: Any) -> Any:
     """JSON has lists only; tables and settings have tuples only."""
-    return {
-        name: tuple(value) if isinstance(value, list) else value for name, value in content.items()
-    }
+    if isinstance(content, dict):
+        return {name: _tuples(value) for name, value in content.items()}
+    return tuple(content) if isinstance(content, list) else content
 
 
-def thin(
-    history: Sequence[Mapping[str, float]], points: int = CURVE_POINTS
-) -> list[dict[str, float]]:
-    """At most so many entries: means of neighbours; a step with an AP keeps its place."""
+def thin(history: Sequence[dict[str, float]], points: int = CURVE_POINTS) -> list[dict[str, float]]:
+    """At most so many entries: all with an AP, and every n-th."""
     if len(history) <= points:
-        return [dict(entry) for entry in history]
-    evaluated = sum("AP" in entry for entry in history)
-    size = ceil(len(history) / max(points - evaluated, 1))
-    bins: list[list[Mapping[str, float]]] = [[]]
-    for entry in history:
-        bins[-1].append(entry)
-        if len(bins[-1]) == size or "AP" in entry:
-            bins.append([])
-    return [_mean(entries) for entries in bins if entries]
-
-
-def _mean(entries: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Each value's mean over the entries that have it, at the last entry's step."""
-    values: dict[str, list[float]] = {}
-    for entry in entries:
-        for name, value in entry.items():
-            if value is not None:  # AP of small objects, where the data set has none
-                values.setdefault(name, []).append(value)
-    means = {name: fmean(found) for name, found in values.items()}
-    return means | {"step": entries[-1]["step"]}
+        return list(history)
+    num_tests = sum("AP" in entry for entry in history)
+    step = ceil(len(history) / max(points - num_tests, 1))
+    return [entry for i, entry in enumerate(history) if i % step == 0 or "AP" in entry]

@@ -5,6 +5,7 @@ path      RetinaNet, five improvements one by one, then samples selected by the 
 sweeps    what hardly moves AP under ATSS                     Tables 4, 5, 6, 7
 """
 
+from dataclasses import replace
 from functools import partial
 
 from experiments import TABLES
@@ -58,7 +59,7 @@ def _against(study: Measurements, place: Place, other: Place | None) -> Compared
         for it in (place, other)
         if it
     ]
-    return rows[0].against(rows[1] if other else None).ap
+    return replace(rows[0], reference=rows[1] if other else None).ap
 
 
 def study_plates(study: Measurements) -> dict[str, Plate]:

@@ -19,16 +19,11 @@ from reports.numbers import (
 from reports.results import Result, Sample
 
 
-def test_a_sample_is_a_mean_a_spread_and_a_count():
-    sample = Sample({0: 10.0, 1: 12.0, 2: 14.0})
-    assert (sample.mean, sample.std, sample.n) == (12.0, 2.0, 3)  # ((-2)^2 + 0 + 2^2) / 2 = 2^2
-    assert (Sample({5: 10.0}).mean, Sample({5: 10.0}).std) == (10.0, None)
-    assert (Sample({}).mean, Sample({}).std, Sample({}).n) == (None, None, 0)
-
-
-def test_differences_are_paired_by_seed():
-    difference = Sample({0: 10.0, 1: 12.0, 3: 1.0}).minus(Sample({0: 9.0, 1: 11.5, 2: 50.0}))
-    assert difference.by_seed == {0: 1.0, 1: 0.5}
+def test_a_sample_is_a_mean_a_spread_and_a_count_and_differences_are_paired_by_seed():
+    first, second, nothing = make_bundle("table4", (0, 1, 2), missing={("k = 3", 1)}).rows[:3]
+    assert first.ap.ours.by_seed == {0: 19.0, 2: 21.0}
+    assert (first.ap.ours.mean, first.ap.ours.n) == (20.0, 2)
+    assert first.ap.ours.std == pytest.approx(2**0.5)  # (1^2 + 1^2) / 1
 
 
 def test_our_number_stands_beside_the_papers_and_against_the_reference_row():
