@@ -8,16 +8,17 @@ facts_grid   what was run, one fact per line
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from string import ascii_lowercase
 from typing import Any
 
 from detector.config import Recipe
 from experiments.experiment import OwnAssigner, Row, Table
 from experiments.schedules import SCALES
+from experiments.settings import show_setting
 from reports.numbers import EARLY, MISSING, level
 from reports.render import Grid, line
-from reports.results import Bundle, ComparedRow
+from reports.results import Bundle, ComparedRow, Result
 
 MAX_FACT = 80  # letters; longer ones differ from run to run
 HARMLESS = ("ray", "mlflow")  # facts whose names begin so: no number depends on them
@@ -33,29 +34,27 @@ def footnotes(bundle: Bundle) -> tuple[str, ...]:
 
 def _setup(bundle: Bundle) -> Iterator[str]:
     """What was trained and tested; what distinguishes rows, and what takes its place here."""
-    table, recipe, papers = bundle.table, bundle.recipe, SCALES[bundle.table.scale]
+    table, papers = bundle.table, SCALES[bundle.table.scale]
     ours, delta = ("Ours: s", " Δ is ours minus the paper's.") if table.has_paper else ("S", "")
     sizes = {score.num_images for row in bundle.rows for score in row.scores}
     version = common(bundle, "pycocotools")
-    told = [f"{size:,} test images" for size in sizes if len(sizes) == 1]
+    told = [bundle.fingerprint[:12], *(f"{it:,} test images" for it in sizes if len(sizes) == 1)]
     told += [f"pycocotools {version}"] if version else []
     yield (
-        f"{ours}cale {bundle.scale} on {bundle.data} (fingerprint "
-        f"{', '.join([bundle.fingerprint[:12], *told])}); {schedule(recipe)}, "
-        f"{image_size(recipe)}; {seeds(bundle)}.{delta}"
+        f"{ours}cale {bundle.scale} on {bundle.data} (fingerprint {', '.join(told)}); "
+        f"{schedule(bundle.recipe)}, {image_size(bundle.recipe)}; {seeds(bundle)}.{delta}"
     )
     if bundle.settings:
         yield f"Changed in every row: {settings(bundle)}."
-    replaced: dict[str, object] = {}
-    for row in table.rows:
-        replaced |= row.at_scale.get(bundle.scale, {})
+    at_scale = [row.at_scale.get(bundle.scale, {}) for row in table.rows]
+    here = {name: value for values in at_scale for name, value in values.items()}
     varied = dict.fromkeys(name for row in table.rows for name in row.recipe)
-    if kept := [name for name in varied if name not in {**replaced, **bundle.settings}]:
+    if kept := [name for name in varied if name not in {**here, **bundle.settings}]:
         yield f"Changed from row to row: {', '.join(kept)}."
-    if here := {name: value for name, value in replaced.items() if name not in bundle.settings}:
+    if replaced := {name: value for name, value in here.items() if name not in bundle.settings}:
         yield (
-            f"At this scale every row has {_assigned(here)}, so rows that the paper distinguishes "
-            "by it alone are one run."
+            f"At this scale every row has {_assigned(replaced)}, so rows that the paper "
+            "distinguishes by it alone are one run."
         )
     if table.has_paper and not bundle.is_as_in_paper:
         yield (
@@ -72,15 +71,11 @@ def _legend(bundle: Bundle) -> Iterator[str]:
     single, several, sure = 1 in counts, max(counts) > 1, level() * bundle.has_intervals
     whose = ["the paper's numbers"] if bundle.table.has_paper else []
     whose += ["ours"] if sum(map(bool, counts)) > 1 else []
-    best = f"{{best}}: the highest of {' and of '.join(whose)}"
+    tied = "of ours, not told apart from it when all rows are looked at at once"
     weights = " (with one seed, for these trained weights)" if single else ""
-    if whose and not sure:
-        yield f"{best}; whether by more than chance is not known."
-    elif whose:
-        yield (
-            f"{best}; {{tied}}: of ours, not told apart from it when all rows are looked at at "
-            f"once{weights}."
-        )
+    doubt = f"{{tied}}: {tied}{weights}" if sure else "whether by more than chance is not known"
+    if whose:
+        yield f"{{best}}: the highest of {' and of '.join(whose)}; {doubt}."
     if sure and several:
         yield f"{sure}: confidence interval of the mean over seeds, of images and seeds together."
     if sure and single:
@@ -113,76 +108,63 @@ def _gaps(bundle: Bundle) -> Iterator[str]:
 def differing(bundle: Bundle) -> tuple[dict[str, str], tuple[str, ...]]:
     """Row label -> the letter of its footnote, of those that are not like most; the footnotes."""
     rows = {row.row.label: _what_may_matter(row) for row in bundle.rows if row.results}
-    names = dict.fromkeys(name for row in rows.values() for name in row)
-    told = {name: Counter(row.get(name, UNKNOWN) for row in rows.values()) for name in names}
-    usual = {name: counts.most_common(1)[0][0] for name, counts in told.items()}
+    names = dict.fromkeys(name for told in rows.values() for name in told)
+    kinds = {name: Counter(told.get(name, UNKNOWN) for told in rows.values()) for name in names}
+    usual = {name: counts.most_common(1)[0][0] for name, counts in kinds.items()}
     groups: dict[str, list[str]] = {}  # what a footnote says -> labels of its rows
-    for label, row in rows.items():
-        odd = [
-            f"{name} {value} (most rows: {usual[name]})"
-            for name in names
-            if (value := row.get(name, UNKNOWN)) != usual[name]
-        ]
+    for label, told in rows.items():
+        odd = [name for name in names if told.get(name, UNKNOWN) != usual[name]]
+        texts = (f"{name} {told.get(name, UNKNOWN)} (most rows: {usual[name]})" for name in odd)
         if odd:
-            groups.setdefault("; ".join(odd), []).append(label)
+            groups.setdefault("; ".join(texts), []).append(label)
     if len(groups) > MOST_LETTERS:
-        kinds = {name: len(counts) for name, counts in told.items() if len(counts) > 1}
-        listed = ", ".join(f"{name} ({number} kinds)" for name, number in kinds.items())
-        return {}, (
-            f"Rows differ in more than the table says: {listed}; the list of runs names each.",
-        )
-    lettered = dict(zip(ascii_lowercase, groups.items(), strict=False))
-    letters = {label: letter for letter, (_, labels) in lettered.items() for label in labels}
-    return letters, tuple(f"{letter}: {text}." for letter, (text, _) in lettered.items())
+        listed = (f"{name} ({len(it)} kinds)" for name, it in kinds.items() if len(it) > 1)
+        return {}, (f"Rows differ in more than the table says: {', '.join(listed)}.",)
+    lettered = list(zip(ascii_lowercase, groups.items(), strict=False))
+    letters = {label: letter for letter, (_, labels) in lettered for label in labels}
+    return letters, tuple(f"{letter}: {text}." for letter, (text, _) in lettered)
 
 
 def _what_may_matter(row: ComparedRow) -> dict[str, str]:
     """Everything about a row's runs that could move its number, in words."""
-    told = {"seeds": [str(result.seed) for result in row.results]}
-    for name in dict.fromkeys(name for result in row.results for name in result.facts):
-        if not name.lower().startswith(HARMLESS):
-            told[name] = [str(result.facts.get(name, UNKNOWN)) for result in row.results]
+    told = {"seeds": [str(run.seed) for run in row.results], **_facts(row.results)}
     if row.scores:
         told["test images"] = [f"{it.num_images:,} ({it.images[:8]})" for it in row.scores]
-    return {name: " and ".join(dict.fromkeys(values)) for name, values in told.items()}
+    moving = {name: it for name, it in told.items() if not name.lower().startswith(HARMLESS)}
+    return {name: " and ".join(dict.fromkeys(values)) for name, values in moving.items()}
+
+
+def _facts(results: Iterable[Result]) -> dict[str, list[str]]:
+    """What runs tell of themselves: each fact's values, each once, and UNKNOWN of silent runs."""
+    told = [run.facts for run in results]
+    values = {name: [str(it.get(name, UNKNOWN)) for it in told] for facts in told for name in facts}
+    return {name: list(dict.fromkeys(found)) for name, found in values.items()}
 
 
 def common(bundle: Bundle, name: str) -> str | None:
     """What all runs say of a fact, if they say the same."""
-    values = {result.facts.get(name) for row in bundle.rows for result in row.results}
-    value = values.pop() if len(values) == 1 else None
-    return None if value is None else str(value)
+    values = _facts(bundle.results.values()).get(name, [])
+    return values[0] if len(values) == 1 else None
 
 
 def facts_grid(bundle: Bundle) -> Grid:
     """What was run, one fact per line; of what runs tell themselves, what few values say."""
-    recipe = bundle.recipe
-    rows = () if "backbone" in bundle.settings else bundle.table.rows
-    told: dict[str, dict[str, None]] = {}
-    for name, value in (
-        fact for row in bundle.rows for run in row.results for fact in run.facts.items()
-    ):
-        told.setdefault(name[:1].upper() + name[1:], {})[str(value)] = None
+    names = (name for row in bundle.table.rows for name in row.recipe_at(bundle.scale))
+    varied = dict.fromkeys((it for it in names if it not in bundle.settings), "from row to row")
+    told = {name: "; ".join(values) for name, values in _facts(bundle.results.values()).items()}
     facts = {
-        "Scale": bundle.scale,
-        "Data set": f"{bundle.data} (fingerprint {bundle.fingerprint[:12]})",
-        "Backbone": f"{_backbones(rows, bundle.scale, recipe)}, {recipe.norm}, "
-        f"weights {recipe.weights}",
-        "Schedule": schedule(recipe),
-        "Learning rate": _learning_rate(recipe),
-        "Images": image_size(recipe),
-        "Precision, threads": f"{recipe.precision}, {recipe.threads}",
-        "Test": f"scores above {recipe.score_threshold:g}, NMS at IoU {recipe.nms_threshold:g}, "
-        f"at most {recipe.max_detections} detections per image",
-        "Changed in every row": settings(bundle) or "nothing",
-        "Seeds": seeds(bundle),
-        "Finished": progress(bundle),
-        **{name: "; ".join(it) for name, it in told.items() if len("; ".join(it)) <= MAX_FACT},
+        "scale": bundle.scale,
+        "data set": f"{bundle.data} (fingerprint {bundle.fingerprint[:12]})",
+        "seeds": seeds(bundle),
+        "finished": progress(bundle),
+        "changed in every row": settings(bundle) or "nothing",
+        **{name: show_setting(value) for name, value in vars(bundle.recipe).items()},
+        **varied,
+        **{name: text for name, text in told.items() if len(text) <= MAX_FACT},
     }
-    lines = tuple(line(name, value) for name, value in facts.items())
-    return Grid(
-        name=f"{bundle.table.name}-facts", title="What was run", head=line("", ""), blocks=(lines,)
-    )
+    lines = (line(name[0].upper() + name[1:].replace("_", " "), it) for name, it in facts.items())
+    name, title = f"{bundle.table.name}-facts", "What was run"
+    return Grid(name=name, title=title, head=line("", ""), blocks=(tuple(lines),))
 
 
 def code_version(code: Any) -> str:
@@ -206,19 +188,17 @@ def schedule(recipe: Recipe) -> str:
 
 def image_size(recipe: Recipe) -> str:
     """The two sides that images are resized to, in pixels."""
-    smallest, largest = recipe.short_side
-    short = f"{smallest}" if smallest == largest else f"{smallest} to {largest}"
+    short = " to ".join(dict.fromkeys(map(str, recipe.short_side)))
     return f"short side {short} px, long side at most {recipe.long_side} px"
 
 
 def seeds(bundle: Bundle) -> str:
     """Which seeds, and what the number of them lets us say."""
-    found: Sequence[int] = bundle.seeds
-    if not found:
+    listed = ", ".join(map(str, bundle.seeds))
+    if not listed:
         return "no run is finished"
-    if len(found) == 1:
-        return f"seed {found[0]} alone, so the spread between seeds is unknown"
-    listed = ", ".join(str(seed) for seed in found)
+    if len(bundle.seeds) == 1:
+        return f"seed {listed} alone, so the spread between seeds is unknown"
     if bundle.has_intervals:
         return f"mean of seeds {listed}"
     return f"seeds {listed}: mean ±sd, the sample standard deviation over seeds"
@@ -236,24 +216,14 @@ def progress(bundle: Bundle) -> str:
     return f"{finished} of {_count(asked, 'run')} finished"
 
 
-def _learning_rate(recipe: Recipe) -> str:
-    if recipe.lr_decay == "step":
-        drops = ", ".join(f"{round(share * recipe.iterations):,}" for share in recipe.lr_drops)
-        decay = f"÷ 10 at {drops}"
-    else:
-        decay = recipe.lr_decay
-    return (
-        f"{recipe.learning_rate:g} ({recipe.optimizer}), {decay}; × {recipe.warmup_factor:.2g} for "
-        f"the first {_count(recipe.warmup_iterations, 'iteration')}"
-    )
-
-
 def _backbones(rows: Sequence[Row], scale: str, recipe: Recipe) -> str:
     """Those of rows at a scale, and the recipe's where a row has none of its own."""
     names = [row.recipe_at(scale).get("backbone", recipe.backbone) for row in rows]
-    names = names or [recipe.backbone]
-    shown = (name.replace("resnet", "ResNet-").replace("resnext", "ResNeXt-") for name in names)
-    return ", ".join(dict.fromkeys(name.replace("_", " ") for name in shown))
+    shown = (
+        name.replace("resnet", "ResNet-").replace("resnext", "ResNeXt-").replace("_", " ")
+        for name in names or [recipe.backbone]
+    )
+    return ", ".join(dict.fromkeys(shown))
 
 
 def _count(number: int, noun: str) -> str:
@@ -261,10 +231,4 @@ def _count(number: int, noun: str) -> str:
 
 
 def _assigned(values: Mapping[str, object]) -> str:
-    return ", ".join(f"{name}={_plain(value)}" for name, value in values.items())
-
-
-def _plain(value: object) -> str:
-    if isinstance(value, tuple | list):
-        return ",".join(_plain(entry) for entry in value)
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    return ", ".join(f"{name}={show_setting(value)}" for name, value in values.items())

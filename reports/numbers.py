@@ -6,13 +6,13 @@ frames    the same and all else that is known of the runs, for whoever goes on f
 number, signed, interval ...   one decimal as in the paper, a sign on what is a change
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from detector.metrics import HEADINGS
-from reports.render import BREAK, PAD, Grid, line
+from reports.render import BREAK, PAD
 from reports.results import Bundle, ComparedRow, Result, Sample
 
 if TYPE_CHECKING:  # they import numpy and pandas, which lists need not wait for
@@ -24,14 +24,7 @@ if TYPE_CHECKING:  # they import numpy and pandas, which lists need not wait for
 MISSING = "–"
 EARLY = "†"
 TEXTS = ("table", "row", "metric", "seeds", "signatures")  # columns that hold no numbers
-FRAMES: dict[str, tuple[str, ...]] = {  # columns, so that a frame without lines has them as well
-    "runs": ("minutes", *HEADINGS),
-    "history": ("step", "name", "value"),
-    "curves": ("metric", "recall", "precision"),
-    "errors": ("kind", "count", "points"),
-    "classes": ("id", "name", "num_truths", "ap", "ap50"),
-    "images": ("id", "score", "found", "missed", "false"),
-}
+FRAMES = ("runs", "history", "curves", "errors", "classes", "images")
 
 
 def numbers(bundle: Bundle) -> "pd.DataFrame":
@@ -61,21 +54,21 @@ def _line(row: ComparedRow, name: str) -> dict[str, Any]:
         "ours": found.ours.mean,
         "std": found.ours.std,
         "n": found.ours.n,
-        **_spread(found.ours),
+        **_errors(found.ours, ""),
         "images": getattr(found.ours.estimate, "num_images", None),
         "difference": found.difference,
         "paper_gain": found.paper_gain,
         "gain": found.gain.mean,
         "gain_std": found.gain.std,
-        **{f"gain_{name}": value for name, value in _spread(found.gain).items()},
-        "seeds": " ".join(str(seed) for seed in found.ours.by_seed),
+        **_errors(found.gain, "gain_"),
+        "seeds": " ".join(map(str, found.ours.by_seed)),
         "signatures": " ".join(row.signatures),
     }
 
 
-def _spread(sample: Sample) -> dict[str, float | None]:
+def _errors(sample: Sample, before: str) -> dict[str, float | None]:
     names = ("low", "high", "image_error", "seed_error")
-    return {name: getattr(sample.estimate, name, None) for name in names}
+    return {before + name: getattr(sample.estimate, name, None) for name in names}
 
 
 def frames(bundle: Bundle) -> dict[str, "pd.DataFrame"]:
@@ -89,46 +82,31 @@ def frames(bundle: Bundle) -> dict[str, "pd.DataFrame"]:
 
     lines: dict[str, list[dict[str, Any]]] = {name: [] for name in FRAMES}
     for row in bundle.rows:
-        for result in row.results:
-            names = {"row": row.row.label, "signature": result.signature, "seed": result.seed}
-            for frame, values in _facts(result, bundle.insights.get(result.signature)):
+        for run in row.results:
+            names = {"row": row.row.label, "signature": run.signature, "seed": run.seed}
+            for frame, values in _values(run, bundle.insights.get(run.signature)):
                 lines[frame].append(names | values)
-    made = {"numbers": numbers(bundle)}
-    plain = made["numbers"].columns.difference(TEXTS)
-    made["numbers"][plain] = made["numbers"][plain].apply(pd.to_numeric)
-    for name, found in lines.items():
-        columns = None if found else ["row", "signature", "seed", *FRAMES[name]]
-        made[name] = pd.DataFrame(found, columns=columns)
-    return made
+    plain = numbers(bundle)
+    columns = plain.columns.difference(TEXTS)
+    plain[columns] = plain[columns].apply(pd.to_numeric)
+    return {"numbers": plain, **{name: pd.DataFrame(found) for name, found in lines.items()}}
 
 
-def _facts(result: Result, insight: "Insight | None") -> Iterator[tuple[str, dict[str, Any]]]:
+def _values(run: Result, insight: "Insight | None") -> Iterator[tuple[str, dict[str, Any]]]:
     """Which frame has which lines of a run."""
-    minutes = None if result.seconds is None else result.seconds / 60
-    yield "runs", {"minutes": minutes} | asdict(result.metrics) | result.facts
-    for entry in result.history:
-        for name, value in entry.items():
-            if name != "step":
-                yield "history", {"step": entry["step"], "name": name, "value": value}
+    minutes = None if run.seconds is None else run.seconds / 60
+    yield "runs", {"minutes": minutes} | asdict(run.metrics) | run.facts
+    for entry in run.history:
+        for name in (it for it in entry if it != "step"):
+            yield "history", {"step": entry["step"], "name": name, "value": entry[name]}
     if insight is None:
         return
     for metric, curve in insight.precision.items():
         for recall, precision in enumerate(curve):
             yield "curves", {"metric": metric, "recall": recall, "precision": precision}
-    for kind, share in insight.errors.items():
-        yield "errors", {"kind": kind, "count": share.count, "points": share.points}
-    yield from (("classes", asdict(found)) for found in insight.classes)
-    yield from (("images", asdict(found)) for found in insight.images)
-
-
-def overview(data: Mapping[str, "pd.DataFrame"]) -> Grid:
-    """Which frames there are, how long they are, and their columns."""
-    lines = tuple(
-        line(name, f"{len(frame):,}", ", ".join(map(str, frame.columns)))
-        for name, frame in data.items()
-    )
-    head = line("frame", "lines", "columns")
-    return Grid(name="frames", title="Data frames", head=head, blocks=(lines,))
+    yield from (("errors", {"kind": kind, **asdict(it)}) for kind, it in insight.errors.items())
+    yield from (("classes", asdict(it)) for it in insight.classes)
+    yield from (("images", asdict(it)) for it in insight.images)
 
 
 # As they are written

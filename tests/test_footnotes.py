@@ -71,11 +71,14 @@ def test_they_say_what_ranks_and_intervals_mean_of_those_that_there_are():
 
 
 def test_facts_tell_the_recipe_and_what_the_runs_have_in_common():
-    facts = {cells[0].text: cells[1].text for cells in facts_grid(make_bundle("table2")).blocks[0]}
-    assert facts["Learning rate"] == (
-        "0.01 (sgd), ÷ 10 at 27, 36; × 0.33 for the first 500 iterations"
+    facts = {cells[0].text: cells[1].text for cells in facts_grid(make_bundle("table8")).lines}
+    assert (facts["Iterations"], facts["Short side"], facts["Nms threshold"]) == (
+        "40",
+        "96,128",
+        "0.6",
     )
-    assert (facts["Finished"], facts["Device"]) == ("4 of 4 runs finished", "cpu")
+    assert facts["Backbone"] == facts["Deformable"] == "from row to row"
+    assert (facts["Finished"], facts["Device"]) == ("8 of 8 runs finished", "cpu")
 
 
 # --- rows that are not like the others

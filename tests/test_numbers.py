@@ -16,7 +16,7 @@ from reports.numbers import (
     signed,
     signed_interval,
 )
-from reports.results import Result, Sample
+from reports.results import Result
 
 
 def test_a_sample_is_a_mean_a_spread_and_a_count_and_differences_are_paired_by_seed():

@@ -26,7 +26,7 @@ from pathlib import Path
 from IPython.display import HTML
 
 from reports import effects, footnotes, tables
-from reports.numbers import frames, overview
+from reports.numbers import frames
 from reports.results import load_bundle
 from reports.claims import claims_grid, deciding, judge_all
 from reports.figures import plates
@@ -153,4 +153,5 @@ show(
 data = frames(bundle)
 numbers, runs, history = (data[name] for name in ("numbers", "runs", "history"))
 curves, errors, classes, images = (data[name] for name in ("curves", "errors", "classes", "images"))
-show(to_html(overview(data)))
+told = [f"{name}: {len(it):,} lines of {', '.join(map(str, it))}" for name, it in data.items()]
+show(part("listed", "Data frames", told))
