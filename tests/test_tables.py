@@ -175,7 +175,7 @@ def test_without_intervals_gains_are_means_and_spreads_of_seeds():
     grid = gains_grid(make_bundle("table4", seeds=(0, 1)))
     assert texts(grid.over) == ["", "AP", "change", ""]
     assert texts(grid.head) == ["Run", *("paper", "ours") * 2, "n"]
-    assert lines_of(grid)["k = 3"] == ["38.0", "19.5 \u200b±0.7", "−1.3", "−0.6 ±1.0", "2"]
+    assert lines_of(grid)["k = 3"] == ["38.0", "19.5 \u200b±0.7", "−1.3", "−0.6 \u200b±1.0", "2"]
     assert lines_of(grid)["k = 9"] == ["39.3", "20.1 \u200b±0.7", "", "", "2"]
     assert grid.notes == (
         "Changes of ours are of the seeds that both rows have. ±: standard deviation of one "
