@@ -53,10 +53,15 @@ class Scores:
         return hashlib.sha256(np.ascontiguousarray(self.draws, "<f8").tobytes()).hexdigest()
 
 
-def score(signature: str, seed: int, metrics: Metrics, matches: Matches) -> Scores:
-    """A run's six numbers under resampled images."""
-    draws = metrics_of(matches, image_weights(len(matches.image_ids)))
-    return _scores(signature, seed, metrics, draws, matches.image_ids)
+def score(
+    signature: str, seed: int, metrics: Metrics, matches: Matches, draws: Numbers | None = None
+) -> Scores:
+    """A run's six numbers under resampled images; draws: of another quantity than COCO's."""
+    if draws is None:
+        draws = metrics_of(matches, image_weights(len(matches.image_ids)))
+    images = hashlib.sha256(matches.image_ids.astype("<i8").tobytes()).hexdigest()
+    about: dict[str, Any] = {"images": images, "num_images": len(matches.image_ids)}
+    return Scores(signature=signature, seed=seed, metrics=metrics, draws=draws, **about)
 
 
 def of_crowds(signature: str, seed: int, matches: Matches) -> Scores:
@@ -69,49 +74,28 @@ def of_crowds(signature: str, seed: int, matches: Matches) -> Scores:
     num_objects = np.bincount(counted, minlength=num_images)
     is_crowd = num_objects > np.median(num_objects)
     weights = np.vstack([np.ones(num_images, np.uint8), image_weights(num_images)])
-    value, *draws = metrics_of(matches, weights * is_crowd) - metrics_of(
-        matches, weights * ~is_crowd
-    )
+    crowds, others = (metrics_of(matches, weights * it) for it in (is_crowd, ~is_crowd))
+    value, *draws = crowds - others
     metrics = Metrics(*(float(it) if np.isfinite(it) else None for it in value))
-    return _scores(signature, seed, metrics, np.array(draws), matches.image_ids)
-
-
-def _scores(
-    signature: str, seed: int, metrics: Metrics, draws: Numbers, image_ids: NDArray[np.int64]
-) -> Scores:
-    return Scores(
-        signature=signature,
-        seed=seed,
-        metrics=metrics,
-        draws=draws,
-        images=hashlib.sha256(image_ids.astype("<i8").tobytes()).hexdigest(),
-        num_images=len(image_ids),
-    )
+    return score(signature, seed, metrics, matches, np.array(draws))
 
 
 def save_scores(scores: Scores, path: Path, *, source: str) -> None:
     """Write the draws as NumPy's archive. source: digest of the matches they are made of."""
-    kept: dict[str, Any] = {
-        name: getattr(scores, name) for name in ("draws", "images", "num_images")
-    }
+    about: dict[str, Any] = {"images": scores.images, "num_images": scores.num_images}
     with path.open("wb") as file:
-        np.savez_compressed(file, version=VERSION, source=source, **kept)
+        np.savez_compressed(file, version=VERSION, source=source, draws=scores.draws, **about)
 
 
 def load_scores(path: Path, signature: str, seed: int, metrics: Metrics, *, source: str) -> Scores:
     """The inverse of save_scores; ValueError for draws made of other matches, or differently."""
     try:
-        with np.load(path, allow_pickle=False) as content:
-            if int(content["version"]) != VERSION or str(content["source"]) != source:
+        with np.load(path, allow_pickle=False) as kept:
+            if int(kept["version"]) != VERSION or str(kept["source"]) != source:
                 raise ValueError("they are made of other matches, or in another way")
-            return Scores(
-                signature=signature,
-                seed=seed,
-                metrics=metrics,
-                draws=content["draws"],
-                images=str(content["images"]),
-                num_images=int(content["num_images"]),
-            )
+            about: dict[str, Any] = {"signature": signature, "seed": seed, "metrics": metrics}
+            about |= {"images": str(kept["images"]), "num_images": int(kept["num_images"])}
+            return Scores(draws=kept["draws"], **about)
     except (EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path} has no draws of this run: {error}") from error
 

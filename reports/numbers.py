@@ -6,25 +6,22 @@ frames    the same and all else that is known of the runs, for whoever goes on f
 number, signed, interval ...   one decimal as in the paper, a sign on what is a change
 """
 
-from collections.abc import Iterator
 from dataclasses import asdict
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from detector.metrics import HEADINGS
 from reports.render import BREAK, PAD
-from reports.results import Bundle, ComparedRow, Result, Sample
+from reports.results import Bundle, ComparedRow, Sample
 
 if TYPE_CHECKING:  # they import numpy and pandas, which lists need not wait for
     import pandas as pd
 
-    from reports.breakdown import Insight
     from reports.intervals import Estimate
 
 MISSING = "–"
 EARLY = "†"
 TEXTS = ("table", "row", "metric", "seeds", "signatures")  # columns that hold no numbers
-FRAMES = ("runs", "history", "curves", "errors", "classes", "images")
 
 
 def numbers(bundle: Bundle) -> "pd.DataFrame":
@@ -74,39 +71,44 @@ def _errors(sample: Sample, before: str) -> dict[str, float | None]:
 def frames(bundle: Bundle) -> dict[str, "pd.DataFrame"]:
     """Tidy data frames, for whoever wants to go on from a report; what is not known is NaN.
 
-    numbers: see above; runs: a line per run, with the facts that it told; the others: a line per
-    run and step, recall, kind of error (points: what AP50 would gain without them), class, image.
+    numbers: see above; runs: a line per run, with the facts that it told; history: per run and
+    step; the others: per run and recall, kind of error (points: what AP50 would gain without
+    them), class, image.
     All numbers are AP points or percent.
     """
     import pandas as pd
 
-    lines: dict[str, list[dict[str, Any]]] = {name: [] for name in FRAMES}
-    for row in bundle.rows:
-        for run in row.results:
-            names = {"row": row.row.label, "signature": run.signature, "seed": run.seed}
-            for frame, values in _values(run, bundle.insights.get(run.signature)):
-                lines[frame].append(names | values)
+    runs = [
+        ({"row": row.row.label, "signature": run.signature, "seed": run.seed}, run)
+        for row in bundle.rows
+        for run in row.results
+    ]
+    known = [(names, bundle.insights.get(run.signature)) for names, run in runs]
+    insights = [(names, insight) for names, insight in known if insight]
     plain = numbers(bundle)
     columns = plain.columns.difference(TEXTS)
     plain[columns] = plain[columns].apply(pd.to_numeric)
-    return {"numbers": plain, **{name: pd.DataFrame(found) for name, found in lines.items()}}
-
-
-def _values(run: Result, insight: "Insight | None") -> Iterator[tuple[str, dict[str, Any]]]:
-    """Which frame has which lines of a run."""
-    minutes = None if run.seconds is None else run.seconds / 60
-    yield "runs", {"minutes": minutes} | asdict(run.metrics) | run.facts
-    for entry in run.history:
-        for name in (it for it in entry if it != "step"):
-            yield "history", {"step": entry["step"], "name": name, "value": entry[name]}
-    if insight is None:
-        return
-    for metric, curve in insight.precision.items():
-        for recall, precision in enumerate(curve):
-            yield "curves", {"metric": metric, "recall": recall, "precision": precision}
-    yield from (("errors", {"kind": kind, **asdict(it)}) for kind, it in insight.errors.items())
-    yield from (("classes", asdict(it)) for it in insight.classes)
-    yield from (("images", asdict(it)) for it in insight.images)
+    lines: dict[str, list[dict[str, Any]]] = {
+        "runs": [
+            names | {"minutes": run.seconds and run.seconds / 60} | asdict(run.metrics) | run.facts
+            for names, run in runs
+        ],
+        "history": [names | entry for names, run in runs for entry in run.history],
+        "curves": [
+            names | {"metric": metric, "recall": recall, "precision": precision}
+            for names, insight in insights
+            for metric, curve in insight.precision.items()
+            for recall, precision in enumerate(curve)
+        ],
+        "errors": [
+            names | {"kind": kind} | asdict(share)
+            for names, insight in insights
+            for kind, share in insight.errors.items()
+        ],
+        "classes": [names | asdict(it) for names, insight in insights for it in insight.classes],
+        "images": [names | asdict(it) for names, insight in insights for it in insight.images],
+    }
+    return {"numbers": plain} | {name: pd.DataFrame(found) for name, found in lines.items()}
 
 
 # As they are written

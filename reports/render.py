@@ -8,7 +8,7 @@ of a number: the best of its kind bold, those not told apart from it underlined.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from itertools import accumulate
@@ -204,6 +204,7 @@ RESIZED = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"
 def latex(grid: Grid) -> str:
     """A table environment for \\usepackage{amssymb, booktabs, graphicx}."""
     blocks = ["\n".join(_latex_line(cells, grid) for cells in block) for block in grid.blocks]
+    over = [(i + 1, cell.span) for i, cell in starts(grid.over) if cell.text]
     notes = map(LATEX.text, grid.notes_with())
     below = r"\parbox{\linewidth}{\footnotesize " + " \\\\\n".join(notes) + "}"
     lines = [
@@ -216,7 +217,10 @@ def latex(grid: Grid) -> str:
         RESIZED,
         rf"\begin{{tabular}}{{@{{}}{''.join(side[0] for side in grid.sides)}@{{}}}}",
         r"\toprule",
-        *_latex_head(grid),
+        *([_latex_line(grid.over, grid)] if over else []),
+        *(rf"\cmidrule(lr){{{first}-{first + span - 1}}}" for first, span in over),
+        _latex_line(grid.head, grid),
+        r"\midrule",
         "\n\\addlinespace\n".join(blocks),
         r"\bottomrule",
         r"\end{tabular}}",
@@ -224,18 +228,6 @@ def latex(grid: Grid) -> str:
         r"\end{table}",
     ]
     return "\n".join(lines) + "\n"
-
-
-def _latex_head(grid: Grid) -> Iterator[str]:
-    """The heads and their rules; none where no column has a head."""
-    if any(cell.text for cell in grid.over):
-        yield _latex_line(grid.over, grid)
-        for i, cell in starts(grid.over):
-            if cell.text:
-                yield rf"\cmidrule(lr){{{i + 1}-{i + cell.span}}}"
-    if any(cell.text for cell in grid.head):
-        yield _latex_line(grid.head, grid)
-        yield r"\midrule"
 
 
 def _latex_line(cells: Line, grid: Grid) -> str:

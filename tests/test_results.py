@@ -8,7 +8,7 @@ import pytest
 from made_up_results import make_bundle, with_insights, with_scores
 
 from detector.metrics import HEADINGS
-from reports.numbers import FRAMES, frames
+from reports.numbers import frames
 from reports.results import CURVE_POINTS, load_bundle, save_bundle, thin
 
 LAST = "Spatial and Scale Constraint, Point"
@@ -119,24 +119,22 @@ def test_intervals_are_the_tables(full):
     assert (line["paper"], line["ours"], line["n"]) == (37.8, 18.9, 1)
 
 
-def test_histories_curves_errors_classes_and_images_are_one_value_per_line(full):
+def test_histories_curves_errors_classes_and_images_are_lines(full):
     name, result = next(iter(full.results.items()))
-    found = {key: it[it["signature"] == name] for key, it in frames(full).items() if key in FRAMES}
-    history, insight = found["history"], full.insights[name]
-    assert len(history) == sum(len(entry) - 1 for entry in result.history)
-    at_40 = history[(history["step"] == 40) & (history["name"] == "AP")]["value"]
-    assert at_40.tolist() == [result.history[-1]["AP"]]
+    found = {
+        key: it[it["signature"] == name] for key, it in frames(full).items() if key != "numbers"
+    }
+    insight = full.insights[name]
+    assert len(found["history"]) == len(result.history)
+    at_40 = found["history"].set_index("step").loc[40]
+    assert (at_40["AP"], at_40["seed"]) == (result.history[-1]["AP"], result.seed)
     assert len(found["curves"]) == 3 * 101
     points = found["errors"].set_index("kind")["points"].to_dict()
     assert points == {kind: share.points for kind, share in insight.errors.items()}
     assert found["classes"]["num_truths"].tolist() == [5, 0]
     assert found["images"]["missed"].tolist() == [1, 0]
-
-
-def test_frames_are_there_where_nothing_is_measured():
-    nothing = {(row.label, 0) for row in make_bundle("table2").table.rows}
-    found = frames(make_bundle("table2", missing=nothing))
-    assert {name: len(lines) for name, lines in found.items()} == {
-        "numbers": 24,
-        **dict.fromkeys(FRAMES, 0),
+    table = full.table
+    nothing = frames(make_bundle(table, missing={(row.label, 0) for row in table.rows}))
+    assert {key: len(it) for key, it in nothing.items()} == dict.fromkeys(found, 0) | {
+        "numbers": 24
     }
