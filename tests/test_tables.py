@@ -1,19 +1,18 @@
 """Printed tables: the paper's layouts, what rows change, ranks and marks, every run."""
 
-import io
 import re
 from dataclasses import replace
 
 import pytest
 from made_up_results import make_bundle, with_facts, with_scores
-from rich.console import Console
+from test_grid import printed
 
 from detector.metrics import HEADINGS, Metrics
 from experiments import TABLES
 from reports.footnotes import facts_grid
 from reports.intervals import Estimate, difference, visible
 from reports.numbers import number, signed_interval
-from reports.render import latex, markdown, terminal, to_html
+from reports.render import latex, markdown, to_html
 from reports.tables import (
     changes_grid,
     gains_grid,
@@ -24,14 +23,12 @@ from reports.tables import (
 )
 
 
-def printed(grid):
-    console = Console(width=200, file=io.StringIO(), color_system=None, legacy_windows=False)
-    console.print(terminal(grid))
-    return console.file.getvalue()
-
-
 def texts(cells):
     return [cell.text for cell in cells]
+
+
+def lines_of(grid):
+    return {cells[0].text: [cell.text + cell.mark for cell in cells[1:]] for cells in grid.lines}
 
 
 # --- the paper's layouts
@@ -41,64 +38,56 @@ def texts(cells):
 def test_every_writer_shows_every_row_and_number_of_the_paper(name):
     bundle = make_bundle(name)
     table, grid = bundle.table, paper_grid(bundle)
-    for text in (markdown(grid), printed(grid), to_html(grid), latex(grid)):
+    for text in (markdown(grid), printed(grid, 200), to_html(grid), latex(grid)):
         text = re.sub(r"[\\]", "", text)
         for row in table.rows:
             cells = [cell for cell in row.cells if cell and cell != "✓"]
             numbers = [number(getattr(row.paper, metric)) for metric in table.metrics]
             assert all(shown in text for name in [*cells, *numbers] for shown in name.split())
+    for it in (grid, gains_grid(bundle), runs_grid(bundle), facts_grid(bundle)):
+        for cells in (it.over, *it.lines):
+            assert not cells or sum(cell.span for cell in cells) == it.width
 
 
-@pytest.mark.parametrize("name", TABLES)
-def test_every_line_of_a_grid_is_as_wide_as_its_head(name):
-    bundle = make_bundle(name)
-    grids = [paper_grid(bundle), gains_grid(bundle), runs_grid(bundle), facts_grid(bundle)]
-    for grid in grids:
-        for cells in (grid.over, *(cells for block in grid.blocks for cells in block)):
-            assert not cells or sum(cell.span for cell in cells) == grid.width
+LAYOUTS = {  # over, head, and some lines: index of block and line -> its cells
+    "table1": (
+        "",
+        "Inconsistency||FCOS|RetinaNet (#A=1)",
+        {
+            (0, 1): "GIoU Loss||✓|||✓|✓|✓|✓",
+            (1, 0): "AP (%)|paper|37.8|32.5|33.4|34.9|35.3|36.8|37.0",
+            (1, 1): "|ours|18.9|16.2|16.7|17.4|17.6|18.4|18.5",
+            (1, 2): "|Δ|−18.9|−16.2|−16.7|−17.4|−17.6|−18.4|−18.5",
+        },
+    ),
+    "table2": (
+        "||Regression",
+        "Classification||Box|Point",
+        {
+            (0, 0): "Intersection over Union|paper|37.0|36.9",
+            (1, 0): "Spatial and Scale Constraint|paper|37.8|37.8",
+        },
+    ),
+    "table4": ("", "k||3|5|7|9|11|13|15|17|19", {}),
+    "table7": (
+        "",
+        "Method|#sc|#ar||AP|AP50|AP75|AP_S|AP_M|AP_L",
+        {
+            (3, 0): "+Imprs.+ATSS|3|1|paper|39.3|57.7|42.6|23.8|43.5|51.2",
+            (3, 1): "|||ours ±sd|20.1 ±0.7|30.1 ±0.7|21.1 ±0.7|–|22.1 ±0.7|24.1 ±0.7",
+            (3, 2): "|||Δ|−19.2|−27.6|−21.5|–|−21.4|−27.1",  # no small objects
+        },
+    ),
+}
 
 
-def test_table_1_has_toggles_down_and_runs_across():
-    grid = paper_grid(make_bundle("table1"))
-    assert texts(grid.head) == ["Inconsistency", "", "FCOS", "RetinaNet (#A=1)"]
-    assert [cell.span for cell in grid.head] == [1, 1, 1, 6]
-    toggles, numbers = grid.blocks
-    assert [cells[0].text for cells in toggles] == [
-        *("GroupNorm", "GIoU Loss", "In GT Box", "Centerness", "Scalar"),
-    ]
-    assert texts(toggles[1]) == ["GIoU Loss", "", "✓", "", "", "✓", "✓", "✓", "✓"]
-    assert texts(numbers[0]) == [
-        *("AP (%)", "paper", "37.8", "32.5", "33.4", "34.9", "35.3", "36.8", "37.0"),
-    ]
-    assert texts(numbers[1])[:4] == ["", "ours", "18.9", "16.2"]
-    assert texts(numbers[2])[:4] == ["", "Δ", "−18.9", "−16.2"]
-
-
-def test_table_2_is_a_grid_of_two_by_two():
-    grid = paper_grid(make_bundle("table2"))
-    assert texts(grid.over) == ["", "", "Regression"] and grid.over[2].span == 2
-    assert texts(grid.head) == ["Classification", "", "Box", "Point"]
-    assert [texts(block[0]) for block in grid.blocks] == [
-        ["Intersection over Union", "paper", "37.0", "36.9"],
-        ["Spatial and Scale Constraint", "paper", "37.8", "37.8"],
-    ]
-
-
-def test_table_4_has_k_across_and_ap_only():
-    grid = paper_grid(make_bundle("table4"))
-    assert texts(grid.head) == ["k", "", "3", "5", "7", "9", "11", "13", "15", "17", "19"]
-    assert len(grid.blocks) == 1
-
-
-def test_table_7_has_its_own_columns_and_six_metrics():
-    grid = paper_grid(make_bundle("table7", seeds=(0, 1)))
-    assert texts(grid.head) == ["Method", "#sc", "#ar", "", *HEADINGS.values()]
-    paper, ours, difference = grid.blocks[3]
-    assert texts(paper) == [
-        *("+Imprs.+ATSS", "3", "1", "paper", "39.3", "57.7", "42.6", "23.8", "43.5", "51.2"),
-    ]
-    assert texts(ours)[:6] == ["", "", "", "ours ±sd", "20.1 \u200b±0.7", "30.1 \u200b±0.7"]
-    assert texts(ours)[7] == texts(difference)[7] == "–"  # no small objects
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_a_table_looks_as_in_the_paper(name):
+    over, head, lines = LAYOUTS[name]
+    grid = paper_grid(make_bundle(name, (0, 1) if name == "table7" else (0,)))
+    assert ("|".join(texts(grid.over)), "|".join(texts(grid.head))) == (over, head)
+    found = {place: "|".join(texts(grid.blocks[place[0]][place[1]])) for place in lines}
+    assert {it: re.sub("[\u2007\u200b]", "", text) for it, text in found.items()} == lines
 
 
 def test_missing_runs_are_dashes():
@@ -113,15 +102,12 @@ def test_missing_runs_are_dashes():
     assert [texts(cells)[2:] for cells in runs_grid(bundle).blocks[1]] == [["–"] * 3]
 
 
-def test_intervals_stand_under_our_numbers():
+def test_intervals_stand_under_our_numbers_which_stand_alone_where_there_are_no_others():
     bundle = with_scores(make_bundle("table2", (0, 1)))
     lines = [texts(cells) for cells in paper_grid(bundle).blocks[0]]
     assert [cells[1] for cells in lines] == ["paper", "ours", "95 %", "Δ"]
     found = bundle.rows[0].ap.ours.estimate
     assert lines[2][2] == f"{found.low:.1f}–\u200b{found.high:.1f}" and lines[1][2] == "19.0"
-
-
-def test_a_table_that_the_paper_does_not_have_shows_ours_alone():
     rows = tuple(replace(row, paper=Metrics()) for row in TABLES["table4"].rows[3:5])
     table = replace(TABLES["table4"], number=0, name="mine", reference=0, rows=rows)
     grid = paper_grid(with_scores(make_bundle(table)))
@@ -144,18 +130,6 @@ def test_every_run_can_be_traced():
 # --- what rows change
 
 
-def an_estimate(value, reach, seed_error=None):
-    return Estimate(
-        value=value,
-        low=value - reach,
-        high=value + reach,
-        image_error=0.1,
-        seed_error=seed_error,
-        num_seeds=1 if seed_error is None else 2,
-        num_images=1000,
-    )
-
-
 def gains_with(seeds, **by_label):
     """The changes of Table 4; keywords: label of a row -> its made-up difference in AP."""
     bundle = with_scores(make_bundle("table4", seeds))
@@ -165,18 +139,21 @@ def gains_with(seeds, **by_label):
     return gains_grid(bundle)
 
 
-def lines_of(grid):
-    return {
-        cells[0].text: [cell.text + cell.mark for cell in cells[1:]] for cells in grid.blocks[0]
-    }
+def an_estimate(value, reach, error=None):
+    ends = {"low": value - reach, "high": value + reach}
+    about = {"image_error": 0.1, "num_seeds": 1 if error is None else 2, "num_images": 1000}
+    return Estimate(value=value, seed_error=error, **ends, **about)
 
 
 def test_without_intervals_gains_are_means_and_spreads_of_seeds():
     grid = gains_grid(make_bundle("table4", seeds=(0, 1)))
     assert texts(grid.over) == ["", "AP", "change", ""]
     assert texts(grid.head) == ["Run", *("paper", "ours") * 2, "n"]
-    assert lines_of(grid)["k = 3"] == ["38.0", "19.5 \u200b±0.7", "−1.3", "−0.6 \u200b±1.0", "2"]
-    assert lines_of(grid)["k = 9"] == ["39.3", "20.1 \u200b±0.7", "", "", "2"]
+    found = {
+        label: " ".join(cells).replace("\u200b", "") for label, cells in lines_of(grid).items()
+    }
+    assert found["k = 3"] == "38.0 19.5 ±0.7 −1.3 −0.6 ±1.0 2"
+    assert found["k = 9"] == "39.3 20.1 ±0.7   2"
     assert grid.notes == (
         "Changes of ours are of the seeds that both rows have. ±: standard deviation of one "
         "seed's change, the two trainings of which are independent.",
@@ -214,15 +191,13 @@ def test_changes_in_all_metrics_are_the_comparisons_own():
     (grid,) = changes_grid(bundle)
     assert len(grid.blocks) == 4  # five rows without the reference
     row, (paper, ours, spread) = bundle.rows[1], grid.blocks[0]
-    assert texts(paper) == [
-        *("RetinaNet (#A=1) + ATSS", "paper", "+2.3", "+2.4", "+2.9", "+2.9", "+2.1", "+2.7"),
-    ]
+    changes = "RetinaNet (#A=1) + ATSS|paper|+2.3|+2.4|+2.9|+2.9|+2.1|+2.7"
+    assert "|".join(texts(paper)) == changes
     marks = [row.metrics[it].gain.estimate.excludes_zero for it in ("ap", "ap50", "ap75")]
     assert [cell.mark == "*" for cell in ours[2:5]] == marks
     assert spread[2].text == signed_interval(row.ap.gain.estimate)
     assert [cells[5].text for cells in (ours, spread)] == ["–", "–"]  # no small objects
-    for name in ("table1", "table2", "table4"):  # of AP alone
-        assert changes_grid(make_bundle(name)) == ()
+    assert [changes_grid(make_bundle(name)) for name in ("table1", "table4")] == [(), ()]
 
 
 # --- the best numbers, and those not told apart from them
@@ -238,20 +213,13 @@ PAPER_BEST = {  # read off the paper's tables, by eye
 }
 
 
-@pytest.mark.parametrize("name", PAPER_BEST)
-def test_the_best_of_the_papers_numbers_are_the_highest_it_prints(name):
-    bundle = make_bundle(name)
-    assert ranks_of_paper(bundle, "ap") == dict.fromkeys(PAPER_BEST[name], "best")
-
-
-def test_the_best_of_table_8_are_found_metric_by_metric():
-    bundle = make_bundle("table8")
+def test_the_best_of_the_papers_numbers_are_the_highest_it_prints_metric_by_metric():
+    found = {name: set(ranks_of_paper(make_bundle(name), "ap")) for name in PAPER_BEST}
+    assert found == PAPER_BEST
     last = [row.label for row in TABLES["table8"].rows][-2:]
-    best = {name: list(ranks_of_paper(bundle, name)) for name in TABLES["table8"].metrics}
-    assert best == {
-        **{name: last[1:] for name in ("ap", "ap50", "ap75", "ap_l")},
-        **{"ap_s": last[:1], "ap_m": last},
-    }
+    expected = dict.fromkeys(HEADINGS, last[1:]) | {"ap_s": last[:1], "ap_m": last}
+    bundle = make_bundle("table8")
+    assert {name: list(ranks_of_paper(bundle, name)) for name in HEADINGS} == expected
 
 
 @pytest.mark.parametrize("noise", [0.01, 0.3, 3.0])
@@ -270,32 +238,24 @@ def test_of_ours_those_are_tied_whose_difference_from_the_best_includes_zero(noi
     assert ("tied" in found.values()) == (noise > 0.1)
 
 
-def test_what_is_unknown_is_not_called_different():
+def test_what_is_unknown_is_not_called_different_and_nothing_is_the_best_of_nothing():
     bundle = with_scores(make_bundle("table3"), noise=0.01)
     worst = min(bundle.rows, key=lambda row: row.ap.ours.mean)
     assert worst.row.label not in ranks_of_ours(bundle, "ap")
     scores = {name: it for name, it in bundle.scores.items() if name not in worst.signatures}
-    found = ranks_of_ours(replace(bundle, scores=scores), "ap")
-    assert found[worst.row.label] == "tied"
-
-
-def test_without_intervals_there_is_a_best_but_nothing_is_tied():
-    bundle = make_bundle("table3")
-    assert set(ranks_of_ours(bundle, "ap").values()) == {"best"}
-    assert ranks_of_ours(bundle, "ap_s") == {}  # no small objects
-
-
-def test_one_row_or_equal_rows_are_the_best_of_nothing():
-    alone = make_bundle("table4", missing={(row.label, 0) for row in TABLES["table4"].rows[1:]})
-    assert ranks_of_ours(alone, "ap") == {}
-    bundle = make_bundle("table4")
+    assert ranks_of_ours(replace(bundle, scores=scores), "ap")[worst.row.label] == "tied"
+    bare = replace(bundle, scores={})
+    assert set(ranks_of_ours(bare, "ap").values()) == {"best"}  # nothing is tied
     metrics = next(iter(bundle.results.values())).metrics
     level = {name: replace(result, metrics=metrics) for name, result in bundle.results.items()}
-    assert ranks_of_ours(replace(bundle, results=level), "ap") == {}
+    alone = dict(list(bundle.results.items())[:1])
+    rows = replace(bare, results=level), replace(bare, results=alone)
+    assert [ranks_of_ours(it, "ap") for it in rows] == [{}, {}]
+    assert ranks_of_ours(bare, "ap_s") == {}  # no small objects
 
 
 def test_ranks_stand_in_the_table():
     grid = paper_grid(with_scores(make_bundle("table2", (0, 1))))
-    by_kind = {(cell.kind, cell.rank) for block in grid.blocks for row in block for cell in row}
+    by_kind = {(cell.kind, cell.rank) for row in grid.lines for cell in row}
     assert {("paper", "best"), ("ours", "best"), ("ours", "tied")} <= by_kind
     assert not any(rank for kind, rank in by_kind if kind not in ("paper", "ours"))
