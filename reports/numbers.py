@@ -71,44 +71,27 @@ def _errors(sample: Sample, before: str) -> dict[str, float | None]:
 def frames(bundle: Bundle) -> dict[str, "pd.DataFrame"]:
     """Tidy data frames, for whoever wants to go on from a report; what is not known is NaN.
 
-    numbers: see above; runs: a line per run, with the facts that it told; history: per run and
-    step; the others: per run and recall, kind of error (points: what AP50 would gain without
-    them), class, image.
-    All numbers are AP points or percent.
+    numbers: see above; runs: a line per run, with the facts that it told; history, classes, images:
+    a line per run and step, class, image. All numbers are AP points or percent.
     """
     import pandas as pd
 
-    runs = [
-        ({"row": row.row.label, "signature": run.signature, "seed": run.seed}, run)
-        for row in bundle.rows
-        for run in row.results
-    ]
-    known = [(names, bundle.insights.get(run.signature)) for names, run in runs]
-    insights = [(names, insight) for names, insight in known if insight]
+    runs: list[dict[str, Any]] = []
+    lines: dict[str, list[dict[str, Any]]] = {"history": [], "classes": [], "images": []}
+    for row in bundle.rows:
+        for run in row.results:
+            names = {"row": row.row.label, "signature": run.signature, "seed": run.seed}
+            minutes = None if run.seconds is None else run.seconds / 60
+            runs.append(names | {"minutes": minutes} | asdict(run.metrics) | run.facts)
+            lines["history"] += [names | entry for entry in run.history]
+            if insight := bundle.insights.get(run.signature):
+                lines["classes"] += [names | asdict(it) for it in insight.classes]
+                lines["images"] += [names | asdict(it) for it in insight.images]
     plain = numbers(bundle)
     columns = plain.columns.difference(TEXTS)
     plain[columns] = plain[columns].apply(pd.to_numeric)
-    lines: dict[str, list[dict[str, Any]]] = {
-        "runs": [
-            names | {"minutes": run.seconds and run.seconds / 60} | asdict(run.metrics) | run.facts
-            for names, run in runs
-        ],
-        "history": [names | entry for names, run in runs for entry in run.history],
-        "curves": [
-            names | {"metric": metric, "recall": recall, "precision": precision}
-            for names, insight in insights
-            for metric, curve in insight.precision.items()
-            for recall, precision in enumerate(curve)
-        ],
-        "errors": [
-            names | {"kind": kind} | asdict(share)
-            for names, insight in insights
-            for kind, share in insight.errors.items()
-        ],
-        "classes": [names | asdict(it) for names, insight in insights for it in insight.classes],
-        "images": [names | asdict(it) for names, insight in insights for it in insight.images],
-    }
-    return {"numbers": plain} | {name: pd.DataFrame(found) for name, found in lines.items()}
+    made = {name: pd.DataFrame(found) for name, found in {"runs": runs, **lines}.items()}
+    return {"numbers": plain, **made}
 
 
 # As they are written

@@ -119,18 +119,14 @@ def test_intervals_are_the_tables(full):
     assert (line["paper"], line["ours"], line["n"]) == (37.8, 18.9, 1)
 
 
-def test_histories_curves_errors_classes_and_images_are_lines(full):
+def test_histories_classes_and_images_are_lines(full):
     name, result = next(iter(full.results.items()))
     found = {
         key: it[it["signature"] == name] for key, it in frames(full).items() if key != "numbers"
     }
-    insight = full.insights[name]
     assert len(found["history"]) == len(result.history)
     at_40 = found["history"].set_index("step").loc[40]
     assert (at_40["AP"], at_40["seed"]) == (result.history[-1]["AP"], result.seed)
-    assert len(found["curves"]) == 3 * 101
-    points = found["errors"].set_index("kind")["points"].to_dict()
-    assert points == {kind: share.points for kind, share in insight.errors.items()}
     assert found["classes"]["num_truths"].tolist() == [5, 0]
     assert found["images"]["missed"].tolist() == [1, 0]
     table = full.table

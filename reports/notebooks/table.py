@@ -151,7 +151,6 @@ show(
 
 # %%
 data = frames(bundle)
-numbers, runs, history = (data[name] for name in ("numbers", "runs", "history"))
-curves, errors, classes, images = (data[name] for name in ("curves", "errors", "classes", "images"))
+numbers, runs, history, classes, images = data.values()
 told = [f"{name}: {len(it):,} lines of {', '.join(map(str, it))}" for name, it in data.items()]
 show(part("listed", "Data frames", told))
