@@ -37,9 +37,9 @@ def _setup(bundle: Bundle) -> Iterator[str]:
     table, papers = bundle.table, SCALES[bundle.table.scale]
     ours, delta = ("Ours: s", " Δ is ours minus the paper's.") if table.has_paper else ("S", "")
     sizes = {score.num_images for row in bundle.rows for score in row.scores}
-    version = common(bundle, "pycocotools")
+    versions = told_by(bundle.results.values()).get("pycocotools", [])
     told = [bundle.fingerprint[:12], *(f"{it:,} test images" for it in sizes if len(sizes) == 1)]
-    told += [f"pycocotools {version}"] if version else []
+    told += [f"pycocotools {it}" for it in versions if len(versions) == 1]
     yield (
         f"{ours}cale {bundle.scale} on {bundle.data} (fingerprint {', '.join(told)}); "
         f"{schedule(bundle.recipe)}, {image_size(bundle.recipe)}; {seeds(bundle)}.{delta}"
@@ -127,31 +127,25 @@ def differing(bundle: Bundle) -> tuple[dict[str, str], tuple[str, ...]]:
 
 def _what_may_matter(row: ComparedRow) -> dict[str, str]:
     """Everything about a row's runs that could move its number, in words."""
-    told = {"seeds": [str(run.seed) for run in row.results], **_facts(row.results)}
+    told = {"seeds": [str(run.seed) for run in row.results], **told_by(row.results)}
     if row.scores:
         told["test images"] = [f"{it.num_images:,} ({it.images[:8]})" for it in row.scores]
     moving = {name: it for name, it in told.items() if not name.lower().startswith(HARMLESS)}
     return {name: " and ".join(dict.fromkeys(values)) for name, values in moving.items()}
 
 
-def _facts(results: Iterable[Result]) -> dict[str, list[str]]:
+def told_by(results: Iterable[Result]) -> dict[str, list[str]]:
     """What runs tell of themselves: each fact's values, each once, and UNKNOWN of silent runs."""
     told = [run.facts for run in results]
     values = {name: [str(it.get(name, UNKNOWN)) for it in told] for facts in told for name in facts}
     return {name: list(dict.fromkeys(found)) for name, found in values.items()}
 
 
-def common(bundle: Bundle, name: str) -> str | None:
-    """What all runs say of a fact, if they say the same."""
-    values = _facts(bundle.results.values()).get(name, [])
-    return values[0] if len(values) == 1 else None
-
-
 def facts_grid(bundle: Bundle) -> Grid:
     """What was run, one fact per line; of what runs tell themselves, what few values say."""
     names = (name for row in bundle.table.rows for name in row.recipe_at(bundle.scale))
     varied = dict.fromkeys((it for it in names if it not in bundle.settings), "from row to row")
-    told = {name: "; ".join(values) for name, values in _facts(bundle.results.values()).items()}
+    told = {name: "; ".join(values) for name, values in told_by(bundle.results.values()).items()}
     facts = {
         "scale": bundle.scale,
         "data set": f"{bundle.data} (fingerprint {bundle.fingerprint[:12]})",

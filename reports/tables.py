@@ -17,7 +17,7 @@ from itertools import groupby
 from typing import assert_never
 
 from detector.metrics import HEADINGS
-from reports.footnotes import common, differing, footnotes
+from reports.footnotes import differing, footnotes, told_by
 from reports.numbers import (
     EARLY,
     MISSING,
@@ -30,13 +30,12 @@ from reports.numbers import (
     spread,
 )
 from reports.render import BREAK, Cell, Grid, Line, Rank, line
-from reports.results import Bundle, Compared, ComparedRow, Result
+from reports.results import Bundle, Compared, ComparedRow
 
 Block = tuple[Line, ...]
 Stack = dict[str, Cell]  # whose it is -> a number of one row and metric: paper's, ours ...
 SHORT = 2  # lines of a row that needs no rule to be told from its neighbours
 COUNTS, COUNTS_FOR_THESE = "*", "(*)"  # marks of a change whose interval excludes zero
-ORIGINS = ("code", "MLflow run")  # facts of a run that tell what made it, and where its record is
 
 
 def paper_grid(bundle: Bundle) -> Grid:
@@ -257,38 +256,29 @@ def _power(bundle: Bundle) -> Iterator[str]:
 
 
 def runs_grid(bundle: Bundle) -> Grid:
-    """Every run: its name, seed, AP and time, and what each number can be traced by."""
-    same = {name: common(bundle, name) for name in ORIGINS}
-    facts = {name for run in bundle.results.values() for name in run.facts}
-    shown = [name for name in ORIGINS if same[name] is None and name in facts]
-    rows = {row.label: bundle.signatures.get(row.label, ()) for row in bundle.table.rows}
-    blocks = (
-        tuple(
-            line("" if i else label, name, *_run(bundle.results.get(name), shown))
-            for i, name in enumerate(names)
-        )
-        for label, names in rows.items()
-        if names
-    )
+    """Every run: its name, seed, AP and time, and by which code they were made."""
+    blocks = []
+    for row in bundle.rows:
+        lines: list[Line] = []
+        for name in row.signatures:
+            told = [MISSING] * 3
+            if run := bundle.results.get(name):
+                minutes = MISSING if run.seconds is None else f"{run.seconds / 60:.1f}"
+                told = [f"{run.seed}", number(run.metrics.ap), minutes]
+            lines.append(line("" if lines else row.row.label, name, *told))
+        blocks += [tuple(lines)] if lines else []
+    codes = told_by(bundle.results.values()).get("code", [])
     return Grid(
         name=f"{bundle.table.name}-runs",
         title="Runs, by signature",
-        head=line("Run", "signature", "seed", "AP", "minutes", *shown),
+        head=line("Run", "signature", "seed", "AP", "minutes"),
         blocks=tuple(blocks),
         notes=(
             f"Data: {bundle.data}, fingerprint {bundle.fingerprint}. A run's folder is called by "
             "its signature.",
-            *(f"{name[0].upper()}{name[1:]}: {told}." for name, told in same.items() if told),
+            *([f"Code: {'; '.join(codes)}."] if codes else []),
         ),
     )
-
-
-def _run(run: Result | None, shown: Sequence[str]) -> list[str]:
-    if run is None:
-        return [MISSING] * (3 + len(shown))
-    minutes = MISSING if run.seconds is None else f"{run.seconds / 60:.1f}"
-    origins = [str(run.facts.get(name, MISSING)) for name in shown]
-    return [f"{run.seed}", number(run.metrics.ap), minutes, *origins]
 
 
 # Which numbers are the best of their kind, and which are not told apart from those. The paper's are
