@@ -164,9 +164,7 @@ def visible(estimate: Estimate, level: float = LEVEL) -> float:
     return float(sum(_reach(*errors, share) for share in ((1 + level) / 2, POWER)))
 
 
-def told_apart(
-    runs: Sequence[Sequence[Scores]], metric: str, *, level: float = LEVEL
-) -> list[bool | None]:
+def told_apart(runs: Sequence[Sequence[Scores]], metric: str) -> list[bool | None]:
     """Which rows of a table are worse than its highest, with all its rows looked at at once.
 
     runs: of each row, one per seed; equal rows count once. None: not known, because the row or the
@@ -175,20 +173,18 @@ def told_apart(
     be exceeded (Tukey's range, by its distribution under the shared resamples of the images, and
     normal seeds of one variance, which is pooled over the rows and has its own chi-square).
     """
-    names = [tuple(run.signature for run in row) for row in runs]
-    numbers, images = {}, {}
-    for name, row in zip(names, runs, strict=True):
-        if (found := _numbers(row, metric)) is not None:
-            numbers[name], images[name] = found, row[0].images
+    rows = {tuple(run.signature for run in row): row for row in runs}
+    numbers = {name: it for name, row in rows.items() if (it := _numbers(row, metric))}
     if len(numbers) < 2:
         return [None] * len(runs)
     top = max(numbers, key=lambda name: float(numbers[name][0].mean()))
-    known = [name for name in numbers if images[name] == images[top]]
-    is_worse = _are_worse([numbers[name] for name in known], known.index(top), level)
-    return [dict(zip(known, is_worse, strict=True)).get(name) for name in names]
+    known = [name for name in numbers if rows[name][0].images == rows[top][0].images]
+    is_worse = _are_worse([numbers[name] for name in known], known.index(top))
+    found = dict(zip(known, is_worse, strict=True))
+    return [found.get(tuple(run.signature for run in row)) for row in runs]
 
 
-def _are_worse(rows: Sequence[tuple[Numbers, Numbers]], top: int, level: float) -> list[bool]:
+def _are_worse(rows: Sequence[tuple[Numbers, Numbers]], top: int) -> list[bool]:
     """Of each row, [S] and [S, R], whether the top's lead over it is larger than chance's."""
     draws = np.array([drawn.mean(axis=0) for _, drawn in rows])
     draws = draws[:, np.isfinite(draws).all(axis=0)]  # [K, R]
@@ -211,6 +207,6 @@ def _are_worse(rows: Sequence[tuple[Numbers, Numbers]], top: int, level: float) 
         largest = np.maximum(largest, ratio.max(axis=0))
         if one == top:
             errors = np.sqrt(of_images + both)
-    limit = np.quantile(largest, level)
+    limit = np.quantile(largest, LEVEL)
     means = np.array([values.mean() for values, _ in rows])
     return [bool(it) for it in means[top] - means > limit * errors]
