@@ -121,17 +121,23 @@ def _changes(found: Compared) -> Stack:
     }
 
 
-def _block(stub: Sequence[str], whose: Sequence[str], stacks: Sequence[Stack]) -> Block:
-    """What stacks say, beside each other: the stub once, then whose each is, if that is told."""
+def _block(
+    stub: Sequence[str], whose: Sequence[str], stacks: Sequence[Stack], shown: Sequence[str] = ()
+) -> Block:
+    """What stacks say, beside each other: the stub once, then whose each is, if that is told.
+
+    Intervals of which none is known are left out unless shown has them.
+    """
     lines: list[Line] = []
     for name in stacks[0]:
         cells = [stack[name] for stack in stacks]
         texts = [cell.text for cell in cells]
-        if not any(texts) or (name == level() and set(texts) == {MISSING}):
-            continue
-        shown = f"{name} ±sd" if any(f" {BREAK}±" in text for text in texts) else name
-        names = line(*([""] * len(stub) if lines else stub))
-        lines.append((*names, *(Cell(shown, cells[0].kind) for _ in whose), *cells))
+        is_unknown = name == level() and name not in shown and set(texts) == {MISSING}
+        if any(texts) and not is_unknown:
+            has_spread = any(f" {BREAK}±" in text for text in texts)
+            said = Cell(f"{name} ±sd" if has_spread else name, cells[0].kind)
+            names = line(*([""] * len(stub) if lines else stub))
+            lines.append((*names, *(said for _ in whose), *cells))
     return tuple(lines)
 
 
@@ -153,14 +159,11 @@ def gains_grid(bundle: Bundle) -> Grid:
     """AP of every row, and what it changes against the reference row: the paper's and ours."""
     letters, notes = differing(bundle)
     rows = [_gain(row, bundle, letters.get(row.row.label, "")) for row in bundle.rows]
-    known = [head for head in rows[0] if any(row[head].text not in ("", MISSING) for row in rows)]
+    is_known = {it: any(row[it].text not in ("", MISSING) for row in rows) for it in rows[0]}
     # Of one seed alone the error from images is the whole interval.
-    has_errors = ("error from", "seeds") in known
-    shown = [
-        (over, head)
-        for over, head in rows[0]
-        if head == "ours" or ((over, head) in known and (has_errors or over != "error from"))
-    ]
+    is_known["error from", "images"] = is_known["error from", "seeds"]
+    always = ["ours", *([level()] if bundle.has_intervals else [])]
+    shown = [(over, head) for over, head in rows[0] if is_known[over, head] or head in always]
     return Grid(
         name=f"{bundle.table.name}-gains",
         title=f"AP (%), and its change against “{bundle.reference.row.label}”",
@@ -196,13 +199,14 @@ def changes_grid(bundle: Bundle) -> tuple[Grid, ...]:
     rows = [row for row in bundle.rows if row is not bundle.reference]
     if len(metrics) < 2 or not rows:
         return ()
-    whose = [""] if bundle.table.has_paper or bundle.has_intervals else []
+    shown = [level()] if bundle.has_intervals else []
+    whose = [""] if bundle.table.has_paper or shown else []
     grid = Grid(
         name=f"{bundle.table.name}-changes",
         title=f"Changes against “{bundle.reference.row.label}” (AP points)",
         head=line("Run", *whose, *(HEADINGS[name] for name in metrics)),
         blocks=tuple(
-            _block([row.row.label], whose, [_changes(row.metrics[name]) for name in metrics])
+            _block([row.row.label], whose, [_changes(row.metrics[name]) for name in metrics], shown)
             for row in rows
         ),
         notes=tuple(_notes(bundle, metrics)),

@@ -16,20 +16,24 @@ from reports.coco_bootstrap import Scores
 from reports.results import Bundle, Result
 
 KINDS = (*ERRORS, *SPECIAL)
-RECIPE = Recipe(
-    backbone="small",
-    norm="group_norm",
-    weights="none",
-    iterations=40,
-    batch_size=4,
-    short_side=(96, 128),
-    long_side=160,
-)
+SMALL = {"backbone": "small", "norm": "group_norm", "weights": "none", "batch_size": 4}
+RECIPE = Recipe(**SMALL, iterations=40, short_side=(96, 128), long_side=160)
 
 
 def metrics_of(ap: float) -> Metrics:
     """Six numbers that are all different, without any small object."""
     return Metrics(ap, ap + 10, ap + 1, None, ap + 2, ap + 4)
+
+
+def a_result(name: str, seed: int, ap: float) -> Result:
+    """A run with this AP, which it reached in two tests."""
+    history = [
+        {"step": step, "loss/cls": 1 / step, "loss/box": 2 / step}
+        | ({"AP": ap * step / 40} if step % 20 == 0 else {})
+        for step in range(2, 41, 2)
+    ]
+    about = {"history": history, "seconds": 90.0, "facts": {"device": "cpu"}}
+    return Result(signature=name, seed=seed, metrics=metrics_of(ap), **about)
 
 
 def make_bundle(
@@ -54,58 +58,37 @@ def make_bundle(
             name = signature(Run(config, schedule, "f" * 16, seed, own_assigner(row.assigner)))
             signatures.setdefault(row.label, []).append(name)
             if (row.label, seed) not in missing:
-                ap = (row.paper.ap / 2 if row.paper.ap else 10.0 + index) + seed
-                history = [
-                    {"step": step, "loss/cls": 1 / step, "loss/box": 2 / step}
-                    | ({"AP": ap * step / 40} if step % 20 == 0 else {})
-                    for step in range(2, 41, 2)
-                ]
-                results[name] = Result(
-                    signature=name,
-                    seed=seed,
-                    metrics=metrics_of(ap),
-                    history=history,
-                    seconds=90.0,
-                    facts={"device": "cpu"},
-                )
-    return Bundle(
-        table=table,
-        scale=scale,
-        recipe=recipe,
-        data=data,
-        fingerprint="f" * 16,
-        signatures=signatures,
-        results=results,
-        command=f"atss run {table.name} --scale {scale}",
-    )
+                ap = row.paper.ap / 2 if row.paper.ap else 10.0 + index
+                results[name] = a_result(name, seed, ap + seed)
+    command = f"atss run {table.name} --scale {scale}"
+    about = {"scale": scale, "recipe": recipe, "data": data, "fingerprint": "f" * 16}
+    return Bundle(table=table, signatures=signatures, results=results, command=command, **about)
 
 
-def with_scores(bundle: Bundle, *, noise: float = 0.5, num_images: int = 1000) -> Bundle:
-    """The bundle with draws for its results: what resampled images do to all runs, and to one."""
+def scores_of(run: Result, shared: np.ndarray, own: np.ndarray, num_images: int = 1000) -> Scores:
+    """A run's numbers under resampled images: what these do to all runs, and to this one."""
+    values = [getattr(run.metrics, metric) for metric in HEADINGS]
+    centers = np.array([np.nan if value is None else value for value in values])
+    about = {"signature": run.signature, "seed": run.seed, "metrics": run.metrics}
+    images = {"images": "f" * 64, "num_images": num_images}
+    return Scores(draws=centers + shared + own, **about, **images)
+
+
+def with_scores(bundle: Bundle, *, noise: float = 0.5) -> Bundle:
+    """The bundle with draws for its results."""
     shared = np.random.default_rng(0).normal(0, 1, (200, 6))
     scores = {}
     for number, (name, result) in enumerate(bundle.results.items(), start=1):
         own = np.random.default_rng(number).normal(0, noise, (200, 6))
-        values = [getattr(result.metrics, metric) for metric in HEADINGS]
-        centers = np.array([np.nan if value is None else value for value in values])
-        scores[name] = Scores(
-            signature=name,
-            seed=result.seed,
-            metrics=result.metrics,
-            draws=centers + shared + own,
-            images="f" * 64,
-            num_images=num_images,
-        )
+        scores[name] = scores_of(result, shared, own)
     return replace(bundle, scores=scores)
 
 
 def with_facts(bundle: Bundle, facts_by_row: Mapping[str, dict[str, str]]) -> Bundle:
     """The bundle, with other facts of the runs of some rows."""
-    facts = {name: it for row, it in facts_by_row.items() for name in bundle.signatures[row]}
-    results = {
-        name: replace(result, facts=facts.get(name, result.facts))
-        for name, result in bundle.results.items()
-    }
+    results = dict(bundle.results)
+    for label, facts in facts_by_row.items():
+        results |= {it: replace(results[it], facts=facts) for it in bundle.signatures[label]}
     return replace(bundle, results=results)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 
 import numpy as np
+from made_up_results import scores_of
 
 from detector.config import DetectorConfig, Recipe
 from detector.metrics import HEADINGS, Metrics
@@ -34,19 +35,10 @@ def made_up(name: str, seed: int, numbers: Mapping[str, float]) -> tuple[Result,
     random = np.random.default_rng(int(name, 16))
     values = [numbers.get(metric) for metric in HEADINGS]
     moved = [None if value is None else value + random.normal(0, JITTER) for value in values]
-    metrics = Metrics(*moved)
-    centers = np.array([np.nan if value is None else value for value in moved])
+    result = Result(signature=name, seed=seed, metrics=Metrics(*moved))
     shared = np.random.default_rng(0).normal(0, 1, (DRAWS, len(values)))  # of all runs alike
-    draws = centers + shared + random.normal(0, JITTER, (DRAWS, len(values)))
-    scores = Scores(
-        signature=name,
-        seed=seed,
-        metrics=metrics,
-        draws=draws,
-        images="f" * 64,
-        num_images=5000,
-    )
-    return Result(signature=name, seed=seed, metrics=metrics), scores
+    own = random.normal(0, JITTER, (DRAWS, len(values)))
+    return result, scores_of(result, shared, own, num_images=5000)
 
 
 def made_up_study(
@@ -77,17 +69,8 @@ def made_up_study(
                 signatures.setdefault(row.label, []).append(name)
                 if row.config not in left_out:
                     results[name], scores[name] = made_up(name, seed, changed)
-        bundles.append(
-            Bundle(
-                table=table,
-                scale=scale,
-                recipe=recipe,
-                data=data,
-                fingerprint="f" * 16,
-                signatures=signatures,
-                results=results,
-                scores=scores,
-                command=f"atss reproduce {table.name} --scale {scale} --seeds 7",
-            )
-        )
+        command = f"atss reproduce {table.name} --scale {scale} --seeds 7"
+        about = {"scale": scale, "recipe": recipe, "data": data, "fingerprint": "f" * 16}
+        found = {"signatures": signatures, "results": results, "scores": scores}
+        bundles.append(Bundle(table=table, command=command, **about, **found))
     return Measurements(bundles)
