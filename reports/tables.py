@@ -83,7 +83,7 @@ def _stacks(bundle: Bundle) -> dict[tuple[str, str], Stack]:
         of_paper, of_ours = ranks_of_paper(bundle, name), ranks_of_ours(bundle, name)
         for row in bundle.rows:
             found, label = row.metrics[name], row.row.label
-            stack = _numbers(found, letters.get(label, ""))
+            stack = _numbers(bundle, found, letters.get(label, ""))
             for whose, ranks in (("paper", of_paper), ("ours", of_ours)):
                 stack[whose] = replace(stack[whose], rank=ranks.get(label, ""))
             early = [stopped.ap for stopped in row.stopped if stopped.ap is not None]
@@ -94,21 +94,21 @@ def _stacks(bundle: Bundle) -> dict[tuple[str, str], Stack]:
     return stacks
 
 
-def _numbers(found: Compared, letter: str) -> Stack:
+def _numbers(bundle: Bundle, found: Compared, letter: str) -> Stack:
     """Ours with the spread between seeds where there is no interval; the paper has not all."""
-    ours = found.ours
+    ours, between = found.ours, interval(found.ours.estimate) if bundle.has_intervals else ""
     text = number(ours.mean) if ours.estimate else spread(ours)
     return {
         "paper": Cell("" if found.paper is None else number(found.paper), "paper"),
         "ours": Cell(text, "ours", mark=letter if ours.n else ""),
-        level(): Cell(interval(ours.estimate), "interval"),
+        level(): Cell(between, "interval"),
     }
 
 
-def _changes(found: Compared) -> Stack:
+def _changes(bundle: Bundle, found: Compared) -> Stack:
     """The same of what a row changes, ours with its mark."""
-    gain, mark = found.gain, ""
-    estimate = gain.estimate
+    gain, estimate, mark = found.gain, found.gain.estimate, ""
+    between = signed_interval(estimate) if bundle.has_intervals else ""
     text = signed(estimate.value if estimate else gain.mean)
     if estimate and estimate.excludes_zero:
         mark = COUNTS_FOR_THESE if estimate.seed_error is None else COUNTS
@@ -117,24 +117,20 @@ def _changes(found: Compared) -> Stack:
     return {
         "paper": Cell("" if found.paper_gain is None else signed(found.paper_gain), "paper"),
         "ours": Cell(text, "ours", mark=mark),
-        level(): Cell(signed_interval(estimate), "interval"),
+        level(): Cell(between, "interval"),
     }
 
 
-def _block(
-    stub: Sequence[str], whose: Sequence[str], stacks: Sequence[Stack], shown: Sequence[str] = ()
-) -> Block:
-    """What stacks say, beside each other: the stub once, then whose each is, if that is told.
-
-    Intervals of which none is known are left out unless shown has them.
-    """
+def _block(stub: Sequence[str], whose: Sequence[str], stacks: Sequence[Stack]) -> Block:
+    """What stacks say, beside each other: the stub once, then whose each is, if that is told."""
     lines: list[Line] = []
     for name in stacks[0]:
         cells = [stack[name] for stack in stacks]
         texts = [cell.text for cell in cells]
-        is_unknown = name == level() and name not in shown and set(texts) == {MISSING}
-        if any(texts) and not is_unknown:
-            has_spread = any(f" {BREAK}±" in text for text in texts)
+        is_change = "Δ" not in stacks[0]
+        is_unknown = name == level() and set(texts) == {MISSING}
+        if any(texts) and (is_change or not is_unknown):
+            has_spread = not is_change and any(f" {BREAK}±" in text for text in texts)
             said = Cell(f"{name} ±sd" if has_spread else name, cells[0].kind)
             names = line(*([""] * len(stub) if lines else stub))
             lines.append((*names, *(said for _ in whose), *cells))
@@ -159,11 +155,10 @@ def gains_grid(bundle: Bundle) -> Grid:
     """AP of every row, and what it changes against the reference row: the paper's and ours."""
     letters, notes = differing(bundle)
     rows = [_gain(row, bundle, letters.get(row.row.label, "")) for row in bundle.rows]
-    is_known = {it: any(row[it].text not in ("", MISSING) for row in rows) for it in rows[0]}
-    # Of one seed alone the error from images is the whole interval.
-    is_known["error from", "images"] = is_known["error from", "seeds"]
-    always = ["ours", *([level()] if bundle.has_intervals else [])]
-    shown = [(over, head) for over, head in rows[0] if is_known[over, head] or head in always]
+    changes = [change for row in bundle.rows if (change := row.ap.gain.estimate)]
+    shown = [head for head in rows[0] if any(row[head].text for row in rows)]
+    if all(change.seed_error is None for change in changes):  # images are the only source
+        shown = [head for head in shown if head[0] != "error from"]
     return Grid(
         name=f"{bundle.table.name}-gains",
         title=f"AP (%), and its change against “{bundle.reference.row.label}”",
@@ -181,13 +176,13 @@ def _gain(row: ComparedRow, bundle: Bundle, letter: str) -> dict[tuple[str, str]
     by_images, by_seeds = (
         Cell(MISSING if error is None else f"{error:.2f}", "interval") for error in errors
     )
-    changes = {("change", whose): cell for whose, cell in _changes(row.ap).items()}
+    changes = {("change", whose): cell for whose, cell in _changes(bundle, row.ap).items()}
     changes |= {("error from", "images"): by_images, ("error from", "seeds"): by_seeds}
     if row is bundle.reference:
         changes = {head: Cell("", cell.kind) for head, cell in changes.items()}
     return {
         ("", "Run"): Cell(row.row.label),
-        **{("AP", whose): cell for whose, cell in _numbers(row.ap, letter).items()},
+        **{("AP", whose): cell for whose, cell in _numbers(bundle, row.ap, letter).items()},
         **changes,
         ("", "n"): Cell(f"{row.ap.ours.n}"),
     }
@@ -199,14 +194,15 @@ def changes_grid(bundle: Bundle) -> tuple[Grid, ...]:
     rows = [row for row in bundle.rows if row is not bundle.reference]
     if len(metrics) < 2 or not rows:
         return ()
-    shown = [level()] if bundle.has_intervals else []
-    whose = [""] if bundle.table.has_paper or shown else []
+    whose = [""] if bundle.table.has_paper or bundle.has_intervals else []
     grid = Grid(
         name=f"{bundle.table.name}-changes",
         title=f"Changes against “{bundle.reference.row.label}” (AP points)",
         head=line("Run", *whose, *(HEADINGS[name] for name in metrics)),
         blocks=tuple(
-            _block([row.row.label], whose, [_changes(row.metrics[name]) for name in metrics], shown)
+            _block(
+                [row.row.label], whose, [_changes(bundle, row.metrics[name]) for name in metrics]
+            )
             for row in rows
         ),
         notes=tuple(_notes(bundle, metrics)),
