@@ -158,36 +158,27 @@ def test_what_is_visible_depends_on_the_errors_and_not_on_what_was_observed() ->
     assert visible(by_seeds, 0.99) > visible(by_seeds)
 
 
-def scattered_run(number: int, ap: float, *, seed: int = 0) -> Scores:
+def scattered_run(number: int, ap: float, seed: int = 0) -> Scores:
     """A run whose draws share what the images do, and have noise of their own."""
     shared = np.random.default_rng(99).normal(0, 2, RESAMPLES)
     own = np.random.default_rng([number, seed]).normal(0, 1.0, RESAMPLES)
     return replace(run(seed, ap, ap + shared + own), signature=f"{number}-{seed}")
 
 
-def equal_rows(random: np.random.Generator, num_seeds: int) -> list[list[Scores]]:
-    """Nine rows whose true numbers are the same, measured on one sample of images."""
-    spread = math.sqrt(2.0 if num_seeds > 1 else 1.0)  # of the images, and of the seeds
-    moved = random.normal(0, spread, (9, num_seeds))
-    return [
-        [scattered_run(number, 40 + float(move), seed=seed) for seed, move in enumerate(row)]
-        for number, row in enumerate(moved)
-    ]
-
-
 @pytest.mark.parametrize("num_seeds", [1, 3])
 def test_of_nine_equal_rows_hardly_a_table_has_one_that_is_worse(num_seeds: int) -> None:
-    """One by one against the selected highest: 58 % of such tables with one seed."""
+    """One by one against the selected highest it would be 58 % of such tables with one seed."""
     random = np.random.default_rng(num_seeds)
-    tables = [equal_rows(random, num_seeds) for _ in range(150)]
-    wrong = sum(any(told_apart(rows, "ap")) for rows in tables)
+    spread = math.sqrt(2.0 if num_seeds > 1 else 1.0)  # of the images, and of the seeds
+    wrong = 0
+    for _ in range(150):
+        moved = random.normal(40, spread, (9, num_seeds))
+        rows = [
+            [scattered_run(number, float(ap), seed) for seed, ap in enumerate(row)]
+            for number, row in enumerate(moved)
+        ]
+        wrong += any(told_apart(rows, "ap"))
     assert wrong <= 16  # of 5 %, so many or more come in 1 of 1,000 samples
-    one_by_one = 0
-    for rows in tables:
-        top = max(rows, key=lambda row: np.mean([run.metrics.ap for run in row]))
-        found = [difference(top, row, "ap") for row in rows if row is not top]
-        one_by_one += any(it is not None and it.excludes_zero for it in found)
-    assert one_by_one > 2 * max(wrong, 10)
 
 
 def test_a_row_that_is_far_worse_is_told_apart_and_an_unknown_one_is_not() -> None:
