@@ -152,13 +152,18 @@ def facts_grid(bundle: Bundle) -> Grid:
         "seeds": seeds(bundle),
         "finished": progress(bundle),
         "changed in every row": settings(bundle) or "nothing",
-        **{name: show_setting(value) for name, value in vars(bundle.recipe).items()},
+        **{name: _rounded(value) for name, value in vars(bundle.recipe).items()},
         **varied,
         **{name: text for name, text in told.items() if len(text) <= MAX_FACT},
     }
     lines = (line(name[0].upper() + name[1:].replace("_", " "), it) for name, it in facts.items())
     name, title = f"{bundle.table.name}-facts", "What was run"
     return Grid(name=name, title=title, head=line("", ""), blocks=(tuple(lines),))
+
+
+def _rounded(value: object) -> str:
+    parts = value if isinstance(value, tuple) else (value,)
+    return ", ".join(f"{it:.4g}" if isinstance(it, float) else show_setting(it) for it in parts)
 
 
 def code_version(code: Any) -> str:

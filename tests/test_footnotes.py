@@ -69,8 +69,8 @@ def test_they_say_what_ranks_and_intervals_mean_of_those_that_there_are(
 
 def test_facts_tell_the_recipe_and_what_the_runs_have_in_common():
     facts = {cells[0].text: cells[1].text for cells in facts_grid(make_bundle("table8")).lines}
-    assert (facts["Iterations"], facts["Short side"], facts["Seeds"][:6]) == (
-        *("40", "96,128", "seed 0"),
+    assert (facts["Iterations"], facts["Short side"], facts["Lr drops"]) == (
+        *("40", "96, 128", "0.6667, 0.8889"),
     )
     assert facts["Backbone"] == facts["Deformable"] == "from row to row"
     assert (facts["Finished"], facts["Device"]) == ("8 of 8 runs finished", "cpu")
