@@ -5,23 +5,21 @@ box, "Table 2: ..., Box", "box - seed 1"        by a row as it is printed, or a 
 table3:5, table3:fcos+atss, my_ablation.py:2    a row, by number, label or a part of it
 table3:5@1                                      its run of seed 1
 
-What means several is refused with their list. A row that is measured in several setups is meant in
-the one without changed settings, if that is one; --scale, --data and --set name another.
+What means several is refused with their list; for a row's setup see find_pair.
 """
 
 import re
-import shlex
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from itertools import product
 from pathlib import Path
+from typing import NamedTuple
 
 from experiments import TABLES
 from experiments.ablations import ABLATIONS
 from experiments.experiment import Row, Table
-from experiments.settings import did_you_mean, show_setting
+from experiments.settings import did_you_mean
 from orchestration.plan import (
     OWN,
     Setup,
@@ -36,10 +34,10 @@ from orchestration.run_folder import Facts, RunFolder, Store
 
 LISTED = 5  # runs in a line that refuses one
 SHOWN = 12  # digits of a fingerprint
+A_ROW = re.compile(r"[^\W\d][^:]*:\S")  # "table3:2", and not "Table 3: FCOS" or the label "1:2"
 
 
-@dataclass(frozen=True)
-class NamedRow:
+class NamedRow(NamedTuple):
     """What a text such as table3:5@1 says."""
 
     table: Table
@@ -54,21 +52,12 @@ class NamedRow:
 
 def named_row(text: str) -> NamedRow | None:
     """The row that a text such as table3:5@1 names; None where it names no table."""
-    before, colon, rest = text.partition(":")
-    name, known = squeezed(before), [*TABLES, *ABLATIONS]
-    if before.endswith(OWN) and (rest or Path(before).is_file()):
-        name = before
-    elif name not in known:
-        if colon and not rest.startswith(" ") and get_close_matches(name, known, n=1):
-            find_tables([name])  # says which there are
+    before, _, rest = text.partition(":")
+    is_own = before.endswith(OWN) and bool(rest)
+    if not (is_own or A_ROW.match(text) or squeezed(before) in TABLES | ABLATIONS):
         return None
     label, _, seed = rest.rpartition("@") if re.search(r"@\d+$", rest) else (rest, "", "")
-    tables = find_tables([name])
-    labels = [row.label for table in tables for row in table.rows]
-    if not label.strip():
-        listed = "; ".join(f"{number} {it}" for number, it in enumerate(labels, start=1))
-        raise ValueError(f"{name} needs a row, such as {name}:1; there are: {listed}")
-    found = []
+    tables, found = find_tables([before if is_own else squeezed(before)]), []
     for table in tables:  # of one file: the label tells which
         try:
             found += [(table, row) for row in find_rows(table, [label.strip()])]
@@ -76,8 +65,8 @@ def named_row(text: str) -> NamedRow | None:
             if len(tables) == 1:
                 raise
     if len(found) != 1:
-        there = "; ".join(labels)
-        raise ValueError(f"'{label}' is {len(found)} rows of {before}; there are: {there}")
+        labels = "; ".join(row.label for table in tables for row in table.rows)
+        raise ValueError(f"'{label}' is {len(found)} rows of {before}; there are: {labels}")
     return NamedRow(*found[0], int(seed) if seed else None)
 
 
@@ -89,11 +78,9 @@ def find_run(store: Store, wanted: str) -> RunFolder:
         raise ValueError(
             f"no run '{wanted}' in {store.root}, which holds none; --out names another"
         )
-    text = wanted.strip().lower()
+    text, names = wanted.strip().lower(), {it: _names(facts) for it, facts in known.items()}
     if re.search(r":\S", wanted) and (named := named_row(wanted)):  # table3:2@1
-        of_seed = "" if named.seed is None else f" - seed {named.seed}"
-        text = f"{named.name}{of_seed}".lower()
-    names = {it: _names(facts) for it, facts in known.items()}
+        text = (named.name + ("" if named.seed is None else f" - seed {named.seed}")).lower()
     found = text and (
         [it for it in known if it == text]
         or [it for it in known if text in names[it]]
@@ -102,12 +89,9 @@ def find_run(store: Store, wanted: str) -> RunFolder:
     )
     if len(found) == 1:
         return store.folder(found[0])
-    problem = f"means {len(found)} runs of" if found else "is no run of"
-    hint = ", and a signature, or its beginning, one"
+    problem, hint = f"means {len(found)} runs of", ", and a signature, or its beginning, one"
     if not found:
-        everything = [*names, *sum(names.values(), [])]
-        words = [word for name in everything for word in re.findall(r"\w{3,}", name)]
-        hint = did_you_mean(wanted.strip().lower(), [*everything, *words])
+        problem, hint = "is no run of", did_you_mean(text, [*names, *sum(names.values(), [])])
         if Path(wanted).exists():
             hint = " (it is a file or folder; a RUN or --weights FILE is needed before images)"
     shown = [
@@ -130,36 +114,12 @@ def _names(facts: Facts) -> list[str]:
 
 
 @dataclass(frozen=True)
-class Asked:
-    """Only results of these; of all where there is none."""
-
-    scale: str | None = None
-    data: str | None = None
-    settings: Sequence[str] = ()  # as --set takes them, and no others
-
-    def has(self, setup: Setup) -> bool:
-        """Whether a setup is asked for."""
-        if not setup.is_at(self.scale, self.data):
-            return False
-        return not self.settings or resolve_scale(setup.scale, self.settings)[1] == setup.settings
-
-    def __str__(self) -> str:
-        """As it was typed: " --scale mini --set k=5"."""
-        words = [("scale", self.scale), ("data", self.data), *(("set", it) for it in self.settings)]
-        return "".join(f" --{name} {shlex.quote(value)}" for name, value in words if value)
-
-
-EVERYTHING = Asked()
-
-
-@dataclass(frozen=True)
 class Meant:
     """A configuration in one setup: its finished runs, one per seed."""
 
     name: str  # for people
     setup: Setup
     folders: tuple[RunFolder, ...]
-    note: str = ""  # on the setup, where there was a choice
 
     @property
     def where(self) -> tuple[str, str]:
@@ -167,101 +127,93 @@ class Meant:
         return self.setup.name, self.setup.fingerprint
 
 
-def find_pair(store: Store, texts: Sequence[str], asked: Asked = EVERYTHING) -> tuple[Meant, Meant]:
-    """The two configurations, of one setup if there is one that has both; ValueError if unclear."""
-    for letter, text in zip("AB", texts, strict=True):
-        if not text.strip():
-            raise ValueError(f"{letter} is empty: needs a row such as table3:1, or a run")
-    sides, seeds = zip(*(_meant(store, text, asked) for text in texts), strict=True)
-    every = list(product(*sides))
+def find_pair(
+    store: Store,
+    texts: Sequence[str],
+    *,
+    scale: str | None = None,
+    data: str | None = None,
+    settings: Sequence[str] = (),
+) -> tuple[Meant, Meant, str]:
+    """The two configurations, of a setup that has both, and what to say of it; ValueError if
+    unclear.
+
+    A row that is measured in several setups is meant in the one without changed settings, if that
+    is one; scale, data and settings choose another.
+    """
+    setups = [
+        (setup, seeds)
+        for setup, seeds in setups_in(store, scale, data)
+        if not settings or resolve_scale(setup.scale, settings)[1] == setup.settings
+    ]
+    rows = [named_row(text) for text in texts]
+    ones, others = (_meant(store, *it, setups) for it in zip(texts, rows, strict=True))
+    every = list(product(ones, others))
     pairs = [(one, other) for one, other in every if one.where == other.where]
-    if not pairs and len(every) == 1:
+    if not pairs and len(every) == 1:  # two runs, or rows of one setup each: the note tells
         pairs = every
-    note, plain = "", [pair for pair in pairs if not any(it.setup.settings for it in pair)]
+    names, note = "; ".join(dict.fromkeys(one.setup.name for one, _ in pairs or every)), ""
+    plain = [pair for pair in pairs if not pair[0].setup.settings]
     if len(pairs) > 1 and len(plain) == 1:
-        ((chosen, _),) = plain
-        others = [one.setup for one, _ in pairs if one != chosen]
-        ways = "; ".join(_ways([chosen.setup, *others])[1:])
-        note, pairs = f"Measured in several setups, taken from {chosen.setup.name}; {ways}.", plain
+        note, pairs = f"Taken from {plain[0][0].setup.name}; measured in {names}.", plain
     if len(pairs) != 1:
         problem = "both are measured in several setups" if pairs else "no setup has both"
-        known = [one for one, _ in pairs] or [one for side in sides for one in side]
-        ways = "; ".join(_ways([one.setup for one in known]))
-        raise ValueError(
-            f"{problem}: {ways}; or name runs by their signatures, which atss status lists"
-        )
-    first, second = (
-        replace(_of_seed(*side), note=note) for side in zip(pairs[0], seeds, texts, strict=True)
-    )
+        raise ValueError(f"{problem}: {names}; --scale, --data and --set choose, or signatures")
+    first, second = map(_of_seed, pairs[0], rows, texts)
     _require_comparable(first, second)
-    return first, second
+    return first, second, note
 
 
-def _ways(setups: Sequence[Setup]) -> list[str]:
-    """What to type for each: "--set k=5 for demo k=5 - shapes"."""
-    found = list({(setup.name, setup.fingerprint): setup for setup in setups}.values())
-
-    def differs(part: str) -> bool:
-        return len({getattr(setup, part) for setup in found}) > 1
-
-    part = "data" if differs("data") else "where"
-    ways = []
-    for it in found:
-        settings = [f"{name}={show_setting(value)}" for name, value in it.settings.items()]
-        where = getattr(it, part) if differs(part) else None
-        asked = str(Asked(it.scale if differs("scale") else None, where, settings))
-        ways.append(f"{asked} for {it.name}".strip() if asked else it.name)
-    return ways
-
-
-def _require_comparable(first: Meant, second: Meant) -> None:
-    shared = {it.signature for it in first.folders} & {it.signature for it in second.folders}
-    if shared:
-        raise ValueError(
-            f"'{first.name}' and '{second.name}' are the same run ({sorted(shared)[0]}): "
-            "equal configurations are trained once"
-        )
-    if first.setup.fingerprint != second.setup.fingerprint:
-        told = " and ".join(
-            f"{it.setup.data} ({it.setup.fingerprint[:SHOWN]})" for it in (first, second)
-        )
-        raise ValueError(
-            f"'{first.name}' and '{second.name}' are of different data, {told}: a comparison needs "
-            "the same images"
-        )
-
-
-def _meant(store: Store, text: str, asked: Asked) -> tuple[list[Meant], int | None]:
-    """What the text may mean, once for each setup, and its seed; ValueError if nothing."""
-    named = named_row(text)
+def _meant(
+    store: Store,
+    text: str,
+    named: NamedRow | None,
+    setups: Sequence[tuple[Setup, tuple[int, ...]]],
+) -> list[Meant]:
+    """What the text may mean, once for each setup; ValueError if nothing."""
     if named is None:
         folder = find_run(store, text)
         if not folder.is_done:
             raise ValueError(f"run {folder.signature} is not done: a comparison needs its result")
         facts = folder.facts()
         name = f"{facts['name']} ({folder.signature})"
-        return [Meant(name, Setup.from_json(facts["setup"]), (folder,))], None
-    measured = []
-    for setup, seeds in setups_in(store):
+        return [Meant(name, Setup.from_json(facts["setup"]), (folder,))]
+    found = []
+    for setup, seeds in setups:
         with suppress(ValueError):  # settings that contradict the row's toggles
             runs = [folder_of(store, setup.row_run(named.row, seed)) for seed in seeds]
             if done := tuple(folder for folder in runs if folder.is_done):
-                measured.append(Meant(named.name, setup, done))
-    if here := [meant for meant in measured if asked.has(meant.setup)]:
-        return here, named.seed
-    names = "; ".join(dict.fromkeys(meant.setup.name for meant in measured))
-    where = f"in {store.root}{' with' if str(asked) else ''}{asked}"
-    raise ValueError(f"no finished run of '{text}' {where}{f', but in {names}' if names else ''}")
-
-
-def _of_seed(meant: Meant, seed: int | None, text: str) -> Meant:
-    """All its runs where no seed is asked for; ValueError where it has none of that."""
-    runs = {folder.facts()["seed"]: folder for folder in meant.folders}
-    if seed is None:
-        return meant
-    if seed not in runs:
-        there = f"seed{'s' if len(runs) > 1 else ''} {', '.join(map(str, sorted(runs)))}"
+                found.append(Meant(named.name, setup, done))
+    if not found:
+        there = "; ".join(setup.name for setup, _ in setups_in(store)) or "none"
         raise ValueError(
-            f"no finished run of '{text}' in the setup {meant.setup.name}, which has {there} of it"
+            f"no finished run of '{text}' as asked for in {store.root}; its setups: {there}"
         )
-    return replace(meant, folders=(runs[seed],))
+    return found
+
+
+def _of_seed(meant: Meant, named: NamedRow | None, text: str) -> Meant:
+    """All its runs where no seed is asked for; ValueError where it has none of that."""
+    if named is None or named.seed is None:
+        return meant
+    runs = {folder.facts()["seed"]: folder for folder in meant.folders}
+    if named.seed not in runs:
+        there = ", ".join(map(str, sorted(runs)))
+        raise ValueError(
+            f"no finished run of '{text}' in the setup {meant.setup.name}: seeds {there} are there"
+        )
+    return replace(meant, folders=(runs[named.seed],))
+
+
+def _require_comparable(first: Meant, second: Meant) -> None:
+    names = f"'{first.name}' and '{second.name}'"
+    if shared := {it.signature for it in first.folders} & {it.signature for it in second.folders}:
+        raise ValueError(
+            f"{names} are the same run ({min(shared)}): equal configurations are trained once"
+        )
+    if first.setup.fingerprint != second.setup.fingerprint:
+        data = [f"{it.data} ({it.fingerprint[:SHOWN]})" for it in (first.setup, second.setup)]
+        raise ValueError(
+            f"{names} are of different data, {' and '.join(data)}: a comparison needs the same "
+            "images"
+        )

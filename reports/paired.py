@@ -1,6 +1,6 @@
 """Two configurations on the same images: in what they differ, and whether that may be chance.
 
-All differences are the second minus the first. Each is paired as statistics.difference does it.
+All differences are the second minus the first. Each is paired as intervals.difference does it.
 
     metrics   the six numbers, and AR: the mean over classes and IoUs of the highest recall
     classes   AP of each; which of so many differences count is by Holm's method, at 5 % for all
@@ -8,17 +8,17 @@ All differences are the second minus the first. Each is paired as statistics.dif
     errors    what AP50 would gain without each kind of error (breakdown.py)
     images    their scores (breakdown.py)
 
-Shapes: R resamples, C classes.
+Shapes: R resamples, I images, C classes.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from math import isnan
 from statistics import fmean
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from detector.evaluation.errors import ALL
 from detector.evaluation.match_records import TRUE, Matches
@@ -43,6 +43,7 @@ CLASSES, IMAGES = 12, 5  # lines of a table, of images: on either side
 TOLD = "*"
 MORE_SEEDS = "only more seeds can tell"
 
+SIDES = ("A", "B", "B − A")
 TABLES = {  # title, and the heads after A, B and their difference
     "metrics": ("B against A (%)", "95 % interval", "error: images", "seeds"),
     "classes": ("AP of each class, the largest differences first (%)", "95 % interval", "objects"),
@@ -89,6 +90,15 @@ class Side:
         return frozenset(run.scores.seed for run in self.runs)
 
 
+class Quantity(NamedTuple):
+    """One of the numbers of a run."""
+
+    kind: str  # "metrics", "classes", "errors" or "images"
+    name: str
+    scores: Scores  # whose ap it is; draws of NaN where it is unknown how far it may vary
+    num_truths: int | None = None  # of a class
+
+
 @dataclass(frozen=True)
 class Difference:
     """A quantity of both, in AP points; estimate None where it is unknown how far it may vary."""
@@ -97,15 +107,14 @@ class Difference:
     first: float | None
     second: float | None
     difference: float | None
-    estimate: Estimate | None = None
+    estimate: Estimate | None
+    num_truths: int | None = None  # of a class
+    is_told_apart: bool = False  # of a class: with all others taken into account
 
-
-@dataclass(frozen=True)
-class ClassDifference(Difference):
-    """AP of one class; is_told_apart: with all other classes taken into account."""
-
-    num_truths: int = 0
-    is_told_apart: bool = False
+    @property
+    def size(self) -> float:
+        """Without its sign."""
+        return abs(self.difference or 0.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,15 +124,15 @@ class Paired:
     names: tuple[str, str]
     seeds: tuple[tuple[int, ...], tuple[int, ...]]  # of the runs that are compared
     metrics: tuple[Difference, ...]
-    classes: tuple[ClassDifference, ...]
+    classes: tuple[Difference, ...]
     errors: tuple[Difference, ...]
-    images: Mapping[int, tuple[float, float]]  # id -> both scores
+    images: tuple[Difference, ...]  # their names are their ids
     num_images: int
     notes: tuple[str, ...]
 
 
-def compare(first: Side, second: Side) -> Paired:
-    """ValueError where they were tested on other images or classes."""
+def compare(first: Side, second: Side, note: str = "") -> Paired:
+    """note: what else to say. ValueError where they were tested on other images or classes."""
     runs = [*first.runs, *second.runs]
     if len({(run.scores.images, *run.matches.category_ids.tolist()) for run in runs}) > 1:
         raise ValueError(
@@ -131,25 +140,28 @@ def compare(first: Side, second: Side) -> Paired:
             "differences are paired by image, so both need the same"
         )
     shared = first.seeds & second.seeds
-    ones, others = (
-        [run for run in side.runs if run.scores.seed in (shared or side.seeds)]
+    sides = [
+        [list(_quantities(run)) for run in side.runs if run.scores.seed in (shared or side.seeds)]
         for side in (first, second)
-    )
-    before, after = ([run.scores for run in runs] for runs in (ones, others))
-    weights = _weights(ones[0], RESAMPLES)
-    recall = {run: recalls(run.matches, weights) for run in (*ones, *others)}
+    ]
+    found: dict[str, list[Difference]] = {name: [] for name in TABLES}
+    scores: list[tuple[list[Scores], list[Scores]]] = []  # of the classes
+    for ones, others in zip(*(zip(*side, strict=True) for side in sides), strict=True):
+        before, after = ([it.scores for it in quantities] for quantities in (ones, others))
+        found[ones[0].kind].append(_change(ones[0], before, after))
+        if ones[0].kind == "classes":
+            scores.append((before, after))
+    classes = _told_apart(found["classes"], scores)
+    images = [it for it in found["images"] if it.difference is not None]
     return Paired(
         names=(first.name, second.name),
         seeds=(tuple(sorted(shared or first.seeds)), tuple(sorted(shared or second.seeds))),
-        metrics=(
-            *(_change(label, before, after, metric) for metric, label in HEADINGS.items()),
-            _change("AR", _in_place_of_ap(ones, recall), _in_place_of_ap(others, recall)),
-        ),
-        classes=_classes(ones, others),
-        errors=tuple(_error(kind, ones, others) for kind in (*ERRORS, *SPECIAL)),
-        images=_images(ones, others),
-        num_images=ones[0].scores.num_images,
-        notes=tuple(_notes(first, second)),
+        metrics=tuple(found["metrics"]),
+        classes=tuple(sorted(classes, key=lambda it: -it.size)),
+        errors=tuple(found["errors"]),
+        images=tuple(sorted(images, key=lambda it: (-it.size, int(it.name)))),
+        num_images=runs[0].scores.num_images,
+        notes=tuple(filter(None, [note, *_notes(first, second)])),
     )
 
 
@@ -160,25 +172,49 @@ def _notes(first: Side, second: Side) -> Iterator[str]:
         yield "They share no seed, so seeds are not paired; images are."
     elif extra:
         yield f"Of the seeds that both have, so without {extra}."
-    for name in dict.fromkeys([*first.facts, *second.facts]):
-        one, other = (side.facts.get(name, "none") for side in (first, second))
-        if one != other:
-            yield f"They differ in {name}: {one} (A), {other} (B)."
+    others = [
+        f"{name}: {first.facts.get(name, 'none')} (A), {second.facts.get(name, 'none')} (B)"
+        for name in dict.fromkeys([*first.facts, *second.facts])
+        if first.facts.get(name) != second.facts.get(name)
+    ]
+    if others:
+        yield f"They differ in {'; '.join(others)}."
 
 
-def _change(
-    name: str,
-    before: Sequence[Scores],
-    after: Sequence[Scores],
-    metric: str = "ap",
-    *,
-    is_known: bool = True,
-) -> Difference:
-    """is_known: enough for an interval."""
-    first, second = (_mean([getattr(run.metrics, metric) for run in it]) for it in (before, after))
-    change = None if first is None or second is None else second - first
-    known = difference(after, before, metric) if is_known else None
-    return Difference(name, first, second, known.value if known else change, known)
+def _quantities(run: Measured) -> Iterator[Quantity]:
+    """All numbers of a run that are compared, in the same order for all runs of the same images."""
+    matches, insight = run.matches, run.insight
+
+    def of(kind: str, name: str, numbers: Iterable[Any], count: int | None = None) -> Quantity:
+        """numbers: the value, then its draws; None and NaN where undefined."""
+        value, *draws = np.array(list(numbers), dtype=float)
+        metrics = Metrics(ap=None if np.isnan(value) else float(value))
+        drawn = np.array(draws or [np.nan])[:, None]
+        return Quantity(kind, name, replace(run.scores, metrics=metrics, draws=drawn), count)
+
+    for place, (field, label) in enumerate(HEADINGS.items()):
+        value = getattr(run.scores.metrics, field)
+        yield of("metrics", label, [value, *run.scores.draws[:, place]])
+    drawn = image_weights(run.scores.num_images, RESAMPLES)
+    weights = np.concatenate([np.ones_like(drawn[:1]), drawn])  # every image once, then as drawn
+    yield of("metrics", "AR", recalls(matches, weights))
+    of_classes = class_precisions(matches, weights[: 1 + CLASS_RESAMPLES])
+    num_images = (_truths(matches) > 0).sum(axis=0)  # [C]
+    for place, item in enumerate(insight.classes):
+        if item.num_truths:
+            known = None if num_images[place] >= LEAST_IMAGES else 1  # else no draws
+            yield of("classes", item.name, of_classes[:known, place], item.num_truths)
+    for kind in (*ERRORS, *SPECIAL):
+        yield of("errors", kind, [insight.errors[kind].points])
+    for image in insight.images:
+        yield of("images", f"{image.id}", [image.score])
+
+
+def _change(it: Quantity, before: Sequence[Scores], after: Sequence[Scores]) -> Difference:
+    """Of the means over the runs of either."""
+    one, other = (_mean([run.metrics.ap for run in side]) for side in (before, after))
+    change = None if one is None or other is None else other - one
+    return Difference(it.name, one, other, change, difference(after, before, "ap"), it.num_truths)
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
@@ -186,45 +222,16 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return fmean(known) if len(known) == len(values) else None
 
 
-def _weights(run: Measured, resamples: int) -> NDArray[np.uint8]:
-    """[1 + R, I]: every image once, then as drawn."""
-    drawn = image_weights(run.scores.num_images, resamples)
-    return np.concatenate([np.ones_like(drawn[:1]), drawn])
-
-
-def _in_place_of_ap(runs: Sequence[Measured], numbers: Mapping[Measured, Numbers]) -> list[Scores]:
-    """The scores of another quantity than AP. numbers: [1 + R] of each run, under _weights."""
-    found = []
-    for run in runs:
-        value, draws = float(numbers[run][0]), numbers[run][1:, None]
-        metrics = Metrics(ap=None if isnan(value) else value)
-        found.append(replace(run.scores, metrics=metrics, draws=draws))
-    return found
-
-
-def _classes(ones: Sequence[Measured], others: Sequence[Measured]) -> tuple[ClassDifference, ...]:
-    """Those that have something to find."""
-    matches, weights = ones[0].matches, _weights(ones[0], CLASS_RESAMPLES)
-    numbers = {run: class_precisions(run.matches, weights) for run in (*ones, *others)}
-    found: list[ClassDifference] = []
-    sides: list[tuple[list[Scores], list[Scores]]] = []
-    for place, item in enumerate(ones[0].insight.classes):
-        if item.num_truths:
-            of_class = {run: it[:, place] for run, it in numbers.items()}  # [1 + R] each
-            before, after = (_in_place_of_ap(runs, of_class) for runs in (ones, others))
-            sides.append((after, before))
-            is_here = matches.truth_counts[:, ALL] & (matches.truth_category == place)
-            is_known = len(np.unique(matches.truth_image[is_here])) >= LEAST_IMAGES
-            change = _change(item.name, before, after, is_known=is_known)
-            found.append(ClassDifference(**vars(change), num_truths=item.num_truths))
-
+def _told_apart(
+    classes: Sequence[Difference], scores: Sequence[tuple[list[Scores], list[Scores]]]
+) -> list[Difference]:
     def is_clear(place: int, level: float) -> bool:
-        known = difference(*sides[place], "ap", level=level)
-        return bool(found[place].estimate and known and known.excludes_zero)
+        before, after = scores[place]
+        known = difference(after, before, "ap", level=level)
+        return known is not None and known.excludes_zero
 
-    told = holm(len(found), is_clear, 1 - LEVEL)
-    lines = [replace(it, is_told_apart=place in told) for place, it in enumerate(found)]
-    return tuple(sorted(lines, key=lambda it: -abs(it.difference or 0.0)))
+    told = holm(len(classes), is_clear, 1 - LEVEL)
+    return [replace(it, is_told_apart=place in told) for place, it in enumerate(classes)]
 
 
 def holm(number: int, is_clear: Callable[[int, float], bool], chance: float) -> set[int]:
@@ -243,42 +250,26 @@ def holm(number: int, is_clear: Callable[[int, float], bool], chance: float) -> 
     return told
 
 
-def _error(kind: str, ones: Sequence[Measured], others: Sequence[Measured]) -> Difference:
-    before, after = (
-        fmean(run.insight.errors[kind].points for run in runs) for runs in (ones, others)
-    )
-    return Difference(kind, before, after, after - before)
-
-
-def _images(ones: Sequence[Measured], others: Sequence[Measured]) -> dict[int, tuple[float, float]]:
-    """Of those that have something to be found, the means over the runs."""
-    columns = (zip(*(run.insight.images for run in runs), strict=True) for runs in (ones, others))
-    found = {}
-    for before, after in zip(*columns, strict=True):
-        one, other = (_mean([image.score for image in images]) for images in (before, after))
-        if one is not None and other is not None:
-            found[before[0].id] = (one, other)
-    return dict(sorted(found.items(), key=lambda it: (-abs(it[1][1] - it[1][0]), it[0])))
-
-
 # Numbers under weights of the images
 
 
 def recalls(matches: Matches, weights: NDArray[np.uint8]) -> Numbers:
     """[R, I] -> [R]: COCO's AR for at most 100 detections in percent; NaN with nothing to find."""
-    total, num_classes = np.zeros(len(weights)), np.zeros(len(weights))
-    rows = np.flatnonzero((matches.state[:, ALL] == TRUE).any(axis=1))
-    share = (matches.state[rows, ALL] == TRUE).mean(axis=1, dtype=np.float32)  # of the IoUs
-    for place in range(len(matches.category_ids)):
-        is_counted = matches.truth_counts[:, ALL] & (matches.truth_category == place)
-        num_truths = weights[:, matches.truth_image[is_counted]].sum(axis=1, dtype=np.float64)
-        is_mine = matches.category[rows] == place
-        found = weights[:, matches.image[rows[is_mine]]].astype(np.float32) @ share[is_mine]
-        is_there = num_truths > 0
-        total[is_there] += found[is_there] / num_truths[is_there]
-        num_classes += is_there
+    truths = _truths(matches)
+    share = (matches.state[:, ALL] == TRUE).mean(axis=1)  # of the IoUs
+    found = csr_array((share, (matches.image, matches.category)), shape=truths.shape)
+    num_truths, num_found = weights @ truths, weights @ found  # [R, C]
     with np.errstate(invalid="ignore"):
-        return 100 * (total / num_classes)
+        of_classes = num_found / np.maximum(num_truths, 1)
+        return 100 * of_classes.sum(axis=1) / (num_truths > 0).sum(axis=1)
+
+
+def _truths(matches: Matches) -> csr_array:
+    """[I, C]: how many objects have to be found."""
+    counts = matches.truth_counts[:, ALL]
+    places = matches.truth_image[counts], matches.truth_category[counts]
+    shape = len(matches.image_ids), len(matches.category_ids)
+    return csr_array((np.ones(counts.sum()), places), shape=shape)
 
 
 def class_precisions(matches: Matches, weights: NDArray[np.uint8]) -> Numbers:
@@ -296,21 +287,18 @@ def class_precisions(matches: Matches, weights: NDArray[np.uint8]) -> Numbers:
 
 def grids(paired: Paired) -> list[Grid]:
     """Metrics, classes, errors, images."""
-    errors = [_line(it)[:4] for it in paired.errors]
-    classes = [(*_line(it)[:5], Cell(f"{it.num_truths:,}")) for it in paired.classes[:CLASSES]]
-    images = [[_image_line(it, *paired.images[it]) for it in part] for part in extremes(paired)]
-    tables: dict[str, tuple[list[list[Line]], Iterable[str]]] = {
-        "metrics": ([[_line(it) for it in paired.metrics]], _about(paired)),
-        "classes": ([classes], _about_classes(paired.classes)),
-        "errors": ([errors[: len(ERRORS)], errors[len(ERRORS) :]], [OF_ERRORS]),
-        "images": (images, [OF_IMAGES]),
+    tables: dict[str, tuple[Sequence[Sequence[Difference]], Iterable[str]]] = {
+        "metrics": ([paired.metrics], _about(paired)),
+        "classes": ([paired.classes[:CLASSES]], _about_classes(paired.classes)),
+        "errors": ([paired.errors[: len(ERRORS)], paired.errors[len(ERRORS) :]], [OF_ERRORS]),
+        "images": (extremes(paired), [OF_IMAGES]),
     }
     return [
         Grid(
             name=f"compare-{name}",
             title=TABLES[name][0],
-            head=line("", "A", "B", "B − A", *TABLES[name][1:]),
-            blocks=tuple(tuple(block) for block in blocks if block),
+            head=line("", *SIDES, *TABLES[name][1:]),
+            blocks=tuple(tuple(_line(name, it) for it in block) for block in blocks if block),
             notes=tuple(notes),
         )
         for name, (blocks, notes) in tables.items()
@@ -318,22 +306,20 @@ def grids(paired: Paired) -> list[Grid]:
     ]
 
 
-def _line(it: Difference) -> Line:
-    """Name, both numbers, their difference, its interval, its errors from images and from seeds."""
+def _line(table: str, it: Difference) -> Line:
+    """The cells under the heads of a table."""
     known = it.estimate
-    mark = TOLD if isinstance(it, ClassDifference) and it.is_told_apart else ""
-    kind: Kind = "ours" if known and known.excludes_zero else "difference"
     errors = (known.image_error, known.seed_error) if known else (None, None)
-    return (
-        *line(it.name, number(it.first), number(it.second)),
-        Cell(signed(it.difference) + mark, kind),
-        Cell(signed_interval(known), "interval"),
-        *line(*(MISSING if error is None else f"{error:.2f}" for error in errors)),
-    )
-
-
-def _image_line(image: int, one: float, other: float) -> Line:
-    return line(f"{image}", f"{one:.0f}", f"{other:.0f}", signed(other - one))
+    texts = [MISSING if error is None else f"{error:.2f}" for error in errors]
+    both = [f"{one:.0f}" if table == "images" else number(one) for one in (it.first, it.second)]
+    kind: Kind = "ours" if known and known.excludes_zero else "difference"
+    cells = {
+        "B − A": Cell(signed(it.difference) + (TOLD if it.is_told_apart else ""), kind),
+        "95 % interval": Cell(signed_interval(known), "interval"),
+        **dict(zip(("A", "B", "error: images", "seeds"), line(*both, *texts), strict=True)),
+        "objects": Cell(f"{it.num_truths or 0:,}"),
+    }
+    return (Cell(it.name), *(cells[head] for head in (*SIDES, *TABLES[table][1:])))
 
 
 def _about(paired: Paired) -> Iterator[str]:
@@ -345,21 +331,20 @@ def _about(paired: Paired) -> Iterator[str]:
     yield from paired.notes
 
 
-def _about_classes(classes: Sequence[ClassDifference]) -> Iterator[str]:
+def _about_classes(classes: Sequence[Difference]) -> Iterator[str]:
     yield (
         f"{TOLD}: told apart with all {len(classes)} classes taken into account (Holm, 5 % for all "
         f"together): {sum(it.is_told_apart for it in classes)}. An interval is of its class alone. "
         f"{MISSING}: too few images."
     )
     if rest := classes[CLASSES:]:
-        largest = abs(rest[0].difference or 0.0)
-        yield f"{len(rest)} more classes differ by {largest:.1f} AP at most; JSON has all."
+        yield f"{len(rest)} more classes differ by {rest[0].size:.1f} AP at most; JSON has all."
 
 
-def extremes(paired: Paired) -> list[list[int]]:
+def extremes(paired: Paired) -> list[list[Difference]]:
     """The images on which B is better, and those on which A is, by as much as they differ."""
-    better = [image for image, (one, other) in paired.images.items() if other > one]
-    worse = [image for image, (one, other) in paired.images.items() if other < one]
+    better = [image for image in paired.images if (image.difference or 0) > 0]
+    worse = [image for image in paired.images if (image.difference or 0) < 0]
     return [better[:IMAGES], worse[:IMAGES]]
 
 
@@ -392,9 +377,4 @@ def _count(number: int, noun: str) -> str:
 
 def to_json(paired: Paired) -> dict[str, Any]:
     """Everything, also what the tables leave out; null for what is infinite or undefined."""
-    content = asdict(paired) | {"meaning": meaning(paired)}
-    content["images"] = [
-        {"id": image, "first": one, "second": other, "difference": other - one}
-        for image, (one, other) in paired.images.items()
-    ]
-    return dict(finite(content))
+    return dict(finite(asdict(paired) | {"meaning": meaning(paired)}))

@@ -11,7 +11,7 @@ from PIL import Image
 
 from experiments import TABLES
 from orchestration.commands.compare import facts_of
-from orchestration.find import Asked, find_pair
+from orchestration.find import find_pair
 from orchestration.plan import Setup
 from orchestration.run_folder import RunFolder, Store, open_store
 from reports import coco_bootstrap, paired
@@ -61,20 +61,20 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
 
 def test_a_row_is_all_its_seeds_a_run_is_one(made: Made) -> None:
     for text in ("table2:1", "Table 2: Intersection over Union, Box", "table2:union,box"):
-        first, second = find_pair(made.store, [text, "table2:spatialandscaleconstraint,box"])
+        first, second, _ = find_pair(made.store, [text, "table2:spatialandscaleconstraint,box"])
         assert first.name == "Table 2: Intersection over Union, Box" and first.setup == made.setup
         assert len(first.folders) == len(second.folders) == 3
-    first, second = find_pair(made.store, ["table2:1@2", made.alone.signature[:8]])
+    first, second, _ = find_pair(made.store, ["table2:1@2", made.alone.signature[:8]])
     assert [it.facts()["seed"] for it in first.folders] == [2]
     assert second.folders == (made.alone,) and made.alone.signature in second.name
     # What may move numbers is told in words.
     one, other = facts_of(first), facts_of(second)
-    assert {name for name in one if one[name] != other[name]} == {"scale", "schedule"}
-    assert one["evaluator"] == "pycocotools 2.0.11" and "NMS at IoU 0.6" in one["test"]
+    assert {name for name in one if one[name] != other[name]} == {"scale", "iterations"}
+    assert one["pycocotools"] == "2.0.11" and one["nms_threshold"] == "0.6"
 
 
-OF_SEEDS = "'table2:3@7' in the setup demo - pets, which has seeds 0, 1, 2 of"
-A_ROW = "table2 needs a row, such as table2:1; there are: 1 Intersection"
+OF_SEEDS = "'table2:3@7' in the setup demo - pets: seeds 0, 1, 2 are there"
+A_ROW = "'' is no row of Table 2; there are: 1 Intersection"
 NO_TABLE = "no table is called 'tabel3' (did you mean 'table3'?); there are table1, "
 
 
@@ -84,19 +84,18 @@ NO_TABLE = "no table is called 'tabel3' (did you mean 'table3'?); there are tabl
         ("table2:1 table2:9", "'9' is no row of Table 2"),
         ("table2:1 table2:iou", "'iou' is no row of Table 2"),
         ("table2:1 table2:box", "'box' is part of several rows of Table 2"),
-        ("table2:1 table2:2", "no finished run of 'table2:2' in"),
+        ("table2:1 table2:2", "no finished run of 'table2:2' as asked for in"),
         ("table2:1 table2:3@7", OF_SEEDS),
         ("table2:1 table2", A_ROW),
-        ("table2:1 table2:", "table2 needs a row, such as table2:1; "),
-        (" table2:1", "A is empty: needs a row such as table3:1, or a run"),
+        ("table2:1 table2:", A_ROW),
+        (" table2:1", "'' is no run of"),
         ("table2:1 nonsense", "'nonsense' is no run of"),
         ("table2:1 table1:7", "are the same run ("),
         ("table2:3 table2:3@1", "are the same run ("),
         ("table2:1 table10:1", "no table is called 'table10'"),
         ("table2:1 tabel3:1", NO_TABLE),
         ("table2:1 table2:3 --format html", "'html' is not one of 'terminal', 'markdown', 'json'"),
-        ("table2:1 table2:3 --pictures FILE", "--pictures FILE: needs a folder, FILE is a file"),
-        ("table2:1 table2:3 --pictures FILE/in", "needs a folder, FILE is a file"),
+        ("table2:1 table2:3 --pictures FILE", "'--pictures': dir 'FILE' is a file"),
         ("table2:1 table2:3 --scale small", "'small' is not one of 'demo', 'mini', "),
         ("table2:1 table2:3 --set depth=3", "no setting is called 'depth'"),
     ],
@@ -116,19 +115,17 @@ def test_other_data_and_several_setups_are_refused(tmp_path: Path) -> None:
     for other in (setup, at(setup, "mini")):
         for row in (IOU_BOX, SSC_BOX):
             finish_run(store, other, row, data, seed=0, right=0.5)
-    with pytest.raises(
-        ValueError, match="setups: --scale demo for demo - zoo; --scale mini for mini"
-    ):
+    with pytest.raises(ValueError, match="several setups: demo - zoo; mini - zoo; --scale, --dat"):
         find_pair(store, TEXTS)
-    first, _ = find_pair(store, TEXTS, Asked("mini"))
+    first, _, _ = find_pair(store, TEXTS, scale="mini")
     assert first.setup.scale == "mini"
-    with pytest.raises(ValueError, match="no finished run of 'table2:1' in .* with --data shapes"):
-        find_pair(store, TEXTS, Asked(data="shapes"))
+    with pytest.raises(ValueError, match="no finished run of 'table2:1' as asked for in .*; mini"):
+        find_pair(store, TEXTS, data="shapes")
     moved = store.folder(first.folders[0].signature)
     elsewhere = replace(at(setup, "mini"), data="cages", fingerprint="0" * 64)
     moved.write("run", moved.facts() | {"setup": elsewhere.to_json()})
     with pytest.raises(ValueError, match=r"of different data, cages \(000000000000\) and zoo \("):
-        find_pair(store, [moved.signature, "table2:3"], Asked("mini"))
+        find_pair(store, [moved.signature, "table2:3"], scale="mini")
 
 
 def test_changed_settings_are_asked_for_and_else_not_meant(tmp_path: Path) -> None:
@@ -137,25 +134,15 @@ def test_changed_settings_are_asked_for_and_else_not_meant(tmp_path: Path) -> No
     for other, seed in ((at(setup, iterations=20), 1), (setup, 0)):
         for row in (IOU_BOX, SSC_BOX):
             finish_run(store, other, row, data, seed=seed, right=0.5)
-    first, second = find_pair(store, TEXTS)
+    first, second, note = find_pair(store, TEXTS)
     assert first.setup.settings == second.setup.settings == {}
-    assert first.note == (
-        "Measured in several setups, taken from demo - zoo; --set iterations=20 for "
-        "demo iterations=20 - zoo."
-    )
-    first, _ = find_pair(store, TEXTS, Asked(settings=["iterations=20"]))
-    assert first.setup.settings == {"iterations": 20} and not first.note
-    with pytest.raises(ValueError, match="in the setup demo - zoo, which has seed 0 of it"):
+    assert note == "Taken from demo - zoo; measured in demo iterations=20 - zoo; demo - zoo."
+    first, _, note = find_pair(store, TEXTS, settings=["iterations=20"])
+    assert first.setup.settings == {"iterations": 20} and not note
+    with pytest.raises(ValueError, match="in the setup demo - zoo: seeds 0 are there"):
         find_pair(store, ["table2:1@1", "table2:3"])
-    with pytest.raises(
-        ValueError, match="with --set iterations=30, but in demo iterations=20 - zoo"
-    ):
-        find_pair(store, TEXTS, Asked(settings=["iterations=30"]))
-    for other in (at(setup, iterations=10), at(setup, "mini")):
-        for row in (IOU_BOX, SSC_BOX):
-            finish_run(store, other, row, data, seed=0, right=0.5)
-    with pytest.raises(ValueError, match="--scale demo --set iterations=10 for demo iterations=10"):
-        find_pair(store, TEXTS)
+    with pytest.raises(ValueError, match="its setups: demo iterations=20 - zoo"):
+        find_pair(store, TEXTS, settings=["iterations=30"])
 
 
 # What is printed and written
@@ -195,7 +182,7 @@ def test_other_circumstances_are_footnotes(atss: Atss, made: Made) -> None:
     code, output, _ = atss(*made.asked("table2:1@0", made.alone.signature))
     text = " ".join(output.split())
     assert code == 0 and text.endswith("only more seeds can tell.")
-    assert "They differ in scale: demo (A), mini (B). They differ in schedule: " in text
+    assert "They differ in scale: demo (A), mini (B); iterations: " in text
     assert "of these trained weights" in text
 
 

@@ -1,20 +1,18 @@
 """`atss compare`: two configurations on the same images, and whether they can be told apart."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from experiments.settings import show_setting
 from orchestration import options
-from orchestration.find import Asked, Meant, find_pair
+from orchestration.find import Meant, find_pair
 from orchestration.inspection import Progress, inspect
 from orchestration.options import option
 from orchestration.run_folder import DEFAULT_OUT, open_store
 from orchestration.terminal import console
-from reports.footnotes import image_size, schedule
 
 if TYPE_CHECKING:  # it imports numpy, which lists need not wait for
     from reports.paired import Paired, Side
@@ -28,7 +26,9 @@ First = Annotated[str, typer.Argument(metavar="A", help=MEANT, show_default=Fals
 Second = Annotated[str, typer.Argument(metavar="B", help="Likewise.", show_default=False)]
 Form = Annotated[Literal["terminal", "markdown", "json"], option("How it is printed.", "--format")]
 PICTURES = "Draw the images on which they differ most: ground truth, A, B."
-Pictures = Annotated[Path | None, option(PICTURES, metavar="FOLDER", show_default=False)]
+Pictures = Annotated[
+    Path | None, option(PICTURES, metavar="FOLDER", show_default=False, file_okay=False)
+]
 
 
 def compare(
@@ -54,28 +54,23 @@ def compare(
     - `atss compare table4:k=3 table4:k=9 --scale mini --format markdown`
     - `atss compare table3:1 table3:fcos --set iterations=20`
     """
-    folder = pictures.expanduser() if pictures else None
-    for place in (folder, *folder.absolute().parents) if folder else ():
-        if place.exists() and not place.is_dir():
-            raise ValueError(f"--pictures {pictures}: needs a folder, {place} is a file")
-    store, asked = open_store(out).require_there(), Asked(scale, data, settings or ())
-    sides = find_pair(store, [first, second], asked)
+    store, texts = open_store(out).require_there(), (first, second)
+    one, other, note = find_pair(store, texts, scale=scale, data=data, settings=settings or ())
     with console.status("Comparing") as status:
         from reports.paired import compare as paired
 
-        measured = [_side(meant, status.update) for meant in sides]
+        before, after = (_side(meant, status.update) for meant in (one, other))
         status.update("Comparing")
-        found = paired(*measured)
-    found = replace(found, notes=(*filter(None, [sides[0].note]), *found.notes))
+        found = paired(before, after, note)
     _show(found, form)
-    if folder is not None:
+    if pictures is not None:
         from orchestration.gallery import Drawn, draw_differences
 
         runs = [  # by each side's run of the lowest seed
             Drawn(f"{letter}: {meant.name}", meant.folders[0], side.runs[0].insight.threshold)
-            for letter, meant, side in zip("AB", sides, measured, strict=True)
+            for letter, meant, side in (("A", one, before), ("B", other, after))
         ]
-        setup = sides[0].setup
+        setup, folder = one.setup, pictures.expanduser()
         count = draw_differences(found, runs, setup.where, setup.fingerprint, folder)
         console.print(f"Pictures {folder} ({count})", soft_wrap=True)
 
@@ -115,23 +110,12 @@ def _side(meant: Meant, progress: Progress) -> "Side":
 
 
 def facts_of(meant: Meant) -> dict[str, str]:
-    """How its numbers came about, in words; what differs between two of these may matter."""
-    folder, setup = meant.folders[0], meant.setup
-    own: dict[str, Any] = {  # a row may change parts of its setup's recipe
-        name: tuple(value) if isinstance(value, list) else value
-        for name, value in folder.facts()["canonical"]["recipe"].items()
-        if hasattr(setup.recipe, name)
-    }
-    recipe = replace(setup.recipe, **own)
-    made = (folder.result() or {}).get("facts", {})
-    settings = [f"{name}={show_setting(value)}" for name, value in setup.settings.items()]
+    """How its numbers came about; what differs between two of these may matter."""
+    folder = meant.folders[0]
+    recipe = folder.facts()["canonical"]["recipe"]
+    evaluator = (folder.result() or {}).get("facts", {}).get("pycocotools", "unknown")
     return {
-        "scale": setup.scale,
-        "settings": ", ".join(settings) or "none",
-        "backbone": f"{recipe.backbone}, weights {recipe.weights}",
-        "schedule": schedule(recipe),
-        "image size": image_size(recipe),
-        "test": f"scores above {recipe.score_threshold:g}, NMS at IoU {recipe.nms_threshold:g}, at "
-        f"most {recipe.max_detections} detections per image",
-        "evaluator": f"pycocotools {made.get('pycocotools', 'of an unknown version')}",
+        "scale": meant.setup.scale,
+        **{name: show_setting(value) for name, value in recipe.items()},
+        "pycocotools": evaluator,
     }
