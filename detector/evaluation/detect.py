@@ -28,6 +28,8 @@ from detector.weights.conventions import ATSS_SUITE, Layout
 Detection = dict[str, Any]
 Prepare = Callable[[Tensor], Tensor]  # a stored image, uint8 [3, H, W] RGB -> what is detected in
 Size = tuple[int, int]  # width, height
+# Prepared images, the id of each and its size before -> its results
+Find = Callable[[list[Tensor], Sequence[tuple[int, Size]]], list[list[Detection]]]
 BOX_DIGITS, SCORE_DIGITS = 2, 6  # of pixels, of scores
 
 
@@ -49,12 +51,11 @@ def detect_all(
     weights were learnt with. category_ids are those of the detector's labels, by default the data
     set's. share: which of the batches to test.
     """
-    test, prepare = _way_of_testing(detector, recipe, layout)
+    ids = category_ids or dataset.category_ids
+    prepare, found = _test(detector, recipe, layout, ids, device)
     load = partial(_load, dataset, prepare)
     for indices, images in ahead(load, _groups(dataset, recipe)[share], workers):
-        ids = [dataset.image_ids[index] for index in indices]
-        sizes = [dataset.sizes[index] for index in indices]
-        yield _found(test, images, ids, sizes, category_ids or dataset.category_ids, layout, device)
+        yield found(images, [(dataset.image_ids[it], dataset.sizes[it]) for it in indices])
 
 
 def detect_one(
@@ -68,9 +69,8 @@ def detect_one(
     layout: Layout = ATSS_SUITE,
 ) -> list[Detection]:
     """The detections of an image, uint8 [3, H, W] RGB, which is no part of a data set."""
-    test, prepare = _way_of_testing(detector, recipe, layout)
-    images, size = [prepare(image)], (image.shape[2], image.shape[1])
-    return _found(test, images, [image_id], [size], category_ids, layout, device)[0]
+    prepare, found = _test(detector, recipe, layout, category_ids, device)
+    return found([prepare(image)], [(image_id, (image.shape[2], image.shape[1]))])[0]
 
 
 def _groups(dataset: CocoDataset, recipe: Recipe) -> list[list[int]]:
@@ -86,22 +86,6 @@ def _groups(dataset: CocoDataset, recipe: Recipe) -> list[list[int]]:
     return [part[i : i + count] for part in largest_first for i in range(0, len(part), count)]
 
 
-def _way_of_testing(detector: Detects, recipe: Recipe, layout: Layout) -> tuple[Detects, Prepare]:
-    """Who detects, and what it is shown of a stored image: resized and normalized, or all of it."""
-    if recipe.multi_scale_test:
-        return MultiScaleTest(detector, recipe, layout), _as_stored
-    return detector, partial(
-        transforms.prepared,
-        short_side=recipe.short_side[1],
-        long_side=recipe.long_side,
-        normalize=layout.normalization,
-    )
-
-
-def _as_stored(image: Tensor) -> Tensor:
-    return image
-
-
 def _load(
     dataset: CocoDataset, prepare: Prepare, indices: list[int]
 ) -> tuple[list[int], list[Tensor]]:
@@ -109,29 +93,40 @@ def _load(
     return indices, [prepare(dataset[index][0]) for index in indices]
 
 
-def _found(
-    test: Detects,
-    images: list[Tensor],
-    image_ids: list[int],
-    sizes: list[Size],
-    category_ids: Sequence[int],
+def _test(
+    detector: Detects,
+    recipe: Recipe,
     layout: Layout,
+    category_ids: Sequence[int],
     device: torch.device | str,
-) -> list[list[Detection]]:
-    """The results of each prepared image, of the given size before."""
-    with torch.no_grad():
-        found = test.detect([image.to(device) for image in images])
-    return [
-        as_results(
-            detections,
-            image_id=image_id,
-            category_ids=category_ids,
-            size=size,
-            tested=(image.shape[2], image.shape[1]),
-            inclusive_corners=layout.inclusive_corners,
-        )
-        for detections, image, image_id, size in zip(found, images, image_ids, sizes, strict=True)
-    ]
+) -> tuple[Prepare, Find]:
+    """How a stored image is prepared, and what is found in several that are."""
+    test: Detects = detector
+    prepare: Prepare = partial(
+        transforms.prepared,
+        short_side=recipe.short_side[1],
+        long_side=recipe.long_side,
+        normalize=layout.normalization,
+    )
+    if recipe.multi_scale_test:  # which is shown images as they are stored
+        test, prepare = MultiScaleTest(detector, recipe, layout), torch.as_tensor
+
+    def find(images: list[Tensor], about: Sequence[tuple[int, Size]]) -> list[list[Detection]]:
+        with torch.no_grad():
+            found = test.detect([image.to(device) for image in images])
+        return [
+            as_results(
+                detections,
+                image_id=image_id,
+                category_ids=category_ids,
+                size=size,
+                tested=(image.shape[2], image.shape[1]),
+                inclusive_corners=layout.inclusive_corners,
+            )
+            for detections, image, (image_id, size) in zip(found, images, about, strict=True)
+        ]
+
+    return prepare, find
 
 
 def as_results(

@@ -41,7 +41,6 @@ EXTRA_PASSES = {
 }
 VOTE_IOU = 0.66  # from here on a box votes with the best one
 MIN_SCORE = 0.05  # of a box that voted, to be kept beside the mean
-FOUND = ("boxes", "scores", "labels")
 
 
 @dataclass(frozen=True)
@@ -96,48 +95,43 @@ class MultiScaleTest:
         return [self._detect(image) for image in images]
 
     def _detect(self, image: Tensor) -> Detections:
-        found = [self._look(image, each) for each in passes(self.recipe)]
-        together = {name: torch.cat([part[name] for part in found]) for name in found[0]}
+        found = _joined([self._look(image, each) for each in passes(self.recipe)])
         # Its code keeps 1000 of an image, by the limit that it has for candidates of a level.
-        return merge(together, self.recipe.candidates_per_level)
+        return merge(found, self.recipe.candidates_per_level)
 
     def _look(self, image: Tensor, each: Pass) -> Detections:
         """What one pass finds, on the CPU and in pixels of the image.
 
         Its code merges in pixels of the usual test: IoU and means are the same in either.
         """
-        shown = transforms.prepared(
-            image, each.short_side, each.long_side, self.layout.normalization
-        )
-        if each.is_flipped:
-            shown = shown.flip(-1)
-        found = {
-            name: part.detach().cpu() for name, part in self.detector.detect([shown])[0].items()
-        }
+        normalize = self.layout.normalization
+        shown = transforms.prepared(image, each.short_side, each.long_side, normalize)
+        shown = shown.flip(-1) if each.is_flipped else shown
+        found = {name: it.detach().cpu() for name, it in self.detector.detect([shown])[0].items()}
         boxes = found["boxes"].double()
         if each.is_flipped:
             boxes = transforms.flip(shown, boxes)[1]
         tested, size = ((one.shape[2], one.shape[1]) for one in (shown, image))
         is_kept = each.keeps(boxes)
         boxes = transforms.resize_back(boxes, tested, size, self.layout.inclusive_corners)
-        return {
-            "boxes": boxes[is_kept],
-            "scores": found["scores"].double()[is_kept],
-            "labels": found["labels"][is_kept],
-        }
+        found |= {"boxes": boxes, "scores": found["scores"].double()}
+        return {name: part[is_kept] for name, part in found.items()}
 
 
 def merge(found: Detections, limit: int) -> Detections:
     """Let each class vote; the best of what comes out, at most limit of them."""
-    voted = []
+    parts = [{name: part[:0] for name, part in found.items()}]  # where there is no class
     for label in found["labels"].unique():
         mine = found["labels"] == label
         boxes, scores = soft_vote(found["boxes"][mine], found["scores"][mine])
-        voted.append((boxes, scores, label.expand(len(scores))))
-    columns = zip(*voted, strict=True) if voted else ([found[name]] for name in FOUND)
-    together = [torch.cat(parts) for parts in columns]
-    best = together[1].argsort(descending=True, stable=True)[:limit]
-    return {name: part[best] for name, part in zip(FOUND, together, strict=True)}
+        parts.append({"boxes": boxes, "scores": scores, "labels": label.expand(len(scores))})
+    voted = _joined(parts)
+    best = voted["scores"].argsort(descending=True, stable=True)[:limit]
+    return {name: part[best] for name, part in voted.items()}
+
+
+def _joined(parts: list[Detections]) -> Detections:
+    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
 
 def soft_vote(boxes: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
