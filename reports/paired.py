@@ -12,7 +12,7 @@ Shapes: R resamples, I images, C classes.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any, NamedTuple
 
@@ -34,7 +34,7 @@ from reports.coco_bootstrap import (
     precisions,
 )
 from reports.intervals import LEVEL, Estimate, difference
-from reports.numbers import MISSING, finite, least_shown, number, signed, signed_interval
+from reports.numbers import MISSING, least_shown, number, signed, signed_interval
 from reports.render import BREAK, Cell, Grid, Kind, Line, line
 
 CLASS_RESAMPLES = 300  # their standard deviation is known to 4 %
@@ -83,11 +83,6 @@ class Side:
     name: str
     runs: tuple[Measured, ...]
     facts: Mapping[str, str]
-
-    @property
-    def seeds(self) -> frozenset[int]:
-        """Of its runs."""
-        return frozenset(run.scores.seed for run in self.runs)
 
 
 class Quantity(NamedTuple):
@@ -139,10 +134,11 @@ def compare(first: Side, second: Side, note: str = "") -> Paired:
             f"'{first.name}' and '{second.name}' were tested on other images or classes: "
             "differences are paired by image, so both need the same"
         )
-    shared = first.seeds & second.seeds
+    every = [{run.scores.seed for run in side.runs} for side in (first, second)]
+    seeds = [every[0] & every[1] or side for side in every]
     sides = [
-        [list(_quantities(run)) for run in side.runs if run.scores.seed in (shared or side.seeds)]
-        for side in (first, second)
+        [list(_quantities(run)) for run in side.runs if run.scores.seed in chosen]
+        for side, chosen in zip((first, second), seeds, strict=True)
     ]
     found: dict[str, list[Difference]] = {name: [] for name in TABLES}
     scores: list[tuple[list[Scores], list[Scores]]] = []  # of the classes
@@ -155,30 +151,29 @@ def compare(first: Side, second: Side, note: str = "") -> Paired:
     images = [it for it in found["images"] if it.difference is not None]
     return Paired(
         names=(first.name, second.name),
-        seeds=(tuple(sorted(shared or first.seeds)), tuple(sorted(shared or second.seeds))),
+        seeds=(tuple(sorted(seeds[0])), tuple(sorted(seeds[1]))),
         metrics=tuple(found["metrics"]),
         classes=tuple(sorted(classes, key=lambda it: -it.size)),
         errors=tuple(found["errors"]),
         images=tuple(sorted(images, key=lambda it: (-it.size, int(it.name)))),
         num_images=runs[0].scores.num_images,
-        notes=tuple(filter(None, [note, *_notes(first, second)])),
+        notes=tuple(filter(None, [note, *_notes(first, second, *every)])),
     )
 
 
-def _notes(first: Side, second: Side) -> Iterator[str]:
+def _notes(first: Side, second: Side, seeds: set[int], others: set[int]) -> Iterator[str]:
     """How the runs are paired, and what else may have moved the numbers."""
-    extra = ", ".join(map(str, sorted(first.seeds ^ second.seeds)))
-    if not first.seeds & second.seeds:
+    if not seeds & others:
         yield "They share no seed, so seeds are not paired; images are."
-    elif extra:
-        yield f"Of the seeds that both have, so without {extra}."
-    others = [
+    elif extra := seeds ^ others:
+        yield f"Of the seeds that both have, so without {', '.join(map(str, sorted(extra)))}."
+    facts = [
         f"{name}: {first.facts.get(name, 'none')} (A), {second.facts.get(name, 'none')} (B)"
         for name in dict.fromkeys([*first.facts, *second.facts])
         if first.facts.get(name) != second.facts.get(name)
     ]
-    if others:
-        yield f"They differ in {'; '.join(others)}."
+    if facts:
+        yield f"They differ in {'; '.join(facts)}."
 
 
 def _quantities(run: Measured) -> Iterator[Quantity]:
@@ -282,14 +277,14 @@ def class_precisions(matches: Matches, weights: NDArray[np.uint8]) -> Numbers:
     return np.concatenate(parts)
 
 
-# As tables, in one sentence, and as JSON
+# As tables, and in one sentence
 
 
 def grids(paired: Paired) -> list[Grid]:
     """Metrics, classes, errors, images."""
     tables: dict[str, tuple[Sequence[Sequence[Difference]], Iterable[str]]] = {
         "metrics": ([paired.metrics], _about(paired)),
-        "classes": ([paired.classes[:CLASSES]], _about_classes(paired.classes)),
+        "classes": ([paired.classes[:CLASSES]], [_about_classes(paired.classes)]),
         "errors": ([paired.errors[: len(ERRORS)], paired.errors[len(ERRORS) :]], [OF_ERRORS]),
         "images": (extremes(paired), [OF_IMAGES]),
     }
@@ -331,21 +326,18 @@ def _about(paired: Paired) -> Iterator[str]:
     yield from paired.notes
 
 
-def _about_classes(classes: Sequence[Difference]) -> Iterator[str]:
-    yield (
+def _about_classes(classes: Sequence[Difference]) -> str:
+    return (
         f"{TOLD}: told apart with all {len(classes)} classes taken into account (Holm, 5 % for all "
         f"together): {sum(it.is_told_apart for it in classes)}. An interval is of its class alone. "
         f"{MISSING}: too few images."
     )
-    if rest := classes[CLASSES:]:
-        yield f"{len(rest)} more classes differ by {rest[0].size:.1f} AP at most; JSON has all."
 
 
 def extremes(paired: Paired) -> list[list[Difference]]:
     """The images on which B is better, and those on which A is, by as much as they differ."""
-    better = [image for image in paired.images if (image.difference or 0) > 0]
-    worse = [image for image in paired.images if (image.difference or 0) < 0]
-    return [better[:IMAGES], worse[:IMAGES]]
+    known = [(it, it.difference or 0.0) for it in paired.images]
+    return [[it for it, by in known if sign * by > 0][:IMAGES] for sign in (1, -1)]
 
 
 def meaning(paired: Paired) -> str:
@@ -373,8 +365,3 @@ def meaning(paired: Paired) -> str:
 
 def _count(number: int, noun: str) -> str:
     return f"{number:,} {noun}" + ("" if number == 1 else "s")
-
-
-def to_json(paired: Paired) -> dict[str, Any]:
-    """Everything, also what the tables leave out; null for what is infinite or undefined."""
-    return dict(finite(asdict(paired) | {"meaning": meaning(paired)}))

@@ -1,6 +1,7 @@
 """`atss compare`: two configurations on the same images, and whether they can be told apart."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -76,11 +77,13 @@ def compare(
 
 
 def _show(found: "Paired", form: str) -> None:
-    from reports.paired import grids, meaning, to_json
+    from reports.numbers import finite
+    from reports.paired import grids, meaning
     from reports.render import markdown, terminal
 
-    if form == "json":
-        print(json.dumps(to_json(found), indent=1, allow_nan=False))
+    if form == "json":  # everything, also what the tables leave out
+        content = finite(asdict(found) | {"meaning": meaning(found)})
+        print(json.dumps(content, indent=1, allow_nan=False))
     elif form == "markdown":
         print("\n".join([*map(markdown, grids(found)), meaning(found)]))
     else:
