@@ -34,6 +34,7 @@ from orchestration.run_folder import Facts, RunFolder, Store
 
 LISTED = 5  # runs in a line that refuses one
 SHOWN = 12  # digits of a fingerprint
+Setups = Sequence[tuple[Setup, tuple[int, ...]]]  # with their seeds
 A_ROW = re.compile(r"[^\W\d][^:]*:\S")  # "table3:2", and not "Table 3: FCOS" or the label "1:2"
 
 
@@ -135,8 +136,7 @@ def find_pair(
     data: str | None = None,
     settings: Sequence[str] = (),
 ) -> tuple[Meant, Meant, str]:
-    """The two configurations, of a setup that has both, and what to say of it; ValueError if
-    unclear.
+    """Two configurations of a setup that has both, and what to say of it; ValueError if unclear.
 
     A row that is measured in several setups is meant in the one without changed settings, if that
     is one; scale, data and settings choose another.
@@ -147,10 +147,13 @@ def find_pair(
         if not settings or resolve_scale(setup.scale, settings)[1] == setup.settings
     ]
     rows = [named_row(text) for text in texts]
-    ones, others = (_meant(store, *it, setups) for it in zip(texts, rows, strict=True))
+    ones, others = (
+        _one_run(store, text) if row is None else _each_setup(store, text, row, setups)
+        for text, row in zip(texts, rows, strict=True)
+    )
     every = list(product(ones, others))
     pairs = [(one, other) for one, other in every if one.where == other.where]
-    if not pairs and len(every) == 1:  # two runs, or rows of one setup each: the note tells
+    if not pairs and len(every) == 1:  # the notes of a comparison tell in what they differ
         pairs = every
     names, note = "; ".join(dict.fromkeys(one.setup.name for one, _ in pairs or every)), ""
     plain = [pair for pair in pairs if not pair[0].setup.settings]
@@ -164,20 +167,17 @@ def find_pair(
     return first, second, note
 
 
-def _meant(
-    store: Store,
-    text: str,
-    named: NamedRow | None,
-    setups: Sequence[tuple[Setup, tuple[int, ...]]],
-) -> list[Meant]:
-    """What the text may mean, once for each setup; ValueError if nothing."""
-    if named is None:
-        folder = find_run(store, text)
-        if not folder.is_done:
-            raise ValueError(f"run {folder.signature} is not done: a comparison needs its result")
-        facts = folder.facts()
-        name = f"{facts['name']} ({folder.signature})"
-        return [Meant(name, Setup.from_json(facts["setup"]), (folder,))]
+def _one_run(store: Store, text: str) -> list[Meant]:
+    folder = find_run(store, text)
+    if not folder.is_done:
+        raise ValueError(f"run {folder.signature} is not done: a comparison needs its result")
+    facts = folder.facts()
+    name = f"{facts['name']} ({folder.signature})"
+    return [Meant(name, Setup.from_json(facts["setup"]), (folder,))]
+
+
+def _each_setup(store: Store, text: str, named: NamedRow, setups: Setups) -> list[Meant]:
+    """A row's finished runs in each setup; ValueError if there are none."""
     found = []
     for setup, seeds in setups:
         with suppress(ValueError):  # settings that contradict the row's toggles
