@@ -102,7 +102,7 @@ def draw_differences(
         raise ValueError(
             f"--pictures needs the images of the data set {where}, which are not there"
         )
-    images = [image for part in extremes(found) for image in part]
+    images = [int(image.name) for part in extremes(found) for image in part]
     files = [folder / f"{number:02}-{image}.jpg" for number, image in enumerate(images, start=1)]
     return len(_draw(dataset, runs, images, files))
 

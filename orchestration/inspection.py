@@ -12,6 +12,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from detector.metrics import Metrics
 from orchestration.json_files import read_json, write_atomically, write_json
 from orchestration.run_folder import RunFolder
@@ -73,7 +75,7 @@ def inspect(folders: Sequence[RunFolder], progress: Progress) -> Inspection:
             insight = Insight.from_json(read_json(folder.insight))
             found.scores[folder.signature] = _scores(folder, progress)
             found.insights[folder.signature] = insight
-        except (KeyError, TypeError, FileNotFoundError):
+        except (msgspec.ValidationError, KeyError, TypeError, FileNotFoundError):
             reasons["matches.npz or insight.json is missing, or none of this version"] += 1
         except (ValueError, OSError) as error:
             reasons[str(error)] += 1

@@ -23,9 +23,10 @@ Shapes: I images, C categories, D detections, G truths of Matches.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, astuple, dataclass, replace
-from typing import Any
+from dataclasses import asdict, dataclass, replace
+from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -51,8 +52,7 @@ class ClassInsight:
     ap50: float | None
 
 
-@dataclass(frozen=True)
-class ImageInsight:
+class ImageInsight(NamedTuple):
     """One image: its score in percent, and at the threshold and IoU 0.5 what is right and wrong."""
 
     id: int
@@ -85,32 +85,24 @@ class Insight:
     threshold: float  # the score from which on detections count for images
     images: tuple[ImageInsight, ...]  # in the order of Matches
 
-    def best(self, count: int) -> list[ImageInsight]:
+    def best(self, count: int, sign: int = -1) -> list[ImageInsight]:
         """The images with the highest scores; of equal ones those with more objects."""
-        return self._by_score(-1.0)[:count]
+        scored = [image for image in self.images if image.score is not None]
+        ranked = sorted(scored, key=lambda it: (sign * (it.score or 0), -it.num_truths, it.id))
+        return ranked[:count]
 
     def worst(self, count: int) -> list[ImageInsight]:
         """The images with the lowest scores; of equal ones those with more objects."""
-        return self._by_score(1.0)[:count]
-
-    def _by_score(self, sign: float) -> list[ImageInsight]:
-        scored = [image for image in self.images if image.score is not None]
-        return sorted(scored, key=lambda it: (sign * (it.score or 0.0), -it.num_truths, it.id))
+        return self.best(count, sign=1)
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
-        return asdict(self) | {"images": [astuple(image) for image in self.images]}
+        return asdict(self)
 
     @staticmethod
     def from_json(content: Mapping[str, Any]) -> "Insight":
-        """The inverse of to_json; KeyError or TypeError for other content."""
-        return Insight(
-            precision={name: tuple(curve) for name, curve in content["precision"].items()},
-            classes=tuple(ClassInsight(**item) for item in content["classes"]),
-            errors={name: Share(**share) for name, share in content["errors"].items()},
-            threshold=content["threshold"],
-            images=tuple(ImageInsight(*image) for image in content["images"]),
-        )
+        """The inverse of to_json; ValueError for other content."""
+        return msgspec.convert(content, Insight)
 
 
 def insight(
@@ -147,15 +139,14 @@ def _classes(
 ) -> tuple[ClassInsight, ...]:
     """precision: [10, 101, C]."""
     names = {item["id"]: item["name"] for item in categories}
-    ids, counts = matches.category_ids.tolist(), _by_class(matches, matches.truth_counts[:, ALL])
-    ap, ap50 = 100 * precision.mean(axis=(0, 1)), 100 * precision[HALF].mean(axis=0)
-    values = zip(ids, counts.tolist(), ap.tolist(), ap50.tolist(), strict=True)
-    return tuple(
-        ClassInsight(number, names[number], count, round(one, DIGITS), round(other, DIGITS))
-        if count
-        else ClassInsight(number, names[number], 0, None, None)
-        for number, count, one, other in values
-    )
+    counts = _by_class(matches, matches.truth_counts[:, ALL]).tolist()
+    found = []
+    for place, number in enumerate(matches.category_ids.tolist()):
+        of_class = 100 * precision[:, :, place]
+        values = [round(float(it.mean()), DIGITS) for it in (of_class, of_class[HALF])]
+        ap, ap50 = values if counts[place] else (None, None)
+        found.append(ClassInsight(number, names[number], counts[place], ap, ap50))
+    return tuple(found)
 
 
 def _by_class(matches: Matches, is_meant: NDArray[np.bool_]) -> NDArray[np.int64]:
@@ -188,11 +179,10 @@ def _images(matches: Matches, threshold: float) -> tuple[ImageInsight, ...]:
     f1 = 2 * true / np.maximum(true + false + truths[:, None], 1)
     scores = (100 * f1.mean(axis=1)).round(DIGITS)
     columns = (matches.image_ids, scores, true[:, HALF], truths, false[:, HALF])
+    rows = zip(*(column.tolist() for column in columns), strict=True)
     return tuple(
         ImageInsight(number, score if count else None, found, count - found, wrong)
-        for number, score, found, count, wrong in zip(
-            *(column.tolist() for column in columns), strict=True
-        )
+        for number, score, found, count, wrong in rows
     )
 
 

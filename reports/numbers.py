@@ -86,7 +86,7 @@ def frames(bundle: Bundle) -> dict[str, "pd.DataFrame"]:
             lines["history"] += [names | entry for entry in run.history]
             if insight := bundle.insights.get(run.signature):
                 lines["classes"] += [names | asdict(it) for it in insight.classes]
-                lines["images"] += [names | asdict(it) for it in insight.images]
+                lines["images"] += [names | it._asdict() for it in insight.images]
     plain = numbers(bundle)
     columns = plain.columns.difference(TEXTS)
     plain[columns] = plain[columns].apply(pd.to_numeric)
