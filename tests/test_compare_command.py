@@ -175,6 +175,8 @@ def test_it_is_markdown_and_json_too(atss: Atss, made: Made) -> None:
     assert content["metrics"][0]["estimate"]["seed_degrees"] is None  # infinite: of one seed
     code, output, _ = atss(*asked, "--format", "markdown")
     assert code == 0 and output.startswith("**B against A (%)**")
+    for text in ("seed 0.", "| AP |", "| cat |", "| localization |"):
+        assert text in output, text
     assert output.endswith(f"\n{content['meaning']}\n")
 
 

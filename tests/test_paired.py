@@ -29,7 +29,6 @@ from reports.paired import (
     meaning,
     recalls,
 )
-from reports.render import markdown
 
 UNCLEAR = Estimate(
     value=0.8, low=-0.1, high=1.7, image_error=0.3, seed_error=0.2, num_seeds=3, num_images=300
@@ -224,10 +223,3 @@ def test_other_images_and_classes_are_refused_and_other_circumstances_told(weak:
             compare(weak, other)
     other = replace(weak, name="other", facts={"scale": "mini"})
     assert compare(weak, other).notes == ("They differ in scale: demo (A), mini (B).",)
-
-
-def test_everything_is_printed(weak: Side, strong: Side) -> None:
-    found = compare(weak, strong)
-    shown = "\n".join(map(markdown, grids(found)))
-    for text in ("A: weak. B: strong.", "| AP |", "| cat |", "| localization |", "seeds 0, 1, 2"):
-        assert text in shown, text
