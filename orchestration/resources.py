@@ -1,7 +1,7 @@
 """What a run takes: its share of the machines, and its time.
 
 A run takes one process, or several that share each batch, each with its CPUs and its GPU or a share
-of one. All of a run's processes are reserved together, so no run can wait for its second half.
+of one; all of them on one machine.
 """
 
 import os
@@ -9,7 +9,7 @@ import socket
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 
 import psutil
 
@@ -43,7 +43,6 @@ class Allocation:
     workers: int
     processes: int
     at_once: int
-    is_on_one_node: bool = True  # whether all processes of a run are on one machine
 
     def __str__(self) -> str:
         gpus = f"{self.gpus:g} GPU and " if self.gpus else ""
@@ -56,9 +55,8 @@ def allocate(
 ) -> Allocation:
     """Divide nodes, each {"CPU": ..., "GPU": ...}, among runs of a recipe.
 
-    By default a run has one GPU, or none where there are none. Runs stay on one node where any node
-    holds a whole one, and span nodes else. Raises ValueError, with the numbers, for what could
-    never be scheduled: it would wait for ever.
+    By default a run has one GPU, or none where there are none. Raises ValueError, with the numbers,
+    for what could never be scheduled: it would wait for ever.
     """
     gpus, processes = _per_process(nodes, resources)
     if processes > recipe.batch_size:
@@ -69,25 +67,21 @@ def allocate(
     workers = resources.workers
     if workers is None:  # a GPU waits for images, so the CPUs beside it load them
         beside = [node["CPU"] * gpus / node["GPU"] for node in nodes if gpus and node.get("GPU")]
-        spare = min(beside, default=0.0) - recipe.threads
-        workers = int(min(MAX_WORKERS, max(0.0, spare)))
+        workers = int(min(MAX_WORKERS, max(0.0, min(beside, default=0.0) - recipe.threads)))
     cpus = recipe.threads + workers
-    fits = []  # how many processes each node takes at once
+    at_once = 0
     for node in nodes:
-        by_gpu = node.get("GPU", 0) / gpus + 1e-6 if gpus else float("inf")
-        fits.append(int(min(node.get("CPU", 0) / cpus, by_gpu)))
-    is_on_one_node = any(fit >= processes for fit in fits)
-    at_once = sum(fit // processes for fit in fits) if is_on_one_node else sum(fits) // processes
+        by_gpu = node.get("GPU", 0) / (gpus * processes) + 1e-6 if gpus else float("inf")
+        at_once += int(min(node.get("CPU", 0) / (cpus * processes), by_gpu))
     if at_once == 0:
         offers = ", ".join(f"{n.get('CPU', 0):g} CPU and {n.get('GPU', 0):g} GPU" for n in nodes)
         raise ValueError(
             f"every run needs {count(processes, 'process')} of {cpus} CPU "
             f"({count(recipe.threads, 'thread')}, {count(workers, 'worker')}) and {gpus:g} GPU, "
-            f"each on one machine, but there is: {offers or 'no machine'}; ask for less with "
+            f"all on one machine, but there is: {offers or 'no machine'}; ask for less with "
             "--gpus-per-run, --processes or --workers"
         )
-    at_once = min(at_once, resources.concurrent or at_once)
-    return Allocation(cpus, gpus, workers, processes, at_once, is_on_one_node)
+    return Allocation(cpus, gpus, workers, processes, min(at_once, resources.concurrent or at_once))
 
 
 def _per_process(nodes: Sequence[Mapping[str, float]], resources: Resources) -> tuple[float, int]:
@@ -96,15 +90,13 @@ def _per_process(nodes: Sequence[Mapping[str, float]], resources: Resources) -> 
     if gpus is None:
         has_gpu = any(node.get("GPU", 0) >= 1 for node in nodes)
         gpus = float(processes or 1) if has_gpu else 0.0
-    if gpus > 1 and gpus != int(gpus):
-        raise ValueError(f"--gpus-per-run needs a whole number, a share of 1, or 0, got {gpus:g}")
-    if processes is None:
-        processes = max(1, int(gpus))
-    if gpus and gpus != processes and (processes > 1 or gpus > 1):
+    processes = processes or max(1, int(gpus))
+    if gpus and gpus != processes and max(gpus, processes) > 1:
         raise ValueError(
-            f"--processes needs one per GPU, got {processes} for {gpus:g}: a process uses one GPU"
+            f"a process uses one GPU, or a share of one: --gpus-per-run {gpus:g} does not go with "
+            f"{count(processes, 'process')}"
         )
-    return (min(gpus, 1.0), processes)
+    return min(gpus, 1.0), processes
 
 
 def this_machine(recipe: Recipe) -> dict[str, float]:
@@ -127,13 +119,6 @@ def require_answer(address: str) -> None:
         socket.create_connection((host, int(port)), timeout=ANSWER_SECONDS).close()
     except (OSError, OverflowError) as error:
         raise ValueError(f"--address {address}: no Ray head answers there ({error})") from error
-
-
-def free_port() -> int:
-    """One that nobody listens on now."""
-    with socket.socket() as listener:
-        listener.bind(("", 0))
-        return int(listener.getsockname()[1])
 
 
 @contextmanager
@@ -173,22 +158,18 @@ class Spent:
     testing: float = 0.0
     images: int = 0
 
-    def __add__(self, other: "Spent") -> "Spent":
-        return Spent(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
-
-    def per_step(self) -> float | None:
-        """Seconds of a training step; None before the first."""
-        return self.training / self.steps if self.steps else None
+    def per_step(self) -> float:
+        """Seconds of a training step."""
+        return self.training / max(1, self.steps)
 
     def per_image(self, batch_size: int) -> float:
         """Seconds to test an image; before the first, a guess by what training one takes."""
-        if self.images:
-            return self.testing / self.images
-        return (self.per_step() or 0.0) / batch_size / TRAINING_COST
+        guess = self.per_step() / batch_size / TRAINING_COST
+        return self.testing / self.images if self.images else guess
 
     def seconds_for(self, steps: int, images: int, recipe: Recipe) -> float:
         """Of so many training steps and images to test, at this pace."""
-        return (self.per_step() or 0.0) * steps + self.per_image(recipe.batch_size) * images
+        return self.per_step() * steps + self.per_image(recipe.batch_size) * images
 
     def whole_run(self, recipe: Recipe, num_images: int) -> float:
         """Seconds of a whole run at this pace, testing num_images as often as it does."""

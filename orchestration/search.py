@@ -6,8 +6,6 @@ again: its AP is told instead.
 
 ASHA (asynchronous successive halving, Li et al. 2020) ends runs that are far behind at a test. They
 keep their folders and checkpoints, so another launch without it trains them to their ends.
-
-tune.py lets Ray's own classes do both.
 """
 
 import hashlib
@@ -41,26 +39,30 @@ class Search:
 
     def __init__(self, sweep: Sweep, samples: int | None, plan: Plan, store: Store) -> None:
         """plan: of the base, for its setup and seeds."""
-        self.sweep, self.samples, self.store = sweep, samples or 1, store
-        self.setup, self.seeds = plan.setup, plan.seeds
+        self.sweep, self.samples, self.plan, self.store = sweep, samples or 1, plan, store
         self.attempts = ATTEMPTS * self.samples
-        self._open_study()
         self.rows: dict[str, Row] = {}  # by label, in the order in which they were asked for
         self.begun: set[str] = set()  # labels of those that need no proposal any more
+        self.waiting: list[PlannedRun] = []  # of the combination that was proposed last
+        self.open: dict[str, tuple[int, str]] = {}  # signature -> Optuna's trial, and its label
+        self.study = self._open_study()
         for trial in self.study.get_trials(deepcopy=False):
-            row = self._row(trial.params)
             if not trial.state.is_finished() and trial.params:  # when its launch was ended
-                self.tell(trial.number, None)
+                self._tell(trial.number, None)
+            row = self._row(trial.params)
             if row is None or row.label in self.rows or len(self.rows) == self.samples:
                 continue
             self.rows[row.label] = row
-            if any(map(self._lacks, self._runs(row))):
+            if self._lacking(row):
                 self.study.enqueue_trial(trial.params)
             else:
                 self.begun.add(row.label)
 
-    def _open_study(self) -> None:
-        """Optuna's, new or as its journal has kept it."""
+    def _open_study(self) -> Any:
+        """Optuna's, new or as its journal has kept it.
+
+        It is named by what makes another search of it; how many samples it has does not.
+        """
         try:
             import optuna
         except ImportError as error:
@@ -70,48 +72,52 @@ class Search:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         journal = self.store.root / "sweeps" / f"{self.sweep.name}.journal"
         journal.parent.mkdir(parents=True, exist_ok=True)
+        base = canonical(self.plan.setup.row_run(self.sweep.base, 0))
+        content = {"base": base, "axes": [asdict(axis) for axis in self.sweep.axes]}
+        name = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # options that Optuna calls experimental
-            self.sampler = optuna.samplers.TPESampler(
+            sampler = optuna.samplers.TPESampler(
                 seed=SEED,
                 n_startup_trials=max(1, min(MAX_RANDOM, self.samples // RANDOM_SHARE)),
                 constant_liar=True,  # what still trains counts as bad: no two alike at once
             )
         backend = optuna.storages.journal.JournalFileBackend(str(journal))
-        self.storage = optuna.storages.JournalStorage(backend)
-        self.study = optuna.create_study(
-            storage=self.storage, study_name=self.key, direction="maximize", load_if_exists=True
+        return optuna.create_study(
+            storage=optuna.storages.JournalStorage(backend),
+            study_name=name,
+            sampler=sampler,
+            direction="maximize",
+            load_if_exists=True,
         )
-
-    @property
-    def key(self) -> str:
-        """Names the study by what makes another search of it; how many samples it has does not."""
-        base = canonical(self.setup.row_run(self.sweep.base, 0))
-        content = {"base": base, "axes": [asdict(axis) for axis in self.sweep.axes]}
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
     @property
     def is_wanting(self) -> bool:
         """Whether there are too few samples yet, and some are left to be found."""
-        return len(self.begun) < self.samples and self.attempts > 0 and not self.is_cancelled()
+        return len(self.begun) < self.samples and self.attempts > 0
 
-    def propose(self, trial: "Trial") -> dict[str, Any]:
-        """Optuna's next combination: a job for every seed, none if there is nothing to train."""
-        self.attempts -= 1
-        row = self._row({axis.name: _place(axis, trial) for axis in self.sweep.axes})
-        if row is None:
-            return {"jobs": [], "reached": None}
-        runs = () if row.label in self.begun else self._runs(row)
-        self.rows.setdefault(row.label, row)
-        self.begun.add(row.label)
-        jobs = [self.job_of(run) for run in runs] if any(map(self._lacks, runs)) else []
-        return {"jobs": jobs, "reached": self._reached(row)}
+    def propose(self) -> Job | None:
+        """The next run to train; None when there are enough, or the launch was cancelled."""
+        if self.is_cancelled():
+            return None
+        while not self.waiting and self.is_wanting:
+            self.attempts -= 1
+            trial = self.study.ask()
+            row = self._row({axis.name: _place(axis, trial) for axis in self.sweep.axes})
+            if row is not None and row.label not in self.begun:
+                self.rows.setdefault(row.label, row)
+                self.begun.add(row.label)
+                self.waiting = self._lacking(row)
+                self.open |= {run.signature: (trial.number, row.label) for run in self.waiting}
+            if not self.waiting:  # what needs no training is told at once
+                self._tell(trial.number, self._reached(row) if row else None)
+        return self.job_of(self.waiting.pop(0)) if self.waiting else None
 
-    def tell(self, trial: "Trial | int", reached: float | None) -> None:
-        """Let Optuna know what a combination reached that is not trained now."""
-        from optuna.trial import TrialState
-
-        self.study.tell(trial, reached, state=TrialState.FAIL if reached is None else None)
+    def ended(self, job: Job) -> None:
+        """Let Optuna know what a combination has reached, once its last run has ended."""
+        number, label = self.open.pop(job.folder.name)
+        if (number, label) not in self.open.values():
+            self._tell(number, self._reached(self.rows[label]))
 
     def asked(self) -> tuple[PlannedRun, ...]:
         """All runs asked for so far."""
@@ -125,26 +131,30 @@ class Search:
         best = "" if ap is None else f"The best of {len(table.rows)}: {label} (AP {ap:.1f})."
         return replace(table, note=best)
 
+    def _tell(self, number: int, reached: float | None) -> None:
+        from optuna.trial import TrialState
+
+        self.study.tell(number, reached, state=TrialState.FAIL if reached is None else None)
+
     def _row(self, places: dict[str, Any]) -> Row | None:
         """The row at a place on every axis; None where no detector can be that."""
-        if not places:
-            return None
         values = {}
-        for axis in self.sweep.axes:
+        for axis in self.sweep.axes if places else ():
             place = places[axis.name]
             values[axis.name] = axis.at(place) if axis.ends else axis.values[int(place)]
-        return self.sweep.row(values)
+        return self.sweep.row(values) if values else None
 
     def _runs(self, row: Row) -> tuple[PlannedRun, ...]:
-        return make_plan(self.setup, [self.sweep.table([row])], seeds=self.seeds).runs
+        table = self.sweep.table([row])
+        return make_plan(self.plan.setup, [table], seeds=self.plan.seeds).runs
 
-    def _lacks(self, run: PlannedRun) -> bool:
-        folder = self.store.folder(run.signature)
-        return not folder.is_done and not stopped(folder)
+    def _lacking(self, row: Row) -> list[PlannedRun]:
+        folders = [(run, self.store.folder(run.signature)) for run in self._runs(row)]
+        return [run for run, folder in folders if not folder.is_done and not stopped(folder)]
 
     def _reached(self, row: Row) -> float | None:
         """The mean AP of a row's runs that ended; of one ended early its last."""
-        aps = []
+        aps: list[float | None] = []
         for folder in (self.store.folder(run.signature) for run in self._runs(row)):
             if result := folder.result():
                 aps.append(result["metrics"]["ap"])

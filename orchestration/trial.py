@@ -6,12 +6,19 @@ somebody's wish), the folder holds the last checkpoint, and the next attempt end
 have, to the bit.
 """
 
+import ctypes
 import errno
+import os
+import signal
+import socket
+import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from itertools import chain
+from multiprocessing import connection, get_context
+from multiprocessing.process import BaseProcess
 from statistics import fmean
 from typing import Any
 
@@ -34,33 +41,31 @@ from orchestration.run_folder import RunFolder
 CHECKPOINT_SECONDS = 10.0  # so much work may be lost when a process is killed
 CHECKPOINT_SHARE = 50  # but a save takes at most 1/50 of the time between two
 REPORT_SECONDS = 1.0
+GRACE_SECONDS = 20.0  # for the processes of a run to end when one of them has
 # Trying again at once is no help: no room, or a folder that has become read-only.
 CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
 HISTORY_STEPS = 500  # entries in a history, each the mean over the steps since the one before
 COUNTED = 500  # images whose objects are counted
+PASSED_ON = ("state", "reason", "step", "iterations", "loss", "seconds_left")
 
 Report = Callable[[dict[str, Any]], None]
-Members = Callable[[Job], AbstractContextManager[str]]
 
 
 class Cancelled(Exception):
     """Somebody asked the run to end; the text says who, and when."""
 
 
-def run_trial(job: Job, report: Report, members: Members = lambda job: nullcontext("")) -> None:
-    """Train and test until result.json is there, or failure.json where no retry would help.
-
-    members: starts the other processes of a run that has several, each with join_trial, and yields
-    the host:port where they meet; by default there are none.
-    """
-    folder = RunFolder(job.folder)
-    if folder.is_running:
-        report({"state": "elsewhere", "reason": "another launch trains it, this one waits"})
-    reason = None
+def run_trial(job: Job, report: Report) -> None:
+    """Train and test until result.json is there, or failure.json where no retry would help."""
+    folder, reason = RunFolder(job.folder), None
     try:
+        if has_waited := folder.is_running:
+            text = f"run {folder.signature} is trained by another process"
+            report({"state": "waiting", "reason": text})
         with folder.locked():
-            if not folder.is_done:
-                _attempt(job, folder, report, members)
+            has_failed = has_waited and folder.failure() is not None
+            if not folder.is_done and not has_failed:
+                _attempt(job, folder, report)
     except (FloatingPointError, ValueError, OSError) as error:
         if isinstance(error, OSError) and error.errno not in CANNOT_WRITE:
             raise
@@ -78,7 +83,7 @@ def run_trial(job: Job, report: Report, members: Members = lambda job: nullconte
     report({"state": "done", "AP": metrics.get("ap"), "seconds_left": 0.0})
 
 
-def _attempt(job: Job, folder: RunFolder, report: Report, members: Members) -> None:
+def _attempt(job: Job, folder: RunFolder, report: Report) -> None:
     """What run_trial does while it holds the folder's lock; the end of an attempt is raised."""
     try:
         _check_cancelled(folder)
@@ -86,61 +91,85 @@ def _attempt(job: Job, folder: RunFolder, report: Report, members: Members) -> N
         facts = environment(job.device) | {"processes": str(job.processes)}
         folder.write("run", {**job.facts, "environment": facts})
         if job.training is not None:
-            _train_detector(job, job.training, report, members)
-        with members(job) as address:
-            _take_part(job, report, address, 0)
+            _train_detector(job, job.training, report)
+        with _members(job) as address, joined(address, 0, job.processes, job.device) as group:
+            Trial(job, report, group).run()
     finally:
         with suppress(OSError):
             folder.forget("live")
 
 
-def join_trial(job: Job, rank: int, address: str) -> None:
-    """Share a run's batches with the process that runs the trial; it writes, this one does not."""
-    try:
-        _take_part(job, lambda values: None, address, rank)
-    except (FloatingPointError, ValueError) as error:
-        RunFolder(job.folder).fail(error)
-
-
-def _take_part(job: Job, report: Report, address: str, rank: int) -> None:
-    with joined(address, rank, job.processes, job.device) as group:
-        Trial(job, report, group).run()
-
-
-def _check_cancelled(folder: RunFolder) -> None:
+def _check_cancelled(folder: RunFolder, why: str = "") -> None:
     if by := folder.cancellation():
-        raise Cancelled(f"by {by}")
+        raise Cancelled(f"{why}by {by}")
 
 
-def _train_detector(job: Job, training: Job, report: Report, members: Members) -> None:
-    """Train what a job only tests in another way (Table 8's last rows); at once if that is done.
+def _train_detector(job: Job, training: Job, report: Report) -> None:
+    """Train what a job only tests in another way (Table 8's last rows), once, in its own folder.
 
-    It is trained in its own folder and only once, whichever of the two comes first. Raises
-    Cancelled if somebody ended that, and ValueError, with the reason, where it failed.
+    Raises Cancelled if somebody ended that, and ValueError, with the reason, where it failed.
     """
     folder = RunFolder(training.folder)
-    where = ("state", "reason", "step", "iterations", "loss", "seconds_left")
 
     def pass_on(values: dict[str, Any]) -> None:
         """Not its AP, and not its end: the test is still to come."""
-        if values["state"] in ("elsewhere", "training", "testing"):
-            report({name: values[name] for name in where if name in values})
+        if values["state"] in ("waiting", "training", "testing"):
+            report({name: value for name, value in values.items() if name in PASSED_ON})
 
-    if folder.is_running:
-        pass_on({"state": "elsewhere", "reason": f"run {folder.signature} trains its detector"})
-    with folder.locked():  # it may have failed when the other lets go
-        pass
     if folder.failure() is None:
-        training = replace(
-            training, device=job.device, workers=job.workers, processes=job.processes
-        )
-        run_trial(training, pass_on, members)  # ends at once where it is done
-    if folder.is_done:
+        alike = {name: getattr(job, name) for name in ("device", "workers", "processes")}
+        run_trial(replace(training, **alike), pass_on)
+    if not folder.is_done:
+        _check_cancelled(folder, f"with its training, run {folder.signature}, ")
+        reason = (folder.failure() or {}).get("reason", "it ended")
+        raise ValueError(f"its detector, of run {folder.signature}, could not be trained: {reason}")
+
+
+@contextmanager
+def _members(job: Job) -> Iterator[str]:
+    """Start the run's other processes, which share its batches; yields the host:port to meet at."""
+    if job.processes == 1:
+        yield ""
         return
-    if by := folder.cancellation():
-        raise Cancelled(f"with its training, run {folder.signature}, by {by}")
-    reason = (folder.failure() or {}).get("reason", "it ended")
-    raise ValueError(f"its detector, of run {folder.signature}, could not be trained: {reason}")
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{listener.getsockname()[1]}"
+    ranks, start = range(1, job.processes), get_context("spawn").Process
+    members = [start(target=_join, args=(job, rank, address), name=f"{rank}") for rank in ranks]
+    for member in members:
+        member.start()
+    is_over = threading.Event()
+    threading.Thread(target=_watch, args=(members, is_over), daemon=True).start()
+    try:
+        yield address
+    finally:
+        is_over.set()
+        for member in members:
+            member.join(GRACE_SECONDS)
+            member.kill()
+
+
+def _watch(members: Sequence[BaseProcess], is_over: threading.Event) -> None:
+    """End this process when another has died: on GPUs its next sum would wait for half an hour."""
+    while alive := [member.sentinel for member in members if member.is_alive()]:
+        connection.wait(alive)
+        if any(member.exitcode for member in members):
+            if not is_over.wait(GRACE_SECONDS):  # the sum may fail by itself, and say why
+                os.kill(os.getpid(), signal.SIGKILL)
+            return
+
+
+def _join(job: Job, rank: int, address: str) -> None:
+    """What another process of a run does, with the device of its rank; the first one writes."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # it ends with the first one: PR_SET_PDEATHSIG
+    if job.device == "cuda":
+        shown = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(job.processes)))
+        os.environ["CUDA_VISIBLE_DEVICES"] = shown.split(",")[rank]
+    try:
+        with joined(address, rank, job.processes, job.device) as group:
+            Trial(job, lambda values: None, group).run()
+    except (FloatingPointError, ValueError) as error:
+        RunFolder(job.folder).fail(error)
 
 
 class Trial:
@@ -168,17 +197,16 @@ class Trial:
         self.description = checkpoint.Description(
             job.run.config, self.recipe, tuple(train_set.category_ids), tuple(train_set.names)
         )
+        self.step, facts = self.recipe.iterations, dict[str, Any]()
         if job.training is None:
-            self.step, facts = checkpoint.load(
-                self.folder.checkpoint, self.detector, self.optimizer
-            )
+            where = self.folder.checkpoint
+            self.step, facts = checkpoint.load(where, self.detector, self.optimizer)
         else:
             checkpoint.load_weights(RunFolder(job.training.folder).weights, self.detector)
-            self.step, facts = self.recipe.iterations, {}
         self.first_step = self.step
         self.window: list[dict[str, float]] = facts.get("window", [])  # not in the history yet
+        self.spent = Spent(**facts.get("spent", {}))
         self.tests = evaluation_steps(self.recipe, len(self.data.val))
-        self.before, self.now = Spent(**facts.get("spent", {})), Spent()  # earlier attempts; this
         self.untested = 0  # images of the test that is going on
         if group.is_first:
             self.folder.forget_after(self.step)
@@ -203,32 +231,33 @@ class Trial:
             elif self.is_save_due():
                 self.save()
             self.tell("training", loss=values["loss"])
-        self.finish(found)
+        if found is not None:
+            self.finish(found)
 
     def steps(self) -> Iterator[dict[str, float]]:
         """The training loop; its numbers, once per step."""
-        job, recipe = self.job, self.recipe
+        job, group = self.job, self.group
         images = batches(
             self.data.train,
-            recipe,
+            self.recipe,
             seed=job.run.seed,
             start=self.step,
             workers=job.workers,
-            share=self.group.share,
+            share=group.share,
             device=job.device,
         )
         for values in train(
             self.detector,
             self.optimizer,
             images,
-            recipe,
+            self.recipe,
             start=self.step,
             micro_batch_size=job.micro_batch_size,
-            group=self.group,
+            group=group,
         ):
             self.step = int(values["step"])
-            self.now.training += self.lap()
-            self.now.steps += 1
+            self.spent.training += self.lap()
+            self.spent.steps += 1
             yield values
 
     def keep(self, values: dict[str, float]) -> None:
@@ -247,13 +276,15 @@ class Trial:
         self.folder.append(entry)
         self.history.append(entry)
         known = {warning["code"] for warning in self.warnings}
-        found = early_warnings(
-            self.job.run, len(self.data.train.names), self.objects, self.history, num_detections
+        num_classes = len(self.data.train.names)
+        signs = early_warnings(
+            self.job.run, num_classes, self.objects, self.history, num_detections
         )
-        fresh = {code: text for code, text in found if code not in known}
-        for code, text in fresh.items():
-            self.warnings.append({"code": code, "step": self.step, "text": text})
+        fresh = [
+            {"code": c, "step": self.step, "text": text} for c, text in signs if c not in known
+        ]
         if fresh:
+            self.warnings += fresh
             self.folder.write("warnings", self.warnings)
 
     def is_save_due(self) -> bool:
@@ -270,7 +301,7 @@ class Trial:
             self.detector,
             self.optimizer,
             step=self.step,
-            facts={"window": self.window, "spent": asdict(self.before + self.now)},
+            facts={"window": self.window, "spent": asdict(self.spent)},
             description=self.description,
         )
         self.last_save = time.monotonic()
@@ -282,9 +313,8 @@ class Trial:
         Every process tests its share of the images; only the first evaluates what all found, the
         others have None.
         """
-        val = self.data.val
-        mine: list[list[dict[str, Any]]] = []
-        self.now.training += self.lap()
+        val, mine = self.data.val, list[list[dict[str, Any]]]()
+        self.spent.training += self.lap()
         self.untested = len(val)
         self.detector.eval()
         for part in detect_all(
@@ -298,33 +328,30 @@ class Trial:
             mine.append([*chain(*part)])
             images = min(len(part) * self.group.size, self.untested)
             self.untested -= images
-            self.now.images += images
-            self.now.testing += self.lap()
+            self.spent.images += images
+            self.spent.testing += self.lap()
             self.tell("testing", tested=1 - self.untested / len(val))
         detections = in_order(self.group.gather(mine))
         if not self.group.is_first:
             return None
         found = tested(val, detections)
-        self.now.testing += self.lap()
+        self.spent.testing += self.lap()
         named = {HEADINGS[name]: value for name, value in asdict(found.metrics).items()}
         self.note({"step": self.step} | named, len(detections))
         self.tell("training", is_urgent=True, tested_at=self.step, **named)
         return found
 
-    def finish(self, found: Tested | None) -> None:
+    def finish(self, found: Tested) -> None:
         """Write what is left of the run; result.json last, because it says that all is there."""
-        if found is None:
-            return
         leave(self.folder, self.data.val, found)
         checkpoint.save_weights(self.folder.weights, self.detector, self.description)
-        self.now.testing += self.lap()
-        spent = self.before + self.now
+        self.spent.testing += self.lap()
         result = {
             "signature": self.folder.signature,
             "seed": self.job.run.seed,
             "metrics": asdict(found.metrics),
-            "seconds": spent.training + spent.testing,
-            "spent": asdict(spent),
+            "seconds": self.spent.training + self.spent.testing,
+            "spent": asdict(self.spent),
             "facts": environment(self.job.device),
         }
         self.folder.forget_after(self.step)  # a line per step, however often the run was ended
@@ -336,32 +363,26 @@ class Trial:
         before, self.last_lap = self.last_lap, time.monotonic()
         return self.last_lap - before
 
-    def seconds_left(self) -> float | None:
-        """By the pace of this attempt; None before its first step."""
-        if not self.now.steps and not self.now.images:
-            return None
-        images = len(self.data.val) * sum(test > self.step for test in self.tests) + self.untested
-        return self.now.seconds_for(self.recipe.iterations - self.step, images, self.recipe)
-
     def tell(self, state: str, *, is_urgent: bool = False, **values: Any) -> None:
         """Report where the run stands, at most once a second; Cancelled if it shall end."""
         self.latest |= values
-        now = time.monotonic()
-        if not is_urgent and now - self.last_report < REPORT_SECONDS:
+        if not is_urgent and time.monotonic() - self.last_report < REPORT_SECONDS:
             return
-        self.last_report = now
+        self.last_report = time.monotonic()
+        tests_left = sum(test > self.step for test in self.tests)
+        images, steps = len(self.data.val) * tests_left, self.recipe.iterations - self.step
+        left = self.spent.seconds_for(steps, images + self.untested, self.recipe)
         self.latest |= {
             "state": state,
             "step": self.step,
             "iterations": self.recipe.iterations,
             "resumed_at": self.first_step,
-            "seconds_left": self.seconds_left(),
+            "seconds_left": left if self.spent.steps or self.spent.images else None,
             "warnings": [warning["text"] for warning in self.warnings],
         }
         self.report(dict(self.latest))
         if self.group.is_first:
             self.folder.heartbeat(self.latest)
-            self.folder.shorten_log()
             if self.folder.cancellation() and state == "training":  # before a test it was saved
                 self.save()
             _check_cancelled(self.folder)

@@ -13,8 +13,7 @@ import secrets
 import shutil
 import signal
 import tempfile
-import threading
-import warnings
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
@@ -47,10 +46,7 @@ from ray._private.node import Node
 from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]
 from ray.job_config import JobConfig
 from ray.tune.schedulers import ASHAScheduler
-from ray.tune.search import Repeater, Searcher
-from ray.tune.search.optuna import OptunaSearch
-from ray.tune.search.repeater import TRIAL_INDEX
-from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+from ray.tune.search import Searcher
 
 from detector.config import Recipe
 from orchestration.plan import Job
@@ -60,7 +56,6 @@ from orchestration.resources import (
     Allocation,
     Resources,
     allocate,
-    free_port,
     reaped,
     require_answer,
     this_machine,
@@ -71,7 +66,6 @@ from orchestration.terminal import interrupt
 
 MAX_CRASHES = 2  # of a trial's process, each followed by another attempt from the last checkpoint
 REDUCTION = 3  # a run goes on if it is among the best third of those that came there before
-GRACE_SECONDS = 20.0  # for the processes of a run to end when one of them has
 # Of a cluster that is this launch's alone: Ray then asks nobody for this machine's address, and all
 # its processes listen on the loopback interface, by a switch made for systems without clusters.
 PRIVATE = {
@@ -138,15 +132,8 @@ def _own_path() -> JobConfig:
 
     There a detector.py, or a package called experiments, would be taken for ours.
     """
-
-    class Kept(list[str]):
-        """What it has, and no more."""
-
-        def extend(self, more: Iterable[str]) -> None:
-            """Nothing more."""
-
     config = JobConfig()
-    config._py_driver_sys_path = Kept()
+    config._py_driver_sys_path = deque(maxlen=0)  # takes what Ray adds, and keeps nothing
     return config
 
 
@@ -155,61 +142,7 @@ def _train(job: Job, report: Report) -> None:
     with RunFolder(job.folder).logged():
         from orchestration.trial import run_trial
 
-        run_trial(job, report, _members)
-
-
-def _join(job: Job, rank: int, address: str) -> None:
-    """What another process of a trial does."""
-    with RunFolder(job.folder).logged():
-        from orchestration.trial import join_trial
-
-        join_trial(job, rank, address)
-
-
-@contextmanager
-def _members(job: Job) -> Iterator[str]:
-    """Start the other processes of a trial in the bundles reserved with it; yields host:port.
-
-    They belong to this process: Ray ends them when it ends, whatever ended it.
-    """
-    if job.processes == 1:
-        yield ""
-        return
-    place = ray.util.get_current_placement_group()
-    needs = place.bundle_specs[0]
-    address = f"{ray.util.get_node_ip_address()}:{free_port()}"
-    started = [
-        ray.remote(_join)
-        .options(
-            num_cpus=needs["CPU"],
-            num_gpus=needs.get("GPU", 0),
-            max_retries=0,
-            scheduling_strategy=PlacementGroupSchedulingStrategy(place, rank),
-        )
-        .remote(job, rank, address)
-        for rank in range(1, job.processes)
-    ]
-    is_over = threading.Event()
-    threading.Thread(target=_watch_members, args=(started, is_over), daemon=True).start()
-    try:
-        yield address
-    finally:
-        is_over.set()
-        _, late = ray.wait(started, num_returns=len(started), timeout=GRACE_SECONDS)
-        for member in late:
-            ray.cancel(member, force=True)
-
-
-def _watch_members(started: list[Any], is_over: threading.Event) -> None:
-    """End this process when another has died: on GPUs its next sum would wait for half an hour."""
-    waiting = started
-    while waiting and not is_over.is_set():
-        ended, waiting = ray.wait(waiting, timeout=1.0)
-        try:
-            ray.get(ended)
-        except ray.exceptions.RayError:
-            if not is_over.wait(GRACE_SECONDS):  # the sum may fail by itself, and say why
-                os.kill(os.getpid(), signal.SIGKILL)
+        run_trial(job, report)
 
 
 def run_trials(
@@ -229,29 +162,28 @@ def run_trials(
     scheduler: halving(...), to end runs that are far behind.
     """
     own = root / f"{RAY_FOLDER}{platform.node()}-{os.getpid()}"
-    searcher, space = None, {}
-    if isinstance(jobs, Search):
-        searcher = proposals(jobs)
-    else:
-        space = {"jobs": tune.grid_search([[job] for job in jobs])}
+    search = jobs if isinstance(jobs, Search) else None
+    each = {"cpu": allocation.cpus, "gpu": allocation.gpus}
+    needs = {what: number * allocation.processes for what, number in each.items() if number}
+    with_work = tune.with_parameters(trial, work=work, allocation=allocation)
     tuner = tune.Tuner(
-        _trainable(allocation, work),
-        param_space=space,
+        tune.with_resources(with_work, needs),
+        param_space={} if isinstance(jobs, Search) else {"job": tune.grid_search([*jobs])},
         tune_config=tune.TuneConfig(
             max_concurrent_trials=allocation.at_once,
             # Loading torch takes a trial ten seconds of two cores; but a GPU's memory is only
             # certain to be free again when the process that used it has ended.
             reuse_actors=not allocation.gpus,
             trial_dirname_creator=str,
-            search_alg=searcher,
-            num_samples=-1 if searcher else 1,
+            search_alg=_Proposals(search) if search else None,
+            num_samples=-1 if search else 1,
             scheduler=scheduler,
         ),
         run_config=tune.RunConfig(
             name=own.name,
             storage_path=str(root),
             verbose=0,
-            callbacks=[_Watch(progress)],
+            callbacks=[_Watch(progress, search)],
             failure_config=tune.FailureConfig(max_failures=MAX_CRASHES),
         ),
     )
@@ -263,30 +195,16 @@ def run_trials(
         shutil.rmtree(own, ignore_errors=True)
 
 
-def _trainable(allocation: Allocation, work: Work) -> Any:
-    """A trial with all that it takes: a bundle for each of its processes, reserved all at once."""
-    bundle = {"CPU": allocation.cpus} | ({"GPU": allocation.gpus} if allocation.gpus else {})
-    strategy = "STRICT_PACK" if allocation.is_on_one_node else "PACK"
-    places = tune.PlacementGroupFactory([bundle] * allocation.processes, strategy=strategy)
-    with_work = tune.with_parameters(trial, work=work, allocation=allocation)
-    return tune.with_resources(with_work, places)
-
-
 def trial(config: dict[str, Any], work: Work, allocation: Allocation) -> None:
     """What Ray runs in a process of its own."""
 
     def report(values: dict[str, Any]) -> None:
-        """What is not known is left out: schedulers and searches compare what is there."""
+        """What is not known is left out: schedulers compare what is there."""
         tune.report({name: value for name, value in values.items() if value is not None})
 
-    job = replace(_job(config), workers=allocation.workers, processes=allocation.processes)
-    work(replace(job, device="cuda" if allocation.gpus else "cpu"), report)
-
-
-def _job(config: dict[str, Any]) -> Job:
-    """A trial's; a search has one for each seed, which Ray calls repetitions."""
-    job: Job = config["jobs"][config.get(TRIAL_INDEX, 0)]
-    return job
+    device = "cuda" if allocation.gpus else "cpu"
+    workers, processes = allocation.workers, allocation.processes
+    work(replace(config["job"], device=device, workers=workers, processes=processes), report)
 
 
 def halving(steps: Sequence[int], past: Iterable[RunFolder]) -> ASHAScheduler | None:
@@ -313,49 +231,45 @@ def halving(steps: Sequence[int], past: Iterable[RunFolder]) -> ASHAScheduler | 
     return scheduler
 
 
-def proposals(search: Search) -> Searcher:
-    """Optuna's, each for as many trials as there are seeds, whose mean AP it is told."""
-    warnings.filterwarnings("ignore", "Mean of empty slice")  # numpy's, of seeds that all failed
-    return Repeater(_Proposals(search), repeat=len(search.seeds))
-
-
-class _Proposals(OptunaSearch):
-    """What Optuna proposes, without what needs no training."""
-
-    def __init__(self, search: Search) -> None:
-        study = {"study_name": search.key, "storage": search.storage, "sampler": search.sampler}
-        super().__init__(search.propose, metric="AP", mode="max", **study)
-        self.search = search
-
-    def suggest(self, trial_id: str) -> Any:
-        """The next combination to train; of others Optuna is told at once what they reached."""
-        while self.search.is_wanting:
-            config = super().suggest(trial_id)
-            if config["jobs"]:
-                return config
-            self.search.tell(self._ot_trials.pop(trial_id), config["reached"])
-        return Searcher.FINISHED
+class _Unsaved:
+    """Ray writes its searchers and callbacks to disk; nobody reads them back."""
 
     def __getstate__(self) -> dict[str, Any]:
-        """Ray writes its searchers to disk, too; Optuna's own journal is what goes on."""
         return {}
 
     def save(self, checkpoint_path: str) -> None:
-        """Likewise."""
+        """Nothing: Optuna's own journal is what goes on."""
 
 
-class _Watch(tune.Callback):
-    """Hands what Ray reports to the one view of the launch."""
+class _Proposals(_Unsaved, Searcher):
+    """What a search proposes, whenever a run fits; the _Watch lets it know what ended."""
 
-    def __init__(self, progress: Progress) -> None:
-        self.progress = progress
+    def __init__(self, search: Search) -> None:
+        super().__init__()
+        self.search = search
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Ray writes its callbacks to disk; a terminal cannot be, and nobody reads it back."""
-        return {}
+    def suggest(self, trial_id: str) -> Any:
+        """The next run to train."""
+        job = self.search.propose()
+        return {"job": job} if job else Searcher.FINISHED
+
+    def on_trial_complete(self, *arguments: Any, **info: Any) -> None:
+        """Nothing."""
+
+
+class _Watch(_Unsaved, tune.Callback):
+    """Hands what Ray reports to the view of the launch, and what ended to its search."""
+
+    def __init__(self, progress: Progress, search: Search | None) -> None:
+        self.progress, self.search = progress, search
 
     def _tell(self, trial: Any, state: str, reason: str | None = None) -> None:
-        self.progress.update(_job(trial.config).folder.name, {"state": state, "reason": reason})
+        name = trial.config["job"].folder.name
+        self.progress.update(name, {"state": state, "reason": reason})
+
+    def _ended(self, trial: Any) -> None:
+        if self.search:
+            self.search.ended(trial.config["job"])
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self._tell(trial, "starting")
@@ -364,14 +278,15 @@ class _Watch(tune.Callback):
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
         if "state" in result:
-            self.progress.update(_job(trial.config).folder.name, result)
+            self.progress.update(trial.config["job"].folder.name, result)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Done, failed for a reason, or ended early: then its last word was about a test."""
-        folder = RunFolder(_job(trial.config).folder)
+        folder = RunFolder(trial.config["job"].folder)
         if "tested_at" in trial.last_result and (where := stop(folder)):
             reason = f"AP {where.ap:.1f} after {where.step} steps is not among the best"
             self._tell(trial, "stopped", reason)
+        self._ended(trial)
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self._tell(trial, "retrying", _error(trial)[0])
@@ -379,14 +294,14 @@ class _Watch(tune.Callback):
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """The last attempt ended in a crash: leave the reason where the next one finds it."""
         last, text = _error(trial)
-        reason = f"crashed {MAX_CRASHES + 1} times, at last: {last}"
-        job = _job(trial.config)
+        reason, job = f"crashed {MAX_CRASHES + 1} times, at last: {last}", trial.config["job"]
         folder = RunFolder(job.folder)
         with suppress(OSError):  # a full disk; the terminal and Ray's own logs say it, too
             if folder.read("run") is None:  # not even begun
                 folder.write("run", {**job.facts, "environment": {}})
             folder.write("failure", {"reason": reason, "traceback": text})
         self._tell(trial, "failed", reason)
+        self._ended(trial)
 
 
 def _error(ray_trial: Any) -> tuple[str, str]:

@@ -6,10 +6,12 @@ import os
 import signal
 import threading
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from rich.console import Console
 from test_trial import RECIPE, make_job, write_small_data
@@ -83,13 +85,9 @@ def test_a_run_goes_on_when_one_of_its_processes_is_killed(tmp_path: Path) -> No
 
 
 def members() -> list[int]:
-    """Processes in which Ray runs the second half of a trial."""
+    """Processes that share a run's batches with the one that Ray has started."""
     found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            command = path.read_bytes().decode()
-        except OSError:
-            continue
-        if command.startswith("ray::_join"):
-            found.append(int(path.parent.name))
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            found += [process.pid] if "from multiprocessing.spawn" in str(process.cmdline()) else []
     return found

@@ -36,6 +36,7 @@ def shared(nodes: list[dict[str, float]], threads: int = 1, **asked: Any) -> Any
         ([GPU_NODE], 2, {"gpus_per_run": 0, "processes": 4}, (2, 0.0, 0, 4, 2)),
         ([CPU_NODE], 1, {"concurrent": 3}, (1, 0.0, 0, 1, 3)),
         ([BIG_NODE, BIG_NODE], 1, {"gpus_per_run": 4}, (8, 1.0, 7, 4, 4)),
+        ([GPU_NODE, GPU_NODE, BIG_NODE], 1, {"gpus_per_run": 4}, (8, 1.0, 7, 4, 2)),
     ],
 )
 def test_a_machine_is_shared_out(
@@ -43,14 +44,6 @@ def test_a_machine_is_shared_out(
 ) -> None:
     share = shared(nodes, threads, **asked)
     assert (share.cpus, share.gpus, share.workers, share.processes, share.at_once) == expected
-    assert share.is_on_one_node
-
-
-def test_a_run_spans_nodes_only_where_none_holds_it() -> None:
-    share = shared([GPU_NODE, GPU_NODE, GPU_NODE], gpus_per_run=4)
-    assert (share.processes, share.at_once, share.is_on_one_node) == (4, 1, False)
-    share = shared([GPU_NODE, GPU_NODE, BIG_NODE], gpus_per_run=4)
-    assert (share.at_once, share.is_on_one_node) == (2, True)
 
 
 @pytest.mark.parametrize(
@@ -59,12 +52,22 @@ def test_a_run_spans_nodes_only_where_none_holds_it() -> None:
         ([CPU_NODE], 1, {"gpus_per_run": 1}, "1 CPU .* and 1 GPU.* is: 4 CPU and 0 GPU"),
         ([CPU_NODE, CPU_NODE], 5, {}, "needs 1 process of 5 CPU .* 4 CPU and 0 GPU, 4 CPU"),
         ([], 1, {}, "no machine"),
-        ([GPU_NODE], 1, {"gpus_per_run": 4}, "needs 4 processes .* 16 CPU and 2 GPU"),
+        ([GPU_NODE, GPU_NODE], 1, {"gpus_per_run": 4}, "4 processes .* on one machine, .* 2 GPU"),
         ([CPU_NODE], 1, {"processes": 5}, "needs 5 processes of 1 CPU"),
         ([BIG_NODE, BIG_NODE, BIG_NODE], 1, {"processes": 20}, "20 processes .* batch_size=16"),
-        ([GPU_NODE], 1, {"gpus_per_run": 1.5}, "whole number, a share of 1, or 0, got 1.5"),
-        ([GPU_NODE], 1, {"gpus_per_run": 2, "processes": 4}, "one per GPU, got 4 for 2"),
-        ([GPU_NODE], 1, {"gpus_per_run": 0.5, "processes": 2}, "one per GPU, got 2 for 0.5"),
+        ([GPU_NODE], 1, {"gpus_per_run": 1.5}, "one GPU, or a share of one: --gpus-per-run 1.5"),
+        (
+            [GPU_NODE],
+            1,
+            {"gpus_per_run": 2, "processes": 4},
+            "--gpus-per-run 2 does not go with 4 processes",
+        ),
+        (
+            [GPU_NODE],
+            1,
+            {"gpus_per_run": 0.5, "processes": 2},
+            "--gpus-per-run 0.5 does not go with 2 processes",
+        ),
     ],
 )
 def test_what_can_never_be_scheduled_is_refused_with_the_numbers(

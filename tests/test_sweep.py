@@ -340,19 +340,15 @@ def train(
 
     limit: all is killed after so many runs, when another was begun.
     """
-    from orchestration.tune import Searcher, _job, proposals
-
-    ray, jobs = proposals(search), []
-    for name in map(str, range(1000)):
-        if (config := ray.suggest(name)) == Searcher.FINISHED:
-            break
-        jobs.append(_job(config))
+    jobs: list[Job] = []
+    while len(jobs) <= limit and (job := search.propose()):
+        jobs.append(job)
         if len(jobs) > limit:
             break
-        folder, ap = RunFolder(jobs[-1].folder), ap_of(jobs[-1])
+        folder, ap = RunFolder(job.folder), ap_of(job)
         if not folder.is_done and ap is not None:
-            finish(folder, ap, jobs[-1].run.seed)
-        ray.on_trial_complete(name, {} if ap is None else {"AP": ap})
+            finish(folder, ap, job.run.seed)
+        search.ended(job)
     return jobs
 
 

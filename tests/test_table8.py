@@ -363,8 +363,8 @@ def test_a_test_waits_for_a_training_that_is_going_on(data: Path, tmp_path: Path
     assert begun.wait(60)
     run_trial(job, told.append)
     trainer.join()
-    assert told.states[0] == "elsewhere"
-    assert "trains its detector" in told[0]["reason"]
+    assert told.states[0] == "waiting"
+    assert "is trained by another process" in told[0]["reason"]
     assert RunFolder(job.folder).is_done
 
 

@@ -314,7 +314,7 @@ def test_a_run_that_another_launch_trains_says_that_it_waits(data: Path, tmp_pat
     reports: list[dict[str, Any]] = []
     run_trial(job, reports.append)
     assert process.wait() == 0
-    assert reports[0]["state"] == "elsewhere" and "another launch" in reports[0]["reason"]
+    assert reports[0]["state"] == "waiting" and "another process" in reports[0]["reason"]
     assert reports[-1]["state"] == "done"
 
 
