@@ -46,15 +46,13 @@ DEFAULT_OUT = "results"
 RUNS = "runs"
 LOCK = ".lock"
 STALE_SECONDS = 120.0  # a process on another machine that has said nothing for so long has ended
-MAX_LOG_BYTES = 2**20  # a longer one loses its first half
 LOG_HEADER = "--- "  # before the line that every process begins with
 
 # waiting      a launch that goes on has yet to begin it
 # starting     its process loads what it needs; then training, testing
 # cancelling   it was asked to end and has not yet
-# elsewhere    a launch waits for another one that trains it
 # The others are at rest: done, failed, cancelled, stopped (nobody is at it), missing (not begun).
-MOVING = ("waiting", "starting", "training", "testing", "cancelling", "elsewhere")
+MOVING = ("waiting", "starting", "training", "testing", "cancelling")
 
 Facts = Mapping[str, Any]
 
@@ -66,15 +64,11 @@ class RunFolder:
     path: Path
 
     def __post_init__(self) -> None:
-        self.signature = self.path.name
-        self.checkpoint = self.path / "last.ckpt"
-        self.detections = self.path / "detections.json"
-        self.matches = self.path / "matches.npz"
-        self.insight = self.path / "insight.json"
-        self.scores = self.path / "scores.npz"
-        self.weights = self.path / "weights.safetensors"
-        self.history_file = self.path / "history.jsonl"
-        self.log = self.path / "log.txt"
+        self.signature, within = self.path.name, self.path.joinpath
+        self.checkpoint, self.weights = within("last.ckpt"), within("weights.safetensors")
+        self.detections, self.matches = within("detections.json"), within("matches.npz")
+        self.insight, self.scores = within("insight.json"), within("scores.npz")
+        self.history_file, self.log = within("history.jsonl"), within("log.txt")
 
     def read(self, name: str) -> Any:
         """The content of <name>.json, None where it is missing or no JSON."""
@@ -96,10 +90,12 @@ class RunFolder:
 
     def result(self) -> dict[str, Any] | None:
         """result.json, or None while the run is not done, or where it cannot be read."""
-        if self.problem("result"):
-            return None
-        result = self.read("result")
+        result = None if self.problem("result") else self.read("result")
         return result if result and result["signature"] == self.signature else None
+
+    @property
+    def is_done(self) -> bool:
+        return self.result() is not None
 
     def problem(self, name: str) -> str:
         """Why run.json or result.json cannot be read, in one line; empty if it can, or is none."""
@@ -108,10 +104,6 @@ class RunFolder:
         except ValueError as error:
             return str(error)
         return ""
-
-    @property
-    def is_done(self) -> bool:
-        return self.result() is not None
 
     def failure(self) -> dict[str, Any] | None:
         """failure.json: "reason" in one line, "traceback"; None where nothing failed."""
@@ -143,9 +135,8 @@ class RunFolder:
 
     def forget_after(self, step: int) -> None:
         """Drop the history after a step, which will be trained again."""
-        kept = [entry for entry in self.history() if entry["step"] <= step]
-        lines = "".join(json.dumps(entry) + "\n" for entry in kept)
-        write_atomically(self.history_file, lambda path: path.write_text(lines))
+        kept = [json.dumps(entry) + "\n" for entry in self.history() if entry["step"] <= step]
+        write_atomically(self.history_file, lambda path: path.write_text("".join(kept)))
 
     def fail(self, error: Exception) -> str:
         """Leave the reason why the run ends, if that can be written; returns it, in one line."""
@@ -196,10 +187,8 @@ class RunFolder:
         try:
             with (self.path / LOCK).open() as file:  # a share of it: two may ask at once
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except FileNotFoundError:
-            return False
-        except BlockingIOError:
-            return True
+        except OSError as error:
+            return isinstance(error, BlockingIOError)
         return False
 
     def status(self, planned: Facts | None = None, *, is_awaited: bool = False) -> "Status":
@@ -219,21 +208,19 @@ class RunFolder:
         values |= {"step": 0, "iterations": facts.get("params", {}).get("iterations", 0)}
         for entry in self.history():
             values |= {name: entry[name] for name in ("step", "AP") if entry.get(name) is not None}
+        state, by = "stopped" if self.facts() else "missing", self.cancellation()
         if self.is_running:
             values |= self.live()
-            state = "cancelling" if self.cancellation() else values.get("state", "starting")
-        elif by := self.cancellation():
+            state = "cancelling" if by else values.get("state", "starting")
+        elif by:
             state, values["reason"] = "cancelled", f"by {by}"
         elif failure := self.failure():
             state, values["reason"] = "failed", failure["reason"]
         elif is_awaited:
             state = "waiting"
         elif early := self.read("stopped"):
-            state = "stopped"
             ap = "" if early["ap"] is None else f", AP {early['ap']:.1f}"
             values["reason"] = f"early{ap} after {early['step']} steps"
-        else:
-            state = "stopped" if self.facts() else "missing"
         return Status(self, facts, state, values)
 
     @contextmanager
@@ -248,8 +235,8 @@ class RunFolder:
             sys.stdout.flush()
             self.path.mkdir(parents=True, exist_ok=True)
             with self.log.open("a") as file:
-                for number in (1, 2):
-                    os.dup2(file.fileno(), number)
+                os.dup2(file.fileno(), 1)
+                os.dup2(file.fileno(), 2)
             now = time.strftime("%Y-%m-%d %H:%M:%S")
             print(f"{LOG_HEADER}{now}, process {os.getpid()} on {socket.gethostname()}", flush=True)
         try:
@@ -264,16 +251,6 @@ class RunFolder:
             for number, copy in enumerate(before, start=1):
                 os.dup2(copy, number)
                 os.close(copy)
-
-    def shorten_log(self) -> None:
-        """Keep the last half of a log that has become too long; whoever writes goes on behind."""
-        with suppress(OSError), self.log.open("r+b") as file:
-            if file.seek(0, os.SEEK_END) > MAX_LOG_BYTES:
-                file.seek(-MAX_LOG_BYTES // 2, os.SEEK_END)
-                rest = file.read().partition(b"\n")[2]
-                file.seek(0)
-                file.write(rest)
-                file.truncate()
 
 
 @dataclass
@@ -335,15 +312,9 @@ class Store:
 
     def unreadable(self) -> list[str]:
         """A line for each file that cannot be read: what is wrong, and how to go on."""
-        texts = []
-        for folder in self.begun():
-            again = "mend it, or remove its folder to train it again"
-            problem = folder.problem("run")
-            if not problem and (problem := folder.problem("result")):
-                line = folder.facts().get("command", "atss reproduce")
-                again = f"it counts as not measured, `{line}` trains it again"
-            texts += [f"run {folder.signature}: {problem}; {again}"] if problem else []
-        return texts
+        problems = {it.signature: it.problem("run") or it.problem("result") for it in self.begun()}
+        again = "it counts as not measured: mend it, or remove its folder to train it again"
+        return [f"run {name}: {why}; {again}" for name, why in problems.items() if why]
 
     def launches(self) -> list[RunFolder]:
         """Those that go on, on this or another machine, and the last that ended; oldest first."""
@@ -355,10 +326,7 @@ class Store:
 
     def planned(self) -> dict[str, dict[str, Any]]:
         """Signature -> facts of the runs of these launches, begun or not."""
-        found: dict[str, dict[str, Any]] = {}
-        for launch in self.launches():
-            found |= launch.read("launch") or {}
-        return found
+        return {k: v for it in self.launches() for k, v in (it.read("launch") or {}).items()}
 
     def statuses(self) -> list[Status]:
         """Of every run that was begun, oldest first, then of those a launch has yet to begin."""

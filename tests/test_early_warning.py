@@ -118,16 +118,6 @@ def test_many_anchors_and_few_objects_begin_higher() -> None:
     assert codes([losses(1, 2.5)]) == ["first loss/cls"]
 
 
-def test_a_centerness_loss_below_its_targets_entropy_is_seen() -> None:
-    low = falling(centerness=0.39)
-    assert codes(low) == ["centerness floor"]
-    few = [*falling()[:40], *[losses(400 + n, 0.5, 0.8, 0.40) for n in range(5)]]
-    assert codes(few) == []
-    # Large anchors may have less, and own assigners any.
-    assert codes(low, replace(ATSS, anchor_scales=(16.0,))) == []
-    assert codes(low, assigner=OwnAssigner("central", "def central(anchors, gt_boxes): ...")) == []
-
-
 @pytest.mark.parametrize(
     ("step", "about", "num_detections", "is_sign"),
     [

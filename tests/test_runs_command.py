@@ -20,7 +20,7 @@ from test_trial import write_small_data
 from detector.data.coco import open_data
 from experiments import TABLES
 from experiments.experiment import Run, signature
-from orchestration import launch, run_folder
+from orchestration import launch
 from orchestration.commands import runs as command
 from orchestration.launch import recorded
 from orchestration.plan import Job, PlannedRun, find_tables, make_plan, resolve_scale
@@ -392,20 +392,6 @@ def test_a_log_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
     for folder in (tmp_path, Path("/dev/null/run")):
         done = speak(folder)
         assert done.returncode == 0 and done.stdout.endswith("after\n")
-
-
-def test_a_log_stays_short_and_loses_its_beginning(tmp_path: Path) -> None:
-    folder = RunFolder(tmp_path)
-    folder.shorten_log()
-    with folder.log.open("a") as file:
-        for number in range(200_000):
-            file.write(f"line {number}\n")
-        file.flush()
-        folder.shorten_log()
-        file.write("and on\n")
-    assert run_folder.MAX_LOG_BYTES // 3 < folder.log.stat().st_size < run_folder.MAX_LOG_BYTES
-    lines = folder.log.read_text().splitlines()
-    assert lines[0].startswith("line 1") and lines[-2:] == ["line 199999", "and on"]
 
 
 # All of it, through Ray
