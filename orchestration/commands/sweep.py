@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -11,7 +12,7 @@ from experiments.ablations import ABLATIONS
 from experiments.baselines import ATSS, FCOS, FCOS_ATSS, IMPROVED_RETINANET, RETINANET
 from experiments.experiment import Row, Table
 from experiments.settings import OF_CONFIG, show_setting, with_settings
-from experiments.sweep import Axis, Sweep, parse_axis
+from experiments.sweep import Sweep, parse_axis
 from orchestration import options, views
 from orchestration.cost import show_cost
 from orchestration.find import named_row
@@ -33,7 +34,7 @@ BASES = {
     "fcos-atss": FCOS_ATSS,
     "atss": ATSS,
 }
-MAX_SHOWN = 3  # combinations that are left out for one reason
+MAX_SHOWN = 10  # of the combinations that are left out
 
 BASE = f"What is varied: {', '.join(BASES)}, or a row such as table3:2 or my_ablation.py:2."
 Base = Annotated[str, option(BASE, metavar="NAME|TABLE:ROW")]
@@ -86,40 +87,29 @@ def sweep(
 
     Exit codes: 0 all runs are there, 1 some failed, 2 refused, 130 stopped.
     """
-    how = _how(search, samples, scheduler)
+    if (search == "grid") != (samples is None):
+        raise ValueError("--search random and optuna need --samples, and --samples needs one")
+    how = ["--search", search, "--samples", str(samples)] if samples else []
+    how += ["--scheduler", scheduler] if scheduler == "asha" else []
     what, setup = _define(base, settings, name, how, scale, data)
     store = open_store(out)
     if not dry_run:
         store.require_writable()
-    is_searched = search == "optuna"
-    tables = [_table(what, is_searched, samples)]
-    plan, data_set = open_plan(setup, store, tables, (), parse_seeds(seeds))
+    if search == "optuna":  # what it proposes is not known before
+        table = Table(name=what.name, rows=(what.base,))
+    else:
+        table = what.table(what.draw(samples) if samples else what.grid())
+        tell_left_out(what)
+    plan, data_set = open_plan(setup, store, [table], (), parse_seeds(seeds))
     asha = steps_tested(setup.recipe, len(data_set.val)) if scheduler == "asha" else []
     resources = Resources(address, concurrent, gpus_per_run, processes, micro_batch, workers)
     if not dry_run:
-        sought = Search(what, samples, plan, store) if is_searched else None
+        sought = Search(what, samples, plan, store) if search == "optuna" else None
         finish(_train(plan, store, data_set, resources, asha, sought))
     show_cost(plan, store, resources, len(data_set.val), is_measured=False)
-    if is_searched:
+    if search == "optuna":
         console.print(f"The search proposes {samples} runs, each by what the others reached.")
         console.print(f"The base above stands for them: they take {samples} times as much.")
-
-
-def _how(search: str, samples: int | None, scheduler: str) -> list[str]:
-    """The part of the command that says how the sweep goes about it."""
-    if (search == "grid") != (samples is None):
-        raise ValueError("--search random and optuna need --samples, and --samples needs one")
-    how = [] if samples is None else ["--search", search, "--samples", str(samples)]
-    return how + (["--scheduler", scheduler] if scheduler == "asha" else [])
-
-
-def _table(sweep: Sweep, is_searched: bool, samples: int | None) -> Table:
-    """The rows to train, as far as they are known before; what no detector can be is told."""
-    if is_searched:
-        return Table(name=sweep.name, rows=(sweep.base,))
-    table = sweep.table(sweep.draw(samples) if samples else sweep.grid())
-    tell_left_out(sweep)
-    return table
 
 
 def _train(
@@ -134,13 +124,12 @@ def _train(
     from orchestration.results import deliver  # help does not wait for reports
 
     (table,) = plan.tables
-    plan = replace(plan, runs=search.asked()) if search else plan
-    todo = lacking(plan, store, is_asha=bool(asha))
-    if search is None:
-        early = len(plan.missing(store)) - len(todo)
-        console.print(views.summary(plan, store) + (f", {early} stopped early" if early else ""))
+    if search:
+        plan = replace(plan, runs=search.asked())
+    else:
+        console.print(views.summary(plan, store))
     try:
-        if search.is_wanting if search else todo:
+        if search.is_wanting if search else lacking(plan, store, is_asha=bool(asha)):
             for note in data_notes(data):
                 console.print(note, soft_wrap=True)
             train_missing(plan, store, data, resources, console, asha=asha, search=search)
@@ -157,30 +146,29 @@ def _define(
     base: str, texts: Sequence[str], name: str | None, how: list[str], scale: str, data: str | None
 ) -> tuple[Sweep, Setup]:
     """What is varied, and what all runs share; settings with one value are no axes."""
-    axes: dict[str, Axis] = {}
-    for axis in map(parse_axis, texts):
-        if axis.name in axes:
+    axes = [parse_axis(text) for text in texts]
+    for place, axis in enumerate(axes):
+        if axis.name in [other.name for other in axes[:place]]:
             raise ValueError(f"{axis.name} is set twice; its values are separated by commas")
-        axes[axis.name] = axis
-    varied = tuple(axis for axis in axes.values() if len(axis.values) != 1)
+    varied = [axis for axis in axes if len(axis.values) != 1]
     if not varied:
         raise ValueError("a sweep needs a setting with several values, such as --set k=3,5,7")
-    if "asha" in how and "iterations" in {axis.name for axis in varied}:
+    if "asha" in how and any(axis.name == "iterations" for axis in varied):
         raise ValueError("--scheduler asha needs runs of one length, so iterations cannot vary")
-    fixed = {axis.name: axis.values[0] for axis in axes.values() if axis not in varied}
+    fixed = {axis.name: axis.values[0] for axis in axes if axis not in varied}
     toggles = {key: value for key, value in fixed.items() if key in OF_CONFIG}
-    shared = {key: value for key, value in fixed.items() if key not in OF_CONFIG}
-    setup = asked_setup(scale, data, [f"{k}={show_setting(v)}" for k, v in shared.items()])
+    shared = [f"{key}={show_setting(it)}" for key, it in fixed.items() if key not in OF_CONFIG]
+    setup = asked_setup(scale, data, shared)
     row = find_base(base)
     row = replace(row, config=with_settings(row.config, setup.recipe, toggles)[0])
-    own = [text for text, key in zip(texts, axes, strict=True) if key not in shared]
+    own = [t for t, axis in zip(texts, axes, strict=True) if axis in varied or axis.name in toggles]
     line = ("sweep", "--base", base, *(part for text in own for part in ("--set", text)), *how)
     table, *number = base.rsplit(":", 1)  # "sweep-table3-2-k" from "table3:2" and k
     words = ["sweep", Path(table).stem, *number, *(axis.name for axis in varied)]
     called = name or re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join(words))
     if called in TABLES | ABLATIONS:
         raise ValueError(f"--name {called} is another table's")
-    return Sweep(row, setup.recipe, varied, called, line), setup
+    return Sweep(row, setup.recipe, tuple(varied), called, line), setup
 
 
 def find_base(text: str) -> Row:
@@ -196,9 +184,8 @@ def find_base(text: str) -> Row:
 
 
 def tell_left_out(sweep: Sweep) -> None:
-    """The combinations that no detector can be, by reason."""
-    for reason in dict.fromkeys(sweep.left_out.values()):
-        labels = [label for label, why in sweep.left_out.items() if why == reason]
-        more = f" and {len(labels) - MAX_SHOWN} more" if len(labels) > MAX_SHOWN else ""
-        shown = "; ".join(labels[:MAX_SHOWN])
-        console.print(f"Left out: {shown}{more}: {reason}", soft_wrap=True)
+    """The first combinations that no detector can be, each with the reason."""
+    for label, reason in islice(sweep.left_out.items(), MAX_SHOWN):
+        console.print(f"Left out: {label}: {reason}", soft_wrap=True)
+    if (more := len(sweep.left_out) - MAX_SHOWN) > 0:
+        console.print(f"Left out: {more} more")
