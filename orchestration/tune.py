@@ -95,8 +95,12 @@ def cluster(resources: Resources, recipe: Recipe) -> Iterator[Allocation]:
             if len(tempfile.gettempdir()) > LONGEST_FOLDER:
                 short = tempfile.TemporaryDirectory(dir="/tmp", ignore_cleanup_errors=True)
                 options["_temp_dir"] = stack.enter_context(short)
+        # Ray would let the user's folder come first in the trials' path, where a detector.py, or a
+        # package called experiments, would be taken for ours: what takes all it adds keeps nothing.
+        config = JobConfig()
+        config._py_driver_sys_path = deque(maxlen=0)
         try:
-            ray.init(address=address or "local", job_config=_own_path(), **options)
+            ray.init(address=address or "local", job_config=config, **options)
         except ConnectionError as error:
             raise ValueError(f"--address {address}: no Ray cluster is running here") from error
         stack.callback(ray.shutdown)
@@ -125,16 +129,6 @@ def _read_mode_again() -> None:
     """Ray has read RAY_AUTH_MODE when it was imported."""
     Config.initialize("")
     AuthenticationTokenLoader.instance().reset_cache()
-
-
-def _own_path() -> JobConfig:
-    """A job whose processes import what is installed: Ray would let the user's folder come first.
-
-    There a detector.py, or a package called experiments, would be taken for ours.
-    """
-    config = JobConfig()
-    config._py_driver_sys_path = deque(maxlen=0)  # takes what Ray adds, and keeps nothing
-    return config
 
 
 def _train(job: Job, report: Report) -> None:
@@ -231,17 +225,7 @@ def halving(steps: Sequence[int], past: Iterable[RunFolder]) -> ASHAScheduler | 
     return scheduler
 
 
-class _Unsaved:
-    """Ray writes its searchers and callbacks to disk; nobody reads them back."""
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {}
-
-    def save(self, checkpoint_path: str) -> None:
-        """Nothing: Optuna's own journal is what goes on."""
-
-
-class _Proposals(_Unsaved, Searcher):
+class _Proposals(Searcher):
     """What a search proposes, whenever a run fits; the _Watch lets it know what ended."""
 
     def __init__(self, search: Search) -> None:
@@ -256,42 +240,48 @@ class _Proposals(_Unsaved, Searcher):
     def on_trial_complete(self, *arguments: Any, **info: Any) -> None:
         """Nothing."""
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Ray writes its searchers to disk, too; Optuna's own journal is what goes on."""
+        return {}
 
-class _Watch(_Unsaved, tune.Callback):
+    def save(self, checkpoint_path: str) -> None:
+        """Likewise nothing."""
+
+
+class _Watch(tune.Callback):
     """Hands what Ray reports to the view of the launch, and what ended to its search."""
 
     def __init__(self, progress: Progress, search: Search | None) -> None:
         self.progress, self.search = progress, search
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Ray writes its callbacks to disk; a terminal cannot be, and nobody reads it back."""
+        return {}
+
     def _tell(self, trial: Any, state: str, reason: str | None = None) -> None:
         name = trial.config["job"].folder.name
         self.progress.update(name, {"state": state, "reason": reason})
 
-    def _ended(self, trial: Any) -> None:
-        if self.search:
-            self.search.ended(trial.config["job"])
-
-    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+    def on_trial_start(self, *, trial: Any, **info: Any) -> None:
         self._tell(trial, "starting")
 
-    def on_trial_result(
-        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
-    ) -> None:
+    def on_trial_result(self, *, trial: Any, result: dict[str, Any], **info: Any) -> None:
         if "state" in result:
             self.progress.update(trial.config["job"].folder.name, result)
 
-    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+    def on_trial_complete(self, *, trial: Any, **info: Any) -> None:
         """Done, failed for a reason, or ended early: then its last word was about a test."""
-        folder = RunFolder(trial.config["job"].folder)
-        if "tested_at" in trial.last_result and (where := stop(folder)):
+        job = trial.config["job"]
+        if "tested_at" in trial.last_result and (where := stop(RunFolder(job.folder))):
             reason = f"AP {where.ap:.1f} after {where.step} steps is not among the best"
             self._tell(trial, "stopped", reason)
-        self._ended(trial)
+        if self.search:
+            self.search.ended(job)
 
-    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+    def on_trial_recover(self, *, trial: Any, **info: Any) -> None:
         self._tell(trial, "retrying", _error(trial)[0])
 
-    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+    def on_trial_error(self, *, trial: Any, **info: Any) -> None:
         """The last attempt ended in a crash: leave the reason where the next one finds it."""
         last, text = _error(trial)
         reason, job = f"crashed {MAX_CRASHES + 1} times, at last: {last}", trial.config["job"]
@@ -301,7 +291,8 @@ class _Watch(_Unsaved, tune.Callback):
                 folder.write("run", {**job.facts, "environment": {}})
             folder.write("failure", {"reason": reason, "traceback": text})
         self._tell(trial, "failed", reason)
-        self._ended(trial)
+        if self.search:
+            self.search.ended(job)
 
 
 def _error(ray_trial: Any) -> tuple[str, str]:

@@ -99,6 +99,19 @@ def whole(data: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     return RunFolder(job.folder)
 
 
+def trained(job: Job, report: Callable[[dict[str, Any]], None] | None = None) -> Any:
+    """The run's folder after an attempt, and what the attempt reported."""
+    told: list[dict[str, Any]] = []
+
+    def note(values: dict[str, Any]) -> None:
+        told.append(values)
+        if report is not None:
+            report(values)
+
+    run_trial(job, note)
+    return RunFolder(job.folder), told
+
+
 def test_a_run_leaves_all_that_a_report_needs(whole: RunFolder) -> None:
     result = whole.result()
     assert result is not None and whole.is_done
@@ -137,30 +150,42 @@ class Killed(BaseException):
     """Stands for a process that ends on the spot."""
 
 
-def kill_at(step: int, state: str) -> Callable[[dict[str, Any]], None]:
+def kill_at(
+    step: int, state: str, cancelled: RunFolder | None = None
+) -> Callable[[dict[str, Any]], None]:
+    """Kill a trial, or do what `atss cancel` does, just before it looks."""
+
     def report(values: dict[str, Any]) -> None:
         if values.get("step") == step and values["state"] == state:
-            raise Killed
+            if cancelled is None:
+                raise Killed
+            cancelled.write("cancel", {"by": "me@here", "at": "noon"})
 
     return report
 
 
 @pytest.mark.parametrize(
-    ("steps", "step", "state", "resumed_at"),
+    ("steps", "is_killed", "step", "state", "resumed_at"),
     [
-        ("saved_steps", 2, "training", 2),  # with a checkpoint of this very step
-        ("every_step", 3, "training", 0),  # before the first checkpoint: from the start
-        ("every_step", 4, "testing", 4),  # the checkpoint before a test is there, no outcome is
-        ("every_step", 6, "training", 4),  # two steps after the last checkpoint
-        ("every_step", 7, "testing", 7),  # within the last test
+        ("saved_steps", True, 2, "training", 2),  # with a checkpoint of this very step
+        ("every_step", True, 3, "training", 0),  # before the first checkpoint: from the start
+        ("every_step", True, 4, "testing", 4),  # a checkpoint before the test, no outcome
+        ("every_step", True, 6, "training", 4),  # two steps after the last checkpoint
+        ("every_step", True, 7, "testing", 7),  # within the last test
+        ("every_step", False, 0, "training", 0),
+        ("every_step", False, 3, "training", 3),
+        ("every_step", False, 4, "testing", 4),
+        ("every_step", False, 4, "training", 4),
+        ("every_step", False, 7, "testing", 7),
     ],
 )
-def test_a_resumed_run_equals_an_uninterrupted_one(
+def test_a_run_that_was_killed_or_cancelled_ends_as_if_it_had_not_been(
     request: pytest.FixtureRequest,
     data: Path,
     tmp_path: Path,
     whole: RunFolder,
     steps: str,
+    is_killed: bool,
     step: int,
     state: str,
     resumed_at: int,
@@ -168,13 +193,28 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
     request.getfixturevalue(steps)
     job = make_job(data, tmp_path)
     folder = RunFolder(job.folder)
-    with pytest.raises(Killed):
-        run_trial(job, kill_at(step, state))
-    assert not folder.is_done
-    reports: list[dict[str, Any]] = []
-    run_trial(job, reports.append)
+    if is_killed:
+        with pytest.raises(Killed):
+            run_trial(job, kill_at(step, state))
+    else:
+        told = trained(job, kill_at(step, state, folder))[1]
+        assert told[-1] == {"state": "cancelled", "reason": "by me@here at noon"}
+        history = folder.history_file.read_bytes()
+        trained(job)  # it stays cancelled
+        assert folder.history_file.read_bytes() == history and folder.live() == {}
+    assert not folder.is_done and folder.failure() is None
+    folder.forget("cancel")
+    _, again = trained(job)
     assert files(folder) == files(whole)
-    assert reports[0]["resumed_at"] == resumed_at
+    assert again[0]["resumed_at"] == resumed_at
+
+
+def test_a_run_cancelled_before_it_began_is_not_begun(data: Path, tmp_path: Path) -> None:
+    job = make_job(data, tmp_path)
+    RunFolder(job.folder).write("cancel", {"by": "me@here", "at": "noon"})
+    folder, reports = trained(job)
+    assert reports == [{"state": "cancelled", "reason": "by me@here at noon"}]
+    assert folder.facts() == {} and folder.history() == []
 
 
 @pytest.mark.usefixtures("saved_steps")
@@ -185,8 +225,7 @@ def test_steps_are_averaged_over_where_a_run_is_long(
     job = make_job(data, tmp_path)
     with pytest.raises(Killed):
         run_trial(job, kill_at(3, "training"))
-    run_trial(job, lambda values: None)
-    every, means = whole.history(), RunFolder(job.folder).history()
+    every, means = whole.history(), trained(job)[0].history()
     assert [entry["step"] for entry in means] == [1, 2, 4, 6, 7]
     assert means[0] == every[0]  # how the losses begin tells whether the run is set up rightly
     assert means[2]["loss"] == pytest.approx((every[2]["loss"] + every[3]["loss"]) / 2)
@@ -194,94 +233,29 @@ def test_steps_are_averaged_over_where_a_run_is_long(
 
 
 def test_a_finished_run_is_not_touched(data: Path, whole: RunFolder) -> None:
-    job = replace(make_job(data, whole.path.parents[1]), where="/nowhere")
     before = files(whole)
-    reports: list[dict[str, Any]] = []
-    run_trial(job, reports.append)
+    _, reports = trained(replace(make_job(data, whole.path.parents[1]), where="/nowhere"))
     assert [values["state"] for values in reports] == ["done"]
     assert files(whole) == before
 
 
-def test_a_loss_that_is_not_finite_ends_the_run_with_its_reason(data: Path, tmp_path: Path) -> None:
-    recipe = replace(RECIPE, learning_rate=1e30, warmup_iterations=0)
-    job = make_job(data, tmp_path, recipe)
-    folder = RunFolder(job.folder)
-    reports: list[dict[str, Any]] = []
-    run_trial(job, reports.append)
-    failure = folder.failure() or {}
-    assert "step" in failure["reason"] and "Traceback" in failure["traceback"]
-    assert reports[-1] == {"state": "failed", "reason": failure["reason"]} and not folder.is_done
-    run_trial(job, reports.append)  # the next launch tries again, and finds the same
-    assert folder.failure() is not None
-
-
-def test_a_data_set_that_changed_is_refused(data: Path, tmp_path: Path) -> None:
-    job = make_job(data, tmp_path)
-    changed = replace(job, run=replace(job.run, data="another"))
-    run_trial(changed, lambda values: None)
-    failure = RunFolder(job.folder).failure()
-    assert failure is not None and "its content changed since the launch" in failure["reason"]
-
-
-def cancel_at(
-    step: int, state: str, folder: RunFolder, reports: list[dict[str, Any]]
-) -> Callable[[dict[str, Any]], None]:
-    """What `atss cancel` does, just before the trial looks."""
-
-    def report(values: dict[str, Any]) -> None:
-        if values.get("step") == step and values["state"] == state:
-            folder.write("cancel", {"by": "me@here", "at": "2020-06-14 12:00:00"})
-        reports.append(values)
-
-    return report
-
-
-@pytest.mark.parametrize(
-    ("step", "state", "resumed_at"),
-    [
-        (0, "training", 0),
-        (3, "training", 3),
-        (4, "testing", 4),
-        (4, "training", 4),
-        (7, "testing", 7),
-    ],
-)
-@pytest.mark.usefixtures("every_step")
-def test_a_cancelled_run_keeps_its_last_step_and_ends_as_if_it_had_not_been(
-    data: Path, tmp_path: Path, whole: RunFolder, step: int, state: str, resumed_at: int
-) -> None:
-    job = make_job(data, tmp_path)
-    folder = RunFolder(job.folder)
-    reports: list[dict[str, Any]] = []
-    run_trial(job, cancel_at(step, state, folder, reports))
-    assert reports[-1] == {"state": "cancelled", "reason": "by me@here at 2020-06-14 12:00:00"}
-    assert not folder.is_done and folder.failure() is None and folder.live() == {}
-    history = folder.history_file.read_bytes()
-    run_trial(job, lambda values: None)  # it stays cancelled
-    assert not folder.is_done and folder.history_file.read_bytes() == history
-    folder.forget("cancel")
-    again: list[dict[str, Any]] = []
-    run_trial(job, again.append)
-    assert again[0]["resumed_at"] == resumed_at
-    assert files(folder) == files(whole)
-
-
-def test_a_run_cancelled_before_it_began_is_not_begun(data: Path, tmp_path: Path) -> None:
-    job = make_job(data, tmp_path)
-    folder = RunFolder(job.folder)
-    folder.write("cancel", {"by": "me@here", "at": "noon"})
-    reports: list[dict[str, Any]] = []
-    run_trial(job, reports.append)
-    assert reports == [{"state": "cancelled", "reason": "by me@here at noon"}]
-    assert folder.facts() == {} and folder.history() == []
+def test_what_no_retry_would_help_ends_a_run_with_its_reason(data: Path, tmp_path: Path) -> None:
+    job = make_job(data, tmp_path, replace(RECIPE, learning_rate=1e30, warmup_iterations=0))
+    for _ in range(2):  # the next launch tries again, and finds the same
+        folder, reports = trained(job)
+        failure = folder.failure() or {}
+        assert "step" in failure["reason"] and "Traceback" in failure["traceback"]
+        assert reports[-1] == {"state": "failed", "reason": failure["reason"]}
+        assert not folder.is_done
+    job = make_job(data, tmp_path / "changed")
+    folder, _ = trained(replace(job, run=replace(job.run, data="another")))
+    assert "its content changed since the launch" in (folder.failure() or {})["reason"]
 
 
 @pytest.mark.usefixtures("every_step")
 def test_a_run_says_where_it_stands_until_it_ends(data: Path, tmp_path: Path) -> None:
-    job = make_job(data, tmp_path)
-    folder = RunFolder(job.folder)
-    heard: list[dict[str, Any]] = []
-    run_trial(job, lambda values: heard.append(folder.live()))
+    job, heard = make_job(data, tmp_path), list[dict[str, Any]]()
+    folder, _ = trained(job, lambda values: heard.append(RunFolder(job.folder).live()))
     words = [words for words in heard if words]
     assert {"training", "testing"} == {word["state"] for word in words}
     assert words[-1]["step"] == 7 and words[-1]["iterations"] == 7 and "AP" in words[-1]
@@ -294,39 +268,34 @@ import sys, time, pathlib
 from orchestration.run_folder import RunFolder
 folder = RunFolder(pathlib.Path(sys.argv[1]))
 with folder.locked():
+    folder.forget("failure")
     (folder.path / "held").touch()
     time.sleep(1)
-    (folder.path / "let go").touch()
+    if sys.argv[2:]:
+        folder.fail(ValueError(sys.argv[2]))
 """
 
 
-def hold(folder: RunFolder) -> subprocess.Popen[bytes]:
-    """Another process that is at a run, for a second."""
-    process = subprocess.Popen([sys.executable, "-c", HOLD, str(folder.path)], cwd=ROOT)
+@pytest.mark.parametrize("failure", [[], ["the loss is nan"]])
+def test_a_run_that_another_process_trains_is_waited_for(
+    data: Path, tmp_path: Path, failure: list[str]
+) -> None:
+    job = make_job(data, tmp_path)
+    folder = RunFolder(job.folder)
+    assert not folder.is_running
+    line = [sys.executable, "-c", HOLD, str(folder.path), *failure]
+    process = subprocess.Popen(line, cwd=ROOT)
     while not (folder.path / "held").exists():
         time.sleep(0.05)
-    return process
-
-
-def test_a_run_that_another_launch_trains_says_that_it_waits(data: Path, tmp_path: Path) -> None:
-    job = make_job(data, tmp_path)
-    process = hold(RunFolder(job.folder))
-    reports: list[dict[str, Any]] = []
-    run_trial(job, reports.append)
-    assert process.wait() == 0
-    assert reports[0]["state"] == "waiting" and "another process" in reports[0]["reason"]
-    assert reports[-1]["state"] == "done"
-
-
-def test_two_processes_never_train_one_run(tmp_path: Path) -> None:
-    folder = RunFolder(tmp_path / "run")
-    assert not folder.is_running
-    process = hold(folder)
     assert folder.is_running
-    with folder.locked():
-        assert (folder.path / "let go").exists()
-    assert process.wait() == 0
-    assert not folder.is_running
+    _, reports = trained(job)
+    assert process.wait() == 0 and not folder.is_running
+    reason = f"run {folder.signature} is trained by another process"
+    assert reports[0] == {"state": "waiting", "reason": reason}
+    if failure:  # to try again at once would be no help
+        assert reports[1:] == [{"state": "failed", "reason": failure[0]}]
+    else:
+        assert reports[-1]["state"] == "done"
 
 
 def test_mini_begins_from_a_file_in_torchvisions_layout_and_keeps_what_is_frozen(
@@ -389,17 +358,15 @@ def test_a_full_disk_ends_a_run_with_its_reason_and_the_last_checkpoint(
     after: int,
     resumed_at: int,
 ) -> None:
-    job, reports = make_job(data, tmp_path), list[dict[str, Any]]()
-    folder = RunFolder(job.folder)
+    job = make_job(data, tmp_path)
     with monkeypatch.context() as patch:
         refuse(patch, owner, name, errno.ENOSPC, after)
-        run_trial(job, reports.append)
+        folder, reports = trained(job)
     reason = f"{folder.path} cannot be written: No space left on device"
     assert reports[-1] == {"state": "failed", "reason": reason} and not folder.is_done
     failure = folder.failure()
     assert failure is None if name == "write" else failure and failure["reason"] == reason
-    again: list[dict[str, Any]] = []
-    run_trial(job, again.append)
+    _, again = trained(job)
     assert again[0]["resumed_at"] == resumed_at
     assert again[-1]["state"] == "done" and folder.failure() is None
     assert files(folder) == files(whole)
@@ -408,19 +375,17 @@ def test_a_full_disk_ends_a_run_with_its_reason_and_the_last_checkpoint(
 def test_a_folder_that_turns_read_only_ends_a_run_with_one_line(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job, reports = make_job(data, tmp_path), list[dict[str, Any]]()
+    job, told = make_job(data, tmp_path), list[dict[str, Any]]()
     with monkeypatch.context() as patch:
         for owner, name in ((RunFolder, "append"), (RunFolder, "write"), (Path, "unlink")):
             refuse(patch, owner, name, errno.EROFS, after=2)
-        run_trial(job, reports.append)
+        told += trained(job)[1]
     with monkeypatch.context() as patch:
         refuse(patch, RunFolder, "locked", errno.EROFS)
-        run_trial(job, reports.append)
+        told += trained(job)[1]
     reason = f"{job.folder} cannot be written: Read-only file system"
-    ends = [it for it in reports if it["state"] == "failed"]
-    assert ends == [{"state": "failed", "reason": reason}] * 2
-    run_trial(job, reports.append)
-    assert reports[-1]["state"] == "done"
+    assert [it["reason"] for it in told if it["state"] == "failed"] == [reason] * 2
+    assert trained(job)[1][-1]["state"] == "done"
 
 
 def test_an_error_that_another_machine_may_not_have_is_left_to_the_scheduler(
@@ -428,7 +393,7 @@ def test_an_error_that_another_machine_may_not_have_is_left_to_the_scheduler(
 ) -> None:
     refuse(monkeypatch, checkpoint, "save_weights", errno.ESTALE)
     with pytest.raises(OSError, match="Stale"):
-        run_trial(make_job(data, tmp_path), lambda values: None)
+        trained(make_job(data, tmp_path))
 
 
 @pytest.mark.parametrize(
