@@ -28,17 +28,16 @@ CAUSES = {
 def early_warnings(
     run: Run,
     num_classes: int,
-    objects: float,
     history: Sequence[Mapping[str, Any]],
     num_detections: int | None = None,
 ) -> Iterator[tuple[str, str]]:
     """Code and text of what looks wrong after the history's last entry.
 
-    objects: ground truths per training image. num_detections: of the last entry, if it is a test's.
+    num_detections: of the last entry, if it is a test's.
     """
     recipe, step = run.recipe, history[-1]["step"]
     first = history[0] if history[0]["step"] == 1 else {}  # means over several steps tell less
-    for name, (least, most) in _first_losses(run, num_classes, objects).items():
+    for name, (least, most) in _first_losses(run, num_classes).items():
         value = first.get(name)
         if value is not None and not least <= value <= most:
             yield (
@@ -57,7 +56,7 @@ def early_warnings(
         )
 
 
-def _first_losses(run: Run, num_classes: int, objects: float) -> dict[str, tuple[float, float]]:
+def _first_losses(run: Run, num_classes: int) -> dict[str, tuple[float, float]]:
     """The least and most that each loss begins with.
 
     Classification: the focal loss of a positive, 0.25 (1 - p)^2 ln(1/p), and its share of all
@@ -68,8 +67,8 @@ def _first_losses(run: Run, num_classes: int, objects: float) -> dict[str, tuple
     negative = 0.75 * PRIOR**2 * -math.log(1 - PRIOR)  # of one anchor and class: 7.5e-7
     anchors = run.recipe.short_side[1] * run.recipe.long_side * ANCHOR_SHARE
     anchors *= run.config.anchors_per_location
-    # At worst every second object has one positive, and random logits double the negatives' part.
-    negatives = 2 * negative * anchors * num_classes / max(objects / 2, 0.1)
+    # At worst one image in ten has a positive, and random logits double the negatives' part.
+    negatives = 2 * negative * anchors * num_classes / 0.1
     return {
         "loss/cls": (0.65 * positive, 1.3 * positive + negatives),
         "loss/box": (0.3, 3.3) if run.config.giou_loss else (0.1, 8.0),

@@ -42,21 +42,14 @@ class Search:
         self.sweep, self.samples, self.plan, self.store = sweep, samples or 1, plan, store
         self.attempts = ATTEMPTS * self.samples
         self.rows: dict[str, Row] = {}  # by label, in the order in which they were asked for
-        self.begun: set[str] = set()  # labels of those that need no proposal any more
-        self.waiting: list[PlannedRun] = []  # of the combination that was proposed last
-        self.open: dict[str, tuple[int, str]] = {}  # signature -> Optuna's trial, and its label
+        self.waiting: list[PlannedRun] = []  # those to train next
+        self.open: dict[str, tuple[int | None, str]] = {}  # signature -> Optuna's trial, label
         self.study = self._open_study()
         for trial in self.study.get_trials(deepcopy=False):
-            if not trial.state.is_finished() and trial.params:  # when its launch was ended
-                self._tell(trial.number, None)
+            number = None if trial.state.is_finished() else trial.number
             row = self._row(trial.params)
-            if row is None or row.label in self.rows or len(self.rows) == self.samples:
-                continue
-            self.rows[row.label] = row
-            if self._lacking(row):
-                self.study.enqueue_trial(trial.params)
-            else:
-                self.begun.add(row.label)
+            if row and row.label not in self.rows and len(self.rows) < self.samples:
+                self._take(number, row)
 
     def _open_study(self) -> Any:
         """Optuna's, new or as its journal has kept it.
@@ -93,31 +86,46 @@ class Search:
 
     @property
     def is_wanting(self) -> bool:
-        """Whether there are too few samples yet, and some are left to be found."""
-        return len(self.begun) < self.samples and self.attempts > 0
+        """Whether runs wait, or there are too few samples yet and some are left to be found."""
+        return bool(self.waiting) or (len(self.rows) < self.samples and self.attempts > 0)
 
     def propose(self) -> Job | None:
         """The next run to train; None when there are enough, or the launch was cancelled."""
         if self.is_cancelled():
             return None
-        while not self.waiting and self.is_wanting:
+        while self.is_wanting and not self.waiting:
             self.attempts -= 1
             trial = self.study.ask()
             row = self._row({axis.name: _place(axis, trial) for axis in self.sweep.axes})
-            if row is not None and row.label not in self.begun:
-                self.rows.setdefault(row.label, row)
-                self.begun.add(row.label)
-                self.waiting = self._lacking(row)
-                self.open |= {run.signature: (trial.number, row.label) for run in self.waiting}
-            if not self.waiting:  # what needs no training is told at once
-                self._tell(trial.number, self._reached(row) if row else None)
+            if row is None or row.label in self.rows:
+                self._tell(trial.number, row)
+            else:
+                self._take(trial.number, row)
         return self.job_of(self.waiting.pop(0)) if self.waiting else None
+
+    def _take(self, number: int | None, row: Row) -> None:
+        """One more sample; what of it is trained already is told at once."""
+        self.rows[row.label] = row
+        runs = [(run, self.store.folder(run.signature)) for run in self._runs(row)]
+        lacking = [run for run, folder in runs if not folder.is_done and not stopped(folder)]
+        self.waiting += lacking
+        self.open |= {run.signature: (number, row.label) for run in lacking}
+        if not lacking:
+            self._tell(number, row)
 
     def ended(self, job: Job) -> None:
         """Let Optuna know what a combination has reached, once its last run has ended."""
         number, label = self.open.pop(job.folder.name)
         if (number, label) not in self.open.values():
-            self._tell(number, self._reached(self.rows[label]))
+            self._tell(number, self.rows[label])
+
+    def _tell(self, number: int | None, row: Row | None) -> None:
+        """What a row reached; number: None if Optuna has been told before."""
+        from optuna.trial import TrialState
+
+        reached = self._reached(row) if row else None
+        if number is not None:
+            self.study.tell(number, reached, state=TrialState.FAIL if reached is None else None)
 
     def asked(self) -> tuple[PlannedRun, ...]:
         """All runs asked for so far."""
@@ -131,11 +139,6 @@ class Search:
         best = "" if ap is None else f"The best of {len(table.rows)}: {label} (AP {ap:.1f})."
         return replace(table, note=best)
 
-    def _tell(self, number: int, reached: float | None) -> None:
-        from optuna.trial import TrialState
-
-        self.study.tell(number, reached, state=TrialState.FAIL if reached is None else None)
-
     def _row(self, places: dict[str, Any]) -> Row | None:
         """The row at a place on every axis; None where no detector can be that."""
         values = {}
@@ -147,10 +150,6 @@ class Search:
     def _runs(self, row: Row) -> tuple[PlannedRun, ...]:
         table = self.sweep.table([row])
         return make_plan(self.plan.setup, [table], seeds=self.plan.seeds).runs
-
-    def _lacking(self, row: Row) -> list[PlannedRun]:
-        folders = [(run, self.store.folder(run.signature)) for run in self._runs(row)]
-        return [run for run, folder in folders if not folder.is_done and not stopped(folder)]
 
     def _reached(self, row: Row) -> float | None:
         """The mean AP of a row's runs that ended; of one ended early its last."""

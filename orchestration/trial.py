@@ -45,7 +45,6 @@ GRACE_SECONDS = 20.0  # for the processes of a run to end when one of them has
 # Trying again at once is no help: no room, or a folder that has become read-only.
 CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
 HISTORY_STEPS = 500  # entries in a history, each the mean over the steps since the one before
-COUNTED = 500  # images whose objects are counted
 PASSED_ON = ("state", "reason", "step", "iterations", "loss", "seconds_left")
 
 Report = Callable[[dict[str, Any]], None]
@@ -212,8 +211,6 @@ class Trial:
             self.folder.forget_after(self.step)
         self.history = self.folder.history()
         self.warnings = [it for it in self.folder.warnings() if it["step"] <= self.step]
-        counted = range(0, len(train_set), max(1, len(train_set) // COUNTED))
-        self.objects = fmean(len(train_set.target(index)["labels"]) for index in counted)
         self.latest: dict[str, Any] = {}
         self.last_lap = self.last_save = time.monotonic()
         self.save_seconds, self.last_report = 0.0, -REPORT_SECONDS
@@ -277,9 +274,7 @@ class Trial:
         self.history.append(entry)
         known = {warning["code"] for warning in self.warnings}
         num_classes = len(self.data.train.names)
-        signs = early_warnings(
-            self.job.run, num_classes, self.objects, self.history, num_detections
-        )
+        signs = early_warnings(self.job.run, num_classes, self.history, num_detections)
         fresh = [
             {"code": c, "step": self.step, "text": text} for c, text in signs if c not in known
         ]

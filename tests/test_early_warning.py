@@ -19,7 +19,7 @@ from orchestration.run_folder import RunFolder
 from orchestration.trial import run_trial
 
 History = list[dict[str, Any]]
-COCO = {"recipe": PAPER, "num_classes": 80, "objects": 7.3}
+COCO = {"recipe": PAPER, "num_classes": 80}
 
 
 def codes(
@@ -27,12 +27,11 @@ def codes(
     config: DetectorConfig = ATSS,
     recipe: Recipe = DEMO,
     num_classes: int = 5,
-    objects: float = 3.0,
     num_detections: int | None = None,
 ) -> list[str]:
     """What is warned of; every text is a line that says what to check."""
     run = Run(config, recipe, "f00d", 0)
-    found = list(early_warnings(run, num_classes, objects, history, num_detections))
+    found = list(early_warnings(run, num_classes, history, num_detections))
     assert all("check" in text and "\n" not in text for _, text in found)
     return [code for code, _ in found]
 
@@ -89,7 +88,7 @@ def test_many_anchors_and_few_objects_begin_higher() -> None:
     """Every negative has its share: with one positive among 22,400 x 80 logits that is 1.3."""
     assert codes([losses(1, 1.14, 1.15, 0.693)], **COCO) == []  # the paper's: fidelity 5.6
     sparse = losses(1, 1.13 + 22_400 * 80 * 7.5e-7)
-    assert codes([sparse], **COCO | {"objects": 1.0}) == []
+    assert codes([sparse], **COCO) == []
     assert codes([losses(1, 2.5)]) == ["first loss/cls"]
 
 
