@@ -70,13 +70,17 @@ def test_values_are_alternatives_ranges_and_tuples(text: str, values: tuple[Any,
     assert [axis.at(share) for share in (0.0, 1.0)] == [values[0], values[-1]]
 
 
-def test_a_search_draws_from_a_range_evenly_or_by_order_of_magnitude() -> None:
-    even = parse_axis("learning_rate=0.001..0.1")
-    by_order = parse_axis("learning_rate=1e-3..0.1..log")
-    assert [even.at(share) for share in (0, 0.5, 1)] == [0.001, 0.0505, 0.1]
-    assert [by_order.at(share) for share in (0, 0.5, 1)] == [0.001, 0.01, 0.1]
-    assert parse_axis("anchor_scales=4..8").at(0.1) == (4.4,)
-    assert parse_axis("iterations=10..1000..log").at(0.5) == 100
+@pytest.mark.parametrize(
+    ("text", "shares"),
+    [
+        ("learning_rate=0.001..0.1", [0.001, 0.0505, 0.1]),
+        ("learning_rate=1e-3..0.1..log", [0.001, 0.01, 0.1]),
+        ("anchor_scales=4..8", [(4.0,), (6.0,), (8.0,)]),
+        ("iterations=10..1000..log", [10, 100, 1000]),
+    ],
+)
+def test_a_search_draws_evenly_or_by_order_of_magnitude(text: str, shares: list[Any]) -> None:
+    assert [parse_axis(text).at(share) for share in (0, 0.5, 1)] == shares
 
 
 NO_VALUES = {
@@ -130,11 +134,10 @@ def test_a_grid_that_nobody_could_train_or_without_steps_is_refused(texts: str) 
 
 
 def test_draws_differ_from_one_another_and_are_the_same_every_time() -> None:
-    rows = sweep("k=3..19", "learning_rate=1e-4..1e-2..log").draw(8)
-    assert len({row.label for row in rows}) == 8
-    assert all(1e-4 <= row.recipe["learning_rate"] <= 1e-2 for row in rows)
-    assert sweep("k=3..19", "learning_rate=1e-4..1e-2..log").draw(8) == rows
-    assert sweep("k=3..19", "learning_rate=1e-4..1e-2..log").draw(5) == rows[:5]
+    drawn = [sweep("k=3..19", "learning_rate=1e-4..1e-2..log").draw(n) for n in (8, 8, 5)]
+    assert drawn[1] == drawn[0] and drawn[2] == drawn[0][:5]
+    assert len({row.label for row in drawn[0]}) == 8
+    assert all(1e-4 <= row.recipe["learning_rate"] <= 1e-2 for row in drawn[0])
     assert {row.config.k for row in sweep("k=3,5,7").draw(9)} == {3, 5, 7}  # there are no more
 
 
@@ -275,40 +278,32 @@ def test_its_table_marks_what_was_ended_early_and_compares_nothing_with_it(tmp_p
     assert "–: not measured; 1 of 3 runs finished." in notes
 
 
+def decisions(scheduler: Any, name: str, results: list[tuple[int, dict[str, float]]]) -> list[str]:
+    trial = SimpleNamespace(trial_id=name)
+    scheduler.on_trial_add(None, trial)
+    told = [{"tested_at": step, **ap} for step, ap in results]
+    return [scheduler.on_trial_result(None, trial, one) for one in told]
+
+
 def test_asha_ends_who_is_behind_at_a_test_but_nobody_at_the_end(tmp_path: Path) -> None:
     from orchestration.tune import halving
 
     earlier = after_tests(open_store(tmp_path).folder("a" * 12), 20.0, 25.0, 30.0, is_done=True)
-    scheduler = halving(range(10, 91, 10), [earlier])
-
-    def decide(name: str, step: int, **ap: float) -> str:
-        trial = SimpleNamespace(trial_id=name)
-        if name not in scheduler._trial_info:
-            scheduler.on_trial_add(None, trial)
-        return scheduler.on_trial_result(None, trial, {"tested_at": step, **ap})
-
-    assert decide("worse", 10, AP=19.0) == "STOP"
-    assert decide("better", 10, AP=21.0) == "CONTINUE"
-    assert decide("better", 20, AP=0.0) == "CONTINUE"  # between the rungs at 10 and 30
-    assert decide("better", 30, AP=40.0) == "CONTINUE"
-    assert decide("late", 10, AP=25.0) == "CONTINUE" and decide("late", 30, AP=31.0) == "STOP"
-    assert decide("better", 90, AP=0.0) == "CONTINUE"
-    assert decide("empty", 10) == "CONTINUE"
-
-
-def test_asha_has_decided_on_everybody_before_the_last_test() -> None:
-    from orchestration.tune import halving
-
+    asha = halving(range(10, 91, 10), [earlier])
+    assert decisions(asha, "worse", [(10, {"AP": 19.0})]) == ["STOP"]
+    # Between the rungs at 10 and 30 nobody is ended, and nobody at the last test.
+    better = [(step, {"AP": ap}) for step, ap in ((10, 21.0), (20, 0.0), (30, 40.0), (90, 0.0))]
+    assert decisions(asha, "better", better) == ["CONTINUE"] * 4
+    late = [(10, {"AP": 25.0}), (30, {"AP": 31.0})]
+    assert decisions(asha, "late", late) == ["CONTINUE", "STOP"]
+    assert decisions(asha, "empty", [(10, {})]) == ["CONTINUE"]
     for iterations, evaluations in product(range(2, 60), (2, 3, 5, 9, 10)):
         recipe = replace(DEMO, iterations=iterations, evaluations=evaluations)
         steps = steps_tested(recipe, num_images=1)
-        scheduler = halving(steps, [])
+        asha = halving(steps, [])
         for name, last in (("good", 9.0), ("bad at the end", 0.0)):
-            trial = SimpleNamespace(trial_id=name)
-            scheduler.on_trial_add(None, trial)
-            for step in steps:
-                result = {"tested_at": step, "AP": last if step == steps[-1] else 9.0}
-                assert scheduler.on_trial_result(None, trial, result) == "CONTINUE", steps
+            results = [(step, {"AP": 9.0}) for step in steps[:-1]] + [(steps[-1], {"AP": last})]
+            assert set(decisions(asha, name, results)) == {"CONTINUE"}, steps
 
 
 # --- a search
@@ -410,15 +405,13 @@ def test_what_failed_or_was_ended_early_teaches_a_search_too(tmp_path: Path) -> 
     assert len(train(search_in(store, 5))) == 1  # who failed is tried again
 
 
-def test_a_search_trains_every_seed_of_a_combination_and_learns_their_mean(tmp_path: Path) -> None:
-    search = search_in(open_store(tmp_path), 2, seeds=(0, 1))
-    assert len(train(search, lambda job: 20.0 + 2 * job.run.seed)) == 4
+def test_a_search_learns_the_mean_of_all_seeds_and_ends_when_it_is_cancelled(
+    tmp_path: Path,
+) -> None:
+    search = search_in(open_store(tmp_path / "seeds"), 2, seeds=(0, 1))
+    assert len(train(search, lambda job: 20.0 + 2 * job.run.seed)) == len(search.asked()) == 4
     assert {trial.value for trial in search.study.get_trials()} == {21.0}
-    assert len(search.asked()) == 4
-
-
-def test_a_search_that_is_cancelled_proposes_no_more(tmp_path: Path) -> None:
-    search = search_in(open_store(tmp_path), 9)
+    search = search_in(open_store(tmp_path / "cancelled"), 9)
     search.is_cancelled = lambda: len(search.rows) == 3
     assert len(train(search)) == 3
 
