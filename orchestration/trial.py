@@ -220,28 +220,14 @@ class Trial:
         self.tell("training")
         # Stopped between the checkpoint and the end of the test?
         found = self.test() if self.step in self.tests else None
-        for values in self.steps():
-            self.keep(values)
-            if self.step in self.tests:
-                self.save()
-                found = self.test()
-            elif self.is_save_due():
-                self.save()
-            self.tell("training", loss=values["loss"])
-        if found is not None:
-            self.finish(found)
-
-    def steps(self) -> Iterator[dict[str, float]]:
-        """The training loop; its numbers, once per step."""
-        job, group = self.job, self.group
         images = batches(
             self.data.train,
             self.recipe,
-            seed=job.run.seed,
+            seed=self.job.run.seed,
             start=self.step,
-            workers=job.workers,
-            share=group.share,
-            device=job.device,
+            workers=self.job.workers,
+            share=self.group.share,
+            device=self.job.device,
         )
         for values in train(
             self.detector,
@@ -249,13 +235,22 @@ class Trial:
             images,
             self.recipe,
             start=self.step,
-            micro_batch_size=job.micro_batch_size,
-            group=group,
+            micro_batch_size=self.job.micro_batch_size,
+            group=self.group,
         ):
             self.step = int(values["step"])
             self.spent.training += self.lap()
             self.spent.steps += 1
-            yield values
+            self.keep(values)
+            pause = max(CHECKPOINT_SECONDS, CHECKPOINT_SHARE * self.save_seconds)
+            if self.step in self.tests:
+                self.save()
+                found = self.test()
+            elif time.monotonic() - self.last_save >= pause:
+                self.save()
+            self.tell("training", loss=values["loss"])
+        if found is not None:
+            self.finish(found)
 
     def keep(self, values: dict[str, float]) -> None:
         """Add a step to the history, averaged with others so that a long run's stays short."""
@@ -281,10 +276,6 @@ class Trial:
         if fresh:
             self.warnings += fresh
             self.folder.write("warnings", self.warnings)
-
-    def is_save_due(self) -> bool:
-        pause = max(CHECKPOINT_SECONDS, CHECKPOINT_SHARE * self.save_seconds)
-        return time.monotonic() - self.last_save >= pause
 
     def save(self) -> None:
         """Write a checkpoint, and remember what it cost; if that fails, the one before remains."""
