@@ -37,6 +37,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 from orchestration.json_files import CHECKED, read_checked, read_json, write_atomically, write_json
@@ -349,11 +350,9 @@ class Store:
 
     def require_writable(self) -> None:
         """Make the folder and write to it; ValueError in one line where that cannot be."""
-        probe = self.root / RUNS / ".writable"
         try:
-            probe.parent.mkdir(parents=True, exist_ok=True)
-            probe.touch()
-            probe.unlink()
+            (self.root / RUNS).mkdir(parents=True, exist_ok=True)
+            TemporaryFile(dir=self.root / RUNS).close()
         except OSError as error:
             raise ValueError(
                 f"--out {self.root}: results need a folder that can be written, "

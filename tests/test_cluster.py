@@ -215,21 +215,19 @@ def check_records(address: str, folders: list[RunFolder], tmp_path: Path) -> Non
     by_signature = {training.data.tags["signature"]: training for training in trainings}
     assert len(trainings) == 2 and set(by_signature) == {folder.signature for folder in folders}
     for folder in folders:
-        training = by_signature[folder.signature]
-        assert training.info.status == "FINISHED"
-        assert training.info.artifact_uri.startswith("mlflow-artifacts:/")
-        losses = client.get_metric_history(training.info.run_id, "loss/cls")
-        assert [(point.step, point.value) for point in losses] == [
-            (entry["step"], entry["loss/cls"]) for entry in folder.history()
-        ]
+        info = by_signature[folder.signature].info
+        assert info.status == "FINISHED" and info.artifact_uri.startswith("mlflow-artifacts:/")
+        losses = client.get_metric_history(info.run_id, "loss/cls")
+        told = [(entry["step"], entry["loss/cls"]) for entry in folder.history()]
+        assert [(point.step, point.value) for point in losses] == told
         back = tmp_path / "back" / folder.signature
         back.mkdir(parents=True)
-        weights = client.download_artifacts(training.info.run_id, folder.weights.name, str(back))
+        weights = client.download_artifacts(info.run_id, folder.weights.name, str(back))
         assert Path(weights).read_bytes() == folder.weights.read_bytes()
     experiments.pop("Default", None)
     ((name, table),) = experiments.items()
-    assert name.startswith("Table 2 - demo ")
     rows = client.search_runs([table.experiment_id], order_by=["start_time DESC"])
     labels = [f"{number:02} {row.label}" for number, row in enumerate(ROWS, start=1)]
+    assert name.startswith("Table 2 - demo ")
     assert [row.info.run_name for row in rows] == [*labels, "report"]
     assert all(row.info.status == "FINISHED" for row in rows)

@@ -34,12 +34,17 @@ def test_an_address_without_a_cluster_is_refused_at_once(address: str) -> None:
     assert time.monotonic() - begun < 20
 
 
-def test_a_clusters_processes_listen_on_loopback_alone_and_ask_for_a_token() -> None:
+def test_a_cluster_is_private_and_its_processes_import_what_is_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import ray
 
     from orchestration.tune import PRIVATE, cluster
 
+    (tmp_path / "detector.py").touch()  # in the user's folder
+    monkeypatch.chdir(tmp_path)
     with cluster(Resources(), RECIPE):
+        place = ray.get(ray.remote(lambda: __import__("detector").__file__).remote())
         assert ray.get(ray.remote(os.getenv).remote("RAY_AUTH_TOKEN")) == PRIVATE["RAY_AUTH_TOKEN"]
         family = [psutil.Process(), *psutil.Process().children(recursive=True)]
         names = {process.name() for process in family}
@@ -47,19 +52,6 @@ def test_a_clusters_processes_listen_on_loopback_alone_and_ask_for_a_token() -> 
     heard = {it.laddr.ip for it in there if it.status == psutil.CONN_LISTEN}
     assert heard <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"} and heard
     assert {"raylet", "gcs_server"} <= names
-
-
-def test_a_trials_processes_do_not_look_for_packages_in_the_users_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import ray
-
-    from orchestration.tune import cluster
-
-    (tmp_path / "detector.py").touch()
-    monkeypatch.chdir(tmp_path)
-    with cluster(Resources(), RECIPE):
-        place = ray.get(ray.remote(lambda: __import__("detector").__file__).remote())
     assert Path(place).name == "__init__.py" and tmp_path not in Path(place).parents
 
 
