@@ -124,8 +124,9 @@ class Search:
         from optuna.trial import TrialState
 
         reached = self._reached(row) if row else None
-        if number is not None:
-            self.study.tell(number, reached, state=TrialState.FAIL if reached is None else None)
+        if number is not None:  # two launches of one search may tell the same
+            state = TrialState.FAIL if reached is None else None
+            self.study.tell(number, reached, state=state, skip_if_finished=True)
 
     def asked(self) -> tuple[PlannedRun, ...]:
         """All runs asked for so far."""
