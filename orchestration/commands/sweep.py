@@ -87,20 +87,13 @@ def sweep(
 
     Exit codes: 0 all runs are there, 1 some failed, 2 refused, 130 stopped.
     """
-    if (search == "grid") != (samples is None):
-        raise ValueError("--search random and optuna need --samples, and --samples needs one")
-    how = ["--search", search, "--samples", str(samples)] if samples else []
-    how += ["--scheduler", scheduler] if scheduler == "asha" else []
+    how = _how(search, samples, scheduler)
     what, setup = _define(base, settings, name, how, scale, data)
     store = open_store(out)
     if not dry_run:
         store.require_writable()
-    if search == "optuna":  # what it proposes is not known before
-        table = Table(name=what.name, rows=(what.base,))
-    else:
-        table = what.table(what.draw(samples) if samples else what.grid())
-        tell_left_out(what)
-    plan, data_set = open_plan(setup, store, [table], (), parse_seeds(seeds))
+    tables = [_table(what, search, samples)]
+    plan, data_set = open_plan(setup, store, tables, (), parse_seeds(seeds))
     asha = steps_tested(setup.recipe, len(data_set.val)) if scheduler == "asha" else []
     resources = Resources(address, concurrent, gpus_per_run, processes, micro_batch, workers)
     if not dry_run:
@@ -110,6 +103,23 @@ def sweep(
     if search == "optuna":
         console.print(f"The search proposes {samples} runs, each by what the others reached.")
         console.print(f"The base above stands for them: they take {samples} times as much.")
+
+
+def _how(search: str, samples: int | None, scheduler: str) -> list[str]:
+    """The part of the command that says how the sweep goes about it."""
+    if (search == "grid") != (samples is None):
+        raise ValueError("--search random and optuna need --samples, and --samples needs one")
+    how = ["--search", search, "--samples", str(samples)] if samples else []
+    return how + (["--scheduler", scheduler] if scheduler == "asha" else [])
+
+
+def _table(sweep: Sweep, search: str, samples: int | None) -> Table:
+    """The rows to train, as far as they are known before; what no detector can be is told."""
+    if search == "optuna":
+        return Table(name=sweep.name, rows=(sweep.base,))
+    table = sweep.table(sweep.draw(samples) if samples else sweep.grid())
+    tell_left_out(sweep)
+    return table
 
 
 def _train(
