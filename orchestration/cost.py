@@ -178,18 +178,21 @@ class Stopwatch(Progress):
 
     def pace(self) -> Pace:
         """Of all runs together; ValueError where none trained, with the reason."""
-        spent = Spent()
+        training, steps, testing, images = 0.0, 0, 0.0, 0
         for name, folder in self.folders.items():
             marks, result = self.marks[name], folder.result()
             if result:  # it was over before its pace was known
-                spent += Spent(**result["spent"])
+                taken = Spent(**result["spent"])
+                training, steps = training + taken.training, steps + taken.steps
+                testing, images = testing + taken.testing, images + taken.images
             elif len(marks) > 1:
                 (first, begun), (last, ended) = marks[0], marks[-1]
-                spent += Spent(training=ended - begun, steps=last - first)
+                training, steps = training + ended - begun, steps + last - first
         folder = next(iter(self.folders.values()))
-        if not spent.steps:
+        if not steps:
             reason = (folder.failure() or {}).get("reason", "it crashed")
             raise ValueError(f"the time of a run could not be measured: {reason}")
         saved = [path for path in (folder.checkpoint, folder.weights) if path.exists()]
         size = sum(path.stat().st_size for path in saved)
+        spent = Spent(training, steps, testing, images)
         return Pace(spent, f"measured, {_device(folder.read('run')['environment'])}", size)

@@ -2,7 +2,7 @@
 
 Before the first step every anchor has a score of 0.01 (the focal loss's prior), so the losses begin
 at values that are known: classification near 1.13, centerness near ln 2 = 0.69, GIoU loss near 1.2.
-And half a schedule finds something.
+The centerness loss ends at its targets' entropy, about 0.6; and half a schedule finds something.
 
 A warning stops nothing. The bounds are wide: the first step of every row of the tables (demo scale,
 two seeds) keeps within them, and so did 75 runs that were looked back on, nearly all of demo scale,
@@ -11,6 +11,7 @@ with batches of 2 to 16 images.
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
 from experiments.experiment import Run
@@ -18,6 +19,7 @@ from experiments.experiment import Run
 PRIOR = 0.01  # the score that every anchor starts with
 ANCHOR_SHARE = sum(1 / stride**2 for stride in (8, 16, 32, 64, 128))  # locations per pixel, P3..P7
 MIN_IMAGES = 4_000  # seen in training, before finding nothing means anything
+FEW = 20  # entries of a history that are many enough for a mean
 CAUSES = {
     "loss/cls": "the head's prior, and what the loss is divided by (all positives of a batch)",
     "loss/box": "the box coder, the anchors, and what the loss is divided by",
@@ -28,25 +30,36 @@ CAUSES = {
 def early_warnings(
     run: Run,
     num_classes: int,
+    objects: float,
     history: Sequence[Mapping[str, Any]],
     num_detections: int | None = None,
 ) -> Iterator[tuple[str, str]]:
     """Code and text of what looks wrong after the history's last entry.
 
-    num_detections: of the last entry, if it is a test's.
+    objects: ground truths per training image. num_detections: of the last entry, if it is a test's.
     """
-    recipe, step = run.recipe, history[-1]["step"]
-    first = history[0] if history[0]["step"] == 1 else {}  # means over several steps tell less
-    for name, (least, most) in _first_losses(run, num_classes).items():
-        value = first.get(name)
-        if value is not None and not least <= value <= most:
-            yield (
-                f"first {name}",
-                f"{name} begins at {value:.3g}, which needs to be within {least:.2g} and "
-                f"{most:.2g} before anything is learnt; check {CAUSES[name]}",
-            )
+    recipe, last = run.recipe, history[-1]
+    losses = [entry for entry in history if "loss/cls" in entry]
+    if losses and losses[0]["step"] == 1:  # means over several steps tell less
+        for name, (least, most) in _first_losses(run, num_classes, objects).items():
+            value = losses[0].get(name)
+            if value is not None and not least <= value <= most:
+                yield (
+                    f"first {name}",
+                    f"{name} begins at {value:.3g}, which needs to be within {least:.2g} and "
+                    f"{most:.2g} before anything is learnt; check {CAUSES[name]}",
+                )
+    floor = _centerness_floor(run)
+    recent = [entry["loss/centerness"] for entry in losses[-FEW:] if "loss/centerness" in entry]
+    if len(recent) == FEW and fmean(recent) < floor:
+        yield (
+            "centerness floor",
+            f"loss/centerness is {fmean(recent):.3g}, which needs to stay above {floor:.2g}: its "
+            "targets' entropy is about 0.6; check that they are not rounded, and what the loss "
+            "is divided by (all positives)",
+        )
     # From scratch the first half of a schedule may pass before anything is found.
-    share = 0.5 if recipe.weights == "none" else 0.2
+    share, step = 0.5 if recipe.weights == "none" else 0.2, last["step"]
     is_late = step >= share * recipe.iterations and step * recipe.batch_size >= MIN_IMAGES
     if is_late and num_detections == 0:
         yield (
@@ -56,7 +69,7 @@ def early_warnings(
         )
 
 
-def _first_losses(run: Run, num_classes: int) -> dict[str, tuple[float, float]]:
+def _first_losses(run: Run, num_classes: int, objects: float) -> dict[str, tuple[float, float]]:
     """The least and most that each loss begins with.
 
     Classification: the focal loss of a positive, 0.25 (1 - p)^2 ln(1/p), and its share of all
@@ -67,10 +80,24 @@ def _first_losses(run: Run, num_classes: int) -> dict[str, tuple[float, float]]:
     negative = 0.75 * PRIOR**2 * -math.log(1 - PRIOR)  # of one anchor and class: 7.5e-7
     anchors = run.recipe.short_side[1] * run.recipe.long_side * ANCHOR_SHARE
     anchors *= run.config.anchors_per_location
-    # At worst one image in ten has a positive, and random logits double the negatives' part.
-    negatives = 2 * negative * anchors * num_classes / 0.1
+    # At worst every second object has one positive, and random logits double the negatives' part.
+    negatives = 2 * negative * anchors * num_classes / max(objects / 2, 0.1)
     return {
         "loss/cls": (0.65 * positive, 1.3 * positive + negatives),
         "loss/box": (0.3, 3.3) if run.config.giou_loss else (0.1, 8.0),
         "loss/centerness": (0.5, 0.95),
     }
+
+
+def _centerness_floor(run: Run) -> float:
+    """Three quarters of the entropy of a typical target, which is closer to 1 for large anchors.
+
+    A positive is about 0.75 strides from the center of an object as large as its anchor. A user's
+    own assigner may choose any, so nothing is known of its targets.
+    """
+    if run.assigner is not None:
+        return 0.0
+    half = max(run.config.anchor_scales) / 2
+    target = (half - 0.75) / (half + 0.75) if half > 1.5 else 0.5
+    entropy = -target * math.log(target) - (1 - target) * math.log(1 - target)
+    return min(0.45, 0.75 * entropy)

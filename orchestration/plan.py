@@ -314,7 +314,8 @@ def setups_in(
             setup = Setup.from_json(facts["setup"])
             # A row may have settings of its own; of a weights file only the run knows the content.
             weights = facts["canonical"]["recipe"].get("weights")
-            recipe = asdict(setup.recipe) | {"evaluations": 0, "weights": weights}
+            free = {"evaluations": 0, "compiled": "auto", "weights": weights}
+            recipe = asdict(setup.recipe) | free
             key = json.dumps([setup.name, setup.fingerprint, recipe])
             found.setdefault(key, (setup, set()))[1].add(facts["seed"])
     return [

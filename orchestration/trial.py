@@ -29,7 +29,7 @@ from detector.data.coco import batches, open_data
 from detector.distributed import Group, in_order, joined
 from detector.evaluation.detect import detect_all
 from detector.metrics import HEADINGS
-from detector.training import assemble, train
+from detector.training import assemble, is_compiled, train
 from experiments.own_tables import load_assigner
 from orchestration.early_warning import early_warnings
 from orchestration.inspection import Tested, leave, tested
@@ -45,6 +45,7 @@ GRACE_SECONDS = 20.0  # for the processes of a run to end when one of them has
 # Trying again at once is no help: no room, or a folder that has become read-only.
 CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
 HISTORY_STEPS = 500  # entries in a history, each the mean over the steps since the one before
+COUNTED = 500  # images whose objects are counted
 PASSED_ON = ("state", "reason", "step", "iterations", "loss", "seconds_left")
 
 Report = Callable[[dict[str, Any]], None]
@@ -88,6 +89,10 @@ def _attempt(job: Job, folder: RunFolder, report: Report) -> None:
         _check_cancelled(folder)
         folder.forget("failure")
         facts = environment(job.device) | {"processes": str(job.processes)}
+        if job.device.startswith("cuda"):
+            how = "yes" if is_compiled(job.run.recipe, job.device) else "no"
+            print(f"compiled: {how}; --set compiled=yes or no decides otherwise")
+            facts |= {"compiled": how, "tf32": "yes"}
         folder.write("run", {**job.facts, "environment": facts})
         if job.training is not None:
             _train_detector(job, job.training, report)
@@ -210,6 +215,8 @@ class Trial:
         if group.is_first:
             self.folder.forget_after(self.step)
         self.history = self.folder.history()
+        counted = range(0, len(train_set), max(1, len(train_set) // COUNTED))
+        self.objects = fmean(len(train_set.target(index)["labels"]) for index in counted)
         self.warnings = [it for it in self.folder.warnings() if it["step"] <= self.step]
         self.latest: dict[str, Any] = {}
         self.last_lap = self.last_save = time.monotonic()
@@ -269,7 +276,8 @@ class Trial:
         self.history.append(entry)
         known = {warning["code"] for warning in self.warnings}
         num_classes = len(self.data.train.names)
-        signs = early_warnings(self.job.run, num_classes, self.history, num_detections)
+        given = self.job.run, num_classes, self.objects, self.history, num_detections
+        signs = early_warnings(*given)
         fresh = [
             {"code": c, "step": self.step, "text": text} for c, text in signs if c not in known
         ]

@@ -1,5 +1,6 @@
 """Signs of a wrong set-up: silent on every run that was right, loud on what was made up wrong."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from detector.config import DetectorConfig, Recipe
 from detector.training import assemble
 from experiments import TABLES
 from experiments.baselines import ATSS, RETINANET
-from experiments.experiment import Run
+from experiments.experiment import OwnAssigner, Run
 from experiments.schedules import DEMO, PAPER
 from orchestration import trial
 from orchestration.early_warning import early_warnings
@@ -19,25 +20,42 @@ from orchestration.run_folder import RunFolder
 from orchestration.trial import run_trial
 
 History = list[dict[str, Any]]
-COCO = {"recipe": PAPER, "num_classes": 80}
+COCO = {"recipe": PAPER, "num_classes": 80, "objects": 7.3}
 
 
 def codes(
     history: History,
     config: DetectorConfig = ATSS,
     recipe: Recipe = DEMO,
+    assigner: OwnAssigner | None = None,
     num_classes: int = 5,
+    objects: float = 3.0,
     num_detections: int | None = None,
 ) -> list[str]:
     """What is warned of; every text is a line that says what to check."""
-    run = Run(config, recipe, "f00d", 0)
-    found = list(early_warnings(run, num_classes, history, num_detections))
+    run = Run(config, recipe, "f00d", 0, assigner)
+    found = list(early_warnings(run, num_classes, objects, history, num_detections))
     assert all("check" in text and "\n" not in text for _, text in found)
     return [code for code, _ in found]
 
 
 def losses(step: int, cls: float, box: float = 1.2, centerness: float = 0.69) -> dict[str, Any]:
     return {"step": step, "loss/cls": cls, "loss/box": box, "loss/centerness": centerness}
+
+
+def falling(recipe: Recipe = DEMO, centerness: float = 0.62) -> History:
+    """A history like those of real runs: step 1, then a mean per 500th of the schedule."""
+    every = max(1, recipe.iterations // 500)
+    last = recipe.iterations // every * every
+    return [
+        losses(
+            step,
+            0.2 + 0.93 * math.exp(-6 * (step - 1) / recipe.iterations),
+            0.5 + 0.7 * math.exp(-4 * (step - 1) / recipe.iterations),
+            centerness + (0.69 - centerness) * math.exp(-4 * (step - 1) / recipe.iterations),
+        )
+        for step in dict.fromkeys([1, *range(every, last + 1, every)])
+    ]
 
 
 # What a step of the untrained detector gave, for every row of the tables: the smallest and largest
@@ -67,6 +85,15 @@ def test_measured_first_steps_are_no_signs(name: str) -> None:
         assert codes([first], config) == []
 
 
+def test_the_papers_first_and_last_losses_are_no_signs() -> None:
+    """Fidelity 5.6: what ATSS begins with on COCO, and what its log ends with."""
+    history = falling(PAPER)
+    history[0] = losses(1, 1.14, 1.15, 0.693)
+    history[-20:] = [losses(entry["step"], 0.26, 0.39, 0.61) for entry in history[-20:]]
+    for number in range(1, len(history) + 1):
+        assert codes(history[:number], **COCO) == []
+
+
 @pytest.mark.parametrize(
     ("first", "code"),
     [
@@ -86,10 +113,19 @@ def test_a_wrong_first_loss_is_named(first: dict[str, Any], code: str) -> None:
 
 def test_many_anchors_and_few_objects_begin_higher() -> None:
     """Every negative has its share: with one positive among 22,400 x 80 logits that is 1.3."""
-    assert codes([losses(1, 1.14, 1.15, 0.693)], **COCO) == []  # the paper's: fidelity 5.6
     sparse = losses(1, 1.13 + 22_400 * 80 * 7.5e-7)
-    assert codes([sparse], **COCO) == []
+    assert codes([sparse], **COCO | {"objects": 1.0}) == []
     assert codes([losses(1, 2.5)]) == ["first loss/cls"]
+
+
+def test_a_centerness_loss_below_its_targets_entropy_is_seen() -> None:
+    low = falling(centerness=0.39)
+    assert codes(low) == ["centerness floor"]
+    few = [*falling()[:40], *[losses(400 + n, 0.5, 0.8, 0.40) for n in range(5)]]
+    assert codes(few) == []
+    # Large anchors may have less, and own assigners any.
+    assert codes(low, replace(ATSS, anchor_scales=(16.0,))) == []
+    assert codes(low, assigner=OwnAssigner("central", "def central(anchors, gt_boxes): ...")) == []
 
 
 @pytest.mark.parametrize(
@@ -106,7 +142,8 @@ def test_many_anchors_and_few_objects_begin_higher() -> None:
 def test_finding_nothing_is_seen_once_it_means_something(
     step: int, about: dict[str, Any], num_detections: int, is_sign: bool
 ) -> None:
-    history = [losses(1, 1.13), {"step": step, "AP": 0.0}]
+    history = [entry for entry in falling(about.get("recipe", DEMO)) if entry["step"] <= step]
+    history.append({"step": step, "AP": 0.0})
     found = codes(history, **about, num_detections=num_detections)
     assert found == ["no detections"] * is_sign
 
