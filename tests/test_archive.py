@@ -587,7 +587,7 @@ def test_a_result_that_cannot_be_read_is_told(
         code, output, errors = atss(*arguments)
         assert code == 0 and errors.count("\n") == 1
         assert f"run {broken.signature}: " in errors and "result.json cannot be read" in errors
-        assert "`atss reproduce --data" in errors and "trains it again" in errors
+        assert "remove its folder to train it again" in errors
     json.loads(output)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from test_plan import SETUP
 
-from detector.config import ADDED_LATER, DetectorConfig, Recipe
+from detector.config import ADDED_LATER, OUTSIDE_IDENTITY, DetectorConfig, Recipe
 from detector.metrics import HEADINGS
 from experiments import STUDY, TABLES, experiment
 from experiments.ablations import ABLATIONS
@@ -137,7 +137,9 @@ def test_every_setting_is_part_of_the_name_unless_it_moves_nothing(settings):
     kind = "config" if settings is ATSS else "recipe"
     for item in fields(settings):
         other = a_run(**{kind: changed(settings, item.name)})
-        assert (signature(other) != signature(a_run())) == (item.name != "evaluations"), item.name
+        assert (signature(other) != signature(a_run())) == (item.metadata != OUTSIDE_IDENTITY), (
+            item.name
+        )
 
 
 def test_equal_values_have_one_name_however_they_are_written():
@@ -192,7 +194,10 @@ def test_the_canonical_form_is_whole_and_plain():
     assert list(run) == ["semantics", "config", "recipe", "data", "seed"]
     assert set(run["config"]) == {item.name for item in fields(DetectorConfig)}
     later = {item.name for item in fields(Recipe) if item.metadata == ADDED_LATER}
-    assert set(run["recipe"]) == {item.name for item in fields(Recipe)} - {"evaluations"} - later
+    assert (
+        set(run["recipe"])
+        == {item.name for item in fields(Recipe)} - {"evaluations", "compiled"} - later
+    )
     assert run["recipe"]["short_side"] == [800, 800]
     assert run["recipe"]["weights"] == "torchvision IMAGENET1K_V1"
 

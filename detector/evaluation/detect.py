@@ -112,6 +112,7 @@ def _test(
         test, prepare = MultiScaleTest(detector, recipe, layout), torch.as_tensor
 
     def find(images: list[Tensor], about: Sequence[tuple[int, Size]]) -> list[list[Detection]]:
+        """The results of each prepared image; about: its id, and its size before."""
         with torch.no_grad():
             found = test.detect([image.to(device) for image in images])
         return [

@@ -233,6 +233,7 @@ def _predict_all(trained: Trained, files: list[Path], folder: Path, score: float
     loaded, description = trained.loaded, trained.loaded.description
     ids, names = description.category_ids, description.names
     categories = dict(zip(ids, names, strict=True))
+    times = Tally(file.name for file in files)
     images, detections, problems = list[Record](), list[Record](), list[str]()
     with Counter("images", len(files), console) as counter:
         for number, file in enumerate(files, start=1):
@@ -252,7 +253,9 @@ def _predict_all(trained: Trained, files: list[Path], folder: Path, score: float
                 layout=loaded.layout,
             )
             found = [item for item in found if item["score"] >= score]
-            copy = f"{PICTURES}/{number}-{file.stem}.jpg"
+            # The drawn copy has the file's own name, unless another file has that, too.
+            copy = file.name if file.suffix.lower() in ENDINGS else f"{file.name}.png"
+            copy = f"{PICTURES}/{copy}" if times[file.name] == 1 else f"{PICTURES}/{number}-{copy}"
             drawn(picture, found, categories).save(folder / copy, quality=92)
             size = {"width": picture.width, "height": picture.height}
             images.append({"id": number, "file_name": str(file), **size, "drawn": copy})
