@@ -42,15 +42,6 @@ def test_levels_are_as_large_as_the_plain_ones(height, width):
     assert level_sizes(height, width) == reference.level_sizes(height, width)
 
 
-def test_the_papers_anchor_is_a_square_of_eight_strides_in_the_middle_of_its_location():
-    p3, p4, p5, p6, p7 = grid(128, 128)
-    assert p3[0].tolist() == [-28.0, -28.0, 36.0, 36.0]
-    assert p3[1].tolist() == [-20.0, -28.0, 44.0, 36.0]  # the next column: 8 px to the right
-    assert p3[16].tolist() == [-28.0, -20.0, 36.0, 44.0]  # the next row: 8 px down
-    for level, stride in zip((p3, p4, p5, p6, p7), STRIDES, strict=True):
-        assert area(level).sqrt().unique().tolist() == [8.0 * stride]
-
-
 @pytest.mark.parametrize("stride", STRIDES)
 def test_aspect_ratio_is_height_over_width_at_equal_area(stride):
     cells = cell_anchors(stride, (8.0,), (0.25, 0.5, 1.0, 2.0, 4.0))
@@ -59,12 +50,6 @@ def test_aspect_ratio_is_height_over_width_at_equal_area(stride):
     torch.testing.assert_close(height / width, ratios, rtol=1e-4, atol=0)
     torch.testing.assert_close(area(cells), torch.full((5,), 64.0 * stride**2), rtol=1e-4, atol=0)
     assert centers(cells).abs().max() == 0
-
-
-def test_a_locations_anchors_go_ratio_by_ratio_and_within_a_ratio_scale_by_scale():
-    cells = cell_anchors(8, (4.0, 6.0), (0.25, 4.0))
-    widths = (cells[:, 2] - cells[:, 0]).tolist()
-    assert widths == [64.0, 96.0, 16.0, 24.0]  # 4 x 8 / sqrt(1/4), 6 x 8 / sqrt(1/4), ...
 
 
 def test_retinanets_nine_anchors_are_three_scales_per_octave_from_four_strides():

@@ -1,7 +1,5 @@
 """What regression predicts: codes against plain arithmetic, and that decoding undoes encoding."""
 
-import math
-
 import pytest
 import reference
 import torch
@@ -31,11 +29,14 @@ def tensor(box):
     return torch.tensor([box], dtype=torch.float64)
 
 
-@given(pairs())
-def test_codes_from_a_box_are_those_of_plain_arithmetic(pair):
+@given(pairs(), pairs(inside=True))
+def test_codes_from_a_box_and_from_a_point_are_those_of_plain_arithmetic(pair, inside):
     _, anchor, gt = pair
     codes = BoxCoder().encode(tensor(anchor), tensor(gt))[0].tolist()
     assert codes == pytest.approx(reference.encode_from_box(anchor, gt), rel=1e-9, abs=1e-9)
+    stride, anchor, gt = inside
+    codes = PointCoder().encode(tensor(anchor), tensor(gt))[0].tolist()
+    assert codes == pytest.approx(reference.encode_from_point(anchor, gt, stride), rel=1e-9)
 
 
 @given(pairs(), st.tuples(*[st.floats(-30, 30)] * 4))
@@ -47,13 +48,6 @@ def test_boxes_from_codes_are_those_of_plain_arithmetic(pair, codes):
     found = PointCoder().decode(tensor(anchor), tensor(distances))[0].tolist()
     expected = reference.decode_from_point(anchor, distances, stride)
     assert found == pytest.approx(expected, rel=1e-9, abs=1e-9)
-
-
-@given(pairs(inside=True))
-def test_codes_from_a_point_are_distances_in_strides(pair):
-    stride, anchor, gt = pair
-    codes = PointCoder().encode(tensor(anchor), tensor(gt))[0].tolist()
-    assert codes == pytest.approx(reference.encode_from_point(anchor, gt, stride), rel=1e-9)
 
 
 @given(pairs(inside=True))
@@ -73,14 +67,6 @@ def test_the_anchors_size_does_not_enter_regression_from_a_point(scale, stride):
     anchor, gt = torch.tensor([[-half, -half, half, half]]), torch.tensor([[-16.0, -8, 32, 64]])
     codes = PointCoder(scale).encode(anchor, gt)[0]
     torch.testing.assert_close(codes * stride, torch.tensor([16.0, 8, 32, 64]))
-
-
-def test_an_object_is_at_most_62_anchors_wide_but_may_be_arbitrarily_small():
-    anchor = torch.tensor([[0.0, 0, 8, 8]])
-    x1, y1, x2, y2 = BoxCoder().decode(anchor, torch.tensor([[0.0, 0, 1000, -1000]]))[0].tolist()
-    assert x2 - x1 == pytest.approx(8 * 1000 / 16)
-    assert y2 - y1 == 0.0
-    assert math.isfinite(x1)
 
 
 def test_a_predicted_distance_below_zero_counts_as_zero():

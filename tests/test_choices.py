@@ -61,27 +61,16 @@ def test_the_page_has_all_33_choices_in_order():
 
 
 @pytest.mark.parametrize("number", rows())
-def test_a_choice_says_what_was_asked_what_is_known_and_what_we_do(number):
+def test_a_choice_is_told_and_its_home_carries_the_quoted_comment_and_its_tests_exist(number):
     question, paper, code, here, home, tests = rows()[number]
-    assert question.endswith("?")
-    assert all([paper, code, here])
-
-
-@pytest.mark.parametrize("number", rows())
-def test_a_choices_home_exists_and_carries_the_quoted_comment(number):
-    home = HOME.match(rows()[number][4])
-    assert home, rows()[number][4]
-    phrase = home["phrase"].replace('\\"', '"')
-    words = words_at(ROOT / home["path"], home["symbol"])
-    assert phrase in words, f"{home['path']}: {home['symbol']} does not say: {phrase}"
-
-
-@pytest.mark.parametrize("number", rows())
-def test_a_choices_tests_exist(number):
-    tests = TEST.findall(rows()[number][5])
-    assert tests
-    assert TEST.sub("", rows()[number][5]).strip(", ") == ""
-    for file, name in tests:
+    assert question.endswith("?") and all([paper, code, here])
+    at = HOME.match(home)
+    assert at, home
+    phrase = at["phrase"].replace('\\"', '"')
+    words = words_at(ROOT / at["path"], at["symbol"])
+    assert phrase in words, f"{at['path']}: {at['symbol']} does not say: {phrase}"
+    assert TEST.search(tests) and TEST.sub("", tests).strip(", ") == ""
+    for file, name in TEST.findall(tests):
         assert name in children(parsed(ROOT / "tests" / file)), f"{file} has no {name}"
 
 

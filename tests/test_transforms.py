@@ -77,14 +77,6 @@ def test_flipping_moves_a_box_from_the_left_to_the_right() -> None:
     assert moved.tolist() == [[35, 3, 45, 9]] == [lit(mirrored)]
 
 
-def test_flipping_twice_changes_nothing() -> None:
-    image = torch.randint(0, 256, (3, 7, 11), dtype=torch.uint8)
-    boxes = torch.tensor([[0.0, 0.0, 11.0, 7.0], [2.5, 1.0, 3.0, 6.5]])
-    again, back = flip(*flip(image, boxes))
-    assert torch.equal(again, image)
-    assert torch.equal(back, boxes)
-
-
 def test_an_image_without_boxes_is_resized_and_flipped_all_the_same() -> None:
     image, boxes = resize(torch.zeros(3, 8, 8, dtype=torch.uint8), torch.zeros(0, 4), (16, 16))
     assert flip(image, boxes)[1].shape == (0, 4)
