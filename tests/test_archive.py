@@ -203,10 +203,7 @@ CHANGES: dict[str, tuple[Change, str]] = {  # what -> how, and the kind and text
     "the order": (at(RECORDS, "score", lambda it: it[::-1]), "record: not in the order"),
     "the images of detections": (other_images, "table: low"),
     "a score that is none": (at(RECORDS, "score", 0, np.nan), "record: not finite"),
-    "scores of another kind": (
-        at(RECORDS, "score", lambda it: it.astype(str)),
-        "record: needs floating",
-    ),
+    "scores of words": (at(RECORDS, "score", lambda it: it.astype(str)), "record: needs floating"),
     "an object of any size": (at(RECORDS, "truth_counts", 0, True), "number: its records give"),
     "objects that count not": (
         at(RECORDS, "truth_counts", slice(0, 20), False),
@@ -229,15 +226,9 @@ CHANGES: dict[str, tuple[Change, str]] = {  # what -> how, and the kind and text
     "the classes": (at(RUN, "data", "classes", ["cat"]), "record: (1,)"),
     "a class's name": (at(RUN, "data", "classes", 0, "bird"), "text: bird"),
     "a note on the data": (at(RUN, "data", "notes", ["none"]), "text: none"),
-    "an assigner's source": (
-        at(RUN, "assigner", {"name": "a", "source": "b"}),
-        "signature: assigner",
-    ),
+    "an assigner": (at(RUN, "assigner", {"name": "a", "source": "b"}), "signature: assigner"),
     "a number of a table": (wording(NUMBERS, ",37.0,", ",36.0,"), "table: paper is 36"),
-    "a number of the paper": (
-        at(ROWS, "rows", 0, "paper", "ap", 31.0),
-        'table: "ap": 31.0',
-    ),
+    "a number of the paper": (at(ROWS, "rows", 0, "paper", "ap", 31.0), 'table: "ap": 31.0'),
     "a row's toggle": (at(ROWS, "rows", 0, "config", "scalar", False), 'table: "scalar": true'),
     "a row's label": (at(ROWS, "rows", 0, "label", "IoU"), 'table: "label": "IoU"'),
     "a table's title": (at(ROWS, "title", "Nothing"), "table: title"),
