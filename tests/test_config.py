@@ -75,58 +75,28 @@ def test_a_recipe_is_coerced_like_a_config():
     assert isinstance(written.short_side, tuple)
 
 
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {"k": 9.5},
-        {"k": "9"},
-        {"k": None},
-        {"group_norm": 2},
-        {"group_norm": "true"},
-        {"anchor_scales": "8"},
-        {"anchor_scales": [None]},
-        {"aspect_ratios": ["1"]},
-    ],
-)
-def test_a_value_that_coercion_would_change_is_refused(wrong):
-    (name,) = wrong
-    with pytest.raises(ValueError, match=f"^{name} needs .*got "):
-        DetectorConfig(**wrong)
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {"k": 0},
-        {"k": -1},
-        {"anchor_scales": ()},
-        {"anchor_scales": (8.0, 0.0)},
-        {"aspect_ratios": (-1.0,)},
-        {"aspect_ratios": (float("inf"),)},
-        {"anchor_scales": (float("nan"),)},
-    ],
-)
-def test_numbers_that_must_be_positive_are(wrong):
-    (name,) = wrong
-    with pytest.raises(ValueError, match=f"^{name} needs "):
-        DetectorConfig(**wrong)
+NOT_AS_MEANT = [  # each by a value that coercion would change, or that is not positive
+    *({"k": value} for value in (9.5, "9", None, 0, -1)),
+    *({"group_norm": value} for value in (2, "true")),
+    *({"anchor_scales": value} for value in ("8", [None], (), (8.0, 0.0), (float("nan"),))),
+    *({"aspect_ratios": value} for value in (["1"], (-1.0,), (float("inf"),))),
+]
+CONTRADICTIONS = [
+    *(({"assigner": name}, "needs in_gt_box=true") for name in ("ssc", "center_sampling", "atss")),
+    ({"centerness": True}, "needs in_gt_box=true"),
+    ({"regress_from": "point", "giou_loss": True}, "needs in_gt_box=true"),
+    ({"regress_from": "point", "in_gt_box": True}, "needs giou_loss=true"),
+    ({**FULL, "regress_from": "point", "anchor_scales": (4, 8)}, "one anchor per location"),
+    ({**FULL, "regress_from": "point", "aspect_ratios": (1, 2)}, "one anchor per location"),
+    ({"k": 5}, "needs assigner='atss'"),
+    ({**FULL, "assigner": "ssc", "k": 5}, "needs assigner='atss'"),
+    ({**FULL, "assigner": "center_sampling", "k": 5}, "needs assigner='atss'"),
+]
 
 
 @pytest.mark.parametrize(
     ("settings", "needed"),
-    [
-        ({"assigner": "ssc"}, "needs in_gt_box=true"),
-        ({"assigner": "center_sampling"}, "needs in_gt_box=true"),
-        ({"assigner": "atss"}, "needs in_gt_box=true"),
-        ({"centerness": True}, "needs in_gt_box=true"),
-        ({"regress_from": "point", "giou_loss": True}, "needs in_gt_box=true"),
-        ({"regress_from": "point", "in_gt_box": True}, "needs giou_loss=true"),
-        ({**FULL, "regress_from": "point", "anchor_scales": (4, 8)}, "one anchor per location"),
-        ({**FULL, "regress_from": "point", "aspect_ratios": (1, 2)}, "one anchor per location"),
-        ({"k": 5}, "needs assigner='atss'"),
-        ({**FULL, "assigner": "ssc", "k": 5}, "needs assigner='atss'"),
-        ({**FULL, "assigner": "center_sampling", "k": 5}, "needs assigner='atss'"),
-    ],
+    [*((wrong, f"^{next(iter(wrong))} needs .*got ") for wrong in NOT_AS_MEANT), *CONTRADICTIONS],
 )
 def test_contradictions_are_refused_in_one_line(settings, needed):
     with pytest.raises(ValueError, match=needed) as caught:
