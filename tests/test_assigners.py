@@ -189,20 +189,6 @@ def test_an_object_outside_the_grids_reach_teaches_nobody(config):
     assert set(matched.tolist()) == {NEGATIVE}
 
 
-@limited_to_the_box
-@pytest.mark.parametrize("scales", [(8.0,), (4.0, 6.0)])
-def test_positives_have_their_center_inside_their_object(config, scales):
-    changed = replace(config, anchor_scales=scales)
-    levels = anchors_of((128, 128), scales)
-    boxes = [(3, 5, 20, 31), (40, 40, 41, 41), (50, 20, 128, 120), (60, 70, 75, 90)]
-    matched = matched_by(changed, levels, boxes)
-    points = centers(torch.cat(levels)).tolist()
-    positive = (matched >= 0).nonzero()[:, 0].tolist()
-    assert positive
-    for a in positive:
-        assert reference.is_inside(points[a], boxes[matched[a]])
-
-
 def test_an_overlap_of_exactly_a_half_is_positive_and_of_four_tenths_ignored():
     heights = (20, 10, 8, 7.5)  # overlaps of 1, 1/2, 2/5 and 3/8
     anchors = [torch.tensor([[0.0, 0, 10, height] for height in heights])]
@@ -316,17 +302,6 @@ def test_the_k_smallest_are_the_first_of_a_stable_sort(num, k):
         expected = distance.sort(dim=1, stable=True).indices[:, :k]
         found = k_smallest(distance, k)
         assert torch.equal(found.sort(dim=1).values, expected.sort(dim=1).values)
-
-
-@every_selection
-def test_the_order_of_distinct_objects_does_not_matter(config):
-    draw, levels = random.Random(3), anchors_of((128, 128))
-    boxes = random_boxes(draw, 12)
-    order = draw.sample(range(12), 12)
-    matched = matched_by(config, levels, boxes)
-    shuffled = matched_by(config, levels, [boxes[g] for g in order])
-    back = torch.tensor([*order, IGNORED, NEGATIVE])  # -2 and -1 index the last two
-    assert torch.equal(back[shuffled], matched)
 
 
 @every_selection

@@ -13,7 +13,7 @@ from reference import IGNORED, NEGATIVE, center, distances, iou, is_inside
 from sklearn.mixture import GaussianMixture
 from test_assigners import ATSS, anchors_of, boxes_tensor, plain, random_boxes
 
-from detector.assigners import assign_atss, assign_top_k, build_assigner
+from detector.assigners import assign_atss, build_assigner
 from detector.backbone import build_backbone
 from detector.config import DetectorConfig
 from detector.detector import build_detector
@@ -351,12 +351,3 @@ def test_the_gradient_is_that_of_the_whole_batch_in_micro_batches_too(name):
         torch.testing.assert_close(theirs[parameter], gradient, rtol=1e-3, atol=1e-5)
     losses = {name: value.item() for name, value in whole.loss(images, targets).items()}
     assert losses == pytest.approx(expected, rel=1e-5)
-
-
-def test_fixed_top_k_takes_no_more_than_nine_and_only_inside():
-    levels, box = anchors_of((256, 256)), (40.0, 40.0, 200.0, 180.0)
-    matched = assign_top_k(levels, boxes_tensor([box]))
-    taken = (matched == 0).nonzero()[:, 0].tolist()
-    assert len(taken) == 9  # of a large box all are
-    anchors = torch.cat(levels).tolist()
-    assert all(is_inside(center(anchors[a]), box) for a in taken)

@@ -127,19 +127,6 @@ def test_each_convention_of_the_network_moves_its_outputs(wrong):
     assert distance(outputs(detector, images), expected) > 0.01
 
 
-def test_tensors_that_have_no_equal_here_find_their_places(tmp_path):
-    """Offsets inside a convolution, biases that are absent, one factor per level."""
-    network, _, _ = run(foreign.mmdetection, **DEFORMED, **SMALLEST)
-    state = load_detector(save(tmp_path / "weights.pth", network)).detector.state_dict()
-    assert torch.equal(
-        state["head.box_tower.3.conv.offset.bias"],
-        network.state["bbox_head.reg_convs.3.conv.conv_offset.bias"],
-    )
-    assert state["head.cls_tower.2.conv.bias"].eq(0).all()
-    scales = [float(network.state[f"bbox_head.scales.{level}.scale"]) for level in range(5)]
-    assert state["head.scales"].tolist() == scales
-
-
 # What comes with the weights
 
 
