@@ -12,7 +12,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from detector.config import OUTSIDE_IDENTITY, Recipe
+from detector.config import OUTSIDE_IDENTITY, DetectorConfig, Recipe
 from experiments import STUDY, TABLES
 from experiments.ablations import ABLATIONS
 from experiments.baselines import ATSS, FCOS, FCOS_ATSS, FCOS_CENTER_SAMPLING, IMPROVED_RETINANET
@@ -44,6 +44,12 @@ THESIS = (  # what is trained first: it carries the paper's argument
     replace(IMPROVED_RETINANET, regress_from="point"),
     FCOS_ATSS,
     FCOS_CENTER_SAMPLING,
+)
+GROUPS: tuple[tuple[DetectorConfig, ...], ...] = (  # in the order of training
+    THESIS,
+    tuple(row.config for row in TABLES["table1"].rows),
+    tuple(row.config for row in TABLES["table7"].rows),
+    tuple(replace(ATSS, k=k) for k in (3, 5, 19, 15)),
 )
 
 
@@ -288,9 +294,11 @@ def make_plan(
         filled = tuple(fills.get(name) or lends[name])
         return PlannedRun(run, name, filled, planned(run.training) if run.training else None)
 
-    def order(run: Run) -> tuple[bool, bool, int, int]:
-        place = THESIS.index(run.config) if run.config in THESIS else len(THESIS)
-        return run.training is not None, place == len(THESIS), seeds.index(run.seed), place
+    def order(run: Run) -> tuple[bool, int, int, int]:
+        """By a config's first group, seed by seed; tests of what others train need not wait."""
+        found = [(n, its.index(run.config)) for n, its in enumerate(GROUPS) if run.config in its]
+        group, place = found[0] if found else (len(GROUPS), 0)
+        return run.training is not None, group, seeds.index(run.seed), place
 
     ordered = map(planned, sorted(runs.values(), key=order))
     return Plan(setup, tuple(tables), len(wanted), seeds, tuple(ordered))
