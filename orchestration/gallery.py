@@ -122,9 +122,6 @@ def _draw(
     dataset: "CocoDataset", runs: Sequence[Drawn], images: Sequence[int], files: Sequence[Path]
 ) -> list[str]:
     """Draw a sheet of each image, ground truth first, then what each run found; images' names."""
-    from detector.data.images import read_image
-
-    names = {item["id"]: item["name"] for item in dataset.ground_truth["categories"]}
     shown = {"ground truth": dataset.ground_truth["annotations"]}
     for run in runs:
         detections = json.loads(run.folder.detections.read_text())
@@ -132,20 +129,25 @@ def _draw(
     told = []
     for image, file in zip(images, files, strict=True):
         place = dataset.image_ids.index(image)
-        picture = read_image(dataset.path(place), dataset.sizes[place])
-        parts = [
-            drawn(picture, [it for it in records if it["image_id"] == image], names)
-            for records in shown.values()
-        ]
-        sheet = beside(parts, list(shown))
-        sheet.thumbnail((WIDEST, WIDEST))
+        picture = sheet(dataset, place, shown)
+        picture.thumbnail((WIDEST, WIDEST))
         file.parent.mkdir(parents=True, exist_ok=True)
-        sheet.save(file, quality=QUALITY, optimize=True)
+        picture.save(file, quality=QUALITY, optimize=True)
         told.append(dataset.file_names[place])
     return told
 
 
 # Drawing
+
+
+def sheet(dataset: "CocoDataset", place: int, shown: Mapping[str, Sequence[Any]]) -> Picture:
+    """One image of a data set, once for each title with those of its records that are of it."""
+    from detector.data.images import read_image
+
+    picture, image = read_image(dataset.path(place), dataset.sizes[place]), dataset.image_ids[place]
+    names = dict(zip(dataset.category_ids, dataset.names, strict=True))
+    of_image = [[it for it in records if it["image_id"] == image] for records in shown.values()]
+    return beside([drawn(picture, records, names) for records in of_image], list(shown))
 
 
 def drawn(

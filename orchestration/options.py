@@ -22,12 +22,13 @@ def _set(text: str) -> Any:
     return option(text, "--set", metavar="KEY=VALUE")
 
 
-def _argument(metavar: str, text: str) -> Any:
+def argument(metavar: str, text: str) -> Any:
+    """An argument as help shows it, with its help."""
     return typer.Argument(metavar=metavar, help=text)
 
 
-TableName = Annotated[str, _argument("TABLE", ONE_TABLE)]
-TableNames = Annotated[list[str], _argument("TABLE...", f"all (table1 ... table7), {ONE_TABLE}")]
+TableName = Annotated[str, argument("TABLE", ONE_TABLE)]
+TableNames = Annotated[list[str], argument("TABLE...", f"all (table1 ... table7), {ONE_TABLE}")]
 Out = Annotated[str, option("The results folder.", "--out", metavar="FOLDER")]
 
 # What is trained
@@ -64,9 +65,9 @@ Address = Annotated[str | None, option(ADDRESS, metavar="HOST:PORT")]
 
 # What a trained detector is tested on
 TRAINED = "A run, by its signature or a row's name, or a part of these; atss status lists them."
-Trained = Annotated[str | None, _argument("RUN", TRAINED)]
+Trained = Annotated[str | None, argument("RUN", TRAINED)]
 IMAGES = "First a RUN (see atss evaluate), unless there is --weights; then image files or folders."
-TrainedAndImages = Annotated[list[str], _argument("RUN|IMAGE", IMAGES)]
+TrainedAndImages = Annotated[list[str], argument("RUN|IMAGE", IMAGES)]
 WEIGHTS = "Instead of a run: weights or a checkpoint of ours, of the official ATSS or mmdetection."
 Weights = Annotated[str | None, option(WEIGHTS, metavar="FILE")]
 TEST_DATA = "A data set in COCO format, as of atss reproduce.  [default: what the run trained on]"

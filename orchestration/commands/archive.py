@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
 from rich.table import Table as Grid
 from rich.text import Text
 
 from detector.metrics import HEADINGS
 from orchestration import options, views
 from orchestration.json_files import write_atomically
+from orchestration.options import argument, option
 from orchestration.plan import find_tables, setups_in
 from orchestration.run_folder import DEFAULT_OUT, open_store
 from orchestration.terminal import console, finish, warn
@@ -25,23 +25,10 @@ if TYPE_CHECKING:  # they import numpy, which help and lists need not wait for
 ENDING = ".sealed.zip"
 MARKS = {True: " ✓", False: " ✗", None: ""}  # whether something stands
 LEAST_DIGITS = 12  # of a digest: with fewer somebody could find another archive of it
-To = Annotated[
-    str | None,
-    typer.Option(
-        metavar="FILE", help=f"The archive.  [default: TABLE{ENDING}]", show_default=False
-    ),
-]
-Archives = Annotated[
-    list[str], typer.Argument(metavar="ARCHIVE...", help="What atss export wrote.")
-]
-Digest = Annotated[
-    str | None,
-    typer.Option(
-        metavar="HEX",
-        help="The digest that was published for the archive, or its first 12 digits or more.",
-        show_default=False,
-    ),
-]
+To = Annotated[str | None, option(f"The archive.  [default: TABLE{ENDING}]", metavar="FILE")]
+Archives = Annotated[list[str], argument("ARCHIVE...", "What atss export wrote.")]
+DIGEST = "The digest that was published for the archive, or its first 12 digits or more."
+Digest = Annotated[str | None, option(DIGEST, metavar="HEX")]
 
 
 def export(
@@ -66,11 +53,7 @@ def export(
     path = _destination(to, [it.name for it in chosen] if len(chosen) == 1 else tables)
     store.require_there()
     warn(store.unreadable())
-    found = [
-        (setup, seeds)
-        for setup, seeds in setups_in(store)
-        if scale in (None, setup.scale) and data in (None, setup.data, setup.where)
-    ]
+    found = setups_in(store, scale, data)
     from orchestration.archive import stage
     from orchestration.archive import verify as check
     from orchestration.provenance import code_version

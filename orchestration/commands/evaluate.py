@@ -141,23 +141,18 @@ def _draw(
     folder: Path, dataset: "CocoDataset", found: list[Record], number: int, score: float
 ) -> None:
     """The first images, ground truth beside the detections of a score; those of before go."""
-    from detector.data.images import read_image
-    from orchestration.gallery import beside, drawn
+    from orchestration.gallery import sheet
 
     shutil.rmtree(folder, ignore_errors=True)
-    names = dict(zip(dataset.category_ids, dataset.names, strict=True))
     sure = [item for item in found if item["score"] >= score]
     shown = {
         "ground truth": dataset.ground_truth["annotations"],
         f"detections, score {score:g} and more": sure,
     }
-    for index, image in enumerate(dataset.image_ids[:number]):
+    for index, path in enumerate(dataset.file_names[:number]):
         folder.mkdir(exist_ok=True)
-        picture = read_image(dataset.path(index), dataset.sizes[index])
-        of_image = [[it for it in items if it["image_id"] == image] for items in shown.values()]
-        sheet = beside([drawn(picture, items, names) for items in of_image], list(shown))
-        name = dataset.file_names[index].replace("/", "-").removesuffix(".jpg")
-        sheet.save(folder / f"{name}.jpg", quality=92)
+        name = path.replace("/", "-").removesuffix(".jpg")
+        sheet(dataset, index, shown).save(folder / f"{name}.jpg", quality=92)
 
 
 def _print(numbers: dict[str, float | None]) -> None:

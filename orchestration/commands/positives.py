@@ -9,8 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import typer
-
 from detector.config import DetectorConfig
 from experiments.baselines import ATSS, FCOS, FCOS_CENTER_SAMPLING, IMPROVED_RETINANET, RETINANET
 from experiments.experiment import OwnAssigner, Row
@@ -18,7 +16,7 @@ from experiments.own_tables import load_assigner, own_assigner
 from experiments.schedules import DEMO, PAPER
 from experiments.settings import parse_settings, show_setting
 from orchestration import options
-from orchestration.options import option, parse_rows
+from orchestration.options import argument, option, parse_rows
 from orchestration.plan import GENERATED, find_rows, find_tables
 from orchestration.progress import Counter
 from orchestration.run_folder import DEFAULT_OUT
@@ -36,9 +34,7 @@ NAMES = {"iou": "IoU", "ssc": "spatial and scale", "center_sampling": "center sa
 POSITIVES = "positives"  # the folder of what is counted, in the results folder
 SELECTING = ("assigner", "in_gt_box", "k", "anchor_scales", "aspect_ratios")  # what selection reads
 TABLES = "table1 ... table8, all, or FILE.py: their selections.  [default: the paper's five]"
-Tables = Annotated[
-    list[str] | None, typer.Argument(metavar="TABLE...", help=TABLES, show_default=False)
-]
+Tables = Annotated[list[str] | None, argument("TABLE...", TABLES)]
 SET = f"Change a toggle in every row, if it moves positives: {', '.join(SELECTING)}. Repeatable."
 Settings = Annotated[list[str] | None, option(SET, "--set", metavar="KEY=VALUE")]
 DATA = "A data set in COCO format: a folder, a TOML file, or coco2017.  [default: shapes]"

@@ -7,10 +7,9 @@ from contextlib import suppress
 from functools import partial
 from typing import Annotated
 
-import typer
-
 from orchestration import options, views
 from orchestration.find import find_run
+from orchestration.options import argument, option
 from orchestration.progress import Line, Progress, count
 from orchestration.run_folder import DEFAULT_OUT, LOG_HEADER, Store, open_store
 from orchestration.terminal import console
@@ -19,15 +18,10 @@ WATCH_SECONDS = 2.0
 PATIENCE = 60.0  # seconds for runs to end that were asked to
 
 NAMED = "its signature, the beginning of one, or a row's name or a part of it"
-Watch = Annotated[bool, typer.Option("--watch", help="Go on until nothing runs or waits.")]
-SomeRuns = Annotated[
-    list[str] | None,
-    typer.Argument(metavar="[RUN...]", help=f"Each by {NAMED}.", show_default=False),
-]
-OneRun = Annotated[
-    str | None, typer.Argument(metavar="[RUN]", help=f"By {NAMED}.", show_default=False)
-]
-Lines = Annotated[int, typer.Option(min=0, help="How many of the log's last lines.")]
+Watch = Annotated[bool, option("Go on until nothing runs or waits.", "--watch")]
+SomeRuns = Annotated[list[str] | None, argument("[RUN...]", f"Each by {NAMED}.")]
+OneRun = Annotated[str | None, argument("[RUN]", f"By {NAMED}.")]
+Lines = Annotated[int, option("How many of the log's last lines.", min=0)]
 
 say = partial(console.print, soft_wrap=True)
 
