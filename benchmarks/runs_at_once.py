@@ -2,7 +2,7 @@
 
     python benchmarks/runs_at_once.py [--counts 1 2 4 7] [--seconds 8] [--scale scratch]
 
-Every run is a process of its own with the product's own batches and training loop; ATSS, fp32. All
+Every run is a process of its own with the product's own batches and training loop; ATSS. All
 processes are started and warmed up first, then so many of them at a time train for some seconds.
 With NVIDIA's Multi-Process Service on the host (`nvidia-cuda-mps-control -d`) kernels of several
 processes run side by side; without it the GPU is given to one process after the other. Writes
@@ -12,6 +12,7 @@ runs_at_once.json (under --name) and prints a table.
 import argparse
 import json
 import time
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,8 @@ def run(index: int, given: argparse.Namespace, gate: Any, steps: Any) -> None:
     from experiments.schedules import SCALES
 
     torch.set_num_threads(1)
-    recipe, data = SCALES[given.scale], open_data(given.data).train
+    how = {"precision": given.precision, "compiled": given.compiled}
+    recipe, data = replace(SCALES[given.scale], **how), open_data(given.data).train
     detector, optimizer = assemble(ATSS, recipe, len(data.names), seed=index, device=given.device)
     images = batches(data, recipe, seed=index, workers=given.workers, device=given.device)
     training = train(detector, optimizer, images, recipe)
@@ -51,6 +53,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=8)
     parser.add_argument("--scale", default="scratch")
     parser.add_argument("--data", default="shapes-large")
+    parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32")
+    parser.add_argument("--compiled", choices=["no", "yes"], default="no")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--warm", type=int, default=10)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
@@ -59,7 +63,7 @@ def main() -> None:
     given = parser.parse_args()
     given.most = max(given.counts)
     context = get_context("spawn")
-    gate = context.Barrier(given.most, timeout=120)
+    gate = context.Barrier(given.most, timeout=240)
     steps = context.Array("i", given.most * len(given.counts))
     processes = [
         context.Process(target=run, args=(index, given, gate, steps)) for index in range(given.most)
@@ -76,9 +80,10 @@ def main() -> None:
         for place, count in enumerate(given.counts)
         for parts in [steps[place * given.most : (place + 1) * given.most]]
     ]
-    content = {"where": where, "scale": given.scale, "workers per run": given.workers, "rows": rows}
+    how = {name: getattr(given, name) for name in ("scale", "precision", "compiled", "workers")}
+    content = {"where": where, **how, "rows": rows}
     (given.out / f"{given.name}.json").write_text(json.dumps(content, indent=1) + "\n")
-    print(f"{where}, {given.scale}, {given.workers} workers a run\n\n| runs at once | steps/s |")
+    print(f"{where}, {', '.join(map(str, how.values()))}\n\n| runs at once | steps/s |")
     print("|-:|-:|")
     for row in rows:
         print(f"| {row['runs']} | {row['steps per second']:.1f} |")

@@ -163,7 +163,9 @@ class Detector(nn.Module):
         self.postprocess = postprocess
         self.score = score
         self.trained_share = 1.0  # of a training's steps, as far as they are over: train sets it
-        self.compiled: Callable[[Tensor], Predictions] | None = None  # in training, in its place
+        # In training on a GPU, in place of forward and of the classification loss's sum.
+        self.compiled: Callable[[Tensor], Predictions] | None = None
+        self.compiled_focal: Callable[[Tensor, Tensor], Tensor] | None = None
 
     def forward(self, images: Tensor) -> Predictions:
         """[B, 3, H, W], normalized, H and W multiples of 32 -> Predictions."""
@@ -172,14 +174,13 @@ class Detector(nn.Module):
         return self.head(self.backbone(images))
 
     def compile_training(self) -> None:
-        """Compile backbone and head for training, for each padded size at its first batch.
+        """Compile backbone, head and classification loss for training; moves last digits.
 
-        Such sizes are few, unlike those of a test; beyond torch's limit of eight, further ones stay
-        as they are. Moves last digits.
+        For all padded sizes at once, at the first batch: real images have more of them than the
+        eight that torch would compile one by one.
         """
-        self.compiled = torch.compile(
-            lambda images: self.head(self.backbone(images)), dynamic=False
-        )
+        self.compiled = torch.compile(lambda images: self.head(self.backbone(images)), dynamic=True)
+        self.compiled_focal = torch.compile(losses.focal_of_counted, dynamic=True)
 
     def anchors(self, height: int, width: int) -> list[Tensor]:
         """[A_l, 4] per level, for a padded input of this size in pixels."""
@@ -271,9 +272,12 @@ class Detector(nn.Module):
     ) -> dict[str, Tensor]:
         num_positives = normalizers.num_positives.clamp(min=1)
         cls_logits, classes = predictions.cls_logits.flatten(0, 1), samples.classes.flatten()
-        if len(samples.counted) < len(classes):  # or all would be copied, forward and backward
-            cls_logits, classes = cls_logits[samples.counted], classes[samples.counted]
-        focal = losses.focal(cls_logits, classes)
+        if self.compiled_focal is not None and self.training:
+            focal = self.compiled_focal(cls_logits, classes)
+        else:
+            if len(samples.counted) < len(classes):  # or all would be copied, forward and backward
+                cls_logits, classes = cls_logits[samples.counted], classes[samples.counted]
+            focal = losses.focal(cls_logits, classes).sum()
 
         # Without positives these are sums over nothing: 0, yet every parameter gets its gradient.
         codes = predictions.codes[samples.image, samples.anchor]
@@ -281,7 +285,7 @@ class Detector(nn.Module):
         weighted_box = (samples.centerness * box).sum()
         tiny = torch.finfo(weighted_box.dtype).tiny
         result = {
-            "cls": focal.sum() / num_positives,
+            "cls": focal / num_positives,
             "box": self.regression_weight * weighted_box / normalizers.centerness.clamp(min=tiny),
         }
         if predictions.centerness is not None:

@@ -21,6 +21,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, smooth_l1_loss
 
 from detector.box_coders import Coder
 from detector.boxes import area, centers, side_distances
+from detector.iou_assigner import IGNORED
 
 ALPHA, GAMMA = 0.25, 2.0  # of the focal loss
 BETA = 0.11  # where smooth L1 turns from a parabola into a line
@@ -39,6 +40,11 @@ def focal(cls_logits: Tensor, classes: Tensor) -> Tensor:
     alpha = torch.where(is_class, ALPHA, 1 - ALPHA)
     # 1 - sigmoid(x) is sigmoid(-x), and -log sigmoid(x) is softplus(-x): no overflow, no log of 0
     return (alpha * (-logits).sigmoid() ** GAMMA * softplus(-logits)).sum(dim=1)
+
+
+def focal_of_counted(cls_logits: Tensor, classes: Tensor) -> Tensor:
+    """[N, C], [N] int64 -> focal's sum over all but the IGNORED; compiled, it copies nothing."""
+    return torch.where(classes == IGNORED, 0.0, focal(cls_logits, classes)).sum()
 
 
 def smooth_l1(codes: Tensor, anchors: Tensor, gt_boxes: Tensor, coder: Coder) -> Tensor:

@@ -5,7 +5,9 @@ run that was interrupted and resumed ends where an uninterrupted one does, bit f
 """
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
+from functools import cache
 from typing import Any
 
 import torch
@@ -121,15 +123,13 @@ def train(
     """
     device = next(detector.parameters()).device
     steps = range(start + 1, recipe.iterations + 1)
-    for step, (images, targets) in zip(steps, batches, strict=False):
+    for step, (images, targets) in zip(steps, _loaded(batches, device), strict=False):
         detector.train()
         detector.trained_share = (step - 1) / recipe.iterations
         rate = learning_rate(recipe, step)
         for settings in optimizer.param_groups:
             settings["lr"] = rate * settings["lr_factor"]
         optimizer.zero_grad()
-        images = images.to(device)  # where the batches are not of this device
-        targets = [{name: value.to(device) for name, value in t.items()} for t in targets]
         with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
             values = accumulate_gradients(detector, images, targets, micro_batch_size, group)
         total = sum(values.values())
@@ -145,6 +145,44 @@ def train(
         optimizer.step()
         named = {f"loss/{name}": value for name, value in values.items()}
         yield {"step": step, "loss": total, **named, "learning_rate": rate}
+
+
+def _loaded(batches: Iterable[Batch], device: torch.device) -> Iterator[Batch]:
+    """The batches on the device, whatever they were made on."""
+    iterator = iter(batches)
+    while True:
+        with beside(device) as used:
+            batch = next(iterator, None)
+            if batch is None:
+                return
+            images = batch[0].to(device)
+            targets = [{name: value.to(device) for name, value in t.items()} for t in batch[1]]
+            used += [images, *(value for target in targets for value in target.values())]
+        yield images, targets
+
+
+@contextmanager
+def beside(device: torch.device) -> Iterator[list[Tensor]]:
+    """What a step needs before its forward pass, on a GPU while the step before still goes back.
+
+    Whatever is launched inside waits for nothing but itself, and so does the host where it counts
+    the positives. To the list yielded belong the tensors that are used afterwards.
+    """
+    used: list[Tensor] = []
+    if device.type != "cuda":
+        yield used
+        return
+    main = torch.cuda.current_stream(device)
+    with torch.cuda.stream(_stream_beside(device)):
+        yield used
+    main.wait_stream(_stream_beside(device))
+    for tensor in used:
+        tensor.record_stream(main)
+
+
+@cache
+def _stream_beside(device: torch.device) -> torch.cuda.Stream:
+    return torch.cuda.Stream(device)
 
 
 def accumulate_gradients(
@@ -163,25 +201,42 @@ def accumulate_gradients(
     size = micro_batch_size or len(images)
     parts = [slice(first, first + size) for first in range(0, len(images), size)]
     padded = (images.shape[2], images.shape[3])
-    samples = [
-        detector.select_samples(
-            padded, targets[part], detector.predicted(images[part], targets[part])
-        )
-        for part in parts
-    ]
-    normalizers = normalizers_of(samples)
-    group.sum(normalizers.num_positives, normalizers.centerness)
-    result: dict[str, float] = {}
+    predicted = [detector.predicted(images[part], targets[part]) for part in parts]
+    is_free = predicted[0] is None  # of the weights, which the step before has yet to move
+    used: list[Tensor]
+    with beside(images.device) if is_free else nullcontext(list[Tensor]()) as used:
+        samples = [
+            detector.select_samples(padded, targets[part], its)
+            for part, its in zip(parts, predicted, strict=True)
+        ]
+        normalizers = normalizers_of(samples)
+        group.sum(normalizers.num_positives, normalizers.centerness)
+        used += [value for it in (*samples, normalizers) for value in vars(it).values()]
+    names: list[str] = []
     total: Tensor | int = 0
     for part, its_samples in zip(parts, samples, strict=True):
         losses = detector.loss_of(images[part], its_samples, normalizers)
         values = torch.stack(list(losses.values()))
         total = values.detach() + total
         if part is parts[-1]:
-            # Asked for here, a GPU is waited for after the last forward pass and not after the
-            # backward one: what follows on the host happens meanwhile.
             group.sum(total)
-            result = dict(zip(losses, total.tolist(), strict=True))
+            names, read = list(losses), _read_later(total)
         values.sum().backward()
     group.sum_gradients(detector.parameters())
-    return result
+    return dict(zip(names, read(), strict=True))
+
+
+def _read_later(values: Tensor) -> Callable[[], list[float]]:
+    """Of [N], their numbers: a GPU is waited for until it has these, not what came after them."""
+    if not values.is_cuda:
+        return values.tolist
+    copied = torch.empty_like(values, device="cpu", pin_memory=True)
+    copied.copy_(values, non_blocking=True)
+    is_there = torch.cuda.Event()
+    is_there.record()
+
+    def read() -> list[float]:
+        is_there.synchronize()
+        return copied.tolist()
+
+    return read
