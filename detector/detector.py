@@ -29,6 +29,7 @@ from detector.postprocess import Detections, Postprocess, Score, geometric_mean
 from detector.prediction_assigners import Predicted
 from detector.weights.conventions import ATSS_SUITE, Layout
 
+MAX_SIZES = 64  # padded sizes that are compiled; torch's own limit is eight
 Target = dict[str, Tensor]  # boxes [M, 4] in pixels of the input, labels [M] from 0
 
 
@@ -176,11 +177,14 @@ class Detector(nn.Module):
     def compile_training(self) -> None:
         """Compile backbone, head and classification loss for training; moves last digits.
 
-        For all padded sizes at once, at the first batch: real images have more of them than the
-        eight that torch would compile one by one.
+        Anew for each padded size, at its first batch. (One compilation for all sizes takes several
+        times as long, and more than the ten sizes of COCO's images together.)
         """
-        self.compiled = torch.compile(lambda images: self.head(self.backbone(images)), dynamic=True)
-        self.compiled_focal = torch.compile(losses.focal_of_counted, dynamic=True)
+        torch._dynamo.config.recompile_limit = MAX_SIZES
+        self.compiled = torch.compile(
+            lambda images: self.head(self.backbone(images)), dynamic=False
+        )
+        self.compiled_focal = torch.compile(losses.focal_of_counted, dynamic=False)
 
     def anchors(self, height: int, width: int) -> list[Tensor]:
         """[A_l, 4] per level, for a padded input of this size in pixels."""

@@ -108,7 +108,8 @@ def test_batches_on_a_gpu_are_those_on_the_cpu(dataset, workers):
     on_gpu = take(dataset, 3, workers=workers, device="cuda")
     for cpu, gpu in zip(take(dataset, 3), on_gpu, strict=True):
         assert gpu[0].is_cuda
-        assert equal(cpu, (gpu[0].cpu(), gpu[1]))
+        targets = [{key: value.cpu() for key, value in target.items()} for target in gpu[1]]
+        assert equal(cpu, (gpu[0].cpu(), targets))
 
 
 def workers_alive():
