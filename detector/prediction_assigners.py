@@ -37,6 +37,7 @@ SIMOTA_CANDIDATES = 10  # whose IoUs tell how many anchors an object gets ("cand
 
 PAA_IOU = 0.1  # from which on an anchor is a candidate of its best object (its "IOU_THRESHOLD")
 PAA_CANDIDATES = 9  # of an object on each level (its "TOPK")
+HALF_LOG = -np.log(2 * np.pi) / 2
 EM_STEPS, EM_TOLERANCE, EM_VARIANCE = 100, 1e-3, 1e-6  # scikit-learn's, with which PAA fits
 
 POTO_ALPHA = 0.8  # the exponent of IoU; that of the probability is 1 - alpha (DeFCN, Eq. 2)
@@ -183,44 +184,57 @@ def _ranks(values: Tensor, groups: Tensor) -> Tensor:
 def up_to_the_densest(values: NDArray[Any]) -> NDArray[np.bool_]:
     """[N, K] rising, infinity for none -> [N, K]: what PAA makes positive of each of N objects.
 
-    Two Gaussians are fitted by expectation maximization, as scikit-learn does. A single one is
-    positive, and so are all where none is of the lower Gaussian.
+    A single one is positive, and so are all where none is of the lower of two Gaussians.
     """
     is_there = np.isfinite(values)
-    x = np.where(is_there, values, 0.0)
     count = is_there.sum(axis=1)
-    powers = np.stack([is_there, x, x * x], axis=-1)  # [N, K, 3]
-    fits = np.empty((3, len(x), 2))  # weights, means, variances of the lower and the higher
-    fits[0], fits[2] = 0.5, 1.0
-    fits[1, :, 0], fits[1, :, 1] = np.where(count > 0, x[:, 0], 0.0), x.max(axis=1)
-    (open_,), before = np.nonzero(count > 1), np.full(len(x), -np.inf)
+    is_there = is_there[:, : count.max(initial=1)]
+    x = np.where(is_there, values[:, : is_there.shape[1]], 0.0)
+    weights, means, variances = _two_gaussians(x, is_there)[:, :, None]
+    logs = np.log(weights) - np.log(2 * np.pi * variances) / 2
+    logs = logs - (x[..., None] - means) ** 2 / (2 * variances)  # [N, K, 2]
+    is_lower = is_there & (logs[..., 0] >= logs[..., 1])
+    density = np.logaddexp(logs[..., 0], logs[..., 1])
+    densest = np.where(is_lower, density, -np.inf).argmax(axis=1)
+    is_all = (count == 1) | ~is_lower.any(axis=1)
+    reaches = is_all[:, None] | (np.arange(values.shape[1]) <= densest[:, None])
+    return reaches & np.isfinite(values)
+
+
+def _two_gaussians(x: NDArray[Any], is_there: NDArray[np.bool_]) -> NDArray[Any]:
+    """[N, K] rising, 0 for none -> weights, means and variances of the lower and the higher.
+
+    [3, N, 2]; fitted by expectation maximization, as scikit-learn does, each object to its own end.
+    """
+    powers, count = np.stack([is_there, x, x * x], axis=-1), is_there.sum(axis=1)
+    means = np.stack([x[:, 0], x.max(axis=1)], axis=1)
+    fits = np.stack([np.full_like(means, 0.5), means, np.ones_like(means)])
+    (open_,), before = np.nonzero(count > 1), -np.inf
+    fit, its_powers, counts = fits[:, open_], powers[open_], count[open_]
     for _ in range(EM_STEPS):
         if not len(open_):
             break
-        logs, density = _log_densities(x[open_], fits[:, open_])
-        share = np.exp(logs - density[..., None])  # [n, K, 2]
-        sums, counts = share.mT @ powers[open_], count[open_]  # [n, 2, 3], [n]
+        logs = its_powers @ _curves(*fit)  # [n, K, 2], of none 0
+        density = np.logaddexp(logs[..., 0], logs[..., 1])
+        sums = np.exp(logs - density[..., None]).mT @ its_powers  # [n, 2, 3]
         total = sums[..., 0] + 10 * np.finfo(x.dtype).eps
         mean = sums[..., 1] / total
-        fits[0, open_] = total / counts[:, None]
-        fits[1, open_] = mean
-        fits[2, open_] = sums[..., 2] / total - mean**2 + EM_VARIANCE
-        bound = (density * is_there[open_]).sum(axis=1) / counts
-        is_open = np.abs(bound - before[open_]) >= EM_TOLERANCE
-        before[open_], open_ = bound, open_[is_open]
-    logs, density = _log_densities(x, fits)
-    is_lower = is_there & (logs[..., 0] >= logs[..., 1])
-    densest = np.where(is_lower, density, -np.inf).argmax(axis=1)
-    is_all = (count == 1) | ~is_lower.any(axis=1)
-    return is_there & (is_all[:, None] | (np.arange(x.shape[1]) <= densest[:, None]))
+        variance = sums[..., 2] / total - mean * mean + EM_VARIANCE
+        fits[:, open_] = fit = np.array((total / counts[:, None], mean, variance))
+        bound = np.einsum("nk,nk->n", density, its_powers[..., 0]) / counts
+        is_open, before = np.abs(bound - before) >= EM_TOLERANCE, bound
+        if not is_open.all():
+            fit, its_powers = fit[:, is_open], its_powers[is_open]
+            open_, counts, before = open_[is_open], counts[is_open], before[is_open]
+    return fits
 
 
-def _log_densities(x: NDArray[Any], fits: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """[N, K], [3, N, 2] -> of each Gaussian [N, K, 2], and of both [N, K]."""
-    weights, means, variances = fits[:, :, None]
-    logs = np.log(weights) - np.log(2 * np.pi * variances) / 2
-    logs = logs - (x[..., None] - means) ** 2 / (2 * variances)
-    return logs, np.logaddexp(logs[..., 0], logs[..., 1])
+def _curves(weights: NDArray[Any], means: NDArray[Any], variances: NDArray[Any]) -> NDArray[Any]:
+    """[n, 2] three times -> [n, 3, 2]: log densities, as factors of 1, x and x^2."""
+    square = -0.5 / variances
+    linear = -2 * square * means
+    constant = np.log(weights * weights / variances) / 2 + HALF_LOG - linear * means / 2
+    return np.array((constant, linear, square)).transpose(1, 0, 2)
 
 
 def assign_poto(anchors: list[Tensor], gt_boxes: Tensor, predicted: Predicted) -> Tensor:
