@@ -7,13 +7,14 @@ What stays out: weights, detections, logs, who cancelled what, the commands of l
 data and weights lie. Initial weights are named by their digest, as they are in signatures.
 """
 
+import csv
 import json
 import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from itertools import islice, zip_longest
+from itertools import islice, product
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,6 @@ from reports.archive import (
     Problem,
     Unsealed,
     check_run,
-    differences,
     is_same,
     unlike,
 )
@@ -202,12 +202,9 @@ def _about(content: Bundle) -> str:
 
 
 def _about_data(data: Mapping[str, Any]) -> str:
-    images, classes = data["images"], data["classes"]
-    return (
-        f"    {data['name']}: {images['train']} images to learn, {images['val']} to test; "
-        f"{len(classes)} classes ({', '.join(map(str, classes))})\n"
-        f"        fingerprint {data['fingerprint']}"
-    )
+    images, classes = data["images"], ", ".join(map(str, data["classes"]))
+    sizes = f"{images['train']} images to learn, {images['val']} to test"
+    return f"    {data['name']}: {sizes}; classes {classes}\n        {data['fingerprint']}"
 
 
 # Whether it stands
@@ -237,29 +234,26 @@ def verify(archive: Unsealed, tell: Tell = lambda text: None) -> Verification:
     tables: dict[str, list[Table]] = {}
     made, texts = dict[str, Bundle](), dict[str, str]()
     for path in sorted(root.glob("tables/*/*.json")):
-        where = f"tables/{path.parent.name}/{path.stem}"
-        with _told(found, where, "no table that this version reads"):
-            table = _table(path)
-            found += _other_than_the_papers(where, table)
-            tables.setdefault(path.parent.name, []).append(table)
+        with _told(found, path.relative_to(root).as_posix(), "no table that this version reads"):
+            tables.setdefault(path.parent.name, []).append(_table(path))
     with _told(found, "tables", "no pages can be made of them"):
         made, texts = _pages(Store(root), tables, tell)
     cells, claims = dict[tuple[str, str, str], bool](), dict[tuple[str, str], tuple[str, bool]]()
     for name, text in texts.items():
-        stated = ""
-        if (root / name).is_file():
-            stated = (root / name).read_text(encoding="utf-8", errors="replace")
-        else:
-            found.append(Problem("text", name, "it is missing"))
+        wrong_parts = _compare(root, name, text, found)
         where, ending = name.rsplit(".", 1)
         if ending == "csv":
-            found += _wrong_cells(where, made[where], stated, text, cells)
+            # A change against another row may be wrong where the number itself stands.
+            cut = [part.rsplit(": ", 1) for part in wrong_parts]
+            numbers = {cell for cell, column in cut if "gain" not in column}
+            for row, metric in product(made[where].rows, made[where].table.metrics):
+                label, heading = row.row.label, HEADINGS[metric]
+                is_wrong = f"{label}, {heading}" in numbers
+                if is_wrong or row.metrics[metric].ours.mean is not None:
+                    cells[where, label, heading] = not is_wrong
         elif name.startswith("claims/") and ending == "json":
-            found += _wrong_claims(name, stated, text, claims)
-        elif stated:
-            kind: Kind = "table" if ending == "json" else "text"
-            told = islice(differences(stated, text), MOST_TOLD)
-            found += [Problem(kind, name, it) for it in told]
+            for it in json.loads(text):
+                claims[Path(name).stem, it["name"]] = it["verdict"], it["name"] not in wrong_parts
     found += _left_over(root, made, texts)
     return Verification(made, cells, claims, tuple(dict.fromkeys(found)))
 
@@ -275,75 +269,44 @@ def _told(found: list[Problem], where: str, what: str) -> Iterator[None]:
 
 
 def _table(path: Path) -> Table:
+    """A sealed table; one that is called as the paper's is the paper's, whatever it says."""
     content = json.loads(path.read_text(encoding="utf-8"))
     if len(content["rows"]) > MOST_ROWS:
         raise ValueError(f"{len(content['rows']):,} rows, at most {MOST_ROWS:,} are read")
     table = table_of(content)
     if table.name != path.stem:
         raise ValueError(f"it is called {table.name!r:.40}")
-    return table
+    return TABLES.get(table.name, table)
 
 
-def _other_than_the_papers(where: str, table: Table) -> Iterator[Problem]:
-    """Where a table of the paper is not as the paper has it."""
-    ours = TABLES.get(f"table{table.number}")
-    if not table.number or ours is None:
-        return
-    its, papers = (table_content(it, {}) for it in (table, ours))
-    pairs = [(name, its[name], papers[name]) for name in its if name != "rows"]
-    for place, rows in enumerate(zip_longest(its["rows"], papers["rows"]), start=1):
-        pairs.append((f"row {place}", *rows))
-    for name, *pair in pairs:
-        one, other = map(json.dumps, pair)
-        if not is_same(one, other):
-            text = unlike(one, other).replace("made again it is", "the paper has")
-            yield Problem("table", where, f"{name} {text}")
-
-
-def _wrong_cells(
-    where: str,
-    content: Bundle,
-    stated: str,
-    made: str,
-    cells: dict[tuple[str, str, str], bool],
-) -> Iterator[Problem]:
-    """Where a table's numbers are not those of its runs; cells gets each number, and if it stands.
-
-    A change against another row may be wrong where the number itself stands.
-    """
-    head, *ours = made.splitlines()
-    columns = ["row", *head.split(",")[3:]]
-    keys = [(row.row.label, heading) for row in content.rows for heading in HEADINGS.values()]
-    theirs = stated.splitlines()[1:]
-    theirs += [""] * (len(ours) - len(theirs))
-    shown = {HEADINGS[name] for name in content.table.metrics}
-    for (label, heading), one, other in zip(keys, theirs, ours, strict=False):
-        its, again = (text.rsplit(",", len(columns) - 1) for text in (one, other))
-        fields = zip_longest(columns, its, again, fillvalue="")
-        unequal = [it for it in fields if not is_same(*it[1:])]
-        is_right = all("gain" in column for column, *_ in unequal)
-        if heading in shown and (again[columns.index("ours")] or not is_right):
-            cells[where, label, heading] = is_right
-        for column, *pair in unequal[:1]:
-            text = f"{label}, {heading}: {column} {unlike(*pair)}"
-            yield Problem("table", f"{where}.csv", text)
-
-
-def _wrong_claims(
-    name: str, stated: str, made: str, claims: dict[tuple[str, str], tuple[str, bool]]
-) -> Iterator[Problem]:
-    """Verdicts that are not those of its tables; claims gets each, and whether it stands."""
-    theirs: dict[str, Any] = {}
+def _compare(root: Path, name: str, made: str, found: list[Problem]) -> set[str]:
+    """The parts of a page that are not as it was made again; found gets why."""
+    kind: Kind = "table" if name.startswith("tables/") and name[-3:] != ".md" else "text"
+    again, stated = _parts(name, made), dict[str, str]()
+    if not (root / name).is_file():
+        found.append(Problem("text", name, "it is missing"))
+        return {*again}
     with suppress(*MALFORMED):
-        theirs = {it["name"]: it for it in json.loads(stated)}
-    for verdict in json.loads(made):
-        pair = [json.dumps(it, indent=1) for it in (theirs.get(verdict["name"]), verdict)]
-        is_right = is_same(*pair)
-        claims[Path(name).stem, verdict["name"]] = (verdict["verdict"], is_right)
-        if not is_right:
-            yield Problem("text", name, f"{verdict['name']}: {next(differences(*pair))}")
-    for strange in theirs.keys() - {verdict for _, verdict in claims}:
-        yield Problem("text", name, f"its tables say nothing about {strange!r:.40}")
+        stated = _parts(name, (root / name).read_text(encoding="utf-8", errors="replace"))
+    pairs = {key: (stated.get(key, ""), again.get(key, "")) for key in {**again, **stated}}
+    wrong = {key: pair for key, pair in pairs.items() if not is_same(*pair)}
+    told = islice(wrong.items(), MOST_TOLD)
+    found += [Problem(kind, name, f"{key} {unlike(*pair)}") for key, pair in told]
+    return {*wrong}
+
+
+def _parts(name: str, text: str) -> dict[str, str]:
+    """A page, cut into what stands or falls by itself: cells, rows, verdicts, else lines."""
+    if name.endswith(".csv"):
+        lines = csv.DictReader(text.splitlines())
+        return {f"{it['row']}, {it['metric']}: {key}": it[key] for it in lines for key in it}
+    if not name.endswith(".json"):
+        return {f"line {place}": line for place, line in enumerate(text.splitlines(), start=1)}
+    content = json.loads(text)
+    if name.startswith("claims/"):
+        return {it["name"]: json.dumps(it) for it in content}
+    rows = {f"row {place}": row for place, row in enumerate(content.pop("rows"), start=1)}
+    return {key: json.dumps(value) for key, value in (content | rows).items()}
 
 
 def _left_over(

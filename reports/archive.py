@@ -17,7 +17,6 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import zip_longest
 from math import isclose, isnan, prod
 from pathlib import Path
 from typing import Any, Literal
@@ -314,14 +313,6 @@ def is_same(one: str, other: str) -> bool:
         return False
     pairs = zip(NUMBER.findall(one), NUMBER.findall(other), strict=True)
     return all(isclose(float(a), float(b), rel_tol=0, abs_tol=EXACT) for a, b in pairs)
-
-
-def differences(stated: str, made: str) -> Iterator[str]:
-    """Line by line, what is stated and what is made of it again, if that is something else."""
-    lines = zip_longest(stated.splitlines(), made.splitlines(), fillvalue="")
-    for place, (one, other) in enumerate(lines, start=1):
-        if not is_same(one, other):
-            yield f"line {place} {unlike(one, other)}"
 
 
 def unlike(stated: str, made: str) -> str:

@@ -110,9 +110,9 @@ def verify(archives: Archives, digest: Digest = None) -> None:
             if not unsealed.digest.startswith(wanted):
                 finish([f"{name}: its digest is {unsealed.digest}, not {wanted}: another archive"])
             found = check(unsealed, status.update)
-        _show(name, unsealed.manifest.get("code"), found)
+        console.print(name, soft_wrap=True)
+        problems += [f"{name}: {text}" for text in _show(unsealed.manifest.get("code"), found)]
         console.print(f"digest {unsealed.digest}", soft_wrap=True)
-        problems += [f"{name}: {text}" for text in _summary(found)]
     finish(problems)
 
 
@@ -141,51 +141,36 @@ def _archive(name: str) -> Path:
     return path
 
 
-def _show(name: str, code: Any, found: "Verification") -> None:
-    """Print what stands and what does not: tables, claims, and then every problem."""
+def _show(code: Any, found: "Verification") -> list[str]:
+    """Print what stands and what does not; in a line, if so, how much does not."""
     from orchestration.provenance import code_version
 
-    console.print(name, soft_wrap=True)
-    if code != (here := code_version()):
-        sealed, ours = (
-            f"{its.get('version')} ({str(its.get('commit'))[:12]}, {its.get('tree')})"
-            for its in (code if isinstance(code, dict) else {}, here)
-        )
-        text = f"sealed by version {sealed}, this is {ours}: pages may be worded otherwise"
-        console.print(text, soft_wrap=True)
+    if code != code_version():
+        console.print("sealed by other code than this: pages may be worded otherwise")
     for where, content in found.tables.items():
         title = f"{content.table.heading} ({where})"
         grid = Grid("Run", title=title, box=None, pad_edge=False, title_justify="left")
-        headings = [HEADINGS[metric] for metric in content.table.metrics]
-        for heading in headings:
-            grid.add_column(heading, justify="right")
+        for metric in content.table.metrics:
+            grid.add_column(HEADINGS[metric], justify="right")
         for row in content.rows:
-            values = {HEADINGS[name]: it.ours.mean for name, it in row.metrics.items()}
-            marks = [found.cells.get((where, row.row.label, it)) for it in headings]
-            shown = zip((number(values[it]) for it in headings), marks, strict=True)
-            grid.add_row(Text(row.row.label), *(f"{value}{MARKS[mark]}" for value, mark in shown))
+            label, cells = row.row.label, list[str]()
+            for metric in content.table.metrics:
+                mark = MARKS[found.cells.get((where, label, HEADINGS[metric]))]
+                cells.append(f"{number(row.metrics[metric].ours.mean)}{mark}")
+            grid.add_row(Text(label), *cells)
         console.print("", grid, "")
-    for slug in dict.fromkeys(slug for slug, _ in found.claims):
-        told = ", ".join(
-            f"{claim} {verdict}{MARKS[stands]}"
-            for (setup, claim), (verdict, stands) in found.claims.items()
-            if setup == slug
-        )
-        console.print(f"Claims, {slug}: {told}", soft_wrap=True)
+    for (slug, claim), (verdict, stands) in found.claims.items():
+        console.print(f"{slug}: {claim} {verdict}{MARKS[stands]}", soft_wrap=True)
     for problem in found.problems:
         console.print(f"!  {problem}", soft_wrap=True)
     stand = sum(found.cells.values())
     console.print(f"{stand} of {views.count(len(found.cells), 'cell')} stand")
-
-
-def _summary(found: "Verification") -> list[str]:
-    """How much does not stand, in a line, if so."""
     claims = [stands for _, stands in found.claims.values()]
     wrong = [
         f"{stand.count(False)} of {len(stand)} {noun}s"
         for noun, stand in (("cell", [*found.cells.values()]), ("claim", claims))
         if not all(stand)
     ]
-    if not wrong and found.problems:
-        return [f"not as it was sealed: {found.problems[0]}"]
-    return [f"{' and '.join(wrong)} do not stand"] if wrong else []
+    if wrong:
+        return [f"{' and '.join(wrong)} do not stand"]
+    return [f"not as it was sealed: {found.problems[0]}"] if found.problems else []
