@@ -180,7 +180,9 @@ class Detector(nn.Module):
         Anew for each padded size, at its first batch. (One compilation for all sizes takes several
         times as long, and more than the ten sizes of COCO's images together.)
         """
-        torch._dynamo.config.recompile_limit = MAX_SIZES
+        from torch._dynamo import config as dynamo  # takes a second to import
+
+        dynamo.recompile_limit = MAX_SIZES
         self.compiled = torch.compile(
             lambda images: self.head(self.backbone(images)), dynamic=False
         )

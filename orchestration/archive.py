@@ -299,7 +299,7 @@ def _parts(name: str, text: str) -> dict[str, str]:
     """A page, cut into what stands or falls by itself: cells, rows, verdicts, else lines."""
     if name.endswith(".csv"):
         lines = csv.DictReader(text.splitlines())
-        return {f"{it['row']}, {it['metric']}: {key}": it[key] for it in lines for key in it}
+        return {f"{it['row']}, {it['metric']}: {key}": f"{it[key]}" for it in lines for key in it}
     if not name.endswith(".json"):
         return {f"line {place}": line for place, line in enumerate(text.splitlines(), start=1)}
     content = json.loads(text)
