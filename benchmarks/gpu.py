@@ -15,15 +15,11 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
-STEP = ["training_step.py", "--device", "cuda", "--rounds", "5", "--settings"]
-FAST = "bf16-channels_last"
 PARTS: dict[str, tuple[list[str], float]] = {  # name -> script and arguments, seconds
     "tests": (["-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "gpu"], 90),
     "runs_at_once": (["runs_at_once.py"], 110),
-    "train_loop": (["train_loop.py"], 200),
-    "step_eager": ([*STEP, FAST, "--only", "ATSS", "torchvision FCOS"], 70),
-    "step_compiled": ([*STEP, f"{FAST}-compiled", "--only", "ATSS"], 180),
-    "step_compiled_theirs": ([*STEP, f"{FAST}-compiled", "--only", "torchvision FCOS"], 150),
+    "made_up": (["train_loop.py", "--made-up", "--theirs", "--profile", "--steps", "20"], 240),
+    "train_loop": (["train_loop.py", "--steps", "40"], 180),
     "assignment": (["assignment.py", "--device", "cuda"], 60),
     "inference": (["inference.py", "--device", "cuda", "--bf16"], 60),
 }

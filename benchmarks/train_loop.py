@@ -1,25 +1,32 @@
 """How many images a second does the training loop take, input included, as the command runs it?
 
     python benchmarks/train_loop.py [--steps 60] [--workers 14] [--compiled yes no] [--device cuda]
+    python benchmarks/train_loop.py --made-up --theirs [--profile]    # one batch of 800 x 1344
 
 The paper's ATSS with its backbone (of random weights) and its batch of 16 images, 800 pixels on the
 short side, bf16, from files that workers decode and resize: photographs with --data FOLDER. Each
-way of running is timed by itself, its first steps (and compiling) apart.
-Writes train_loop.json and prints a line for each.
+way of running is timed by itself, its first steps (and compiling) apart. With --made-up the batch
+is the same in every step, and --theirs takes the same steps of torchvision's FCOS, channels last.
+--profile writes what the last steps launched. Writes train_loop.json and prints a line for each.
 """
 
 import argparse
 import json
 import statistics
 import time
+from collections.abc import Iterator
 from dataclasses import replace
-from itertools import islice, pairwise
+from itertools import count, islice, pairwise, repeat
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
-from side_by_side import machine
+from side_by_side import CLASSES, Targets, machine, made_up_targets, normal_batch
+from stages import Case, Setting
+from torch import Tensor
+from torch.profiler import profile
 from torchvision.models import resnet50
+from training_step import OBJECTS, build, optimizer_of, step
 
 from detector.config import Recipe
 from detector.data.coco import batches, open_data
@@ -34,16 +41,49 @@ def measure(recipe: Recipe, given: argparse.Namespace) -> dict[str, object]:
     data = open_data(given.data).train
     detector, optimizer = assemble(ATSS, recipe, len(data.names), seed=0, device=given.device)
     images = batches(data, recipe, seed=0, workers=given.workers, device=given.device)
-    stamps, pixels = [time.perf_counter()], list[int]()
+    if given.made_up:
+        images = repeat(made_up(given, len(data.names)))
+    pixels = list[int]()
     watched = (pixels.append(batch[0][0, 0].numel()) or batch for batch in images)
-    for _ in islice(train(detector, optimizer, watched, recipe), FIRST + given.steps):
+    steps = train(detector, optimizer, watched, recipe)
+    found = {"compiled": recipe.compiled, **timed(steps, recipe.batch_size, given)}
+    return found | {"pixels per image": statistics.fmean(pixels[FIRST:])}
+
+
+def measure_theirs(is_compiled: bool, given: argparse.Namespace) -> dict[str, object]:
+    """The same of torchvision's FCOS on the batch that is made up."""
+    setting = Setting("bf16", channels_last=True, compiled=is_compiled)
+    model = build("torchvision FCOS", setting, given.device)
+    case = Case(*made_up(given, CLASSES), given.device, setting)
+    optimizer = optimizer_of(model)
+    steps = (step(model, optimizer, case) for _ in count())
+    name = "torchvision " + ("yes" if is_compiled else "no")
+    return {"compiled": name, **timed(steps, given.batch_size, given)}
+
+
+def made_up(given: argparse.Namespace, num_classes: int) -> tuple[Tensor, Targets]:
+    """A batch of random pixels, channels last, and objects."""
+    size = (given.short_side, given.short_side * 1344 // 800)
+    images = normal_batch(given.batch_size, size, given.device)
+    targets = made_up_targets(given.batch_size, size, OBJECTS, given.device)
+    targets = [it | {"labels": it["labels"] % num_classes} for it in targets]
+    return images.to(memory_format=torch.channels_last), targets
+
+
+def timed(steps: Iterator[object], batch_size: int, given: argparse.Namespace) -> dict[str, object]:
+    """Take steps, and say what they took."""
+    stamps = [time.perf_counter()]
+    for _ in islice(steps, FIRST + given.steps):
         stamps.append(time.perf_counter())  # the loss has been read, so the step is there
     times = [after - before for before, after in pairwise(stamps)][FIRST:]
+    if given.profile:
+        with profile() as found:
+            list(islice(steps, 2))
+        table = found.key_averages().table(sort_by="self_device_time_total", row_limit=60)
+        (given.out / f"profile_{time.monotonic():.0f}.txt").write_text(table)
     return {
-        "compiled": recipe.compiled,
-        "images per second": recipe.batch_size * len(times) / sum(times),
+        "images per second": batch_size * len(times) / sum(times),
         "ms per step": 1000 * statistics.median(times),
-        "pixels per image": statistics.fmean(pixels[FIRST:]),
         "seconds of the first steps": stamps[FIRST] - stamps[0],
         "GiB": torch.cuda.max_memory_allocated() / 2**30 if given.device == "cuda" else None,
     }
@@ -58,6 +98,8 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=14)
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--short-side", type=int, default=800)
+    for name in ("--made-up", "--theirs", "--profile"):
+        parser.add_argument(name, action="store_true")
     parser.add_argument("--compiled", nargs="+", default=["no", "yes"], choices=["no", "yes"])
     parser.add_argument("--out", type=Path, default=Path(__file__).parent)
     given = parser.parse_args()
@@ -69,6 +111,8 @@ def main() -> None:
             batch_size=given.batch_size, short_side=(given.short_side,) * 2,
         )  # fmt: skip
         found = [measure(replace(usual, compiled=how), given) for how in given.compiled]
+    if given.theirs:
+        found += [measure_theirs(how == "yes", given) for how in given.compiled]
     content = {"where": machine(given.device), "steps": given.steps, "ways": found}
     (given.out / "train_loop.json").write_text(json.dumps(content, indent=1) + "\n")
     for it in found:
