@@ -11,7 +11,7 @@ What means several is refused with their list; for a row's setup see find_pair.
 import re
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import NamedTuple
@@ -95,10 +95,7 @@ def find_run(store: Store, wanted: str) -> RunFolder:
         problem, hint = "is no run of", did_you_mean(text, [*names, *sum(names.values(), [])])
         if Path(wanted).exists():
             hint = " (it is a file or folder; a RUN or --weights FILE is needed before images)"
-    shown = [
-        f"{it} ({known[it].get('name')}, {known[it].get('setup', {}).get('name')})"
-        for it in (found or known)
-    ]
+    shown = [f"{it} ({known[it].get('name')})" for it in (found or known)]
     if (more := len(shown) - LISTED) > 0:
         shown[LISTED:] = [f"and {more} more: atss status lists them"]
     raise ValueError(f"'{wanted}' {problem} {store.root}{hint}; there are {'; '.join(shown)}")
@@ -122,11 +119,6 @@ class Meant:
     setup: Setup
     folders: tuple[RunFolder, ...]
 
-    @property
-    def where(self) -> tuple[str, str]:
-        """What it must share with what it is compared with."""
-        return self.setup.name, self.setup.fingerprint
-
 
 def find_pair(
     store: Store,
@@ -146,15 +138,11 @@ def find_pair(
         for setup, seeds in setups_in(store, scale, data)
         if not settings or resolve_scale(setup.scale, settings)[1] == setup.settings
     ]
-    rows = [named_row(text) for text in texts]
-    ones, others = (
-        _one_run(store, text) if row is None else _each_setup(store, text, row, setups)
-        for text, row in zip(texts, rows, strict=True)
-    )
+    ones, others = (_meant(store, text, setups) for text in texts)
     every = list(product(ones, others))
-    pairs = [(one, other) for one, other in every if one.where == other.where]
-    if not pairs and len(every) == 1:  # the notes of a comparison tell in what they differ
-        pairs = every
+    alike = [(one, other) for one, other in every if _where(one) == _where(other)]
+    # Of two single runs the notes of their comparison tell in what they differ.
+    pairs = alike or (every if len(every) == 1 else [])
     names, note = "; ".join(dict.fromkeys(one.setup.name for one, _ in pairs or every)), ""
     plain = [pair for pair in pairs if not pair[0].setup.settings]
     if len(pairs) > 1 and len(plain) == 1:
@@ -162,47 +150,38 @@ def find_pair(
     if len(pairs) != 1:
         problem = "both are measured in several setups" if pairs else "no setup has both"
         raise ValueError(f"{problem}: {names}; --scale, --data and --set choose, or signatures")
-    first, second = map(_of_seed, pairs[0], rows, texts)
+    ((first, second),) = pairs
     _require_comparable(first, second)
     return first, second, note
 
 
-def _one_run(store: Store, text: str) -> list[Meant]:
-    folder = find_run(store, text)
-    if not folder.is_done:
-        raise ValueError(f"run {folder.signature} is not done: a comparison needs its result")
-    facts = folder.facts()
-    name = f"{facts['name']} ({folder.signature})"
-    return [Meant(name, Setup.from_json(facts["setup"]), (folder,))]
+def _where(meant: Meant) -> tuple[str, str]:
+    """What it must share with what it is compared with."""
+    return meant.setup.name, meant.setup.fingerprint
 
 
-def _each_setup(store: Store, text: str, named: NamedRow, setups: Setups) -> list[Meant]:
-    """A row's finished runs in each setup; ValueError if there are none."""
+def _meant(store: Store, text: str, setups: Setups) -> list[Meant]:
+    """A run alone, or a row's finished runs in each setup; ValueError where nothing is done."""
+    if (named := named_row(text)) is None:
+        folder = find_run(store, text)
+        if not folder.is_done:
+            raise ValueError(f"run {folder.signature} is not done: a comparison needs its result")
+        facts = folder.facts()
+        name = f"{facts['name']} ({folder.signature})"
+        return [Meant(name, Setup.from_json(facts["setup"]), (folder,))]
     found = []
     for setup, seeds in setups:
+        wanted = [seed for seed in seeds if named.seed in (None, seed)]
         with suppress(ValueError):  # settings that contradict the row's toggles
-            runs = [folder_of(store, setup.row_run(named.row, seed)) for seed in seeds]
+            runs = [folder_of(store, setup.row_run(named.row, seed)) for seed in wanted]
             if done := tuple(folder for folder in runs if folder.is_done):
                 found.append(Meant(named.name, setup, done))
     if not found:
-        there = "; ".join(setup.name for setup, _ in setups_in(store)) or "none"
+        there = "; ".join(f"{setup.name}, seeds {seeds}" for setup, seeds in setups_in(store))
         raise ValueError(
-            f"no finished run of '{text}' as asked for in {store.root}; its setups: {there}"
+            f"no finished run of '{text}' as asked for in {store.root}; there are: {there}"
         )
     return found
-
-
-def _of_seed(meant: Meant, named: NamedRow | None, text: str) -> Meant:
-    """All its runs where no seed is asked for; ValueError where it has none of that."""
-    if named is None or named.seed is None:
-        return meant
-    runs = {folder.facts()["seed"]: folder for folder in meant.folders}
-    if named.seed not in runs:
-        there = ", ".join(map(str, sorted(runs)))
-        raise ValueError(
-            f"no finished run of '{text}' in the setup {meant.setup.name}: seeds {there} are there"
-        )
-    return replace(meant, folders=(runs[named.seed],))
 
 
 def _require_comparable(first: Meant, second: Meant) -> None:
