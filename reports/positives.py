@@ -22,7 +22,6 @@ from reports.render import Grid, line
 CAPTIONS = {  # file name -> what the figure of all_figures shows
     "positives-by-size": "Positives per object, by its size.",
     "positives-by-aspect-ratio": "Positives per object, by its aspect ratio.",
-    "positives-by-location": "Positives per object, by where in the image it is.",
     "positives-by-levels": "Positives per object on each level of the pyramid.",
 }
 LEVELS = ("P3", "P4", "P5", "P6", "P7")

@@ -1,6 +1,6 @@
 """Pictures of sample selection: over a data set, and on an image.
 
-    all_figures         positives by size, shape, location and level
+    all_figures         positives by size, shape and level
     selections_figure   an image once per selection, its objects' positives on it
 
 Shapes: A anchors, M ground truths; in pixels of the resized image.
@@ -9,7 +9,6 @@ Shapes: A anchors, M ground truths; in pixels of the resized image.
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from itertools import cycle
-from textwrap import fill
 from typing import Any
 
 import matplotlib
@@ -18,7 +17,6 @@ import pandas as pd
 from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
-from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
@@ -31,7 +29,6 @@ MARKERS = "osD^vP*"
 SIZE_EDGES = (0, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 101)  # percent of the image's side
 RATIO_EDGES = tuple(2**power for power in (-9, -2, -1.5, -1, -0.5, 0, 0.5, 1, 1.5, 2, 9))
 MIN_OBJECTS = 10  # in a bin, to show its mean
-CELLS = 5  # of an image, along each side of the map
 LEVEL_COLORS = ("#0d2c54", "#0072b2", "#56b4e9", "#e69f00", "#d55e00")  # P3 ... P7
 
 COLORS = np.array([*CYCLE[:6], "#f0e442"])  # of objects
@@ -49,7 +46,6 @@ def all_figures(objects: pd.DataFrame) -> dict[str, Figure]:
     drawn = (
         _curves(objects, "relative_size", SIZE_EDGES, side, (2, 4, 8, 16, 32, 64)),
         _curves(objects, "aspect_ratio", RATIO_EDGES, "height / width", (1 / 4, 1 / 2, 1, 2, 4)),
-        _maps(objects),
         _bars(objects),
     )
     return dict(zip(CAPTIONS, drawn, strict=True))
@@ -80,28 +76,6 @@ def _curves(
         axes.set_ylim(bottom=0)
         axes.minorticks_off()
     figure.legend(loc="outside upper center", ncols=min(len(parts), 3))
-    return figure
-
-
-@matplotlib.rc_context(BARE)
-def _maps(objects: pd.DataFrame) -> Figure:
-    """A map of the image per selection: positives of the objects there, over those of all."""
-    parts = objects.groupby("selection", sort=False)
-    figure, panels = _panels(len(parts), 5, (WIDTH / min(len(parts), 5), 1.05), 0.75)
-    for axes, (name, part) in zip(panels, parts, strict=True):
-        where = {"x": part["y"], "y": part["x"], "bins": CELLS, "range": ((0, 1), (0, 1))}
-        counts = np.histogram2d(**where)[0]
-        totals = np.histogram2d(**where, weights=part["positives"])[0]
-        means = np.ma.masked_where(counts < MIN_OBJECTS, totals / np.maximum(counts, 1))
-        ratios, norm = means / (part["positives"].mean() or 1), LogNorm(0.5, 2, clip=True)
-        mapped = axes.imshow(ratios, cmap="PuOr_r", norm=norm, aspect=0.75)
-        axes.set(title=fill(name, 14), xticks=[], yticks=[], facecolor="#eeeeee")
-    bar = figure.colorbar(
-        mapped, ax=figure.axes, orientation="horizontal", fraction=0.06, aspect=40, extend="both"
-    )
-    bar.set_label("positives per object here / everywhere")
-    bar.set_ticks([0.5, 0.7, 1, 1.4, 2], labels=["0.5", "0.7", "1", "1.4", "2"])
-    bar.minorticks_off()
     return figure
 
 

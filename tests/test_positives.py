@@ -246,7 +246,7 @@ def test_both_older_rules_have_to_be_unfair_in_all_their_variants(
 
 def test_figures_show_every_selection() -> None:
     figures = all_figures(frame({f"ATSS, k={k}": [k, k + 1] * 20 for k in (3, 5, 7, 9)}))
-    assert len(figures) == 4
+    assert len(figures) == 3
     for figure in figures.values():
         texts = [text.get_text() for legend in figure.legends for text in legend.get_texts()]
         titles = [axes.get_title().replace("\n", " ") for axes in figure.axes]
@@ -287,7 +287,7 @@ def test_counting_prints_and_writes_what_was_counted(atss: Atss, tmp_path: Path)
     assert images["positives"].sum() == objects["positives"].sum()
     text = (folder / "summary.md").read_text()
     assert "| ATSS |" in text and "H18" in text and "atss positives --data" in text
-    assert len(list(folder.glob("*.svg"))) == 4
+    assert len(list(folder.glob("*.svg"))) == 3
 
 
 def test_a_table_with_a_setting_on_boxes_alone(atss: Atss, tmp_path: Path) -> None:
@@ -317,7 +317,7 @@ def test_images_are_drawn_by_id_and_name_and_path(atss: Atss, tmp_path: Path) ->
     ("arguments", "expected"),
     [
         (["--image", "nothing.png"], "no images are called 'nothing.png'"),
-        (["--split", "test"], "Invalid value for '--split'"),
+        (["--split", "test"], "needs one annotations/instances_test*.json"),
         (["--set", "k=5"], "IoU: k=5 needs assigner='atss', got 'iou'"),
         (["--set", "iterations=5"], "iterations=5 moves no positive; needs one of assigner"),
         (["--rows", "1"], "--rows chooses from one table, got 0 tables"),
@@ -331,7 +331,7 @@ def test_what_cannot_be_is_refused_in_one_line(
     line = ("positives", "--data", write_both(tmp_path / "pets"), "--out", tmp_path / "out")
     code, output, errors = atss(*line, *SIZE, *arguments)
     assert code == 2
-    assert errors.startswith(f"atss: {expected}") and errors.count("\n") == 1, errors
+    assert errors.startswith("atss: ") and expected in errors and errors.count("\n") == 1
     assert not list(tmp_path.glob("out/positives/*/*"))
     _, file = write(tmp_path, content() | {"annotations": []})
     code, _, errors = atss("positives", "--annotations", file, "--out", tmp_path / "out", *SIZE)

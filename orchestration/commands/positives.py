@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 from detector.config import DetectorConfig
 from experiments.baselines import ATSS, FCOS, FCOS_CENTER_SAMPLING, IMPROVED_RETINANET, RETINANET
@@ -39,7 +39,7 @@ SET = f"Change a toggle in every row, if it moves positives: {', '.join(SELECTIN
 Settings = Annotated[list[str] | None, option(SET, "--set", metavar="KEY=VALUE")]
 DATA = "A data set in COCO format: a folder, a TOML file, or coco2017.  [default: shapes]"
 Data = Annotated[str | None, option(DATA, metavar="WHERE")]
-Split = Annotated[Literal["train", "val", "all"] | None, option("Which images.  [default: val]")]
+Split = Annotated[str | None, option("Which images.  [default: val]", metavar="NAME")]
 ANNOTATIONS = "A COCO annotation file alone, instead of --data: no image is needed to count."
 AnnotationFile = Annotated[Path | None, option(ANNOTATIONS, metavar="FILE.json")]
 SHORT = "Pixels images are resized to.  [default: 800; shapes: 128]"
@@ -79,7 +79,7 @@ def positives(
     - `atss positives --image 200003`
     """
     chosen = choose(tables or [], parse_rows(rows or []), parse_settings(settings or []))
-    name, datasets = _open(data, split, annotations)
+    name, dataset = _open(data, split, annotations)
     folder = Path(out) / POSITIVES
     folder /= slug(name, [*(tables or []), *(rows or []), *(settings or []), short_side, long_side])
     usual = DEMO if data in (None, GENERATED) and annotations is None else PAPER
@@ -87,9 +87,9 @@ def positives(
     sides = {"short_side": short, "long_side": long}  # to what images are resized, in pixels
     selections = [selection for selection, _ in chosen.values()]
     if image:
-        write_files(folder, _draw(datasets, selections, sides, image))
+        write_files(folder, _draw(dataset, selections, sides, image))
         return
-    objects, images = _count(datasets, selections, sides, workers)
+    objects, images = _count(dataset, selections, sides, workers)
     about = f"{name}, {len(objects) // len(chosen):,} objects, {short}/{long} pixels"
     rows_of = {it: labels for it, (_, labels) in chosen.items() if labels != [it]}
     write_files(folder, _report(objects, images, about, rows_of))
@@ -163,23 +163,22 @@ def slug(name: str, asked: Sequence[str | int | None]) -> str:
 
 def _open(
     data: str | None, split: str | None, annotations: Path | None
-) -> tuple[str, tuple["CocoDataset", ...]]:
-    """The images' name, and the data sets with them; ValueError for what does not go together."""
-    from detector.data.coco import CocoDataset, open_data
+) -> tuple[str, "CocoDataset"]:
+    """The images' name, and they; ValueError for what does not go together."""
+    from detector.data.coco import CocoDataset, open_split
 
-    if annotations is not None:
-        if data is not None or split is not None:
-            raise ValueError("--annotations is one file of boxes, instead of --data and --split")
-        boxes = CocoDataset(None, annotations)
-        boxes.require_ground_truth()
-        return annotations.stem, (boxes,)
-    split, found = split or "val", open_data(data or GENERATED)
-    parts = {"train": (found.train,), "val": (found.val,), "all": (found.train, found.val)}
-    return f"{found.name} {split}", parts[split]
+    if annotations is None:
+        name, found = open_split(data or GENERATED, split or "val")
+        return f"{name} {split or 'val'}", found
+    if data is not None or split is not None:
+        raise ValueError("--annotations is one file of boxes, instead of --data and --split")
+    boxes = CocoDataset(None, annotations)
+    boxes.require_ground_truth()
+    return annotations.stem, boxes
 
 
 def _count(
-    datasets: Sequence["CocoDataset"],
+    dataset: "CocoDataset",
     selections: Sequence["Selection"],
     sides: Mapping[str, int],
     workers: int | None,
@@ -192,11 +191,10 @@ def _count(
     processes = len(os.sched_getaffinity(0)) if workers is None else workers
     counted = []
     try:
-        with Counter("counting positives", sum(map(len, datasets)), console) as counter:
-            for dataset in datasets:
-                for counts in count_positives(dataset, selections, workers=processes, **sides):
-                    counted.append(counts)
-                    counter.add(1)
+        with Counter("counting positives", len(dataset), console) as counter:
+            for counts in count_positives(dataset, selections, workers=processes, **sides):
+                counted.append(counts)
+                counter.add(1)
     except KeyboardInterrupt:
         raise Interrupted("nothing was written") from None
     by_selection = [one for mine in zip(*counted, strict=True) for one in mine]
@@ -251,7 +249,7 @@ def print_counted(found: Sequence["Verdict"]) -> None:
 
 
 def _draw(
-    datasets: Sequence["CocoDataset"],
+    dataset: "CocoDataset",
     selections: Sequence["Selection"],
     sides: Mapping[str, int],
     wanted: Sequence[str],
@@ -263,7 +261,7 @@ def _draw(
     from reports.style import save
 
     pictures = {}
-    for dataset, index, path in [find_image(datasets, text) for text in wanted]:
+    for index, path in [find_image(dataset, text) for text in wanted]:
         scene = scene_of(dataset, index, **sides)
         picture = selections_figure(
             read_image(path, dataset.sizes[index]).resize((scene.width, scene.height)),
@@ -275,24 +273,22 @@ def _draw(
     return pictures
 
 
-def find_image(datasets: Sequence["CocoDataset"], text: str) -> tuple["CocoDataset", int, Path]:
-    """An image by its id, its file name or a path: its data set, its index there, its file.
+def find_image(dataset: "CocoDataset", text: str) -> tuple[int, Path]:
+    """An image by its id, its file name or a path: its index, and its file.
 
     Raises ValueError or FileNotFoundError where no image is called so, or more than one, or where
     its file is not at hand.
     """
     found = [
-        (dataset, index)
-        for dataset in datasets
+        index
         for index, name in enumerate(dataset.file_names)
         if text == str(dataset.image_ids[index]) or Path(text).name == Path(name).name
     ]
     if len(found) != 1:
-        one = f"such as {datasets[0].image_ids[0]} or {datasets[0].file_names[0]}"
+        one = f"such as {dataset.image_ids[0]} or {dataset.file_names[0]}"
         problem = f"{len(found) or 'no'} images are called '{text}'"
         raise ValueError(f"{problem}; --image needs the id or the file name of one, {one}")
-    dataset, index = found[0]
-    path = Path(text) if Path(text).is_file() else dataset.path(index)
+    path = Path(text) if Path(text).is_file() else dataset.path(found[0])
     if not path.is_file():
         raise FileNotFoundError(f"no image file {path}: without --data, --image needs its path")
-    return dataset, index, path
+    return found[0], path
