@@ -8,7 +8,7 @@ batch's, and the parts add up to exactly that: the batch stays the paper's 16, h
 Shapes: a tensor of any shape; the same one in every process.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -19,6 +19,7 @@ import torch
 import torch.distributed
 from torch import Tensor, nn
 
+BUCKET = 2**22  # numbers, 16 MiB, from which on gradients are sent
 PATIENCE = timedelta(minutes=30)  # for the slowest process, which may be testing or reading a disk
 
 
@@ -45,20 +46,35 @@ class Group:
             for value in values:
                 torch.distributed.all_reduce(value)
 
-    def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Replace the gradients by their sums over the processes, in one call.
+    @contextmanager
+    def summing(self, parameters: Iterable[nn.Parameter]) -> Iterator[None]:
+        """Gradients that come to be inside become their sums over the processes.
 
-        By hand, because torch's DistributedDataParallel hooks into one module's forward pass and
-        averages; ours are several losses of a batch, already divided by its own sums.
+        A bucket of them is on its way while those of earlier layers are still to come. By hand,
+        because torch's DistributedDataParallel hooks into one module's forward pass and averages;
+        ours are several losses of a batch, already divided by its own sums.
         """
-        gradients = [p.grad for p in parameters if p.grad is not None]
-        if self.size == 1 or not gradients:
-            return
-        flat = torch.cat([gradient.flatten() for gradient in gradients])
-        torch.distributed.all_reduce(flat)
-        parts = flat.split([gradient.numel() for gradient in gradients])
-        for gradient, part in zip(gradients, parts, strict=True):
-            gradient.copy_(part.view_as(gradient))
+        buckets = _buckets([p for p in parameters if p.requires_grad]) if self.size > 1 else []
+        missing, sent = [{*bucket} for bucket in buckets], list[_Sent]()
+
+        def arrived(parameter: nn.Parameter) -> None:
+            for bucket in missing:
+                bucket.discard(parameter)
+            while len(sent) < len(buckets) and not missing[len(sent)]:  # in one order everywhere
+                sent.append(_send(buckets[len(sent)]))
+
+        hooks = [p.register_post_accumulate_grad_hook(arrived) for it in buckets for p in it]
+        try:
+            yield
+        finally:
+            for hook in hooks:
+                hook.remove()
+        sent += [_send(bucket) for bucket in buckets[len(sent) :]]  # with parameters out of use
+        for work, flat, gradients in sent:
+            work.wait()
+            parts = flat.split([gradient.numel() for gradient in gradients])
+            for gradient, part in zip(gradients, parts, strict=True):
+                gradient.copy_(part.view_as(gradient))
 
     def gather(self, value: Any) -> list[Any]:
         """Every process's value, in the order of their ranks, in every process."""
@@ -67,6 +83,26 @@ class Group:
         values: list[Any] = [None] * self.size
         torch.distributed.all_gather_object(values, value)
         return values
+
+
+# What is on its way: the call, all gradients of a bucket in a row, and each of them
+_Sent = tuple[Any, Tensor, list[Tensor]]
+
+
+def _buckets(parameters: Sequence[nn.Parameter]) -> list[list[nn.Parameter]]:
+    """The last layers first, as gradients come to be; some numbers in each."""
+    buckets: list[list[nn.Parameter]] = [[]]
+    for parameter in reversed(parameters):
+        if sum(map(Tensor.numel, buckets[-1])) > BUCKET:
+            buckets.append([])
+        buckets[-1].append(parameter)
+    return buckets
+
+
+def _send(bucket: Sequence[nn.Parameter]) -> _Sent:
+    gradients = [p.grad for p in bucket if p.grad is not None]
+    flat = torch.cat([bucket[0].new_zeros(0), *(gradient.flatten() for gradient in gradients)])
+    return torch.distributed.all_reduce(flat, async_op=True), flat, gradients
 
 
 def in_order(shares: list[list[list[Any]]]) -> list[Any]:
@@ -90,6 +126,7 @@ def joined(address: str, rank: int, size: int, device: str) -> Iterator[Group]:
         rank=rank,
         world_size=size,
         timeout=PATIENCE,
+        device_id=torch.device("cuda:0") if device.startswith("cuda") else None,
     )
     try:
         yield Group(rank, size)

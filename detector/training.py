@@ -218,11 +218,12 @@ def accumulate_gradients(
         losses = detector.loss_of(images[part], its_samples, normalizers)
         values = torch.stack(list(losses.values()))
         total = values.detach() + total
-        if part is parts[-1]:
+        is_last = part is parts[-1]
+        if is_last:
             group.sum(total)
             names, read = list(losses), _read_later(total)
-        values.sum().backward()
-    group.sum_gradients(detector.parameters())
+        with group.summing(detector.parameters()) if is_last else nullcontext():
+            values.sum().backward()
     return dict(zip(names, read(), strict=True))
 
 

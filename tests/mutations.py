@@ -313,7 +313,7 @@ FAULTS = [
           ("        values.sum().backward()\n",
            "        detector.zero_grad()\n        values.sum().backward()\n")),
     fault("gradients of one process", "training",
-          ("    group.sum_gradients(detector.parameters())\n", "")),
+          ("group.summing(detector.parameters()) if is_last", "nullcontext() if is_last")),
     # Head
     fault("no prior in the class biases", "head",
           ("nn.init.constant_(self.cls_logits.bias, -math.log((1 - PRIOR) / PRIOR))",

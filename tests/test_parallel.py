@@ -1,6 +1,7 @@
 """Several processes that share each batch train like one (docs/choices.md Q10)."""
 
 import socket
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
 
@@ -9,6 +10,7 @@ import pytest
 import torch
 from made_up_coco import annotation, write
 
+from detector import distributed
 from detector.data.batches import batches
 from detector.data.coco import CocoDataset
 from detector.distributed import Group, joined
@@ -46,6 +48,7 @@ def dataset(folder):
 def run_share(rank, size, address, name, folder, out, micro_batch_size=None):
     """One process: the first batch's gradients, three steps of training, both saved."""
     torch.set_num_threads(1)
+    distributed.BUCKET = 1000  # so that there are several
     with joined(address, rank, size, "cpu") as group:
         images = batches(dataset(folder / str(rank)), RECIPE, seed=0, share=group.share)
         detector, optimizer = assemble(CONFIGS[name], RECIPE, 2, seed=0)
@@ -124,7 +127,9 @@ class Twins(Group):
         for value in values:
             value.mul_(2)
 
-    def sum_gradients(self, parameters):
+    @contextmanager
+    def summing(self, parameters):
+        yield
         self.sum(*(p.grad for p in parameters if p.grad is not None))
 
 
