@@ -95,7 +95,10 @@ def find_run(store: Store, wanted: str) -> RunFolder:
         problem, hint = "is no run of", did_you_mean(text, [*names, *sum(names.values(), [])])
         if Path(wanted).exists():
             hint = " (it is a file or folder; a RUN or --weights FILE is needed before images)"
-    shown = [f"{it} ({known[it].get('name')})" for it in (found or known)]
+    shown = [
+        f"{it} ({known[it].get('name')}, {known[it].get('setup', {}).get('name')})"
+        for it in (found or known)
+    ]
     if (more := len(shown) - LISTED) > 0:
         shown[LISTED:] = [f"and {more} more: atss status lists them"]
     raise ValueError(f"'{wanted}' {problem} {store.root}{hint}; there are {'; '.join(shown)}")

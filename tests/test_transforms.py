@@ -131,3 +131,14 @@ def test_a_batch_is_padded_right_and_below_to_multiples_of_32() -> None:
     assert batch.shape == (2, 3, 64, 96)
     assert [float(image.sum()) for image in batch] == [3 * 40 * 64, 3 * 30 * 65]
     assert batch[1, :, :30, :65].eq(1).all()
+
+
+@pytest.mark.parametrize(
+    "normalize",
+    [IMAGENET, Normalization(mean=(103, 116, 123), std=(2, 4, 5), scale=2, channels=(2, 1, 0))],
+)
+def test_looking_numbers_up_gives_the_bits_of_dividing(normalize: Normalization) -> None:
+    """Which is how images are normalized on a GPU, where dividing gives others."""
+    image = torch.randint(256, (3, 17, 23), dtype=torch.uint8)
+    assert torch.equal(normalize.by_table("cpu")(image), normalize(image))
+    assert torch.equal(normalize.on("cpu")(image), normalize(image))

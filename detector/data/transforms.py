@@ -9,7 +9,7 @@ Shapes: B images; an image is [3, H, W] RGB; boxes are [M, 4] xyxy in its pixels
 reaches from 0 to 1. So a box is x2 - x1 wide, and neither resizing nor flipping adds a 1.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -37,6 +37,21 @@ class Normalization:
         for plane, channel, mean_of, std_of in zip(place, self.channels, mean, std, strict=True):
             plane.copy_(image[channel]).div_(self.scale).sub_(mean_of).div_(std_of)
         return place
+
+    def on(self, device: torch.device | str) -> Callable[[Tensor], Tensor]:
+        """uint8 [3, H, W] RGB -> float32 [3, H, W] there, to the bit what it is on a CPU."""
+        return self if torch.device(device).type == "cpu" else self.by_table(device)
+
+    def by_table(self, device: torch.device | str) -> Callable[[Tensor], Tensor]:
+        """The same by looking numbers up; what goes to the device are bytes."""
+        table = self.table().to(device)
+
+        def normalize(image: Tensor) -> Tensor:
+            """uint8 [3, H, W] RGB -> float32 [3, H, W] on the device."""
+            planes = image.to(device, non_blocking=True)[list(self.channels)].long()
+            return torch.stack([row[plane] for row, plane in zip(table, planes, strict=True)])
+
+        return normalize
 
     def table(self) -> Tensor:
         """[3, 256]: what every value becomes in each channel.
@@ -86,10 +101,10 @@ def resize_back(
     return (boxes - end) * scale + end
 
 
-def prepared(image: Tensor, short_side: int, long_side: int, normalize: Normalization) -> Tensor:
-    """A stored image as the network is shown it in a test: resized and normalized."""
+def resized(image: Tensor, short_side: int, long_side: int) -> Tensor:
+    """A stored image, uint8 [3, H, W], as large as it is tested."""
     size = resize_sizes(image.shape[1:], short_side=short_side, long_side=long_side)
-    return normalize(resize(image, torch.zeros(0, 4), size)[0])
+    return resize(image, torch.zeros(0, 4), size)[0]
 
 
 def flip(image: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:

@@ -26,7 +26,7 @@ from detector.postprocess import Detections, Detects
 from detector.weights.conventions import ATSS_SUITE, Layout
 
 Detection = dict[str, Any]
-Prepare = Callable[[Tensor], Tensor]  # a stored image, uint8 [3, H, W] RGB -> what is detected in
+Prepare = Callable[[Tensor], Tensor]  # a stored image, uint8 [3, H, W] RGB -> as large as tested
 Size = tuple[int, int]  # width, height
 # Prepared images, the id of each and its size before -> its results
 Find = Callable[[list[Tensor], Sequence[tuple[int, Size]]], list[list[Detection]]]
@@ -54,7 +54,8 @@ def detect_all(
     ids = category_ids or dataset.category_ids
     prepare, found = _test(detector, recipe, layout, ids, device)
     load = partial(_load, dataset, prepare)
-    for indices, images in ahead(load, _groups(dataset, recipe)[share], workers):
+    pin = torch.device(device).type == "cuda"
+    for indices, images in ahead(load, _groups(dataset, recipe)[share], workers, pin=pin):
         yield found(images, [(dataset.image_ids[it], dataset.sizes[it]) for it in indices])
 
 
@@ -103,18 +104,18 @@ def _test(
     """How a stored image is prepared, and what is found in several that are."""
     test: Detects = detector
     prepare: Prepare = partial(
-        transforms.prepared,
-        short_side=recipe.short_side[1],
-        long_side=recipe.long_side,
-        normalize=layout.normalization,
+        transforms.resized, short_side=recipe.short_side[1], long_side=recipe.long_side
     )
+    normalize, kind = layout.normalization.on(device), torch.device(device).type
     if recipe.multi_scale_test:  # which is shown images as they are stored
         test, prepare = MultiScaleTest(detector, recipe, layout), torch.as_tensor
+        normalize = partial(Tensor.to, device=device)
 
     def find(images: list[Tensor], about: Sequence[tuple[int, Size]]) -> list[list[Detection]]:
         """The results of each prepared image; about: its id, and its size before."""
-        with torch.no_grad():
-            found = test.detect([image.to(device) for image in images])
+        is_half = kind == "cuda" and recipe.precision == "bf16"
+        with torch.no_grad(), torch.autocast(kind, torch.bfloat16, enabled=is_half):
+            found = test.detect([normalize(image) for image in images])
         return [
             as_results(
                 detections,

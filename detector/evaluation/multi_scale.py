@@ -104,8 +104,8 @@ class MultiScaleTest:
 
         Its code merges in pixels of the usual test: IoU and means are the same in either.
         """
-        normalize = self.layout.normalization
-        shown = transforms.prepared(image, each.short_side, each.long_side, normalize)
+        shown = transforms.resized(image, each.short_side, each.long_side)
+        shown = self.layout.normalization(shown)
         shown = shown.flip(-1) if each.is_flipped else shown
         found = {name: it.detach().cpu() for name, it in self.detector.detect([shown])[0].items()}
         boxes = found["boxes"].double()
