@@ -180,7 +180,8 @@ def _meant(store: Store, text: str, setups: Setups) -> list[Meant]:
             if done := tuple(folder for folder in runs if folder.is_done):
                 found.append(Meant(named.name, setup, done))
     if not found:
-        there = "; ".join(f"{setup.name}, seeds {seeds}" for setup, seeds in setups_in(store))
+        seeds_of = [(setup.name, ", ".join(map(str, seeds))) for setup, seeds in setups_in(store)]
+        there = "; ".join(f"{name}, seeds {seeds}" for name, seeds in seeds_of) or "none"
         raise ValueError(
             f"no finished run of '{text}' as asked for in {store.root}; there are: {there}"
         )
