@@ -60,7 +60,6 @@ def load_result(folder: RunFolder) -> Result | None:
         signature=content["signature"],
         seed=content["seed"],
         metrics=Metrics(**content["metrics"]),
-        history=folder.history(),
         seconds=content.get("seconds"),
         facts=facts,
     )

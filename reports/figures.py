@@ -1,15 +1,16 @@
-"""Figures of a table: the paper's AP beside ours, what rows change, how our runs learnt, and what
-is behind their numbers.
+"""Figures of a table and of the whole study; a figure's caption is also its alternative text.
 
-There are two kinds: a dot for every row (dot_figure), and a curve for every row (line_figure). What
-is drawn stands in Bundle.rows; a figure's caption is also its alternative text.
+plates         of a table: the paper's AP beside ours, what rows change, precision, kinds of errors
+study_plates   of all tables: the paper's path from RetinaNet to ATSS, and what ATSS is robust to
+
+All but the curves of precision are dots with intervals, a row downwards for each.
 """
 
 from base64 import b64encode
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
-from math import ceil, nan
+from math import ceil
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -19,26 +20,42 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from experiments import TABLES
+from experiments.claims import Place
 from reports.breakdown import ERRORS, Insight
+from reports.measurements import Measurements
 from reports.numbers import signed
 from reports.render import part
-from reports.results import Bundle, Compared, ComparedRow, Sample, thin
+from reports.results import Bundle, Compared, ComparedRow, Sample
 from reports.style import CYCLE, DASHES, OURS_STYLE, PAPER, PAPER_STYLE, STYLE, WIDTH, save
 
-CURVE_NAMES = {
-    "loss/cls": "classification loss",
-    "loss/box": "box loss",
-    "loss/centerness": "centerness loss",
-    "AP": "AP (%)",
-}
 PRECISIONS = {"ap50": "IoU 0.50", "ap75": "IoU 0.75", "ap": "mean of IoU 0.50 to 0.95"}
 BARS = (
     "Bars are 95 % intervals, of a single seed for its trained weights; without match records the "
     "standard deviation of the seeds."
 )
+CAPTIONS = {
+    "precision": "Precision against recall, averaged over the categories and seeds.",
+    "errors": "What AP50 would gain if one kind of error were mended, each by itself, as TIDE "
+    "(Bolya et al., ECCV 2020) counts it. A row left of the dashed line loses less to that kind "
+    "than the reference row.",
+    "path": "The paper’s path from {first} to ATSS: what each step changes. Bars are 95 % "
+    "intervals.",
+    "sweeps": "What ATSS is robust to: AP against ATSS as it is used elsewhere. Bars are 95 % "
+    "intervals.",
+}
 MIN_RANGE = 3.0  # AP points an axis covers at least: noise shall not look like an effect
 LEGEND_LETTERS, LEGEND_HANDLE = 80, 7  # that fit into a line; what a line sample takes of them
-FEW = 30  # points of a curve that are marked one by one
+
+IMPROVEMENTS = TABLES["table1"]
+PATH = {  # RetinaNet, five improvements, then samples by the Spatial and Scale Constraint, by ATSS
+    **{row.label: Place(1, row.label) for row in IMPROVEMENTS.rows[IMPROVEMENTS.reference :]},
+    "SSC instead of IoU": Place(2, "Spatial and Scale Constraint, Box"),
+    "ATSS instead of SSC": Place(3, "RetinaNet (#A=1) + ATSS"),
+}
+ATSS = PATH["ATSS instead of SSC"]
+SWEEPS = {4: "k", 5: "anchor scale", 6: "aspect ratio", 7: "scales × ratios"}
+LEVEL_KS = range(7, 18)  # for which the paper says that AP hardly moves
 
 
 @dataclass(frozen=True)
@@ -46,7 +63,7 @@ class Plate:
     """A figure, drawn once into the report's folder; notebooks and pages show that file."""
 
     name: str  # of its files, without an ending
-    caption: str  # also its alternative text
+    caption: str
     draw: Callable[[], Figure]
 
     def write(self, folder: Path) -> list[Path]:
@@ -71,71 +88,103 @@ def embedded(svg: bytes) -> str:
 
 def plates(bundle: Bundle) -> dict[str, Plate]:
     """The figures that a table's results allow, by a short name, which also ends their files'."""
-    beside = " beside the paper’s" if bundle.table.has_paper else ""
-    found = {"ap": (comparison_figure, f"AP of every row{beside}. {BARS}")}
+    beside = f"{' beside the paper’s' * bundle.table.has_paper}. {BARS}"
+    captions = {
+        "ap": f"AP of every row{beside}",
+        "gains": f"AP against “{bundle.reference.row.label}”{beside}",
+    }
+    draw = {"ap": comparison_figure}
     if any(row.ap.gain.n for row in bundle.rows if row is not bundle.reference):
-        against = f"AP against “{bundle.reference.row.label}”{beside}. {BARS}"
-        found["gains"] = (gains_figure, against)
-    if any(run.history for row in bundle.rows for run in row.results):
-        learnt = "How the runs learnt: a colour per row, a line per seed."
-        found["curves"] = (curves_figure, learnt)
+        draw["gains"] = gains_figure
     if insights_by_row(bundle):
-        found["precision"] = (
-            precision_figure,
-            "Precision against recall, averaged over the categories and seeds.",
-        )
-        found["errors"] = (
-            errors_figure,
-            "What AP50 would gain if one kind of error were mended, each by itself, as TIDE "
-            "(Bolya et al., ECCV 2020) counts it. A row left of the dashed line loses less to "
-            "that kind than the reference row.",
-        )
+        draw |= {"precision": precision_figure, "errors": errors_figure}
+    captions |= CAPTIONS
     return {
-        name: Plate(f"{bundle.table.name}-{name}", caption, partial(draw, bundle))
-        for name, (draw, caption) in found.items()
+        name: Plate(f"{bundle.table.name}-{name}", captions[name], partial(it, bundle))
+        for name, it in draw.items()
     }
 
 
-# A dot for every row: the paper's numbers and ours
+def study_plates(study: Measurements) -> dict[str, Plate]:
+    """The figures of all tables together that the results allow."""
+    first, *steps = path(study).items()
+    found = {"path": dict(steps), "sweeps": sweeps(study)}
+    return {
+        name: Plate(
+            name,
+            CAPTIONS[name].format(first=first[0]),
+            partial(changes_figure, points, "change of AP (points)"),
+        )
+        for name, points in found.items()
+        # ATSS itself is a point of every sweep: alone it shows nothing.
+        if any(any(point.gain.by_seed.values()) for point in points.values())
+    }
+
+
+def path(study: Measurements) -> dict[str, Compared]:
+    """The steps in the paper's order, measured or not, each against the one before."""
+    before = [None, *PATH.values()]
+    return {
+        label: study.compared(place, other)
+        for (label, place), other in zip(PATH.items(), before, strict=False)
+    }
+
+
+def sweeps(study: Measurements) -> dict[str, Compared]:
+    """Tables 4 to 7, as far as they are about ATSS, against ATSS as it is used everywhere else."""
+    return {
+        " ".join([what, "×".join(row.cells[-2:])]): study.compared(Place(number, row.label), ATSS)
+        for number, what in SWEEPS.items()
+        for row in TABLES[f"table{number}"].rows
+        if row.config.assigner == "atss" and row.config.k in LEVEL_KS
+    }
+
+
+# A dot for every row
 
 
 @dataclass(frozen=True)
-class Series:
-    """A number of each row and the ends of its bar, nan where there is none."""
+class Panel:
+    """A number of each row and the ends of its bar, as far as they are known."""
 
-    name: str
-    values: Sequence[tuple[float, float, float]]
+    title: str
+    points: Sequence[tuple[float | None, float | None, float | None]]
     look: Mapping[str, Any]
-    texts: Sequence[str] = ()  # beside the dots, instead of the numbers themselves
-    line: float = nan  # a dashed line marks this number
+    line: float | None = None  # a dashed line marks this number
 
 
-def of_paper(name: str, values: Sequence[float | None], **more: Any) -> Series:
-    """What the paper prints, where it prints anything."""
-    known = [(nan if value is None else value, nan, nan) for value in values]
-    return Series(name, known, PAPER_STYLE, **more)
-
-
-def of_ours(name: str, samples: Sequence[Sample], **more: Any) -> Series:
-    """Our means, with their intervals or standard deviations."""
-    values = []
-    for sample in samples:
-        mean, std = (nan if it is None else it for it in (sample.mean, sample.std))
-        found = sample.estimate
-        values.append((mean, *((found.low, found.high) if found else (mean - std, mean + std))))
-    return Series(name, values, OURS_STYLE, **more)
+def _panels(
+    ours: Sequence[Sample],
+    papers: Sequence[float | None],
+    lines: tuple[float | None, float | None] = (0.0, 0.0),
+    titles: tuple[str, str] = ("paper", "ours"),
+) -> list[Panel]:
+    """The paper's numbers, and beside them ours."""
+    points = []
+    for it in ours:
+        low = high = None
+        if it.estimate:
+            low, high = it.estimate.low, it.estimate.high
+        elif it.mean is not None and it.std is not None:
+            low, high = it.mean - it.std, it.mean + it.std
+        points.append((it.mean, low, high))
+    return [
+        Panel(titles[0], [(value, None, None) for value in papers], PAPER_STYLE, lines[0]),
+        Panel(titles[1], points, OURS_STYLE, lines[1]),
+    ]
 
 
 @matplotlib.rc_context(STYLE)
-def dot_figure(
+def dots_with_intervals(
     labels: Sequence[str],
-    panels: Sequence[Series],
+    panels: Sequence[Panel],
     axis: str,
     *,
+    write: Callable[[float], str] = "{:.1f}".format,
     across: int = 2,
     is_shared: bool = False,
 ) -> Figure:
-    """Rows downwards, in every panel with a dot, its bar and its text.
+    """Rows downwards, in every panel with a dot, its bar and its number.
 
     is_shared: one range for all panels, else ranges that are equally long, so that a point looks
     the same in each.
@@ -143,13 +192,20 @@ def dot_figure(
     down, across = ceil(len(panels) / across), min(across, len(panels))
     figure = Figure(figsize=(WIDTH, down * (0.21 * len(labels) + 0.3) + 0.5))
     grid = figure.subplots(down, across, squeeze=False, sharey=True, sharex=is_shared).ravel()
-    for axes, series in zip(grid, panels, strict=True):
-        values, low, high = np.array(series.values).T
+    paper = {"facecolor": PAPER, "edgecolor": "none", "pad": 0.8}  # so that no line crosses it
+    for axes, panel in zip(grid, panels, strict=True):
+        values, low, high = np.array(panel.points, dtype=float).T
         reach = None if np.isnan(low).all() else np.maximum([values - low, high - values], 0.0)
-        axes.errorbar(values, range(len(labels)), xerr=reach, **series.look)
-        axes.axvline(series.line, color=series.look["color"], ls="--", lw=0.7, zorder=1)
-        _write_texts(axes, series, np.fmax(values, high))
-        axes.set_title(series.name, loc="left")
+        axes.errorbar(values, range(len(labels)), xerr=reach, **panel.look)
+        if panel.line is not None:
+            axes.axvline(panel.line, color=panel.look["color"], ls="--", lw=0.7, zorder=1)
+        ends = np.fmax(values, high)
+        for i in np.flatnonzero(~np.isnan(ends)):
+            place: Any = {"textcoords": "offset points", "va": "center", "bbox": paper}
+            axes.annotate(write(values[i]), (ends[i], i), (5, 0), **place)
+        if not axes.texts:
+            axes.text(0.5, 0.5, "no run is finished", transform=axes.transAxes, ha="center")
+        axes.set_title(panel.title, loc="left")
         axes.set_yticks(range(len(labels)), labels)
         axes.set_ylim(len(labels) - 0.5, -0.5)
         axes.grid(visible=False, axis="y")
@@ -159,18 +215,7 @@ def dot_figure(
     return figure
 
 
-def _write_texts(axes: Axes, series: Series, ends: Iterable[float]) -> None:
-    """A text beside each dot that is there, on a piece of paper, so that no line crosses it."""
-    box = {"facecolor": PAPER, "edgecolor": "none", "pad": 0.8}
-    texts = series.texts or [f"{value:.1f}" for value, _, _ in series.values]
-    for i, (text, end) in enumerate(zip(texts, ends, strict=True)):
-        if end == end:  # not nan: measured
-            axes.annotate(text, (end, i), (5, 0), textcoords="offset points", va="center", bbox=box)
-    if not axes.texts:
-        axes.text(0.5, 0.5, "no run is finished", transform=axes.transAxes, ha="center")
-
-
-def _set_ranges(grid: Iterable[Axes], *, is_shared: bool) -> None:
+def _set_ranges(grid: Sequence[Axes], *, is_shared: bool) -> None:
     """Show all numbers of each panel, with room for the texts to the right."""
     ends = np.array([axes.dataLim.intervalx for axes in grid])
     ends[~np.isfinite(ends).all(axis=1)] = 0.0
@@ -184,13 +229,13 @@ def _set_ranges(grid: Iterable[Axes], *, is_shared: bool) -> None:
 
 def comparison_figure(bundle: Bundle) -> Figure:
     """The paper's AP and ours; in one range where values may be compared."""
-    rows = bundle.rows
-    shown = [of_ours(f"ours, {bundle.scale} on {bundle.data}", [it.ap.ours for it in rows])]
-    if bundle.table.has_paper:
-        shown = [of_paper("paper, COCO val2017", [it.ap.paper for it in rows]), *shown]
-    return dot_figure(
-        [row.row.label for row in rows],
-        [replace(one, line=one.values[bundle.table.reference][0]) for one in shown],
+    aps, reference = [row.ap for row in bundle.rows], bundle.reference.ap
+    lines = reference.paper, reference.ours.mean
+    titles = "paper, COCO val2017", f"ours, {bundle.scale} on {bundle.data}"
+    panels = _panels([it.ours for it in aps], [it.paper for it in aps], lines, titles)
+    return dots_with_intervals(
+        [row.row.label for row in bundle.rows],
+        panels if bundle.table.has_paper else panels[1:],
         f"AP (%); dashed: {bundle.reference.row.label}",
         is_shared=bundle.is_as_in_paper,
     )
@@ -206,10 +251,9 @@ def gains_figure(bundle: Bundle) -> Figure:
 def changes_figure(known: Mapping[str, Compared], axis: str, *, has_paper: bool = True) -> Figure:
     """What changes AP by how much: the paper's numbers, if it has any, and ours."""
     samples, papers = zip(*((it.gain, it.paper_gain) for it in known.values()), strict=True)
-    shown = [of_ours("ours", samples, texts=[signed(it.mean) for it in samples], line=0.0)]
-    if has_paper:
-        shown = [of_paper("paper", papers, texts=[*map(signed, papers)], line=0.0), *shown]
-    return dot_figure(list(known), shown, axis, is_shared=True)
+    panels = _panels(samples, papers)
+    shown = panels if has_paper else panels[1:]
+    return dots_with_intervals(list(known), shown, axis, write=signed, is_shared=True)
 
 
 def errors_figure(bundle: Bundle) -> Figure:
@@ -218,79 +262,35 @@ def errors_figure(bundle: Bundle) -> Figure:
     for kind in ERRORS:
         points = [fmean(it.errors[kind].points for it in insights) for _, insights in known]
         lines = [it for it, (row, _) in zip(points, known, strict=True) if row is bundle.reference]
-        values = [(it, nan, nan) for it in points]
-        panels.append(Series(kind, values, OURS_STYLE, line=next(iter(lines), nan)))
+        values = [(it, None, None) for it in points]
+        panels.append(Panel(kind, values, OURS_STYLE, next(iter(lines), None)))
+    labels = [row.row.label for row, _ in known]
     axis = f"AP50 gained if mended (points); dashed: {bundle.reference.row.label}"
-    return dot_figure([it.row.label for it, _ in known], panels, axis, across=3, is_shared=True)
-
-
-# A curve for every row
+    return dots_with_intervals(labels, panels, axis, across=3, is_shared=True)
 
 
 @matplotlib.rc_context(STYLE)
-def line_figure(
-    panels: Mapping[str, Mapping[str, Sequence[Any]]], axis: str, *, across: int, is_sweep: bool
-) -> Figure:
-    """Of each panel the curves of each row, each curve [points, 2]; the rows are named below."""
-    down = max(1, ceil(len(panels) / across))
-    figure = Figure(figsize=(WIDTH, 1.8 * down + 0.3))
-    grid = figure.subplots(down, across, squeeze=False).ravel()
-    for axes in grid[len(panels) :]:
-        axes.set_axis_off()
-    for axes, (title, curves_by_row) in zip(grid, panels.items(), strict=False):
-        for i, (label, curves) in enumerate(curves_by_row.items()):
-            look = line_style(i, len(curves_by_row), is_sweep=is_sweep)
-            axes.plot([], [], label=label, **look)
-            for curve in curves:
-                x, y = np.array(curve).reshape(-1, 2).T
-                axes.plot(x, y, lw=0.9, marker="." if len(x) < FEW else "", **look)
-        axes.set(xlim=(0, None), xlabel=axis)
-        axes.set_title(title, loc="left")
-    handles, labels = grid[0].get_legend_handles_labels()
-    columns = max(1, LEGEND_LETTERS // (max(map(len, labels), default=0) + LEGEND_HANDLE))
-    figure.set_figheight(figure.get_figheight() + 0.16 * ceil(len(labels) / columns))
-    figure.legend(handles, labels, loc="outside lower center", ncols=columns)
-    return figure
-
-
-def curves_figure(bundle: Bundle) -> Figure:
-    """How the runs learnt: losses and AP against the training step, a curve per seed."""
-    logged = dict.fromkeys(
-        name for row in bundle.rows for run in row.results for it in run.history for name in it
-    )
-    panels = {
-        CURVE_NAMES.get(name, name): {
-            row.row.label: [
-                [(it["step"], it[name]) for it in thin(run.history) if name in it]
-                for run in row.results
-            ]
-            for row in bundle.rows
-            if any(run.history for run in row.results)
-        }
-        for name in [*(it for it in logged if it.startswith("loss/")), *({"AP"} & logged.keys())]
-    }
-    return line_figure(panels, "step", across=2, is_sweep=bool(bundle.table.axis))
-
-
 def precision_figure(bundle: Bundle) -> Figure:
     """Precision against recall in percent, a panel per IoU: the mean over a row's seeds."""
-    panels: dict[str, dict[str, Any]] = {title: {} for title in PRECISIONS.values()}
-    for row, insights in insights_by_row(bundle):
-        for name, title in PRECISIONS.items():
+    rows = insights_by_row(bundle)
+    labels = [row.row.label for row, _ in rows]
+    columns = max(1, LEGEND_LETTERS // (max(map(len, labels)) + LEGEND_HANDLE))
+    figure = Figure(figsize=(WIDTH, 2.1 + 0.16 * ceil(len(labels) / columns)))
+    shades = matplotlib.colormaps["cividis"](np.linspace(0, 0.85, len(rows)))
+    colors = shades if bundle.table.axis or len(rows) > len(CYCLE) else CYCLE
+    grid = figure.subplots(1, len(PRECISIONS), squeeze=False).ravel()
+    for axes, (name, title) in zip(grid, PRECISIONS.items(), strict=True):
+        for i, (label, (_, insights)) in enumerate(zip(labels, rows, strict=True)):
             known = [it.precision[name] for it in insights if name in it.precision]
             means = np.mean(known, axis=0) if known else []  # undefined without objects
-            panels[title][row.row.label] = [list(enumerate(means))]
-    is_sweep = bool(bundle.table.axis)
-    figure = line_figure(panels, "recall (%)", across=len(panels), is_sweep=is_sweep)
-    figure.axes[0].set_ylabel("precision (%)")
+            look = {"color": colors[i], "linestyle": DASHES[i % len(DASHES)], "lw": 0.9}
+            axes.plot(range(len(means)), means, label=label, **look)
+        axes.set(xlim=(0, None), xlabel="recall (%)")
+        axes.set_title(title, loc="left")
+    grid[0].set_ylabel("precision (%)")
+    handles, _ = grid[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns)
     return figure
-
-
-def line_style(i: int, count: int, *, is_sweep: bool) -> dict[str, Any]:
-    """Of row i of so many: a colour of its own, or in a sweep a shade; and its dashes."""
-    shade = matplotlib.colors.to_hex(matplotlib.colormaps["cividis"](0.85 * i / max(count - 1, 1)))
-    color = shade if is_sweep or count > len(CYCLE) else CYCLE[i]
-    return {"color": color, "linestyle": DASHES[i % len(DASHES)]}
 
 
 def insights_by_row(bundle: Bundle) -> list[tuple[ComparedRow, list[Insight]]]:

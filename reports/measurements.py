@@ -11,7 +11,7 @@ from experiments import TABLES, table9
 from experiments.claims import RERUN_DEGREES, RERUN_DEVIATION, Claim, Margin, Place, Spread, places
 from experiments.experiment import Row
 from reports.footnotes import settings
-from reports.results import Bundle, Result
+from reports.results import Bundle, Compared, ComparedRow, Result
 
 if TYPE_CHECKING:  # it imports numpy and scipy, which lists need not wait for
     from reports.coco_bootstrap import Scores
@@ -98,6 +98,23 @@ class Measurements:
         """The same under resampled images, of those runs whose match records are known."""
         every = [bundle.scores for bundle in self.bundles]
         return _known(self.runs(place), [self.crowds] if of_crowds else every)
+
+    def compared(self, place: Place, other: Place | None) -> Compared:
+        """AP of a row of any table, against that of another."""
+        rows = [
+            ComparedRow(
+                find_row(it),
+                self.runs(it),
+                (
+                    {result.signature: result for result in self.results(it)},
+                    {score.signature: score for score in self.scores(it)},
+                    {},
+                ),
+            )
+            for it in (place, other)
+            if it
+        ]
+        return replace(rows[0], reference=rows[1] if other else None).ap
 
     def estimate(self, part: Margin | Spread, level: float) -> "Estimate | None":
         """A part of a claim with its interval; None where it is undefined."""

@@ -71,19 +71,18 @@ def _errors(sample: Sample, before: str) -> dict[str, float | None]:
 def frames(bundle: Bundle) -> dict[str, "pd.DataFrame"]:
     """Tidy data frames, for whoever wants to go on from a report; what is not known is NaN.
 
-    numbers: see above; runs: a line per run, with the facts that it told; history, classes, images:
-    a line per run and step, class, image. All numbers are AP points or percent.
+    numbers: see above; runs: a line per run, with the facts that it told; classes, images: a line
+    per run and class, image. All numbers are AP points or percent.
     """
     import pandas as pd
 
     runs: list[dict[str, Any]] = []
-    lines: dict[str, list[dict[str, Any]]] = {"history": [], "classes": [], "images": []}
+    lines: dict[str, list[dict[str, Any]]] = {"classes": [], "images": []}
     for row in bundle.rows:
         for run in row.results:
             names = {"row": row.row.label, "signature": run.signature, "seed": run.seed}
             minutes = None if run.seconds is None else run.seconds / 60
             runs.append(names | {"minutes": minutes} | asdict(run.metrics) | run.facts)
-            lines["history"] += [names | entry for entry in run.history]
             if insight := bundle.insights.get(run.signature):
                 lines["classes"] += [names | asdict(it) for it in insight.classes]
                 lines["images"] += [names | it._asdict() for it in insight.images]

@@ -13,10 +13,12 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
-from math import ceil, hypot
+from math import hypot
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
+
+from msgspec import convert
 
 from detector.config import DetectorConfig, Recipe
 from detector.metrics import HEADINGS, Metrics
@@ -28,25 +30,22 @@ if TYPE_CHECKING:  # they import numpy, and take a second, which lists need not 
     from reports.coco_bootstrap import Scores
     from reports.intervals import Estimate
 
-FORMAT = 3  # of the JSON; raised when an older reader could not read it
-CURVE_POINTS = 300  # of one run's history; more than a figure can show
+FORMAT = 4  # of the JSON; raised when an older reader could not read it
 PLAIN = ("scale", "recipe", "data", "fingerprint", "settings", "command", "notes")  # as they are
 SCORED = ("images", "num_images", "digest")  # what the JSON says of draws
-ROW = ("label", "printed", "recipe", "at_scale")  # what it has as rows have it
 
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
     """What one finished run measured; plain data, whoever ran it.
 
-    history: one dict per logged step, {"step": ..., "loss/cls": ..., "AP": ...}; seconds: wall time
-    of training and test; facts: whatever else is worth telling of the run (device, versions).
+    seconds: wall time of training and test; facts: whatever else is worth telling of the run
+    (device, versions).
     """
 
     signature: str
     seed: int
     metrics: Metrics
-    history: list[dict[str, float]] = field(default_factory=list)
     seconds: float | None = None
     facts: dict[str, Any] = field(default_factory=dict)
 
@@ -95,14 +94,35 @@ class Compared:
 
 @dataclass(frozen=True)
 class ComparedRow:
-    """A row of a table with the results of its runs, one per seed that is measured."""
+    """A row of a table with the results of its runs, one per seed that is measured.
+
+    known: of every run by its signature its result, its draws, how far it came; those of other
+    rows do not matter.
+    """
 
     row: Row
     signatures: tuple[str, ...]  # of all runs asked for, measured or not
-    results: tuple[Result, ...]
-    stopped: tuple[Stopped, ...]  # its runs that were ended early
-    scores: tuple["Scores", ...]  # of the results; empty unless the images of all can be resampled
+    known: tuple[Mapping[str, Result], Mapping[str, "Scores"], Mapping[str, Stopped]]
     reference: "ComparedRow | None" = None  # what its numbers are compared with
+
+    @cached_property
+    def results(self) -> tuple[Result, ...]:
+        """Of the runs that are done."""
+        return tuple(self.known[0][name] for name in self.signatures if name in self.known[0])
+
+    @cached_property
+    def scores(self) -> tuple["Scores", ...]:
+        """Of the results; empty unless the images of all can be resampled.
+
+        An interval of some seeds would not be that of their mean.
+        """
+        drawn, names = self.known[1], [result.signature for result in self.results]
+        return tuple(drawn[name] for name in names) if drawn.keys() >= set(names) else ()
+
+    @property
+    def stopped(self) -> tuple[Stopped, ...]:
+        """Its runs that were ended early."""
+        return tuple(self.known[2][name] for name in self.signatures if name in self.known[2])
 
     @cached_property
     def metrics(self) -> dict[str, Compared]:
@@ -119,7 +139,14 @@ class ComparedRow:
         ours = Sample(values, stdev(values.values()) if len(values) > 1 else None)
         gain, paper_gain = Sample(), None
         if other:
-            gain = _difference(values, other._values(name))
+            others = other._values(name)
+            # As in its interval, equal seeds of two configurations are two independent trainings.
+            pairs = {seed: (values[seed], others[seed]) for seed in values if seed in others}
+            std = None
+            if len(pairs) > 1:  # 0 for the same runs
+                spreads = map(stdev, zip(*pairs.values(), strict=True))
+                std = 0.0 if values == others else hypot(*spreads)
+            gain = Sample({seed: one - two for seed, (one, two) in pairs.items()}, std)
             paper_gain = _minus(paper, getattr(other.row.paper, name))
         if self.scores:
             from reports.intervals import difference, estimate
@@ -134,35 +161,8 @@ class ComparedRow:
         return {seed: value for seed, value in values.items() if value is not None}
 
 
-def _difference(ours: Mapping[int, float], others: Mapping[int, float]) -> Sample:
-    """Of the seeds that both have.
-
-    As in its interval, equal seeds of two configurations are two independent trainings.
-    """
-    pairs = {seed: (ours[seed], others[seed]) for seed in ours if seed in others}
-    std = None
-    if len(pairs) > 1:  # 0 for the same runs
-        std = 0.0 if ours == others else hypot(*map(stdev, zip(*pairs.values(), strict=True)))
-    return Sample({seed: one - other for seed, (one, other) in pairs.items()}, std)
-
-
 def _minus(one: float | None, other: float | None) -> float | None:
     return None if one is None or other is None else one - other
-
-
-def measured(
-    row: Row,
-    names: Sequence[str],
-    results: Mapping[str, Result],
-    scores: Mapping[str, "Scores"],
-    stopped: Mapping[str, Stopped] | None = None,
-) -> ComparedRow:
-    """What is measured of a row whose runs have these names; what has no result is missing."""
-    found = tuple(results[name] for name in names if name in results)
-    drawn = tuple(scores[it.signature] for it in found if it.signature in scores)
-    early = tuple(stopped[name] for name in names if name in stopped) if stopped else ()
-    # An interval of some seeds would not be that of their mean.
-    return ComparedRow(row, tuple(names), found, early, drawn if len(drawn) == len(found) else ())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,7 +191,8 @@ class Bundle:
             raise ValueError(f"{self.table.name} has no row {unknown[0]!r}; its rows are {labels}")
         known = self.results, self.scores, self.stopped
         rows = [
-            measured(row, self.signatures.get(row.label, ()), *known) for row in self.table.rows
+            ComparedRow(row, tuple(self.signatures.get(row.label, ())), known)
+            for row in self.table.rows
         ]
         return tuple(replace(row, reference=rows[self.table.reference]) for row in rows)
 
@@ -230,18 +231,13 @@ class Bundle:
 
 def save_bundle(bundle: Bundle, path: Path) -> None:
     """Write the bundle as JSON, and its scores' draws beside it as NumPy's archive."""
-    content = {
+    content = {name: getattr(bundle, name) for name in (*PLAIN, "results", "stopped", "insights")}
+    content |= {
         "format": FORMAT,
         "table": table_content(bundle.table, bundle.signatures),
-        **{name: getattr(bundle, name) for name in PLAIN},
-        "results": {
-            name: replace(it, history=thin(it.history)) for name, it in bundle.results.items()
-        },
-        "stopped": bundle.stopped,
         "scores": {
             name: {told: getattr(it, told) for told in SCORED} for name, it in bundle.scores.items()
         },
-        "insights": {name: it.to_json() for name, it in bundle.insights.items()},
     }
     archive = path.with_suffix(".npz")
     archive.unlink(missing_ok=True)
@@ -261,18 +257,15 @@ def load_bundle(path: Path) -> Bundle:
         content = json.loads(path.read_text(encoding="utf-8"))
         if content["format"] != FORMAT:
             raise ValueError(f"format {content['format']}, needs {FORMAT}")
-        results = {
-            name: Result(**it | {"metrics": Metrics(**it["metrics"])})
-            for name, it in content["results"].items()
-        }
+        results = convert(content["results"], dict[str, Result])
         return Bundle(
             table=table_of(content["table"]),
             **{name: content[name] for name in PLAIN} | {"recipe": Recipe(**content["recipe"])},
             signatures={row["label"]: row["signatures"] for row in content["table"]["rows"]},
             results=results,
-            stopped={name: Stopped(**it) for name, it in content["stopped"].items()},
+            stopped=convert(content["stopped"], dict[str, Stopped]),
             scores=_scores(content["scores"], results, path.with_suffix(".npz")),
-            insights={name: Insight.from_json(it) for name, it in content["insights"].items()},
+            insights=convert(content["insights"], dict[str, Insight]),
         )
     except (EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path} is no report bundle of this version: {error}") from error
@@ -291,8 +284,8 @@ def _scores(
     found = {}
     with np.load(path, allow_pickle=False) as draws:
         for name, facts in told.items():
-            about: dict[str, Any] = {"seed": results[name].seed, "metrics": results[name].metrics}
-            about |= {it: facts[it] for it in SCORED[:-1]}
+            about: dict[str, Any] = {it: facts[it] for it in SCORED[:-1]}
+            about |= {"seed": results[name].seed, "metrics": results[name].metrics}
             found[name] = Scores(signature=name, draws=draws[name], **about)
             if found[name].digest != facts["digest"]:
                 raise ValueError(f"{path.name} has other draws for {name}")
@@ -313,26 +306,17 @@ def table_content(table: Table, signatures: Mapping[str, Sequence[str]]) -> dict
 
 def table_of(content: Mapping[str, Any]) -> Table:
     """The inverse of table_content; KeyError, TypeError or ValueError for what is none."""
-    rows = []
+    content, rows = _tuples(content), []
     for row in content["rows"]:
-        told = {name: _tuples(row[name]) for name in ROW}
+        told = {name: row[name] for name in ("label", "printed", "recipe", "at_scale")}
         config, paper = DetectorConfig(**row["config"]), Metrics(**row["paper"])
         assigner = OwnAssigner(**row["assigner"]) if row["assigner"] else None
         rows.append(Row(**told, config=config, paper=paper, assigner=assigner))
-    return Table(**{name: _tuples(value) for name, value in content.items()} | {"rows": rows})
+    return Table(**{**content, "rows": rows})
 
 
 def _tuples(content: Any) -> Any:
     """JSON has lists only; tables and settings have tuples only."""
     if isinstance(content, dict):
         return {name: _tuples(value) for name, value in content.items()}
-    return tuple(content) if isinstance(content, list) else content
-
-
-def thin(history: Sequence[dict[str, float]], points: int = CURVE_POINTS) -> list[dict[str, float]]:
-    """At most so many entries: all with an AP, and every n-th."""
-    if len(history) <= points:
-        return list(history)
-    num_tests = sum("AP" in entry for entry in history)
-    step = ceil(len(history) / max(points - num_tests, 1))
-    return [entry for i, entry in enumerate(history) if i % step == 0 or "AP" in entry]
+    return tuple(map(_tuples, content)) if isinstance(content, list) else content

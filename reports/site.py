@@ -24,12 +24,11 @@ from experiments.claims import CLAIMS, Claim, places
 from experiments.experiment import Table
 from reports import footnotes, positives
 from reports.claims import Verdict, claims_grid, deciding, judge_all
-from reports.figures import embedded, plates
+from reports.figures import embedded, plates, study_plates
 from reports.measurements import Measurements, find_row
 from reports.numbers import signed
 from reports.render import part, template
 from reports.results import Bundle, ComparedRow
-from reports.study_figures import study_plates
 
 INDEX, CLAIMS_PAGE = "index.html", "claims.html"
 PICTURES = "index.json"  # what is in a folder of pictures

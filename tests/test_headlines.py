@@ -7,11 +7,11 @@ from made_up_results import make_bundle, with_scores
 from test_positives import frame
 
 from experiments import TABLES
+from reports.figures import path, study_plates, sweeps
 from reports.intervals import difference
 from reports.measurements import Measurements
 from reports.numbers import signed
 from reports.site import claims_about, finding, judged
-from reports.study_figures import path, study_plates, sweeps
 
 NAMES = [f"table{number}" for number in range(1, 8)]
 

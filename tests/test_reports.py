@@ -5,7 +5,7 @@ from made_up_results import make_bundle, with_scores
 
 from experiments import TABLES
 from experiments.schedules import PAPER
-from reports.figures import comparison_figure, curves_figure, gains_figure
+from reports.figures import comparison_figure, gains_figure
 from reports.notebook import NotebookError, run_notebook, to_page
 from reports.style import save
 
@@ -37,14 +37,6 @@ def test_what_is_not_measured_has_no_dot():
     assert len(right.texts) == 8 and left.get_yticklabels()[1].get_text() == "k = 5"
 
 
-def test_learning_curves_have_a_panel_per_loss_and_one_for_ap():
-    figure = curves_figure(make_bundle("table2"))
-    titles = [axes.get_title(loc="left") for axes in figure.axes if axes.axison]
-    assert titles == ["classification loss", "box loss", "AP (%)"]
-    names = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert names == [row.label for row in TABLES["table2"].rows]
-
-
 def test_bars_are_the_intervals_where_they_are_known_else_the_spread_of_the_seeds():
     bundle = make_bundle("table2", seeds=(0, 1))
     sampled = with_scores(bundle)
@@ -71,7 +63,7 @@ def test_changes_are_drawn_beside_the_papers():
 @pytest.mark.parametrize("name", ["table1", "table4"])
 def test_figures_can_be_drawn_before_anything_is_measured(name):
     bundle = make_bundle(name, missing={(row.label, 0) for row in TABLES[name].rows})
-    for draw in (comparison_figure, curves_figure, gains_figure):
+    for draw in (comparison_figure, gains_figure):
         assert save(draw(bundle), "png").startswith(b"\x89PNG")
 
 

@@ -9,7 +9,7 @@ from made_up_results import make_bundle, with_insights, with_scores
 
 from detector.metrics import HEADINGS
 from reports.numbers import frames
-from reports.results import CURVE_POINTS, load_bundle, save_bundle, thin
+from reports.results import load_bundle, save_bundle
 
 LAST = "Spatial and Scale Constraint, Point"
 
@@ -78,16 +78,6 @@ def test_a_file_that_is_no_bundle_of_this_version_is_refused(path, spoil, reason
         load_bundle(path)
 
 
-def test_a_long_history_is_thinned_and_keeps_every_ap():
-    history = [{"step": i, "loss/cls": float(i)} for i in range(1, 90_001)]
-    for step in range(10_000, 90_001, 10_000):
-        history[step - 1] |= {"AP": step / 1000, "AP_S": None}  # no small objects
-    short = thin(history)
-    assert CURVE_POINTS / 2 < len(short) <= CURVE_POINTS and all(it in history for it in short)
-    assert [it["step"] for it in short if "AP" in it] == list(range(10_000, 90_001, 10_000))
-    assert all(thin(few) == few for few in (short, history[:1], []))
-
-
 # --- data frames
 
 
@@ -119,14 +109,11 @@ def test_intervals_are_the_tables(full):
     assert (line["paper"], line["ours"], line["n"]) == (37.8, 18.9, 1)
 
 
-def test_histories_classes_and_images_are_lines(full):
-    name, result = next(iter(full.results.items()))
+def test_classes_and_images_are_lines(full):
+    name = next(iter(full.results))
     found = {
         key: it[it["signature"] == name] for key, it in frames(full).items() if key != "numbers"
     }
-    assert len(found["history"]) == len(result.history)
-    at_40 = found["history"].set_index("step").loc[40]
-    assert (at_40["AP"], at_40["seed"]) == (result.history[-1]["AP"], result.seed)
     assert found["classes"]["num_truths"].tolist() == [5, 0]
     assert found["images"]["missed"].tolist() == [1, 0]
     table = full.table

@@ -7,10 +7,9 @@ import pytest
 from made_up_results import make_bundle, with_insights, with_scores
 
 from reports import site
-from reports.figures import plates
+from reports.figures import plates, study_plates
 from reports.measurements import Measurements
 from reports.render import TEMPLATES
-from reports.study_figures import study_plates
 from reports.style import CYCLE, INK, MUTED, PAPER, RULES, save
 
 READABLE, SEEN = 4.5, 3  # the contrasts that WCAG 2.1 asks of text and of graphics
@@ -70,9 +69,9 @@ def test_a_figure_says_in_itself_what_it_shows():
 def test_figures_are_only_of_what_is_there():
     nothing = {(row.label, 0) for row in make_bundle("table2").table.rows}
     assert list(plates(make_bundle("table2", missing=nothing))) == ["ap"]
-    assert list(plates(make_bundle("table2"))) == ["ap", "gains", "curves"]
+    assert list(plates(make_bundle("table2"))) == ["ap", "gains"]
     everything = plates(with_insights(make_bundle("table2")))
-    assert list(everything) == ["ap", "gains", "curves", "precision", "errors"]
+    assert list(everything) == ["ap", "gains", "precision", "errors"]
 
 
 def test_a_page_is_led_from_again_and_again():

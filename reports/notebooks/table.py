@@ -94,12 +94,6 @@ show(
 )
 
 # %% [markdown]
-# ## Learning curves
-
-# %%
-show(plate("curves"))
-
-# %% [markdown]
 # ## Precision and recall
 
 # %%
@@ -151,6 +145,6 @@ show(
 
 # %%
 data = frames(bundle)
-numbers, runs, history, classes, images = data.values()
+numbers, runs, classes, images = data.values()
 told = [f"{name}: {len(it):,} lines of {', '.join(map(str, it))}" for name, it in data.items()]
 show(part("listed", "Data frames", told))
