@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from experiments import TABLES, table9
 from experiments.claims import RERUN_DEGREES, RERUN_DEVIATION, Claim, Margin, Place, Spread, places
 from experiments.experiment import Row
-from reports.footnotes import settings
+from reports.footnotes import assigned
 from reports.results import Bundle, Compared, ComparedRow, Result
 
 if TYPE_CHECKING:  # it imports numpy and scipy, which lists need not wait for
@@ -53,7 +53,7 @@ class Measurements:
         if not self.bundles:
             asked = [self.scale and f"at scale {self.scale}", self.data and f"on {self.data}"]
             return " ".join(["nothing measured", *filter(None, asked)])
-        changed = settings(self.bundles[0])
+        changed = assigned(self.bundles[0].settings)
         return f"scale {self.scale} on {self.data}" + (f", {changed}" if changed else "")
 
     @property

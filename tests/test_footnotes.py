@@ -91,9 +91,6 @@ def test_a_row_of_another_version_or_device_gets_a_letter_and_a_footnote():
     grid = paper_grid(bundle)
     assert [cell.mark for cell in grid.blocks[0][1]] == ["", "", "", "a", *[""] * 7]
     assert note in grid.notes
-    rows = {row.label: {"gpu": f"gpu {i}"} for i, row in enumerate(TABLES["table4"].rows)}
-    letters, (note,) = differing(with_facts(bundle, rows))  # so many that letters help nobody
-    assert letters == {} and "gpu (9 kinds)" in note
 
 
 def test_a_row_with_fewer_seeds_or_other_images_gets_one_too():

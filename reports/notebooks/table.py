@@ -80,7 +80,9 @@ show(*map(to_html, effects.effects_grids(bundle)))
 show(
     *(
         f"<h3>The assigner {escape(name)}</h3><pre>{escape(source)}</pre>"
-        for name, source in footnotes.assigners(table).items()
+        for name, source in {
+            it.assigner.name: it.assigner.source for it in table.rows if it.assigner
+        }.items()
     )
 )
 
