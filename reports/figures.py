@@ -7,7 +7,7 @@ All but the curves of precision are dots with intervals, a row downwards for eac
 """
 
 from base64 import b64encode
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import ceil
@@ -215,7 +215,7 @@ def dots_with_intervals(
     return figure
 
 
-def _set_ranges(grid: Sequence[Axes], *, is_shared: bool) -> None:
+def _set_ranges(grid: Iterable[Axes], *, is_shared: bool) -> None:
     """Show all numbers of each panel, with room for the texts to the right."""
     ends = np.array([axes.dataLim.intervalx for axes in grid])
     ends[~np.isfinite(ends).all(axis=1)] = 0.0

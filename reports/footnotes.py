@@ -1,6 +1,6 @@
 """How the runs of a report were made, in words.
 
-footnotes    what must stand under a table's numbers, so that nobody misreads them: whether, and text
+footnotes    what must stand under a table's numbers, so that nobody misreads them
 differing    in what its runs differ beside what the table is about: a seed that is missing, another
              version of the evaluation, another device, other test images; what most rows have goes
              without saying, a row that differs gets a letter and a footnote

@@ -44,27 +44,26 @@ def write_report(bundle: Bundle, folder: Path, progress: Progress = lambda _: No
     progress is told in a few words what is made next. Raises NotebookError where a cell fails.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    name = bundle.table.name
-    written = [folder / f"{name}.json"]
+    file = folder / f"{bundle.table.name}.json"
+    written = [file]
 
-    def write(ending: str, content: str) -> None:
-        written.append(folder / f"{name}{ending}")
-        written[-1].write_text(content, encoding="utf-8")
+    def write(**texts: str) -> None:
+        for ending, text in texts.items():
+            written.append(file.with_suffix(f".{ending}"))
+            written[-1].write_text(text, encoding="utf-8")
 
     progress("tables")
-    save_bundle(bundle, written[0])
+    save_bundle(bundle, file)
     grids = [tables.paper_grid(bundle), tables.gains_grid(bundle)]
     grids += [*tables.changes_grid(bundle), *effects_grids(bundle)]
-    write(".csv", numbers.csv_text(bundle))
-    write(".md", "\n".join(map(markdown, grids)))
-    write(".tex", "\n".join(map(latex, grids)))
+    write(csv=numbers.csv_text(bundle))
+    write(md="\n".join(map(markdown, grids)), tex="\n".join(map(latex, grids)))
     progress("figures")
     written += [path for plate in plates(bundle).values() for path in plate.write(folder)]
-    notebook = run_notebook(TABLE, {"bundle_path": str(written[0].absolute())}, progress)
-    _set_parameters(notebook, {"bundle_path": written[0].name})  # the folder may be moved
+    notebook = run_notebook(TABLE, {"bundle_path": str(file.absolute())}, progress)
+    _set_parameters(notebook, {"bundle_path": file.name})  # the folder may be moved
     progress("page")
-    write(".ipynb", jupytext.writes(notebook, fmt="ipynb"))
-    write(".html", to_page(notebook, grids[0].title))
+    write(ipynb=jupytext.writes(notebook, fmt="ipynb"), html=to_page(notebook, grids[0].title))
     return written
 
 
@@ -72,9 +71,8 @@ def run_notebook(
     source: Path, parameters: Mapping[str, Any], progress: Progress = lambda _: None
 ) -> NotebookNode:
     """A notebook of ours, executed with these parameters; NotebookError where a cell fails."""
-    notebook = jupytext.read(source)
+    notebook, place = jupytext.read(source), "the first cell"
     _set_parameters(notebook, parameters)
-    place = "the first cell"
 
     def starts(cell: NotebookNode, cell_index: int) -> None:
         """Remember and tell which cell runs: a failure is named by it."""
@@ -94,12 +92,11 @@ def run_notebook(
         client = NotebookClient(notebook, km=kernel, timeout=CELL_SECONDS, on_cell_execute=starts)
         try:
             client.execute(cwd=folder, cleanup_kc=True)
-        except CellExecutionError as error:
-            cause = f"{error.ename}: {error.evalue}".splitlines()[0]
-            raise NotebookError(f"the report notebook failed in {place}: {cause}") from error
-        except (CellTimeoutError, DeadKernelError) as error:
-            cause = str(error).splitlines()[0]
-            raise NotebookError(f"the report notebook stopped in {place}: {cause}") from error
+        except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
+            is_cells = isinstance(error, CellExecutionError)
+            cause = f"{error.ename}: {error.evalue}" if is_cells else str(error)
+            told = f"the report notebook {'failed' if is_cells else 'stopped'} in {place}"
+            raise NotebookError(f"{told}: {cause.splitlines()[0]}") from error
     return notebook
 
 
@@ -111,15 +108,12 @@ class _ThisInterpreter(KernelSpecManager):
         own = [] if ROOT.name == "site-packages" else [str(ROOT)]
         paths = [*own, *filter(None, [os.environ.get("PYTHONPATH")])]
         launcher = ["-Xfrozen_modules=off", "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        kept = {"PYTHONWARNINGS": "ignore", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
         return KernelSpec(
             argv=[sys.executable, *launcher],
             display_name="Python 3",
             language="python",
-            env={
-                "PYTHONPATH": os.pathsep.join(paths),
-                "PYTHONWARNINGS": "ignore",
-                "PYDEVD_DISABLE_FILE_VALIDATION": "1",
-            },
+            env={"PYTHONPATH": os.pathsep.join(paths), **kept},
         )
 
 

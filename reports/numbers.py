@@ -1,18 +1,16 @@
 """THE numbers of a table, as a data frame, and how each is written.
 
 numbers   a line per row and metric: the paper's number, ours, and what changed; the CSV is
-          this, and MLflow's rows and archives read it
-frames    the same and all else that is known of the runs, for whoever goes on from a report
+          this, and MLflow's rows, archives and whoever goes on from a notebook read it
 number, signed, interval ...   one decimal as in the paper, a sign on what is a change
 """
 
-from dataclasses import asdict
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from detector.metrics import HEADINGS
 from reports.render import BREAK, PAD
-from reports.results import Bundle, ComparedRow, Sample
+from reports.results import Bundle, Sample
 
 if TYPE_CHECKING:  # they import numpy and pandas, which lists need not wait for
     import pandas as pd
@@ -21,7 +19,6 @@ if TYPE_CHECKING:  # they import numpy and pandas, which lists need not wait for
 
 MISSING = "–"
 EARLY = "†"
-TEXTS = ("table", "row", "metric", "seeds", "signatures")  # columns that hold no numbers
 
 
 def numbers(bundle: Bundle) -> "pd.DataFrame":
@@ -33,64 +30,39 @@ def numbers(bundle: Bundle) -> "pd.DataFrame":
     import pandas as pd
 
     table = bundle.table.number or bundle.table.name
-    lines = [{"table": table} | _line(row, name) for row in bundle.rows for name in HEADINGS]
+    lines = [
+        {
+            "table": table,
+            "row": row.row.label,
+            "metric": HEADINGS[name],
+            "paper": found.paper,
+            "ours": found.ours.mean,
+            "std": found.ours.std,
+            "n": found.ours.n,
+            **_errors(found.ours.estimate, ""),
+            "images": getattr(found.ours.estimate, "num_images", None),
+            "difference": found.difference,
+            "paper_gain": found.paper_gain,
+            "gain": found.gain.mean,
+            "gain_std": found.gain.std,
+            **_errors(found.gain.estimate, "gain_"),
+            "seeds": " ".join(map(str, found.ours.by_seed)),
+            "signatures": " ".join(row.signatures),
+        }
+        for row in bundle.rows
+        for name, found in row.metrics.items()
+    ]
     return pd.DataFrame(lines, dtype=object)
+
+
+def _errors(estimate: "Estimate | None", before: str) -> dict[str, float | None]:
+    names = ("low", "high", "image_error", "seed_error")
+    return {before + name: getattr(estimate, name, None) for name in names}
 
 
 def csv_text(bundle: Bundle) -> str:
     """The numbers as they are; what is not known stays empty; lists are separated by spaces."""
     return numbers(bundle).to_csv(index=False, lineterminator="\n")
-
-
-def _line(row: ComparedRow, name: str) -> dict[str, Any]:
-    found = row.metrics[name]
-    return {
-        "row": row.row.label,
-        "metric": HEADINGS[name],
-        "paper": found.paper,
-        "ours": found.ours.mean,
-        "std": found.ours.std,
-        "n": found.ours.n,
-        **_errors(found.ours, ""),
-        "images": getattr(found.ours.estimate, "num_images", None),
-        "difference": found.difference,
-        "paper_gain": found.paper_gain,
-        "gain": found.gain.mean,
-        "gain_std": found.gain.std,
-        **_errors(found.gain, "gain_"),
-        "seeds": " ".join(map(str, found.ours.by_seed)),
-        "signatures": " ".join(row.signatures),
-    }
-
-
-def _errors(sample: Sample, before: str) -> dict[str, float | None]:
-    names = ("low", "high", "image_error", "seed_error")
-    return {before + name: getattr(sample.estimate, name, None) for name in names}
-
-
-def frames(bundle: Bundle) -> dict[str, "pd.DataFrame"]:
-    """Tidy data frames, for whoever wants to go on from a report; what is not known is NaN.
-
-    numbers: see above; runs: a line per run, with the facts that it told; classes, images: a line
-    per run and class, image. All numbers are AP points or percent.
-    """
-    import pandas as pd
-
-    runs: list[dict[str, Any]] = []
-    lines: dict[str, list[dict[str, Any]]] = {"classes": [], "images": []}
-    for row in bundle.rows:
-        for run in row.results:
-            names = {"row": row.row.label, "signature": run.signature, "seed": run.seed}
-            minutes = None if run.seconds is None else run.seconds / 60
-            runs.append(names | {"minutes": minutes} | asdict(run.metrics) | run.facts)
-            if insight := bundle.insights.get(run.signature):
-                lines["classes"] += [names | asdict(it) for it in insight.classes]
-                lines["images"] += [names | it._asdict() for it in insight.images]
-    plain = numbers(bundle)
-    columns = plain.columns.difference(TEXTS)
-    plain[columns] = plain[columns].apply(pd.to_numeric)
-    made = {name: pd.DataFrame(found) for name, found in {"runs": runs, **lines}.items()}
-    return {"numbers": plain, **made}
 
 
 # As they are written

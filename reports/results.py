@@ -231,10 +231,10 @@ class Bundle:
 
 def save_bundle(bundle: Bundle, path: Path) -> None:
     """Write the bundle as JSON, and its scores' draws beside it as NumPy's archive."""
-    content = {name: getattr(bundle, name) for name in (*PLAIN, "results", "stopped", "insights")}
-    content |= {
+    content = {
         "format": FORMAT,
         "table": table_content(bundle.table, bundle.signatures),
+        **{name: getattr(bundle, name) for name in (*PLAIN, "results", "stopped", "insights")},
         "scores": {
             name: {told: getattr(it, told) for told in SCORED} for name, it in bundle.scores.items()
         },

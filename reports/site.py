@@ -11,7 +11,6 @@ nothing comes from outside. Several setups have a folder each, and an index abov
 
 import json
 import re
-import shlex
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -28,7 +27,7 @@ from reports.figures import embedded, plates, study_plates
 from reports.measurements import Measurements, find_row
 from reports.numbers import signed
 from reports.render import part, template
-from reports.results import Bundle, ComparedRow
+from reports.results import Bundle
 
 INDEX, CLAIMS_PAGE = "index.html", "claims.html"
 PICTURES = "index.json"  # what is in a folder of pictures
@@ -44,9 +43,8 @@ def page(title: str, body: str) -> str:
 
 def linked(text: str, links: Mapping[str, str], here: str) -> str:
     """A whole page with this line of links, file -> text, instead of the one it has, if any."""
-    header = part("links", links, here)
-    return re.sub(r"(<header>.*?</header>\s*)?<main>", lambda _: f"{header}<main>", text, count=1,
-                  flags=re.DOTALL)  # fmt: skip
+    header, place = part("links", links, here), r"(?s)(<header>.*?</header>\s*)?<main>"
+    return re.sub(place, lambda _: f"{header}<main>", text, count=1)
 
 
 def write_site(study: Measurements, folder: Path, counts: Path | None = None) -> None:
@@ -98,49 +96,47 @@ def judged(study: Measurements, counts: Path | None) -> list[Verdict]:
 def claims_about(table: Table) -> list[Claim]:
     """The paper's claims about trained runs that need no other table's rows."""
     known = [(row.config, row.recipe) for row in table.rows] if table.number else []
-    found = []
-    for claim in CLAIMS:
-        rows = [find_row(place) for part in claim.parts for place in places(part)]
-        if claim.evidence == "training" and all((it.config, it.recipe) in known for it in rows):
-            found.append(claim)
-    return found
+    return [
+        claim
+        for claim in CLAIMS
+        if claim.evidence == "training"
+        and all(
+            (row.config, row.recipe) in known
+            for part in claim.parts
+            for row in map(find_row, places(part))
+        )
+    ]
 
 
 def finding(bundle: Bundle) -> str:
     """What our numbers of a table say, beside the paper's if it has any."""
-    ours = [
-        (row.ap.ours.mean, row.row.label) for row in bundle.rows if row.ap.ours.mean is not None
-    ]
-    papers = [(row.ap.paper, row.row.label) for row in bundle.rows if row.ap.paper]
+    aps = {row.row.label: row.ap for row in bundle.rows}
+    ours = {label: it.ours.mean for label, it in aps.items() if it.ours.mean is not None}
+    papers = {label: it.paper for label, it in aps.items() if it.paper is not None}
     if not ours:
         return "No run is finished."
-    best = max(bundle.rows, key=lambda row: row.ap.ours.mean or 0.0)
-    told = f"AP {_span(ours)}{_against(best, bundle.reference)}."
-    return told + (f" The paper: {_span(papers)}." if papers else "")
+    best, reference = max(ours, key=ours.__getitem__), bundle.reference.row.label
+    gain, told = aps[best].gain, f"AP {_span(ours)}"
+    if best != reference and gain.mean is not None:
+        told += f", {signed(gain.mean)}"
+        if found := gain.estimate:
+            of = ", these weights" if found.seed_error is None else ""  # of one seed: of what alone
+            told += f" (95 %{of}: {signed(found.low)} to {signed(found.high)})"
+        told += f" against “{reference}”"
+    return f"{told}." + (f" The paper: {_span(papers)}." if papers else "")
 
 
-def _span(numbers: Sequence[tuple[float, str]]) -> str:
+def _span(numbers: Mapping[str, float]) -> str:
     """From the lowest to the highest, by name; of equal ones the first."""
-    ends = [pick(numbers, key=lambda it: it[0]) for pick in (min, max)]
-    return " to ".join(f"{value:.1f} (“{name}”)" for value, name in dict.fromkeys(ends))
-
-
-def _against(best: ComparedRow, reference: ComparedRow) -> str:
-    """How far the best row is from the row of reference."""
-    gain, interval = best.ap.gain, ""
-    if best is reference or gain.mean is None:
-        return ""
-    if found := gain.estimate:
-        of = ", these weights" if found.seed_error is None else ""  # of one seed: of what alone
-        interval = f" (95 %{of}: {signed(found.low)} to {signed(found.high)})"
-    return f", {signed(gain.mean)}{interval} against “{reference.row.label}”"
+    ends = dict.fromkeys(pick(numbers, key=numbers.__getitem__) for pick in (min, max))
+    return " to ".join(f"{numbers[label]:.1f} (“{label}”)" for label in ends)
 
 
 def cost(bundles: Sequence[Bundle]) -> list[str]:
     """What the distinct runs took, a sentence per device: "Cost: 2.1 hours of Tesla T4 ..."."""
     hours: dict[str, list[float]] = {}
     for run in {name: it for bundle in bundles for name, it in bundle.results.items()}.values():
-        gpu = str(run.facts.get("gpu", "none"))
+        gpu = run.facts.get("gpu", "none")
         if run.seconds is not None:
             taken = run.seconds * int(run.facts.get("processes", 1)) / HOUR
             hours.setdefault("CPU time" if gpu == "none" else gpu, []).append(taken)
@@ -175,10 +171,9 @@ def load_gallery(folder: Path) -> dict[str, Any]:
 def gallery(report: Path, table: str) -> list[str]:
     """HTML of a table's best and worst images with their detections, those that are there."""
     folder, found = gallery_folder(report, table), []
-    for picture in load_gallery(folder).get("pictures", []):
-        data = b64encode((folder / picture["file"]).read_bytes()).decode()
-        source = f"data:image/jpeg;base64,{data}"
-        found.append(part("photo", source, picture["caption"], picture["alt"]))
+    for it in load_gallery(folder).get("pictures", []):
+        data = b64encode((folder / it["file"]).read_bytes()).decode()
+        found.append(part("photo", f"data:image/jpeg;base64,{data}", it["caption"], it["alt"]))
     return found
 
 
@@ -187,19 +182,3 @@ def counted(report: Path, table: str) -> list[str]:
     files = [(report / f"{table}-{name}.svg", told) for name, told in positives.CAPTIONS.items()]
     there = [(file, told) for file, told in files if file.is_file()]
     return [part("plot", embedded(file.read_bytes()), told) for file, told in there]
-
-
-def gaps(bundle: Bundle, report: Path) -> list[str]:
-    """What a report could show beside what it shows, and what would bring it there, in lines."""
-    name, lines = bundle.table.name, []
-    words = shlex.split(bundle.command)
-    data = words[words.index("--data") :][:2] if "--data" in words else []
-    if bundle.missing:
-        lines.append(f"{bundle.missing} of the runs: {bundle.command}")
-    if bundle.results and len(bundle.seeds) < 2:
-        lines.append("the spread between seeds: the same command with --seeds 0,1,2")
-    if bundle.results and not (bundle.insights and gallery(report, name)):
-        lines.append("precision, errors, images: the data set and its images have to be at hand")
-    if not counted(report, name):
-        lines.append(f"where the positives are: {shlex.join(['atss', 'positives', *data])}")
-    return lines

@@ -67,7 +67,7 @@ def test_several_tables_are_a_site_whose_pages_lead_to_each_other_and_later_ones
 @pytest.mark.parametrize(
     ("begin", "instead", "why"),
     [
-        ('{\n "format": 3,', "[3,", "got `array`"),
+        ('{\n "format": 4,', "[3,", "got `array`"),
         ('"table": {', '"tables": {', "missing required field `table`"),
         ('"fingerprint": "', '"fingerprint": 1, "', "no JSON"),
         ('"results": {', '"results": [], "more": {', "Expected `object`, got `array`"),

@@ -1,17 +1,12 @@
-"""A table's runs: their file, the draws beside it, and the same as data frames."""
+"""A table's runs: their file, and the draws beside it."""
 
 import json
 from dataclasses import replace
-from math import isnan
 
 import pytest
-from made_up_results import make_bundle, with_insights, with_scores
+from made_up_results import make_bundle, with_scores
 
-from detector.metrics import HEADINGS
-from reports.numbers import frames
 from reports.results import load_bundle, save_bundle
-
-LAST = "Spatial and Scale Constraint, Point"
 
 
 @pytest.fixture
@@ -76,48 +71,3 @@ def test_a_file_that_is_no_bundle_of_this_version_is_refused(path, spoil, reason
     spoil(path)
     with pytest.raises(ValueError, match=rf"table3\.json is no report bundle of .*{reason}"):
         load_bundle(path)
-
-
-# --- data frames
-
-
-@pytest.fixture(scope="module")
-def full():
-    return with_insights(with_scores(make_bundle("table2", seeds=(0, 1), missing={(LAST, 1)})))
-
-
-def test_a_line_per_run_with_its_six_numbers(full):
-    runs = frames(full)["runs"]
-    assert len(runs) == 7
-    for line in runs.to_dict("records"):
-        result = full.results[line["signature"]]
-        assert (line["seed"], line["minutes"], line["device"]) == (result.seed, 1.5, "cpu")
-        assert (line["ap"], line["ap_l"]) == (result.metrics.ap, result.metrics.ap_l)
-        assert line["ap_s"] != line["ap_s"] or line["ap_s"] is None  # undefined
-
-
-def test_intervals_are_the_tables(full):
-    lines = frames(full)["numbers"].set_index(["row", "metric"])
-    assert len(lines) == 4 * len(HEADINGS)
-    for row in full.rows:
-        for metric, number in row.metrics.items():
-            line = lines.loc[row.row.label, HEADINGS[metric]]
-            for before, it in (("", number.ours.estimate), ("gain_", number.gain.estimate)):
-                found = [line[before + name] for name in ("low", "high", "image_error")]
-                assert found == [it.low, it.high, it.image_error] if it else all(map(isnan, found))
-    line = lines.loc[LAST, "AP"]
-    assert (line["paper"], line["ours"], line["n"]) == (37.8, 18.9, 1)
-
-
-def test_classes_and_images_are_lines(full):
-    name = next(iter(full.results))
-    found = {
-        key: it[it["signature"] == name] for key, it in frames(full).items() if key != "numbers"
-    }
-    assert found["classes"]["num_truths"].tolist() == [5, 0]
-    assert found["images"]["missed"].tolist() == [1, 0]
-    table = full.table
-    nothing = frames(make_bundle(table, missing={(row.label, 0) for row in table.rows}))
-    assert {key: len(it) for key, it in nothing.items()} == dict.fromkeys(found, 0) | {
-        "numbers": 24
-    }

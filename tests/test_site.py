@@ -102,12 +102,12 @@ def test_every_page_is_whole_and_needs_nothing(full):
         assert sum(tag.get("aria-current") == "page" for tag in page.iter("a")) == 1
 
 
-def test_everything_that_is_known_is_shown_and_what_would_bring_the_rest(full):
+def test_everything_that_is_known_is_shown(full):
     folder, bundles = full
     curves = ["Precision and recall", "Kinds of errors"]
     pictures = ["Images, from best to worst", "Where the positives are"]
     first = ["The table", "What each row changes", "The paper’s claims about it"]
-    last = ["How the runs were made", "How to reproduce it", "The results as data frames"]
+    last = ["How the runs were made", "How to reproduce it", "The results as a data frame"]
     page, empty = read(folder / "table2.html"), read(folder / "table5.html")
     assert headings(page) == [*first, *curves, *pictures, *last]
     for wanted in [*(row.label for row in bundles[0].table.rows), bundles[0].command, "H4"]:
@@ -116,10 +116,7 @@ def test_everything_that_is_known_is_shown_and_what_would_bring_the_rest(full):
     assert sum(image.get("src").startswith("data:image/svg+xml") for image in images) == 4 + 4
     assert any(image.get("alt") == "a made-up image with a dog" for image in images)
     assert not {*curves, *pictures} & {*headings(empty)}
-    for told in ("No run is finished", "5 of the runs: atss run table5"):
-        assert told in words(empty)
-    told = "where the positives are: atss positives"
-    assert told in words(empty) and told not in words(page)
+    assert "No run is finished" in words(empty)
 
 
 def test_the_index_says_what_each_table_found(full):

@@ -25,20 +25,19 @@ from pathlib import Path
 
 from IPython.display import HTML
 
-from reports import effects, footnotes, tables
-from reports.numbers import frames
-from reports.results import load_bundle
+from reports import effects, footnotes, site, tables
 from reports.claims import claims_grid, deciding, judge_all
 from reports.figures import plates
 from reports.measurements import Measurements
+from reports.numbers import numbers
 from reports.render import STYLE, part, to_html
-from reports.site import claims_about, cost, counted, finding, gallery, gaps
+from reports.results import load_bundle
 
 folder = Path(bundle_path).parent
 bundle = load_bundle(Path(bundle_path))
 table = bundle.table
-verdicts = judge_all(Measurements([bundle]), claims_about(table))
-drawn = plates(bundle)
+verdicts = judge_all(Measurements([bundle]), site.claims_about(table))
+figures = {name: plate.shown(folder) for name, plate in plates(bundle).items()}
 
 
 def show(*parts: str) -> HTML | None:
@@ -46,44 +45,30 @@ def show(*parts: str) -> HTML | None:
     return HTML("".join(parts)) if any(parts) else None
 
 
-def plate(name: str) -> str:
-    """The figure of this name, if the results allow it."""
-    return drawn[name].shown(folder) if name in drawn else ""
-
-
 section = f"Section {table.section} of the paper: " if table.section else ""
 show(
     f"{STYLE}<h1>{escape(table.heading)}</h1>",
     f"<p>{section}<em>{escape(table.caption)}</em></p>",
-    part("paragraphs", [finding(bundle)]),
+    part("paragraphs", [site.finding(bundle)]),
 )
 
 # %% [markdown]
 # ## The table
 
 # %%
-show(to_html(tables.paper_grid(bundle)), plate("ap"))
+show(to_html(tables.paper_grid(bundle)), figures["ap"])
 
 # %% [markdown]
 # ## What each row changes
 
 # %%
-show(to_html(tables.gains_grid(bundle)), plate("gains"))
-
-# %%
-show(*map(to_html, tables.changes_grid(bundle)))
-
-# %%
-show(*map(to_html, effects.effects_grids(bundle)))
-
-# %%
+more = (*tables.changes_grid(bundle), *effects.effects_grids(bundle))
+own = {row.assigner.name: row.assigner.source for row in table.rows if row.assigner}
 show(
-    *(
-        f"<h3>The assigner {escape(name)}</h3><pre>{escape(source)}</pre>"
-        for name, source in {
-            it.assigner.name: it.assigner.source for it in table.rows if it.assigner
-        }.items()
-    )
+    to_html(tables.gains_grid(bundle)),
+    figures.get("gains", ""),
+    *map(to_html, more),
+    *(f"<h3>The assigner {escape(it)}</h3><pre>{escape(own[it])}</pre>" for it in own),
 )
 
 # %% [markdown]
@@ -99,37 +84,35 @@ show(
 # ## Precision and recall
 
 # %%
-show(plate("precision"))
+show(figures.get("precision", ""))
 
 # %% [markdown]
 # ## Kinds of errors
 
 # %%
-show(plate("errors"))
+show(figures.get("errors", ""))
 
 # %% [markdown]
 # ## Images, from best to worst
 
 # %%
-show(*gallery(folder, table.name))
+show(*site.gallery(folder, table.name))
 
 # %% [markdown]
 # ## Where the positives are
 
 # %%
-show(*counted(folder, table.name))
+show(*site.counted(folder, table.name))
 
 # %% [markdown]
 # ## How the runs were made
 
 # %%
-show(to_html(footnotes.facts_grid(bundle)), part("paragraphs", cost([bundle])))
-
-# %%
-show(to_html(tables.runs_grid(bundle)))
-
-# %%
-show(part("listed", "Not in this report, and what would bring it", gaps(bundle, folder)))
+show(
+    to_html(footnotes.facts_grid(bundle)),
+    part("paragraphs", site.cost([bundle])),
+    to_html(tables.runs_grid(bundle)),
+)
 
 # %% [markdown]
 # ## How to reproduce it
@@ -141,12 +124,10 @@ show(
 )
 
 # %% [markdown]
-# ## The results as data frames
+# ## The results as a data frame
 #
-# For whoever goes on from here, in Jupyter: the results as tidy pandas data frames.
+# For whoever goes on from here, in Jupyter: the table's numbers, a line per row and metric.
 
 # %%
-data = frames(bundle)
-numbers, runs, classes, images = data.values()
-told = [f"{name}: {len(it):,} lines of {', '.join(map(str, it))}" for name, it in data.items()]
-show(part("listed", "Data frames", told))
+data = numbers(bundle).infer_objects()
+show(part("paragraphs", [f"{len(data):,} lines of {', '.join(data)}."]))
