@@ -8,7 +8,7 @@ of a number: the best of its kind bold, those not told apart from it underlined.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from itertools import accumulate
@@ -197,37 +197,40 @@ def markdown(grid: Grid) -> str:
     return "\n".join(texts) + "\n"
 
 
-# A table wider than the text is made smaller; a narrow one stays as it is.
-RESIZED = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"
+LATEX_TABLE = r"""% needs \usepackage{{amssymb,booktabs,graphicx}}
+\begin{{table}}
+\centering\small
+\setlength{{\belowcaptionskip}}{{4pt}}
+\caption{{{title}}}
+\label{{tab:{name}}}
+\resizebox{{\ifdim\width>\linewidth\linewidth\else\width\fi}}{{!}}{{%
+\begin{{tabular}}{{@{{}}{sides}@{{}}}}
+\toprule
+{heads}
+\midrule
+{blocks}
+\bottomrule
+\end{{tabular}}}}
+{notes}\end{{table}}
+"""  # classes have no room below a caption; a table wider than the text is made smaller
 
 
 def latex(grid: Grid) -> str:
     """A table environment for \\usepackage{amssymb, booktabs, graphicx}."""
-    blocks = ["\n".join(_latex_line(cells, grid) for cells in block) for block in grid.blocks]
     over = [(i + 1, cell.span) for i, cell in starts(grid.over) if cell.text]
-    notes = map(LATEX.text, grid.notes_with())
-    below = r"\parbox{\linewidth}{\footnotesize " + " \\\\\n".join(notes) + "}"
-    lines = [
-        r"% needs \usepackage{amssymb,booktabs,graphicx}",
-        r"\begin{table}",
-        r"\centering\small",
-        r"\setlength{\belowcaptionskip}{4pt}",  # the classes have no room there
-        rf"\caption{{{LATEX.text(grid.title)}}}",
-        rf"\label{{tab:{grid.name}}}",
-        RESIZED,
-        rf"\begin{{tabular}}{{@{{}}{''.join(side[0] for side in grid.sides)}@{{}}}}",
-        r"\toprule",
-        *([_latex_line(grid.over, grid)] if over else []),
-        *(rf"\cmidrule(lr){{{first}-{first + span - 1}}}" for first, span in over),
-        _latex_line(grid.head, grid),
-        r"\midrule",
-        "\n\\addlinespace\n".join(blocks),
-        r"\bottomrule",
-        r"\end{tabular}}",
-        *(["", r"\smallskip", below] if grid.notes else []),
-        r"\end{table}",
-    ]
-    return "\n".join(lines) + "\n"
+    heads = [_latex_line(grid.over, grid)] if over else []
+    heads += [rf"\cmidrule(lr){{{first}-{first + span - 1}}}" for first, span in over]
+    blocks = ["\n".join(_latex_line(cells, grid) for cells in block) for block in grid.blocks]
+    notes = " \\\\\n".join(map(LATEX.text, grid.notes_with()))
+    below = f"\n\\smallskip\n\\parbox{{\\linewidth}}{{\\footnotesize {notes}}}\n"
+    return LATEX_TABLE.format(
+        title=LATEX.text(grid.title),
+        name=grid.name,
+        sides="".join(side[0] for side in grid.sides),
+        heads="\n".join([*heads, _latex_line(grid.head, grid)]),
+        blocks="\n\\addlinespace\n".join(blocks),
+        notes=below if grid.notes else "",
+    )
 
 
 def _latex_line(cells: Line, grid: Grid) -> str:
@@ -239,8 +242,8 @@ def _latex_line(cells: Line, grid: Grid) -> str:
     return " & ".join(texts) + r" \\"
 
 
-# A terminal, in whatever width that has. What is too wide is made narrower in this order: intervals
-# take two lines, columns move together, names of lines are wrapped, and numbers at last.
+# A terminal. Where it is too narrow, intervals take two lines and columns move together; then names
+# of lines are wrapped, and numbers at last.
 
 SIGNS: dict[Rank, str] = {"": "", "best": "●", "tied": "○"}  # seen without bold letters too
 STYLES = {"best": "bold", "tied": "underline", "interval": "dim", "difference": "dim"}
@@ -276,17 +279,17 @@ def _table(grid: Grid, break_at: str, padding: int) -> Table:
     look: dict[str, Any] = {"box": HORIZONTALS, "pad_edge": False, "header_style": ""}
     table, filled = Table(show_header=has_head, padding=(0, padding, 0, 0), **look), []
     for (over, head, *cells), side in zip(grid.columns, grid.sides, strict=True):
-        room = max((len(_signs(cell)) for cell in cells), default=0)
+        room, is_right = max(map(len, map(_signs, cells)), default=0), side == "right"
         texts = [_shown(cell, break_at, room) for cell in cells]
-        words = f"{over.text} {head.text}".split() if side == "right" else []
-        widest = max(1, *map(cell_len, words), *map(_width, texts))
-        longest = widest if side == "right" else LONGEST_LINE
+        words = f"{over.text} {head.text}".split() if is_right else []
+        widest = max([1, *map(cell_len, words), *(cell_len(it) for t in texts for it in _lines(t))])
+        longest = widest if is_right else LONGEST_LINE
         heads = [part for cell in (over, head) for part in wrap(cell.text, longest)]
         texts.insert(0, Text("\n".join(heads)))
-        if side == "right":  # by hand: rich moves what has no sign behind it out of its column
+        if is_right:  # by hand: rich moves what has no sign behind it out of its column
             texts = [_to_the_right(text, widest) for text in texts]
-        least = widest if side == "right" else min(NAME, max(map(_width, texts)))
-        table.add_column(texts[0], no_wrap=side == "right", min_width=least, overflow="fold")
+        least = widest if is_right else min(NAME, widest)
+        table.add_column(texts[0], no_wrap=is_right, min_width=least, overflow="fold")
         filled.append(texts[1:])
     ends = set(accumulate(map(len, grid.blocks)))
     for i, row in enumerate(zip(*filled, strict=True), start=1):
@@ -298,16 +301,15 @@ def _shown(cell: Cell, break_at: str, room: int) -> Text:
     """A cell's text, styled, and its signs, for which other numbers leave room behind them."""
     text = Text(cell.text.replace(BREAK, break_at), style=STYLES.get(cell.rank or cell.kind, ""))
     has_room = cell.text and cell.kind != "interval" and is_number(cell)
-    signs = _signs(cell).ljust(room if has_room else 0)
-    return text.append(signs, style="not bold not underline")
+    return text.append(_signs(cell).ljust(room if has_room else 0), "not bold not underline")
 
 
 def _signs(cell: Cell) -> str:
     return SIGNS[cell.rank] + cell.mark
 
 
-def _width(text: Text) -> int:
-    return max(map(cell_len, text.plain.split("\n")))
+def _lines(text: Text) -> list[str]:
+    return text.plain.split("\n")
 
 
 def _to_the_right(text: Text, width: int) -> Text:
@@ -327,17 +329,13 @@ def template(name: str) -> Any:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined  # pages alone wait for it
     from markupsafe import Markup
 
-    blocks: dict[str, Any] = {
-        "trim_blocks": True,
-        "lstrip_blocks": True,
-        "keep_trailing_newline": True,
-    }
+    blocks: Any = dict.fromkeys(("trim_blocks", "lstrip_blocks", "keep_trailing_newline"), True)
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, **blocks
     )
     environment.filters["indexed"] = lambda text: Markup(HTML.text(text))
     environment.filters["written"] = lambda cell: Markup(HTML.cell(cell))
-    environment.globals |= {"starts": starts, "names_of": _names_of}
+    environment.globals["starts"] = starts
     return environment.get_template(name)
 
 
@@ -349,16 +347,3 @@ def part(name: str, *given: Any) -> str:
 def to_html(grid: Grid) -> str:
     """A <figure> with a <table>; STYLE makes it look like a printed one."""
     return part("grid", grid)
-
-
-def _names_of(block: Sequence[Line]) -> set[int]:
-    """The columns of which only the first line of a block says something: its names."""
-    first, *others = block
-    if not others or any(cell.span > 1 for cells in block for cell in cells):
-        return set()
-    columns = enumerate(zip(*block, strict=True))
-    return {
-        i
-        for i, (name, *rest) in columns
-        if name.text and not name.kind and not any(it.text for it in rest)
-    }
