@@ -1,11 +1,12 @@
 """What was measured in one setup: rows of the paper's tables -> their runs, their differences."""
 
 import shlex
+from collections import ChainMap
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 from math import sqrt
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from experiments import TABLES, table9
 from experiments.claims import RERUN_DEGREES, RERUN_DEVIATION, Claim, Margin, Place, Spread, places
@@ -20,7 +21,6 @@ if TYPE_CHECKING:  # it imports numpy and scipy, which lists need not wait for
 BY_NUMBER = {table.number: table for table in TABLES.values()} | {9: table9.TABLE}
 PAPERS_DATA = "coco2017"
 USUAL_SCALE = "demo"  # where none is asked for
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -92,29 +92,23 @@ class Measurements:
 
     def results(self, place: Place) -> list[Result]:
         """What a row's runs measured, as far as they are done."""
-        return _known(self.runs(place), (bundle.results for bundle in self.bundles))
+        return list(self._row(place).results)
 
     def scores(self, place: Place, of_crowds: bool = False) -> list["Scores"]:
         """The same under resampled images, of those runs whose match records are known."""
-        every = [bundle.scores for bundle in self.bundles]
-        return _known(self.runs(place), [self.crowds] if of_crowds else every)
+        known = self.crowds if of_crowds else ChainMap(*(dict(it.scores) for it in self.bundles))
+        return [known[name] for name in self.runs(place) if name in known]
 
     def compared(self, place: Place, other: Place | None) -> Compared:
         """AP of a row of any table, against that of another."""
-        rows = [
-            ComparedRow(
-                find_row(it),
-                self.runs(it),
-                (
-                    {result.signature: result for result in self.results(it)},
-                    {score.signature: score for score in self.scores(it)},
-                    {},
-                ),
-            )
-            for it in (place, other)
-            if it
-        ]
-        return replace(rows[0], reference=rows[1] if other else None).ap
+        return replace(self._row(place), reference=self._row(other) if other else None).ap
+
+    def _row(self, place: Place) -> ComparedRow:
+        results, scores = (
+            ChainMap(*(dict(getattr(bundle, name)) for bundle in self.bundles))
+            for name in ("results", "scores")
+        )
+        return ComparedRow(find_row(place), self.runs(place), results, scores)
 
     def estimate(self, part: Margin | Spread, level: float) -> "Estimate | None":
         """A part of a claim with its interval; None where it is undefined."""
@@ -179,11 +173,6 @@ def find_row(place: Place) -> Row:
 def _trains(row: Row) -> tuple[Any, ...]:
     """Equal for rows that are one run in one setup."""
     return row.config, tuple(sorted(row.recipe.items())), str(row.assigner)
-
-
-def _known(names: Iterable[str], kept: Iterable[Mapping[str, T]]) -> list[T]:
-    every = {name: it for each in kept for name, it in each.items()}
-    return [every[name] for name in names if name in every]
 
 
 def spread(pairs: Sequence["Estimate"]) -> "Estimate":

@@ -94,35 +94,33 @@ class Compared:
 
 @dataclass(frozen=True)
 class ComparedRow:
-    """A row of a table with the results of its runs, one per seed that is measured.
-
-    known: of every run by its signature its result, its draws, how far it came; those of other
-    rows do not matter.
-    """
+    """A row of a table with what is known of its runs, one per seed, by their signatures."""
 
     row: Row
-    signatures: tuple[str, ...]  # of all runs asked for, measured or not
-    known: tuple[Mapping[str, Result], Mapping[str, "Scores"], Mapping[str, Stopped]]
+    signatures: Sequence[str]  # of all runs asked for, measured or not
+    known: Mapping[str, Result]
+    drawn: Mapping[str, "Scores"]
+    ended: Mapping[str, Stopped] = field(default_factory=dict)
     reference: "ComparedRow | None" = None  # what its numbers are compared with
 
-    @cached_property
-    def results(self) -> tuple[Result, ...]:
-        """Of the runs that are done."""
-        return tuple(self.known[0][name] for name in self.signatures if name in self.known[0])
+    @property
+    def results(self) -> list[Result]:
+        """Of its runs that are done."""
+        return [self.known[name] for name in self.signatures if name in self.known]
 
-    @cached_property
-    def scores(self) -> tuple["Scores", ...]:
-        """Of the results; empty unless the images of all can be resampled.
+    @property
+    def stopped(self) -> list[Stopped]:
+        """Its runs that were ended early."""
+        return [self.ended[name] for name in self.signatures if name in self.ended]
+
+    @property
+    def scores(self) -> list["Scores"]:
+        """Of the results; none unless the images of all can be resampled.
 
         An interval of some seeds would not be that of their mean.
         """
-        drawn, names = self.known[1], [result.signature for result in self.results]
-        return tuple(drawn[name] for name in names) if drawn.keys() >= set(names) else ()
-
-    @property
-    def stopped(self) -> tuple[Stopped, ...]:
-        """Its runs that were ended early."""
-        return tuple(self.known[2][name] for name in self.signatures if name in self.known[2])
+        names = [result.signature for result in self.results]
+        return [self.drawn[it] for it in names] if all(it in self.drawn for it in names) else []
 
     @cached_property
     def metrics(self) -> dict[str, Compared]:
@@ -190,10 +188,8 @@ class Bundle:
             labels = ", ".join(f"'{row.label}'" for row in self.table.rows)
             raise ValueError(f"{self.table.name} has no row {unknown[0]!r}; its rows are {labels}")
         known = self.results, self.scores, self.stopped
-        rows = [
-            ComparedRow(row, tuple(self.signatures.get(row.label, ())), known)
-            for row in self.table.rows
-        ]
+        asked = [(row, self.signatures.get(row.label, ())) for row in self.table.rows]
+        rows = [ComparedRow(row, names, *known) for row, names in asked]
         return tuple(replace(row, reference=rows[self.table.reference]) for row in rows)
 
     @property
