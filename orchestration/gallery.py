@@ -60,7 +60,7 @@ def bring_gallery(
     """
     folder, insights = gallery_folder(to, bundle.table.name), bundle.insights
     known = [it for it in bundle.rows if it.results and it.results[0].signature in insights]
-    row = max(known, key=lambda row: row.ap.ours.mean or 0.0, default=None)
+    row = max(known, key=lambda row: row.ap.ours or 0.0, default=None)
     made_of = [VERSION, row and row.results[0].signature, bundle.fingerprint]
     if row and load_gallery(folder).get("made_of") == made_of:
         return

@@ -122,7 +122,7 @@ def effects_of(bundle: Bundle) -> Effects:
     measured: dict[Combination, list[float]] = {}
     scores: dict[Combination, list[Scores]] = {}
     for cell, row in rows:
-        if aps := row.ap.ours.by_seed.values():
+        if aps := row.ap.by_seed.values():
             measured.setdefault(cell, []).extend(aps)
             scores.setdefault(cell, []).extend(row.scores)
     images = {run.images for runs in scores.values() for run in runs}

@@ -23,10 +23,11 @@ from matplotlib.figure import Figure
 from experiments import TABLES
 from experiments.claims import Place
 from reports.breakdown import ERRORS, Insight
+from reports.intervals import Estimate
 from reports.measurements import Measurements
 from reports.numbers import signed
 from reports.render import part
-from reports.results import Bundle, Compared, ComparedRow, Sample
+from reports.results import Bundle, Compared, ComparedRow
 from reports.style import CYCLE, DASHES, OURS_STYLE, PAPER, PAPER_STYLE, STYLE, WIDTH, save
 
 PRECISIONS = {"ap50": "IoU 0.50", "ap75": "IoU 0.75", "ap": "mean of IoU 0.50 to 0.95"}
@@ -94,7 +95,7 @@ def plates(bundle: Bundle) -> dict[str, Plate]:
         "gains": f"AP against “{bundle.reference.row.label}”{beside}",
     }
     draw = {"ap": comparison_figure}
-    if any(row.ap.gain.n for row in bundle.rows if row is not bundle.reference):
+    if any(row.ap.gains for row in bundle.rows if row is not bundle.reference):
         draw["gains"] = gains_figure
     if insights_by_row(bundle):
         draw |= {"precision": precision_figure, "errors": errors_figure}
@@ -117,7 +118,7 @@ def study_plates(study: Measurements) -> dict[str, Plate]:
         )
         for name, points in found.items()
         # ATSS itself is a point of every sweep: alone it shows nothing.
-        if any(any(point.gain.by_seed.values()) for point in points.values())
+        if any(any(point.gains.values()) for point in points.values())
     }
 
 
@@ -143,35 +144,24 @@ def sweeps(study: Measurements) -> dict[str, Compared]:
 # A dot for every row
 
 
+Point = tuple[float | None, float | None, float | None]
+
+
 @dataclass(frozen=True)
 class Panel:
     """A number of each row and the ends of its bar, as far as they are known."""
 
     title: str
-    points: Sequence[tuple[float | None, float | None, float | None]]
+    points: Sequence[Point]
     look: Mapping[str, Any]
     line: float | None = None  # a dashed line marks this number
 
 
-def _panels(
-    ours: Sequence[Sample],
-    papers: Sequence[float | None],
-    lines: tuple[float | None, float | None] = (0.0, 0.0),
-    titles: tuple[str, str] = ("paper", "ours"),
-) -> list[Panel]:
-    """The paper's numbers, and beside them ours."""
-    points = []
-    for it in ours:
-        low = high = None
-        if it.estimate:
-            low, high = it.estimate.low, it.estimate.high
-        elif it.mean is not None and it.std is not None:
-            low, high = it.mean - it.std, it.mean + it.std
-        points.append((it.mean, low, high))
-    return [
-        Panel(titles[0], [(value, None, None) for value in papers], PAPER_STYLE, lines[0]),
-        Panel(titles[1], points, OURS_STYLE, lines[1]),
-    ]
+def _ours(mean: float | None, std: float | None, found: Estimate | None) -> Point:
+    """Our number with its interval, or else the spread of its seeds."""
+    if found:
+        return mean, found.low, found.high
+    return (mean, None, None) if mean is None or std is None else (mean, mean - std, mean + std)
 
 
 @matplotlib.rc_context(STYLE)
@@ -230,9 +220,12 @@ def _set_ranges(grid: Iterable[Axes], *, is_shared: bool) -> None:
 def comparison_figure(bundle: Bundle) -> Figure:
     """The paper's AP and ours; in one range where values may be compared."""
     aps, reference = [row.ap for row in bundle.rows], bundle.reference.ap
-    lines = reference.paper, reference.ours.mean
-    titles = "paper, COCO val2017", f"ours, {bundle.scale} on {bundle.data}"
-    panels = _panels([it.ours for it in aps], [it.paper for it in aps], lines, titles)
+    papers = [(it.paper, None, None) for it in aps]
+    ours = [_ours(it.ours, it.std, it.estimate) for it in aps]
+    panels = [
+        Panel("paper, COCO val2017", papers, PAPER_STYLE, reference.paper),
+        Panel(f"ours, {bundle.scale} on {bundle.data}", ours, OURS_STYLE, reference.ours),
+    ]
     return dots_with_intervals(
         [row.row.label for row in bundle.rows],
         panels if bundle.table.has_paper else panels[1:],
@@ -250,8 +243,9 @@ def gains_figure(bundle: Bundle) -> Figure:
 
 def changes_figure(known: Mapping[str, Compared], axis: str, *, has_paper: bool = True) -> Figure:
     """What changes AP by how much: the paper's numbers, if it has any, and ours."""
-    samples, papers = zip(*((it.gain, it.paper_gain) for it in known.values()), strict=True)
-    panels = _panels(samples, papers)
+    papers = [(it.paper_gain, None, None) for it in known.values()]
+    ours = [_ours(it.gain, it.gain_std, it.gain_estimate) for it in known.values()]
+    panels = [Panel("paper", papers, PAPER_STYLE, 0.0), Panel("ours", ours, OURS_STYLE, 0.0)]
     shown = panels if has_paper else panels[1:]
     return dots_with_intervals(list(known), shown, axis, write=signed, is_shared=True)
 

@@ -112,7 +112,7 @@ def _gaps(bundle: Bundle) -> list[Note]:
         (bundle.missing, f"{MISSING}: not measured; {progress(bundle)}."),
         (unasked, f"{MISSING}: no run was asked for in {', '.join(unasked)}."),
         (
-            any(it.ours.n == 0 for it in measured),
+            any(it.n == 0 for it in measured),
             f"{MISSING}: undefined, for want of an object of that size.",
         ),
         (early, f"{EARLY}: stopped early, the AP of its last test: {'; '.join(early)}."),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from detector.metrics import HEADINGS
 from reports.render import BREAK, PAD
-from reports.results import Bundle, Sample
+from reports.results import Bundle
 
 if TYPE_CHECKING:  # they import numpy and pandas, which lists need not wait for
     import pandas as pd
@@ -36,17 +36,17 @@ def numbers(bundle: Bundle) -> "pd.DataFrame":
             "row": row.row.label,
             "metric": HEADINGS[name],
             "paper": found.paper,
-            "ours": found.ours.mean,
-            "std": found.ours.std,
-            "n": found.ours.n,
-            **_errors(found.ours.estimate, ""),
-            "images": getattr(found.ours.estimate, "num_images", None),
+            "ours": found.ours,
+            "std": found.std,
+            "n": found.n,
+            **_errors(found.estimate, ""),
+            "images": getattr(found.estimate, "num_images", None),
             "difference": found.difference,
             "paper_gain": found.paper_gain,
-            "gain": found.gain.mean,
-            "gain_std": found.gain.std,
-            **_errors(found.gain.estimate, "gain_"),
-            "seeds": " ".join(map(str, found.ours.by_seed)),
+            "gain": found.gain,
+            "gain_std": found.gain_std,
+            **_errors(found.gain_estimate, "gain_"),
+            "seeds": " ".join(map(str, found.by_seed)),
             "signatures": " ".join(row.signatures),
         }
         for row in bundle.rows
@@ -81,9 +81,9 @@ def signed(value: float | None) -> str:
     return "±0.0" if text[1:] == "0.0" else text
 
 
-def spread(sample: Sample) -> str:
-    """Mean, and standard deviation where several seeds tell one."""
-    return number(sample.mean) + ("" if sample.std is None else f" {BREAK}±{sample.std:.1f}")
+def spread(std: float | None) -> str:
+    """A standard deviation behind its mean, where several seeds tell one."""
+    return "" if std is None else f" {BREAK}±{std:.1f}"
 
 
 def interval(estimate: "Estimate | None") -> str:

@@ -10,7 +10,7 @@ table2.npz. What was not measured is None, never 0.
 
 import json
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from math import hypot
@@ -58,13 +58,23 @@ class Stopped:
     ap: float | None
 
 
-@dataclass(frozen=True)
-class Sample:
-    """One quantity measured with several seeds, in AP points."""
+@dataclass(frozen=True, kw_only=True)
+class Compared:
+    """One metric of one row, in AP points: the paper's number and ours, alone and as a change.
 
-    by_seed: Mapping[int, float] = field(default_factory=dict)
-    std: float | None = None  # of one seed's value (n - 1); None with fewer than two seeds
-    estimate: "Estimate | None" = None  # the mean with its interval, where images can be resampled
+    What changes is told against the reference row, of ours paired by seed; std: of one seed's
+    value (n - 1), None with fewer than two; estimate: a mean with its interval, where images can
+    be resampled, and none for the change of the reference row itself.
+    """
+
+    paper: float | None
+    by_seed: Mapping[int, float]  # ours
+    std: float | None
+    estimate: "Estimate | None" = None
+    paper_gain: float | None = None
+    gains: Mapping[int, float] = field(default_factory=dict)
+    gain_std: float | None = None
+    gain_estimate: "Estimate | None" = None
 
     @property
     def n(self) -> int:
@@ -72,24 +82,19 @@ class Sample:
         return len(self.by_seed)
 
     @property
-    def mean(self) -> float | None:
-        """None without a seed."""
+    def ours(self) -> float | None:
+        """Mean over seeds."""
         return fmean(self.by_seed.values()) if self.by_seed else None
 
-
-@dataclass(frozen=True)
-class Compared:
-    """One metric of one row: the paper's number and ours, alone and against the reference row."""
-
-    paper: float | None
-    ours: Sample
-    paper_gain: float | None  # the paper's number minus the paper's of the reference row
-    gain: Sample  # the same of ours, paired by seed; no estimate for the reference row itself
+    @property
+    def gain(self) -> float | None:
+        """Mean change, of the seeds that both rows have."""
+        return fmean(self.gains.values()) if self.gains else None
 
     @property
     def difference(self) -> float | None:
         """Ours minus the paper's; None where either is missing."""
-        return _minus(self.ours.mean, self.paper)
+        return _minus(self.ours, self.paper)
 
 
 @dataclass(frozen=True)
@@ -134,29 +139,35 @@ class ComparedRow:
 
     def _compared(self, name: str) -> Compared:
         paper, values, other = getattr(self.row.paper, name), self._values(name), self.reference
-        ours = Sample(values, stdev(values.values()) if len(values) > 1 else None)
-        gain, paper_gain = Sample(), None
+        found = Compared(paper=paper, by_seed=values, std=_std(values.values()))
         if other:
             others = other._values(name)
+            both = [seed for seed in values if seed in others]
             # As in its interval, equal seeds of two configurations are two independent trainings.
-            pairs = {seed: (values[seed], others[seed]) for seed in values if seed in others}
-            std = None
-            if len(pairs) > 1:  # 0 for the same runs
-                spreads = map(stdev, zip(*pairs.values(), strict=True))
-                std = 0.0 if values == others else hypot(*spreads)
-            gain = Sample({seed: one - two for seed, (one, two) in pairs.items()}, std)
-            paper_gain = _minus(paper, getattr(other.row.paper, name))
+            stds = [_std([it[seed] for seed in both]) for it in (values, others)]
+            std = 0.0 if values == others else hypot(*(std or 0.0 for std in stds))
+            found = replace(
+                found,
+                paper_gain=_minus(paper, getattr(other.row.paper, name)),
+                gains={seed: values[seed] - others[seed] for seed in both},
+                gain_std=std if len(both) > 1 else None,
+            )
         if self.scores:
             from reports.intervals import difference, estimate
 
-            ours = replace(ours, estimate=estimate(self.scores, name))
+            found = replace(found, estimate=estimate(self.scores, name))
             if other and self.scores != other.scores:
-                gain = replace(gain, estimate=difference(self.scores, other.scores, name))
-        return Compared(paper, ours, paper_gain, gain)
+                change = difference(self.scores, other.scores, name)
+                found = replace(found, gain_estimate=change)
+        return found
 
     def _values(self, name: str) -> dict[int, float]:
         values = {result.seed: getattr(result.metrics, name) for result in self.results}
         return {seed: value for seed, value in values.items() if value is not None}
+
+
+def _std(values: Collection[float]) -> float | None:
+    return stdev(values) if len(values) > 1 else None
 
 
 def _minus(one: float | None, other: float | None) -> float | None:
@@ -211,7 +222,7 @@ class Bundle:
     @property
     def has_intervals(self) -> bool:
         """Whether anything is known of how far our numbers are to be trusted."""
-        return any(it.ours.estimate for row in self.rows for it in row.metrics.values())
+        return any(it.estimate for row in self.rows for it in row.metrics.values())
 
     @property
     def is_as_in_paper(self) -> bool:

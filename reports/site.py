@@ -111,15 +111,15 @@ def claims_about(table: Table) -> list[Claim]:
 def finding(bundle: Bundle) -> str:
     """What our numbers of a table say, beside the paper's if it has any."""
     aps = {row.row.label: row.ap for row in bundle.rows}
-    ours = {label: it.ours.mean for label, it in aps.items() if it.ours.mean is not None}
+    ours = {label: it.ours for label, it in aps.items() if it.ours is not None}
     papers = {label: it.paper for label, it in aps.items() if it.paper is not None}
     if not ours:
         return "No run is finished."
     best, reference = max(ours, key=ours.__getitem__), bundle.reference.row.label
-    gain, told = aps[best].gain, f"AP {_span(ours)}"
-    if best != reference and gain.mean is not None:
-        told += f", {signed(gain.mean)}"
-        if found := gain.estimate:
+    gain, found, told = aps[best].gain, aps[best].gain_estimate, f"AP {_span(ours)}"
+    if best != reference and gain is not None:
+        told += f", {signed(gain)}"
+        if found:
             of = ", these weights" if found.seed_error is None else ""  # of one seed: of what alone
             told += f" (95 %{of}: {signed(found.low)} to {signed(found.high)})"
         told += f" against “{reference}”"

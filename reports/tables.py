@@ -87,7 +87,7 @@ def _stacks(bundle: Bundle) -> dict[tuple[str, str], Stack]:
             for whose, ranks in (("paper", of_paper), ("ours", of_ours)):
                 stack[whose] = replace(stack[whose], rank=ranks.get(label, ""))
             early = [stopped.ap for stopped in row.stopped if stopped.ap is not None]
-            if not found.ours.n and early and name == "ap":
+            if not found.n and early and name == "ap":
                 stack["ours"] = Cell(f"{EARLY}{max(early):.1f}", "ours")
             difference = "" if found.paper is None else signed(found.difference)
             stacks[label, name] = stack | {"Δ": Cell(difference, "difference")}
@@ -96,24 +96,22 @@ def _stacks(bundle: Bundle) -> dict[tuple[str, str], Stack]:
 
 def _numbers(bundle: Bundle, found: Compared, letter: str) -> Stack:
     """Ours with the spread between seeds where there is no interval; the paper has not all."""
-    ours, between = found.ours, interval(found.ours.estimate) if bundle.has_intervals else ""
-    text = number(ours.mean) if ours.estimate else spread(ours)
+    between = interval(found.estimate) if bundle.has_intervals else ""
+    text = number(found.ours) + ("" if found.estimate else spread(found.std))
     return {
         "paper": Cell("" if found.paper is None else number(found.paper), "paper"),
-        "ours": Cell(text, "ours", mark=letter if ours.n else ""),
+        "ours": Cell(text, "ours", mark=letter if found.n else ""),
         level(): Cell(between, "interval"),
     }
 
 
 def _changes(bundle: Bundle, found: Compared) -> Stack:
     """The same of what a row changes, ours with its mark."""
-    gain, estimate, mark = found.gain, found.gain.estimate, ""
+    estimate, mark = found.gain_estimate, ""
     between = signed_interval(estimate) if bundle.has_intervals else ""
-    text = signed(estimate.value if estimate else gain.mean)
     if estimate and estimate.excludes_zero:
         mark = COUNTS_FOR_THESE if estimate.seed_error is None else COUNTS
-    if not estimate and gain.std is not None:
-        text += f" {BREAK}±{gain.std:.1f}"
+    text = signed(estimate.value) if estimate else signed(found.gain) + spread(found.gain_std)
     return {
         "paper": Cell("" if found.paper_gain is None else signed(found.paper_gain), "paper"),
         "ours": Cell(text, "ours", mark=mark),
@@ -155,7 +153,7 @@ def gains_grid(bundle: Bundle) -> Grid:
     """AP of every row, and what it changes against the reference row: the paper's and ours."""
     letters, notes = differing(bundle)
     rows = [_gain(row, bundle, letters.get(row.row.label, "")) for row in bundle.rows]
-    changes = [change for row in bundle.rows if (change := row.ap.gain.estimate)]
+    changes = [change for row in bundle.rows if (change := row.ap.gain_estimate)]
     shown = [head for head in rows[0] if any(row[head].text for row in rows)]
     if all(change.seed_error is None for change in changes):  # images are the only source
         shown = [head for head in shown if head[0] != "error from"]
@@ -171,7 +169,7 @@ def gains_grid(bundle: Bundle) -> Grid:
 
 def _gain(row: ComparedRow, bundle: Bundle, letter: str) -> dict[tuple[str, str], Cell]:
     """A row's AP, and what it changes unless it is the reference, each below its two heads."""
-    change = row.ap.gain.estimate
+    change = row.ap.gain_estimate
     errors = (change.image_error, change.seed_error) if change else (None, None)
     by_images, by_seeds = (
         Cell(MISSING if error is None else f"{error:.2f}", "interval") for error in errors
@@ -184,7 +182,7 @@ def _gain(row: ComparedRow, bundle: Bundle, letter: str) -> dict[tuple[str, str]
         ("", "Run"): Cell(row.row.label),
         **{("AP", whose): cell for whose, cell in _numbers(bundle, row.ap, letter).items()},
         **changes,
-        ("", "n"): Cell(f"{row.ap.ours.n}"),
+        ("", "n"): Cell(f"{row.ap.n}"),
     }
 
 
@@ -212,7 +210,7 @@ def changes_grid(bundle: Bundle) -> tuple[Grid, ...]:
 
 def _notes(bundle: Bundle, metrics: Sequence[str]) -> Iterator[str]:
     """What the numbers are, and what the marks mean."""
-    found = [row.metrics[name].gain.estimate for row in bundle.rows for name in metrics]
+    found = [row.metrics[name].gain_estimate for row in bundle.rows for name in metrics]
     changes = [change for change in found if change is not None]
     is_single = {change.seed_error is None for change in changes}
     if not changes:
@@ -242,7 +240,7 @@ def _notes(bundle: Bundle, metrics: Sequence[str]) -> Iterator[str]:
 
 def _power(bundle: Bundle) -> Iterator[str]:
     """How large a change these seeds and images would show, where one is not shown."""
-    changes = {row.row.label: row.ap.gain.estimate for row in bundle.rows}
+    changes = {row.row.label: row.ap.gain_estimate for row in bundle.rows}
     unclear = [
         f"“{label}” {least_shown(change)}"
         for label, change in changes.items()
@@ -294,7 +292,7 @@ def ranks_of_paper(bundle: Bundle, metric: str) -> dict[str, Rank]:
 
 def ranks_of_ours(bundle: Bundle, metric: str) -> dict[str, Rank]:
     """Row label -> rank of our mean; empty for fewer than two."""
-    means = {row.row.label: row.metrics[metric].ours.mean for row in bundle.rows}
+    means = {row.row.label: row.metrics[metric].ours for row in bundle.rows}
     scores = {row.row.label: row.scores for row in bundle.rows if means[row.row.label] is not None}
     best = _best(means)
     if not best or not any(scores.values()):

@@ -37,30 +37,28 @@ def test_the_path_and_the_sweeps_are_the_papers(study):
 
 def test_our_steps_are_paired_and_add_up_to_the_whole_way(study):
     steps = list(path(study).values())
-    assert [step.ours.mean for step in steps] == pytest.approx(
-        [step.paper / 2 + 0.5 for step in steps]
-    )
-    assert sum(step.gain.mean for step in steps[1:]) == pytest.approx((39.3 - 32.5) / 2)
+    assert [step.ours for step in steps] == pytest.approx([step.paper / 2 + 0.5 for step in steps])
+    assert sum(step.gain for step in steps[1:]) == pytest.approx((39.3 - 32.5) / 2)
     table1 = study.bundles[0]
     scores = [
         [table1.scores[name] for name in table1.signatures[label]]
         for label in ("+ GIoU Loss", "+ GroupNorm")
     ]
-    assert steps[2].gain.estimate == difference(*scores, "ap")
+    assert steps[2].gain_estimate == difference(*scores, "ap")
 
 
 def test_a_row_of_any_table_fills_a_step():
     steps = path(Measurements([make_bundle("table2")]))
-    measured = {label: step.ours.mean for label, step in steps.items() if step.ours.n}
+    measured = {label: step.ours for label, step in steps.items() if step.n}
     assert measured == {"+ Scalar": 18.5, "SSC instead of IoU": 18.9}
-    assert [label for label, step in steps.items() if step.gain.n] == ["SSC instead of IoU"]
+    assert [label for label, step in steps.items() if step.gains] == ["SSC instead of IoU"]
 
 
 def test_atss_is_no_change_of_itself(study):
     """Its distance from itself is known exactly, and alone it is no sweep."""
     points = [it for name, it in sweeps(study).items() if name.startswith("k ")]
-    (itself,) = (point for point in points if not any(point.gain.by_seed.values()))
-    assert itself.gain.estimate is None and itself.gain.mean == 0
+    (itself,) = (point for point in points if not any(point.gains.values()))
+    assert itself.gain_estimate is None and itself.gain == 0
     alone = Measurements([with_scores(make_bundle("table3", seeds=(0, 1)))])
     assert not study_plates(alone) and list(study_plates(study)) == ["path", "sweeps"]
 
@@ -88,7 +86,7 @@ def test_findings_are_sentences_with_our_numbers_and_the_papers(told):
 
 def test_an_interval_says_whether_it_is_of_these_trained_weights_alone():
     one, three = (finding(with_scores(make_bundle("table3", it))) for it in ((0,), (0, 1, 2)))
-    known = with_scores(make_bundle("table3", (0,))).rows[1].ap.gain.estimate
+    known = with_scores(make_bundle("table3", (0,))).rows[1].ap.gain_estimate
     ends = f"{signed(known.low)} to {signed(known.high)}"
     assert f"+1.1 (95 %, these weights: {ends})" in one and "(95 %: " in three
 

@@ -18,28 +18,28 @@ def test_our_number_stands_beside_the_papers_and_against_the_reference_row():
     assert all(list(row.metrics) == list(HEADINGS) for row in bundle.rows)
     row, large = bundle.rows[1], bundle.rows[1].metrics["ap_l"]
     assert (row.row.label, row.ap.paper, large.paper) == ("RetinaNet (#A=1) + ATSS", 39.3, 51.3)
-    assert (row.ap.ours.mean, row.ap.ours.std) == pytest.approx((39.3 / 2 + 1, 1))
-    assert (row.ap.difference, large.ours.mean) == pytest.approx((1 - 39.3 / 2, 39.3 / 2 + 5))
-    assert (row.ap.paper_gain, row.ap.gain.mean) == pytest.approx((2.3, 2.3 / 2))
+    assert (row.ap.ours, row.ap.std) == pytest.approx((39.3 / 2 + 1, 1))
+    assert (row.ap.difference, large.ours) == pytest.approx((1 - 39.3 / 2, 39.3 / 2 + 5))
+    assert (row.ap.paper_gain, row.ap.gain) == pytest.approx((2.3, 2.3 / 2))
     # Equal seeds of two rows are two trainings, each with a deviation of 1.
-    assert row.ap.gain.std == pytest.approx(2**0.5)
+    assert row.ap.gain_std == pytest.approx(2**0.5)
     reference = bundle.reference.ap
-    assert (reference.paper_gain, reference.gain.mean, reference.gain.std) == (0, 0, 0)
+    assert (reference.paper_gain, reference.gain, reference.gain_std) == (0, 0, 0)
 
 
 def test_what_is_missing_is_none_and_never_zero():
     bundle = make_bundle("table4", seeds=(0, 1), missing={("k = 3", 0), ("k = 3", 1), ("k = 9", 1)})
     assert (bundle.missing, bundle.seeds) == (3, (0, 1))
     k3, k5, k9 = (bundle.rows[place].ap for place in (0, 1, 3))
-    assert (k3.ours.mean, k3.ours.std, k3.ours.n) == (None, None, 0)
-    assert (k3.difference, k3.gain.mean, k3.paper) == (None, None, 38.0)
+    assert (k3.ours, k3.std, k3.n) == (None, None, 0)
+    assert (k3.difference, k3.gain, k3.paper) == (None, None, 38.0)
     assert k3.paper_gain == pytest.approx(38.0 - 39.3)
-    assert (k9.ours.by_seed, k9.ours.std) == ({0: 39.3 / 2}, None)
-    assert list(k5.gain.by_seed) == [0]  # the reference has no seed 1
-    assert bundle.rows[1].metrics["ap_s"].ours.n == 0  # no small objects
+    assert (k9.by_seed, k9.std) == ({0: 39.3 / 2}, None)
+    assert list(k5.gains) == [0]  # the reference has no seed 1
+    assert bundle.rows[1].metrics["ap_s"].n == 0  # no small objects
     assert bundle.rows[1].metrics["ap_l"].difference is None  # not printed by the paper
     nothing = replace(make_bundle("table1"), signatures={}, results={})
-    assert [row.ap.ours.mean for row in nothing.rows] == [None] * 7
+    assert [row.ap.ours for row in nothing.rows] == [None] * 7
     assert (nothing.seeds, nothing.missing) == ((), 0)
 
 
@@ -47,7 +47,7 @@ def test_a_result_serves_every_table_that_asks_for_its_run_and_only_rows_can_ask
     result = Result(signature="abc", seed=0, metrics=metrics_of(20.0))
     for name, label in [("table4", "k = 9"), ("table5", "8S"), ("table6", "1:1")]:
         own = {"signatures": {label: ["abc"]}, "results": {"abc": result}}
-        assert replace(make_bundle(name), **own).reference.ap.ours.mean == 20.0
+        assert replace(make_bundle(name), **own).reference.ap.ours == 20.0
     with pytest.raises(ValueError, match="table4 has no row 'k = 4'; its rows are 'k = 3'"):
         _ = replace(make_bundle("table4"), signatures={"k = 4": ["abc"]}).rows
 
@@ -55,17 +55,17 @@ def test_a_result_serves_every_table_that_asks_for_its_run_and_only_rows_can_ask
 def test_a_row_has_an_interval_and_its_difference_from_the_reference_has_one():
     bundle = with_scores(make_bundle("table3", (0, 1)))
     reference, row = bundle.reference, bundle.rows[1]
-    estimates = {name: found.ours.estimate for name, found in row.metrics.items()}
+    estimates = {name: found.estimate for name, found in row.metrics.items()}
     assert [name for name, found in estimates.items() if found is None] == ["ap_s"]  # of no object
-    assert row.ap.ours.estimate.value == pytest.approx(row.ap.ours.mean)
-    assert row.ap.gain.estimate.value == pytest.approx(row.ap.gain.mean)
-    assert row.ap.ours.estimate.image_error > 1 > row.ap.gain.estimate.image_error
-    assert reference.ap.ours.estimate and not reference.ap.gain.estimate
+    assert row.ap.estimate.value == pytest.approx(row.ap.ours)
+    assert row.ap.gain_estimate.value == pytest.approx(row.ap.gain)
+    assert row.ap.estimate.image_error > 1 > row.ap.gain_estimate.image_error
+    assert reference.ap.estimate and not reference.ap.gain_estimate
     # A row of which a run cannot be resampled has none: it would be another mean's.
     left = {name: it for name, it in bundle.scores.items() if name != row.signatures[0]}
     rows = replace(bundle, scores=left).rows
-    assert not rows[1].ap.ours.estimate and not rows[1].ap.gain.estimate
-    assert rows[0].ap.ours.estimate and rows[2].ap.gain.estimate
+    assert not rows[1].ap.estimate and not rows[1].ap.gain_estimate
+    assert rows[0].ap.estimate and rows[2].ap.gain_estimate
 
 
 # --- for other programs
@@ -94,7 +94,7 @@ def test_csv_has_both_ends_of_an_interval_and_both_errors_in_full():
     second, lines = bundle.rows[1], list(csv.DictReader(io.StringIO(csv_text(bundle))))
     line = lines[6]
     assert (line["row"], line["metric"], line["images"]) == (second.row.label, "AP", "1000")
-    for before, found in (("", second.ap.ours.estimate), ("gain_", second.ap.gain.estimate)):
+    for before, found in (("", second.ap.estimate), ("gain_", second.ap.gain_estimate)):
         for name in ("low", "high", "image_error", "seed_error"):
             assert float(line[before + name]) == getattr(found, name)
     assert lines[0]["gain_low"] == ""  # the reference has no difference from itself

@@ -40,8 +40,8 @@ def test_what_is_not_measured_has_no_dot():
 def test_bars_are_the_intervals_where_they_are_known_else_the_spread_of_the_seeds():
     bundle = make_bundle("table2", seeds=(0, 1))
     sampled = with_scores(bundle)
-    known = [row.ap.ours.estimate for row in sampled.rows]
-    spread = [row.ap.ours.mean for row in bundle.rows]
+    known = [row.ap.estimate for row in sampled.rows]
+    spread = [row.ap.ours for row in bundle.rows]
     for content, expected in (
         (sampled, [[it.low, it.high] for it in known]),
         (bundle, [[it - 0.5**0.5, it + 0.5**0.5] for it in spread]),

@@ -41,7 +41,7 @@ def test_without_its_draws_it_has_no_intervals(path):
     path.with_suffix(".npz").unlink()
     loaded = load_bundle(path)
     assert loaded.results and loaded.scores == {}
-    assert not any(row.ap.ours.estimate for row in loaded.rows)
+    assert not any(row.ap.estimate for row in loaded.rows)
 
 
 def of_another_recipe(path):

@@ -156,7 +156,7 @@ def _show(code: Any, found: "Verification") -> list[str]:
             label, cells = row.row.label, list[str]()
             for metric in content.table.metrics:
                 mark = MARKS[found.cells.get((where, label, HEADINGS[metric]))]
-                cells.append(f"{number(row.metrics[metric].ours.mean)}{mark}")
+                cells.append(f"{number(row.metrics[metric].ours)}{mark}")
             grid.add_row(Text(label), *cells)
         console.print("", grid, "")
     for (slug, claim), (verdict, stands) in found.claims.items():
