@@ -11,17 +11,6 @@ from reports.footnotes import differing, facts_grid, footnotes
 from reports.tables import paper_grid
 
 
-def test_they_say_how_ours_were_made_and_forbid_comparing_values():
-    first, second, *_ = footnotes(make_bundle("table5", seeds=(0, 1)))
-    assert first == (
-        "Ours: scale demo on made-up (fingerprint ffffffffffff); 40 iterations of 4 images, short "
-        "side 96 to 128 px, long side at most 160 px; seeds 0, 1: mean ±sd, the sample standard "
-        "deviation over seeds. Δ is ours minus the paper's."
-    )
-    assert "COCO val2017 with ResNet-50" in second
-    assert "only directions can be compared" in second
-
-
 @pytest.mark.parametrize(
     "change",
     [
@@ -49,22 +38,6 @@ def test_they_name_settings_single_seeds_misprints_gaps_and_the_readers_notes():
     notes = footnotes(replace(bundle, signatures=kept))
     assert "–: no run was asked for in “k = 3”." in notes
     assert not any("not measured" in note or "undefined" in note for note in notes)
-
-
-@pytest.mark.parametrize(
-    ("seeds", "is_scored", "said", "unsaid"),
-    [
-        ((0,), False, ["{best}", "by more than chance is not known"], ["{tied}"]),
-        ((0, 1), True, ["{tied}", "of images and seeds together"], ["images alone"]),
-        ((0,), True, ["{tied}", "of the images alone: it holds for these trained weights"], []),
-    ],
-)
-def test_they_say_what_ranks_and_intervals_mean_of_those_that_there_are(
-    seeds, is_scored, said, unsaid
-):
-    bundle = make_bundle("table2", seeds)
-    notes = " ".join(footnotes(with_scores(bundle) if is_scored else bundle))
-    assert all(text in notes for text in said) and not any(text in notes for text in unsaid)
 
 
 def test_facts_tell_the_recipe_and_what_the_runs_have_in_common():

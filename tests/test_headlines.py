@@ -47,13 +47,6 @@ def test_our_steps_are_paired_and_add_up_to_the_whole_way(study):
     assert steps[2].gain_estimate == difference(*scores, "ap")
 
 
-def test_a_row_of_any_table_fills_a_step():
-    steps = path(Measurements([make_bundle("table2")]))
-    measured = {label: step.ours for label, step in steps.items() if step.n}
-    assert measured == {"+ Scalar": 18.5, "SSC instead of IoU": 18.9}
-    assert [label for label, step in steps.items() if step.gains] == ["SSC instead of IoU"]
-
-
 def test_atss_is_no_change_of_itself(study):
     """Its distance from itself is known exactly, and alone it is no sweep."""
     points = [it for name, it in sweeps(study).items() if name.startswith("k ")]

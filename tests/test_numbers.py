@@ -1,7 +1,5 @@
-"""Rows joined with results, the CSV of them letter by letter, and how numbers are written."""
+"""Rows joined with results, and how their numbers are written."""
 
-import csv
-import io
 from dataclasses import replace
 
 import pytest
@@ -9,7 +7,7 @@ from made_up_results import make_bundle, metrics_of, with_scores
 
 from detector.metrics import HEADINGS
 from reports.intervals import Estimate
-from reports.numbers import csv_text, interval, number, signed, signed_interval
+from reports.numbers import interval, number, signed, signed_interval
 from reports.results import Result
 
 
@@ -66,38 +64,6 @@ def test_a_row_has_an_interval_and_its_difference_from_the_reference_has_one():
     rows = replace(bundle, scores=left).rows
     assert not rows[1].ap.estimate and not rows[1].ap.gain_estimate
     assert rows[0].ap.estimate and rows[2].ap.gain_estimate
-
-
-# --- for other programs
-
-
-def test_csv_letter_by_letter():
-    bundle = make_bundle("table2", (0, 1), missing={("Intersection over Union, Point", 0)})
-    lines = csv_text(bundle).splitlines()
-    assert lines[0] == (
-        "table,row,metric,paper,ours,std,n,low,high,image_error,seed_error,images,difference,"
-        "paper_gain,gain,gain_std,gain_low,gain_high,gain_image_error,gain_seed_error,seeds,"
-        "signatures"
-    )
-    for place, expected in (
-        (1, "AP,37.0,19.0,0.7071067811865476,2,,,,,,-18.0,0.0,0.0,0.0,,,,,0 1"),
-        (4, "AP_S,,,,0,,,,,,,,,,,,,,"),
-        (7, "AP,36.9,19.45,,1,,,,,,-17.45,-0.10000000000000142,-0.05000000000000071,,,,,,1"),
-    ):
-        label = bundle.rows[place // 7].row.label
-        assert lines[place] == f'2,"{label}",{expected},{" ".join(bundle.signatures[label])}'
-    assert len(lines) == 1 + 4 * 6
-
-
-def test_csv_has_both_ends_of_an_interval_and_both_errors_in_full():
-    bundle = with_scores(make_bundle("table2", seeds=(0, 1)))
-    second, lines = bundle.rows[1], list(csv.DictReader(io.StringIO(csv_text(bundle))))
-    line = lines[6]
-    assert (line["row"], line["metric"], line["images"]) == (second.row.label, "AP", "1000")
-    for before, found in (("", second.ap.estimate), ("gain_", second.ap.gain_estimate)):
-        for name in ("low", "high", "image_error", "seed_error"):
-            assert float(line[before + name]) == getattr(found, name)
-    assert lines[0]["gain_low"] == ""  # the reference has no difference from itself
 
 
 # --- as they are written

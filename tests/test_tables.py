@@ -7,14 +7,13 @@ import pytest
 from made_up_results import make_bundle, with_facts, with_scores
 from test_grid import printed
 
-from detector.metrics import HEADINGS, Metrics
+from detector.metrics import HEADINGS
 from experiments import TABLES
 from reports.footnotes import facts_grid
 from reports.intervals import Estimate, difference, visible
-from reports.numbers import number, signed_interval
+from reports.numbers import number
 from reports.render import latex, markdown, to_html
 from reports.tables import (
-    changes_grid,
     gains_grid,
     paper_grid,
     ranks_of_ours,
@@ -59,21 +58,6 @@ def test_missing_runs_are_dashes():
     assert gains["k = 9"] == ["39.3", "19.6", "", "", "1"]
     assert gains["k = 7"] == ["39.1", "19.6", "−0.2", "−0.1", "1"]
     assert [texts(cells)[2:] for cells in runs_grid(bundle).blocks[1]] == [["–"] * 3]
-
-
-def test_intervals_stand_under_our_numbers_which_stand_alone_where_there_are_no_others():
-    bundle = with_scores(make_bundle("table2", (0, 1)))
-    lines = [texts(cells) for cells in paper_grid(bundle).blocks[0]]
-    assert [cells[1] for cells in lines] == ["paper", "ours", "95 %", "Δ"]
-    found = bundle.rows[0].ap.estimate
-    assert lines[2][2] == f"{found.low:.1f}–\u200b{found.high:.1f}" and lines[1][2] == "19.0"
-    rows = tuple(replace(row, paper=Metrics()) for row in TABLES["table4"].rows[3:5])
-    table = replace(TABLES["table4"], number=0, name="mine", reference=0, rows=rows)
-    grid = paper_grid(with_scores(make_bundle(table)))
-    assert [cells[1].text for cells in grid.blocks[0]] == ["ours", "95 %"]
-    spread = paper_grid(make_bundle("table4", (0, 1))).blocks[0][1]
-    assert texts(spread)[1:3] == ["ours ±sd", "19.5 \u200b±0.7"]  # of seeds, without intervals
-    assert "{best}: the highest of ours" in " ".join(grid.notes)
 
 
 def test_every_run_can_be_traced():
@@ -145,20 +129,6 @@ def test_with_one_seed_the_star_is_in_brackets_and_decides_nothing_about_configu
     assert any("Each of the 2 intervals stands for itself" in note for note in two.notes)
 
 
-def test_changes_in_all_metrics_are_the_comparisons_own():
-    bundle = with_scores(make_bundle("table3", seeds=(0, 1)))
-    (grid,) = changes_grid(bundle)
-    assert len(grid.blocks) == 4  # five rows without the reference
-    row, (paper, ours, spread) = bundle.rows[1], grid.blocks[0]
-    changes = "RetinaNet (#A=1) + ATSS|paper|+2.3|+2.4|+2.9|+2.9|+2.1|+2.7"
-    assert "|".join(texts(paper)) == changes
-    marks = [row.metrics[it].gain_estimate.excludes_zero for it in ("ap", "ap50", "ap75")]
-    assert [cell.mark == "*" for cell in ours[2:5]] == marks
-    assert spread[2].text == signed_interval(row.ap.gain_estimate)
-    assert [cells[5].text for cells in (ours, spread)] == ["–", "–"]  # no small objects
-    assert [changes_grid(make_bundle(name)) for name in ("table1", "table4")] == [(), ()]
-
-
 # --- the best numbers, and those not told apart from them
 
 PAPER_BEST = {  # read off the paper's tables, by eye
@@ -211,10 +181,3 @@ def test_what_is_unknown_is_not_called_different_and_nothing_is_the_best_of_noth
     rows = replace(bare, results=level), replace(bare, results=alone)
     assert [ranks_of_ours(it, "ap") for it in rows] == [{}, {}]
     assert ranks_of_ours(bare, "ap_s") == {}  # no small objects
-
-
-def test_ranks_stand_in_the_table():
-    grid = paper_grid(with_scores(make_bundle("table2", (0, 1))))
-    by_kind = {(cell.kind, cell.rank) for row in grid.lines for cell in row}
-    assert {("paper", "best"), ("ours", "best"), ("ours", "tied")} <= by_kind
-    assert not any(rank for kind, rank in by_kind if kind not in ("paper", "ours"))
