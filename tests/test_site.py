@@ -113,7 +113,7 @@ def test_everything_that_is_known_is_shown(full):
     for wanted in [*(row.label for row in bundles[0].table.rows), bundles[0].command, "H4"]:
         assert wanted in words(page)
     images = list(page.iter("img"))
-    assert sum(image.get("src").startswith("data:image/svg+xml") for image in images) == 4 + 4
+    assert sum(image.get("src").startswith("data:image/svg+xml") for image in images) == 4 + 3
     assert any(image.get("alt") == "a made-up image with a dog" for image in images)
     assert not {*curves, *pictures} & {*headings(empty)}
     assert "No run is finished" in words(empty)
