@@ -4,7 +4,7 @@ footnotes    what must stand under a table's numbers, so that nobody misreads th
 differing    in what its runs differ beside what the table is about: a seed that is missing, another
              version of the evaluation, another device, other test images; what most rows have goes
              without saying, a row that differs gets a letter and a footnote
-facts_grid   what was run, one fact per line
+facts        what was run, and on what
 """
 
 from collections import Counter
@@ -16,7 +16,6 @@ from detector.config import Recipe
 from experiments.schedules import SCALES
 from experiments.settings import show_setting
 from reports.numbers import EARLY, MISSING, level
-from reports.render import Grid, line
 from reports.results import Bundle, ComparedRow, Result
 
 MAX_FACT = 80  # letters; longer ones differ from run to run
@@ -153,28 +152,17 @@ def told_by(results: Iterable[Result]) -> dict[str, list[str]]:
     return {it: list(dict.fromkeys(str(facts.get(it, UNKNOWN)) for facts in told)) for it in names}
 
 
-def facts_grid(bundle: Bundle) -> Grid:
-    """What was run, one fact per line; of what runs tell themselves, what few values say."""
-    names = (name for row in bundle.table.rows for name in row.recipe_at(bundle.scale))
+def facts(bundle: Bundle) -> list[str]:
+    """The recipe, and of what runs tell themselves, what few values say."""
     told = {name: "; ".join(values) for name, values in told_by(bundle.results.values()).items()}
-    facts = {
-        "scale": bundle.scale,
-        "data set": f"{bundle.data} (fingerprint {bundle.fingerprint[:12]})",
-        "seeds": seeds(bundle),
-        "finished": progress(bundle),
-        "changed in every row": assigned(bundle.settings) or "nothing",
-        **{name: _rounded(value) for name, value in vars(bundle.recipe).items()},
-        **dict.fromkeys((it for it in names if it not in bundle.settings), "from row to row"),
-        **{name: text for name, text in told.items() if len(text) <= MAX_FACT},
-    }
-    lines = (line(name[0].upper() + name[1:].replace("_", " "), it) for name, it in facts.items())
-    name, title = f"{bundle.table.name}-facts", "What was run"
-    return Grid(name=name, title=title, head=line("", ""), blocks=(tuple(lines),))
+    recipe = assigned(vars(bundle.recipe) | {it: "from row to row" for it in _varied(bundle)})
+    return [recipe, *(f"{name}: {text}" for name, text in told.items() if len(text) <= MAX_FACT)]
 
 
-def _rounded(value: object) -> str:
-    parts = value if isinstance(value, tuple) else (value,)
-    return ", ".join(f"{it:.4g}" if isinstance(it, float) else show_setting(it) for it in parts)
+def _varied(bundle: Bundle) -> list[str]:
+    """Settings of the schedule in which rows differ here."""
+    names = [name for row in bundle.table.rows for name in row.recipe_at(bundle.scale)]
+    return [name for name in dict.fromkeys(names) if name not in bundle.settings]
 
 
 def _shown(backbone: str) -> str:

@@ -68,15 +68,15 @@ def csv_text(bundle: Bundle) -> str:
 # As they are written
 
 
-def number(value: float | None) -> str:
+def number(value: float | None, missing: str = MISSING) -> str:
     """One decimal, as the paper; figure spaces keep the points of 5.3 and 12.8 in one line."""
-    return MISSING if value is None else f"{value:.1f}".rjust(4, PAD)
+    return missing if value is None else f"{value:.1f}".rjust(4, PAD)
 
 
-def signed(value: float | None) -> str:
+def signed(value: float | None, missing: str = MISSING) -> str:
     """A difference with its sign."""
     if value is None:
-        return MISSING
+        return missing
     text = f"{value:+.1f}".replace("-", "−")
     return "±0.0" if text[1:] == "0.0" else text
 

@@ -80,12 +80,12 @@ def _stacks(bundle: Bundle) -> dict[tuple[str, str], Stack]:
     letters, _ = differing(bundle)
     stacks: dict[tuple[str, str], Stack] = {}
     for name in bundle.table.metrics:
-        of_paper, of_ours = ranks_of_paper(bundle, name), ranks_of_ours(bundle, name)
+        ranks = {"paper": ranks_of_paper(bundle, name), "ours": ranks_of_ours(bundle, name)}
         for row in bundle.rows:
             found, label = row.metrics[name], row.row.label
             stack = _numbers(bundle, found, letters.get(label, ""))
-            for whose, ranks in (("paper", of_paper), ("ours", of_ours)):
-                stack[whose] = replace(stack[whose], rank=ranks.get(label, ""))
+            for whose, of in ranks.items():
+                stack[whose] = replace(stack[whose], rank=of.get(label, ""))
             early = [stopped.ap for stopped in row.stopped if stopped.ap is not None]
             if not found.n and early and name == "ap":
                 stack["ours"] = Cell(f"{EARLY}{max(early):.1f}", "ours")
@@ -96,26 +96,24 @@ def _stacks(bundle: Bundle) -> dict[tuple[str, str], Stack]:
 
 def _numbers(bundle: Bundle, found: Compared, letter: str) -> Stack:
     """Ours with the spread between seeds where there is no interval; the paper has not all."""
-    between = interval(found.estimate) if bundle.has_intervals else ""
     text = number(found.ours) + ("" if found.estimate else spread(found.std))
     return {
-        "paper": Cell("" if found.paper is None else number(found.paper), "paper"),
+        "paper": Cell(number(found.paper, ""), "paper"),
         "ours": Cell(text, "ours", mark=letter if found.n else ""),
-        level(): Cell(between, "interval"),
+        level(): Cell(interval(found.estimate) if bundle.has_intervals else "", "interval"),
     }
 
 
 def _changes(bundle: Bundle, found: Compared) -> Stack:
     """The same of what a row changes, ours with its mark."""
-    estimate, mark = found.gain_estimate, ""
-    between = signed_interval(estimate) if bundle.has_intervals else ""
-    if estimate and estimate.excludes_zero:
-        mark = COUNTS_FOR_THESE if estimate.seed_error is None else COUNTS
-    text = signed(estimate.value) if estimate else signed(found.gain) + spread(found.gain_std)
+    change, mark = found.gain_estimate, ""
+    if change and change.excludes_zero:
+        mark = COUNTS_FOR_THESE if change.seed_error is None else COUNTS
+    text = signed(change.value) if change else signed(found.gain) + spread(found.gain_std)
     return {
-        "paper": Cell("" if found.paper_gain is None else signed(found.paper_gain), "paper"),
+        "paper": Cell(signed(found.paper_gain, ""), "paper"),
         "ours": Cell(text, "ours", mark=mark),
-        level(): Cell(between, "interval"),
+        level(): Cell(signed_interval(change) if bundle.has_intervals else "", "interval"),
     }
 
 

@@ -9,7 +9,6 @@ from test_grid import printed
 
 from detector.metrics import HEADINGS
 from experiments import TABLES
-from reports.footnotes import facts_grid
 from reports.intervals import Estimate, difference, visible
 from reports.numbers import number
 from reports.render import latex, markdown, to_html
@@ -43,7 +42,7 @@ def test_every_writer_shows_every_row_and_number_of_the_paper(name):
             cells = [cell for cell in row.cells if cell and cell != "✓"]
             numbers = [number(getattr(row.paper, metric)) for metric in table.metrics]
             assert all(shown in text for name in [*cells, *numbers] for shown in name.split())
-    for it in (grid, gains_grid(bundle), runs_grid(bundle), facts_grid(bundle)):
+    for it in (grid, gains_grid(bundle), runs_grid(bundle)):
         for cells in (it.over, *it.lines):
             assert not cells or sum(cell.span for cell in cells) == it.width
 

@@ -109,7 +109,7 @@ show(*site.counted(folder, table.name))
 
 # %%
 show(
-    to_html(footnotes.facts_grid(bundle)),
+    part("listed", "All runs have", footnotes.facts(bundle)),
     part("paragraphs", site.cost([bundle])),
     to_html(tables.runs_grid(bundle)),
 )
