@@ -111,21 +111,6 @@ TERMINAL = """Of 100% & more
  ─────────────────────────────────
 ● bold: most; ○: as much.
 ÷ and AP_S."""
-NARROW = """Of 100% & more
- ─────────────────────────────
-                   over
-                   both
- #A_1|x            AP50   AP_S
- ─────────────────────────────
- ✓ <a>   paper   37.8●      –
-         ours    16.3○a  \u20075.0
-         95 %     15.0–   4.0–
-                   17.9    6.0
- ─────────────────────────────
-         Δ      −21.5    +0.1*
- ─────────────────────────────
-● bold: most; ○: as much.
-÷ and AP_S."""
 NASTY = 'a_b & 100% #1 $x ~^ {c} \\d "e" <script>|*`'
 all_tables = pytest.mark.parametrize("table", [*TABLES.values(), FACTORIAL], ids=lambda it: it.name)
 
@@ -153,7 +138,6 @@ def grids_of(table, seeds=(0, 1)):
         (latex(SMALL), LATEX),
         (to_html(SMALL), HTML),
         (printed(SMALL), TERMINAL),
-        (printed(SMALL, 31), NARROW),
     ],
 )
 def test_a_grid_letter_by_letter(written, expected):
@@ -183,8 +167,6 @@ def test_numbers_are_set_to_the_right_and_words_to_the_left():
     lines = (line("1", "a", "−1.0", "✓", "1,000"), line("2", "", "–", "", "5"))
     grid = Grid(name="n", title="", head=line(*"abcde"), blocks=(lines,))
     assert grid.sides == ("left", "left", "right", "right", "right")
-    padded = ((line("row", "ours")) + (Cell("\u20075.0", rank="best"),),)
-    assert "| **5.0** |" in markdown(Grid(name="n", title="", head=line(*"abc"), blocks=(padded,)))
 
 
 # --- texts that could be misread

@@ -143,12 +143,9 @@ def test_files_of_a_report_are_those_that_are_told(tmp_path):
     assert sorted((tmp_path / "reports").iterdir()) == sorted(written)
     assert heard[:2] == ["tables", "figures"] and heard[-1] == "page"
     assert any("The table" in text for text in heard)
-    check(tmp_path / "reports" / "table2.html")
     notebook = nbformat.read(tmp_path / "reports" / "table2.ipynb", as_version=4)
     nbformat.validate(notebook)
-    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    assert [cell.execution_count for cell in code][:3] == [1, 2, 3]
-    assert all(cell.execution_count for cell in code)
+    assert all(cell.execution_count for cell in notebook.cells if cell.cell_type == "code")
 
 
 def test_several_setups_have_an_index_above_them(tmp_path):
