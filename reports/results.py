@@ -62,39 +62,23 @@ class Stopped:
 class Compared:
     """One metric of one row, in AP points: the paper's number and ours, alone and as a change.
 
-    What changes is told against the reference row, of ours paired by seed; std: of one seed's
-    value (n - 1), None with fewer than two; estimate: a mean with its interval, where images can
-    be resampled, and none for the change of the reference row itself.
+    Ours are means over seeds; std: of one seed's value (n - 1), None with fewer than two;
+    estimate: the same mean with its interval, where images can be resampled. What changes is told
+    against the reference row, of ours paired by seed; that row itself has no estimate of it.
     """
 
     paper: float | None
-    by_seed: Mapping[int, float]  # ours
+    by_seed: Mapping[int, float]
+    ours: float | None
     std: float | None
+    n: int  # how many seeds
+    difference: float | None  # ours minus the paper's
     estimate: "Estimate | None" = None
     paper_gain: float | None = None
     gains: Mapping[int, float] = field(default_factory=dict)
+    gain: float | None = None
     gain_std: float | None = None
     gain_estimate: "Estimate | None" = None
-
-    @property
-    def n(self) -> int:
-        """How many seeds."""
-        return len(self.by_seed)
-
-    @property
-    def ours(self) -> float | None:
-        """Mean over seeds."""
-        return fmean(self.by_seed.values()) if self.by_seed else None
-
-    @property
-    def gain(self) -> float | None:
-        """Mean change, of the seeds that both rows have."""
-        return fmean(self.gains.values()) if self.gains else None
-
-    @property
-    def difference(self) -> float | None:
-        """Ours minus the paper's; None where either is missing."""
-        return _minus(self.ours, self.paper)
 
 
 @dataclass(frozen=True)
@@ -139,31 +123,32 @@ class ComparedRow:
 
     def _compared(self, name: str) -> Compared:
         paper, values, other = getattr(self.row.paper, name), self._values(name), self.reference
-        found = Compared(paper=paper, by_seed=values, std=_std(values.values()))
+        ours, std = _mean(values.values()), _std(values.values())
+        told: dict[str, Any] = {"difference": _minus(ours, paper), "n": len(values)}
         if other:
             others = other._values(name)
-            both = [seed for seed in values if seed in others]
+            gains = {seed: values[seed] - others[seed] for seed in values if seed in others}
+            told |= {"gains": gains, "gain": _mean(gains.values())}
+            told["paper_gain"] = _minus(paper, getattr(other.row.paper, name))
             # As in its interval, equal seeds of two configurations are two independent trainings.
-            stds = [_std([it[seed] for seed in both]) for it in (values, others)]
-            std = 0.0 if values == others else hypot(*(std or 0.0 for std in stds))
-            found = replace(
-                found,
-                paper_gain=_minus(paper, getattr(other.row.paper, name)),
-                gains={seed: values[seed] - others[seed] for seed in both},
-                gain_std=std if len(both) > 1 else None,
-            )
+            stds = [_std([it[seed] for seed in gains]) or 0.0 for it in (values, others)]
+            if len(gains) > 1:
+                told["gain_std"] = 0.0 if values == others else hypot(*stds)
         if self.scores:
             from reports.intervals import difference, estimate
 
-            found = replace(found, estimate=estimate(self.scores, name))
+            told["estimate"] = estimate(self.scores, name)
             if other and self.scores != other.scores:
-                change = difference(self.scores, other.scores, name)
-                found = replace(found, gain_estimate=change)
-        return found
+                told["gain_estimate"] = difference(self.scores, other.scores, name)
+        return Compared(paper=paper, by_seed=values, ours=ours, std=std, **told)
 
     def _values(self, name: str) -> dict[int, float]:
         values = {result.seed: getattr(result.metrics, name) for result in self.results}
         return {seed: value for seed, value in values.items() if value is not None}
+
+
+def _mean(values: Collection[float]) -> float | None:
+    return fmean(values) if values else None
 
 
 def _std(values: Collection[float]) -> float | None:

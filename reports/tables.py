@@ -80,7 +80,8 @@ def _stacks(bundle: Bundle) -> dict[tuple[str, str], Stack]:
     letters, _ = differing(bundle)
     stacks: dict[tuple[str, str], Stack] = {}
     for name in bundle.table.metrics:
-        ranks = {"paper": ranks_of_paper(bundle, name), "ours": ranks_of_ours(bundle, name)}
+        papers = {row.row.label: row.metrics[name].paper for row in bundle.rows}
+        ranks = {"paper": _best(papers), "ours": ranks_of_ours(bundle, name)}
         for row in bundle.rows:
             found, label = row.metrics[name], row.row.label
             stack = _numbers(bundle, found, letters.get(label, ""))
@@ -281,11 +282,6 @@ def runs_grid(bundle: Bundle) -> Grid:
 # compared as printed. Of ours the highest mean is the best, with all that print the same; others
 # are tied with it unless told apart with all rows looked at at once. What is unknown is not
 # different. Without any interval nothing is called tied.
-
-
-def ranks_of_paper(bundle: Bundle, metric: str) -> dict[str, Rank]:
-    """Row label -> rank of the paper's number; empty for fewer than two."""
-    return _best({row.row.label: row.metrics[metric].paper for row in bundle.rows})
 
 
 def ranks_of_ours(bundle: Bundle, metric: str) -> dict[str, Rank]:
