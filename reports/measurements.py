@@ -112,12 +112,11 @@ class Measurements:
 
     def estimate(self, part: Margin | Spread, level: float) -> "Estimate | None":
         """A part of a claim with its interval; None where it is undefined."""
-        pairs = combinations(places(part), 2)
-        found = [self._difference(one, other, part, level) for one, other in pairs]
-        known = [pair for pair in found if pair is not None]
-        if len(known) < len(found):
+        pairs = list(combinations(places(part), 2))
+        found = [it for pair in pairs if (it := self._difference(*pair, part, level))]
+        if len(found) < len(pairs):
             return None
-        return spread(known) if isinstance(part, Spread) else known[0]
+        return spread(found) if isinstance(part, Spread) else found[0]
 
     def _difference(
         self, one: Place, other: Place, part: Margin | Spread, level: float

@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # they import numpy and pandas, which lists need not wait for
 
 MISSING = "–"
 EARLY = "†"
+ERRORS = ("low", "high", "image_error", "seed_error")  # of an estimate
 
 
 def numbers(bundle: Bundle) -> "pd.DataFrame":
@@ -31,33 +32,20 @@ def numbers(bundle: Bundle) -> "pd.DataFrame":
 
     table = bundle.table.number or bundle.table.name
     lines = [
-        {
-            "table": table,
-            "row": row.row.label,
-            "metric": HEADINGS[name],
-            "paper": found.paper,
-            "ours": found.ours,
-            "std": found.std,
-            "n": found.n,
-            **_errors(found.estimate, ""),
-            "images": getattr(found.estimate, "num_images", None),
-            "difference": found.difference,
-            "paper_gain": found.paper_gain,
-            "gain": found.gain,
-            "gain_std": found.gain_std,
-            **_errors(found.gain_estimate, "gain_"),
-            "seeds": " ".join(map(str, found.by_seed)),
-            "signatures": " ".join(row.signatures),
-        }
+        {"table": table, "row": row.row.label, "metric": HEADINGS[name]}
+        | _told(found, "paper", "ours", "std", "n")
+        | _told(found.estimate, *ERRORS, "num_images")
+        | _told(found, "difference", "paper_gain", "gain", "gain_std")
+        | {f"gain_{it}": value for it, value in _told(found.gain_estimate, *ERRORS).items()}
+        | {"seeds": " ".join(map(str, found.by_seed)), "signatures": " ".join(row.signatures)}
         for row in bundle.rows
         for name, found in row.metrics.items()
     ]
-    return pd.DataFrame(lines, dtype=object)
+    return pd.DataFrame(lines, dtype=object).rename(columns={"num_images": "images"})
 
 
-def _errors(estimate: "Estimate | None", before: str) -> dict[str, float | None]:
-    names = ("low", "high", "image_error", "seed_error")
-    return {before + name: getattr(estimate, name, None) for name in names}
+def _told(of: object, *names: str) -> dict[str, Any]:
+    return {name: getattr(of, name, None) for name in names}
 
 
 def csv_text(bundle: Bundle) -> str:
