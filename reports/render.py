@@ -8,7 +8,7 @@ of a number: the best of its kind bold, those not told apart from it underlined.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from itertools import accumulate
@@ -335,7 +335,7 @@ def template(name: str) -> Any:
     )
     environment.filters["indexed"] = lambda text: Markup(HTML.text(text))
     environment.filters["written"] = lambda cell: Markup(HTML.cell(cell))
-    environment.globals["starts"] = starts
+    environment.globals |= {"starts": starts, "names_of": _names_of}
     return environment.get_template(name)
 
 
@@ -347,3 +347,12 @@ def part(name: str, *given: Any) -> str:
 def to_html(grid: Grid) -> str:
     """A <figure> with a <table>; STYLE makes it look like a printed one."""
     return part("grid", grid)
+
+
+def _names_of(block: Sequence[Line]) -> set[int]:
+    """The columns of which only the first line of a block says something: its names."""
+    if len(block) == 1 or any(cell.span > 1 for cells in block for cell in cells):
+        return set()
+    columns = enumerate(zip(*block, strict=True))
+    empty = {i: not any(cell.text for cell in below) for i, (_, *below) in columns}
+    return {i for i, cell in enumerate(block[0]) if cell.text and not cell.kind and empty[i]}

@@ -83,15 +83,14 @@ HTML = """<figure class="grid" id="small">
 <tr><th scope="col" class="first">#A_1|x</th><td></td>\
 <th scope="col" class="number">AP<sub>50</sub></th>\
 <th scope="col" class="number">AP<sub>S</sub></th></tr></thead>
-<tbody><tr><th scope="row" class="first">✓ &lt;a&gt;</th>\
+<tbody><tr><th scope="rowgroup" class="first" rowspan="3">✓ &lt;a&gt;</th>\
 <th scope="row" class="paper">paper</th>\
 <td class="number paper"><strong><span class="said">best: </span>37.8</strong></td>\
 <td class="number">–</td></tr>\
-<tr><td class="first"></td><th scope="row" class="ours">ours</th><td class="number ours">\
+<tr><th scope="row" class="ours">ours</th><td class="number ours">\
 <u>16.3<span class="said"> (not told apart from the best)</span></u><sup>a</sup></td>\
 <td class="number ours">\u20075.0</td></tr>\
-<tr><td class="first"></td><th scope="row" class="interval">95 %</th>\
-<td class="number interval">15.0–<wbr>17.9</td>\
+<tr><th scope="row" class="interval">95 %</th><td class="number interval">15.0–<wbr>17.9</td>\
 <td class="number interval">4.0–<wbr>6.0</td></tr></tbody>
 <tbody><tr><td class="first"></td><td>Δ</td><td class="number">−21.5</td>\
 <td class="number difference">+0.1<sup>*</sup></td></tr></tbody>
@@ -211,8 +210,11 @@ def test_html_is_well_formed_and_every_line_covers_all_columns(table):
         assert all(head.get("scope") for head in root.iter("th"))
         assert not [tag for tag in root.iter() if {"src", "href"} & set(tag.keys())]
         for part in (*root.iter("thead"), *root.iter("tbody")):
-            for cells in part:
-                assert sum(int(cell.get("colspan", 1)) for cell in cells) == grid.width
+            names = [cell for cell in part[0] if cell.get("rowspan")]
+            assert all(int(cell.get("rowspan")) == len(part) > 1 for cell in names)
+            for place, cells in enumerate(part):
+                wide = sum(int(cell.get("colspan", 1)) for cell in cells)
+                assert wide + (len(names) if place else 0) == grid.width
 
 
 def test_the_style_needs_nothing_from_outside_and_takes_the_pages_colours():
