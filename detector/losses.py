@@ -55,7 +55,11 @@ def smooth_l1(codes: Tensor, anchors: Tensor, gt_boxes: Tensor, coder: Coder) ->
 
 def giou(codes: Tensor, anchors: Tensor, gt_boxes: Tensor, coder: Coder) -> Tensor:
     """[P, 4] three times -> [P] in [0, 2]: one minus the generalized IoU of the decoded boxes."""
-    boxes = coder.decode(anchors, codes)
+    return giou_of(coder.decode(anchors, codes), gt_boxes)
+
+
+def giou_of(boxes: Tensor, gt_boxes: Tensor) -> Tensor:
+    """The same of boxes [P, 4]."""
     # A box turned inside out counts as empty.
     boxes = torch.cat([boxes[:, :2], torch.maximum(boxes[:, :2], boxes[:, 2:])], dim=1)
     overlap = _extent(

@@ -19,7 +19,6 @@ import torch
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
-from torchvision.ops import generalized_box_iou_loss
 
 from detector import losses
 from detector.anchors import STRIDES
@@ -152,7 +151,7 @@ def assign_paa(anchors: list[Tensor], gt_boxes: Tensor, predicted: Predicted) ->
     boxes, labels = gt_boxes.reshape(-1, 4)[of_object], predicted.labels.flatten()[of_object]
     logits = predicted.probabilities.flatten(0, -2)[place].logit(eps=1e-7)
     loss = losses.focal(logits, labels)  # [P]
-    loss = loss + generalized_box_iou_loss(predicted.boxes.reshape(-1, 4)[place], boxes)
+    loss = loss + losses.giou_of(predicted.boxes.reshape(-1, 4)[place], boxes)
     rank = _ranks(loss, of_object * len(anchors) + level)
     (best,) = (rank < PAA_CANDIDATES).nonzero(as_tuple=True)
     where = of_object[best], level[best] * PAA_CANDIDATES + rank[best]
