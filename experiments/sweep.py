@@ -6,11 +6,10 @@
     anchor_scales=4..6..0.5   in steps of 0.5
     learning_rate=0.001..0.1  for a search, any number between; with ..log, any order of magnitude
 
-A grid takes every combination, a random search draws some. Combinations that no detector can be
-(k without ATSS) are left out, each with its reason.
+A grid takes every combination. Those that no detector can be (k without ATSS) are left out, each
+with its reason.
 """
 
-import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -32,9 +31,8 @@ from experiments.settings import (
 )
 
 NUMBERS = (int, float)
-DIGITS = 4  # significant ones of a number that is drawn: it is part of a label
+DIGITS = 4  # significant ones of a number that is proposed: it is part of a label
 MOST_VALUES = 1000  # of a range, and combinations of a grid: nobody trains more
-ATTEMPTS = 100  # for each draw, to find one that is new and that a detector can be
 
 
 @dataclass(frozen=True)
@@ -53,9 +51,8 @@ class Axis:
         return kind_of(self.name) in NUMBERS and is_alone
 
     def at(self, share: float) -> Any:
-        """The value at a share, from 0 to 1, of the range or of the list."""
-        if self.ends is None:
-            return self.values[min(int(share * len(self.values)), len(self.values) - 1)]
+        """The value at a share, from 0 to 1, of the range."""
+        assert self.ends is not None
         low, high = map(log, self.ends) if self.is_log else self.ends
         number = low + share * (high - low)
         digits = f"{exp(number) if self.is_log else number:.{DIGITS}g}"
@@ -135,21 +132,10 @@ class Sweep:
         if (number := prod(len(axis.values) for axis in self.axes)) > MOST_VALUES:
             raise ValueError(
                 f"a grid needs at most {MOST_VALUES} combinations, got {number}: "
-                "--search random --samples N draws some"
+                "--search optuna --samples N takes some"
             )
         points = product(*([(axis.name, it) for it in axis.values] for axis in self.axes))
         return [row for point in points if (row := self.row(dict(point)))]
-
-    def draw(self, samples: int, seed: int = 0) -> list[Row]:
-        """So many different combinations, or as many as there are; the same ones every time."""
-        numbers, rows = random.Random(seed), dict[str, Row]()
-        for _ in range(ATTEMPTS * samples):
-            row = self.row({axis.name: axis.at(numbers.random()) for axis in self.axes})
-            if row is not None:
-                rows.setdefault(row.label, row)
-            if len(rows) == samples:
-                break
-        return list(rows.values())
 
     def row(self, point: Mapping[str, Any]) -> Row | None:
         """The base with these settings; None, and noted, where no detector can be that."""

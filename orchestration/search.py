@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from detector.config import Recipe
 from experiments.experiment import Row, Table, canonical
-from experiments.sweep import ATTEMPTS, Axis, Sweep
+from experiments.sweep import Axis, Sweep
 from orchestration.plan import Job, Plan, PlannedRun, make_plan
 from orchestration.resources import evaluation_steps
 from orchestration.run_folder import RunFolder, Store
@@ -27,6 +27,7 @@ from reports.results import Stopped
 if TYPE_CHECKING:
     from optuna.trial import Trial
 
+ATTEMPTS = 100  # for each sample, to find one that is new and that a detector can be
 SEED = 0  # of the proposals: the same results lead to the same search
 RANDOM_SHARE, MAX_RANDOM = 3, 10  # the first third of the samples, at most ten, is drawn blindly
 

@@ -67,7 +67,6 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_values_are_alternatives_ranges_and_tuples(text: str, values: tuple[Any, ...]) -> None:
     axis = parse_axis(text)
     assert axis.values == values and axis.name == text.split("=")[0]
-    assert [axis.at(share) for share in (0.0, 1.0)] == [values[0], values[-1]]
 
 
 @pytest.mark.parametrize(
@@ -94,14 +93,6 @@ def test_a_grid_has_every_combination_that_a_detector_can_be_and_names_the_other
     assert [row.config for row in rows][1:] == [ATSS, replace(ATSS, assigner="ssc")]
     (left_out,) = grid.left_out.items()
     assert left_out[0] == "k = 3, assigner = ssc" and "k=3 needs assigner='atss'" in left_out[1]
-
-
-def test_draws_differ_from_one_another_and_are_the_same_every_time() -> None:
-    drawn = [sweep("k=3..19", "learning_rate=1e-4..1e-2..log").draw(n) for n in (8, 8, 5)]
-    assert drawn[1] == drawn[0] and drawn[2] == drawn[0][:5]
-    assert len({row.label for row in drawn[0]}) == 8
-    assert all(1e-4 <= row.recipe["learning_rate"] <= 1e-2 for row in drawn[0])
-    assert {row.config.k for row in sweep("k=3,5,7").draw(9)} == {3, 5, 7}  # there are no more
 
 
 def test_a_sweep_is_a_table_that_compares_with_its_base() -> None:
@@ -172,9 +163,9 @@ REFUSED = {
     "--base retina --set k=3,5": "--base needs one of retinanet, .*got 'retina'",
     "--base table10:1 --set k=3,5": "no table is called 'table10'",
     "--base table3:9 --set k=3,5": "'9' is no row of Table 3",
-    "--set k=3,5 --search random": "--samples",
+    "--set k=3,5 --search optuna": "--samples",
     "--set k=3,5 --samples 2": "--samples",
-    "--set k=3,5 --search best --samples 2": "'best' is not one of 'grid', 'random', 'optuna'",
+    "--set k=3,5 --search best --samples 2": "'best' is not one of 'grid', 'optuna'",
     "--set k=3,5 --name factorial": "--name factorial is another table's",
     "--set k=3,5 --name a/b": "name needs letters",
     "--set iterations=5,6 --scheduler asha": "needs runs of one length",

@@ -45,10 +45,8 @@ AXES = (
 Axes = Annotated[list[str], option(AXES, "--set", metavar="KEY=VALUES")]
 SCHEDULER = "fifo trains every run to its end; asha ends those that are far behind after a test."
 Scheduler = Annotated[Literal["fifo", "asha"], option(SCHEDULER)]
-SEARCH = (
-    "grid takes every combination, random draws some, optuna proposes by what the others reached."
-)
-SearchName = Annotated[Literal["grid", "random", "optuna"], option(SEARCH, "--search")]
+SEARCH = "grid takes every combination, optuna proposes some by what the others reached."
+SearchName = Annotated[Literal["grid", "optuna"], option(SEARCH, "--search")]
 Samples = Annotated[int | None, option("How many combinations a search takes.", min=1)]
 NAME = "Of the report and its files.  [default: by base and settings]"
 Name = Annotated[str | None, option(NAME, metavar="NAME")]
@@ -92,7 +90,10 @@ def sweep(
     store = open_store(out)
     if not dry_run:
         store.require_writable()
-    tables = [_table(what, search, samples)]
+    tables = [Table(name=what.name, rows=(what.base,))]  # which an Optuna search begins with
+    if search == "grid":
+        tables = [what.table(what.grid())]
+        tell_left_out(what)
     plan, data_set = open_plan(setup, store, tables, (), parse_seeds(seeds))
     asha = steps_tested(setup.recipe, len(data_set.val)) if scheduler == "asha" else []
     resources = Resources(address, concurrent, gpus_per_run, processes, micro_batch, workers)
@@ -108,18 +109,9 @@ def sweep(
 def _how(search: str, samples: int | None, scheduler: str) -> list[str]:
     """The part of the command that says how the sweep goes about it."""
     if (search == "grid") != (samples is None):
-        raise ValueError("--search random and optuna need --samples, and --samples needs one")
+        raise ValueError("--search optuna needs --samples, and --samples needs --search optuna")
     how = ["--search", search, "--samples", str(samples)] if samples else []
     return how + (["--scheduler", scheduler] if scheduler == "asha" else [])
-
-
-def _table(sweep: Sweep, search: str, samples: int | None) -> Table:
-    """The rows to train, as far as they are known before; what no detector can be is told."""
-    if search == "optuna":
-        return Table(name=sweep.name, rows=(sweep.base,))
-    table = sweep.table(sweep.draw(samples) if samples else sweep.grid())
-    tell_left_out(sweep)
-    return table
 
 
 def _train(
