@@ -90,11 +90,8 @@ def sweep(
     store = open_store(out)
     if not dry_run:
         store.require_writable()
-    tables = [Table(name=what.name, rows=(what.base,))]  # which an Optuna search begins with
-    if search == "grid":
-        tables = [what.table(what.grid())]
-        tell_left_out(what)
-    plan, data_set = open_plan(setup, store, tables, (), parse_seeds(seeds))
+    table = _grid(what) if search == "grid" else Table(name=what.name, rows=(what.base,))
+    plan, data_set = open_plan(setup, store, [table], (), parse_seeds(seeds))
     asha = steps_tested(setup.recipe, len(data_set.val)) if scheduler == "asha" else []
     resources = Resources(address, concurrent, gpus_per_run, processes, micro_batch, workers)
     if not dry_run:
@@ -112,6 +109,13 @@ def _how(search: str, samples: int | None, scheduler: str) -> list[str]:
         raise ValueError("--search optuna needs --samples, and --samples needs --search optuna")
     how = ["--search", search, "--samples", str(samples)] if samples else []
     return how + (["--scheduler", scheduler] if scheduler == "asha" else [])
+
+
+def _grid(sweep: Sweep) -> Table:
+    """Every combination; what no detector can be is told."""
+    table = sweep.table(sweep.grid())
+    tell_left_out(sweep)
+    return table
 
 
 def _train(
