@@ -36,8 +36,8 @@ SIMOTA_CANDIDATES = 10  # whose IoUs tell how many anchors an object gets ("cand
 
 PAA_IOU = 0.1  # from which on an anchor is a candidate of its best object (its "IOU_THRESHOLD")
 PAA_CANDIDATES = 9  # of an object on each level (its "TOPK")
-HALF_LOG = -np.log(2 * np.pi) / 2
 EM_STEPS, EM_TOLERANCE, EM_VARIANCE = 100, 1e-3, 1e-6  # scikit-learn's, with which PAA fits
+LOG_NORMAL = -np.log(2 * np.pi) / 2  # of the standard normal density at 0
 
 POTO_ALPHA = 0.8  # the exponent of IoU; that of the probability is 1 - alpha (DeFCN, Eq. 2)
 POTO_RADIUS = 1.5  # strides around an object's center (its "center_sampling_radius")
@@ -190,6 +190,7 @@ def up_to_the_densest(values: NDArray[Any]) -> NDArray[np.bool_]:
     is_there = is_there[:, : count.max(initial=1)]
     x = np.where(is_there, values[:, : is_there.shape[1]], 0.0)
     weights, means, variances = _two_gaussians(x, is_there)[:, :, None]
+    # Not by _curves: of two values equally far from a mean the first has to win.
     logs = np.log(weights) - np.log(2 * np.pi * variances) / 2
     logs = logs - (x[..., None] - means) ** 2 / (2 * variances)  # [N, K, 2]
     is_lower = is_there & (logs[..., 0] >= logs[..., 1])
@@ -232,7 +233,7 @@ def _curves(weights: NDArray[Any], means: NDArray[Any], variances: NDArray[Any])
     """[n, 2] three times -> [n, 3, 2]: log densities, as factors of 1, x and x^2."""
     square = -0.5 / variances
     linear = -2 * square * means
-    constant = np.log(weights * weights / variances) / 2 + HALF_LOG - linear * means / 2
+    constant = np.log(weights * weights / variances) / 2 + LOG_NORMAL - linear * means / 2
     return np.array((constant, linear, square)).transpose(1, 0, 2)
 
 

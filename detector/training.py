@@ -19,8 +19,8 @@ from detector.detector import Detector, Target, assemble_detector, normalizers_o
 from detector.distributed import Group
 from detector.weights.conventions import own_layout
 
-# Steps from which on compiling, a minute for each of ten padded sizes of COCO's images, is earned
-# back: it saved a quarter of a step, 30 ms, on an H100 (benchmarks/gpu).
+# Steps from which on compiling is earned back: about a minute for each padded size, of which COCO's
+# images have some ten. It saved a quarter of a step, 30 ms, on an H100 (benchmarks/gpu).
 COMPILED_FROM = 30_000
 DROP_FACTOR = 0.1  # of the learning rate, at each of recipe.lr_drops
 

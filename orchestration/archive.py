@@ -269,7 +269,9 @@ def _told(found: list[Problem], where: str, what: str) -> Iterator[None]:
 
 
 def _table(path: Path) -> Table:
-    """A sealed table; one that is called as the paper's is the paper's, whatever it says."""
+    """A sealed table; what has a name of the paper's is the paper's, since find_tables lets no
+    table of one's own have it.
+    """
     content = json.loads(path.read_text(encoding="utf-8"))
     if len(content["rows"]) > MOST_ROWS:
         raise ValueError(f"{len(content['rows']):,} rows, at most {MOST_ROWS:,} are read")
@@ -286,12 +288,15 @@ def _compare(root: Path, name: str, made: str, found: list[Problem]) -> set[str]
     if not (root / name).is_file():
         found.append(Problem("text", name, "it is missing"))
         return {*again}
+    text = (root / name).read_text(encoding="utf-8", errors="replace")
     with suppress(*MALFORMED):
-        stated = _parts(name, (root / name).read_text(encoding="utf-8", errors="replace"))
+        stated = _parts(name, text)
     pairs = {key: (stated.get(key, ""), again.get(key, "")) for key in {**again, **stated}}
     wrong = {key: pair for key, pair in pairs.items() if not is_same(*pair)}
     told = islice(wrong.items(), MOST_TOLD)
     found += [Problem(kind, name, f"{key} {unlike(*pair)}") for key, pair in told]
+    if not wrong and not is_same(text, made):  # a part stated twice, or in another order
+        found.append(Problem(kind, name, f"laid out otherwise: it {unlike(text, made)}"))
     return {*wrong}
 
 

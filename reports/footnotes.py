@@ -47,14 +47,13 @@ def _setup(bundle: Bundle) -> list[Note]:
     replaced = {name: value for name, value in here.items() if name not in bundle.settings}
     backbones = [row.recipe_at(table.scale).get("backbone", papers.backbone) for row in table.rows]
     theirs = ", ".join(dict.fromkeys(map(_shown, backbones)))
+    delta = " Δ is ours minus the paper's." if table.has_paper else ""
     return [
         (
             True,
             f"{'Ours: s' if table.has_paper else 'S'}cale {bundle.scale} on {bundle.data} "
             f"(fingerprint {', '.join(told)}); {schedule(bundle.recipe)}, "
-            f"{image_size(bundle.recipe)}; {seeds(bundle)}."
-            + " Δ is ours minus the paper's."
-            * table.has_paper,
+            f"{image_size(bundle.recipe)}; {seeds(bundle)}.{delta}",
         ),
         (bundle.settings, f"Changed in every row: {assigned(bundle.settings)}."),
         (kept, f"Changed from row to row: {', '.join(kept)}."),

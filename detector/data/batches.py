@@ -147,16 +147,16 @@ def _finish(pixels: Pixels) -> Tensor:
 
 def _finish_on(device: torch.device | str) -> Callable[[Pixels], Tensor]:
     """The same numbers, made on a device out of the bytes: a quarter crosses the bus."""
-    table = transforms.IMAGENET.table().flatten().to(device)
-    first = 256 * torch.arange(3, device=device)  # of each channel in the table
+    normalize = transforms.IMAGENET.by_table(device)
 
     def finish(pixels: Pixels) -> Tensor:
         """The bytes of a batch and their sizes -> [B, 3, H, W], normalized, on the device."""
         stored = pixels.stored.to(device, non_blocking=True)  # [B, H, W, 3]
         batch = torch.zeros(stored.shape, device=device)  # channels last, as convolutions want it
-        for image, (height, width), place in zip(stored, pixels.sizes, batch, strict=True):
-            place[:height, :width] = table[first + image[:height, :width]]
-        return batch.permute(0, 3, 1, 2)
+        images, places = (it.permute(0, 3, 1, 2) for it in (stored, batch))
+        for image, (height, width), place in zip(images, pixels.sizes, places, strict=True):
+            place[:, :height, :width] = normalize(image[:, :height, :width])
+        return places
 
     return finish
 
