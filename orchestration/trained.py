@@ -1,13 +1,10 @@
 """A trained detector by what a person calls it, a run or a weights file, and images to test it."""
 
-import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from detector.config import Recipe
 from experiments.settings import parse_settings, show_setting
 from orchestration.find import find_run
 from orchestration.run_folder import RunFolder, Store
@@ -19,86 +16,43 @@ if TYPE_CHECKING:
     from detector.data.coco import CocoDataset
     from detector.weights.load import Loaded
 
-# All that can be changed once a detector is trained.
-IN_POSTPROCESS = ("score_threshold", "candidates_per_level", "nms_threshold", "max_detections")
-TEST_SETTINGS = (
-    *("short_side", "long_side", *IN_POSTPROCESS),
-    *("multi_scale_test", "batch_size", "threads"),
+TEST_SETTINGS = (  # all that can be changed once a detector is trained
+    *("short_side", "long_side", "score_threshold", "candidates_per_level", "nms_threshold"),
+    *("max_detections", "multi_scale_test", "batch_size", "threads"),
 )
 SHOWN = 5  # classes in a line that refuses some
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A detector to be tested; it is loaded when it is first asked for."""
+    """A detector to be tested, on its device, its recipe and test changed as asked for."""
 
+    loaded: "Loaded"
     path: Path
     run: RunFolder | None  # where it is one of the results folder
-    settings: Mapping[str, Any]  # what was asked for
+    step: int | None  # of a run that is not done: after which it is tested
+    slug: str  # its name as part of a path
     device: "torch.device"
-
-    @cached_property
-    def loaded(self) -> "Loaded":
-        """On the device; its recipe changed as asked for."""
-        from detector.weights.load import load_detector
-
-        loaded = load_detector(self.path, self.settings.get("regress_from"))
-        recipe = replace(loaded.description.recipe, **_of(self.settings, TEST_SETTINGS))
-        changed = _of(self.settings, IN_POSTPROCESS)
-        loaded.detector.postprocess = replace(loaded.detector.postprocess, **changed)
-        loaded.detector.to(self.device)
-        return replace(loaded, description=replace(loaded.description, recipe=recipe))
 
     @property
     def name(self) -> str:
         """What people call it."""
         return f"{self.run.facts()['name']} ({self.run.signature})" if self.run else self.path.name
 
-    @property
-    def slug(self) -> str:
-        """The name as part of a path."""
-        shown = [f"{key}={show_setting(value)}" for key, value in self.settings.items()]
-        return "-".join([self.run.signature if self.run else self.path.stem, *shown])
-
-    @cached_property
-    def step(self) -> int | None:
-        """Of a run that is not done: after which it is tested."""
-        import torch
-
-        if self.run is None or self.path == self.run.weights:
-            return None
-        return int(torch.load(self.path, map_location="cpu", weights_only=True)["step"])
-
-    def introduce(self, store: Store, notes: Sequence[str] = ()) -> None:
-        """Say what was loaded, and make ready: a folder for results, and the threads.
-
-        A run has its own number of those, because sums depend on it; else, if none is asked for,
-        torch has.
-        """
-        import torch
-
-        unfinished = f"not finished: tested as of step {self.step}"
-        lines = [self.name, *([] if self.step is None else [unfinished])]
-        console.print("\n".join([*lines, *self.loaded.notes, *notes]), soft_wrap=True)
-        store.require_writable()
-        if self.run is not None or "threads" in self.settings:
-            torch.set_num_threads(self.loaded.description.recipe.threads)
-
-    def about(self) -> dict[str, Any]:
-        """What a record of a test says of it."""
-        with self.path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        signature = self.run.signature if self.run else None
-        about = {"name": self.name, "run": signature, "step": self.step}
-        return {**about, "file": str(self.path), "sha256": digest, "notes": self.loaded.notes}
+    def introduce(self, notes: Sequence[str] = ()) -> None:
+        """Say what was loaded, and what is to be known of the images."""
+        unfinished = [] if self.step is None else [f"not finished: tested as of step {self.step}"]
+        lines = [self.name, *unfinished, *self.loaded.notes, *notes]
+        console.print("\n".join(lines), soft_wrap=True)
 
 
-def find_trained(
+def load_trained(
     run: str | None, weights: str | None, store: Store, texts: Sequence[str], device: str | None
 ) -> Trained:
     """A run of the store, or a file; texts: what --set changes in how it is tested.
 
-    ValueError or FileNotFoundError in one line for what can be told before it is loaded.
+    ValueError or FileNotFoundError in one line. Threads are the run's, because sums depend on
+    their number; of a file those asked for, else torch's.
     """
     settings = _test_settings(texts)
     if (run is None) == (weights is None):
@@ -106,7 +60,26 @@ def find_trained(
         raise ValueError(f"needs a RUN of the results folder, or --weights FILE, got {given}")
     folder = None if run is None else find_run(store, run)
     path = _file_of(folder) if folder else Path(str(weights)).expanduser()
-    return Trained(path, folder, settings, _choose_device(device))
+    where, step = _choose_device(device), None
+    import torch
+
+    from detector.weights.load import load_detector
+
+    loaded = load_detector(path, settings.get("regress_from"))
+    changed = {name: settings[name] for name in TEST_SETTINGS if name in settings}
+    recipe, detector = replace(loaded.description.recipe, **changed), loaded.detector
+    own = {item.name for item in fields(detector.postprocess)} & changed.keys()
+    detector.postprocess = replace(detector.postprocess, **{name: changed[name] for name in own})
+    detector.to(where)
+    loaded = replace(loaded, description=replace(loaded.description, recipe=recipe))
+    if folder and path != folder.weights:
+        step = int(torch.load(path, map_location="cpu", weights_only=True)["step"])
+    if folder or "threads" in settings:
+        torch.set_num_threads(recipe.threads)
+    store.require_writable()
+    shown = [f"{key}={show_setting(value)}" for key, value in settings.items()]
+    slug = "-".join([folder.signature if folder else path.stem, *shown])
+    return Trained(loaded, path, folder, step, slug, where)
 
 
 def _test_settings(texts: Sequence[str]) -> dict[str, Any]:
@@ -119,12 +92,7 @@ def _test_settings(texts: Sequence[str]) -> dict[str, Any]:
         )
     if len(settings.get("short_side", ())) == 1:  # nothing is drawn at random in a test
         settings["short_side"] *= 2
-    replace(Recipe(), **_of(settings, TEST_SETTINGS))  # refuses what cannot be
     return settings
-
-
-def _of(settings: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
-    return {name: settings[name] for name in names if name in settings}
 
 
 def _file_of(folder: RunFolder) -> Path:

@@ -1,9 +1,10 @@
 """`atss evaluate` and `atss predict`: a trained detector's twelve COCO numbers, or what it finds.
 
-Both write COCO's results format and draw; the one tests on annotated images, the other looks at a
-person's own.
+What is tested is a run of the results folder or a file of weights. Both write COCO's results format
+and draw; the one tests on annotated images, the other looks at a person's own.
 """
 
+import hashlib
 import json
 import re
 import shutil
@@ -20,7 +21,7 @@ from orchestration.json_files import write_atomically, write_json
 from orchestration.progress import Counter, count
 from orchestration.run_folder import DEFAULT_OUT, open_store
 from orchestration.terminal import console, finish
-from orchestration.trained import TEST_SETTINGS, Trained, category_ids, find_trained, open_images
+from orchestration.trained import TEST_SETTINGS, Trained, category_ids, load_trained, open_images
 
 if TYPE_CHECKING:
     from detector.data.coco import CocoDataset
@@ -61,23 +62,25 @@ def evaluate(
     - `atss evaluate --weights detector.safetensors --annotations boxes.json --images photos`
     """
     store = open_store(out)
-    trained = find_trained(run, weights, store, settings or [], device)
+    trained = load_trained(run, weights, store, settings or [], device)
     name, part, dataset = open_images(data, split, annotations, images, trained.run)
     dataset.check_images()
-    trained.introduce(store, dataset.notes)
     title, started = f"{name}, {part}" if part else name, time.monotonic()
     found = _detect_all(trained, dataset, title, workers)
     from detector.evaluation.detect import measure
 
     numbers = measure(dataset.ground_truth, found)[0]
-    seconds = time.monotonic() - started
     folder = store.root / EVALUATIONS / _as_name(f"{trained.slug}-{name}-{part}").strip("-")
     folder.mkdir(parents=True, exist_ok=True)
     _write_detections(folder, found)
-    about = {"numbers": numbers} | _about(trained, name, part, dataset) | {"seconds": seconds}
-    write_json(folder / "metrics.json", about)
+    told = _about(trained, name, part, dataset) | {"seconds": time.monotonic() - started}
+    write_json(folder / "metrics.json", {"numbers": numbers} | told)
     _draw(folder / PICTURES, dataset, found, draw, score)
-    _print(numbers)
+    line = "{:<6} {:>5}  {:<10} {:<20} {}".format
+    console.print(line("", "%", "IoU", "objects", "detections per image"))
+    for number, over in COCO_NUMBERS.items():
+        value = numbers[number]
+        console.print(line(number, "-" if value is None else f"{value:.1f}", *over))
     where = f"{len(dataset)} images of {title}: {folder}"
     console.print(f"{len(found)} detections in {where}", soft_wrap=True)
 
@@ -87,8 +90,17 @@ def _about(trained: Trained, name: str, split: str, dataset: "CocoDataset") -> R
     from orchestration.provenance import environment
 
     recipe = trained.loaded.description.recipe
+    with trained.path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
     return {
-        "detector": trained.about(),
+        "detector": {
+            "name": trained.name,
+            "run": trained.run.signature if trained.run else None,
+            "step": trained.step,
+            "file": str(trained.path),
+            "sha256": digest,
+            "notes": trained.loaded.notes,
+        },
         "settings": {key: getattr(recipe, key) for key in TEST_SETTINGS},
         "data": {
             "name": name,
@@ -109,6 +121,8 @@ def _detect_all(
     from detector.evaluation.detect import detect_all
 
     loaded, description = trained.loaded, trained.loaded.description
+    ids = category_ids(description.category_ids, description.names, dataset, title)
+    trained.introduce(dataset.notes)
     default = GPU_WORKERS if trained.device.type == "cuda" else CPU_WORKERS
     found: list[Record] = []
     parts = detect_all(
@@ -118,7 +132,7 @@ def _detect_all(
         device=trained.device,
         workers=default if workers is None else workers,
         layout=loaded.layout,
-        category_ids=category_ids(description.category_ids, description.names, dataset, title),
+        category_ids=ids,
     )
     with Counter("testing", len(dataset), console) as counter:
         for part in parts:
@@ -155,15 +169,6 @@ def _draw(
         sheet(dataset, index, shown).save(folder / f"{name}.jpg", quality=92)
 
 
-def _print(numbers: dict[str, float | None]) -> None:
-    """The twelve, and what each is over."""
-    line = "{:<6} {:>5}  {:<10} {:<20} {}".format
-    console.print(line("", "%", "IoU", "objects", "detections per image"))
-    for name, over in COCO_NUMBERS.items():
-        value = numbers[name]
-        console.print(line(name, "-" if value is None else f"{value:.1f}", *over))
-
-
 def predict(
     what: options.TrainedAndImages,
     weights: options.Weights = None,
@@ -189,8 +194,8 @@ def predict(
     if not places:
         raise ValueError(f"'{run}' is taken for a RUN; needs images after it, or --weights FILE")
     store, files = open_store(out), find_images(places)
-    trained = find_trained(run, weights, store, settings or [], device)
-    trained.introduce(store)
+    trained = load_trained(run, weights, store, settings or [], device)
+    trained.introduce()
     name = _as_name(f"{trained.slug}-{Path(places[0]).stem}")
     finish(_predict_all(trained, files, store.root / PREDICTIONS / name, score))
 
@@ -226,8 +231,7 @@ def _predict_all(trained: Trained, files: list[Path], folder: Path, score: float
     shutil.rmtree(folder / PICTURES, ignore_errors=True)
     (folder / PICTURES).mkdir(parents=True)
     loaded, description = trained.loaded, trained.loaded.description
-    ids, names = description.category_ids, description.names
-    categories = dict(zip(ids, names, strict=True))
+    categories = dict(zip(description.category_ids, description.names, strict=True))
     times = Tally(file.name for file in files)
     images, detections, problems = list[Record](), list[Record](), list[str]()
     with Counter("images", len(files), console) as counter:
@@ -243,7 +247,7 @@ def _predict_all(trained: Trained, files: list[Path], folder: Path, score: float
                 as_tensor(picture),
                 description.recipe,
                 image_id=number,
-                category_ids=ids,
+                category_ids=[*categories],
                 device=trained.device,
                 layout=loaded.layout,
             )
