@@ -48,7 +48,8 @@ def assign_by_iou(
 
 def ignore_outside(anchor_boxes: Tensor, gt_boxes: Tensor, matched: Tensor) -> Tensor:
     """[A, 4], [..., M, 4], [..., A] -> [..., A]. Positives with their center outside: IGNORED."""
-    learnt = gt_boxes.take_along_dim(matched.clamp(min=0)[..., None], dim=-2)  # [..., A, 4]
+    place = matched.clamp(min=0)[..., None].expand(*matched.shape, 4)
+    learnt = gt_boxes.gather(-2, place)  # [..., A, 4]; take_along_dim wraps indices, slowly
     is_inside = paired_inside(centers(anchor_boxes), learnt)
     return torch.where((matched >= 0) & ~is_inside, IGNORED, matched)
 

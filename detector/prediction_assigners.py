@@ -52,7 +52,9 @@ class Predicted(NamedTuple):
 
     def of_objects(self) -> Tensor:
         """[..., M, A]: the probability of each object's class."""
-        return self.probabilities.mT.take_along_dim(self.labels[..., None], dim=-2)
+        by_class = self.probabilities.mT  # [..., C, A]
+        place = self.labels[..., None].expand(*self.labels.shape, by_class.shape[-1])
+        return by_class.gather(-2, place)
 
     def iou(self, gt_boxes: Tensor) -> Tensor:
         """[..., M, 4] -> [..., M, A]; 0 for boxes of zeros."""
@@ -144,10 +146,11 @@ def assign_paa(anchors: list[Tensor], gt_boxes: Tensor, predicted: Predicted) ->
         anchors, gt_boxes, in_gt_box=False, positive_iou=PAA_IOU, negative_iou=PAA_IOU
     )
     num_anchors, num_objects = owner.shape[-1], gt_boxes.shape[-2]
-    (place,) = (owner.flatten() >= 0).nonzero(as_tuple=True)  # [P] in the batch
+    image, anchor = (owner.view(-1, num_anchors) >= 0).nonzero(as_tuple=True)  # [P] both
+    place = image * num_anchors + anchor  # in the batch
     own = owner.flatten()[place]
     level = torch.cat([x.new_full((len(x),), n, dtype=torch.int64) for n, x in enumerate(anchors)])
-    level, of_object = level[place % num_anchors], place // num_anchors * num_objects + own
+    level, of_object = level[anchor], image * num_objects + own
     boxes, labels = gt_boxes.reshape(-1, 4)[of_object], predicted.labels.flatten()[of_object]
     logits = predicted.probabilities.flatten(0, -2)[place].logit(eps=1e-7)
     loss = losses.focal(logits, labels)  # [P]
