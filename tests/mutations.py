@@ -236,7 +236,7 @@ FAULTS = [
            "    highest = highest.view(-1, num_anchors).amax(dim=0).expand_as(highest)\n"
            "    return torch.where(highest >= 0, matched")),
     fault("boxes of the first images for all", "iou_assigner",
-          ("gt_boxes.take_along_dim(", "gt_boxes[:1].take_along_dim(")),
+          ("gt_boxes.gather(-2, place)", "gt_boxes[:1].expand_as(gt_boxes).gather(-2, place)")),
     # Anchors
     fault("aspect ratio is width / height", "anchors",
           ("(_on_grid(side / math.sqrt(ratio)), _on_grid(side * math.sqrt(ratio)))",
@@ -420,8 +420,8 @@ FAULTS = [
     fault("padding normalized, too", "batches",
           ("transforms.IMAGENET.write(image[:, :height, :width], place[:, :height, :width])",
            "transforms.IMAGENET.write(image, place)")),
-    fault("every channel normalized as red on a device", "batches",
-          ("table[first + image[:height, :width]]", "table[image[:height, :width].long()]")),
+    fault("every channel normalized as red on a device", "transforms",
+          ("torch.stack([row[plane]", "torch.stack([table[0][plane]")),
     fault("a share padded to its own images", "batches",
           ("for _, size, _ in drawn]", "for _, size, _ in mine]")),
     fault("landscape and portrait in a batch", "batches",
