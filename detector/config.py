@@ -1,11 +1,9 @@
 """The paper's toggles, and how a detector is trained: plain data, no torch.
 
-    DetectorConfig   what Tables 1 to 7 switch on and off
-    Recipe           everything else that moves a number: backbone, schedule, images, test settings
-
 Both are flat: a config is at once a line of a table, a tracker's params and a CSV header.
 """
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from typing import Any, Literal, get_args, get_origin
@@ -16,14 +14,8 @@ Assigner = Literal[
 ]  # fmt: skip
 RegressFrom = Literal["box", "point"]
 BackboneName = Literal[
-    "resnet18",
-    "resnet34",
-    "resnet50",
-    "resnet101",
-    "resnext101_32x8d",
-    "resnext101_64x4d",
-    "small",
-]
+    "resnet18", "resnet34", "resnet50", "resnet101", "resnext101_32x8d", "resnext101_64x4d", "small"
+]  # fmt: skip
 Deformable = Literal["none", "c3-c5", "c4-c5"]
 Norm = Literal["frozen_batch_norm", "group_norm"]
 Precision = Literal["fp32", "bf16"]
@@ -33,6 +25,7 @@ Compiled = Literal["auto", "yes", "no"]
 
 CHANNELS_PER_GROUP = 8  # of every GroupNorm: the paper's 32 groups at its 256 channels
 K = 9  # the paper's choice of ATSS's only hyperparameter (Table 4)
+WORDS = {bool: "true or false", int: "a whole number", float: "a number"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,41 +62,39 @@ class DetectorConfig:
         """The paper's #A: anchor scales times aspect ratios."""
         return len(self.anchor_scales) * len(self.aspect_ratios)
 
-    def _contradictions(self) -> list[str]:
+    def _contradictions(self) -> Iterator[str]:
         """What no detector can be (docs/choices.md Q29), or what would give one run two names."""
-        found = []
         if self.assigner != "iou" and not self.in_gt_box:
-            found.append(
+            yield (
                 f"assigner='{self.assigner}' needs in_gt_box=true, got false: "
                 "its positives always lie inside their ground truth"
             )
         if self.centerness and not self.in_gt_box:
-            found.append(
+            yield (
                 "centerness=true needs in_gt_box=true, got false: "
                 "the centerness of a point outside its box is undefined (Sec. 3.2)"
             )
         if self.regress_from == "point" and not self.in_gt_box:
-            found.append(
+            yield (
                 "regress_from='point' needs in_gt_box=true, got false: "
                 "distances to the sides are negative outside the box"
             )
         if self.regress_from == "point" and not self.giou_loss:
-            found.append(
+            yield (
                 "regress_from='point' needs giou_loss=true, got false: "
                 "smooth L1 is defined on the four offsets from a box (Sec. 3.3)"
             )
         if self.regress_from == "point" and self.anchors_per_location > 1:
-            found.append(
+            yield (
                 "regress_from='point' needs one anchor per location, got "
                 f"{len(self.anchor_scales)} scales x {len(self.aspect_ratios)} aspect ratios: "
                 "a location has only one point"
             )
         if self.assigner != "atss" and self.k != K:
-            found.append(
+            yield (
                 f"k={self.k} needs assigner='atss', got '{self.assigner}': "
                 "no other assigner reads k, so it would name one run twice"
             )
-        return found
 
 
 # A field marked with this cannot move a number, so it is no part of a run's identity.
@@ -160,10 +151,8 @@ class Recipe:
 
     def __post_init__(self) -> None:
         _coerce(self)
-        _check_positive(
-            self, "iterations", "batch_size", "learning_rate", "short_side", "long_side"
-        )
-        _check_positive(self, "candidates_per_level", "max_detections", "threads", "evaluations")
+        _check_positive(self, "iterations", "batch_size", "learning_rate", "candidates_per_level")
+        _check_positive(self, "short_side", "long_side", "max_detections", "threads", "evaluations")
         if self.pyramid_channels < 1 or self.pyramid_channels % CHANNELS_PER_GROUP:
             raise ValueError(
                 f"pyramid_channels needs a multiple of {CHANNELS_PER_GROUP}, the channels of a "
@@ -202,7 +191,7 @@ def _coerce(settings: Any) -> None:
         elif kind in (bool, int, float):
             value = _number(item.name, value, kind)
         elif get_origin(item.type) is Literal:
-            _check_choice(item.name, value, get_args(item.type))
+            check_choice(item.name, value, get_args(item.type))
         object.__setattr__(settings, item.name, value)
 
 
@@ -213,16 +202,21 @@ def _number(name: str, value: Any, kind: type) -> Any:
     except (TypeError, ValueError):
         number = None
     if number is None or isinstance(value, str) or number != value:
-        words = {bool: "true or false", int: "a whole number", float: "a number"}
-        raise ValueError(f"{name} needs {words.get(kind, kind.__name__)}, got {value!r}")
+        raise ValueError(f"{name} needs {WORDS[kind]}, got {value!r}")
     return number
 
 
-def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    """ValueError, with the nearest, for a value that is none of a field's choices."""
     if value not in choices:
-        near = get_close_matches(str(value), choices, n=1)
-        hint = f" (did you mean '{near[0]}'?)" if near else ""
+        hint = did_you_mean(str(value), choices)
         raise ValueError(f"{name} needs one of {', '.join(choices)}, got {value!r}{hint}")
+
+
+def did_you_mean(text: str, known: Iterable[str], cutoff: float = 0.6) -> str:
+    """The nearest of what is known, for the end of a line that refuses a text; or nothing."""
+    near = get_close_matches(text, list(known), n=1, cutoff=cutoff)
+    return f" (did you mean '{near[0]}'?)" if near else ""
 
 
 def _check_positive(settings: Any, *names: str) -> None:

@@ -3,19 +3,13 @@
 Every claim names the rows it is about, the paper's own number and the region in which a measured
 one agrees with it. The regions allow for reruns of one configuration, which differ by 0.1 AP. They
 hold for trainings as the paper's; elsewhere only their sign is claimed (docs/claims.md).
-
-Place     a row of one of the paper's tables
-Region    which values agree with the paper, in AP points
-Margin    one row minus another
-Spread    how far several rows lie apart, at most: of two rows, the size of their difference
-Equal     two rows that must not differ at all, in what a network costs
-Claim     one sentence of the paper, and what has to be looked at
 """
 
 from dataclasses import dataclass, replace
 from math import inf
 from typing import Literal
 
+from detector.metrics import HEADINGS
 from experiments import TABLES
 
 # Published runs of one configuration (ATSS on ResNet-50, by three groups) differ so much: standard
@@ -31,10 +25,7 @@ WORDS = {">": "more than", "≥": "at least", "≤": "at most"}
 
 @dataclass(frozen=True)
 class Place:
-    """A row of a table of the paper, by the table's number and the row's label.
-
-    Rows that train the same detector are one run, so any of their places will do.
-    """
+    """A row of a table; those that train the same detector are one run, so any of them will do."""
 
     table: int
     label: str
@@ -45,7 +36,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Region:
-    """From low to high, in AP points, both included; low is not where is_open."""
+    """Which values agree with the paper: from low, which is_open excludes, to high, in AP."""
 
     low: float = -inf
     high: float = inf
@@ -66,10 +57,9 @@ class Region:
 
     @property
     def direction(self) -> "Region | None":
-        """What is left of it where values cannot be compared with the paper's: the sign.
+        """What is left of it where values cannot be compared with the paper's: the sign, if any.
 
-        None where the region holds both signs, as of a change that is said to be small. A mere
-        upper bound is a tolerance, and the same everywhere.
+        A mere upper bound is a tolerance, and the same everywhere.
         """
         if self.low == -inf:
             return self
@@ -81,18 +71,15 @@ POSITIVE = Region(0, is_open=True)
 
 @dataclass(frozen=True)
 class Margin:
-    """One row minus another. region None: the paper has it, and it is not judged.
-
-    of_crowds: the margin on images with more objects than the median, less that on all others.
-    """
+    """One row minus another."""
 
     one: Place
     other: Place
     paper: float | None  # None: nobody published one
-    region: Region | None
+    region: Region | None  # None: the paper has it, and it is not judged
     what: str = ""  # which of a claim's parts it is; empty where it is the only one
     metric: str = "ap"
-    of_crowds: bool = False
+    of_crowds: bool = False  # on images with more objects than the median, less on all others
 
 
 @dataclass(frozen=True)
@@ -126,18 +113,14 @@ Part = Margin | Spread | Equal
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """A sentence of the paper, in our words, and its parts, all of which have to hold.
-
-    paper: its number, where no part has one. evidence: what can judge it; claims about counts have
-    no parts, reports.positives knows what to count.
-    """
+    """A sentence of the paper, in our words, and its parts, all of which have to hold."""
 
     name: str = ""  # "H4"
     says: str
     where: str
-    parts: tuple[Part, ...] = ()
-    paper: str = ""
-    evidence: Evidence = "training"
+    parts: tuple[Part, ...] = ()  # none of claims about counts: reports.positives counts
+    paper: str = ""  # its number, where no part has one
+    evidence: Evidence = "training"  # what can judge it
 
     @property
     def tables(self) -> tuple[int, ...]:
@@ -160,6 +143,12 @@ def _trained(says: str, *parts: Margin | Spread) -> Claim:
     *others, last = claim.tables
     listed = f"Tables {', '.join(map(str, others))} and {last}" if others else f"Table {last}"
     return replace(claim, where=f"Sec. {TABLES[f'table{last}'].section}, {listed}")
+
+
+def _six(one: Place, other: Place, ap: Region, rest: Region | None, *paper: float) -> list[Margin]:
+    """In all six metrics, AP first."""
+    named = zip(paper, [ap, *[rest] * 5], HEADINGS.values(), HEADINGS, strict=True)
+    return [Margin(one, other, *its) for its in named]
 
 
 def _counted(says: str, paper: str) -> Claim:
@@ -204,21 +193,11 @@ LISTED = {
     ),
     "H6": _trained(
         "ATSS lifts RetinaNet (#A=1), in all six metrics",
-        Margin(WITH_ATSS, PLAIN, 2.3, Region(1.7), "AP"),
-        Margin(WITH_ATSS, PLAIN, 2.4, POSITIVE, "AP50", "ap50"),
-        Margin(WITH_ATSS, PLAIN, 2.9, POSITIVE, "AP75", "ap75"),
-        Margin(WITH_ATSS, PLAIN, 2.9, POSITIVE, "AP_S", "ap_s"),
-        Margin(WITH_ATSS, PLAIN, 2.1, POSITIVE, "AP_M", "ap_m"),
-        Margin(WITH_ATSS, PLAIN, 2.7, POSITIVE, "AP_L", "ap_l"),
+        *_six(WITH_ATSS, PLAIN, Region(1.7), POSITIVE, 2.3, 2.4, 2.9, 2.9, 2.1, 2.7),
     ),
     "H7": _trained(
         "ATSS lifts FCOS",
-        Margin(FCOS_WITH_ATSS, PLAIN_FCOS, 1.4, Region(0.9), "AP"),
-        Margin(FCOS_WITH_ATSS, PLAIN_FCOS, 1.7, None, "AP50", "ap50"),
-        Margin(FCOS_WITH_ATSS, PLAIN_FCOS, 1.7, None, "AP75", "ap75"),
-        Margin(FCOS_WITH_ATSS, PLAIN_FCOS, 0.6, None, "AP_S", "ap_s"),
-        Margin(FCOS_WITH_ATSS, PLAIN_FCOS, 1.3, None, "AP_M", "ap_m"),
-        Margin(FCOS_WITH_ATSS, PLAIN_FCOS, 2.7, None, "AP_L", "ap_l"),
+        *_six(FCOS_WITH_ATSS, PLAIN_FCOS, Region(0.9), None, 1.4, 1.7, 1.7, 0.6, 1.3, 2.7),
     ),
     "H8": _trained(
         "Center sampling, the lite version of ATSS, lifts FCOS as well, though less",

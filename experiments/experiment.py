@@ -1,11 +1,4 @@
-"""Rows, tables and runs: what a table prints, and what must be trained to print it.
-
-Row, Table    one line or column of a table, with the paper's own numbers where it has any
-OwnAssigner   a user's sample selection: a name and its source
-Run           everything that can move a run's number
-changes       what a config switches in the paper's baseline, for people
-signature     a run's name, for machines: equal runs share it, whichever table asks for them
-"""
+"""Rows, tables and runs: what a table prints, and what must be trained to print it."""
 
 import hashlib
 import json
@@ -38,15 +31,11 @@ NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"  # of a table: a part of file names and of 
 
 @dataclass(frozen=True)
 class OwnAssigner:
-    """A user's sample selection: (anchors: list of [A_l, 4], gt_boxes [M, 4]) -> matched [A].
-
-    source: the function's whole file, so that it runs elsewhere and later, without
-    the file. settings: what functools.partial sets of it.
-    """
+    """A user's sample selection: (anchors: list of [A_l, 4], gt_boxes [M, 4]) -> matched [A]."""
 
     name: str
-    source: str
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    source: str  # the function's whole file, so that it runs elsewhere and later
+    settings: Mapping[str, Any] = field(default_factory=dict)  # what functools.partial sets of it
 
     def __str__(self) -> str:
         settings = ", ".join(f"{name}={value}" for name, value in self.settings.items())
@@ -63,17 +52,15 @@ class OwnAssigner:
 class Row:
     """One trained detector of a table.
 
-    label names it, uniquely in its table; printed holds the cells that stand in front of the
-    numbers, one for each of the table's headings, and is the label alone where left out. assigner
-    takes the place of the config's: a function of a user's file, or partial of one. recipe holds
-    the settings of the schedule that only this row has; at_scale those that take their place at
-    some scale, such as a backbone that a CPU can train.
+    assigner takes the place of the config's: a function of a user's file, or partial of one.
+    recipe: settings of the schedule that only this row has; at_scale: those that take their place
+    at some scale, such as a backbone that a CPU can train.
     """
 
-    label: str
+    label: str  # unique in its table
     config: DetectorConfig
     paper: Metrics = field(default_factory=Metrics)  # the paper's numbers, as far as it has any
-    printed: tuple[str, ...] = ()
+    printed: tuple[str, ...] = ()  # a cell for each of the table's headings; by default the label
     assigner: Callable[..., Any] | OwnAssigner | None = None
     recipe: Mapping[str, Any] = field(default_factory=dict)
     at_scale: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -86,7 +73,7 @@ class Row:
     @property
     def changes(self) -> dict[str, Any]:
         """What the row switches in the paper's baseline, RetinaNet (#A=1)."""
-        own = {} if self.assigner is None else {"assigner": str(self.assigner)}
+        own = {"assigner": str(self.assigner)} if self.assigner else {}
         return changes(self.config) | own | dict(self.recipe)
 
     def recipe_at(self, scale: str) -> dict[str, Any]:
@@ -147,15 +134,13 @@ class Table:
             yield f"name needs letters, digits, -, _ and dots, got '{self.name}'"
         if not self.rows:
             yield "rows needs at least one Row, got none"
-        cells = [row.cells for row in self.rows]
+        cells, num = [row.cells for row in self.rows], len(self.headings)
         unique: dict[str, list[Any]] = {"label": [row.label for row in self.rows], "printed": cells}
         for what, values in unique.items():
-            for value in values:
-                if values.count(value) > 1:
-                    yield f"{what} needs to differ from row to row, got {value!r} twice"
-        for value in cells:
-            if len(value) != (num := len(self.headings)):
-                yield f"printed needs a cell for each of {num} headings in every row, got {value}"
+            for value in (value for value in values if values.count(value) > 1):
+                yield f"{what} needs to differ from row to row, got {value!r} twice"
+        for value in (value for value in cells if len(value) != num):
+            yield f"printed needs a cell for each of {num} headings in every row, got {value}"
         if not self.metrics or not set(self.metrics) <= set(HEADINGS):
             yield f"metrics needs some of {', '.join(HEADINGS)}, got {self.metrics}"
         if self.layout not in get_args(Layout):
@@ -164,8 +149,7 @@ class Table:
         if self.layout == "grid" and (len(self.headings) != 2 or set(cells) != crossed):
             yield "layout='grid' needs two printed cells, and a row for every pair of them"
         for name in self.factors:
-            found = [getattr(row.config, name, None) for row in self.rows]
-            if len(set(found)) != 2:
+            if len(set(found := [getattr(row.config, name, None) for row in self.rows])) != 2:
                 yield f"factors needs settings with two values in its rows, got {name}={found}"
         if not 0 <= self.reference < len(self.rows):
             yield f"reference needs a row's index below {len(self.rows)}, got {self.reference}"
@@ -231,16 +215,15 @@ def canonical(run: Run, semantics: int | None = None) -> dict[str, Any]:
     semantics: of an earlier version. Raises ValueError where recipe.weights is a file that cannot
     be read.
     """
-    recipe = _settings(run.recipe) | {"weights": _weights_identity(run.recipe.weights)}
+    of_bf16 = BF16_SEMANTICS if run.recipe.precision == "bf16" else 0
     resolved = {
-        "semantics": (semantics or SEMANTICS)
-        + (BF16_SEMANTICS if run.recipe.precision == "bf16" else 0),
+        "semantics": (semantics or SEMANTICS) + of_bf16,
         "config": _settings(run.config),
-        "recipe": recipe,
+        "recipe": _settings(run.recipe) | {"weights": _weights_identity(run.recipe.weights)},
         "data": run.data,
         "seed": run.seed,
     }
-    if run.assigner is not None:
+    if run.assigner:
         resolved["assigner"] = run.assigner.identity
     plain: dict[str, Any] = json.loads(json.dumps(resolved))
     return plain
@@ -258,12 +241,11 @@ def signature_of(resolved: Mapping[str, Any]) -> str:
 
 def _settings(settings: DetectorConfig | Recipe) -> dict[str, Any]:
     """Field name -> value of everything that belongs to a run's identity."""
-    values = {item: getattr(settings, item.name) for item in fields(settings)}
     return {
         item.name: value
-        for item, value in values.items()
+        for item in fields(settings)
+        if (value := getattr(settings, item.name)) != item.default or item.metadata != ADDED_LATER
         if item.metadata != OUTSIDE_IDENTITY
-        and not (item.metadata == ADDED_LATER and value == item.default)
     }
 
 

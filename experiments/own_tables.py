@@ -1,9 +1,5 @@
 """A user's own file: tables beyond the paper's, and assigners of their own.
 
-    load_tables     my_ablation.py, which defines TABLE or TABLES -> tables
-    own_assigner    a function of such a file -> its name and its source
-    load_assigner   and back: a function again, wherever its file is not
-
 An assigner's source is its whole file: that text is what the signature hashes and also what a trial
 runs, so nothing that is left out of the one can act in the other. Installed packages stay outside,
 as they do for every run; another file of the user's is refused.
@@ -29,10 +25,7 @@ PACKAGES = ("detector", "experiments", "reports", "orchestration")
 
 
 def load_tables(path: Path) -> dict[str, Table]:
-    """The tables of a Python file by name; ValueError in one line for what keeps it from being one.
-
-    A table without a name is called like the file.
-    """
+    """Its TABLE or TABLES by name, or the file's name; ValueError in one line where it has none."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -62,7 +55,7 @@ def own_assigner(assigner: Callable[..., Any] | OwnAssigner | None) -> OwnAssign
     """A function as what can be stored and hashed; ValueError where its source cannot be told."""
     if assigner is None or isinstance(assigner, OwnAssigner):
         return assigner
-    whole = assigner if isinstance(assigner, partial) else partial(assigner)
+    whole = partial(assigner)  # of a partial: the same once more
     function, settings = whole.func, whole.keywords
     name = getattr(function, "__name__", str(function))
     if not inspect.isfunction(function) or function.__qualname__ != name or not name.isidentifier():
@@ -86,8 +79,7 @@ def load_assigner(own: OwnAssigner) -> Callable[..., Any]:
     """
     digest = own.identity["source"].removeprefix("sha256:")[:12]
     module = _run(own.source, f"<assigner {own.name}>", f"own_assigner_{digest}")
-    function: Callable[..., Any] = getattr(module, own.name)
-    return partial(function, **own.settings) if own.settings else function
+    return partial(getattr(module, own.name), **own.settings)
 
 
 def _run(text: str, filename: str, name: str) -> ModuleType:

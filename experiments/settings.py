@@ -2,17 +2,15 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, replace
-from difflib import get_close_matches
 from fractions import Fraction
 from math import isfinite
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_origin
 
-from detector.config import DetectorConfig, Recipe
+from detector.config import WORDS, DetectorConfig, Recipe, check_choice
+from detector.config import did_you_mean as did_you_mean
 
 FIELDS = {item.name: item for kind in (DetectorConfig, Recipe) for item in fields(kind)}
 OF_CONFIG = {item.name for item in fields(DetectorConfig)}
-HINTS = get_type_hints(DetectorConfig) | get_type_hints(Recipe)
-CHOICES = {name: get_args(hint) for name, hint in HINTS.items() if get_origin(hint) is Literal}
 SWITCH = {"true": True, "on": True, "1": True, "false": False, "off": False, "0": False}
 
 
@@ -31,6 +29,14 @@ def parse_settings(texts: Iterable[str]) -> dict[str, Any]:
             raise ValueError(f"{name} is set twice, the second time by '{text}'")
         settings[name] = _parse(name, value)
     return settings
+
+
+def _parse(name: str, text: str) -> Any:
+    if is_tuple(name):
+        return tuple(_scalar(name, part.strip()) for part in text.split(","))
+    if get_origin(FIELDS[name].type) is Literal:
+        check_choice(name, text, get_args(FIELDS[name].type))
+    return _scalar(name, text)
 
 
 def with_settings(
@@ -74,25 +80,9 @@ def kind_of(name: str) -> type:
     return type(default_of(name)[0] if is_tuple(name) else default_of(name))
 
 
-def did_you_mean(text: str, known: Iterable[str], cutoff: float = 0.6) -> str:
-    """The nearest of what is known, for the end of a line that refuses a text; or nothing."""
-    near = get_close_matches(text, list(known), n=1, cutoff=cutoff)
-    return f" (did you mean '{near[0]}'?)" if near else ""
-
-
-def _parse(name: str, text: str) -> Any:
-    kind, choices = kind_of(name), CHOICES.get(name, (text,))
-    if text not in choices:
-        hint, listed = did_you_mean(text, choices), ", ".join(choices)
-        raise ValueError(f"{name} needs one of {listed}, got '{text}'{hint}")
-    if is_tuple(name):
-        return tuple(_scalar(name, part.strip(), kind) for part in text.split(","))
-    return _scalar(name, text, kind)
-
-
-def _scalar(name: str, text: str, kind: type) -> bool | int | float | str:
+def _scalar(name: str, text: str) -> bool | int | float | str:
     """Fractions are welcome, since aspect ratios and drops are best written so."""
-    words = {bool: "true or false", int: "a whole number", float: "a number"}
+    kind = kind_of(name)
     try:
         if kind is float:
             number = float(Fraction(text)) if "/" in text else float(text)
@@ -101,4 +91,4 @@ def _scalar(name: str, text: str, kind: type) -> bool | int | float | str:
             raise ValueError
         return SWITCH[text.lower()] if kind is bool else kind(text)
     except (KeyError, ValueError, ArithmeticError):
-        raise ValueError(f"{name} needs {words[kind]}, got '{text}'") from None
+        raise ValueError(f"{name} needs {WORDS[kind]}, got '{text}'") from None

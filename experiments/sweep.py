@@ -11,14 +11,13 @@ with its reason.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import product
 from math import exp, log, prod
 from typing import Any
 
 from detector.config import Recipe
-from detector.metrics import Metrics
 from experiments.experiment import Row, Run, Table
 from experiments.own_tables import own_assigner
 from experiments.settings import (
@@ -68,10 +67,9 @@ def parse_axis(text: str) -> Axis:
     if ".." in told and kind_of(name) in NUMBERS:
         return _range(name, told)
     values = tuple(_value(name, part) for part in told.split(","))
-    for i, value in enumerate(values):
-        if value in values[:i]:
-            hint = "; a tuple's entries are joined by +" if is_tuple(name) else ""
-            raise ValueError(f"{name} has the value {show(value)} twice, got '{text}'{hint}")
+    for value in (value for i, value in enumerate(values) if value in values[:i]):
+        hint = "; a tuple's entries are joined by +" if is_tuple(name) else ""
+        raise ValueError(f"{name} has the value {show(value)} twice, got '{text}'{hint}")
     return Axis(name, values)
 
 
@@ -139,27 +137,24 @@ class Sweep:
 
     def row(self, point: Mapping[str, Any]) -> Row | None:
         """The base with these settings; None, and noted, where no detector can be that."""
+        base = self.base
         label = ", ".join(f"{name} = {show(value)}" for name, value in point.items())
         try:
-            settings = {**self.base.recipe, **point}
-            config, recipe = with_settings(self.base.config, self.recipe, settings)
-            Run(config, recipe, "", 0, own_assigner(self.base.assigner))
+            config, recipe = with_settings(base.config, self.recipe, {**base.recipe, **point})
+            Run(config, recipe, "", 0, own_assigner(base.assigner))
         except ValueError as error:
             self.left_out.setdefault(label, str(error))
             return None
-        schedule = {name: value for name, value in point.items() if name not in OF_CONFIG}
-        stand_ins = {
-            scale: {name: value for name, value in told.items() if name not in point}
-            for scale, told in self.base.at_scale.items()
-        }
-        return replace(
-            self.base,
-            label=label,
-            config=config,
-            paper=Metrics(),
+        return Row(
+            label,
+            config,
             printed=tuple(map(show, point.values())),
-            recipe={**self.base.recipe, **schedule},
-            at_scale=stand_ins,
+            assigner=base.assigner,
+            recipe={**base.recipe, **{key: point[key] for key in point if key not in OF_CONFIG}},
+            at_scale={
+                scale: {key: told[key] for key in told if key not in point}
+                for scale, told in base.at_scale.items()
+            },
         )
 
     def table(self, rows: Sequence[Row]) -> Table:
@@ -169,7 +164,7 @@ class Sweep:
             raise ValueError(f"no combination is left to train; {reasons}")
         names = tuple(axis.name for axis in self.axes)
         base = (self.base.config, self.base.recipe)
-        is_base = [(row.config, row.recipe) == base for row in rows]
+        bases = [i for i, row in enumerate(rows) if (row.config, row.recipe) == base]
         num_values = [len({getattr(row.config, name, None) for row in rows}) for name in names]
         is_crossed = len(names) > 1 and set(num_values) == {2}
         return Table(
@@ -177,7 +172,7 @@ class Sweep:
             title=f"{self.base.label}: {', '.join(names)}",
             headings=names,
             rows=tuple(rows),
-            reference=is_base.index(True) if True in is_base else 0,
+            reference=next(iter(bases), 0),
             axis=names[0] if len(names) == 1 else "",
             factors=names if is_crossed else (),  # toggles: then their effects are told
             line=self.line,

@@ -12,8 +12,8 @@ from experiments.ablations import ABLATIONS, FACTORIAL, LEAVE_ONE_OUT
 from experiments.baselines import IMPROVED_RETINANET, RETINANET
 from experiments.experiment import Run, signature
 from experiments.schedules import DEMO
-from experiments.table1 import SWITCHES
 from experiments.table9 import TABLE as TABLE_9
+from experiments.tables import SWITCHES
 from orchestration.plan import find_tables
 
 
