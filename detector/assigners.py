@@ -21,7 +21,7 @@ wins, which is what torch's max and min promise. Nothing of the paper's waits fo
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import assert_never, cast
+from typing import assert_never
 
 import torch
 from torch import Tensor
@@ -37,11 +37,13 @@ from detector.boxes import (
     squared_distances,
 )
 from detector.config import DetectorConfig, K
-from detector.iou_assigner import IGNORED as IGNORED
-from detector.iou_assigner import NEGATIVE as NEGATIVE
-from detector.iou_assigner import assign_by_iou as assign_by_iou
-from detector.iou_assigner import highest_iou_match as highest_iou_match
-from detector.iou_assigner import ignore_outside as ignore_outside
+from detector.iou_assigner import (
+    IGNORED,
+    NEGATIVE,
+    assign_by_iou,
+    highest_iou_match,
+    ignore_outside,
+)
 from detector.prediction_assigners import (
     WARM_UP,
     Predicted,
@@ -64,14 +66,13 @@ PAIRS_AT_ONCE = 2**24
 
 # (anchors: list of [A_l, 4], gt_boxes [M, 4]) -> matched [A] int64
 Assigner = Callable[[list[Tensor], Tensor], Tensor]
-PredictionAssigner = Callable[[list[Tensor], Tensor, Predicted], Tensor]
 
 
 @dataclass(frozen=True)
 class BatchAssigner:
     """An Assigner for whatever comes: no objects, half precision, autocast, several images."""
 
-    assign: Assigner | PredictionAssigner
+    assign: Callable[..., Tensor]  # an Assigner, or one that takes Predicted as well
     takes_several: bool = True  # [B, M, 4] as well as [M, 4]
     needs_predictions: bool = False
     warm_up: Assigner | None = None  # takes its place in the first third of a training
@@ -126,9 +127,8 @@ class BatchAssigner:
             assert predicted is not None
             probabilities, boxes, labels = (_at_least_fp32(values[part]) for values in predicted)
             its = Predicted(probabilities, boxes, labels[:, : gt_boxes.shape[1]])
-            return cast(PredictionAssigner, self.assign)(levels, gt_boxes, its)
-        assign = cast(Assigner, self.assign)
-        return assign(levels, gt_boxes if self.takes_several else gt_boxes[0]).view(shape)
+            return self.assign(levels, gt_boxes, its)
+        return self.assign(levels, gt_boxes if self.takes_several else gt_boxes[0]).view(shape)
 
 
 def _at_least_fp32(values: Tensor) -> Tensor:

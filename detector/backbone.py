@@ -17,6 +17,7 @@ from urllib.error import URLError
 import torch
 from torch import Tensor, nn
 from torchvision.models import get_model, get_model_weights
+from torchvision.models._utils import IntermediateLayerGetter
 from torchvision.ops import FeaturePyramidNetwork
 from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
@@ -24,8 +25,6 @@ from detector.config import CHANNELS_PER_GROUP, BackboneName, Norm
 from detector.layers import DeformableConv2d, FrozenBatchNorm, GroupNorm
 from detector.weights.conventions import ATSS_SUITE, Layout
 from detector.weights.read import read
-
-PYRAMID_CHANNELS = {"small": 32}  # of P3 to P7; 256 for the others
 
 NormLayer = Callable[[int], nn.Module]
 
@@ -65,18 +64,15 @@ class UnrectifiedTop(LastLevelP6P7):
         return [*p, p6, self.p7(p6)], [*names, "p6", "p7"]
 
 
-class ResNetBody(nn.Module):
+class ResNetBody(IntermediateLayerGetter):
     """torchvision's ResNet up to layer4; layer2, layer3 and layer4 give C3, C4 and C5.
 
     stride_in_1x1: bottlenecks halve the map in their first convolution.
     """
 
     def __init__(self, name: str, norm_layer: NormLayer, *, stride_in_1x1: bool = False) -> None:
-        super().__init__()
         resnet = get_model(name, weights=None, norm_layer=norm_layer)
-        self.conv1, self.bn1 = resnet.conv1, resnet.bn1
-        self.layer1, self.layer2 = resnet.layer1, resnet.layer2
-        self.layer3, self.layer4 = resnet.layer3, resnet.layer4
+        super().__init__(resnet, {"layer2": "0", "layer3": "1", "layer4": "2"})
         self.channels = [resnet.fc.in_features // share for share in (4, 2, 1)]
         if stride_in_1x1:
             for block in self._blocks(2, 3, 4):
@@ -89,16 +85,7 @@ class ResNetBody(nn.Module):
 
     def _blocks(self, *stages: int) -> list[Any]:
         """Those of the layers of these numbers."""
-        layers = [self.get_submodule(f"layer{stage}") for stage in stages]
-        return [block for layer in layers for block in layer.children()]
-
-    def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """[B, 3, H, W] -> C3, C4, C5."""
-        stem = nn.functional.relu(self.bn1(self.conv1(images)))
-        c2 = self.layer1(nn.functional.max_pool2d(stem, 3, stride=2, padding=1))
-        c3 = self.layer2(c2)
-        c4 = self.layer3(c3)
-        return {"0": c3, "1": c4, "2": self.layer4(c4)}
+        return [block for stage in stages for block in self[f"layer{stage}"]]
 
 
 class SmallBody(nn.Module):
@@ -186,26 +173,22 @@ def build_backbone(
         body: SmallBody | ResNetBody = SmallBody(norm_layer)
     else:
         body = ResNetBody(name, norm_layer, stride_in_1x1=layout.stride_in_1x1)
-    _initialize(body)
+    for module in body.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
     if weights != "none":
         load_body(body, name, weights)
     body.deform(*layout.deformable_stages)
     if norm == "frozen_batch_norm" and isinstance(body, ResNetBody):
         body.conv1.requires_grad_(False)
         body.layer1.requires_grad_(False)
-    width = channels or PYRAMID_CHANNELS.get(name, 256)
-    return PyramidBackbone(body, body.channels, width, rectified_p6=layout.rectified_p6)
+    channels = channels or (32 if name == "small" else 256)
+    return PyramidBackbone(body, body.channels, channels, rectified_p6=layout.rectified_p6)
 
 
 def group_norm(channels: int) -> nn.Module:
     """A norm that trains and does not depend on the batch: what training from scratch needs."""
     return GroupNorm(channels // CHANNELS_PER_GROUP, channels)
-
-
-def _initialize(body: nn.Module) -> None:
-    for module in body.modules():
-        if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
 
 def load_body(body: nn.Module, name: str, weights: str) -> None:

@@ -300,6 +300,7 @@ class Detector(nn.Module):
             result["centerness"] = error.sum() / num_positives
         return result
 
+    @torch.no_grad()
     def detect(self, images: Tensor | Sequence[Tensor]) -> list[Detections]:
         """Normalized images [B, 3, H, W] (or a list of [3, H, W]) -> each one's detections.
 
@@ -313,17 +314,12 @@ class Detector(nn.Module):
         for size in dict.fromkeys(padded):
             places = [place for place, its in enumerate(padded) if its == size]
             together = images if len(places) == len(padded) else [images[p] for p in places]
-            found |= zip(places, self._detect(together), strict=True)
+            batch, sizes = as_batch(together)
+            predictions, anchors = self(batch), self.anchors(*size)
+            with torch.autocast(batch.device.type, enabled=False):
+                its = self.postprocess(predictions, anchors, self.coder, sizes, self.score)
+            found |= zip(places, its, strict=True)
         return [found[place] for place in range(len(padded))]
-
-    @torch.no_grad()
-    def _detect(self, images: Tensor | Sequence[Tensor]) -> list[Detections]:
-        """The same of images of one padded size."""
-        batch, sizes = as_batch(images)
-        predictions = self(batch)
-        anchors = self.anchors(batch.shape[2], batch.shape[3])
-        with torch.autocast(batch.device.type, enabled=False):
-            return self.postprocess(predictions, anchors, self.coder, sizes, self.score)
 
 
 def as_batch(images: Tensor | Sequence[Tensor]) -> tuple[Tensor, list[tuple[int, int]]]:

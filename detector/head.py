@@ -33,22 +33,17 @@ class Predictions:
 
 def tower(channels: int, group_norm: bool, deformable: bool = False) -> nn.Sequential:
     """Four 3x3 convolutions with ReLU, with or without GroupNorm; the last may be deformable."""
-    kinds = [False] * (TOWER_DEPTH - 1) + [deformable]
-    return nn.Sequential(*(_tower_layer(channels, group_norm, kind) for kind in kinds))
-
-
-def _tower_layer(channels: int, group_norm: bool, deformable: bool) -> nn.Sequential:
-    # The bias stays under GroupNorm, as in the official code.
-    conv = nn.Conv2d(channels, channels, 3, padding=1)
-    return nn.Sequential(
-        OrderedDict(
-            conv=DeformableConv2d(conv) if deformable else conv,
-            norm=GroupNorm(channels // CHANNELS_PER_GROUP, channels)
-            if group_norm
-            else nn.Identity(),
-            relu=nn.ReLU(inplace=True),
-        )
-    )
+    layers = []
+    for is_deformable in [False] * (TOWER_DEPTH - 1) + [deformable]:
+        # The bias stays under GroupNorm, as in the official code.
+        conv = nn.Conv2d(channels, channels, 3, padding=1)
+        layer = OrderedDict[str, nn.Module](conv=DeformableConv2d(conv) if is_deformable else conv)
+        layer["norm"] = nn.Identity()
+        if group_norm:
+            layer["norm"] = GroupNorm(channels // CHANNELS_PER_GROUP, channels)
+        layer["relu"] = nn.ReLU(inplace=True)
+        layers.append(nn.Sequential(layer))
+    return nn.Sequential(*layers)
 
 
 class Head(nn.Module):

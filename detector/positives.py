@@ -1,10 +1,5 @@
 """Sample selection over a data set, counted without training (Sec. 4.1, "Maintaining fairness").
 
-    Selection          a way to choose positives, and the anchors it chooses from
-    count_positives    every image of a data set under several selections -> Counts, image by image
-    scene_of           an image, and what the counts are held against: size, aspect ratio, location
-    anchors_of         what becomes of one image's anchors, to be looked at
-
 A conflict is an anchor that more than one object would take, were it alone in its image. That is
 found for any assigner by giving it the objects one by one.
 
@@ -26,7 +21,7 @@ from detector.assigners import IGNORED, NEGATIVE, Assigner, atss_candidates
 from detector.boxes import centers
 from detector.data.batches import ahead
 from detector.data.coco import CocoDataset
-from detector.data.transforms import SIZE_DIVISOR, resize_sizes
+from detector.data.transforms import padded_size, resize_sizes
 
 SMALL, LARGE = 32**2, 96**2  # areas in stored pixels between which COCO calls an object medium
 LEVELS = tuple(f"P{number}" for number in range(3, 3 + len(STRIDES)))
@@ -47,10 +42,9 @@ class Selection:
 
     def anchors(self, height: int, width: int) -> list[Tensor]:
         """[A_l, 4] per level, of an input of this size before padding."""
-        padded = [-(-side // SIZE_DIVISOR) * SIZE_DIVISOR for side in (height, width)]
         scales, ratios = self.anchor_scales, self.aspect_ratios
         cells = [cell_anchors(stride, scales, ratios) for stride in STRIDES]
-        return grid_anchors(level_sizes(*padded), cells)
+        return grid_anchors(level_sizes(*padded_size([(height, width)])), cells)
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,13 +74,12 @@ def count_positives(
     workers: int = 0,
 ) -> Iterator[list[Counts]]:
     """For each image, in order, the selections' Counts; workers: processes that count."""
-    sides = {"short_side": short_side, "long_side": long_side}
-    look = partial(_count_image, dataset, selections, sides)
+    look = partial(_count_image, dataset, selections, short_side=short_side, long_side=long_side)
     yield from ahead(look, range(len(dataset)), workers)
 
 
 def _count_image(
-    dataset: CocoDataset, selections: Sequence[Selection], sides: Mapping[str, int], index: int
+    dataset: CocoDataset, selections: Sequence[Selection], index: int, **sides: int
 ) -> list[Counts]:
     scene = scene_of(dataset, index, **sides)
     return [count(selection, scene) for selection in selections]

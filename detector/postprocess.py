@@ -75,11 +75,8 @@ class Postprocess:
         image, boxes, scores, labels = (torch.cat(parts) for parts in zip(*found, strict=True))
         order = image.argsort(stable=True)
         ends = image.bincount(minlength=len(sizes)).tolist()
-        boxes, scores, labels = boxes[order], scores[order], labels[order]
-        of_images = zip(
-            boxes.split(ends), scores.split(ends), labels.split(ends), sizes, strict=True
-        )
-        return [self._suppress(*mine) for mine in of_images]
+        of_images = [values[order].split(ends) for values in (boxes, scores, labels)]
+        return [self._suppress(*its) for its in zip(*of_images, sizes, strict=True)]
 
     def _best_of_level(
         self,

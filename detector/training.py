@@ -66,22 +66,17 @@ def is_compiled(recipe: Recipe, device: torch.device | str) -> bool:
 
 def build_optimizer(detector: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """Biases learn twice as fast and do not decay; all else, GroupNorm and scalars too, does."""
-    named = [(name, p) for name, p in detector.named_parameters() if p.requires_grad]
+    weights, biases = list[nn.Parameter](), list[nn.Parameter]()
+    for name, parameter in detector.named_parameters():
+        if parameter.requires_grad:
+            (biases if "bias" in name else weights).append(parameter)
     groups = [
-        {
-            "params": [p for name, p in named if "bias" not in name],
-            "weight_decay": recipe.weight_decay,
-            "lr_factor": 1.0,
-        },
-        {
-            "params": [p for name, p in named if "bias" in name],
-            "weight_decay": 0.0,
-            "lr_factor": recipe.bias_lr_factor,
-        },
+        {"params": weights, "weight_decay": recipe.weight_decay, "lr_factor": 1.0},
+        {"params": biases, "weight_decay": 0.0, "lr_factor": recipe.bias_lr_factor},
     ]
     # foreach: a call for all parameters, not one for each; the same numbers on a CPU, too.
     # fused: on a GPU one kernel for all.
-    is_on_gpu = any(p.is_cuda for _, p in named)
+    is_on_gpu = any(parameter.is_cuda for parameter in (*weights, *biases))
     how: dict[str, Any] = {"fused": True} if is_on_gpu else {"foreach": True}
     rate, momentum = recipe.learning_rate, recipe.momentum
     if recipe.optimizer == "sgd":
@@ -134,13 +129,12 @@ def train(
             values = accumulate_gradients(detector, images, targets, micro_batch_size, group)
         total = sum(values.values())
         if not math.isfinite(total):
+            parts = ", ".join(f"{name} {value:g}" for name, value in values.items())
             raise FloatingPointError(
                 f"the loss is {total} at step {step} of {recipe.iterations} "
-                f"(learning rate {rate:g}): "
-                + ", ".join(f"{name} {value:g}" for name, value in values.items())
+                f"(learning rate {rate:g}): {parts}"
             )
-        if recipe.clip_gradient_norm:
-            limit = recipe.clip_gradient_norm
+        if limit := recipe.clip_gradient_norm:
             nn.utils.clip_grad_norm_(detector.parameters(), limit, foreach=True)
         optimizer.step()
         named = {f"loss/{name}": value for name, value in values.items()}

@@ -168,15 +168,13 @@ class Run:
     def __post_init__(self) -> None:
         if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
             raise ValueError(f"seed needs a whole number from 0 on, got {self.seed!r}")
-        if self.assigner is None:
-            return
-        if self.config.k != K:
+        if self.assigner and self.config.k != K:
             raise ValueError(
                 f"k={self.config.k} needs assigner='atss', got the own assigner '{self.assigner}': "
                 "it would have no effect; functools.partial sets what a function takes"
             )
-        # What the config says of the assigner is replaced, so it must not give one run two names.
-        object.__setattr__(self, "config", replace(self.config, assigner="iou"))
+        if self.assigner:  # takes the place of the config's, which must not give one run two names
+            object.__setattr__(self, "config", replace(self.config, assigner="iou"))
 
     @property
     def training(self) -> "Run | None":
@@ -192,8 +190,7 @@ def require_distinct(runs: Mapping[str, tuple[Run, Run]]) -> None:
     """
     labels: dict[str, str] = {}
     for label, (plain, run) in runs.items():
-        other = labels.setdefault(signature(run), label)
-        if plain != runs[other][0]:
+        if plain != runs[other := labels.setdefault(signature(run), label)][0]:
             raise ValueError(f"these settings make rows '{other}' and '{label}' the same run")
 
 
@@ -225,8 +222,7 @@ def canonical(run: Run, semantics: int | None = None) -> dict[str, Any]:
     }
     if run.assigner:
         resolved["assigner"] = run.assigner.identity
-    plain: dict[str, Any] = json.loads(json.dumps(resolved))
-    return plain
+    return dict(json.loads(json.dumps(resolved)))
 
 
 def signature(run: Run, semantics: int | None = None) -> str:

@@ -8,6 +8,7 @@ reference.detect takes them.
 import math
 import random
 
+import reference
 from hypothesis import strategies as st
 
 from benchmarks.data_statistics import COCO, QUANTILES
@@ -121,3 +122,17 @@ def plain_levels(anchors, predictions, image=0):
         levels.append(list(rows))
         start += len(level)
     return levels
+
+
+def plain_coder(start, scale=8.0):
+    """reference's (encode, decode) from "box" or "point", of anchors of this scale."""
+    if start == "box":
+        return reference.encode_from_box, reference.decode_from_box
+
+    def stride(anchor):
+        return (anchor[2] - anchor[0]) / scale
+
+    def decode(anchor, codes):
+        return reference.decode_from_point(anchor, [max(it, 0.0) for it in codes], stride(anchor))
+
+    return lambda anchor, gt: reference.encode_from_point(anchor, gt, stride(anchor)), decode

@@ -64,13 +64,9 @@ def assert_same(config, levels, boxes, tally, slack=1e-6):
     levels = plain(levels)
     expected = reference.assign(config, levels, boxes)
     if found != expected:
-        answers = [
-            expected,
-            *(reference.assign(config, levels, boxes, by) for by in (slack, -slack)),
-        ]
-        allowed = [set(choices) for choices in zip(*answers, strict=True)]
-        both = list(enumerate(zip(found, allowed, strict=True)))
-        wrong = [(a, one, some) for a, (one, some) in both if one not in some]
+        others = [reference.assign(config, levels, boxes, by) for by in (slack, -slack)]
+        allowed = enumerate(zip(found, expected, *others, strict=True))
+        wrong = [(a, one, some) for a, (one, *some) in allowed if one not in some]
         assert not wrong, wrong[:5]
     tally["anchors"] += len(found)
     tally["positive"] += sum(one >= 0 for one in found)
@@ -147,26 +143,22 @@ def test_the_selection_is_the_plain_one_with_the_papers_anchors_and_any_boxes(
 
 
 @pytest.mark.slow
-@every_selection
-def test_the_selection_is_the_plain_one_on_full_size_images_like_cocos(config):
-    draw, tally, count = random.Random(16), Counter(), 0
-    levels = anchors_of((800, 1344))
-    for _ in range(4):
-        boxes = coco_like(draw)
-        assert_same(config, levels, boxes, tally)
-        count += len(boxes)
-    assert 5 < count / 4 < 15  # COCO: 9
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("config", [IOU_IN_BOX, ATSS], ids=["iou in box", "atss"])
-def test_the_selection_is_the_plain_one_on_a_full_size_image_with_nine_anchors(config):
-    tally, (scales, ratios) = Counter(), NINE
+@pytest.mark.parametrize(
+    ("config", "scales", "ratios", "num_images"),
+    [*((config, (8.0,), (1.0,), 4) for config in ALL), *((it, *NINE, 1) for it in ALL[1::3])],
+)
+def test_the_selection_is_the_plain_one_on_full_size_images_like_cocos(
+    config, scales, ratios, num_images
+):
+    draw, tally, count = random.Random(17), Counter(), 0
     changed = replace(config, anchor_scales=scales, aspect_ratios=ratios)
-    boxes = coco_like(random.Random(17))[:8]
-    assert_same(changed, anchors_of((800, 1344), scales, ratios), boxes, tally, slack=1e-5)
-    assert len(boxes) > 4
-    assert tally["positive"] > 10 * len(boxes)
+    for _ in range(num_images):
+        boxes = coco_like(draw)[: None if len(scales) == 1 else 8]
+        slack = 1e-6 if len(scales) == 1 else 1e-5
+        assert_same(changed, anchors_of((800, 1344), scales, ratios), boxes, tally, slack)
+        count += len(boxes)
+    assert 5 <= count / num_images < 15  # COCO: 9
+    assert tally["positive"] > 3 * count * len(scales)
 
 
 # Examples, small enough to be followed by hand
@@ -175,30 +167,53 @@ def test_the_selection_is_the_plain_one_on_a_full_size_image_with_nine_anchors(c
 @every_selection
 def test_without_objects_all_is_negative_and_without_anchors_nothing(config):
     levels = anchors_of((64, 64))
-    matched = build_assigner(config)(levels, torch.zeros(0, 4))
+    matched = matched_by(config, levels, [])
     assert matched.dtype == torch.int64
-    assert matched.tolist() == [NEGATIVE] * sum(len(level) for level in levels)
-    boxes = torch.tensor([[0.0, 0, 9, 9]])
-    assert build_assigner(config)([torch.zeros(0, 4)] * 5, boxes).shape == (0,)  # no anchors
+    assert matched.tolist() == [NEGATIVE] * sum(map(len, levels))
+    assert matched_by(config, [torch.zeros(0, 4)] * 5, [(0, 0, 9, 9)]).shape == (0,)  # no anchors
 
 
 @every_selection
 def test_an_object_outside_the_grids_reach_teaches_nobody(config):
-    levels = anchors_of((64, 64))
-    matched = matched_by(config, levels, [(2000, 2000, 2040, 2040)])
+    matched = matched_by(config, anchors_of((64, 64)), [(2000, 2000, 2040, 2040)])
     assert set(matched.tolist()) == {NEGATIVE}
 
 
-def test_an_overlap_of_exactly_a_half_is_positive_and_of_four_tenths_ignored():
-    heights = (20, 10, 8, 7.5)  # overlaps of 1, 1/2, 2/5 and 3/8
-    anchors = [torch.tensor([[0.0, 0, 10, height] for height in heights])]
-    assert matched_by(IOU, anchors, [(0, 0, 10, 20)]).tolist() == [0, 0, IGNORED, NEGATIVE]
+def column(*heights):
+    return [[0, 0, 10, height] for height in heights]
 
 
-def test_a_low_quality_match_learns_its_own_best_object_not_the_one_that_asked():
-    anchors = [torch.tensor([[0.0, 0, 10, 10]])]
-    boxes = [(0, 0, 10, 100), (0, 0, 10, 30)]  # overlaps 1/10 and 1/3: the second is best
-    assert matched_by(IOU, anchors, boxes).tolist() == [1]
+BY_HAND = {  # selection, anchors of each level, objects, what the anchors learn
+    "an overlap of 1 and of exactly 1/2 is positive, 2/5 is ignored, 3/8 negative": (
+        *(IOU, [column(20, 10, 8, 7.5)], column(20)),
+        [0, 0, IGNORED, NEGATIVE],
+    ),
+    "a low-quality match learns its own best object, not the one that asked": (
+        *(IOU, [column(10)], column(100, 30)),  # overlaps of 1/10 and 1/3: the second is best
+        [1],
+    ),
+    "the last level takes objects of any size": (
+        *(SSC, [[[96, 96, 104, 104]]] * 5, [(-50_000, -50_000, 50_000, 50_000)]),
+        [NEGATIVE] * 4 + [0],
+    ),
+    "of several objects at a location the smallest wins, of two of area 400 the first": (
+        *(SSC, [[[16, 16, 24, 24]]]),
+        [(0, 0, 40, 40), (10, 10, 30, 30), (12, 5, 28, 30), (10, 10, 30, 30)],
+        [1],
+    ),
+    "with one candidate its own overlap is the threshold": (ATSS, [column(10)], column(7), [0]),
+    # unbiased: mean + std = (a + b) / 2 + (a - b) / sqrt(2) > a; with the biased std it would be a
+    "two unequal candidates are both below their threshold": (
+        *(ATSS, [[[0, 0, 10, 10], [2, 2, 12, 12]]], [(0, 0, 9, 9)]),
+        [NEGATIVE] * 2,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BY_HAND)
+def test_what_can_be_followed_by_hand(name):
+    config, levels, boxes, expected = BY_HAND[name]
+    assert matched_by(config, [boxes_tensor(level) for level in levels], boxes).tolist() == expected
 
 
 def test_all_anchors_that_tie_for_an_objects_best_overlap_are_positive():
@@ -219,38 +234,13 @@ def test_both_ends_of_a_scale_range_belong_to_it(size, levels_used):
     assert {level for level, one in enumerate(matched.tolist()) if one == 0} == levels_used
 
 
-def test_the_last_level_takes_objects_of_any_size():
-    anchors = [torch.tensor([[96.0, 96, 104, 104]])] * 5
-    matched = matched_by(SSC, anchors, [(-50_000, -50_000, 50_000, 50_000)])
-    assert matched.tolist() == [NEGATIVE] * 4 + [0]
-
-
-def test_of_several_objects_at_a_location_the_smallest_wins():
-    anchors = [torch.tensor([[16.0, 16, 24, 24]])]
-    boxes = [(0, 0, 40, 40), (10, 10, 30, 30), (12, 5, 28, 30), (10, 10, 30, 30)]
-    assert matched_by(SSC, anchors, boxes).tolist() == [1]  # of two of area 400, the first
-
-
 def test_center_sampling_reaches_one_and_a_half_strides_and_never_beyond_the_object():
     levels = anchors_of((64, 64))
-    matched = matched_by(CENTER_SAMPLING, levels, [(0, 28, 64, 36)])[:64].reshape(8, 8)
     # center (32, 32), reach 12 px: x in 20..44, cut to y in 28..36: no row center but 28 and 36 ...
-    assert (matched == 0).sum() == 0
+    assert (matched_by(CENTER_SAMPLING, levels, [(0, 28, 64, 36)])[:64] != 0).all()
     matched = matched_by(CENTER_SAMPLING, levels, [(0, 26, 64, 38)])[:64].reshape(8, 8)
-    rows, columns = (matched == 0).nonzero().T.tolist()
-    assert sorted(set(rows)) == [3, 4]  # y = 28, 36
-    assert sorted(set(columns)) == [3, 4]  # x = 28, 36: 20 and 44 lie on the border
-
-
-def test_with_one_candidate_its_own_overlap_is_the_threshold():
-    matched = assign_atss([torch.tensor([[0.0, 0, 10, 10]])], torch.tensor([[1.0, 1, 9, 8]]), k=9)
-    assert matched.tolist() == [0]
-
-
-def test_two_unequal_candidates_are_both_below_their_threshold():
-    anchors = [torch.tensor([[0.0, 0, 10, 10], [2, 2, 12, 12]])]
-    # unbiased: mean + std = (a + b) / 2 + (a - b) / sqrt(2) > a; with the biased std it would be a
-    assert assign_atss(anchors, torch.tensor([[0.0, 0, 9, 9]]), k=9).tolist() == [NEGATIVE] * 2
+    # x and y are 28 and 36: 20 and 44 lie on the border
+    assert (matched == 0).nonzero().tolist() == [[3, 3], [3, 4], [4, 3], [4, 4]]
 
 
 def test_an_anchor_of_several_objects_goes_to_the_one_of_highest_overlap():
@@ -306,7 +296,7 @@ def test_the_k_smallest_are_the_first_of_a_stable_sort(num, k):
 
 @every_selection
 def test_half_precision_and_autocast_change_nothing(config):
-    """All corners are exact in bf16; areas are not."""
+    """All corners are exact in bf16; areas are not. Nor does it matter who asks for gradients."""
     levels = anchors_of((128, 128))
     nearly_as_large = torch.tensor([[0.0, 0, 99, 99], [0, 0, 98, 100]])
     others = torch.tensor([[3.0, 5, 20, 31], [50, 20, 128, 120], [37, 41, 90, 78]])
@@ -315,15 +305,8 @@ def test_half_precision_and_autocast_change_nothing(config):
         with torch.autocast("cpu", dtype=torch.bfloat16):
             found = build_assigner(config)(levels, some)
         half = build_assigner(config)([level.bfloat16() for level in levels], some.bfloat16())
-        assert torch.equal(found, expected)
-        assert torch.equal(half, expected)
-
-
-@every_selection
-def test_selection_takes_no_part_in_the_gradient(config):
-    boxes = torch.tensor([[10.0, 10, 60, 60]], requires_grad=True)
-    matched = build_assigner(config)(anchors_of((64, 64)), boxes)
-    assert not matched.requires_grad
+        assert torch.equal(found, expected) and torch.equal(half, expected)
+        assert not build_assigner(config)(levels, some.requires_grad_()).requires_grad
 
 
 @every_selection
@@ -344,28 +327,43 @@ def test_a_batch_is_assigned_as_image_after_image(config, together, num_calls, m
     assert len(calls) == num_calls - (3 if together == 1 else 0)
 
 
+def everything(levels, boxes):
+    """An assigner of one's own."""
+    return torch.full((len(torch.cat(levels)),), len(boxes) - 1)
+
+
 def test_an_assigner_of_ones_own_sees_an_image_at_a_time():
-    seen = []
-
-    def everything(levels, boxes):
-        seen.append(boxes)
-        return torch.full((len(torch.cat(levels)),), len(boxes) - 1)
-
-    levels = anchors_of((64, 64))
-    batch = [torch.rand(count, 4) for count in (3, 0, 1)]
-    found = build_assigner(DetectorConfig(), everything).of_batch(levels, batch)
+    seen, levels = [], anchors_of((64, 64))
+    own = build_assigner(IOU, lambda levels, boxes: seen.append(boxes) or everything(levels, boxes))
+    found = own.of_batch(levels, [torch.rand(count, 4) for count in (3, 0, 1)])
     assert [len(boxes) for boxes in seen] == [3, 1]
     assert found.unique(dim=1).tolist() == [[2], [NEGATIVE], [0]]
+
+
+def test_an_assigner_of_ones_own_is_limited_to_the_box_where_the_config_says_so():
+    anchors = [torch.tensor([[0.0, 0.0, 8.0, 8.0], [6.0, 0.0, 14.0, 8.0]])]
+    free, limited = build_assigner(IOU, everything), build_assigner(IOU_IN_BOX, everything)
+    assert free(anchors, anchors[0][:1]).tolist() == [0, 0]
+    assert limited(anchors, anchors[0][:1]).tolist() == [0, IGNORED]
+    assert limited(anchors, anchors[0][:0]).tolist() == [NEGATIVE, NEGATIVE]
+
+
+def failing(num, boxes):
+    raise KeyError("boom")
+
+
+NEEDED = r"assigner mine needs .*: int64 \[86\], got "
 
 
 @pytest.mark.parametrize(
     ("answer", "problem"),
     [
-        (lambda num, boxes: torch.full((num,), len(boxes)), "values from 1 to 1 for 1 objects"),
-        (lambda num, boxes: torch.full((num,), -7), "values from -7 to -7 for 1 objects"),
-        (lambda num, boxes: torch.zeros(num), r"float32 \[86\]"),
-        (lambda num, boxes: torch.zeros(3, dtype=torch.int64), r"int64 \[3\]"),
-        (lambda num, boxes: [0] * num, "a list"),
+        (lambda num, boxes: torch.full((num,), 1), NEEDED + "values from 1 to 1 for 1 objects"),
+        (lambda num, boxes: torch.full((num,), -7), NEEDED + "values from -7 to -7 for 1 objects"),
+        (lambda num, boxes: torch.zeros(num), NEEDED + r"float32 \[86\]"),
+        (lambda num, boxes: torch.zeros(3, dtype=torch.int64), NEEDED + r"int64 \[3\]"),
+        (lambda num, boxes: [0] * num, NEEDED + "a list"),
+        (failing, "the assigner mine fails: KeyError: 'boom'"),
     ],
 )
 def test_what_an_assigner_of_ones_own_returns_is_checked_on_every_image(answer, problem):
@@ -375,57 +373,23 @@ def test_what_an_assigner_of_ones_own_returns_is_checked_on_every_image(answer, 
         num = sum(map(len, levels))
         return torch.zeros(num, dtype=torch.int64) if len(boxes) == 2 else answer(num, boxes)
 
-    levels = anchors_of((64, 64))
-    with pytest.raises(ValueError, match=rf"assigner mine needs .*: int64 \[86\], got {problem}"):
-        build_assigner(DetectorConfig(), mine).of_batch(
-            levels, [torch.rand(2, 4), torch.rand(1, 4)]
-        )
-
-
-def test_an_assigner_of_ones_own_fails_by_its_name():
-    def mine(levels, boxes):
-        raise KeyError("boom")
-
-    levels = anchors_of((64, 64))
-    with pytest.raises(ValueError, match="the assigner mine fails: KeyError: 'boom'"):
-        build_assigner(DetectorConfig(), mine)(levels, torch.rand(1, 4))
+    batch = [torch.rand(2, 4), torch.rand(1, 4)]
+    with pytest.raises(ValueError, match=problem):
+        build_assigner(IOU, mine).of_batch(anchors_of((64, 64)), batch)
 
 
 @pytest.mark.gpu
 @every_selection
-def test_nothing_waits_for_the_gpu(config):
-    levels = [level.cuda() for level in anchors_of((128, 128))]
-    boxes = boxes_tensor([(3, 5, 20, 31), (50, 20, 128, 120)]).cuda()
-    assigner = build_assigner(config)
-    batch = [boxes, boxes[:1], boxes[:0]]
-    assigner.of_batch(levels, batch)
-    torch.cuda.set_sync_debug_mode("error")
-    try:
-        assigner(levels, boxes)
-        assigner.of_batch(levels, batch)
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
-
-
-@pytest.mark.gpu
-@every_selection
-def test_the_gpu_selects_what_the_cpu_selects(config):
+def test_the_gpu_selects_what_the_cpu_selects_and_nothing_waits_for_it(config):
     draw, levels = random.Random(5), anchors_of((128, 128))
     on_gpu, assigner = [level.cuda() for level in levels], build_assigner(config)
     for _ in range(50):
         boxes = boxes_tensor(random_boxes(draw, 10))
         assert torch.equal(assigner(on_gpu, boxes.cuda()).cpu(), assigner(levels, boxes))
-
-
-def test_an_assigner_of_ones_own_is_limited_to_the_box_where_the_config_says_so():
-    anchors = [torch.tensor([[0.0, 0.0, 8.0, 8.0], [6.0, 0.0, 14.0, 8.0]])]
-    gt_boxes = torch.tensor([[0.0, 0.0, 8.0, 8.0]])
-
-    def everything(levels, boxes):
-        return torch.zeros(len(torch.cat(levels)), dtype=torch.int64)
-
-    free = build_assigner(DetectorConfig(), everything)
-    limited = build_assigner(DetectorConfig(in_gt_box=True), everything)
-    assert free(anchors, gt_boxes).tolist() == [0, 0]
-    assert limited(anchors, gt_boxes).tolist() == [0, IGNORED]
-    assert limited(anchors, gt_boxes[:0]).tolist() == [NEGATIVE, NEGATIVE]
+    boxes = boxes.cuda()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        assigner(on_gpu, boxes)
+        assigner.of_batch(on_gpu, [boxes, boxes[:1], boxes[:0]])
+    finally:
+        torch.cuda.set_sync_debug_mode("default")

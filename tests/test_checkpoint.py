@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import made_up_coco
 import pytest
@@ -42,8 +43,7 @@ def states(detector, optimizer):
 
 
 def assert_same(one, other):
-    for value, its in zip(states(*one), states(*other), strict=True):
-        assert torch.equal(value, its)
+    assert all(torch.equal(*pair) for pair in zip(states(*one), states(*other), strict=True))
 
 
 @pytest.fixture
@@ -71,31 +71,31 @@ def test_no_checkpoint_is_step_zero_and_changes_nothing(path):
         assert torch.equal(value, its)
 
 
-def half(content, share):
-    return content[: int(share * len(content))]
-
-
-def flipped(content, share):
-    """A single bit, at which torch.load gives wrong weights without a word."""
-    place = int(share * len(content))
-    return content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
+@pytest.fixture
+def saved(path):
+    """Two checkpoints, one after the other: what they are of, by their steps."""
+    both = {1: trained(1), 2: trained(2)}
+    for step, one in both.items():
+        checkpoint.save(path, *one, step=step)
+    return both
 
 
 @pytest.mark.parametrize(
-    ("damage", "share"),
+    ("share", "is_flipped"),
     [
-        *((half, share) for share in (0.0, 0.1, 0.5, 0.9, 0.999)),
-        *((flipped, share) for share in (0.2, 0.5, 0.8)),
+        *((share, False) for share in (0.0, 0.1, 0.5, 0.9, 0.999)),
+        *((share, True) for share in (0.2, 0.5, 0.8)),
     ],
 )
-def test_a_damaged_file_is_never_loaded_the_one_before_it_is(path, damage, share):
-    first, second = trained(1), trained(2)
-    checkpoint.save(path, *first, step=1)
-    checkpoint.save(path, *second, step=2)
-    path.write_bytes(damage(path.read_bytes(), share))
+def test_a_damaged_file_is_never_loaded_the_one_before_it_is(path, saved, share, is_flipped):
+    """Half a file, or one with a single bit at which torch.load gives wrong weights wordlessly."""
+    content = path.read_bytes()
+    place = int(share * len(content))
+    rest = bytes([content[place] ^ 1]) + content[place + 1 :] if is_flipped else b""
+    path.write_bytes(content[:place] + rest)
     fresh = build()
     assert checkpoint.load(path, *fresh)[0] == 1
-    assert_same(fresh, first)
+    assert_same(fresh, saved[1])
 
 
 @pytest.mark.parametrize(
@@ -106,26 +106,19 @@ def test_what_is_no_checkpoint_is_none(path, content):
     assert checkpoint.load(path, *build()) == (0, {})
 
 
-def failing(*_args, **_kwargs):
-    raise OSError("no space left on device")
-
-
-@pytest.mark.parametrize("is_damaged", [False, True])
+@pytest.mark.parametrize("newest", [1, 2])
 def test_a_write_that_fails_leaves_a_readable_checkpoint_and_no_debris(
-    path, monkeypatch, is_damaged
+    path, saved, monkeypatch, newest
 ):
     """Of a damaged newest, too, whose place is never taken from the good one before it."""
-    first, second = trained(1), trained(2)
-    checkpoint.save(path, *first, step=1)
-    checkpoint.save(path, *second, step=2)
-    if is_damaged:
+    if newest == 1:
         path.write_bytes(path.read_bytes()[:1000])
-    monkeypatch.setattr(os, "fsync", failing)
+    monkeypatch.setattr(os, "fsync", Mock(side_effect=OSError("no space left on device")))
     with pytest.raises(OSError, match="no space"):
         checkpoint.save(path, *trained(3), step=3)
     fresh = build()
-    assert checkpoint.load(path, *fresh)[0] == (1 if is_damaged else 2)
-    assert_same(fresh, first if is_damaged else second)
+    assert checkpoint.load(path, *fresh)[0] == newest
+    assert_same(fresh, saved[newest])
     assert not list(path.parent.glob("*.tmp*"))
 
 
@@ -142,13 +135,8 @@ for step in itertools.count(1):
     print(step, flush=True)
 """
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
-    writer = subprocess.Popen(
-        [sys.executable, "-c", code, str(path)],
-        cwd=ROOT,
-        env=environment,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    command, how = [sys.executable, "-c", code, str(path)], {"cwd": ROOT, "env": environment}
+    writer = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, **how)
     for _ in range(5):
         finished = int(writer.stdout.readline())
     writer.send_signal(signal.SIGKILL)
@@ -193,7 +181,7 @@ def test_weights_alone_are_saved_and_loaded_and_say_what_they_belong_to(tmp_path
     checkpoint.load_weights(path, fresh)
     for name, value in detector.state_dict().items():
         assert torch.equal(fresh.state_dict()[name], value), name
-    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+    assert list(tmp_path.iterdir()) == [path]
     with safe_open(path, "pt") as file:
         content = json.loads(file.metadata()[checkpoint.METADATA])
     assert content["categories"] == [{"id": 3, "name": "cat"}, {"id": 7, "name": "dog"}]
@@ -207,16 +195,11 @@ def test_a_checkpoint_of_an_unfinished_run_says_what_it_belongs_to(path):
     assert checkpoint.load(path, *build())[0] == 1
 
 
+OTHERS = ({"categories": [3]}, {"config": {"no such": 1}}, {"recipe": {"norm": "none"}})
+
+
 @pytest.mark.parametrize(
-    "content",
-    [
-        None,
-        [],
-        {},
-        DESCRIPTION.to_json() | {"categories": [3]},
-        DESCRIPTION.to_json() | {"config": {"no such": 1}},
-        DESCRIPTION.to_json() | {"recipe": {"norm": "none"}},
-    ],
+    "content", [None, [], {}, *(DESCRIPTION.to_json() | other for other in OTHERS)]
 )
 def test_a_description_of_another_version_is_refused_in_one_line(content):
     with pytest.raises(ValueError, match="needs config, recipe and categories") as caught:

@@ -85,14 +85,9 @@ def test_the_papers_number_follows_from_its_tables_and_lies_in_its_region(
 
 @pytest.mark.parametrize("name", EXPECTED)
 def test_numbers_and_regions_are_those_of_the_list(name: str) -> None:
-    found = [
-        part.paper if part.region is None else (part.paper, part.region.low, part.region.high)
-        for part in BY_NAME[name].parts
-    ]
-    assert found == EXPECTED[name]
-    strict = [
-        i for i, part in enumerate(BY_NAME[name].parts) if part.region and part.region.is_open
-    ]
+    parts = [(part.paper, part.region) for part in BY_NAME[name].parts]
+    assert [(ap, it.low, it.high) if it else ap for ap, it in parts] == EXPECTED[name]
+    strict = [i for i, (_, region) in enumerate(parts) if region and region.is_open]
     assert strict == STRICT.get(name, [])
 
 
@@ -131,10 +126,8 @@ def test_listing_the_claims_loads_nothing_heavy() -> None:
         "import sys, experiments.claims, experiments.schedules, experiments.settings; "
         "print({'torch', 'numpy', 'pandas', 'ray', 'mlflow', 'matplotlib'} & set(sys.modules))"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    assert done.stdout == "set()\n"
+    found = subprocess.check_output([sys.executable, "-c", code], cwd=ROOT, text=True)
+    assert found == "set()\n"
 
 
 # The page

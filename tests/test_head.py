@@ -18,6 +18,7 @@ SETTINGS = {
     "scalar": True,
     "initial_bias": 0.0,
 }
+SIZES = [(4, 6), (2, 3), (1, 2), (1, 1), (1, 1)]
 PLAIN = {"group_norm": False, "centerness": False, "scalar": False}
 
 
@@ -25,8 +26,8 @@ def build(channels=16, num_classes=3, **changes):
     return Head(channels, num_classes, **{**SETTINGS, **changes})
 
 
-def features(channels=16, batch=2, sizes=((4, 6), (2, 3), (1, 2), (1, 1), (1, 1))):
-    return [torch.randn(batch, channels, *size) for size in sizes]
+def features():
+    return [torch.randn(2, 16, *size) for size in SIZES]
 
 
 @pytest.mark.parametrize(
@@ -59,22 +60,16 @@ def test_the_head_starts_as_retinanets_does():
 
 
 def test_a_narrower_head_starts_with_wider_weights_so_that_as_much_comes_through():
-    wide, narrow = build(256, **PLAIN), build(64, **PLAIN)
-    assert narrow.cls_tower[0].conv.weight.std().item() == pytest.approx(0.02, rel=0.05)
-    spread = [
-        head.bbox_pred(torch.randn(1, channels, 32, 32)).std().item()
-        for head, channels in ((wide, 256), (narrow, 64))
-    ]
-    assert spread[0] == pytest.approx(spread[1], rel=0.15)
+    assert build(64).cls_tower[0].conv.weight.std().item() == pytest.approx(0.02, rel=0.05)
+    wide, narrow = (build(n).bbox_pred(torch.randn(1, n, 32, 32)).std().item() for n in (256, 64))
+    assert wide == pytest.approx(narrow, rel=0.15)
 
 
 def test_group_norm_has_32_groups_at_the_papers_channels():
     head = build(256)
     norms = [module for module in head.modules() if isinstance(module, nn.GroupNorm)]
-    assert len(norms) == 8
-    assert {(norm.num_groups, norm.num_channels, norm.eps) for norm in norms} == {(32, 256, 1e-5)}
-    plain = build(256, **PLAIN)
-    assert not any(isinstance(module, nn.GroupNorm) for module in plain.modules())
+    assert [(it.num_groups, it.num_channels, it.eps) for it in norms] == [(32, 256, 1e-5)] * 8
+    assert not any(isinstance(module, nn.GroupNorm) for module in build(**PLAIN).modules())
 
 
 def test_every_tower_layer_is_convolution_then_norm_then_relu():
@@ -116,15 +111,14 @@ def test_channels_go_anchor_by_anchor_then_class_by_class():
 
 def test_rows_stand_in_the_order_of_the_anchors():
     """Maps that hold every location's center, for each of two anchors, are the anchors' list."""
-    sizes = [(4, 6), (2, 3), (1, 2), (1, 1), (1, 1)]
     maps = []
-    for (height, width), stride in zip(sizes, STRIDES, strict=True):
+    for (height, width), stride in zip(SIZES, STRIDES, strict=True):
         y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
         x, y = (x + 0.5) * stride, (y + 0.5) * stride
         maps.append(torch.stack([x, y, x, y])[None])  # [1, 2 anchors x 2 values, H, W]
     rows = per_anchor(maps, 2)[0]
     cells = [cell_anchors(stride, (4.0, 8.0), (1.0,)) for stride in STRIDES]
-    anchors = torch.cat(grid_anchors(sizes, cells))
+    anchors = torch.cat(grid_anchors(SIZES, cells))
     assert torch.equal(rows, (anchors[:, :2] + anchors[:, 2:]) / 2)
 
 
@@ -133,9 +127,7 @@ def test_the_scalar_multiplies_a_levels_whole_box_output():
     before = head(maps)
     head.scales.data = torch.tensor([2.0, 3.0, 5.0, 7.0, 11.0])
     after = head(maps)
-    factors = torch.cat(
-        [torch.full((n,), s) for n, s in zip((24, 6, 2, 1, 1), (2, 3, 5, 7, 11), strict=True)]
-    )
+    factors = head.scales.repeat_interleave(torch.tensor([24, 6, 2, 1, 1]))
     torch.testing.assert_close(after.codes, before.codes * factors[:, None])
     torch.testing.assert_close(after.cls_logits, before.cls_logits)
     torch.testing.assert_close(after.centerness, before.centerness)
@@ -157,6 +149,4 @@ def test_centerness_is_read_from_the_regression_tower():
 def test_predictions_are_fp32_whatever_the_convolutions_were():
     with torch.autocast("cpu", dtype=torch.bfloat16):
         predictions = build()(features())
-    assert predictions.cls_logits.dtype == torch.float32
-    assert predictions.codes.dtype == torch.float32
-    assert predictions.centerness.dtype == torch.float32
+    assert {values.dtype for values in vars(predictions).values()} == {torch.float32}

@@ -30,10 +30,7 @@ def row(values):
 def test_focal_loss_is_that_of_plain_arithmetic(rows, data):
     labels = [data.draw(st.sampled_from((-1, 0, 1, 2))) for _ in rows]
     found = losses.focal(torch.tensor(rows), torch.tensor(labels)).tolist()
-    expected = [
-        reference.focal(one, None if label < 0 else label)
-        for one, label in zip(rows, labels, strict=True)
-    ]
+    expected = [reference.focal(*it) for it in zip(rows, labels, strict=True)]  # -1 is no class
     assert found == pytest.approx(expected, rel=1e-4, abs=1e-9)
 
 
@@ -116,13 +113,12 @@ def test_centerness_loss_is_binary_cross_entropy(x, target):
 
 
 def test_losses_over_no_samples_are_empty_and_sum_to_zero():
-    none = torch.zeros(0, 4, requires_grad=True)
+    none, no_class = torch.zeros(0, 4, requires_grad=True), torch.zeros(0, dtype=torch.int64)
     for coder in (BoxCoder(), PointCoder()):
-        total = losses.giou(none, none, none, coder).sum() + losses.centerness_of(none, none).sum()
-        total.backward()
-        assert total.item() == 0
-    assert losses.smooth_l1(none, none, none, BoxCoder()).sum().item() == 0
-    assert losses.focal(torch.zeros(0, 3), torch.zeros(0, dtype=torch.int64)).sum().item() == 0
+        of_boxes = (losses.giou(none, none, none, coder), losses.smooth_l1(none, none, none, coder))
+        total = sum(it.sum() for it in (*of_boxes, losses.centerness_of(none, none)))
+        (total + losses.focal(none, no_class).sum()).backward()
+        assert total.item() == 0 and none.grad.shape == none.shape
 
 
 @pytest.mark.gpu
@@ -133,13 +129,10 @@ def test_the_gpu_computes_the_losses_of_the_cpu():
     labels = torch.randint(-1, 80, (64,))
 
     def all_losses(device):
-        a, g, p = anchors.to(device), gt.to(device), predicted.to(device)
-        return [
-            losses.giou(p, a, g, BoxCoder()),
-            losses.giou(p, a, g, PointCoder()),
-            losses.smooth_l1(p, a, g, BoxCoder()),
-            losses.focal(x.to(device), labels.to(device)),
-        ]
+        samples = [values.to(device) for values in (predicted, anchors, gt)]
+        of_boxes = [loss(*samples, BoxCoder()) for loss in (losses.giou, losses.smooth_l1)]
+        focal = losses.focal(x.to(device), labels.to(device))
+        return [*of_boxes, losses.giou(*samples, PointCoder()), focal]
 
     for found, expected in zip(all_losses("cuda"), all_losses("cpu"), strict=True):
         torch.testing.assert_close(found.cpu(), expected, rtol=1e-4, atol=1e-5)

@@ -1,14 +1,14 @@
 """From predictions to detections, against the plain version and case by case."""
 
 import math
-from dataclasses import replace
+from dataclasses import astuple, replace
 
 import pytest
 import reference
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scenes import plain_levels
+from scenes import plain_coder, plain_levels
 
 from detector.anchors import STRIDES, cell_anchors, grid_anchors
 from detector.box_coders import BoxCoder, PointCoder
@@ -29,22 +29,15 @@ def random_predictions(centerness, num_classes=3, spread=1.5):
     )
 
 
-def strides_of(box):
-    return (box[2] - box[0]) / 8
-
-
 def assert_plain(postprocess, predictions, start):
     """The detections are the plain ones; returns how many there are."""
     coder = BoxCoder() if start == "box" else PointCoder()
     (found,) = postprocess(predictions, ANCHORS, coder, [(90, 120)])
     expected = reference.detect(
         plain_levels(ANCHORS, predictions),
-        reference.decode_from_box if start == "box" else decode_from_point,
+        plain_coder(start)[1],
         (90, 120),
-        postprocess.score_threshold,
-        postprocess.candidates_per_level,
-        postprocess.nms_threshold,
-        postprocess.max_detections,
+        *astuple(postprocess),
     )
     assert found["labels"].dtype == torch.int64
     assert found["labels"].tolist() == [label for _, label, _ in expected]
@@ -52,12 +45,6 @@ def assert_plain(postprocess, predictions, start):
     boxes = torch.tensor([box for _, _, box in expected]).reshape(-1, 4)
     torch.testing.assert_close(found["boxes"], boxes, rtol=1e-5, atol=1e-3)
     return len(expected)
-
-
-def decode_from_point(anchor, codes):
-    return reference.decode_from_point(
-        anchor, [max(code, 0.0) for code in codes], strides_of(anchor)
-    )
 
 
 SCENES = st.fixed_dictionaries(
@@ -78,7 +65,10 @@ SETTINGS = st.builds(
 )
 
 
-def assert_plain_on_scenes(max_examples):
+@pytest.mark.parametrize(
+    "max_examples", [settings.default.max_examples, pytest.param(500, marks=pytest.mark.slow)]
+)
+def test_detections_of_random_predictions_are_those_of_plain_arithmetic(max_examples):
     counts = []
 
     @settings(max_examples=max_examples)
@@ -96,15 +86,6 @@ def assert_plain_on_scenes(max_examples):
     compare()
     assert 0 in counts
     assert max(counts) == 100
-
-
-def test_detections_of_random_predictions_are_those_of_plain_arithmetic():
-    assert_plain_on_scenes(settings.default.max_examples)
-
-
-@pytest.mark.slow
-def test_detections_of_hundreds_of_random_predictions_are_those_of_plain_arithmetic():
-    assert_plain_on_scenes(500)
 
 
 def test_an_image_of_a_batch_has_the_detections_it_has_alone():
@@ -144,25 +125,18 @@ def test_the_threshold_is_strict_and_looks_at_the_probability_alone():
 
 
 def test_the_score_is_the_root_of_probability_times_centerness():
-    found = one_by_one([[0.0, 0, 10, 10]], [[math.log(3)]], centerness=[math.log(1 / 3)])
-    assert found["scores"].item() == pytest.approx(math.sqrt(0.75 * 0.25))
-    found = one_by_one([[0.0, 0, 10, 10]], [[math.log(3)]])
-    assert found["scores"].item() == pytest.approx(0.75)
+    for centerness, score in (([math.log(1 / 3)], math.sqrt(0.75 * 0.25)), (None, 0.75)):
+        found = one_by_one([[0.0, 0, 10, 10]], [[math.log(3)]], centerness)
+        assert found["scores"].item() == pytest.approx(score)
 
 
 def test_candidates_are_pairs_of_anchor_and_class_ranked_with_centerness():
     boxes = [[0.0, 0, 10, 10], [20, 0, 30, 10], [40, 0, 50, 10]]
     logits = [[3.0, 2.0], [1.0, -1.0], [4.0, -1.0]]
     found = one_by_one(boxes, logits, candidates_per_level=2)
-    assert [
-        (b[0], c) for b, c in zip(found["boxes"].tolist(), found["labels"].tolist(), strict=True)
-    ] == [
-        (40.0, 0),
-        (0.0, 0),
-    ]
+    assert (found["boxes"][:, 0].tolist(), found["labels"].tolist()) == ([40.0, 0.0], [0, 0])
     found = one_by_one(boxes, logits, [3.0, 3.0, -6.0], candidates_per_level=2)
-    assert found["boxes"][:, 0].tolist() == [0.0, 0.0]
-    assert found["labels"].tolist() == [0, 1]
+    assert (found["boxes"][:, 0].tolist(), found["labels"].tolist()) == ([0.0, 0.0], [0, 1])
 
 
 def test_suppression_is_by_class_and_by_more_than_the_threshold():

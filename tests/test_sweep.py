@@ -41,6 +41,11 @@ def sweep(*texts: str, base: Row | None = None) -> Sweep:
     return Sweep(base or Row("ATSS", ATSS), DEMO, axes, "my-sweep", LINE)
 
 
+def table_of(*texts: str) -> Table:
+    grid = sweep(*texts)
+    return grid.table(grid.grid())
+
+
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_small_data(tmp_path_factory.mktemp("data") / "squares")
@@ -87,31 +92,28 @@ def test_a_search_draws_evenly_or_by_order_of_magnitude(text: str, shares: list[
 
 def test_a_grid_has_every_combination_that_a_detector_can_be_and_names_the_others() -> None:
     grid = sweep("k=3,9", "assigner=atss,ssc")
-    rows = grid.grid()
-    labels = ["k = 3, assigner = atss", "k = 9, assigner = atss", "k = 9, assigner = ssc"]
-    assert [row.label for row in rows] == labels
-    assert [row.config for row in rows][1:] == [ATSS, replace(ATSS, assigner="ssc")]
-    (left_out,) = grid.left_out.items()
-    assert left_out[0] == "k = 3, assigner = ssc" and "k=3 needs assigner='atss'" in left_out[1]
+    assert {row.label: row.config for row in grid.grid()} == {
+        "k = 3, assigner = atss": replace(ATSS, k=3),
+        "k = 9, assigner = atss": ATSS,
+        "k = 9, assigner = ssc": replace(ATSS, assigner="ssc"),
+    }
+    ((label, reason),) = grid.left_out.items()
+    assert label == "k = 3, assigner = ssc" and "k=3 needs assigner='atss'" in reason
 
 
 def test_a_sweep_is_a_table_that_compares_with_its_base() -> None:
-    one = sweep("k=3,5,9")
-    table = one.table(one.grid())
+    table = table_of("k=3,5,9")
     assert (table.axis, table.headings, table.reference) == ("k", ("k",), 2)
     assert [row.cells for row in table.rows] == [("3",), ("5",), ("9",)] and not table.has_paper
-    two = sweep("scalar=false,true", "centerness=false,true")
-    assert two.table(two.grid()).factors == ("scalar", "centerness")
-    mixed = sweep("scalar=false,true", "iterations=5,6")
-    table = mixed.table(mixed.grid())
+    table = table_of("scalar=false,true", "centerness=false,true")
+    assert table.factors == ("scalar", "centerness")
+    table = table_of("scalar=false,true", "iterations=5,6")
     assert table.factors == () and table.rows[0].recipe == {"iterations": 5}
     assert table.axis == "" and table.rows[0].label == "scalar = false, iterations = 5"
 
 
 def test_its_runs_are_those_of_the_papers_tables_where_they_are_equal() -> None:
-    rows = sweep("k=3,9").grid()
-    runs = make_plan(SETUP, [sweep("k=3,9").table(rows)]).runs
-    by_row = {run.rows[0]: run.rows[1:] for run in runs}
+    by_row = {run.rows[0]: run.rows[1:] for run in make_plan(SETUP, [table_of("k=3,9")]).runs}
     assert by_row["my-sweep: k = 3"] == ("Table 4: k = 3",)
     assert "Table 5: 8S" in by_row["my-sweep: k = 9"]
 
@@ -135,7 +137,7 @@ def test_the_base_is_a_detector_or_a_row_of_any_table(tmp_path: Path) -> None:
 
 
 def test_a_report_tells_how_to_make_a_sweep() -> None:
-    table = sweep("k=3,5,9").table(sweep("k=3,5,9").grid())
+    table = table_of("k=3,5,9")
     setup = replace(SETUP, settings={"short_side": (64, 64)})
     assert reproduce_line(setup, table, [0, 1]) == (
         "atss sweep --base atss --set k=3,5,9 --seeds 0,1 --set short_side=64+64"
@@ -225,7 +227,7 @@ def test_a_run_that_was_ended_early_says_so_until_somebody_trains_it(tmp_path: P
 
 def test_its_table_marks_what_was_ended_early_and_compares_nothing_with_it(tmp_path: Path) -> None:
     store = open_store(tmp_path)
-    table = sweep("k=3,5,9").table(sweep("k=3,5,9").grid())
+    table = table_of("k=3,5,9")
     runs = make_plan(SETUP, [table]).runs
     by_row = {run.rows[0].removeprefix("my-sweep: "): store.folder(run.signature) for run in runs}
     finish(by_row["k = 9"], 30.0)

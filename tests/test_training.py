@@ -17,13 +17,7 @@ from detector.data.transforms import IMAGENET
 from detector.detector import build_detector
 from detector.evaluation.detect import as_results, evaluate
 from detector.training import assemble, build_optimizer, is_compiled, learning_rate, train
-from experiments.baselines import (
-    ATSS,
-    FCOS,
-    FCOS_ATSS,
-    FCOS_CENTER_SAMPLING,
-    IMPROVED_RETINANET,
-)
+from experiments.baselines import ATSS, FCOS, FCOS_ATSS, FCOS_CENTER_SAMPLING, IMPROVED_RETINANET
 
 RECIPE = replace(
     made_up_coco.RECIPE, pyramid_channels=32, iterations=6, warmup_iterations=2, lr_drops=(0.5,)
@@ -47,25 +41,13 @@ def batches(start=0, size=4):
 def run(recipe=RECIPE, config=ATSS, until=None, seed=0, **settings):
     """Detector, optimizer and all that training yielded, stopped after step `until`."""
     detector, optimizer = assemble(config, recipe, 3, seed=seed)
-    history = list(
-        itertools.islice(train(detector, optimizer, batches(), recipe, **settings), until)
-    )
-    return detector, optimizer, history
+    steps = train(detector, optimizer, batches(), recipe, **settings)
+    return detector, optimizer, list(itertools.islice(steps, until))
 
 
 def assert_equal_states(one, other):
     """Bit for bit, through nested dicts and lists."""
-    if isinstance(one, torch.Tensor):
-        assert torch.equal(one, other)
-    elif isinstance(one, dict):
-        assert one.keys() == other.keys()
-        for key, value in one.items():
-            assert_equal_states(value, other[key])
-    elif isinstance(one, (list, tuple)):
-        for pair in zip(one, other, strict=True):
-            assert_equal_states(*pair)
-    else:
-        assert one == other
+    torch.testing.assert_close(one, other, rtol=0, atol=0)
 
 
 # The schedule
@@ -91,34 +73,25 @@ def test_a_cosine_falls_from_the_full_rate_towards_zero():
 def test_biases_learn_twice_as_fast_and_only_they_do_not_decay():
     detector, optimizer = assemble(ATSS, RECIPE, 3, seed=0)
     names = {id(parameter): name for name, parameter in detector.named_parameters()}
-    decaying, free = (
-        [names.pop(id(parameter)) for parameter in group["params"]]
-        for group in optimizer.param_groups
-    )
+    decaying, free = ([names.pop(id(p)) for p in it["params"]] for it in optimizer.param_groups)
     assert not names  # every parameter is in a group, once
-    assert free
-    assert all(name.endswith("bias") for name in free)
+    assert free and all(name.endswith("bias") for name in free)
     assert {"head.scales", "head.cls_tower.0.norm.weight"} <= set(decaying)
     assert [group["weight_decay"] for group in optimizer.param_groups] == [1e-4, 0.0]
     next(train(detector, optimizer, batches(), RECIPE))
     assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.01 / 3, 0.02 / 3])
 
 
-def test_frozen_weights_are_not_optimized():
+@pytest.mark.parametrize(("name", "kind"), [("sgd", torch.optim.SGD), ("adamw", torch.optim.AdamW)])
+def test_the_optimizer_is_the_recipes_and_frozen_weights_are_not_in_it(name, kind):
     detector = build_detector(DetectorConfig(), 3)
-    optimizer = build_optimizer(detector, Recipe())
+    optimizer = build_optimizer(detector, Recipe(optimizer=name, momentum=0.8))
+    settings = optimizer.param_groups[0]
+    assert type(optimizer) is kind and not settings.get("nesterov")
+    assert (settings["momentum"] if name == "sgd" else settings["betas"][0]) == 0.8
     optimized = {id(p) for group in optimizer.param_groups for p in group["params"]}
     assert optimized == {id(p) for p in detector.parameters() if p.requires_grad}
     assert id(detector.backbone.body.conv1.weight) not in optimized
-
-
-@pytest.mark.parametrize(("name", "kind"), [("sgd", torch.optim.SGD), ("adamw", torch.optim.AdamW)])
-def test_the_optimizer_is_the_recipes(name, kind):
-    _, optimizer = assemble(ATSS, replace(RECIPE, optimizer=name, momentum=0.8), 3, seed=0)
-    assert type(optimizer) is kind
-    settings = optimizer.param_groups[0]
-    assert (settings["momentum"] if name == "sgd" else settings["betas"][0]) == 0.8
-    assert not settings.get("nesterov")
 
 
 def test_a_step_is_that_of_stochastic_gradient_descent_by_hand():
@@ -130,10 +103,8 @@ def test_a_step_is_that_of_stochastic_gradient_descent_by_hand():
     gradients = {name: p.grad.clone() for name, p in detector.named_parameters()}
     next(train(detector, optimizer, batches(), recipe))
     for name, value in detector.state_dict().items():
-        if "bias" in name:
-            expected = before[name] - 0.02 * gradients[name]
-        else:
-            expected = before[name] - 0.01 * (gradients[name] + 1e-4 * before[name])
+        rate, decay = (0.02, 0.0) if "bias" in name else (0.01, 1e-4)
+        expected = before[name] - rate * (gradients[name] + decay * before[name])
         torch.testing.assert_close(value, expected, rtol=1e-5, atol=1e-7, msg=name)
 
 
@@ -151,9 +122,8 @@ def test_training_yields_step_losses_their_sum_and_the_learning_rate():
 
 
 def test_the_seed_decides_the_weights():
-    one, other = run(until=0)[0], run(until=0)[0]
+    one, other, another = (run(until=0, seed=seed)[0] for seed in (0, 0, 1))
     assert_equal_states(one.state_dict(), other.state_dict())
-    another = run(until=0, seed=1)[0]
     assert not torch.equal(one.head.cls_logits.weight, another.head.cls_logits.weight)
 
 
@@ -247,15 +217,13 @@ def test_training_is_compiled_once_for_each_padded_size_and_gives_the_same(monke
     config = IMPROVED_RETINANET  # which ignores some anchors
     parts = [assemble(config, replace(RECIPE, compiled=it), 3, seed=0)[0] for it in ("yes", "no")]
     target = {"boxes": torch.tensor([[3.0, 5.0, 47.0, 60.0]]), "labels": torch.tensor([1])}
-    for height, width in ((64, 96), (96, 64), (64, 96), (64, 64)):
-        images = torch.randn(2, 3, height, width)
+    for size in ((64, 96), (96, 64), (64, 96), (64, 64)):
+        images = torch.randn(2, 3, *size)
         fast, plain = (it.loss(images, [target] * 2) for it in parts)
-        assert (parts[0].select_samples((height, width), [target]).classes == IGNORED).any()
+        assert (parts[0].select_samples(size, [target]).classes == IGNORED).any()
         sum(fast.values()).backward()
         sum(plain.values()).backward()
-        assert {name: value.item() for name, value in fast.items()} == pytest.approx(
-            {name: value.item() for name, value in plain.items()}, rel=1e-6
-        )
+        torch.testing.assert_close(fast, plain, rtol=1e-6, atol=0)
     for one, other in zip(*(it.parameters() for it in parts), strict=True):
         assert one.grad is other.grad is None or torch.allclose(one.grad, other.grad, atol=1e-6)
     assert counted.frame_count == 3 + 2  # three sizes, of two numbers of anchors
@@ -263,21 +231,13 @@ def test_training_is_compiled_once_for_each_padded_size_and_gives_the_same(monke
     assert counted.frame_count == 5 and len(found[0]) == 1  # a test is not compiled
 
 
-@pytest.mark.parametrize(
-    ("device", "iterations", "compiled", "expected"),
-    [
-        ("cpu", 90_000, "auto", False),
-        ("cuda", 90_000, "auto", True),
-        ("cuda", 3_000, "auto", False),  # would not earn it back
-        ("cuda", 90_000, "no", False),
-        ("cpu", 10, "yes", True),
-    ],
-)
-def test_long_runs_on_a_gpu_are_compiled_unless_told_otherwise(
-    device, iterations, compiled, expected
-):
-    recipe = replace(RECIPE, iterations=iterations, compiled=compiled)
-    assert is_compiled(recipe, device) is expected
+def test_long_runs_on_a_gpu_are_compiled_unless_told_otherwise():
+    def is_so(device, iterations, compiled="auto"):
+        return is_compiled(replace(RECIPE, iterations=iterations, compiled=compiled), device)
+
+    assert is_so("cuda", 90_000) and not is_so("cpu", 90_000)
+    assert not is_so("cuda", 3_000)  # would not earn it back
+    assert is_so("cpu", 10, "yes") and not is_so("cuda", 90_000, "no")
 
 
 @pytest.mark.gpu
@@ -293,39 +253,22 @@ def test_a_gpu_trains_like_a_cpu(precision):
 
 # Learning by heart
 
-MEMORIZED = {
-    "RetinaNet (#A=1)": DetectorConfig(),
-    "improved RetinaNet": IMPROVED_RETINANET,
-    "FCOS": FCOS,
-    "FCOS + center sampling": FCOS_CENTER_SAMPLING,
-    "ATSS from box": ATSS,
-    "ATSS from point": FCOS_ATSS,
-}
+MEMORIZED = (DetectorConfig(), IMPROVED_RETINANET, FCOS, FCOS_CENTER_SAMPLING, ATSS, FCOS_ATSS)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("config", MEMORIZED.values(), ids=MEMORIZED)
+@pytest.mark.parametrize("config", MEMORIZED)
 def test_a_detector_learns_a_few_images_by_heart(config):
     """AP over 90 on the images it trained on: nothing between pixels and AP is broken."""
     images, targets = simple_images()
-    recipe = replace(
-        RECIPE,
-        iterations=200,
-        optimizer="adamw",
-        learning_rate=2e-3,
-        warmup_iterations=20,
-        lr_drops=(0.7, 0.9),
-    )
+    steps = {"iterations": 200, "warmup_iterations": 20, "lr_drops": (0.7, 0.9)}
+    recipe = replace(RECIPE, optimizer="adamw", learning_rate=2e-3, **steps)
     detector, optimizer = assemble(config, recipe, 2, seed=0)
     for entry in train(detector, optimizer, itertools.repeat((images, targets)), recipe):
         assert math.isfinite(entry["loss"])
-    detections = [
-        result
-        for number, found in enumerate(detector.eval().detect(images))
-        for result in as_results(
-            found, image_id=number, category_ids=(0, 1), size=(128, 128), tested=(128, 128)
-        )
-    ]
+    how = {"category_ids": (0, 1), "size": (128, 128), "tested": (128, 128)}
+    found = enumerate(detector.eval().detect(images))
+    detections = [it for number, one in found for it in as_results(one, image_id=number, **how)]
     assert evaluate(ground_truth(targets), detections).ap > 90
 
 
