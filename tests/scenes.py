@@ -12,6 +12,7 @@ import reference
 from hypothesis import strategies as st
 
 from benchmarks.data_statistics import COCO, QUANTILES
+from detector.anchors import STRIDES, cell_anchors, grid_anchors
 
 WHOLE_SCALES = (4.0, 5.0, 6.0, 8.0)  # with these ratios, anchors have whole sides
 WHOLE_RATIOS = (0.25, 1.0, 4.0)
@@ -107,6 +108,12 @@ def _quantile(draw, name):
 
 def _in_quarters(length):
     return max(round(4 * length), 1) / 4
+
+
+def anchors_of(size, scales=(8.0,), ratios=(1.0,)):
+    """The product's, of an input of (height, width): [A_l, 4] per level."""
+    cells = [cell_anchors(stride, scales, ratios) for stride in STRIDES]
+    return grid_anchors(reference.level_sizes(*size), cells)
 
 
 def plain_levels(anchors, predictions, image=0):

@@ -5,8 +5,9 @@ import math
 import pytest
 import reference
 import torch
+from scenes import anchors_of
 
-from detector.anchors import STRIDES, cell_anchors, grid_anchors, level_sizes
+from detector.anchors import STRIDES, cell_anchors, level_sizes
 from detector.boxes import area, centers
 from experiments import TABLES
 
@@ -21,15 +22,10 @@ SETTINGS = [
 ]
 
 
-def grid(height, width, scales=(8.0,), ratios=(1.0,)):
-    cells = [cell_anchors(stride, scales, ratios) for stride in STRIDES]
-    return grid_anchors(reference.level_sizes(height, width), cells)
-
-
 @pytest.mark.parametrize(("scales", "ratios"), SETTINGS)
 @pytest.mark.parametrize(("height", "width"), [(32, 32), (96, 128), (128, 64), (160, 224)])
 def test_every_anchor_is_where_plain_arithmetic_puts_it(height, width, scales, ratios):
-    found = grid(height, width, scales, ratios)
+    found = anchors_of((height, width), scales, ratios)
     sizes = reference.level_sizes(height, width)
     expected = reference.anchor_levels(sizes, scales, ratios)
     assert len(found) == len(expected) == 5

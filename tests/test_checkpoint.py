@@ -1,9 +1,9 @@
 """Checkpoints: whole or not at all, the newest readable one, and nothing executed."""
 
+import copy
 import json
 import os
 import pickle
-import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -64,11 +64,10 @@ def test_what_was_saved_is_loaded(path):
 
 
 def test_no_checkpoint_is_step_zero_and_changes_nothing(path):
-    detector, optimizer = trained()
-    before = [value.clone() for value in states(detector, optimizer)]
-    assert checkpoint.load(path, detector, optimizer) == (0, {})
-    for value, its in zip(states(detector, optimizer), before, strict=True):
-        assert torch.equal(value, its)
+    fresh = trained()
+    before = copy.deepcopy(fresh)
+    assert checkpoint.load(path, *fresh) == (0, {})
+    assert_same(fresh, before)
 
 
 @pytest.fixture
@@ -137,15 +136,12 @@ for step in itertools.count(1):
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
     command, how = [sys.executable, "-c", code, str(path)], {"cwd": ROOT, "env": environment}
     writer = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, **how)
-    for _ in range(5):
-        finished = int(writer.stdout.readline())
-    writer.send_signal(signal.SIGKILL)
-    rest = writer.communicate()[0].split()
-    finished = int(rest[-1]) if rest else finished
+    begun = [writer.stdout.readline() for _ in range(5)]
+    writer.kill()
+    finished = int([*begun, *writer.communicate()[0].split()][-1])
     fresh = build(seed=3)
     step, _ = checkpoint.load(path, *fresh)
-    assert finished <= step + 1  # between two moves only the one before the newest is there
-    assert step <= finished + 1
+    assert abs(step - finished) <= 1  # between two moves only the one before the newest is there
     assert_same(fresh, trained())
 
 
@@ -159,9 +155,8 @@ for step in itertools.count(1):
 )
 def test_a_checkpoint_of_another_detector_is_refused_in_one_line(path, other):
     checkpoint.save(path, *trained(), step=1)
-    with pytest.raises(ValueError, match="of another detector") as caught:
+    with pytest.raises(ValueError, match=f"'{path}' is of another detector: .*$") as caught:
         checkpoint.load(path, *build(**other))
-    assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
@@ -179,8 +174,7 @@ def test_weights_alone_are_saved_and_loaded_and_say_what_they_belong_to(tmp_path
     checkpoint.save_weights(path, detector, DESCRIPTION)
     fresh, _ = build(seed=1)
     checkpoint.load_weights(path, fresh)
-    for name, value in detector.state_dict().items():
-        assert torch.equal(fresh.state_dict()[name], value), name
+    torch.testing.assert_close(fresh.state_dict(), detector.state_dict(), rtol=0, atol=0)
     assert list(tmp_path.iterdir()) == [path]
     with safe_open(path, "pt") as file:
         content = json.loads(file.metadata()[checkpoint.METADATA])

@@ -1,6 +1,7 @@
 """The head: sizes, starting values, and which number belongs to which anchor."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,16 +11,10 @@ from detector.anchors import STRIDES, cell_anchors, grid_anchors
 from detector.head import Head, per_anchor
 from detector.layers import DeformableConv2d, GroupNorm
 
-SETTINGS = {
-    "anchors_per_location": 1,
-    "num_levels": 5,
-    "group_norm": True,
-    "centerness": True,
-    "scalar": True,
-    "initial_bias": 0.0,
-}
+SETTINGS = dict.fromkeys(("group_norm", "centerness", "scalar"), True)
+SETTINGS |= {"anchors_per_location": 1, "num_levels": 5, "initial_bias": 0.0}
 SIZES = [(4, 6), (2, 3), (1, 2), (1, 1), (1, 1)]
-PLAIN = {"group_norm": False, "centerness": False, "scalar": False}
+PLAIN = dict.fromkeys(("group_norm", "centerness", "scalar"), False)
 
 
 def build(channels=16, num_classes=3, **changes):
@@ -50,13 +45,11 @@ def test_the_head_starts_as_retinanets_does():
     convs = [module for module in head.modules() if isinstance(module, nn.Conv2d)]
     assert len(convs) == 4 + 4 + 3
     for conv in convs:
-        assert conv.weight.std().item() == pytest.approx(0.01, rel=0.05)
-        assert conv.weight.mean().item() == pytest.approx(0.0, abs=5e-4)
+        spread = conv.weight.std().item(), conv.weight.mean().item()
+        assert spread == pytest.approx((0.01, 0.0), abs=5e-4)
     assert head.cls_logits.bias.tolist() == pytest.approx([-math.log(99)] * 80)
-    assert head.bbox_pred.bias.tolist() == [4.0] * 4
-    assert head.centerness.bias.tolist() == [0.0]
-    assert head.scales.tolist() == [1.0] * 5
-    assert all(conv.bias.eq(0).all() for conv in convs[:8])
+    assert head.bbox_pred.bias.tolist() == [4.0] * 4 and head.scales.tolist() == [1.0] * 5
+    assert all(conv.bias.eq(0).all() for conv in (*convs[:8], head.centerness))
 
 
 def test_a_narrower_head_starts_with_wider_weights_so_that_as_much_comes_through():
@@ -72,28 +65,29 @@ def test_group_norm_has_32_groups_at_the_papers_channels():
     assert not any(isinstance(module, nn.GroupNorm) for module in build(**PLAIN).modules())
 
 
-def test_every_tower_layer_is_convolution_then_norm_then_relu():
-    for tower in (build().cls_tower, build().box_tower):
-        assert len(tower) == 4
-        for layer in tower:
-            assert [type(part) for part in layer] == [nn.Conv2d, GroupNorm, nn.ReLU]
-            assert (layer.conv.kernel_size, layer.conv.padding) == ((3, 3), (1, 1))
-            assert layer.conv.bias is not None
-
-
-def test_only_the_last_convolution_of_a_tower_is_deformable():
-    head = build(deformable=True)
+@pytest.mark.parametrize("deformable", [False, True])
+def test_a_tower_layer_is_convolution_then_norm_then_relu_and_only_the_last_deformable(deformable):
+    head = build(deformable=deformable)
     for tower in (head.cls_tower, head.box_tower):
-        kinds = [type(layer.conv) for layer in tower]
-        assert kinds == [nn.Conv2d] * 3 + [DeformableConv2d]
-        assert tower[3].conv.offset.weight.eq(0).all()
-        assert tower[3].conv.conv.weight.std().item() == pytest.approx(0.04, rel=0.1)
+        assert [type(part) for layer in tower for part in (layer.norm, layer.relu)] == (
+            [GroupNorm, nn.ReLU] * 4
+        )
+        *first, last = (layer.conv for layer in tower)
+        assert isinstance(last, DeformableConv2d) == deformable
+        if deformable:
+            assert last.offset.weight.eq(0).all()
+            last = last.conv
+        for conv in (*first, last):
+            assert (type(conv), conv.kernel_size, conv.padding) == (nn.Conv2d, (3, 3), (1, 1))
+            assert conv.bias is not None and conv.weight.std().item() == pytest.approx(
+                0.04, rel=0.1
+            )
     assert head(features()).cls_logits.isfinite().all()
 
 
 def test_without_the_branch_there_is_no_centerness():
-    assert build(centerness=False)(features()).centerness is None
-    assert build(scalar=False).scales is None
+    head = build(centerness=False, scalar=False)
+    assert head(features()).centerness is None and head.scales is None
 
 
 def test_channels_go_anchor_by_anchor_then_class_by_class():
@@ -128,22 +122,19 @@ def test_the_scalar_multiplies_a_levels_whole_box_output():
     head.scales.data = torch.tensor([2.0, 3.0, 5.0, 7.0, 11.0])
     after = head(maps)
     factors = head.scales.repeat_interleave(torch.tensor([24, 6, 2, 1, 1]))
-    torch.testing.assert_close(after.codes, before.codes * factors[:, None])
-    torch.testing.assert_close(after.cls_logits, before.cls_logits)
-    torch.testing.assert_close(after.centerness, before.centerness)
+    expected = replace(before, codes=before.codes * factors[:, None])
+    torch.testing.assert_close(vars(after), vars(expected))
 
 
 def test_centerness_is_read_from_the_regression_tower():
     head, maps = build(), features()
     before = head(maps)
-    for parameter in head.cls_tower.parameters():
-        nn.init.normal_(parameter)
-    after = head(maps)
-    assert torch.equal(after.centerness, before.centerness)
-    assert not torch.equal(after.cls_logits, before.cls_logits)
-    for parameter in head.box_tower.parameters():
-        nn.init.normal_(parameter)
-    assert not torch.equal(head(maps).centerness, before.centerness)
+    for tower in (head.cls_tower, head.box_tower):
+        for parameter in tower.parameters():
+            nn.init.normal_(parameter)
+        after = head(maps)
+        assert not torch.equal(after.cls_logits, before.cls_logits)
+        assert torch.equal(after.centerness, before.centerness) == (tower is head.cls_tower)
 
 
 def test_predictions_are_fp32_whatever_the_convolutions_were():

@@ -5,6 +5,7 @@ import reference
 import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from scenes import plain_coder
 from torchvision import ops
 
 from detector import losses
@@ -54,7 +55,6 @@ def test_focal_loss_and_its_gradient_stay_finite_however_sure_the_head_is(x, lab
     logit = torch.tensor([[x]], requires_grad=True)
     loss = losses.focal(logit, torch.tensor([label]))
     loss.sum().backward()
-    assert loss.isfinite().all()
     assert logit.grad.isfinite().all()
     is_wrong = (x > 0) == (label < 0)
     assert loss.item() == pytest.approx(abs(x) * (0.75 if label < 0 else 0.25) * is_wrong, abs=1e-6)
@@ -73,11 +73,7 @@ def test_giou_loss_is_that_of_plain_arithmetic_and_of_torchvision(start):
 
     @given(codes, objects())
     def compare(predicted, gt):
-        if start == "point":
-            predicted = tuple(max(code, 0.0) for code in predicted)
-            box = reference.decode_from_point(ANCHOR, predicted, 8)
-        else:
-            box = reference.decode_from_box(ANCHOR, predicted)
+        box = plain_coder(start)[1](ANCHOR, predicted)
         found = losses.giou(row(predicted), row(ANCHOR), row(gt), coder)
         assert found.item() == pytest.approx(reference.giou_loss(box, gt), abs=2e-5)
         assert -1e-6 <= found.item() <= 2 + 1e-6
@@ -89,13 +85,9 @@ def test_giou_loss_is_that_of_plain_arithmetic_and_of_torchvision(start):
 
 
 def test_a_box_turned_inside_out_counts_as_empty():
-    class Identity:
-        def decode(self, anchors, predicted):
-            return predicted
-
     gt = row((30.0, 30.0, 60.0, 70.0))
     for box in [(50.0, 60.0, 40.0, 65.0), (50.0, 60.0, 40.0, 35.0), (90.0, 20.0, 95.0, 10.0)]:
-        found = losses.giou(row(box), gt, gt, Identity()).item()
+        found = losses.giou_of(row(box), gt).item()
         assert found == pytest.approx(reference.giou_loss(box, tuple(gt[0].tolist())), rel=1e-5)
 
 

@@ -8,20 +8,17 @@ import reference
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scenes import plain_coder, plain_levels
+from scenes import anchors_of, plain_coder, plain_levels
 
-from detector.anchors import STRIDES, cell_anchors, grid_anchors
 from detector.box_coders import BoxCoder, PointCoder
 from detector.head import Predictions
 from detector.postprocess import Postprocess
 
-SIZES = reference.level_sizes(96, 128)
-ANCHORS = grid_anchors(SIZES, [cell_anchors(stride, (8.0,), (1.0,)) for stride in STRIDES])
-LENGTHS = [len(level) for level in ANCHORS]
+ANCHORS = anchors_of((96, 128))
 
 
 def random_predictions(centerness, num_classes=3, spread=1.5):
-    num_anchors = sum(LENGTHS)
+    num_anchors = sum(map(len, ANCHORS))
     return Predictions(
         cls_logits=spread * torch.randn(1, num_anchors, num_classes) - 2,
         codes=2 * torch.randn(1, num_anchors, 4),

@@ -10,8 +10,9 @@ import pytest
 import reference
 import torch
 from reference import IGNORED, NEGATIVE, center, distances, iou, is_inside
+from scenes import anchors_of
 from sklearn.mixture import GaussianMixture
-from test_assigners import ATSS, anchors_of, boxes_tensor, plain, random_boxes
+from test_assigners import ATSS, boxes_tensor, plain, random_boxes
 from torch.nn.utils.rnn import pad_sequence
 
 from detector.assigners import assign_atss, build_assigner
