@@ -49,11 +49,3 @@ def squared_distances(points: Tensor, others: Tensor) -> Tensor:
     dx = points[..., :1] - others[:, 0]
     dy = points[..., 1:] - others[:, 1]
     return dx * dx + dy * dy
-
-
-def clip(boxes: Tensor, height: float, width: float) -> Tensor:
-    """[..., 4] -> [..., 4]: inside [0, width] x [0, height]."""
-    x1, y1, x2, y2 = boxes.unbind(-1)
-    x1, x2 = x1.clamp(0, width), x2.clamp(0, width)
-    y1, y2 = y1.clamp(0, height), y2.clamp(0, height)
-    return torch.stack([x1, y1, x2, y2], dim=-1)

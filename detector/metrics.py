@@ -1,6 +1,6 @@
 """The numbers of COCO's evaluation, in its order and in percent: the paper prints six of twelve."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 
 @dataclass(frozen=True)
@@ -20,14 +20,7 @@ class Metrics:
 
 
 # Field name -> how the paper heads the column.
-HEADINGS = {
-    "ap": "AP",
-    "ap50": "AP50",
-    "ap75": "AP75",
-    "ap_s": "AP_S",
-    "ap_m": "AP_M",
-    "ap_l": "AP_L",
-}
+HEADINGS = {item.name: item.name.upper() for item in fields(Metrics)}
 
 # COCO's twelve: name -> IoU, area of the objects in pixels, how many detections of an image count.
 # AP is precision, averaged over recall, AR the highest recall; both are means over the IoUs and the

@@ -16,10 +16,9 @@ from typing import Protocol
 
 import torch
 from torch import Tensor
-from torchvision.ops import batched_nms
+from torchvision.ops import batched_nms, clip_boxes_to_image
 
 from detector.box_coders import Coder
-from detector.boxes import clip
 from detector.head import Predictions
 
 Detections = dict[str, Tensor]  # boxes [D, 4], scores [D], labels [D], best first
@@ -108,7 +107,7 @@ class Postprocess:
         self, boxes: Tensor, scores: Tensor, labels: Tensor, size: tuple[int, int]
     ) -> Detections:
         """[D, 4], [D], [D] of an image of this height and width -> what is left of them."""
-        boxes = clip(boxes, *size)
+        boxes = clip_boxes_to_image(boxes, size)
         # batched_nms shifts every class by its number: in fp32 the last classes would lose digits.
         keep = batched_nms(boxes.double(), scores.double(), labels, self.nms_threshold)
         keep = keep[: self.max_detections]

@@ -367,8 +367,8 @@ FAULTS = [
            "        image, anchor, label = is_found.nonzero(as_tuple=True)\n")),
     fault("the 1000 best over all levels", "postprocess",
           ("        best = best[rank < self.candidates_per_level]\n", ""),
-          ("        boxes = clip(boxes, *size)\n",
-           "        boxes = clip(boxes, *size)\n"
+          ("        boxes = clip_boxes_to_image(boxes, size)\n",
+           "        boxes = clip_boxes_to_image(boxes, size)\n"
            "        best = scores.argsort(descending=True, stable=True)\n"
            "        best = best[: self.candidates_per_level]\n"
            "        boxes, scores, labels = boxes[best], scores[best], labels[best]\n")),
@@ -382,7 +382,8 @@ FAULTS = [
           ("nms_threshold: float = 0.6", "nms_threshold: float = 0.5")),
     fault("suppression from 0.5 in the recipe", "config",
           ("nms_threshold: float = 0.6", "nms_threshold: float = 0.5")),
-    fault("boxes not clipped", "postprocess", ("        boxes = clip(boxes, *size)\n", "")),
+    fault("boxes not clipped", "postprocess",
+          ("        boxes = clip_boxes_to_image(boxes, size)\n", "")),
     fault("boxes clipped to the padded batch", "detector",
           ("self.coder, sizes, self.score)",
            "self.coder, [tuple(batch.shape[2:])] * len(sizes), self.score)")),

@@ -48,6 +48,12 @@ def boxes_tensor(boxes):
     return torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4)
 
 
+def in_fp32(corners, sizes):
+    """The boxes, as what fp32 makes of them."""
+    boxes = [(x, y, x + w, y + h) for (x, y), (w, h) in zip(corners, sizes, strict=True)]
+    return [tuple(box) for box in boxes_tensor(boxes).tolist()]
+
+
 def matched_by(config, levels, boxes):
     return build_assigner(config)(levels, boxes_tensor(boxes))
 
@@ -118,10 +124,9 @@ def test_the_selection_is_the_plain_one_with_the_papers_anchors_and_any_boxes(
     draw, tally = random.Random(7), Counter()
     changed = replace(config, anchor_scales=scales, aspect_ratios=ratios)
     for _ in range(8):
-        x, y = [draw.uniform(-10, 120) for _ in range(5)], [draw.uniform(-10, 90) for _ in range(5)]
-        sizes = [(draw.expovariate(1 / 40) + 0.1, draw.expovariate(1 / 40) + 0.1) for _ in x]
-        boxes = [(a, b, a + w, b + h) for a, b, (w, h) in zip(x, y, sizes, strict=True)]
-        boxes = [tuple(box) for box in boxes_tensor(boxes).tolist()]  # what fp32 makes of them
+        corners = [(draw.uniform(-10, 120), draw.uniform(-10, 90)) for _ in range(5)]
+        sizes = [[draw.expovariate(1 / 40) + 0.1 for _ in "wh"] for _ in corners]
+        boxes = in_fp32(corners, sizes)
         assert_same(changed, anchors_of((96, 128), scales, ratios), boxes, tally, slack=1e-5)
     if config.assigner != "iou":  # by IoU all anchors around a small object tie, but for rounding
         assert tally["rounded"] <= tally["anchors"] / 1000
@@ -202,12 +207,10 @@ def test_what_can_be_followed_by_hand(name):
 
 
 def test_all_anchors_that_tie_for_an_objects_best_overlap_are_positive():
-    levels = anchors_of((64, 64))
-    matched = matched_by(IOU, levels, [(30, 30, 34, 34)])  # inside many anchors of P3
-    best = box_iou(levels[0], torch.tensor([[30.0, 30, 34, 34]]))[:, 0] == 16 / 4096
-    assert best.sum() > 9
-    assert (matched[:64] == 0).tolist() == best.tolist()
-    in_box = matched_by(IOU_IN_BOX, levels, [(30, 30, 34, 34)])
+    levels, box = anchors_of((64, 64)), [(30, 30, 34, 34)]  # inside many anchors of P3
+    best = box_iou(levels[0], boxes_tensor(box))[:, 0] == 16 / 4096
+    assert best.sum() > 9 and torch.equal(matched_by(IOU, levels, box)[:64] == 0, best)
+    in_box = matched_by(IOU_IN_BOX, levels, box)
     assert set(in_box[:64][best].tolist()) == {IGNORED}  # no center is inside; not negative
 
 
@@ -229,14 +232,11 @@ def test_center_sampling_reaches_one_and_a_half_strides_and_never_beyond_the_obj
 
 
 def test_an_anchor_of_several_objects_goes_to_the_one_of_highest_overlap():
-    anchors = anchors_of((64, 64))
-    near, exact = (0, 0, 60, 60), (0, 0, 64, 64)
-    both = matched_by(ATSS, anchors, [near, exact])
-    first, second = matched_by(ATSS, anchors, [near]), matched_by(ATSS, anchors, [exact])
-    contested = (first == 0) & (second == 0)
+    anchors, boxes = anchors_of((64, 64)), [(0, 0, 60, 60), (0, 0, 64, 64)]
+    contested = sum((matched_by(ATSS, anchors, [box]) == 0).int() for box in boxes) == 2
     assert contested.any()
-    overlap = box_iou(torch.cat(anchors), boxes_tensor([near, exact]))
-    assert both[contested].tolist() == overlap[contested].argmax(dim=1).tolist()
+    best = box_iou(torch.cat(anchors), boxes_tensor(boxes)).argmax(dim=1)
+    assert torch.equal(matched_by(ATSS, anchors, boxes)[contested], best[contested])
 
 
 def test_k_counts_locations_however_many_anchors_they_carry():

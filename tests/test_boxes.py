@@ -59,16 +59,6 @@ def test_squared_distances_are_exact_so_that_ties_stay_ties(some, others):
             assert found[i, j].item() == torch.tensor(exact, dtype=torch.float32).item()
 
 
-@given(box_lists)
-def test_clip_keeps_boxes_inside_the_image(some):
-    clipped = boxes.clip(torch.tensor(some), height=60, width=90)
-    assert [tuple(one) for one in clipped.tolist()] == [
-        reference.clip(one, (60, 90)) for one in some
-    ]
-    expected = ops.clip_boxes_to_image(torch.tensor(some), (60, 90))
-    torch.testing.assert_close(clipped, expected, rtol=0, atol=0)
-
-
 @pytest.mark.parametrize(
     ("left", "is_inside"), [(-1.0, False), (0.0, False), (0.0078125, False), (0.015625, True)]
 )

@@ -3,7 +3,6 @@
 import copy
 import hashlib
 import json
-from collections import defaultdict
 from contextlib import nullcontext
 from dataclasses import fields, replace
 from pathlib import Path
@@ -41,10 +40,8 @@ def test_the_paper_needs_33_runs_for_41_rows():
 def test_equal_configs_carry_equal_numbers_in_every_table():
     """Tables that print all six agree in them, and every table in AP."""
     for numbers in (lambda paper: paper.ap, lambda paper: paper.ap50 and paper):
-        found = defaultdict(set)
-        for row in ROWS:
-            found[row.config] |= {numbers(row.paper)} - {None}
-        assert all(len(values) <= 1 for values in found.values())
+        found = {(row.config, numbers(row.paper)) for row in ROWS if numbers(row.paper)}
+        assert len({config for config, _ in found}) == len(found) > 9
 
 
 PAPERS = {  # AP in the order of the page, and the sums of all columns where it prints all six
@@ -87,9 +84,8 @@ def test_each_table_compares_with_its_baseline():
 
 
 def test_changes_are_those_against_the_papers_baseline():
-    assert changes(RETINANET) == {}
+    assert (changes(RETINANET), list(changes(ATSS))[-1]) == ({}, "assigner")
     assert changes(replace(RETINANET, anchor_scales=(4,))) == {"anchor_scales": (4.0,)}
-    assert list(changes(ATSS))[-1] == "assigner"
 
 
 MERGED = {  # of what a table's rows differ in, and what it makes one run
@@ -143,15 +139,10 @@ def test_the_runs_of_tables_1_to_7_keep_their_names_at_every_scale():
     """
     stored = json.loads((Path(__file__).parent / "signatures.json").read_text())
     recipes = SCALES | {"scratch, 3,000 iterations": replace(SCRATCH, iterations=3_000)}
-    found = {
-        scale: {
-            f"{table.label}: {row.label}": signature(a_run(row.config, recipes[scale]), semantics=1)
-            for table in STUDY.values()
-            for row in table.rows
-        }
-        for scale in stored
-    }
-    assert found == stored
+    rows = {f"{table.label}: {row.label}": row for table in STUDY.values() for row in table.rows}
+    for scale, names in stored.items():
+        runs = {name: a_run(row.config, recipes[scale]) for name, row in rows.items()}
+        assert {name: signature(run, semantics=1) for name, run in runs.items()} == names
     assert list(stored) == ["demo", "scratch, 3,000 iterations", "paper"]
 
 

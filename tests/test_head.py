@@ -65,23 +65,17 @@ def test_group_norm_has_32_groups_at_the_papers_channels():
     assert not any(isinstance(module, nn.GroupNorm) for module in build(**PLAIN).modules())
 
 
-@pytest.mark.parametrize("deformable", [False, True])
-def test_a_tower_layer_is_convolution_then_norm_then_relu_and_only_the_last_deformable(deformable):
-    head = build(deformable=deformable)
+@pytest.mark.parametrize(("deformable", "kind"), [(False, nn.Conv2d), (True, DeformableConv2d)])
+def test_a_layer_is_convolution_norm_and_relu_and_the_last_may_be_deformable(deformable, kind):
+    head, spread = build(deformable=deformable), pytest.approx(0.04, rel=0.1)
     for tower in (head.cls_tower, head.box_tower):
-        assert [type(part) for layer in tower for part in (layer.norm, layer.relu)] == (
-            [GroupNorm, nn.ReLU] * 4
-        )
-        *first, last = (layer.conv for layer in tower)
-        assert isinstance(last, DeformableConv2d) == deformable
-        if deformable:
-            assert last.offset.weight.eq(0).all()
-            last = last.conv
-        for conv in (*first, last):
-            assert (type(conv), conv.kernel_size, conv.padding) == (nn.Conv2d, (3, 3), (1, 1))
-            assert conv.bias is not None and conv.weight.std().item() == pytest.approx(
-                0.04, rel=0.1
-            )
+        kinds = [[it, GroupNorm, nn.ReLU] for it in (*[nn.Conv2d] * 3, kind)]
+        assert [[*map(type, layer)] for layer in tower] == kinds
+        last = tower[3].conv
+        assert not deformable or last.offset.weight.eq(0).all()
+        for conv in (*(layer.conv for layer in tower[:3]), last.conv if deformable else last):
+            assert (conv.kernel_size, conv.padding) == ((3, 3), (1, 1))
+            assert conv.bias is not None and conv.weight.std().item() == spread
     assert head(features()).cls_logits.isfinite().all()
 
 

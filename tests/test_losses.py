@@ -13,6 +13,7 @@ from detector.box_coders import BoxCoder, PointCoder
 
 logits = st.floats(-20, 20, width=32)
 codes = st.tuples(*[st.floats(-12, 12, width=32)] * 4)
+CODERS = {"box": BoxCoder(), "point": PointCoder()}
 ANCHOR = (12.0, 20.0, 76.0, 84.0)  # of P3: 8 strides, center (44, 52)
 
 
@@ -35,18 +36,11 @@ def test_focal_loss_is_that_of_plain_arithmetic(rows, data):
     assert found == pytest.approx(expected, rel=1e-4, abs=1e-9)
 
 
-@pytest.mark.parametrize(
-    ("predicted", "coder"),
-    [
-        ((0.0, 0.0, -1e4, -1e4), BoxCoder()),
-        ((1e4, 1e4, 1e4, 1e4), BoxCoder()),
-        ((0.0, 0.0, 0.0, 0.0), PointCoder()),
-    ],
-)
-def test_giou_loss_of_a_box_without_extent_has_a_finite_gradient(predicted, coder):
-    code = row(predicted).requires_grad_()
-    losses.giou(code, row(ANCHOR), row((30.0, 30.0, 60.0, 70.0)), coder).sum().backward()
-    assert code.grad.isfinite().all()
+def test_giou_loss_of_a_box_without_extent_has_a_finite_gradient():
+    for start, predicted in (("box", (0, 0, -1e4, -1e4)), ("box", (1e4,) * 4), ("point", (0,) * 4)):
+        coder, code = CODERS[start], row(predicted).requires_grad_()
+        losses.giou(code, row(ANCHOR), row((30.0, 30.0, 60.0, 70.0)), coder).sum().backward()
+        assert code.grad.isfinite().all(), predicted
 
 
 @pytest.mark.parametrize("x", [-1e4, -200.0, -100.0, 100.0, 200.0, 1e4])
@@ -67,14 +61,12 @@ def test_smooth_l1_is_the_mean_over_the_four_codes(predicted, gt):
     assert found == pytest.approx(expected, rel=1e-4, abs=1e-5)
 
 
-@pytest.mark.parametrize("start", ["box", "point"])
+@pytest.mark.parametrize("start", CODERS)
 def test_giou_loss_is_that_of_plain_arithmetic_and_of_torchvision(start):
-    coder = BoxCoder() if start == "box" else PointCoder()
-
     @given(codes, objects())
     def compare(predicted, gt):
         box = plain_coder(start)[1](ANCHOR, predicted)
-        found = losses.giou(row(predicted), row(ANCHOR), row(gt), coder)
+        found = losses.giou(row(predicted), row(ANCHOR), row(gt), CODERS[start])
         assert found.item() == pytest.approx(reference.giou_loss(box, gt), abs=2e-5)
         assert -1e-6 <= found.item() <= 2 + 1e-6
         assume(min(box[2] - box[0], box[3] - box[1]) > 1e-2)
@@ -106,7 +98,7 @@ def test_centerness_loss_is_binary_cross_entropy(x, target):
 
 def test_losses_over_no_samples_are_empty_and_sum_to_zero():
     none, no_class = torch.zeros(0, 4, requires_grad=True), torch.zeros(0, dtype=torch.int64)
-    for coder in (BoxCoder(), PointCoder()):
+    for coder in CODERS.values():
         of_boxes = (losses.giou(none, none, none, coder), losses.smooth_l1(none, none, none, coder))
         total = sum(it.sum() for it in (*of_boxes, losses.centerness_of(none, none)))
         (total + losses.focal(none, no_class).sum()).backward()

@@ -153,18 +153,16 @@ def test_an_assigner_runs_without_its_file(write: WriteFile) -> None:
     assert load_assigner(OwnAssigner(**kept))([], None) == pytest.approx(3 * 8 * 3.14159, abs=1e-3)
 
 
-@pytest.mark.parametrize("before", ["x * SIZES", "SIZES = [8]", "append(16)", "k=3", "rows=["])
-def test_a_run_is_another_when_a_line_of_its_assigners_file_is(
-    write: WriteFile, before: str
-) -> None:
-    assert before in FILE
+def test_a_run_is_another_when_a_line_of_its_assigners_file_is(write: WriteFile) -> None:
     name = name_of(write(FILE))
     assert name_of(write(FILE, "renamed.py")) == name
-    assert name_of(write(FILE.replace(before, before + "  "), "renamed.py")) != name
+    for before in ("x * SIZES", "SIZES = [8]", "append(16)", "k=3", "rows=["):
+        changed = FILE.replace(before, before + "  ")
+        assert changed != FILE and name_of(write(changed, "renamed.py")) != name
 
 
 def test_a_row_without_an_assigner_keeps_its_name_whatever_the_file_says(write: WriteFile) -> None:
-    written = HEAD + BODY + TAIL.replace(", assigner=mine", "")
+    written = FILE.replace(", assigner=mine", "")
     assert name_of(write(written)) == signature(Run(IMPROVED_RETINANET, DEMO, "data", 0))
 
 
@@ -236,12 +234,8 @@ load_tables(Path({str(path)!r})); print(sorted({{"torch", "numpy", "ray"}} & set
     assert subprocess.check_output(command, env=environment, text=True) == "[]\n"
 
 
-NO_ASSIGNMENT = {
-    "return None": "got a NoneType",
-    "return torch.cat(anchors)[:, 0]": r"int64 \[1706\], got float32 \[1706\]",
-    "return torch.zeros(3, dtype=torch.int64)": r"got int64 \[3\]",
+NO_ASSIGNMENT = {  # what is wrong with an answer, test_assigners asks
     "return torch.full((1706,), 3)": "got values from 3 to 3 for 3 objects",
-    "return torch.full((1706,), -3)": "got values from -3 to -3",
     "return anchors[7]": "the assigner mine fails: IndexError: list index out of range",
 }
 

@@ -12,7 +12,7 @@ import torch
 from reference import IGNORED, NEGATIVE, center, distances, iou, is_inside
 from scenes import anchors_of
 from sklearn.mixture import GaussianMixture
-from test_assigners import ATSS, boxes_tensor, plain, random_boxes
+from test_assigners import ATSS, boxes_tensor, in_fp32, plain, random_boxes
 from torch.nn.utils.rnn import pad_sequence
 
 from detector.assigners import assign_atss, build_assigner
@@ -40,8 +40,7 @@ def uneven_boxes(draw, count):
     """Nowhere in the middle between anchors, so that nothing ties."""
     corners = [(draw.uniform(-10, 100), draw.uniform(-10, 70)) for _ in range(count)]
     sizes = [(draw.uniform(6, 75), draw.uniform(6, 75)) for _ in range(count)]
-    boxes = [(x, y, x + w, y + h) for (x, y), (w, h) in zip(corners, sizes, strict=True)]
-    return [tuple(box) for box in boxes_tensor(boxes).tolist()]
+    return in_fp32(corners, sizes)
 
 
 def strides_of(levels):
