@@ -62,7 +62,8 @@ def _train(steps: int) -> dict[str, float]:
     import torch
 
     from detector import training
-    from detector.data.coco import batches, open_data
+    from detector.data.batches import batches
+    from detector.data.coco import open_data
     from detector.detector import Detector
     from experiments import TABLES
     from experiments.schedules import DEMO

@@ -27,7 +27,7 @@ from torchvision.transforms.v2 import functional
 
 from detector.config import Recipe
 from detector.data import transforms
-from detector.data.batches import Pixels, _finish, _finish_on, _order, _train_batch, ahead
+from detector.data.batches import Pixels, _finish, _order, _train_batch, ahead
 from detector.data.coco import CocoDataset, open_data
 from detector.data.images import read_pixels
 
@@ -49,7 +49,7 @@ def resized(size: tuple[int, int]) -> tuple[int, int]:
 
 def prepare_of(dataset: CocoDataset) -> Callable[[tuple[int, list[int]]], Pixels]:
     """What a worker does for a step of a run with seed 0."""
-    return partial(_train_batch, dataset, PAPER.short_side, PAPER.long_side, 0, slice(None))
+    return partial(_train_batch, dataset, PAPER, 0, slice(None))
 
 
 def milliseconds(dataset: CocoDataset, batch: int, rounds: int) -> dict[str, float]:
@@ -63,12 +63,12 @@ def milliseconds(dataset: CocoDataset, batch: int, rounds: int) -> dict[str, flo
         DECODE: lambda: [read_pixels(*file) for file in files],
         RESIZE: lambda: [functional.resize(*image, antialias=True) for image in stored],
         WORKER: lambda: prepare((0, indices)),
-        FINISH: lambda: _finish(pixels),
+        FINISH: lambda: _finish(pixels, "cpu"),
     }
     times = in_turns(works, rounds, "cpu")
     if torch.cuda.is_available():
-        finish, pinned = _finish_on("cuda"), pixels._replace(stored=pixels.stored.pin_memory())
-        times |= in_turns({ON_A_GPU: lambda: finish(pinned)}, rounds, "cuda")
+        pinned = pixels._replace(stored=pixels.stored.pin_memory())
+        times |= in_turns({ON_A_GPU: lambda: _finish(pinned, "cuda")}, rounds, "cuda")
     return {name: 1000 * statistics.median(spent) / batch for name, spent in times.items()}
 
 
@@ -87,7 +87,7 @@ def with_workers(
 ) -> dict[str, dict[str, float]]:
     """Images per second, as bytes for a GPU to finish and finished here, in turns."""
     steps = list(enumerate(islice(_order(dataset, batch, 0), 9)))
-    ways = {"bytes": lambda pixels: None, "finished": _finish}
+    ways = {"bytes": lambda pixels: None, "finished": partial(_finish, device="cpu")}
     found = {}
     for count in workers:
         rates: dict[str, list[float]] = {name: [] for name in ways}

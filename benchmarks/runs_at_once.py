@@ -24,7 +24,8 @@ HERE = Path(__file__).parent
 
 def run(index: int, given: argparse.Namespace, gate: Any, steps: Any) -> None:
     """One run: waits at the gate before and after each count, trains where it takes part."""
-    from detector.data.coco import batches, open_data
+    from detector.data.batches import batches
+    from detector.data.coco import open_data
     from detector.training import assemble, train
     from experiments.baselines import ATSS
     from experiments.schedules import SCALES

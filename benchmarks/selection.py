@@ -18,7 +18,8 @@ import torch
 from side_by_side import in_turns, machine
 
 from detector import checkpoint
-from detector.data.coco import batches, open_data
+from detector.data.batches import batches
+from detector.data.coco import open_data
 from detector.training import assemble
 from experiments.baselines import ATSS
 from experiments.experiment import Run, signature

@@ -29,7 +29,8 @@ from torchvision.models import resnet50
 from training_step import OBJECTS, build, optimizer_of, step
 
 from detector.config import Recipe
-from detector.data.coco import batches, open_data
+from detector.data.batches import batches
+from detector.data.coco import open_data
 from detector.training import assemble, train
 from experiments.baselines import ATSS
 

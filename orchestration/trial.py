@@ -25,7 +25,8 @@ from typing import Any
 import torch
 
 from detector import checkpoint
-from detector.data.coco import batches, open_data
+from detector.data.batches import batches
+from detector.data.coco import open_data
 from detector.distributed import Group, in_order, joined
 from detector.evaluation.detect import detect_all
 from detector.metrics import HEADINGS

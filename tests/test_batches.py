@@ -13,7 +13,7 @@ from made_up_coco import RECIPE, annotation, write
 from PIL import Image
 from torch.nn import functional
 
-from detector.data.batches import _finish, _finish_on, _train_batch, ahead, batches
+from detector.data.batches import ahead, batches
 from detector.data.coco import CocoDataset
 
 
@@ -93,13 +93,6 @@ def test_a_batch_is_to_the_bit_what_plain_steps_give(dataset, ending):
             is_flipped = target["boxes"][0, 0] > 4  # as stored, boxes begin at 2, here at 3.5
             assert torch.equal(image[:, :height, :width], plain.flip(-1) if is_flipped else plain)
             assert not image[:, height:].any() and not image[:, :, width:].any()
-
-
-def test_a_devices_numbers_are_the_cpus_to_the_bit(dataset):
-    """Out of a table, which leaves no device a choice of how to divide."""
-    work = (0, [0, 1, 9, 10])
-    pixels = _train_batch(dataset, (40, 50), 200, 0, slice(None), work)
-    assert torch.equal(_finish_on("cpu")(pixels), _finish(pixels))
 
 
 @pytest.mark.gpu

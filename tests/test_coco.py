@@ -11,8 +11,9 @@ import torch
 from made_up_coco import REAL, annotation, content, needs_real_images, write, write_both
 from PIL import Image
 
-from detector.data.coco import CocoDataset, coco_categories, open_data, open_split
+from detector.data.coco import CocoDataset, open_data, open_split
 from detector.data.images import read_pixels
+from detector.data.locate import coco_categories
 
 
 def test_an_item_is_an_image_and_its_ground_truths(tmp_path):
@@ -288,7 +289,7 @@ def test_a_folder_is_opened_by_the_usual_names(tmp_path, layout):
     (tmp_path / images).parent.mkdir(exist_ok=True)
     (tmp_path / "moved").rename(tmp_path / images)
     data = open_data(str(tmp_path))
-    assert (data.name, data.location) == (tmp_path.name, tmp_path)
+    assert data.name == tmp_path.name
     assert (len(data.train), len(data.val)) == (2, 3)  # training leaves out the empty image
 
 
@@ -324,7 +325,7 @@ def test_a_toml_file_names_the_files(tmp_path, monkeypatch):
     folder = write_both(tmp_path / "pets")
     monkeypatch.setenv("PETS", str(folder))
     data = open_data(tmp_path / "data.toml")
-    assert (data.name, data.location) == ("pets", tmp_path / "data.toml")
+    assert data.name == "pets"
     assert data.fingerprint == open_data(folder).fingerprint
     monkeypatch.delenv("PETS")
     with pytest.raises(

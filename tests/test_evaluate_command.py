@@ -21,7 +21,8 @@ from test_trial import CONFIG, RECIPE, Killed, kill_at, write_small_data
 
 from detector import checkpoint
 from detector.config import DetectorConfig
-from detector.data.coco import coco_categories, open_data
+from detector.data.coco import open_data
+from detector.data.locate import coco_categories
 from detector.metrics import COCO_NUMBERS, HEADINGS
 from detector.training import assemble
 from experiments.experiment import Run, signature

@@ -114,7 +114,8 @@ def test_matched_anchors(name):
 def test_thirty_steps(row):
     import torch
 
-    from detector.data.coco import batches, open_data
+    from detector.data.batches import batches
+    from detector.data.coco import open_data
     from detector.training import assemble, train
 
     torch.set_num_threads(1)

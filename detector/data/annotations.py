@@ -24,6 +24,7 @@ NEEDED = (
     "height), annotations (id, image_id, category_id, bbox) and categories (id, name)"
 )
 BOX = "it is [x, y, width, height] in pixels"
+UNCLEAN = "blank or has control characters; people must be able to read it"
 
 Id = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 Length = Annotated[int, Meta(gt=0, le=10**6)]  # in pixels
@@ -91,42 +92,41 @@ def read_annotations(path: Path) -> Annotations:
     content = _read(path)
     images, annotations = content.images, content.annotations
     categories = sorted(content.categories, key=lambda category: category.id)
-    image_ids = [one.id for one in images]
-    category_ids = [one.id for one in categories]
-    ids = [one.id for one in annotations]
-    of_images = _positions([one.image_id for one in annotations], image_ids)
-    labels = _positions([one.category_id for one in annotations], category_ids)
+    image_ids, category_ids = [one.id for one in images], [one.id for one in categories]
     boxes = np.array([one.bbox for one in annotations], dtype=np.float64).reshape(-1, 4)
     areas = np.array([one.area for one in annotations], dtype=np.float64)  # None becomes NaN
-    twice, no_id = "is there twice; ids must be unique", "that is not the id of one of the"
-    unclean = "has a name that is blank or has control characters; people must be able to read it"
-    faults: list[tuple[str, list[int], ArrayLike, str]] = [
-        ("image", image_ids, _is_repeated(image_ids), twice),
-        ("category", category_ids, _is_repeated(category_ids), twice),
-        ("annotation", ids, _is_repeated(ids), twice),
-        ("annotation", ids, of_images < 0, f"has an image_id {no_id} {len(images)} images"),
-        ("annotation", ids, labels < 0, f"has a category_id {no_id} {len(categories)} categories"),
-        ("annotation", ids, (boxes[:, 2:] < 0).any(axis=1), f"has a bbox of negative size; {BOX}"),
-        ("category", category_ids, [not _is_clean(one.name) for one in categories], unclean),
-    ]
-    for kind, numbers, is_bad, problem in faults:
-        bad = np.flatnonzero(is_bad)
-        if len(bad):
-            more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
-            raise ValueError(f"{path}: {kind} with id {numbers[bad[0]]}{more} {problem}")
-    return Annotations(
+    table = Annotations(
         image_ids=image_ids,
         file_names=[one.file_name for one in images],
         sizes=np.array([(one.width, one.height) for one in images], dtype=np.int64),
         category_ids=category_ids,
         names=[one.name for one in categories],
-        ids=np.array(ids, dtype=np.int64),
-        images=of_images,
-        labels=labels,
+        ids=np.array([one.id for one in annotations], dtype=np.int64),
+        images=positions([one.image_id for one in annotations], image_ids),
+        labels=positions([one.category_id for one in annotations], category_ids),
         boxes=boxes,
         areas=np.where(np.isnan(areas), boxes[:, 2] * boxes[:, 3], areas),
         is_crowd=np.array([one.iscrowd for one in annotations], dtype=bool),
     )
+    ids = {"image": image_ids, "category": category_ids, "annotation": table.ids.tolist()}
+    is_twice = {kind: positions(its, its) != np.arange(len(its)) for kind, its in ids.items()}
+    of = "that is not the id of one of the"
+    faults: list[tuple[str, ArrayLike, str]] = [
+        *((kind, its, "is there twice; ids must be unique") for kind, its in is_twice.items()),
+        ("annotation", table.images < 0, f"has an image_id {of} {len(images)} images"),
+        ("annotation", table.labels < 0, f"has a category_id {of} {len(categories)} categories"),
+        ("annotation", (boxes[:, 2:] < 0).any(axis=1), f"has a bbox of negative size; {BOX}"),
+        (
+            "category",
+            [not _is_clean(name) for name in table.names],
+            f"has a name that is {UNCLEAN}",
+        ),
+    ]
+    for kind, is_bad, problem in faults:
+        if len(bad := np.flatnonzero(is_bad)):
+            more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
+            raise ValueError(f"{path}: {kind} with id {ids[kind][bad[0]]}{more} {problem}")
+    return table
 
 
 def _read(path: Path) -> Content:
@@ -137,27 +137,19 @@ def _read(path: Path) -> Content:
         )
     try:
         return msgspec.json.decode(path.read_bytes().removeprefix(BOM_UTF8), type=Content)
-    except RecursionError:
-        raise ValueError(f"{path}: brackets nested too deeply; {NEEDED}") from None
-    except msgspec.ValidationError as error:
-        raise ValueError(f"{path}: {error}; {NEEDED}") from None
-    except ValueError as error:
-        raise ValueError(
-            f"{path}: not JSON ({error}; NaN and Infinity are none either); {NEEDED}"
-        ) from None
+    except (RecursionError, ValueError) as error:
+        problem = f"not JSON ({error}; NaN and Infinity are none either)"
+        if isinstance(error, RecursionError):
+            problem = "brackets nested too deeply"
+        elif isinstance(error, msgspec.ValidationError):
+            problem = str(error)
+        raise ValueError(f"{path}: {problem}; {NEEDED}") from None
 
 
-def _is_repeated(ids: list[int]) -> NDArray[np.bool_]:
-    """Whether each number stands before, too."""
-    is_repeat = np.ones(len(ids), dtype=bool)
-    is_repeat[np.unique(ids, return_index=True)[1]] = False
-    return is_repeat
-
-
-def _positions(wanted: Sequence[int], ids: list[int]) -> NDArray[np.int64]:
-    """Where each number stands among ids; -1 where it does not."""
-    places = {number: place for place, number in enumerate(ids)}
-    return np.array([places.get(number, -1) for number in wanted], dtype=np.int64)
+def positions(numbers: Sequence[int], ids: Sequence[int]) -> NDArray[np.int64]:
+    """Where each number stands among ids, of equal ones at last; -1 where it does not."""
+    places = {id: place for place, id in enumerate(ids)}
+    return np.array([places.get(number, -1) for number in numbers], dtype=np.int64)
 
 
 def _is_clean(name: str) -> bool:

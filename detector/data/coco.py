@@ -3,7 +3,6 @@
     open_data      a folder, a TOML file, "coco2017" or "shapes" -> DataSet of train and val
     open_split     one split of these by itself
     CocoDataset    images and ground truths of one split
-    batches        its endless training batches (batches.py)
 
 Shapes: M ground truths of an image. An image is uint8 [3, H, W] RGB; boxes are float32 [M, 4] xyxy
 in its pixels; labels are int64 [M], positions among the sorted category ids.
@@ -26,13 +25,11 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from detector.data.annotations import read_annotations
-from detector.data.batches import Target as Target
-from detector.data.batches import batches as batches
 from detector.data.images import is_turned, opened, orientation, read_pixels
-from detector.data.locate import coco_categories as coco_categories
 from detector.data.locate import locate
 
-COCO_2017_COUNTS = {(118_287, 860_001), (5_000, 36_781)}  # images, annotations: train, val
+Target = dict[str, Tensor]  # boxes [M, 4], labels [M]
+COCO_2017_COUNTS = [(118_287, 860_001), (5_000, 36_781)]  # images, annotations: train, val
 
 
 class CocoDataset:
@@ -74,16 +71,6 @@ class CocoDataset:
         """ValueError if the file is no image, or not of the size its annotations say."""
         return read_pixels(self.path(index), self.sizes[index]), self.target(index)
 
-    @property
-    def num_ground_truths(self) -> int:
-        """Over all images."""
-        return len(self._rows)
-
-    @property
-    def is_coco_2017(self) -> bool:
-        """Whether it has as many images and annotations as a split of the paper's data."""
-        return (len(self._table.image_ids), len(self._table.ids)) in COCO_2017_COUNTS
-
     def path(self, index: int) -> Path:
         """The image's file."""
         return self.folder / self.file_names[index]
@@ -118,27 +105,24 @@ class CocoDataset:
     def ground_truth(self) -> dict[str, Any]:
         """COCO's JSON for its evaluation: boxes as the file has them, crowd regions included."""
         table = self._table
-        annotations = [
-            {
-                "id": int(table.ids[n]),
-                "image_id": table.image_ids[table.images[n]],
-                "category_id": table.category_ids[table.labels[n]],
-                "bbox": table.boxes[n].tolist(),
-                "area": float(table.areas[n]),
-                "iscrowd": int(table.is_crowd[n]),
-            }
-            for n in np.flatnonzero(np.isin(table.images, self._places))
-        ]
+        rows = np.flatnonzero(np.isin(table.images, self._places))
+        columns = {
+            "id": table.ids,
+            "image_id": np.array(table.image_ids)[table.images],
+            "category_id": np.array(table.category_ids)[table.labels],
+            "bbox": table.boxes,
+            "area": table.areas,
+            "iscrowd": table.is_crowd.astype(int),
+        }
+        values = zip(*(column[rows].tolist() for column in columns.values()), strict=True)
+        categories = zip(self.category_ids, self.names, strict=True)
         return {
             "images": [
                 {"id": id, "width": width, "height": height}
                 for id, (width, height) in zip(self.image_ids, self.sizes, strict=True)
             ],
-            "categories": [
-                {"id": id, "name": name}
-                for id, name in zip(self.category_ids, self.names, strict=True)
-            ],
-            "annotations": annotations,
+            "categories": [{"id": id, "name": name} for id, name in categories],
+            "annotations": [dict(zip(columns, each, strict=True)) for each in values],
         }
 
     def digest(self, edition: str = "") -> str:
@@ -203,7 +187,7 @@ class CocoDataset:
 
     def require_ground_truth(self) -> None:
         """ValueError if there is nothing to be found, and so nothing to measure."""
-        if not self.num_ground_truths:
+        if not len(self._rows):
             raise ValueError(self._without("no box is to be found; nothing can be measured"))
 
     def shared_with(self, other: "CocoDataset") -> int:
@@ -233,9 +217,8 @@ def _find_files(
         )
     # By the name alone: what is linked from inside was put there by the folder's owner.
     root = os.path.abspath(folder)
-    places = {name: os.path.abspath(folder / name) for name in names}
-    outside = [name for name in names if not Path(places[name]).is_relative_to(root)]
-    if outside:
+    inside = (Path(os.path.abspath(folder / name)).is_relative_to(root) for name in names)
+    if outside := [name for name, is_inside in zip(names, inside, strict=True) if not is_inside]:
         raise ValueError(
             f"{annotation_file}: {len(outside)} of {len(names)} images lie outside {folder}, the "
             f"first is {outside[0]!r}; a TOML file can name the folder that holds them all"
@@ -266,7 +249,6 @@ class DataSet:
     train: CocoDataset
     val: CocoDataset
     fingerprint: str  # 64 hex digits, part of a run's identity
-    location: Path | None = None
     notes: tuple[str, ...] = ()  # beside those of its splits
 
 
@@ -287,13 +269,13 @@ def open_data(where: str | Path) -> DataSet:
     notes, name = [], source.name
     if shared := val.shared_with(train):
         notes.append(f"{shared} of {len(val)} validation images are training images too")
-    is_called_coco = name.lower().replace(" ", "") == "coco2017"
-    if is_called_coco and not (train.is_coco_2017 and val.is_coco_2017):
+    counts = [(len(its.image_ids), len(its.ids)) for its in (train._table, val._table)]
+    if name.lower().replace(" ", "") == "coco2017" and counts != COCO_2017_COUNTS:
         notes.append(f"is called {name}, and has not as many images as COCO 2017: another set")
         name = f"{name} (another)"
     digests = train.digest(source.edition) + val.digest(source.edition)
     fingerprint = hashlib.sha256(digests.encode()).hexdigest()
-    return DataSet(name, train, val, fingerprint, source.location, tuple(notes))
+    return DataSet(name, train, val, fingerprint, tuple(notes))
 
 
 def open_split(where: str | Path, split: str) -> tuple[str, CocoDataset]:

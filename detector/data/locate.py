@@ -19,7 +19,6 @@ class Source:
     """A data set that was found; whether a split's files are there is seen when it is asked for."""
 
     name: str  # that people know it by
-    location: Path
     files: Callable[[str], tuple[Path, Path]]  # of a split: image folder, annotation file
     edition: str = ""  # stands for what the images show, where their files may differ
 
@@ -27,18 +26,15 @@ class Source:
 def locate(where: str | Path) -> Source:
     """FileNotFoundError or ValueError, in one line, where there is no data set."""
     if edition := shapes.EDITIONS.get(str(where)):
-        folder = shapes.make(edition)
         # Its files differ from one JPEG library to the next; what they show does not.
         version = f"{edition.name}-v{shapes.VERSION}"
-        return Source(edition.name, folder, partial(_find_split, folder), version)
+        return Source(edition.name, partial(_find_split, shapes.make(edition)), version)
     path = COCO_2017 if where == "coco2017" else Path(where).expanduser()
     if path.is_dir():
-        return Source(path.resolve().name, path, partial(_find_split, path))
+        return Source(path.resolve().name, partial(_find_split, path))
     if path.is_file() and path.suffix == ".toml":
         content = _read_toml(path)
-        return Source(
-            str(content.get("name", path.stem)), path, partial(_toml_split, path, content)
-        )
+        return Source(str(content.get("name", path.stem)), partial(_toml_split, path, content))
     raise FileNotFoundError(
         f"no data set {where}: needs {', '.join(map(repr, shapes.EDITIONS))}, 'coco2017', "
         "a folder or a .toml file"

@@ -9,8 +9,9 @@ Shapes: B images; an image is [3, H, W] RGB; boxes are [M, 4] xyxy in its pixels
 reaches from 0 to 1. So a box is x2 - x1 wide, and neither resizing nor flipping adds a 1.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -38,27 +39,25 @@ class Normalization:
             plane.copy_(image[channel]).div_(self.scale).sub_(mean_of).div_(std_of)
         return place
 
-    def on(self, device: torch.device | str) -> Callable[[Tensor], Tensor]:
+    def on(self, image: Tensor, device: torch.device | str) -> Tensor:
         """uint8 [3, H, W] RGB -> float32 [3, H, W] there, to the bit what it is on a CPU."""
-        return self if torch.device(device).type == "cpu" else self.by_table(device)
+        if torch.device(device).type == "cpu":
+            return self(image)
+        image = image.to(device, non_blocking=True)
+        return self.look_up(image, torch.empty(image.shape, device=device))
 
-    def by_table(self, device: torch.device | str) -> Callable[[Tensor], Tensor]:
-        """The same by looking numbers up; what goes to the device are bytes."""
-        table = self.table().to(device)
+    def look_up(self, image: Tensor, place: Tensor) -> Tensor:
+        """As write, by a table: that gives the same bits on every device; to divide does not."""
+        rows = _table(self, place.device)
+        for plane, channel, row in zip(place, self.channels, rows, strict=True):
+            plane.copy_(row[image[channel].long()])
+        return place
 
-        def normalize(image: Tensor) -> Tensor:
-            """uint8 [3, H, W] RGB -> float32 [3, H, W] on the device."""
-            planes = image.to(device, non_blocking=True)[list(self.channels)].long()
-            return torch.stack([row[plane] for row, plane in zip(table, planes, strict=True)])
 
-        return normalize
-
-    def table(self) -> Tensor:
-        """[3, 256]: what every value becomes in each channel.
-
-        To look numbers up gives the same bits on every device; to divide does not.
-        """
-        return self(torch.arange(256, dtype=torch.uint8).expand(3, 1, 256))[:, 0]
+@lru_cache
+def _table(normalize: Normalization, device: torch.device) -> Tensor:
+    """[3, 256]: what every value becomes in each channel."""
+    return normalize(torch.arange(256, dtype=torch.uint8).expand(3, 1, 256))[:, 0].to(device)
 
 
 # Over ImageNet's training images: torchvision's weights and ours expect it.
@@ -114,14 +113,12 @@ def flip(image: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
     return image.flip(-1), torch.stack([width - x2, y1, width - x1, y2], dim=1)
 
 
-def collate(images: list[Tensor], at_least: tuple[int, ...] = (0, 0)) -> Tensor:
-    """B normalized images [3, H_i, W_i] to [B, 3, H, W], zeros to the right of and below each.
+def collate(images: list[Tensor]) -> Tensor:
+    """B normalized images [3, H_i, W_i] to [B, 3, H, W] of padded_size, zeros right and below.
 
-    H and W are padded_size of the images (and at_least so much: where these are a part of a batch).
     Zero is ImageNet's mean.
     """
-    height, width = padded_size([at_least, *(image.shape[-2:] for image in images)])
-    batch = images[0].new_zeros(len(images), 3, height, width)
+    batch = images[0].new_zeros(len(images), 3, *padded_size([it.shape[-2:] for it in images]))
     for image, place in zip(images, batch, strict=True):
         place[:, : image.shape[-2], : image.shape[-1]] = image
     return batch

@@ -106,7 +106,8 @@ def _test(
     prepare: Prepare = partial(
         transforms.resized, short_side=recipe.short_side[1], long_side=recipe.long_side
     )
-    normalize, kind = layout.normalization.on(device), torch.device(device).type
+    kind = torch.device(device).type
+    normalize: Prepare = partial(layout.normalization.on, device=device)
     if recipe.multi_scale_test:  # which is shown images as they are stored
         test, prepare = MultiScaleTest(detector, recipe, layout), torch.as_tensor
         normalize = partial(Tensor.to, device=device)

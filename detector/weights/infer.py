@@ -16,7 +16,7 @@ from torch import Tensor
 from detector.anchors import STRIDES, cell_anchors
 from detector.checkpoint import Description
 from detector.config import BackboneName, DetectorConfig, Recipe, RegressFrom
-from detector.data.coco import coco_categories
+from detector.data.locate import coco_categories
 from detector.weights.conventions import Layout
 
 State = dict[str, Tensor]
