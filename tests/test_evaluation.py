@@ -13,13 +13,7 @@ from made_up_runs import detections as made_up
 
 from detector.data.coco import CocoDataset
 from detector.data.transforms import Normalization
-from detector.evaluation.detect import (
-    as_results,
-    detect_all,
-    detect_one,
-    evaluate,
-    measure,
-)
+from detector.evaluation.detect import as_results, detect_all, detect_one, measure, six
 from detector.metrics import COCO_NUMBERS, HEADINGS, Metrics
 from detector.weights.conventions import Layout
 
@@ -27,6 +21,10 @@ from detector.weights.conventions import Layout
 @pytest.fixture
 def dataset(tmp_path):
     return CocoDataset(*write(tmp_path, content()))
+
+
+def evaluate(truth, detections):
+    return six(measure(truth, detections)[0])
 
 
 def found(image, category, bbox, score=0.9):
@@ -44,30 +42,23 @@ def perfect(dataset):
 HUNDRED = pytest.approx(100)  # COCO's precision is a quotient plus epsilon
 
 
-def test_the_truth_is_worth_100_and_nothing_0_and_without_objects_nothing_is_defined(
-    dataset,
-):
-    truth, found_ = dataset.ground_truth, perfect(dataset)
-    metrics = evaluate(truth, found_)
-    assert metrics == Metrics(HUNDRED, HUNDRED, HUNDRED, HUNDRED, HUNDRED, None)  # none is large
-    assert type(metrics.ap) is float
-    assert evaluate(truth, []) == Metrics(0, 0, 0, 0, 0, None)
-    for some in (found_, []):
-        assert evaluate({**truth, "annotations": []}, some) == Metrics()
-
-
-def test_evaluating_changes_neither_argument_and_prints_nothing(dataset, capsys):
+def test_the_truth_is_worth_100_and_nothing_0_and_neither_argument_is_changed(dataset, capsys):
     truth, detections = dataset.ground_truth, perfect(dataset)
     before = copy.deepcopy((truth, detections))
-    evaluate(truth, detections)
+    metrics = evaluate(truth, detections)
+    assert metrics == Metrics(HUNDRED, HUNDRED, HUNDRED, HUNDRED, HUNDRED, None)  # none is large
+    assert type(metrics.ap) is float
     assert (truth, detections) == before
     assert capsys.readouterr().out == ""
+    assert evaluate(truth, []) == Metrics(0, 0, 0, 0, 0, None)
+    for some in (detections, []):
+        assert evaluate({**truth, "annotations": []}, some) == Metrics()
 
 
 @pytest.mark.parametrize("wrong", [found(99, 3, [0, 0, 1, 1]), found(10, 5, [0, 0, 1, 1])])
 def test_results_of_another_data_set_are_refused(dataset, wrong):
     with pytest.raises(ValueError, match="1 detections have a .* that the ground truth lacks"):
-        evaluate(dataset.ground_truth, [wrong, *perfect(dataset)])
+        measure(dataset.ground_truth, [wrong, *perfect(dataset)])
 
 
 class Oracle:
@@ -86,20 +77,17 @@ class Oracle:
 
     def _one(self, image):
         height, width = image.shape[1:]
-        sizes = enumerate(self.dataset.sizes)
-        index = min(sizes, key=lambda item: abs(item[1][0] / item[1][1] - width / height))[0]
-        target = self.dataset.target(index)
-        stored_width, stored_height = self.dataset.sizes[index]
-        scale = torch.tensor([width / stored_width, height / stored_height]).repeat(2)
-        count = len(target["boxes"])
-        return {
-            "boxes": target["boxes"] * scale,
-            "scores": torch.full((count,), 0.8),
-            "labels": target["labels"],
-        }
+        ratios = [abs(w / h - width / height) for w, h in self.dataset.sizes]
+        index = ratios.index(min(ratios))
+        target, size = self.dataset.target(index), torch.tensor(self.dataset.sizes[index])
+        scale = (torch.tensor([width, height]) / size).repeat(2)
+        scores = torch.full((len(target["boxes"]),), 0.8)
+        return {"boxes": target["boxes"] * scale, "scores": scores, "labels": target["labels"]}
 
 
-def all_of(parts):
+def results(detector, dataset, **more):
+    """Of all images, in one list."""
+    parts = detect_all(detector, dataset, RECIPE, device="cpu", **more)
     return [item for part in parts for image in part for item in image]
 
 
@@ -107,10 +95,10 @@ def all_of(parts):
 def test_a_detector_that_knows_all_reaches_100(dataset, workers):
     oracle = Oracle(dataset)
     parts = list(detect_all(oracle, dataset, RECIPE, device="cpu", workers=workers))
-    results = all_of(parts)
     assert oracle.seen == [(112, 75), (75, 112), (80, 80)]  # short side 80, long side at most 112
     assert [len(part) for part in parts] == [1, 1, 1]  # no two are padded alike
-    assert evaluate(dataset.ground_truth, results).ap == HUNDRED
+    found = [item for part in parts for image in part for item in image]
+    assert evaluate(dataset.ground_truth, found).ap == HUNDRED
 
 
 PRINTED = re.compile(
@@ -135,37 +123,33 @@ def test_the_twelve_are_those_that_pycocotools_prints(capsys):
         key = (name[:2], iou, area.partition(",")[0], str(most))
         assert (numbers[name] or 0) / 100 == pytest.approx(printed[key], abs=0.00051), name
     assert [(value or 0) / 100 for value in numbers.values()] == pytest.approx(stats)
-    six = asdict(evaluate(truth, found_))
-    assert six == {field: numbers[name.replace("_", "")] for field, name in HEADINGS.items()}
+    assert asdict(six(numbers)) == {
+        field: numbers[name.replace("_", "")] for field, name in HEADINGS.items()
+    }
+
+
+SMALL, LEGACY = ((60, 40), (120, 90)), ((100, 90), (200, 180))  # size, tested at
+OBJECT = [[20, 20, 39, 39], [0, 0, 199, 179]]
 
 
 @pytest.mark.parametrize(
-    ("boxes", "size", "tested", "is_legacy", "expected"),
+    ("boxes", "sizes", "is_legacy", "expected"),
     [
-        # Image of 60 x 40 tested at 120 x 90: its x is halved and its y divided by 2.25.
-        (
-            [[20, 9, 41, 45], [-8, 0, 130, 89]],
-            *((60, 40), (120, 90), False, [[10, 4, 10.5, 16], [0, 0, 60, 39.56]]),
-        ),
+        # Its x is halved and its y divided by 2.25.
+        ([[20, 9, 41, 45], [-8, 0, 130, 89]], SMALL, False, [[10, 4, 10.5, 16], [0, 0, 60, 39.56]]),
         # A legacy network sees the object from 10 to 19 of its 10 pixels at 100 x 90 in a frame of
         # 200 x 180: corners 20 and 38, which a box from 20 to 39 says; scaled back 10 and 20.
-        (
-            [[20, 20, 39, 39], [0, 0, 199, 179]],
-            *((100, 90), (200, 180), True, [[10, 10, 10, 10], [0, 0, 100, 90]]),
-        ),
-        (
-            [[20, 20, 39, 39], [0, 0, 199, 179]],
-            *((100, 90), (200, 180), False, [[10, 10, 9.5, 9.5], [0, 0, 99.5, 89.5]]),
-        ),
+        (OBJECT, LEGACY, True, [[10, 10, 10, 10], [0, 0, 100, 90]]),
+        (OBJECT, LEGACY, False, [[10, 10, 9.5, 9.5], [0, 0, 99.5, 89.5]]),
     ],
 )
-def test_boxes_are_scaled_back_clipped_and_rounded(boxes, size, tested, is_legacy, expected):
+def test_boxes_are_scaled_back_clipped_and_rounded(boxes, sizes, is_legacy, expected):
     detections = {
         "boxes": torch.tensor(boxes).float(),
         "scores": torch.tensor([0.123456789, 0.5]),
         "labels": torch.tensor([1, 0]),
     }
-    facts = {"image_id": 10, "category_ids": [3, 7], "size": size, "tested": tested}
+    facts = {"image_id": 10, "category_ids": [3, 7], "size": sizes[0], "tested": sizes[1]}
     assert as_results(detections, **facts, inclusive_corners=is_legacy) == [
         found(10, 7, expected[0], 0.123457),
         found(10, 3, expected[1], 0.5),
@@ -175,33 +159,18 @@ def test_boxes_are_scaled_back_clipped_and_rounded(boxes, size, tested, is_legac
 def test_conventions_reach_the_detector_and_its_results(dataset):
     oracle = Oracle(dataset)
     raw = Normalization(mean=(0, 0, 0), std=(1, 1, 1), scale=1, channels=(2, 1, 0))
-    parts = detect_all(
-        oracle,
-        dataset,
-        RECIPE,
-        device="cpu",
-        layout=Layout(normalization=raw, inclusive_corners=True),
-        category_ids=[30, 70],
-    )
-    results = all_of(parts)
-    assert {item["category_id"] for item in results} == {30, 70}
+    layout = Layout(normalization=raw, inclusive_corners=True)
+    found = results(oracle, dataset, layout=layout, category_ids=[30, 70])
+    assert {item["category_id"] for item in found} == {30, 70}
     assert oracle.colors[1] == [200, 100, 0]  # the first image's, blue first
-    usual = all_of(detect_all(Oracle(dataset), dataset, RECIPE, device="cpu"))
-    for one, other in zip(results, usual, strict=True):
+    for one, other in zip(found, results(Oracle(dataset), dataset), strict=True):
         assert one["bbox"][:2] == other["bbox"][:2]
         assert one["bbox"][2] > other["bbox"][2]  # the pixel that a resized one is larger by
 
 
 def test_an_image_alone_is_detected_as_in_its_data_set(dataset):
-    together = all_of(detect_all(Oracle(dataset), dataset, RECIPE, device="cpu"))
+    together = results(Oracle(dataset), dataset)
     for index, number in enumerate(dataset.image_ids):
-        image = dataset[index][0]
-        alone = detect_one(
-            Oracle(dataset),
-            image,
-            RECIPE,
-            image_id=number,
-            category_ids=dataset.category_ids,
-            device="cpu",
-        )
+        ids = {"image_id": number, "category_ids": dataset.category_ids}
+        alone = detect_one(Oracle(dataset), dataset[index][0], RECIPE, **ids, device="cpu")
         assert alone == [item for item in together if item["image_id"] == number]

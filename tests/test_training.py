@@ -15,7 +15,7 @@ from detector.assigners import IGNORED
 from detector.config import DetectorConfig, Recipe
 from detector.data.transforms import IMAGENET
 from detector.detector import build_detector
-from detector.evaluation.detect import as_results, evaluate
+from detector.evaluation.detect import as_results, measure
 from detector.training import assemble, build_optimizer, is_compiled, learning_rate, train
 from experiments.baselines import ATSS, FCOS, FCOS_ATSS, FCOS_CENTER_SAMPLING, IMPROVED_RETINANET
 
@@ -269,7 +269,7 @@ def test_a_detector_learns_a_few_images_by_heart(config):
     how = {"category_ids": (0, 1), "size": (128, 128), "tested": (128, 128)}
     found = enumerate(detector.eval().detect(images))
     detections = [it for number, one in found for it in as_results(one, image_id=number, **how)]
-    assert evaluate(ground_truth(), detections).ap > 90
+    assert measure(ground_truth(), detections)[0]["AP"] > 90
 
 
 BOXES = (  # of four images

@@ -6,7 +6,7 @@ height] in pixels of the original image, score. A list of them is the content of
 Shapes: D detections of an image; boxes in the network's input are [D, 4] xyxy.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from functools import partial
 from typing import Any
@@ -20,16 +20,13 @@ from detector.data.batches import EVERYTHING, ahead
 from detector.data.coco import CocoDataset
 from detector.evaluation.match_records import Matches
 from detector.evaluation.matching import accumulate, match
-from detector.evaluation.multi_scale import MultiScaleTest
+from detector.evaluation.multi_scale import detect_in_passes
 from detector.metrics import Metrics
 from detector.postprocess import Detections, Detects
 from detector.weights.conventions import ATSS_SUITE, Layout
 
 Detection = dict[str, Any]
-Prepare = Callable[[Tensor], Tensor]  # a stored image, uint8 [3, H, W] RGB -> as large as tested
 Size = tuple[int, int]  # width, height
-# Prepared images, the id of each and its size before -> its results
-Find = Callable[[list[Tensor], Sequence[tuple[int, Size]]], list[list[Detection]]]
 BOX_DIGITS, SCORE_DIGITS = 2, 6  # of pixels, of scores
 
 
@@ -52,11 +49,10 @@ def detect_all(
     set's. share: which of the batches to test.
     """
     ids = category_ids or dataset.category_ids
-    prepare, found = _test(detector, recipe, layout, ids, device)
-    load = partial(_load, dataset, prepare)
-    pin = torch.device(device).type == "cuda"
+    load, pin = partial(_load, dataset, recipe), torch.device(device).type == "cuda"
     for indices, images in ahead(load, _groups(dataset, recipe)[share], workers, pin=pin):
-        yield found(images, [(dataset.image_ids[it], dataset.sizes[it]) for it in indices])
+        about = [(dataset.image_ids[index], dataset.sizes[index]) for index in indices]
+        yield _find(detector, images, about, recipe, layout, ids, device)
 
 
 def detect_one(
@@ -70,8 +66,8 @@ def detect_one(
     layout: Layout = ATSS_SUITE,
 ) -> list[Detection]:
     """The detections of an image, uint8 [3, H, W] RGB, which is no part of a data set."""
-    prepare, found = _test(detector, recipe, layout, category_ids, device)
-    return found([prepare(image)], [(image_id, (image.shape[2], image.shape[1]))])[0]
+    images, about = [_prepared(image, recipe)], [(image_id, (image.shape[2], image.shape[1]))]
+    return _find(detector, images, about, recipe, layout, category_ids, device)[0]
 
 
 def _groups(dataset: CocoDataset, recipe: Recipe) -> list[list[int]]:
@@ -88,48 +84,46 @@ def _groups(dataset: CocoDataset, recipe: Recipe) -> list[list[int]]:
 
 
 def _load(
-    dataset: CocoDataset, prepare: Prepare, indices: list[int]
+    dataset: CocoDataset, recipe: Recipe, indices: list[int]
 ) -> tuple[list[int], list[Tensor]]:
-    """The indices and their images, prepared."""
-    return indices, [prepare(dataset[index][0]) for index in indices]
+    return indices, [_prepared(dataset[index][0], recipe) for index in indices]
 
 
-def _test(
+def _prepared(image: Tensor, recipe: Recipe) -> Tensor:
+    """As large as it is tested; many scales are made of the image as it is stored."""
+    if recipe.multi_scale_test:
+        return image
+    return transforms.resized(image, recipe.short_side[1], recipe.long_side)
+
+
+def _find(
     detector: Detects,
+    images: list[Tensor],
+    about: Sequence[tuple[int, Size]],
     recipe: Recipe,
     layout: Layout,
     category_ids: Sequence[int],
     device: torch.device | str,
-) -> tuple[Prepare, Find]:
-    """How a stored image is prepared, and what is found in several that are."""
-    test: Detects = detector
-    prepare: Prepare = partial(
-        transforms.resized, short_side=recipe.short_side[1], long_side=recipe.long_side
-    )
+) -> list[list[Detection]]:
+    """The results of each prepared image; about: its id, and its size before."""
     kind = torch.device(device).type
-    normalize: Prepare = partial(layout.normalization.on, device=device)
-    if recipe.multi_scale_test:  # which is shown images as they are stored
-        test, prepare = MultiScaleTest(detector, recipe, layout), torch.as_tensor
-        normalize = partial(Tensor.to, device=device)
-
-    def find(images: list[Tensor], about: Sequence[tuple[int, Size]]) -> list[list[Detection]]:
-        """The results of each prepared image; about: its id, and its size before."""
-        is_half = kind == "cuda" and recipe.precision == "bf16"
-        with torch.no_grad(), torch.autocast(kind, torch.bfloat16, enabled=is_half):
-            found = test.detect([normalize(image) for image in images])
-        return [
-            as_results(
-                detections,
-                image_id=image_id,
-                category_ids=category_ids,
-                size=size,
-                tested=(image.shape[2], image.shape[1]),
-                inclusive_corners=layout.inclusive_corners,
-            )
-            for detections, image, (image_id, size) in zip(found, images, about, strict=True)
-        ]
-
-    return prepare, find
+    is_half = kind == "cuda" and recipe.precision == "bf16"
+    with torch.no_grad(), torch.autocast(kind, torch.bfloat16, enabled=is_half):
+        if recipe.multi_scale_test:
+            found = [detect_in_passes(detector, it.to(device), recipe, layout) for it in images]
+        else:
+            found = detector.detect([layout.normalization.on(it, device) for it in images])
+    return [
+        as_results(
+            detections,
+            image_id=image_id,
+            category_ids=category_ids,
+            size=size,
+            tested=(image.shape[2], image.shape[1]),
+            inclusive_corners=layout.inclusive_corners,
+        )
+        for detections, image, (image_id, size) in zip(found, images, about, strict=True)
+    ]
 
 
 def as_results(
@@ -157,11 +151,6 @@ def as_results(
         }
         for bbox, score, label in zip(bboxes, scores, labels, strict=True)
     ]
-
-
-def evaluate(ground_truth: dict[str, Any], detections: list[Detection]) -> Metrics:
-    """The six numbers that the paper prints."""
-    return six(measure(ground_truth, detections)[0])
 
 
 def six(numbers: Mapping[str, float | None]) -> Metrics:

@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector.evaluation.match_records import FALSE, TRUE, Matches
+from detector.evaluation.matching import overlaps
 
 KINDS = ("classification", "localization", "both", "duplicate", "background")
 NO_ERROR = -1  # of a detection that is true, or ignored
@@ -32,7 +33,6 @@ FOREGROUND, BACKGROUND = 0.5, 0.1  # IoU
 ALL, HALF = 0, 0  # places in Matches.state: every area, IoU 0.5
 ROUNDING = 1e-9  # of an IoU: what COCO's evaluation called true has a truth for certain
 
-Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
 Records = Sequence[Mapping[str, Any]]
 
@@ -48,12 +48,10 @@ class Errors:
 
 def errors_of(matches: Matches, ground_truth: Mapping[str, Any], detections: Records) -> Errors:
     """Sort all errors; ground_truth and detections are those that matches was made of."""
-    from pycocotools import mask  # which those who only read errors do without
-
     boxes = _boxes(detections, matches.source)
     truth_boxes = _boxes(ground_truth["annotations"], matches.truth_source)
     counts = matches.truth_counts[:, ALL]  # no crowds
-    is_true = matches.state[:, ALL, HALF] == TRUE
+    is_true, is_false = (matches.state[:, ALL, HALF] == state for state in (TRUE, FALSE))
     own, other = np.zeros((2, len(boxes)))  # the highest IoU with a truth of the class, of others
     own_truth, other_truth, target = np.full((3, len(boxes)), NOBODY, dtype=np.int64)
     num_images = len(matches.image_ids)
@@ -62,7 +60,7 @@ def errors_of(matches: Matches, ground_truth: Mapping[str, Any], detections: Rec
         truths = all_truths[counts[all_truths]]
         if not len(found) or not len(truths):
             continue
-        iou = mask.iou(boxes[found], truth_boxes[truths], np.zeros(len(truths)))
+        iou = overlaps(boxes[found, None], truth_boxes[truths])
         is_own = matches.category[found, None] == matches.truth_category[truths]
         own[found], own_truth[found] = _nearest(np.where(is_own, iou, 0), truths)
         other[found], other_truth[found] = _nearest(np.where(is_own, 0, iou), truths)
@@ -73,19 +71,22 @@ def errors_of(matches: Matches, ground_truth: Mapping[str, Any], detections: Rec
             if may_match[place, theirs] > 0:
                 target[found[place]] = truths[theirs]
                 may_match[:, theirs] = 0
-    kind = _kinds(matches, own, other)
-    for name, at in {
-        "localization": own_truth,
-        "classification": other_truth,
-        "duplicate": own_truth,
-    }.items():
-        target = np.where(kind == KINDS.index(name), at, target)
+    fits = {  # in this order: what is of the kind, and which truth it is about
+        "localization": ((own >= BACKGROUND) & (own < FOREGROUND), own_truth),
+        "classification": (other >= FOREGROUND, other_truth),
+        "duplicate": (own >= FOREGROUND, own_truth),
+        "background": (np.maximum(own, other) < BACKGROUND, target),
+    }
+    is_kind = [is_false & is_fit for is_fit, _ in fits.values()]
+    places = [KINDS.index(name) for name in fits]
+    kind = np.select([~is_false, *is_kind], [NO_ERROR, *places], KINDS.index("both"))
+    target = np.select(is_kind, [truth for _, truth in fits.values()], target)
     is_covered = np.zeros(len(counts), dtype=bool)
     is_covered[target[target != NOBODY]] = True  # what a duplicate is of, another one has found
-    return Errors(kind=kind, target=target, missed=counts & ~is_covered)
+    return Errors(kind=kind.astype(np.int8), target=target, missed=counts & ~is_covered)
 
 
-def _boxes(records: Records, places: NDArray[np.int32]) -> Array:
+def _boxes(records: Records, places: NDArray[np.int32]) -> NDArray[np.float64]:
     boxes = [records[place]["bbox"] for place in places.tolist()]
     return np.array(boxes, dtype=np.float64).reshape(-1, 4)
 
@@ -96,20 +97,7 @@ def _by_image(image: NDArray[np.int32], num_images: int) -> list[Indices]:
     return np.split(np.argsort(image, kind="stable"), ends[:-1])
 
 
-def _nearest(iou: Array, truths: Indices) -> tuple[Array, Indices]:
+def _nearest(iou: NDArray[np.float64], truths: Indices) -> tuple[NDArray[np.float64], Indices]:
     """[D, G], [G] -> each detection's highest IoU, and with which truth: the first of equals."""
     highest = iou.max(axis=1)
     return highest, np.where(highest > 0, truths[iou.argmax(axis=1)], NOBODY)
-
-
-def _kinds(matches: Matches, own: Array, other: Array) -> NDArray[np.int8]:
-    fits = {
-        "localization": (own >= BACKGROUND) & (own < FOREGROUND),
-        "classification": other >= FOREGROUND,
-        "duplicate": own >= FOREGROUND,
-        "background": np.maximum(own, other) < BACKGROUND,
-    }
-    places = [KINDS.index(name) for name in fits]
-    kind = np.select(list(fits.values()), places, KINDS.index("both"))
-    is_false = matches.state[:, ALL, HALF] == FALSE
-    return np.where(is_false, kind, NO_ERROR).astype(np.int8)

@@ -6,25 +6,28 @@ overlap most (of equals the last), and one that counts rather than one that does
 what lies outside an area range do not count; many may choose the same crowd.
 
 pycocotools does this one choice after the other. Here the r-th detections of all images and
-categories choose together, for all areas and IoUs; overlaps are pycocotools' own.
+categories choose together, for all areas and IoUs, and the result is the same to the last bit.
 
 Shapes: D detections, G ground truths, P pairs of the two; 4 areas and 10 IoUs, as in Matches.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from pycocotools import mask
 
+from detector.data.annotations import positions
 from detector.evaluation.match_records import AREAS, FALSE, IGNORED, IOUS, TRUE, Matches
 from detector.metrics import COCO_NUMBERS
 
 MOST = 100  # detections of an image and category that count
 LOWEST, HIGHEST = np.array([(0, 1e10), (0, 32**2), (32**2, 96**2), (96**2, 1e10)]).T  # of AREAS
 NOTHING = -1
+RECALLS = np.linspace(0, 1, 101)  # where precision is read
+MOSTS = sorted({most for _, _, most in COCO_NUMBERS.values()})
+TINY = np.spacing(1)  # as pycocotools has it, against 0 / 0
+NONE = -1.0  # of a category without objects
 
 Records = Sequence[Mapping[str, Any]]
 Indices = NDArray[np.int64]
@@ -32,37 +35,29 @@ Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class _Boxes:
+class _Boxes(NamedTuple):
     """N detections or ground truths."""
 
-    source: Indices  # [N] place in the list that was given
-    image: Indices  # [N] index of its image
-    category: Indices  # [N]
-    group: Indices  # [N] its image and category, as one number
-    box: Floats  # [N, 4] x, y, width, height
-
-    def __getitem__(self, chosen: Indices | Flags) -> "_Boxes":
-        return _Boxes(**{name: values[chosen] for name, values in vars(self).items()})
+    image: NDArray[Any]  # [N] int64, index of its image
+    category: NDArray[Any]  # [N] int64
+    group: NDArray[Any]  # [N] int64, its image and category as one number
+    box: NDArray[Any]  # [N, 4] float64: x, y, width, height
 
 
 def match(ground_truth: Mapping[str, Any], detections: Records) -> Matches:
-    """What COCO's evaluation finds of detections.
-
-    What is in none of the images, or of none of the categories, is left out.
-    """
+    """What COCO's evaluation finds of detections, in images and of categories of ground_truth."""
     images = sorted({image["id"] for image in ground_truth["images"]})
     categories = sorted({category["id"] for category in ground_truth["categories"]})
     annotations = ground_truth["annotations"]
     truths = _read(annotations, images, categories)
-    area = _column(annotations, "area", truths)
-    is_crowd = _column(annotations, "iscrowd", truths) != 0
+    area = np.array([item["area"] for item in annotations], dtype=np.float64)
+    is_crowd = np.array([item["iscrowd"] for item in annotations], dtype=bool)
     counts = ~is_crowd[:, None] & ~_is_outside(area)
     found = _read(detections, images, categories)
-    score = _column(detections, "score", found)
+    score = np.array([item["score"] for item in detections], dtype=np.float64)
     order = np.lexsort((found.image, -score, found.category))
     order = order[ranks(found.group[order]) < MOST]
-    found = found[order]
+    found = _Boxes(*(column[order] for column in found))
     return Matches(
         image_ids=np.array(images, dtype=np.int64),
         category_ids=np.array(categories, dtype=np.int64),
@@ -70,11 +65,11 @@ def match(ground_truth: Mapping[str, Any], detections: Records) -> Matches:
         category=found.category.astype(np.int16),
         score=score[order],
         state=_states(found, truths, counts, is_crowd),
-        source=found.source.astype(np.int32),
+        source=order.astype(np.int32),
         truth_image=truths.image.astype(np.int32),
         truth_category=truths.category.astype(np.int16),
         truth_counts=counts,
-        truth_source=truths.source.astype(np.int32),
+        truth_source=np.arange(len(annotations), dtype=np.int32),
     )
 
 
@@ -87,31 +82,26 @@ def ranks(groups: NDArray[Any]) -> Indices:
     return result
 
 
+def overlaps(boxes: Floats, others: Floats, is_crowd: Flags | bool = False) -> Floats:
+    """[..., 4] xywh twice, broadcast -> [...]: IoU; with a crowd, the share of the box inside it.
+
+    By pycocotools' steps, whose bits these are.
+    """
+    x1, y1, width, height = np.moveaxis(boxes, -1, 0)
+    u1, v1, others_width, others_height = np.moveaxis(others, -1, 0)
+    wide = np.minimum(x1 + width, u1 + others_width) - np.maximum(x1, u1)
+    high = np.minimum(y1 + height, v1 + others_height) - np.maximum(y1, v1)
+    shared = np.where((wide > 0) & (high > 0), wide * high, 0)
+    union = width * height + others_width * others_height - shared
+    whole = np.where(is_crowd, width * height, union)
+    return np.divide(shared, whole, out=np.zeros_like(whole), where=shared > 0)
+
+
 def _read(records: Records, images: Sequence[int], categories: Sequence[int]) -> _Boxes:
-    """Those of these images and categories, in their order."""
-    image = _places(records, "image_id", images)
-    category = _places(records, "category_id", categories)
-    sides = np.array([record["bbox"] for record in records], dtype=np.float64)
-    boxes = _Boxes(
-        source=np.arange(len(records)),
-        image=image,
-        category=category,
-        group=image * len(categories) + category,
-        box=sides.reshape(len(records), 4),
-    )
-    is_known = (image != NOTHING) & (category != NOTHING)
-    return boxes if is_known.all() else boxes[is_known]
-
-
-def _places(records: Records, key: str, ids: Sequence[int]) -> Indices:
-    """[N] each record's place in ids, or NOTHING."""
-    places = {id: place for place, id in enumerate(ids)}
-    return np.array([places.get(record[key], NOTHING) for record in records], dtype=np.int64)
-
-
-def _column(records: Records, key: str, boxes: _Boxes) -> Floats:
-    """[N] what the records of the boxes have there."""
-    return np.array([record[key] for record in records], dtype=np.float64)[boxes.source]
+    image = positions([record["image_id"] for record in records], images)
+    category = positions([record["category_id"] for record in records], categories)
+    box = np.array([record["bbox"] for record in records], dtype=np.float64)
+    return _Boxes(image, category, image * len(categories) + category, box.reshape(len(records), 4))
 
 
 def _is_outside(areas: Floats) -> Flags:
@@ -160,38 +150,18 @@ def _pairs(
     Each [P]: how many detections of that image and category choose before, the detection, the
     ground truth, and their IoU.
     """
-    of_found = np.flatnonzero(np.isin(found.group, truths.group))
-    of_found = of_found[np.argsort(found.group[of_found], kind="stable")]
-    of_truths = np.argsort(truths.group, kind="stable")
-    groups = np.unique(found.group[of_found])
-    start, end = _ends(found.group[of_found], groups)
-    first, last = _ends(truths.group[of_truths], groups)
-    boxes, others, crowds = found.box[of_found], truths.box[of_truths], is_crowd[of_truths]
-    overlaps = [
-        mask.iou(boxes[a:b], others[c:d], crowds[c:d]).ravel()
-        for a, b, c, d in np.stack([start, end, first, last], axis=1).tolist()
-    ]
-    iou = np.concatenate([np.zeros(0), *overlaps])
-    width = last - first
-    size = (end - start) * width
-    within = np.arange(len(iou)) - np.repeat(np.cumsum(size) - size, size)
-    rank, place = np.divmod(within, np.repeat(width, size))
-    detection = of_found[np.repeat(start, size) + rank]
-    truth = of_truths[np.repeat(first, size) + place]
-    near = np.flatnonzero(iou >= IOUS[0])
-    order = near[np.lexsort((truth[near], iou[near], detection[near], rank[near]))]
+    by_group = np.argsort(truths.group, kind="stable")
+    first, end = (
+        np.searchsorted(truths.group[by_group], found.group, side) for side in ("left", "right")
+    )
+    detection = np.repeat(np.arange(len(found.group)), end - first)
+    truth = by_group[first[detection] + ranks(detection)]
+    iou = overlaps(found.box[detection], truths.box[truth], is_crowd[truth])
+    near = iou >= IOUS[0]
+    detection, truth, iou = detection[near], truth[near], iou[near]
+    rank = ranks(found.group)[detection]
+    order = np.lexsort((truth, iou, detection, rank))
     return rank[order], detection[order], truth[order], iou[order]
-
-
-def _ends(sorted_groups: Indices, groups: Indices) -> tuple[Indices, Indices]:
-    """Where each group begins and ends."""
-    return np.searchsorted(sorted_groups, groups), np.searchsorted(sorted_groups, groups, "right")
-
-
-RECALLS = np.linspace(0, 1, 101)  # where precision is read
-MOSTS = sorted({most for _, _, most in COCO_NUMBERS.values()})
-TINY = np.spacing(1)  # as pycocotools has it, against 0 / 0
-NONE = -1.0  # of a category without objects
 
 
 def accumulate(matches: Matches) -> dict[str, float | None]:

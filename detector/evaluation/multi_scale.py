@@ -79,43 +79,34 @@ def relative_cost(recipe: Recipe) -> float:
     return sum(each.short_side**2 for each in passes(recipe)) / recipe.short_side[1] ** 2
 
 
-@dataclass(frozen=True)
-class MultiScaleTest:
-    """A detector that looks at every image in many passes, and so is shown it as it is stored.
+def detect_in_passes(
+    detector: Detects, image: Tensor, recipe: Recipe, layout: Layout = ATSS_SUITE
+) -> Detections:
+    """An image as it is stored, uint8 [3, H, W] RGB -> its detections, in its own pixels.
 
-    layout: the conventions that its weights were learnt with.
+    layout: the conventions that the detector's weights were learnt with.
     """
+    found = _joined([look(detector, image, each, layout) for each in passes(recipe)])
+    # Its code keeps 1000 of an image, by the limit that it has for candidates of a level.
+    return merge(found, recipe.candidates_per_level)
 
-    detector: Detects
-    recipe: Recipe
-    layout: Layout = ATSS_SUITE
 
-    def detect(self, images: list[Tensor]) -> list[Detections]:
-        """Images uint8 [3, H, W] RGB -> each one's detections, in its own pixels."""
-        return [self._detect(image) for image in images]
+def look(detector: Detects, image: Tensor, each: Pass, layout: Layout) -> Detections:
+    """What one pass finds, on the CPU and in pixels of the image.
 
-    def _detect(self, image: Tensor) -> Detections:
-        found = _joined([self._look(image, each) for each in passes(self.recipe)])
-        # Its code keeps 1000 of an image, by the limit that it has for candidates of a level.
-        return merge(found, self.recipe.candidates_per_level)
-
-    def _look(self, image: Tensor, each: Pass) -> Detections:
-        """What one pass finds, on the CPU and in pixels of the image.
-
-        Its code merges in pixels of the usual test: IoU and means are the same in either.
-        """
-        shown = transforms.resized(image, each.short_side, each.long_side)
-        shown = self.layout.normalization(shown)
-        shown = shown.flip(-1) if each.is_flipped else shown
-        found = {name: it.detach().cpu() for name, it in self.detector.detect([shown])[0].items()}
-        boxes = found["boxes"].double()
-        if each.is_flipped:
-            boxes = transforms.flip(shown, boxes)[1]
-        tested, size = ((one.shape[2], one.shape[1]) for one in (shown, image))
-        is_kept = each.keeps(boxes)
-        boxes = transforms.resize_back(boxes, tested, size, self.layout.inclusive_corners)
-        found |= {"boxes": boxes, "scores": found["scores"].double()}
-        return {name: part[is_kept] for name, part in found.items()}
+    Its code merges in pixels of the usual test: IoU and means are the same in either.
+    """
+    shown = layout.normalization(transforms.resized(image, each.short_side, each.long_side))
+    shown = shown.flip(-1) if each.is_flipped else shown
+    found = {name: part.detach().cpu() for name, part in detector.detect([shown])[0].items()}
+    boxes = found["boxes"].double()
+    if each.is_flipped:
+        boxes = transforms.flip(shown, boxes)[1]
+    tested, size = ((one.shape[2], one.shape[1]) for one in (shown, image))
+    is_kept = each.keeps(boxes)
+    boxes = transforms.resize_back(boxes, tested, size, layout.inclusive_corners)
+    found |= {"boxes": boxes, "scores": found["scores"].double()}
+    return {name: part[is_kept] for name, part in found.items()}
 
 
 def merge(found: Detections, limit: int) -> Detections:
@@ -144,7 +135,12 @@ def soft_vote(boxes: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
     order = scores.argsort(descending=True, stable=True)
     boxes, scores = boxes[order], scores[order]
     iou = box_iou(boxes, boxes)
-    best = _best_of_vote(iou)
+    is_near, votes_with = (iou >= VOTE_IOU).numpy(), np.full(len(boxes), -1)
+    for index in range(len(boxes)):
+        if votes_with[index] < 0:
+            votes_with[is_near[index] & (votes_with < 0)] = index
+            votes_with[index] = index  # without area it overlaps nothing, not even itself
+    best = torch.from_numpy(votes_with)
     num_votes = best.bincount(minlength=len(best))
     weights = torch.zeros_like(scores).index_add(0, best, scores)
     sums = torch.zeros_like(boxes).index_add(0, best, boxes * scores[:, None])
@@ -157,14 +153,3 @@ def soft_vote(boxes: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
         torch.cat([agreed[is_best], boxes[is_kept]]),
         torch.cat([scores[is_best], lowered[is_kept]]),
     )
-
-
-def _best_of_vote(iou: Tensor) -> Tensor:
-    """[D, D] between boxes, best first -> [D]: the index of the box with which each one votes."""
-    overlaps = (iou >= VOTE_IOU).numpy()
-    best = np.full(len(overlaps), -1)
-    for index in range(len(overlaps)):
-        if best[index] < 0:
-            best[overlaps[index] & (best < 0)] = index
-            best[index] = index  # without area it overlaps nothing, not even itself
-    return torch.from_numpy(best)
