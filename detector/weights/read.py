@@ -42,7 +42,7 @@ def read(path: Path) -> dict[str, Any]:
         raise FileNotFoundError(f"weights '{path}' need a file, and there is none")
     try:
         with warnings.catch_warnings(action="ignore"):  # what matters is in the refusal
-            content = _read_safetensors(path) if _is_safetensors(path) else _read_pickled(path)
+            content = _read(path)
     except Exception as error:  # a damaged or hostile file fails in many ways
         raise ValueError(
             f"weights '{path}' need to be tensors saved by safetensors or torch.save; reading "
@@ -73,18 +73,13 @@ def _reason(error: Exception) -> str:
     return lines[0].split(". ")[0] if lines else "no more to read"
 
 
-def _is_safetensors(path: Path) -> bool:
+def _read(path: Path) -> Any:
     with path.open("rb") as file:
-        return file.read(9)[8:] == b"{"  # eight bytes tell the length of a header in JSON
-
-
-def _read_safetensors(path: Path) -> dict[str, Any]:
-    with safe_open(path, framework="pt") as file:
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        return {**tensors, "metadata": file.metadata() or {}}
-
-
-def _read_pickled(path: Path) -> Any:
+        is_safetensors = file.read(9)[8:] == b"{"  # eight bytes tell the length of a header in JSON
+    if is_safetensors:
+        with safe_open(path, framework="pt") as content:
+            tensors = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118
+            return {**tensors, "metadata": content.metadata() or {}}
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             unpacked = sum(entry.file_size for entry in archive.infolist())
@@ -93,12 +88,12 @@ def _read_pickled(path: Path) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
-        inert: list[Any] = [(Inert, name) for name in named_globals(path)]
+        inert: list[Any] = [(Inert, name) for name in _named_globals(path)]
         with torch.serialization.safe_globals(inert):
             return torch.load(path, map_location="cpu", weights_only=True)
 
 
-def named_globals(path: Path) -> set[str]:
+def _named_globals(path: Path) -> set[str]:
     """Every class and function that a file's pickles name, found without running them."""
     if zipfile.is_zipfile(path):
         return set(torch.serialization.get_unsafe_globals_in_checkpoint(path))
