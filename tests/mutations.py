@@ -434,7 +434,7 @@ FAULTS = [
           ("np.concatenate([start, start + extent], axis=1)",
            "np.concatenate([start, extent], axis=1)")),
     fault("categories in the file's order", "annotations",
-          ("sorted(content.categories, key=lambda category: category.id)", "content.categories")),
+          ("sorted(content.categories, key=lambda one: one.id)", "content.categories")),
     fault("images of several sizes tested in one batch", "detector",
           ("if its == size]", "if size]")),
     fault("an orientation that is not followed", "images",

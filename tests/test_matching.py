@@ -161,16 +161,6 @@ def test_what_counts_is_preferred_to_what_overlaps_more():
     assert large == [[IGNORED] * 10, [IGNORED] * 10]
 
 
-def test_of_equal_overlaps_the_last_is_taken():
-    """Two objects mirrored about the first detection, and a second one that only the last fits."""
-    objects = [{"bbox": [0, 0, 20, 20]}, {"bbox": [10, 0, 20, 20]}]
-    truth, detections = one_image(objects, [[0, 0, 30, 20], [10, 0, 20, 20]])
-    require_equal(truth, detections)
-    state = match(truth, detections).state[:, 0]  # IoU 2/3 with both; 1, and 1/3
-    assert state[0].tolist() == [TRUE] * 4 + [FALSE] * 6
-    assert state[1].tolist() == [FALSE] * 4 + [TRUE] * 6
-
-
 def test_a_crowd_is_never_taken():
     objects = [{"bbox": [0, 0, 100, 100], "iscrowd": 1}]
     truth, detections = one_image(objects, [[0, 0, 50, 50], [0, 0, 50, 50], [0, 0, 50, 400]])

@@ -56,30 +56,42 @@ def lit(image: Tensor) -> list[int]:
     return [int(xs.min()), int(ys.min()), int(xs.max()) + 1, int(ys.max()) + 1]
 
 
-def test_boxes_stay_on_what_they_mark_when_an_image_is_resized() -> None:
+def test_boxes_stay_on_what_they_mark_when_an_image_is_resized_or_flipped() -> None:
     image, boxes = marked(60, 90, [30, 10, 60, 50]), torch.tensor([[30.0, 10.0, 60.0, 50.0]])
     resized, moved = resize(image, boxes, (120, 270))
     assert resized.shape == (3, 120, 270)
     assert resized.dtype == torch.uint8
     assert moved.tolist() == [[90, 20, 180, 100]] == [lit(resized)]
+    mirrored, moved = flip(image[..., :80], boxes)
+    assert moved.tolist() == [[20, 10, 50, 50]] == [lit(mirrored)]
+    assert flip(*resize(image, NONE, (16, 16)))[1].shape == (0, 4)
 
 
 def test_resizing_is_antialiased() -> None:
     """A fine checkerboard becomes gray; picking single pixels would leave it black and white."""
     board = (torch.arange(64)[:, None] + torch.arange(64)) % 2 * 255
-    image, _ = resize(board.to(torch.uint8).expand(3, 64, 64), torch.zeros(0, 4), (16, 16))
+    image, _ = resize(board.to(torch.uint8).expand(3, 64, 64), NONE, (16, 16))
     assert 120 <= int(image.min()) <= int(image.max()) <= 135
 
 
-def test_flipping_moves_a_box_from_the_left_to_the_right() -> None:
-    image, boxes = marked(20, 50, [5, 3, 15, 9]), torch.tensor([[5.0, 3.0, 15.0, 9.0]])
-    mirrored, moved = flip(image, boxes)
-    assert moved.tolist() == [[35, 3, 45, 9]] == [lit(mirrored)]
+BGR = Normalization(mean=(103, 116, 123), std=(2, 4, 5), scale=2, channels=(2, 1, 0))
 
 
-def test_an_image_without_boxes_is_resized_and_flipped_all_the_same() -> None:
-    image, boxes = resize(torch.zeros(3, 8, 8, dtype=torch.uint8), torch.zeros(0, 4), (16, 16))
-    assert flip(image, boxes)[1].shape == (0, 4)
+@pytest.mark.parametrize("normalize", [IMAGENET, BGR])
+def test_normalizing_is_the_formula_to_the_bit_in_place_too_and_by_looking_numbers_up(
+    normalize: Normalization,
+) -> None:
+    """Which is how it is done on a GPU, where dividing gives other bits."""
+    values = torch.stack([torch.randperm(256) for _ in range(3)]).to(torch.uint8)[:, None]
+    mean, std = (torch.tensor(it)[:, None, None] for it in (normalize.mean, normalize.std))
+    formula = (values[list(normalize.channels)].float() / normalize.scale - mean) / std
+    assert torch.equal(normalize(values), formula)
+    assert torch.equal(normalize.on(values, "cpu"), formula)
+    for write in (normalize.write, normalize.look_up):
+        padded = torch.zeros(3, 8, 300)
+        write(values, padded[:, :1, :256])
+        assert torch.equal(padded[:, :1, :256], formula)
+        assert not padded[:, 1:].any() and not padded[:, :, 256:].any()
 
 
 def test_normalizing_gives_imagenets_mean_the_value_zero() -> None:
@@ -88,18 +100,8 @@ def test_normalizing_gives_imagenets_mean_the_value_zero() -> None:
     assert IMAGENET(image).abs().max() < 0.01
     white = IMAGENET(torch.full((3, 1, 1), 255, dtype=torch.uint8)).flatten()
     assert torch.allclose(white, (1 - mean) / torch.tensor([0.229, 0.224, 0.225]))
-
-
-def test_normalizing_in_place_and_by_a_table_is_the_formula_to_the_bit() -> None:
-    values = torch.arange(256, dtype=torch.uint8).expand(3, 4, 256)
-    mean = torch.tensor(IMAGENET.mean)[:, None, None]
-    formula = (values.float() / 255 - mean) / torch.tensor(IMAGENET.std)[:, None, None]
-    padded = torch.zeros(3, 8, 300)
-    IMAGENET.write(values, padded[:, :4, :256])
-    assert torch.equal(IMAGENET(values), formula)
-    assert torch.equal(padded[:, :4, :256], formula)
-    IMAGENET.look_up(values, padded[:, 4:, :256])
-    assert torch.equal(padded[:, 4:, :256], formula)
+    blue_first = BGR(torch.tensor([10, 20, 30], dtype=torch.uint8)[:, None, None]).flatten()
+    assert blue_first.tolist() == pytest.approx([(15 - 103) / 2, (10 - 116) / 4, (5 - 123) / 5])
 
 
 @pytest.mark.parametrize("layout", ["RGB side by side", "in planes"])
@@ -111,35 +113,9 @@ def test_resizing_does_not_depend_on_how_pixels_lie_in_memory(layout: str) -> No
         assert torch.equal(resize(image, NONE, size)[0], expected)
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_other_weights_bring_another_normalization(seed: int) -> None:
-    """Channel by channel: which one it is of RGB, what is taken away, what it is divided by."""
-    torch.manual_seed(seed)
-    image = torch.randint(0, 256, (3, 5, 4), dtype=torch.uint8)
-    bgr = Normalization(mean=(103, 116, 123), std=(2, 4, 5), scale=2, channels=(2, 1, 0))
-    result = bgr(image)
-    assert result.dtype == torch.float32
-    for place, (channel, mean, std) in enumerate([(2, 103, 2), (1, 116, 4), (0, 123, 5)]):
-        for y in range(5):
-            for x in range(4):
-                expected = (int(image[channel, y, x]) / 2 - mean) / std
-                assert float(result[place, y, x]) == pytest.approx(expected)
-
-
 def test_a_batch_is_padded_right_and_below_to_multiples_of_32() -> None:
     images = [torch.ones(3, 40, 64), torch.ones(3, 30, 65)]
     batch = collate(images)
     assert batch.shape == (2, 3, 64, 96)
     assert [float(image.sum()) for image in batch] == [3 * 40 * 64, 3 * 30 * 65]
     assert batch[1, :, :30, :65].eq(1).all()
-
-
-@pytest.mark.parametrize(
-    "normalize",
-    [IMAGENET, Normalization(mean=(103, 116, 123), std=(2, 4, 5), scale=2, channels=(2, 1, 0))],
-)
-def test_looking_numbers_up_gives_the_bits_of_dividing(normalize: Normalization) -> None:
-    """Which is how images are normalized on a GPU, where dividing gives others."""
-    image = torch.randint(256, (3, 17, 23), dtype=torch.uint8)
-    assert torch.equal(normalize.look_up(image, torch.zeros(image.shape)), normalize(image))
-    assert torch.equal(normalize.on(image, "cpu"), normalize(image))

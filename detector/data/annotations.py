@@ -7,12 +7,12 @@ that are finite. Category ids may have gaps, as COCO's have.
 Shapes: N annotations, in the file's order. A box is [x, y, width, height] in pixels of the image.
 """
 
-import unicodedata
 from codecs import BOM_UTF8
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
+from unicodedata import category
 
 import msgspec
 import numpy as np
@@ -91,7 +91,7 @@ def read_annotations(path: Path) -> Annotations:
     """
     content = _read(path)
     images, annotations = content.images, content.annotations
-    categories = sorted(content.categories, key=lambda category: category.id)
+    categories = sorted(content.categories, key=lambda one: one.id)
     image_ids, category_ids = [one.id for one in images], [one.id for one in categories]
     boxes = np.array([one.bbox for one in annotations], dtype=np.float64).reshape(-1, 4)
     areas = np.array([one.area for one in annotations], dtype=np.float64)  # None becomes NaN
@@ -110,6 +110,7 @@ def read_annotations(path: Path) -> Annotations:
     )
     ids = {"image": image_ids, "category": category_ids, "annotation": table.ids.tolist()}
     is_twice = {kind: positions(its, its) != np.arange(len(its)) for kind, its in ids.items()}
+    is_unclean = [not it.strip() or any(category(c) == "Cc" for c in it) for it in table.names]
     of = "that is not the id of one of the"
     faults: list[tuple[str, ArrayLike, str]] = [
         *((kind, its, "is there twice; ids must be unique") for kind, its in is_twice.items()),
@@ -118,7 +119,7 @@ def read_annotations(path: Path) -> Annotations:
         ("annotation", (boxes[:, 2:] < 0).any(axis=1), f"has a bbox of negative size; {BOX}"),
         (
             "category",
-            [not _is_clean(name) for name in table.names],
+            is_unclean,
             f"has a name that is {UNCLEAN}",
         ),
     ]
@@ -150,8 +151,3 @@ def positions(numbers: Sequence[int], ids: Sequence[int]) -> NDArray[np.int64]:
     """Where each number stands among ids, of equal ones at last; -1 where it does not."""
     places = {id: place for place, id in enumerate(ids)}
     return np.array([places.get(number, -1) for number in numbers], dtype=np.int64)
-
-
-def _is_clean(name: str) -> bool:
-    """A name that a terminal, a page and a table can show."""
-    return bool(name.strip()) and not any(unicodedata.category(letter) == "Cc" for letter in name)

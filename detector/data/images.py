@@ -9,7 +9,7 @@ resizing is two to four times faster.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -17,14 +17,7 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-FORMATS = (
-    "JPEG",
-    "PNG",
-    "WEBP",
-    "BMP",
-    "GIF",
-    "TIFF",
-)  # PIL has others, some of which run programs
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")  # PIL has others: some run programs
 EIGHT_BITS = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr"}  # PIL's modes
 ORIENTATION = 0x0112  # EXIF's tag: 1 is upright, from 5 on width and height change places
 DEEP = (";12", ";16", ";32")  # bits of a stored channel, which PIL would read by its high byte
@@ -52,10 +45,16 @@ def opened(path: Path, size: Size | None = None) -> Iterator[Image.Image]:
 
 def read_pixels(path: Path, size: Size | None = None) -> Tensor:
     """The image, of the given (width, height) if any; gray, palette and CMYK become RGB."""
+    from torchvision.io import ImageReadMode, decode_jpeg, read_file  # as in transforms.resize
+
     with opened(path, size) as file:
-        is_plain = (file.format, file.mode) == ("JPEG", "RGB") and not is_turned(file, size)
-        decoded = _decoded(path) if is_plain else None
-        return as_tensor(_seen(file, size)) if decoded is None else decoded
+        if (file.format, file.mode) == ("JPEG", "RGB") and not is_turned(file, size):
+            # To the bit PIL's pixels, whose library it is, in half of the time. Of damaged files
+            # PIL forgives more, and says better what it does not.
+            with suppress(RuntimeError):
+                decoded: Tensor = decode_jpeg(read_file(str(path)), mode=ImageReadMode.RGB)
+                return decoded
+        return as_tensor(_seen(file, size))
 
 
 def read_image(path: Path, size: Size | None = None) -> Image.Image:
@@ -100,19 +99,6 @@ def _check(path: Path, file: Image.Image, size: Size | None) -> None:
             f"{path}: {file.size[0]} x {file.size[1]} pixels{turned}, needs the {size[0]} x "
             f"{size[1]} that its annotations say: their boxes would not fit"
         )
-
-
-def _decoded(path: Path) -> Tensor | None:
-    """A JPEG's pixels, to the bit those of PIL, whose library it is, in half of the time.
-
-    None where the file is damaged: PIL forgives more, and says better what it does not.
-    """
-    from torchvision.io import ImageReadMode, decode_jpeg, read_file  # as in transforms.resize
-
-    try:
-        return decode_jpeg(read_file(str(path)), mode=ImageReadMode.RGB)
-    except RuntimeError:
-        return None
 
 
 def as_tensor(picture: Image.Image) -> Tensor:

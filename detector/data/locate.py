@@ -25,10 +25,10 @@ class Source:
 
 def locate(where: str | Path) -> Source:
     """FileNotFoundError or ValueError, in one line, where there is no data set."""
-    if edition := shapes.EDITIONS.get(str(where)):
+    if (name := str(where)) in shapes.EDITIONS:
         # Its files differ from one JPEG library to the next; what they show does not.
-        version = f"{edition.name}-v{shapes.VERSION}"
-        return Source(edition.name, partial(_find_split, shapes.make(edition)), version)
+        files = partial(_find_split, shapes.make(name))
+        return Source(name, files, edition=f"{name}-v{shapes.VERSION}")
     path = COCO_2017 if where == "coco2017" else Path(where).expanduser()
     if path.is_dir():
         return Source(path.resolve().name, partial(_find_split, path))

@@ -12,10 +12,9 @@ import json
 import logging
 import os
 import tempfile
-from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
 from functools import partial
+from itertools import count
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -29,21 +28,13 @@ from detector.data import drawing
 
 VERSION = 1  # to be raised whenever an image or a box changes: it is part of the fingerprint
 
-
-@dataclass(frozen=True)
-class Edition:
-    """A generated set: how many images, and from which seeds they are drawn."""
-
-    name: str  # what --data calls it
-    counts: Mapping[str, int]  # of images, by split
-    seeds: Mapping[str, int]  # other ones for every split of every edition: no image is in two
-
-
-SHAPES = Edition("shapes", {"train": 1000, "val": 300}, {"train": 1, "val": 2})
-# With four times as many test images the interval of a difference is half as wide.
-SHAPES_LARGE = Edition("shapes-large", {"train": 2000, "val": 1200}, {"train": 3, "val": 4})
-EDITIONS = {edition.name: edition for edition in (SHAPES, SHAPES_LARGE)}
-
+# What --data calls it -> split -> its number of images, and the seed that they are drawn from:
+# other ones for every split of every edition, so that no image is in two.
+EDITIONS = {
+    "shapes": {"train": (1000, 1), "val": (300, 2)},
+    # With four times as many test images the interval of a difference is half as wide.
+    "shapes-large": {"train": (2000, 3), "val": (1200, 4)},
+}
 SIZES = ((192, 256), (256, 192), (192, 256), (224, 224))  # (height, width), in turn
 JPEG_QUALITY = 90
 
@@ -57,7 +48,7 @@ def cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "atss"
 
 
-def make(edition: Edition = SHAPES) -> Path:
+def make(edition: str) -> Path:
     """The folder with train/, val/ and annotations/, generated if the cache lacks it (seconds).
 
     The files are written into a folder beside it, which is renamed when complete. So what bears the
@@ -65,61 +56,58 @@ def make(edition: Edition = SHAPES) -> Path:
 
     Raises ValueError if the cache cannot be written.
     """
-    numbers = "-".join(map(str, edition.counts.values()))
-    folder = cache() / f"{edition.name}-v{VERSION}-{numbers}"
+    splits = EDITIONS[edition]
+    numbers = [number for number, _ in splits.values()]
+    folder = cache() / "-".join(map(str, [edition, f"v{VERSION}", *numbers]))
     if folder.is_dir():
         return folder
-    total = sum(edition.counts.values())
-    log.info("drawing %d images of shapes into %s, once", total, folder)
+    log.info("drawing %d images of shapes into %s, once", sum(numbers), folder)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".shapes-") as unfinished:
             whole = Path(unfinished, "whole")
-            for split in edition.counts:
-                _write(edition, whole, split)
+            for split, (number, seed) in splits.items():
+                _write(whole, split, number, seed)
             whole.rename(folder)
     except OSError as error:
         if not folder.is_dir():  # else another process was faster
             raise ValueError(
                 f"{folder} cannot be written ({error}): the generated data set needs about "
-                f"{total // 60} MB there; set ATSS_CACHE to another folder"
+                f"{sum(numbers) // 60} MB there; set ATSS_CACHE to another folder"
             ) from None
     return folder
 
 
-def draw(
-    split: str, index: int, edition: Edition = SHAPES
-) -> tuple[NDArray[np.uint8], list[drawing.Object]]:
+def draw(seed: int, index: int) -> tuple[NDArray[np.uint8], list[drawing.Object]]:
     """Image [H, W, 3] and objects number `index` (from 0) of a split, the same on every machine."""
-    rng = Generator(PCG64([edition.seeds[split], index]))
-    return drawing.draw(rng, *SIZES[index % len(SIZES)])
+    return drawing.draw(Generator(PCG64([seed, index])), *SIZES[index % len(SIZES)])
 
 
-def _write(edition: Edition, folder: Path, split: str) -> None:
+def _write(folder: Path, split: str, number: int, seed: int) -> None:
     """Draw a split's images into folder/split, and write its boxes into folder/annotations."""
     (folder / split).mkdir(parents=True)
     (folder / "annotations").mkdir(exist_ok=True)
     with ProcessPoolExecutor(mp_context=get_context("fork")) as pool:  # nothing to import anew
-        work = partial(_save, edition, folder / split, split)
-        drawn = list(pool.map(work, range(edition.counts[split]), chunksize=20))
-    objects = [(item, image["id"]) for image, items in drawn for item in items]
+        save = partial(_save, folder / split, seed)
+        drawn = list(pool.map(save, range(number), chunksize=20))
+    ids = count(1)
     content = {
         "images": [image for image, _ in drawn],
         "categories": [{"id": i, "name": name} for i, name in enumerate(drawing.CLASSES, start=1)],
-        "annotations": [annotation(item, n, id) for n, (item, id) in enumerate(objects, start=1)],
+        "annotations": [
+            annotation(item, next(ids), image["id"]) for image, objects in drawn for item in objects
+        ],
     }
     (folder / "annotations" / f"instances_{split}.json").write_text(json.dumps(content))
 
 
-def _save(
-    edition: Edition, folder: Path, split: str, index: int
-) -> tuple[dict[str, Any], list[drawing.Object]]:
+def _save(folder: Path, seed: int, index: int) -> tuple[dict[str, Any], list[drawing.Object]]:
     """Draw one image and write its file; its record in COCO's JSON, and what is on it.
 
     Ids differ between the splits, and between editions.
     """
-    pixels, objects = draw(split, index, edition)
-    number = edition.seeds[split] * 100_000 + index
+    pixels, objects = draw(seed, index)
+    number = seed * 100_000 + index
     name, (height, width) = f"{number}.jpg", pixels.shape[:2]
     Image.fromarray(pixels).save(folder / name, quality=JPEG_QUALITY)
     return {"id": number, "file_name": name, "height": height, "width": width}, objects

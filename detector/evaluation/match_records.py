@@ -43,9 +43,7 @@ class Matches:
 def save_matches(matches: Matches, path: Path) -> None:
     """Write them, compressed, as NumPy's archive."""
     with path.open("wb") as file:
-        np.savez_compressed(
-            file, **{item.name: getattr(matches, item.name) for item in fields(Matches)}
-        )
+        np.savez_compressed(file, **vars(matches))
 
 
 def load_matches(path: Path) -> Matches:

@@ -184,7 +184,14 @@ def accumulate(matches: Matches) -> dict[str, float | None]:
             for place, most in enumerate(MOSTS):
                 num_true = is_true[:, rank[mine] < most].sum(axis=1)
                 recall[place, area, :, category] = num_true / num_truths[area]
-    return {name: _number(name, precision, recall) for name in COCO_NUMBERS}
+    numbers = {}
+    for name, (iou, within, most) in COCO_NUMBERS.items():
+        every = precision if name.startswith("AP") else recall[MOSTS.index(most)]
+        values = every[AREAS.index(within.partition(",")[0])]
+        values = values if ":" in iou else values[float(iou) == IOUS]
+        defined = values[values > NONE]
+        numbers[name] = 100 * float(defined.mean()) if defined.size else None
+    return numbers
 
 
 def _precision(is_true: NDArray[np.bool_], num_found: NDArray[np.int64], num_truths: int) -> Floats:
@@ -195,14 +202,3 @@ def _precision(is_true: NDArray[np.bool_], num_found: NDArray[np.int64], num_tru
     best = np.maximum.accumulate(precision[::-1])[::-1]
     reached = np.searchsorted(num_true / num_truths, RECALLS)
     return np.append(best, 0)[reached]  # 0 where the recall is not reached
-
-
-def _number(name: str, precision: Floats, recall: Floats) -> float | None:
-    """The mean over all that is defined. precision: [4, 10, 101, C], recall: [3, 4, 10, C]."""
-    iou, area, most = COCO_NUMBERS[name]
-    every = precision if name.startswith("AP") else recall[MOSTS.index(most)]
-    values = every[AREAS.index(area.partition(",")[0])]
-    if ":" not in iou:
-        values = values[float(iou) == IOUS]
-    defined = values[values > NONE]
-    return 100 * float(defined.mean()) if defined.size else None

@@ -16,45 +16,9 @@ from detector.anchors import STRIDES
 from detector.config import Deformable
 from detector.data.transforms import IMAGENET, Normalization
 
-# Table 8: C3 is layer2's. Where stages are deformable, so are the last convolutions of both towers.
-DEFORMABLE_STAGES: dict[Deformable, tuple[int, ...]] = {
-    "none": (),
-    "c3-c5": (2, 3, 4),
-    "c4-c5": (3, 4),
-}
-
 Names = tuple[tuple[str, str], ...]  # patterns in our tensors' names, each replaced in turn
 
 LEVEL_SCALES = (r"^head\.scales$", "head.scales.{}.scale")  # one tensor per level there
-OFFICIAL_NAMES: Names = (
-    (r"^backbone\.body\.(conv1|bn1)\.", r"backbone.body.stem.\1."),
-    # Its pyramid counts from the stem's C1, ours from C3.
-    *((rf"fpn\.(inner|layer)_blocks\.{i}\.0", rf"fpn.fpn_\g<1>{i + 2}") for i in range(3)),
-    (r"fpn\.extra_blocks", "fpn.top_blocks"),
-    ("box_tower", "bbox_tower"),
-    # A tower is one flat list there: convolution, norm, ReLU, convolution, norm ...
-    *((rf"tower\.{i}\.conv", f"tower.{3 * i}") for i in range(4)),
-    *((rf"tower\.{i}\.norm", f"tower.{3 * i + 1}") for i in range(4)),
-    LEVEL_SCALES,
-    (r"^head\.", "rpn.head."),
-)
-MMDETECTION_NAMES: Names = (
-    (r"^backbone\.body\.", "backbone."),
-    (r"^backbone\.fpn\.inner_blocks\.(\d)\.0", r"neck.lateral_convs.\1.conv"),
-    (r"^backbone\.fpn\.layer_blocks\.(\d)\.0", r"neck.fpn_convs.\1.conv"),
-    *((rf"^backbone\.fpn\.extra_blocks\.p{i}", f"neck.fpn_convs.{i - 3}.conv") for i in (6, 7)),
-    # A deformable convolution is one module there, with the offsets' convolution inside.
-    (r"(conv2?)\.conv\.", r"\1."),
-    (r"(conv2?)\.offset\.", r"\1.conv_offset."),
-    (r"\.norm\.", ".gn."),
-    (r"head\.cls_tower", "head.cls_convs"),
-    (r"head\.box_tower", "head.reg_convs"),
-    (r"head\.cls_logits", "head.atss_cls"),
-    (r"head\.bbox_pred", "head.atss_reg"),
-    (r"head\.centerness", "head.atss_centerness"),
-    LEVEL_SCALES,
-    (r"^head\.", "bbox_head."),
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,14 +84,28 @@ ATSS_SUITE = Layout()
 
 
 def own_layout(deformable: Deformable) -> Layout:
-    """This project's own, for a detector with deformable convolutions in these stages."""
-    stages = DEFORMABLE_STAGES[deformable]
+    """This project's own, for a detector with deformable convolutions in these stages (Table 8).
+
+    C3 is layer2's. The last convolutions of both towers are then deformable, too.
+    """
+    stages = {"none": (), "c3-c5": (2, 3, 4), "c4-c5": (3, 4)}[deformable]
     return replace(ATSS_SUITE, deformable_stages=stages, deformable_towers=bool(stages))
 
 
 OFFICIAL = Layout(
     name="official ATSS",
-    names=OFFICIAL_NAMES,
+    names=(
+        (r"^backbone\.body\.(conv1|bn1)\.", r"backbone.body.stem.\1."),
+        # Its pyramid counts from the stem's C1, ours from C3.
+        *((rf"fpn\.(inner|layer)_blocks\.{i}\.0", rf"fpn.fpn_\g<1>{i + 2}") for i in range(3)),
+        (r"fpn\.extra_blocks", "fpn.top_blocks"),
+        ("box_tower", "bbox_tower"),
+        # A tower is one flat list there: convolution, norm, ReLU, convolution, norm ...
+        *((rf"tower\.{i}\.conv", f"tower.{3 * i}") for i in range(4)),
+        *((rf"tower\.{i}\.norm", f"tower.{3 * i + 1}") for i in range(4)),
+        LEVEL_SCALES,
+        (r"^head\.", "rpn.head."),
+    ),
     anchors_key="rpn.anchor_generator.cell_anchors.",
     normalization=Normalization(
         mean=(102.9801, 115.9465, 122.7717), std=(1.0, 1.0, 1.0), scale=1.0, channels=(2, 1, 0)
@@ -143,7 +121,23 @@ OFFICIAL = Layout(
 
 MMDETECTION = Layout(
     name="mmdetection ATSS",
-    names=MMDETECTION_NAMES,
+    names=(
+        (r"^backbone\.body\.", "backbone."),
+        (r"^backbone\.fpn\.inner_blocks\.(\d)\.0", r"neck.lateral_convs.\1.conv"),
+        (r"^backbone\.fpn\.layer_blocks\.(\d)\.0", r"neck.fpn_convs.\1.conv"),
+        *((rf"^backbone\.fpn\.extra_blocks\.p{i}", f"neck.fpn_convs.{i - 3}.conv") for i in (6, 7)),
+        # A deformable convolution is one module there, with the offsets' convolution inside.
+        (r"(conv2?)\.conv\.", r"\1."),
+        (r"(conv2?)\.offset\.", r"\1.conv_offset."),
+        (r"\.norm\.", ".gn."),
+        (r"head\.cls_tower", "head.cls_convs"),
+        (r"head\.box_tower", "head.reg_convs"),
+        (r"head\.cls_logits", "head.atss_cls"),
+        (r"head\.bbox_pred", "head.atss_reg"),
+        (r"head\.centerness", "head.atss_centerness"),
+        LEVEL_SCALES,
+        (r"^head\.", "bbox_head."),
+    ),
     normalization=Normalization(
         mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375), scale=1.0
     ),
