@@ -60,8 +60,8 @@ def write(folder: Path, described: dict[str, Any], split: str = "train") -> tupl
     return images, file
 
 
-def write_both(folder: Path) -> Path:
-    """A data set with train and val, both as content()."""
-    write(folder, content(), "train")
-    write(folder, content(), "val")
+def write_both(folder: Path, train: Any = None, val: Any = None) -> Path:
+    """A data set with train and val, both as content() where nothing else is given."""
+    write(folder, train or content(), "train")
+    write(folder, val or content(), "val")
     return folder

@@ -461,7 +461,7 @@ FAULTS = [
     fault("a crowd has to be found", "matching",
           ("~is_crowd[:, None] & ~_is_outside(area)", "~_is_outside(area)")),
     fault("IoU with a crowd over the union", "matching",
-          ("np.where(is_crowd, width * height, union)", "union")),
+          ("np.where(is_crowd, area, area + truths", "(area + truths")),
     fault("an object's size is its box's, not its mask's", "matching",
           ('np.array([item["area"] for item in annotations], dtype=np.float64)',
            "truths.box[:, 2] * truths.box[:, 3]")),

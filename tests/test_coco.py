@@ -215,23 +215,18 @@ def test_boxes_as_parts_of_the_image_are_refused(tmp_path):
 
 def test_what_can_give_no_number_is_refused_with_its_reason(tmp_path):
     crowd = edited(lambda one: one.update(iscrowd=1))
-    write(tmp_path, crowd, "train")
-    write(tmp_path, content(), "val")
     told = r"no image has a box to learn; training needs one \(of 5 boxes: 5 crowd regions"
     with pytest.raises(ValueError, match=told):
-        open_data(tmp_path)
-    write(tmp_path, content(), "train")
-    for described, told in ((crowd, "5 crowd regions"), (content() | {"annotations": []}, "of 0")):
-        write(tmp_path, described, "val")
+        open_data(write_both(tmp_path, train=crowd))
+    for val, told in ((crowd, "5 crowd regions"), (content() | {"annotations": []}, "of 0")):
         with pytest.raises(ValueError, match=f"nothing can be measured .*{told}"):
-            open_data(tmp_path)
+            open_data(write_both(tmp_path, val=val))
 
 
 def test_what_is_odd_is_noted(tmp_path):
     described = edited(lambda one: one.update(area=100 * one["bbox"][2] * one["bbox"][3]))
     described["categories"].append({"id": 9, "name": "cat"})
-    write(tmp_path, described, "train")
-    write(tmp_path, described, "val")
+    write_both(tmp_path, described, described)
     (tmp_path / "val" / "c.png").write_bytes(b"")
     data = open_data(tmp_path)
     assert data.notes == ("2 of 3 validation images are training images too",)
@@ -353,12 +348,10 @@ def test_an_unknown_name_is_answered_with_the_known_ones(tmp_path):
 
 
 def test_train_and_val_need_the_same_categories(tmp_path):
-    write_both(tmp_path)
     other = content()
     other["categories"][0]["name"] = "wolf"
-    write(tmp_path, other, "val")
     with pytest.raises(ValueError, match="_val.json: needs the categories of .*train.json"):
-        open_data(tmp_path)
+        open_data(write_both(tmp_path, val=other))
 
 
 # Fingerprints

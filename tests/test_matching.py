@@ -161,6 +161,16 @@ def test_what_counts_is_preferred_to_what_overlaps_more():
     assert large == [[IGNORED] * 10, [IGNORED] * 10]
 
 
+def test_of_equal_overlaps_the_last_is_taken():
+    """Two objects mirrored about the first detection, and a second one that only the last fits."""
+    objects = [{"bbox": [0, 0, 20, 20]}, {"bbox": [10, 0, 20, 20]}]
+    truth, detections = one_image(objects, [[0, 0, 30, 20], [10, 0, 20, 20]])
+    require_equal(truth, detections)
+    state = match(truth, detections).state[:, 0]  # IoU 2/3 with both; 1, and 1/3
+    assert state[0].tolist() == [TRUE] * 4 + [FALSE] * 6
+    assert state[1].tolist() == [FALSE] * 4 + [TRUE] * 6
+
+
 def test_a_crowd_is_never_taken():
     objects = [{"bbox": [0, 0, 100, 100], "iscrowd": 1}]
     truth, detections = one_image(objects, [[0, 0, 50, 50], [0, 0, 50, 50], [0, 0, 50, 400]])
@@ -229,20 +239,15 @@ def test_in_crowds_means_on_images_with_more_objects_than_half_of_all() -> None:
     matches = match(truth, detections)
     counted = Counter(it["image_id"] for it in truth["annotations"] if not it["iscrowd"])
     counts = {it["id"]: counted[it["id"]] for it in truth["images"]}
-    middle = sorted(counts.values())[4]
-    parts = []
-    for ids in (
-        {n for n in counts if counts[n] > middle},
-        {n for n in counts if counts[n] <= middle},
-    ):
-        images = [it for it in truth["images"] if it["id"] in ids]
-        objects = [it for it in truth["annotations"] if it["image_id"] in ids]
-        mine = [it for it in detections if it["image_id"] in ids]
-        parts.append(six(match(truth | {"images": images, "annotations": objects}, mine)))
+    ids, middle = matches.image_ids.tolist(), sorted(counts.values())[4]
+    is_crowd = np.array([counts[it] > middle for it in ids])
+    inside, outside = (
+        six(match(*copied(truth, detections, its.astype(int).tolist())))
+        for its in (is_crowd, ~is_crowd)
+    )
     found = of_crowds("a" * 12, 3, matches)
-    assert found.metrics.ap == pytest.approx(parts[0].ap - parts[1].ap) and found.seed == 3
+    assert found.metrics.ap == pytest.approx(inside.ap - outside.ap) and found.seed == 3
     weights = image_weights(9)[5]
-    is_crowd = np.array([counts[it] > middle for it in matches.image_ids])
     crowds, others = (six(matches, weights * it) for it in (is_crowd, ~is_crowd))
     assert found.draws[5, 0] == pytest.approx(crowds.ap - others.ap)
 

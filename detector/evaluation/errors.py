@@ -24,7 +24,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector.evaluation.match_records import FALSE, TRUE, Matches
-from detector.evaluation.matching import overlaps
 
 KINDS = ("classification", "localization", "both", "duplicate", "background")
 NO_ERROR = -1  # of a detection that is true, or ignored
@@ -48,6 +47,8 @@ class Errors:
 
 def errors_of(matches: Matches, ground_truth: Mapping[str, Any], detections: Records) -> Errors:
     """Sort all errors; ground_truth and detections are those that matches was made of."""
+    from pycocotools import mask  # which those who only read errors do without
+
     boxes = _boxes(detections, matches.source)
     truth_boxes = _boxes(ground_truth["annotations"], matches.truth_source)
     counts = matches.truth_counts[:, ALL]  # no crowds
@@ -60,7 +61,7 @@ def errors_of(matches: Matches, ground_truth: Mapping[str, Any], detections: Rec
         truths = all_truths[counts[all_truths]]
         if not len(found) or not len(truths):
             continue
-        iou = overlaps(boxes[found, None], truth_boxes[truths])
+        iou = mask.iou(boxes[found], truth_boxes[truths], np.zeros(len(truths)))
         is_own = matches.category[found, None] == matches.truth_category[truths]
         own[found], own_truth[found] = _nearest(np.where(is_own, iou, 0), truths)
         other[found], other_truth[found] = _nearest(np.where(is_own, 0, iou), truths)

@@ -82,21 +82,6 @@ def ranks(groups: NDArray[Any]) -> Indices:
     return result
 
 
-def overlaps(boxes: Floats, others: Floats, is_crowd: Flags | bool = False) -> Floats:
-    """[..., 4] xywh twice, broadcast -> [...]: IoU; with a crowd, the share of the box inside it.
-
-    By pycocotools' steps, whose bits these are.
-    """
-    x1, y1, width, height = np.moveaxis(boxes, -1, 0)
-    u1, v1, others_width, others_height = np.moveaxis(others, -1, 0)
-    wide = np.minimum(x1 + width, u1 + others_width) - np.maximum(x1, u1)
-    high = np.minimum(y1 + height, v1 + others_height) - np.maximum(y1, v1)
-    shared = np.where((wide > 0) & (high > 0), wide * high, 0)
-    union = width * height + others_width * others_height - shared
-    whole = np.where(is_crowd, width * height, union)
-    return np.divide(shared, whole, out=np.zeros_like(whole), where=shared > 0)
-
-
 def _read(records: Records, images: Sequence[int], categories: Sequence[int]) -> _Boxes:
     image = positions([record["image_id"] for record in records], images)
     category = positions([record["category_id"] for record in records], categories)
@@ -156,12 +141,25 @@ def _pairs(
     )
     detection = np.repeat(np.arange(len(found.group)), end - first)
     truth = by_group[first[detection] + ranks(detection)]
-    iou = overlaps(found.box[detection], truths.box[truth], is_crowd[truth])
+    iou = _overlaps(found.box[detection], truths.box[truth], is_crowd[truth])
     near = iou >= IOUS[0]
     detection, truth, iou = detection[near], truth[near], iou[near]
     rank = ranks(found.group)[detection]
     order = np.lexsort((truth, iou, detection, rank))
     return rank[order], detection[order], truth[order], iou[order]
+
+
+def _overlaps(boxes: Floats, truths: Floats, is_crowd: Flags) -> Floats:
+    """[P, 4] xywh twice, [P] -> [P]: IoU; with a crowd, the share of the box inside it.
+
+    By pycocotools' steps, whose bits these are.
+    """
+    start = np.maximum(boxes[:, :2], truths[:, :2])
+    end = np.minimum(boxes[:, :2] + boxes[:, 2:], truths[:, :2] + truths[:, 2:])
+    shared = (end - start).clip(min=0).prod(axis=1)
+    area = boxes[:, 2:].prod(axis=1)
+    whole = np.where(is_crowd, area, area + truths[:, 2:].prod(axis=1) - shared)
+    return np.divide(shared, whole, out=np.zeros(len(whole)), where=shared > 0)
 
 
 def accumulate(matches: Matches) -> dict[str, float | None]:
