@@ -26,7 +26,7 @@ from population import Images, detect, make_world
 
 from detector.metrics import HEADINGS, Metrics
 from reports.coco_bootstrap import Scores, image_weights, metrics_of
-from reports.intervals import difference, estimate
+from reports.intervals import contrast, difference
 
 HERE = Path(__file__).parent
 POPULATION = 10_000
@@ -142,7 +142,7 @@ def _of_reports(
     """What reports show of both detectors, and how it would be with the error of images alone."""
     one, other = (_scores(side) for side in sides)
     quantities = {
-        "AP": (estimate(one, "ap"), truths[0]),
+        "AP": (contrast([(1, one)]), truths[0]),
         "difference": (difference(other, one, "ap"), truths[1] - truths[0]),
     }
     for name, (found, truth) in quantities.items():

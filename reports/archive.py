@@ -11,7 +11,6 @@ import hashlib
 import json
 import os
 import re
-import shutil
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -79,41 +78,35 @@ def seal(folder: Path, about: Mapping[str, Any], path: Path) -> str:
 
     about: what else the manifest says. ValueError for a file that no archive holds.
     """
-    names = sorted(
-        file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()
-    )
+    files = {it.relative_to(folder).as_posix(): it for it in folder.rglob("*") if it.is_file()}
+    names = sorted(files)
     for name in names:
         if not MEMBER.fullmatch(name):
             raise ValueError(f"an archive has no place for a file called {name}")
-    hashes = {name: _sha256(folder / name) for name in names}
+    hashes = {name: _sha256(files[name].read_bytes()) for name in names}
     content = {"format": FORMAT, **about, "members": hashes}
-    content["digest"] = digest(content)
+    content["digest"] = _digest(content)
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
-        archive.writestr(_entry(MANIFEST), _text(content))
-        for name in names:
-            entry = _entry(name)
-            entry.file_size = (folder / name).stat().st_size
-            with (folder / name).open("rb") as source, archive.open(entry, "w") as member:
-                shutil.copyfileobj(source, member)
-    return str(content["digest"])
+        for name in (MANIFEST, *names):
+            entry = zipfile.ZipInfo(name, EPOCH)  # nothing that is not content: no date, no owner
+            entry.create_system = 3  # Unix, whatever this machine is
+            entry.external_attr = 0o644 << 16
+            data = _bytes(content) if name == MANIFEST else files[name].read_bytes()
+            archive.writestr(entry, data)
+    return content["digest"]
 
 
-def _entry(name: str) -> zipfile.ZipInfo:
-    """A member without anything that is not its content: no date, no owner, no compression."""
-    entry = zipfile.ZipInfo(name, EPOCH)
-    entry.create_system = 3  # Unix, whatever this machine is
-    entry.external_attr = 0o644 << 16
-    return entry
+def _digest(manifest: Mapping[str, Any]) -> str:
+    """Of all that a manifest says, but for the digest itself."""
+    return _sha256(_bytes({name: it for name, it in manifest.items() if name != "digest"}))
 
 
-def digest(manifest: Mapping[str, Any]) -> str:
-    """sha256 of all that a manifest says, but for the digest itself."""
-    content = {name: value for name, value in manifest.items() if name != "digest"}
-    return hashlib.sha256(_text(content).encode()).hexdigest()
+def _bytes(manifest: Mapping[str, Any]) -> bytes:
+    return (json.dumps(manifest, indent=1, sort_keys=True) + "\n").encode()
 
 
-def _text(content: Mapping[str, Any]) -> str:
-    return json.dumps(content, indent=1, sort_keys=True) + "\n"
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
 def unseal(path: Path, folder: Path) -> Unsealed:
@@ -131,7 +124,7 @@ def unseal(path: Path, folder: Path) -> Unsealed:
             for name in archive.namelist():
                 if name != MANIFEST and (text := _unpack(archive, name, folder, stated.get(name))):
                     problems.append(Problem("hash", name, text))
-            return Unsealed(folder, manifest, digest(manifest), tuple(problems))
+            return Unsealed(folder, manifest, _digest(manifest), tuple(problems))
     except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError, EOFError):
         reason = "it is no zip file, or a damaged one"
     except ValueError as error:
@@ -170,30 +163,23 @@ def _manifest(archive: zipfile.ZipFile) -> tuple[dict[str, Any], list[Problem]]:
         raise ValueError(f"format {content['format']!r:.20}, this version reads {FORMAT}")
     if not isinstance(content.get("members"), dict):
         raise ValueError("its manifest lists no members")
-    if text == _text({**content, "digest": digest(content)}).encode():
-        return content, []
-    return content, [Problem("hash", MANIFEST, "its content is not what its digest says")]
+    is_whole = text == _bytes({**content, "digest": _digest(content)})
+    problem = Problem("hash", MANIFEST, "its content is not what its digest says")
+    return content, [] if is_whole else [problem]
 
 
 def _unpack(archive: zipfile.ZipFile, name: str, folder: Path, stated: object) -> str:
     """Write a member; why it is not what the manifest states, if so."""
     if not MEMBER.fullmatch(name):
         return "no archive holds such a member"
-    path = folder / name
-    path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with archive.open(name) as member, path.open("wb") as target:
-            shutil.copyfileobj(member, target)
+        path = Path(archive.extract(name, folder))
     except zipfile.BadZipFile:
         return "damaged: its bytes have changed"
     if stated is None:
         return "the manifest does not list it"
-    return "" if _sha256(path) == stated else "its content is not what the manifest says"
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    is_stated = _sha256(path.read_bytes()) == stated
+    return "" if is_stated else "its content is not what the manifest says"
 
 
 # Runs
@@ -201,13 +187,18 @@ def _sha256(path: Path) -> str:
 
 def check_run(folder: Path) -> Iterator[Problem]:
     """What is wrong with a run's folder, read as one that nobody vouches for."""
-    where = f"runs/{folder.name}"
+    where, records = f"runs/{folder.name}", folder / "matches.npz"
     try:
         facts = json.loads((folder / "run.json").read_text(encoding="utf-8"))
         stated = json.loads((folder / "result.json").read_text(encoding="utf-8"))
         for text in _other_names(folder.name, facts, stated):
             yield Problem("signature", where, text)
-        matches = _records(folder / "matches.npz", facts["data"])
+        if not records.is_file():
+            raise ValueError("no match records, so its numbers cannot be computed again")
+        require_harmless(records)
+        matches = load_matches(records)
+        for problem in _unsound(matches, facts["data"]):
+            raise ValueError(f"matches.npz: {problem}")
         weights = np.ones((1, len(matches.image_ids)), dtype=np.uint8)
         made = [None if isnan(it) else float(it) for it in metrics_of(matches, weights)[0]]
         for (name, heading), value in zip(HEADINGS.items(), made, strict=True):
@@ -235,17 +226,6 @@ def _other_names(signature: str, facts: Any, stated: Any) -> Iterator[str]:
             yield f"run.json says {name} {found!r:.40}, its signature is of {needed!r:.40}"
     if (stated["signature"], stated["seed"]) != (signature, facts["seed"]):
         yield f"result.json is of {stated['signature']!r:.40}, seed {stated['seed']!r:.40}"
-
-
-def _records(path: Path, data: Any) -> Matches:
-    """Match records that can do no harm, and are those of an evaluation on this data."""
-    if not path.is_file():
-        raise ValueError("no match records, so its numbers cannot be computed again")
-    require_harmless(path)
-    matches = load_matches(path)
-    if problem := next(_unsound(matches, data), None):
-        raise ValueError(f"matches.npz: {problem}")
-    return matches
 
 
 def require_harmless(path: Path) -> None:

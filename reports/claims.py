@@ -30,7 +30,7 @@ from experiments.claims import (
     Spread,
     places,
 )
-from reports.measurements import Measurements, find_row
+from reports.measurements import Measurements, find_row, spread
 from reports.render import Cell, Grid, Line, line
 
 if TYPE_CHECKING:  # it imports numpy and scipy, which lists need not wait for
@@ -142,15 +142,16 @@ def judge(claim: Claim, study: Measurements, costs: Costs | None = None) -> Verd
 
 def _conclude(claim: Claim, findings: Sequence[Finding], needs: Sequence[str] = ()) -> Verdict:
     """All parts have to hold; one that does not is enough to contradict."""
-    states = {finding.state for finding in findings} - {None}
+    judged = [finding for finding in findings if finding.state]
+    states = {finding.state for finding in judged}
     state: State = "supported" if states == {"supported"} else "undecided"
     if "contradicted" in states:
         state = "contradicted"
-    telling = [finding for finding in findings if finding.state == state]
+    telling = [finding for finding in judged if finding.state == state]
     names = ", ".join(finding.what for finding in telling)
     told = {"undecided": f"open: {names}", "contradicted": f"against it: {names}"}
     reason = told.get(state, "all parts hold")
-    if sum(finding.state is not None for finding in findings) == 1:
+    if len(judged) == 1:
         reason = telling[0].reason
     elif state != "undecided" and any(TOLERANCE in finding.reason for finding in telling):
         reason += f", by {TOLERANCE}"
@@ -189,24 +190,24 @@ def _look_at(part: Margin | Spread, study: Measurements, num_judged: int) -> Fin
         paper="" if part.paper is None else number(part.paper, sign),
         agrees=agrees.sign if agrees else "",
         state=None if region is None else "undecided",
-        untrained=rows,
     )
-    if missing := [place for place in rows if not study.results(place)]:
+    if missing := [place for place in rows if not study.row(place).results]:
         listed = " and ".join(map(str, missing[:2])) + (" ..." if len(missing) > 2 else "")
-        return replace(finding, reason=f"no result of {listed}")
-    finding = replace(finding, untrained=())
+        return replace(finding, untrained=rows, reason=f"no result of {listed}")
     if problem := _without_interval(part, study):
         return replace(finding, reason=problem)
-    strict_level = 1 - (1 - LEVEL) / (num_judged * comb(len(rows), 2))
-    value, strict = study.estimate(part, LEVEL), study.estimate(part, strict_level)
-    if value is None or strict is None:
-        heading = HEADINGS[part.metric]
-        reason = f"{heading} is undefined here, or there is no seed that all its rows have"
+    pairs, level = study.estimates(part), 1 - (1 - LEVEL) / (num_judged * comb(len(rows), 2))
+    if not pairs:
+        undefined = f"{HEADINGS[part.metric]} is undefined here"
+        reason = f"{undefined}, or there is no seed that all its rows have"
         return replace(finding, reason=reason)
+    value, strict = pairs[0], pairs[0].at(level)
+    if is_spread:
+        value, strict = spread(pairs), spread([pair.at(level) for pair in pairs])
     finding = replace(finding, ours=shown(value, sign), estimate=value)
     if region is None or agrees is None:
         return replace(finding, reason=NOT_JUDGED)
-    best = max(fmean(it.metrics.ap or 0.0 for it in study.results(place)) for place in rows)
+    best = max(fmean(it.metrics.ap or 0.0 for it in study.row(place).results) for place in rows)
     if best < LEAST_AP:
         reason = f"the detectors have learnt too little to compare: AP {number(best)} at most"
         return replace(finding, reason=reason, needs=("a longer training",))
@@ -221,16 +222,16 @@ def _look_at(part: Margin | Spread, study: Measurements, num_judged: int) -> Fin
         reason += f", {TOLERANCE}"
     if value.num_seeds == 1:
         reason += f" (one seed; reruns taken to differ by {RERUN_DEVIATION[part.metric]:g})"
-    needs = (power(value, agrees, strict_level),) if state == "undecided" else ()
+    needs = (power(value, agrees, level),) if state == "undecided" else ()
     return replace(finding, state=state, reason=reason, needs=needs)
 
 
 def _without_interval(part: Margin | Spread, study: Measurements) -> str:
     """Why there can be no interval."""
-    if len({study.runs(place) for place in places(part)}) < len(places(part)):
+    if len({study.row(place).signatures for place in places(part)}) < len(places(part)):
         return "rows that differ in the paper are one run in this setup"
     for place in places(part):
-        num_runs = len(study.results(place))
+        num_runs = len(study.row(place).results)
         if num_unknown := num_runs - len(study.scores(place, part.of_crowds)):
             without = f"{num_unknown} of {num_runs} runs of {place}"
             return f"no interval: {without} have no match records"
@@ -239,16 +240,16 @@ def _without_interval(part: Margin | Spread, study: Measurements) -> str:
 
 def _compare_costs(part: Equal, costs: Costs) -> Finding:
     """Two networks: as many parameters and operations, exactly."""
-    found = [costs.get(find_row(place).config) for place in places(part)]
     finding = Finding(what=part.what, paper="equal", agrees="equal")
-    known = [f"{it[0]:,} parameters, {it[1] / 1e9:,.2f} GFLOPs" for it in found if it]
-    if len(known) < len(found):
+    found = [it for place in places(part) if (it := costs.get(find_row(place).config))]
+    one, *other = [f"{it[0]:,} parameters, {it[1] / 1e9:,.2f} GFLOPs" for it in found] or [""]
+    if not other:
         return replace(finding, reason="not built yet", needs=("atss claims --count",))
     if found[0] == found[1]:
         reason = "parameters and operations are the same numbers"
-        return replace(finding, ours=f"{known[0]}: equal", state="supported", reason=reason)
+        return replace(finding, ours=f"{one}: equal", state="supported", reason=reason)
     reason = "parameters or operations differ"
-    return replace(finding, ours=", ".join(known), state="contradicted", reason=reason)
+    return replace(finding, ours=f"{one}, {other[0]}", state="contradicted", reason=reason)
 
 
 def compare(region: Region, loose: "Estimate", strict: "Estimate") -> State:
@@ -271,11 +272,10 @@ def power(estimate: "Estimate", region: Region, strict_level: float) -> str:
 
     Inside, the loose interval has to get clear of it, outside the strict one.
     """
-    from reports.intervals import LEVEL, visible
-
     ends = (end for end in (region.low, region.high) if abs(end) != inf)
     nearest = min(ends, key=lambda end: abs(estimate.value - end))
-    least = visible(estimate, LEVEL if _holds(region, estimate.value) else strict_level)
+    is_inside = _holds(region, estimate.value)
+    least = estimate.visible() if is_inside else estimate.visible(strict_level)
     value, end = number(estimate.value), number(nearest)
     if value == end:
         value, end = f"{estimate.value:.2f}", f"{nearest:.2f}"
@@ -289,8 +289,7 @@ def shown(estimate: "Estimate", sign: str = "") -> str:
 
 def number(value: float, sign: str = "") -> str:
     """One decimal, with a minus as it is printed; sign "+" marks what is not negative."""
-    rounded = round(value, 1) + 0.0  # no negative zero
-    return f"{rounded:{sign}.1f}".replace("-", "−")
+    return f"{value:{sign}z.1f}".replace("-", "−")
 
 
 def claims_grid(verdicts: Sequence[Verdict], title: str = TITLE, papers: str = "paper") -> Grid:

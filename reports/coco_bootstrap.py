@@ -30,9 +30,10 @@ NONE = -1.0  # the precision of a category without objects
 VERSION = 1  # of the draws; raised when they are drawn or computed in another way
 
 Numbers = NDArray[np.float64]
+Ints = NDArray[Any]
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False)
 class Scores:
     """One run's six numbers, and what they would be for resampled images.
 
@@ -60,8 +61,7 @@ def score(
     if draws is None:
         draws = metrics_of(matches, image_weights(len(matches.image_ids)))
     images = hashlib.sha256(matches.image_ids.astype("<i8").tobytes()).hexdigest()
-    about: dict[str, Any] = {"images": images, "num_images": len(matches.image_ids)}
-    return Scores(signature=signature, seed=seed, metrics=metrics, draws=draws, **about)
+    return Scores(signature, seed, metrics, draws, images, len(matches.image_ids))
 
 
 def of_crowds(signature: str, seed: int, matches: Matches) -> Scores:
@@ -82,9 +82,9 @@ def of_crowds(signature: str, seed: int, matches: Matches) -> Scores:
 
 def save_scores(scores: Scores, path: Path, *, source: str) -> None:
     """Write the draws as NumPy's archive. source: digest of the matches they are made of."""
-    about: dict[str, Any] = {"images": scores.images, "num_images": scores.num_images}
+    told = {name: getattr(scores, name) for name in ("draws", "images", "num_images")}
     with path.open("wb") as file:
-        np.savez_compressed(file, version=VERSION, source=source, draws=scores.draws, **about)
+        np.savez_compressed(file, version=VERSION, source=source, **told)
 
 
 def load_scores(path: Path, signature: str, seed: int, metrics: Metrics, *, source: str) -> Scores:
@@ -93,14 +93,13 @@ def load_scores(path: Path, signature: str, seed: int, metrics: Metrics, *, sour
         with np.load(path, allow_pickle=False) as kept:
             if int(kept["version"]) != VERSION or str(kept["source"]) != source:
                 raise ValueError("they are made of other matches, or in another way")
-            about: dict[str, Any] = {"signature": signature, "seed": seed, "metrics": metrics}
-            about |= {"images": str(kept["images"]), "num_images": int(kept["num_images"])}
-            return Scores(draws=kept["draws"], **about)
+            images = str(kept["images"]), int(kept["num_images"])
+            return Scores(signature, seed, metrics, kept["draws"], *images)
     except (EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path} has no draws of this run: {error}") from error
 
 
-def image_weights(num_images: int, resamples: int = RESAMPLES) -> NDArray[np.uint8]:
+def image_weights(num_images: int, resamples: int = RESAMPLES) -> Ints:
     """[R, I]: how often each image is drawn when num_images are, with replacement, R times.
 
     They depend on nothing else: so the r-th sample of two runs on the same images is the same.
@@ -110,7 +109,7 @@ def image_weights(num_images: int, resamples: int = RESAMPLES) -> NDArray[np.uin
     return np.stack([np.bincount(row, minlength=num_images) for row in drawn]).astype(np.uint8)
 
 
-def metrics_of(matches: Matches, weights: NDArray[np.uint8]) -> Numbers:
+def metrics_of(matches: Matches, weights: Ints) -> Numbers:
     """[R, I] whole numbers -> [R, 6] in percent, NaN where there is nothing to find.
 
     Equal to pycocotools' for a data set in which every image stands as often as its weight says.
@@ -119,7 +118,7 @@ def metrics_of(matches: Matches, weights: NDArray[np.uint8]) -> Numbers:
     return np.concatenate([_numbers(matches, block) for block in blocks])
 
 
-def _numbers(matches: Matches, weights: NDArray[np.uint8]) -> Numbers:
+def _numbers(matches: Matches, weights: Ints) -> Numbers:
     """[R, I] -> [R, 6], for as many samples as memory holds."""
     every, *by_size = (precisions(matches, weights, area) for area in range(len(AREAS)))
     parts = (every, *(every[:, iou == IOUS] for iou in (0.5, 0.75)), *by_size)
@@ -132,7 +131,7 @@ def _mean(precision: Numbers) -> Numbers:
     return np.array([100 * part.mean() if part.size else np.nan for part in defined])
 
 
-def precisions(matches: Matches, weights: NDArray[Any], area: int) -> Numbers:
+def precisions(matches: Matches, weights: Ints, area: int) -> Numbers:
     """[R, I] -> [R, 10, 101, C]: precision at 101 recalls as COCO reads it; NONE without objects.
 
     At a recall it is the highest that any detection reaches there or beyond.
@@ -155,12 +154,7 @@ def precisions(matches: Matches, weights: NDArray[Any], area: int) -> Numbers:
     return result
 
 
-def _curve(
-    image: NDArray[np.int32],
-    state: NDArray[np.uint8],
-    weights: NDArray[np.int32],
-    num_truths: NDArray[np.int32],
-) -> Numbers:
+def _curve(image: Ints, state: Ints, weights: Ints, num_truths: Ints) -> Numbers:
     """[D], [D], [I, R], [R] -> [R, 101]. Only true detections raise recall and best precision."""
     image, state = image[state != IGNORED], state[state != IGNORED]
     places = np.flatnonzero(state == TRUE)

@@ -19,7 +19,7 @@ Shapes: C combinations that are measured, F factors, P = 1 + F + F (F - 1) / 2 p
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import combinations
 from math import sqrt
@@ -32,8 +32,8 @@ from numpy.typing import NDArray
 from experiments.experiment import Row, Table
 from reports.coco_bootstrap import Scores
 from reports.intervals import Estimate, contrast
-from reports.numbers import MISSING, level, signed, signed_interval
-from reports.render import Cell, Grid, line
+from reports.numbers import MISSING, SURE, signed, signed_interval
+from reports.render import Cell, Grid, Kind, Line, line
 from reports.results import Bundle
 
 Combination = tuple[int, ...]  # of F zeros and ones
@@ -71,12 +71,12 @@ class Effects:
         weights = wanted @ inverse  # [C]: of each combination's mean in the effect
         if np.abs(weights @ design - wanted).max() > TOLERANCE:
             return None, None
-        seeds = None
-        if self.spread is not None:
+        found = contrast(list(zip(weights.tolist(), self.scores.values(), strict=False)))
+        if found and self.spread is not None:
             error = self.spread * float(np.linalg.norm(weights / np.sqrt(counts)))
-            seeds = error, float((counts - 1).sum())
-        parts = list(zip(weights.tolist(), self.scores.values(), strict=False))
-        return float(weights @ means), contrast(parts, seeds=seeds)
+            degrees = float((counts - 1).sum())
+            found = replace(found, seed_error=error, seed_degrees=degrees).at()
+        return float(weights @ means), found
 
     @property
     def misfit(self) -> float | None:
@@ -130,17 +130,6 @@ def effects_of(bundle: Bundle) -> Effects:
     return Effects([cell for cell, _ in rows], measured, scores if is_whole else {})
 
 
-def _paper_steps(bundle: Bundle) -> list[float | None]:
-    """The paper's change of AP when a factor is switched on, where it prints both numbers."""
-    aps = {_combination(bundle.table, row.row): row.ap.paper for row in bundle.rows}
-    found: list[float | None] = []
-    for i in range(len(bundle.table.factors)):
-        pairs = ((ap, aps.get(_with(cell, [i]))) for cell, ap in aps.items() if not cell[i])
-        steps = [on - off for off, on in pairs if on is not None and off is not None]
-        found.append(fmean(steps) if steps else None)
-    return found
-
-
 def _combination(table: Table, row: Row) -> Combination:
     """Which factors are on: toggles that are true, other settings that are not row one's."""
     first = table.rows[0].config
@@ -154,21 +143,26 @@ def effects_grids(bundle: Bundle) -> tuple[Grid, ...]:
     if not num or not any(row.results for row in bundle.rows):
         return ()
     names = table.headings if len(table.headings) == num else table.factors
-    effects, steps = effects_of(bundle), _paper_steps(bundle)
-    blocks, unknown = [], []
+    effects, blocks, unknown = effects_of(bundle), [], list[str]()
+    papers = {_combination(table, row.row): row.ap.paper for row in bundle.rows}
     for i, name in enumerate(names):
         worths = {name: effects.effect(i)}
         worths |= {f"{name} × {names[j]}": effects.effect(i, j) for j in range(i + 1, num)}
         unknown += [what for what, (value, _) in worths.items() if value is None]
-        paper = "" if steps[i] is None else signed(steps[i])
-        alone, *pairs = [Cell(signed(value), "ours") for value, _ in worths.values()]
-        lines = [(Cell(name), Cell(paper, "paper"), alone, *[Cell()] * i, *pairs)]
+        pairs = ((ap, papers.get(_with(cell, [i]))) for cell, ap in papers.items() if not cell[i])
+        steps = [on - off for off, on in pairs if on is not None and off is not None]
+        paper = [signed(fmean(steps)) if steps else ""] * table.has_paper
+        texts: dict[Kind, list[str]] = {"ours": [signed(value) for value, _ in worths.values()]}
         if effects.scores:
             spans = ("" if it is None else signed_interval(it) for _, it in worths.values())
-            alone, *pairs = [Cell(span, "interval") for span in spans]
-            lines.append((Cell(), Cell("", "paper"), alone, *[Cell()] * i, *pairs))
-        blocks.append(tuple((it[0], *it[2 - table.has_paper :]) for it in lines))
-    heads = ["", *["paper"][: table.has_paper], "alone", *(f"× {name}" for name in names[1:])]
+            texts["interval"] = [*spans]
+        lines: list[Line] = []
+        for kind, cells in texts.items():
+            stub = [Cell("" if lines else name), *(Cell(it * (not lines), "paper") for it in paper)]
+            alone, *others = (Cell(text, kind) for text in cells)
+            lines.append((*stub, alone, *[Cell()] * i, *others))
+        blocks.append(tuple(lines))
+    heads = ["", *["paper"] * table.has_paper, "alone", *(f"× {name}" for name in names[1:])]
     grid = Grid(
         name=f"{table.name}-effects",
         title="What each is worth on average, and what pairs add to that (AP points)",
@@ -189,7 +183,7 @@ def _notes(effects: Effects, unknown: Sequence[str], has_paper: bool) -> Iterato
     if has_paper:
         yield "Paper: its step, in the order in which it adds them."
     if effects.scores:
-        yield f"Below each: the {level()} interval, of images and seeds together."
+        yield f"Below each: the {SURE} interval, of images and seeds together."
     if effects.spread is None:
         yield (
             "One seed for each combination: an interval is of these trained weights, and nothing "

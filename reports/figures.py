@@ -126,7 +126,7 @@ def path(study: Measurements) -> dict[str, Compared]:
     """The steps in the paper's order, measured or not, each against the one before."""
     before = [None, *PATH.values()]
     return {
-        label: study.compared(place, other)
+        label: study.row(place, other).ap
         for (label, place), other in zip(PATH.items(), before, strict=False)
     }
 
@@ -134,7 +134,7 @@ def path(study: Measurements) -> dict[str, Compared]:
 def sweeps(study: Measurements) -> dict[str, Compared]:
     """Tables 4 to 7, as far as they are about ATSS, against ATSS as it is used everywhere else."""
     return {
-        " ".join([what, "×".join(row.cells[-2:])]): study.compared(Place(number, row.label), ATSS)
+        " ".join([what, "×".join(row.cells[-2:])]): study.row(Place(number, row.label), ATSS).ap
         for number, what in SWEEPS.items()
         for row in TABLES[f"table{number}"].rows
         if row.config.assigner == "atss" and row.config.k in LEVEL_KS

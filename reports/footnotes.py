@@ -15,105 +15,104 @@ from typing import Any
 from detector.config import Recipe
 from experiments.schedules import SCALES
 from experiments.settings import show_setting
-from reports.numbers import EARLY, MISSING, level
+from reports.numbers import EARLY, MISSING, SURE
 from reports.results import Bundle, ComparedRow, Result
 
 MAX_FACT = 80  # letters; longer ones differ from run to run
 HARMLESS = ("ray", "mlflow")  # facts whose names begin so: no number depends on them
 UNKNOWN = "unknown"
-Note = tuple[object, str]  # whether it stands there, and what it says
 
 
 def footnotes(bundle: Bundle) -> tuple[str, ...]:
     """What must stand under the numbers so that nobody misreads them."""
-    notes = [*_setup(bundle), *_legend(bundle)]
-    notes += [(True, text) for text in differing(bundle)[1]]
-    notes += [*_gaps(bundle), (bundle.table.note, bundle.table.note)]
-    return (*(text for holds, text in notes if holds), *bundle.notes)
+    known = [*_setup(bundle), *_legend(bundle), *differing(bundle)[1], *_gaps(bundle)]
+    return tuple(filter(None, [*known, bundle.table.note, *bundle.notes]))
 
 
-def _setup(bundle: Bundle) -> list[Note]:
-    """What was trained and tested; what distinguishes rows, and what takes its place here."""
-    table, papers = bundle.table, SCALES[bundle.table.scale]
+def _setup(bundle: Bundle) -> list[Any]:
+    """What was trained and tested; what distinguishes rows, and what takes its place here.
+
+    In these lists what is empty or False goes without saying.
+    """
+    table, papers, settings = bundle.table, SCALES[bundle.table.scale], bundle.settings
     sizes = {score.num_images for row in bundle.rows for score in row.scores}
     versions = told_by(bundle.results.values()).get("pycocotools", [])
     told = [bundle.fingerprint[:12], *(f"{it:,} test images" for it in sizes if len(sizes) == 1)]
     told += [f"pycocotools {it}" for it in versions if len(versions) == 1]
+    listed = ", ".join(map(str, bundle.seeds))
+    seeds = f"seeds {listed}: mean ±sd, the sample standard deviation over seeds"
+    if len(bundle.seeds) < 2:
+        alone = f"seed {listed} alone, so the spread between seeds is unknown"
+        seeds = alone if listed else "no run is finished"
+    elif bundle.has_intervals:
+        seeds = f"mean of seeds {listed}"
     here = {
         name: it for row in table.rows for name, it in row.at_scale.get(bundle.scale, {}).items()
     }
-    varied = dict.fromkeys(name for row in table.rows for name in row.recipe)
-    kept = [name for name in varied if name not in {**here, **bundle.settings}]
-    replaced = {name: value for name, value in here.items() if name not in bundle.settings}
+    replaced = {name: value for name, value in here.items() if name not in settings}
+    kept = ", ".join(name for name in _varied(bundle) if name not in here)
     backbones = [row.recipe_at(table.scale).get("backbone", papers.backbone) for row in table.rows]
-    theirs = ", ".join(dict.fromkeys(map(_shown, backbones)))
-    delta = " Δ is ours minus the paper's." if table.has_paper else ""
+    theirs = ", ".join(dict.fromkeys(backbones)).replace("_", " ")
+    theirs = theirs.replace("resnet", "ResNet-").replace("resnext", "ResNeXt-")
     return [
-        (
-            True,
-            f"{'Ours: s' if table.has_paper else 'S'}cale {bundle.scale} on {bundle.data} "
-            f"(fingerprint {', '.join(told)}); {schedule(bundle.recipe)}, "
-            f"{image_size(bundle.recipe)}; {seeds(bundle)}.{delta}",
-        ),
-        (bundle.settings, f"Changed in every row: {assigned(bundle.settings)}."),
-        (kept, f"Changed from row to row: {', '.join(kept)}."),
-        (
-            replaced,
-            f"At this scale every row has {assigned(replaced)}, so rows that the paper "
-            "distinguishes by it alone are one run.",
-        ),
-        (
-            table.has_paper and not bundle.is_as_in_paper,
-            f"The paper's numbers are of {table.tested_on} with {theirs} and the full schedule "
-            f"({schedule(papers)}, {image_size(papers)}): beside ours only directions can be "
-            "compared, not values.",
-        ),
+        f"{'Ours: s' if table.has_paper else 'S'}cale {bundle.scale} on {bundle.data} "
+        f"(fingerprint {', '.join(told)}); {schedule(bundle.recipe)}, "
+        f"{image_size(bundle.recipe)}; {seeds}."
+        + " Δ is ours minus the paper's."
+        * table.has_paper,
+        settings and f"Changed in every row: {assigned(settings)}.",
+        kept and f"Changed from row to row: {kept}.",
+        replaced
+        and f"At this scale every row has {assigned(replaced)}, so rows that the paper "
+        "distinguishes by it alone are one run.",
+        table.has_paper
+        and not bundle.is_as_in_paper
+        and f"The paper's numbers are of {table.tested_on} with {theirs} and the full schedule "
+        f"({schedule(papers)}, {image_size(papers)}): beside ours only directions can be "
+        "compared, not values.",
     ]
 
 
-def _legend(bundle: Bundle) -> list[Note]:
+def _legend(bundle: Bundle) -> list[Any]:
     """What the ranks and the intervals mean, of those that there are."""
     counts = [len(row.results) for row in bundle.rows]
-    single, several, sure = 1 in counts, max(counts) > 1, level() * bundle.has_intervals
+    single, several, sure = 1 in counts, max(counts) > 1, SURE * bundle.has_intervals
     whose = ["the paper's numbers"] * bundle.table.has_paper
     whose += ["ours"] * (sum(map(bool, counts)) > 1)
     tied = "{tied}: of ours, not told apart from it when all rows are looked at at once"
     tied += " (with one seed, for these trained weights)" * single
     doubt = tied if sure else "whether by more than chance is not known"
     return [
-        (whose, f"{{best}}: the highest of {' and of '.join(whose)}; {doubt}."),
-        (
-            sure and several,
-            f"{sure}: confidence interval of the mean over seeds, of images and seeds together.",
-        ),
-        (
-            sure and single,
-            f"{sure}: {'of rows with one seed, ' * several}confidence interval of the images "
-            "alone: it holds for these trained weights, not for training again.",
-        ),
+        whose and f"{{best}}: the highest of {' and of '.join(whose)}; {doubt}.",
+        sure
+        and several
+        and f"{sure}: confidence interval of the mean over seeds, of images and seeds together.",
+        sure
+        and single
+        and f"{sure}: {'of rows with one seed, ' * several}confidence interval of the images "
+        "alone: it holds for these trained weights, not for training again.",
     ]
 
 
-def _gaps(bundle: Bundle) -> list[Note]:
+def _gaps(bundle: Bundle) -> list[Any]:
     """Why numbers of ours are missing."""
-    unasked = [f"“{row.row.label}”" for row in bundle.rows if not row.signatures]
-    early = [
+    unasked = ", ".join(f"“{row.row.label}”" for row in bundle.rows if not row.signatures)
+    early = "; ".join(
         f"“{row.row.label}” after {stopped.step:,} steps"
         + ("" if stopped.ap is None else f", AP {stopped.ap:.1f}")
         for row in bundle.rows
         for stopped in row.stopped
-    ]
-    measured = [
-        row.metrics[it] for row in bundle.rows if row.results for it in bundle.table.metrics
-    ]
+    )
+    asked = sum(len(row.signatures) for row in bundle.rows)
+    finished = sum(len(row.results) for row in bundle.rows)
+    runs = f"{finished} of {asked:,} {'run' if asked == 1 else 'runs'} finished"
+    measured = [row for row in bundle.rows if row.results]
+    is_undefined = any(not row.metrics[it].n for row in measured for it in bundle.table.metrics)
     return [
-        (bundle.missing, f"{MISSING}: not measured; {progress(bundle)}."),
-        (unasked, f"{MISSING}: no run was asked for in {', '.join(unasked)}."),
-        (
-            any(it.n == 0 for it in measured),
-            f"{MISSING}: undefined, for want of an object of that size.",
-        ),
-        (early, f"{EARLY}: stopped early, the AP of its last test: {'; '.join(early)}."),
+        bundle.missing and f"{MISSING}: not measured; {runs}.",
+        unasked and f"{MISSING}: no run was asked for in {unasked}.",
+        is_undefined and f"{MISSING}: undefined, for want of an object of that size.",
+        early and f"{EARLY}: stopped early, the AP of its last test: {early}.",
     ]
 
 
@@ -164,10 +163,6 @@ def _varied(bundle: Bundle) -> list[str]:
     return [name for name in dict.fromkeys(names) if name not in bundle.settings]
 
 
-def _shown(backbone: str) -> str:
-    return backbone.replace("resnet", "ResNet-").replace("resnext", "ResNeXt-").replace("_", " ")
-
-
 def code_version(code: Any) -> str:
     """Which version of this code made a run: "0.1.0, commit 1a2b3c4d5e6f, modified"."""
     its = code if isinstance(code, dict) else {}
@@ -186,24 +181,6 @@ def image_size(recipe: Recipe) -> str:
     """The two sides that images are resized to, in pixels."""
     short = " to ".join(dict.fromkeys(map(str, recipe.short_side)))
     return f"short side {short} px, long side at most {recipe.long_side} px"
-
-
-def seeds(bundle: Bundle) -> str:
-    """Which seeds, and what the number of them lets us say."""
-    listed = ", ".join(map(str, bundle.seeds))
-    if len(bundle.seeds) < 2:
-        alone = f"seed {listed} alone, so the spread between seeds is unknown"
-        return alone if listed else "no run is finished"
-    if bundle.has_intervals:
-        return f"mean of seeds {listed}"
-    return f"seeds {listed}: mean ±sd, the sample standard deviation over seeds"
-
-
-def progress(bundle: Bundle) -> str:
-    """How many of the runs asked for are there."""
-    asked = sum(len(row.signatures) for row in bundle.rows)
-    finished = sum(len(row.results) for row in bundle.rows)
-    return f"{finished} of {asked:,} {'run' if asked == 1 else 'runs'} finished"
 
 
 def assigned(values: Mapping[str, object]) -> str:

@@ -1,7 +1,7 @@
 """How far a measured AP, or a weighted sum of several, is to be trusted: images and seeds.
 
-    contrast    sum of weight x mean over seeds, with its interval; from it
-    estimate    one configuration's number             difference    of two configurations
+    contrast    sum of weight x mean over seeds, with interval: a number, a difference, an effect
+    difference  the contrast of two configurations, of the seeds that both have
     told_apart  which rows of a table are worse than its highest, all looked at at once
 
 Shapes: S seeds, R resamples of the images, K rows.
@@ -18,7 +18,7 @@ from scipy.special import stdtrit
 from detector.metrics import HEADINGS
 from reports.coco_bootstrap import SEED, Numbers, Scores
 
-LEVEL = 0.95  # of every interval
+LEVEL = 0.95  # of every interval: numbers.SURE in words
 LEAST_DEFINED = 0.95  # of the draws: an object of a size is on three images at least
 MOST_DEGREES = 1e6  # of freedom: by then Student's t is the normal distribution
 POWER = 0.8  # how often a difference that is called visible is seen
@@ -47,65 +47,62 @@ class Estimate:
         """Whether the interval lies on one side of zero."""
         return self.low > 0 or self.high < 0
 
+    def at(self, level: float = LEVEL) -> "Estimate":
+        """A difference with its interval of another level, or of the errors that it now has."""
+        reach = float(_reach(self, (1 + level) / 2))
+        return replace(self, low=self.value - reach, high=self.value + reach)
+
+    def visible(self, level: float = LEVEL) -> float:
+        """The smallest difference from zero, in AP points, that these seeds and images could show.
+
+        At this level, two-sided, in 80 % of all cases: where it is the sum of both quantiles.
+        Nothing is taken from the value that was observed, which is no better known than the true
+        one.
+        """
+        return float(sum(_reach(self, share) for share in ((1 + level) / 2, POWER)))
+
 
 def contrast(
-    parts: Sequence[tuple[float, Sequence[Scores]]],
-    metric: str = "ap",
-    *,
-    level: float = LEVEL,
-    seeds: tuple[float, float] | None = None,
+    parts: Sequence[tuple[float, Sequence[Scores]]], metric: str = "ap"
 ) -> Estimate | None:
     """Sum of weight x mean over a part's seeds, all on the same images; None if undefined.
 
     The error of the images is the standard deviation of the draws. That of the seeds is made of the
-    standard errors of the parts' means, which are independent of each other; seeds: another one,
-    and its degrees of freedom, in their place. Both are taken together with Student's t, whose
-    degrees are Satterthwaite's (Biometrics Bull. 2, 110-114, 1946). Seeds differ also because they
-    fail on different images, which the draws show as well: that counts twice, and makes the
-    interval rather too wide than too narrow.
+    standard errors of the parts' means, which are independent of each other. Both are taken
+    together with Student's t, whose degrees are Satterthwaite's (Biometrics Bull. 2, 110-114,
+    1946). Seeds differ also because they fail on different images, which the draws show as well:
+    that counts twice, and makes the interval rather too wide than too narrow.
+
+    AP exceeds that of all images there could be, the more so the fewer there are, and resamples
+    exceed it by about as much once more: so the interval of one part alone is moved down by the
+    draws' mean less the value (Efron & Tibshirani, An Introduction to the Bootstrap, 1993, ch. 10).
+    In differences that cancels.
     """
     found = [(weight, numbers) for weight, part in parts if (numbers := _numbers(part, metric))]
     if not parts or len(found) < len(parts):
         return None
     value = float(sum(weight * values.mean() for weight, (values, _) in found))
     draws = np.sum([weight * drawn.mean(axis=0) for weight, (_, drawn) in found], axis=0)
-    image_error = float(np.nanstd(draws, ddof=1))
-    seed_error, degrees = seeds or _of_seeds([(weight, values) for weight, (values, _) in found])
-    reach = float(_reach(image_error, seed_error or 0.0, degrees, (1 + level) / 2))
-    return Estimate(
+    seed_error, degrees = _of_seeds([(weight, values) for weight, (values, _) in found])
+    estimate = Estimate(
         value=value,
-        low=value - reach,
-        high=value + reach,
-        image_error=image_error,
+        low=value,
+        high=value,
+        image_error=float(np.nanstd(draws, ddof=1)),
         seed_error=seed_error,
         num_seeds=min(len(runs) for _, runs in parts),
         num_images=parts[0][1][0].num_images,
         seed_degrees=degrees,
-    )
-
-
-def estimate(runs: Sequence[Scores], metric: str, *, level: float = LEVEL) -> Estimate | None:
-    """One configuration's number over its seeds; None where it or its spread is undefined.
-
-    AP exceeds that of all images there could be, the more so the fewer there are, and resamples
-    exceed it by about as much once more: so the interval is moved down by the draws' mean less the
-    value (Efron & Tibshirani, An Introduction to the Bootstrap, 1993, ch. 10). In differences that
-    cancels.
-    """
-    found, numbers = contrast([(1, runs)], metric, level=level), _numbers(runs, metric)
-    if found is None or numbers is None:
-        return None
-    bias = float(np.nanmean(numbers[1])) - found.value
-    return replace(found, low=found.low - bias, high=found.high - bias)
+    ).at()
+    if len(parts) > 1:
+        return estimate
+    ((weight, (_, drawn)),) = found
+    bias = weight * float(np.nanmean(drawn)) - value
+    return replace(estimate, low=estimate.low - bias, high=estimate.high - bias)
 
 
 def difference(
-    runs: Sequence[Scores],
-    others: Sequence[Scores],
-    metric: str,
-    *,
-    level: float = LEVEL,
-    seeds: tuple[float, float] | None = None,
+    runs: Sequence[Scores], others: Sequence[Scores], metric: str = "ap"
 ) -> Estimate | None:
     """The runs' number minus the others', paired by image, of the seeds that both have.
 
@@ -119,7 +116,7 @@ def difference(
     one, other = (
         [run for run in side if run.seed in shared or not shared] for side in (runs, others)
     )
-    return contrast([(1, one), (-1, other)], metric, level=level, seeds=seeds)
+    return contrast([(1, one), (-1, other)], metric)
 
 
 def _numbers(runs: Sequence[Scores], metric: str) -> tuple[Numbers, Numbers] | None:
@@ -146,22 +143,12 @@ def _of_seeds(parts: Sequence[tuple[float, Numbers]]) -> tuple[float | None, flo
     return sqrt(sum(variances)), sum(variances) ** 2 / spread
 
 
-def _reach(image_error: float, seed_error: float, seed_degrees: float, share: float) -> Any:
+def _reach(of: Estimate, share: float) -> Any:
     """The quantile of the error of both sources together."""
-    images, seeds = np.square(image_error), np.square(seed_error)
+    images, seeds = np.square(of.image_error), np.square(of.seed_error or 0.0)
     with np.errstate(divide="ignore", invalid="ignore"):
-        degrees = np.where(seeds > 0, (images + seeds) ** 2 / (seeds**2 / seed_degrees), inf)
+        degrees = np.where(seeds > 0, (images + seeds) ** 2 / (seeds**2 / of.seed_degrees), inf)
     return stdtrit(np.minimum(degrees, MOST_DEGREES), share) * np.sqrt(images + seeds)
-
-
-def visible(estimate: Estimate, level: float = LEVEL) -> float:
-    """The smallest difference from zero, in AP points, that these seeds and images could show.
-
-    At this level, two-sided, in 80 % of all cases: where it is the sum of both quantiles. Nothing
-    is taken from the difference that was observed, which is no better known than the true one.
-    """
-    errors = estimate.image_error, estimate.seed_error or 0.0, estimate.seed_degrees
-    return float(sum(_reach(*errors, share) for share in ((1 + level) / 2, POWER)))
 
 
 def told_apart(runs: Sequence[Sequence[Scores]], metric: str) -> list[bool | None]:
@@ -175,13 +162,13 @@ def told_apart(runs: Sequence[Sequence[Scores]], metric: str) -> list[bool | Non
     """
     rows = {tuple(run.signature for run in row): row for row in runs}
     numbers = {name: it for name, row in rows.items() if (it := _numbers(row, metric))}
-    if len(numbers) < 2:
-        return [None] * len(runs)
-    top = max(numbers, key=lambda name: float(numbers[name][0].mean()))
-    known = [name for name in numbers if rows[name][0].images == rows[top][0].images]
-    is_worse = _are_worse([numbers[name] for name in known], known.index(top))
-    found = dict(zip(known, is_worse, strict=True))
-    return [found.get(tuple(run.signature for run in row)) for row in runs]
+    is_worse: dict[tuple[str, ...], bool] = {}
+    if len(numbers) > 1:
+        top = max(numbers, key=lambda name: float(numbers[name][0].mean()))
+        known = [name for name in numbers if rows[name][0].images == rows[top][0].images]
+        found = _are_worse([numbers[name] for name in known], known.index(top))
+        is_worse = dict(zip(known, found, strict=True))
+    return [is_worse.get(tuple(run.signature for run in row)) for row in runs]
 
 
 def _are_worse(rows: Sequence[tuple[Numbers, Numbers]], top: int) -> list[bool]:

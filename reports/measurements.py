@@ -2,7 +2,7 @@
 
 import shlex
 from collections import ChainMap
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 from math import sqrt
@@ -12,7 +12,7 @@ from experiments import TABLES, table9
 from experiments.claims import RERUN_DEGREES, RERUN_DEVIATION, Claim, Margin, Place, Spread, places
 from experiments.experiment import Row
 from reports.footnotes import assigned
-from reports.results import Bundle, Compared, ComparedRow, Result
+from reports.results import Bundle, ComparedRow
 
 if TYPE_CHECKING:  # it imports numpy and scipy, which lists need not wait for
     from reports.coco_bootstrap import Scores
@@ -43,9 +43,8 @@ class Measurements:
         if any(setup != setups[0] for setup in setups):
             names = ", ".join(f"{it.table.label} ({it.scale} on {it.data})" for it in self.bundles)
             raise ValueError(f"a study needs tables of one scale, data and settings, got {names}")
-        for bundle in self.bundles[:1]:
-            object.__setattr__(self, "scale", bundle.scale)
-            object.__setattr__(self, "data", bundle.data)
+        for name in ("scale", "data") if self.bundles else ():
+            object.__setattr__(self, name, getattr(self.bundles[0], name))
 
     @property
     def name(self) -> str:
@@ -81,87 +80,73 @@ class Measurements:
         is_papers = self.scale in {table.scale for table in BY_NUMBER.values()}
         return claim.evidence != "training" or not is_papers or own == {self.scale}
 
-    def runs(self, place: Place) -> tuple[str, ...]:
-        """The signatures of a row's runs, one per seed; none where the row was not asked for."""
-        wanted, found = _trains(find_row(place)), dict[str, None]()
-        for bundle in self.bundles:
-            for row in bundle.table.rows:
-                if _trains(row) == wanted:
-                    found |= dict.fromkeys(bundle.signatures.get(row.label, ()))
-        return tuple(found)
-
-    def results(self, place: Place) -> list[Result]:
-        """What a row's runs measured, as far as they are done."""
-        return list(self._row(place).results)
+    def row(self, place: Place, other: Place | None = None) -> ComparedRow:
+        """A row of any table with its runs, against another; no run where it was not asked for."""
+        row = find_row(place)
+        signatures = dict.fromkeys(
+            name
+            for bundle in self.bundles
+            for its in bundle.table.rows
+            if _trains(its) == _trains(row)
+            for name in bundle.signatures.get(its.label, ())
+        )
+        results = ChainMap(*(dict(it.results) for it in self.bundles))
+        scores = ChainMap(*(dict(it.scores) for it in self.bundles))
+        reference = self.row(other) if other else None
+        return ComparedRow(row, tuple(signatures), results, scores, reference=reference)
 
     def scores(self, place: Place, of_crowds: bool = False) -> list["Scores"]:
-        """The same under resampled images, of those runs whose match records are known."""
-        known = self.crowds if of_crowds else ChainMap(*(dict(it.scores) for it in self.bundles))
-        return [known[name] for name in self.runs(place) if name in known]
+        """Of a row's runs under resampled images, those whose match records are known."""
+        row = self.row(place)
+        known = self.crowds if of_crowds else row.drawn
+        return [known[name] for name in row.signatures if name in known]
 
-    def compared(self, place: Place, other: Place | None) -> Compared:
-        """AP of a row of any table, against that of another."""
-        return replace(self._row(place), reference=self._row(other) if other else None).ap
+    def estimates(self, part: Margin | Spread) -> list["Estimate"]:
+        """Of the differences of any two rows of a claim's part; none where one is undefined.
 
-    def _row(self, place: Place) -> ComparedRow:
-        results, scores = (
-            ChainMap(*(dict(getattr(bundle, name)) for bundle in self.bundles))
-            for name in ("results", "scores")
-        )
-        return ComparedRow(find_row(place), self.runs(place), results, scores)
-
-    def estimate(self, part: Margin | Spread, level: float) -> "Estimate | None":
-        """A part of a claim with its interval; None where it is undefined."""
-        pairs = list(combinations(places(part), 2))
-        found = [it for pair in pairs if (it := self._difference(*pair, part, level))]
-        if len(found) < len(pairs):
-            return None
-        return spread(found) if isinstance(part, Spread) else found[0]
-
-    def _difference(
-        self, one: Place, other: Place, part: Margin | Spread, level: float
-    ) -> "Estimate | None":
-        """With one seed in the paper's setup its reruns' spread stands in for that of the seeds."""
+        With one seed in the paper's setup its reruns' spread stands in for that of the seeds.
+        """
         from reports.intervals import difference
 
-        sides = self.scores(one, part.of_crowds), self.scores(other, part.of_crowds)
-        found = difference(*sides, part.metric, level=level)
-        is_alone = found is not None and found.seed_error is None
-        if not is_alone or not self.are_as_in_paper((one.table, other.table)):
-            return found
-        error = sqrt(2) * RERUN_DEVIATION[part.metric]  # of the difference of two runs
-        return difference(*sides, part.metric, level=level, seeds=(error, RERUN_DEGREES))
+        found = []
+        for pair in combinations(places(part), 2):
+            one, other = (self.scores(place, part.of_crowds) for place in pair)
+            if not (estimate := difference(one, other, part.metric)):
+                return []
+            tables = (place.table for place in pair)
+            if estimate.seed_error is None and self.are_as_in_paper(tables):
+                error = sqrt(2) * RERUN_DEVIATION[part.metric]  # of the difference of two runs
+                estimate = replace(estimate, seed_error=error, seed_degrees=RERUN_DEGREES).at()
+            found.append(estimate)
+        return found
 
     def commands(self, wanted: Iterable[Place], num_seeds: int) -> tuple[str, ...]:
-        """The commands that train these rows, one per table; with so many seeds at least."""
+        """The commands that train these rows, one per table; with so many seeds at least.
+
+        In this setting; at the table's own scale where smaller backbones would stand in.
+        """
         by_table: dict[int, set[str]] = {}
         for place in wanted:
             by_table.setdefault(place.table, set()).add(place.label)
-        return tuple(self._command(*it, num_seeds) for it in sorted(by_table.items()))
-
-    def _command(self, number: int, labels: Collection[str], num_seeds: int) -> str:
-        """In this setting; at the table's own scale where smaller backbones would stand in."""
-        table, options = BY_NUMBER[number], self._options()
         seeds = {result.seed for bundle in self.bundles for result in bundle.results.values()}
-        if any((self.scale or USUAL_SCALE) in row.at_scale for row in table.rows):
-            options, num_seeds = ["--scale", table.scale, "--data", PAPERS_DATA], 1
-        if len(labels) < len(table.rows):
-            rows = [place for place, row in enumerate(table.rows, 1) if row.label in labels]
-            options += ["--rows", ",".join(map(str, rows))]
-        if num_seeds > max(1, len(seeds)):
-            if "--seeds" in options:
-                del options[(at := options.index("--seeds")) : at + 2]
-            options += ["--seeds", ",".join(map(str, sorted({*seeds, *range(num_seeds)})))]
-        return shlex.join(["atss", "reproduce", table.name, *options])
-
-    def _options(self) -> list[str]:
-        """What tells `atss reproduce` of this setting: as a table of it says."""
-        for bundle in self.bundles:
-            words = shlex.split(bundle.command)
-            if words[:2] == ["atss", "reproduce"]:
-                return words[3:]
-        asked = {"--scale": self.scale, "--data": self.data}
-        return [word for name, value in asked.items() if value for word in (name, value)]
+        asked = ["--scale", self.scale] if self.scale else []
+        asked += ["--data", self.data] if self.data else []
+        made = (shlex.split(bundle.command) for bundle in self.bundles)
+        setting = next((it[3:] for it in made if it[:2] == ["atss", "reproduce"]), asked)
+        commands = []
+        for number, labels in sorted(by_table.items()):
+            table, options, least = BY_NUMBER[number], [*setting], num_seeds
+            if any((self.scale or USUAL_SCALE) in row.at_scale for row in table.rows):
+                options, least = ["--scale", table.scale, "--data", PAPERS_DATA], 1
+            if len(labels) < len(table.rows):
+                rows = [place for place, row in enumerate(table.rows, 1) if row.label in labels]
+                options += ["--rows", ",".join(map(str, rows))]
+            if least > max(1, len(seeds)):
+                if "--seeds" in options:
+                    del options[(at := options.index("--seeds")) : at + 2]
+                options += ["--seeds", ",".join(map(str, sorted({*seeds, *range(least)})))]
+            commands.append(shlex.join(["atss", "reproduce", table.name, *options]))
+        return tuple(commands)
 
 
 def find_row(place: Place) -> Row:

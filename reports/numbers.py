@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # they import numpy and pandas, which lists need not wait for
 
 MISSING = "–"
 EARLY = "†"
+SURE = "95 %"  # how sure intervals are: intervals.LEVEL
 ERRORS = ("low", "high", "image_error", "seed_error")  # of an estimate
 
 
@@ -88,18 +89,10 @@ def signed_interval(estimate: "Estimate | None") -> str:
     return f"{estimate.low:+.1f} to {BREAK}{estimate.high:+.1f}".replace("-", "−")
 
 
-def level() -> str:
-    """How sure intervals are: "95 %"."""
-    from reports.intervals import LEVEL
-
-    return f"{LEVEL:.0%}".replace("%", " %")
-
-
-def least_shown(estimate: "Estimate") -> str:
-    """The smallest difference that these seeds and images could have shown: "0.8 AP"."""
-    from reports.intervals import visible
-
-    return f"{visible(estimate):.1f} AP"
+def errors(estimate: "Estimate | None") -> list[str]:
+    """Its standard errors from images and from seeds."""
+    found = (estimate.image_error, estimate.seed_error) if estimate else (None, None)
+    return [MISSING if error is None else f"{error:.2f}" for error in found]
 
 
 def finite(value: Any) -> Any:

@@ -11,13 +11,12 @@ All differences are the second minus the first. Each is paired as intervals.diff
 Shapes: R resamples, I images, C classes.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from detector.evaluation.errors import ALL
@@ -28,13 +27,14 @@ from reports.coco_bootstrap import (
     BLOCK,
     NONE,
     RESAMPLES,
+    Ints,
     Numbers,
     Scores,
     image_weights,
     precisions,
 )
 from reports.intervals import LEVEL, Estimate, difference
-from reports.numbers import MISSING, least_shown, number, signed, signed_interval
+from reports.numbers import MISSING, errors, number, signed, signed_interval
 from reports.render import BREAK, Cell, Grid, Kind, Line, line
 
 CLASS_RESAMPLES = 300  # their standard deviation is known to 4 %
@@ -85,15 +85,6 @@ class Side:
     facts: Mapping[str, str]
 
 
-class Quantity(NamedTuple):
-    """One of the numbers of a run."""
-
-    kind: str  # "metrics", "classes", "errors" or "images"
-    name: str
-    scores: Scores  # whose ap it is; draws of NaN where it is unknown how far it may vary
-    num_truths: int | None = None  # of a class
-
-
 @dataclass(frozen=True)
 class Difference:
     """A quantity of both, in AP points; estimate None where it is unknown how far it may vary."""
@@ -141,13 +132,18 @@ def compare(first: Side, second: Side, note: str = "") -> Paired:
         for side, chosen in zip((first, second), seeds, strict=True)
     ]
     found: dict[str, list[Difference]] = {name: [] for name in TABLES}
-    scores: list[tuple[list[Scores], list[Scores]]] = []  # of the classes
     for ones, others in zip(*(zip(*side, strict=True) for side in sides), strict=True):
-        before, after = ([it.scores for it in quantities] for quantities in (ones, others))
-        found[ones[0].kind].append(_change(ones[0], before, after))
-        if ones[0].kind == "classes":
-            scores.append((before, after))
-    classes = _told_apart(found["classes"], scores)
+        kind, name, num_truths, _ = ones[0]
+        before, after = ([scores for *_, scores in side] for side in (ones, others))
+        means = [[it.metrics.ap for it in side] for side in (before, after)]
+        one, other = (None if None in aps else fmean(aps) for aps in means)
+        change = None if one is None or other is None else other - one
+        it = Difference(name, one, other, change, difference(after, before), num_truths)
+        found[kind].append(it)
+    told = holm([it.estimate for it in found["classes"]])
+    classes = [
+        replace(it, is_told_apart=place in told) for place, it in enumerate(found["classes"])
+    ]
     images = [it for it in found["images"] if it.difference is not None]
     return Paired(
         names=(first.name, second.name),
@@ -176,69 +172,48 @@ def _notes(first: Side, second: Side, seeds: set[int], others: set[int]) -> Iter
         yield f"They differ in {'; '.join(facts)}."
 
 
-def _quantities(run: Measured) -> Iterator[Quantity]:
-    """All numbers of a run that are compared, in the same order for all runs of the same images."""
+def _quantities(run: Measured) -> Iterator[tuple[str, str, int | None, Scores]]:
+    """All numbers of a run that are compared, in the same order for all runs of the same images.
+
+    A key of TABLES, the number's name, objects of a class, and whose ap it is: with draws of NaN
+    where it is unknown how far it may vary.
+    """
     matches, insight = run.matches, run.insight
 
-    def of(kind: str, name: str, numbers: Iterable[Any], count: int | None = None) -> Quantity:
+    def of(numbers: Iterable[Any]) -> Scores:
         """numbers: the value, then its draws; None and NaN where undefined."""
         value, *draws = np.array(list(numbers), dtype=float)
         metrics = Metrics(ap=None if np.isnan(value) else float(value))
-        drawn = np.array(draws or [np.nan])[:, None]
-        return Quantity(kind, name, replace(run.scores, metrics=metrics, draws=drawn), count)
+        return replace(run.scores, metrics=metrics, draws=np.array(draws or [np.nan])[:, None])
 
     for place, (field, label) in enumerate(HEADINGS.items()):
         value = getattr(run.scores.metrics, field)
-        yield of("metrics", label, [value, *run.scores.draws[:, place]])
+        yield "metrics", label, None, of([value, *run.scores.draws[:, place]])
     drawn = image_weights(run.scores.num_images, RESAMPLES)
     weights = np.concatenate([np.ones_like(drawn[:1]), drawn])  # every image once, then as drawn
-    yield of("metrics", "AR", recalls(matches, weights))
+    yield "metrics", "AR", None, of(recalls(matches, weights))
     of_classes = class_precisions(matches, weights[: 1 + CLASS_RESAMPLES])
     num_images = (_truths(matches) > 0).sum(axis=0)  # [C]
     for place, item in enumerate(insight.classes):
         if item.num_truths:
             known = None if num_images[place] >= LEAST_IMAGES else 1  # else no draws
-            yield of("classes", item.name, of_classes[:known, place], item.num_truths)
+            yield "classes", item.name, item.num_truths, of(of_classes[:known, place])
     for kind in (*ERRORS, *SPECIAL):
-        yield of("errors", kind, [insight.errors[kind].points])
+        yield "errors", kind, None, of([insight.errors[kind].points])
     for image in insight.images:
-        yield of("images", f"{image.id}", [image.score])
+        yield "images", f"{image.id}", None, of([image.score])
 
 
-def _change(it: Quantity, before: Sequence[Scores], after: Sequence[Scores]) -> Difference:
-    """Of the means over the runs of either."""
-    one, other = (_mean([run.metrics.ap for run in side]) for side in (before, after))
-    change = None if one is None or other is None else other - one
-    return Difference(it.name, one, other, change, difference(after, before, "ap"), it.num_truths)
+def holm(estimates: Sequence[Estimate | None], chance: float = 1 - LEVEL) -> set[int]:
+    """Places of the differences that count, if any that does not may count with this probability.
 
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return fmean(known) if len(known) == len(values) else None
-
-
-def _told_apart(
-    classes: Sequence[Difference], scores: Sequence[tuple[list[Scores], list[Scores]]]
-) -> list[Difference]:
-    def is_clear(place: int, level: float) -> bool:
-        before, after = scores[place]
-        known = difference(after, before, "ap", level=level)
-        return known is not None and known.excludes_zero
-
-    told = holm(len(classes), is_clear, 1 - LEVEL)
-    return [replace(it, is_told_apart=place in told) for place, it in enumerate(classes)]
-
-
-def holm(number: int, is_clear: Callable[[int, float], bool], chance: float) -> set[int]:
-    """Which of so many differences count, if any that does not may count with this probability.
-
-    is_clear(place, level): whether a difference's interval of this level excludes zero. Step-down
-    method of Holm (Scand. J. Statist. 6, 65-70, 1979).
+    Step-down method of Holm (Scand. J. Statist. 6, 65-70, 1979).
     """
     told: set[int] = set()
-    while len(told) < number:
-        level = 1 - chance / (number - len(told))
-        clear = {place for place in range(number) if is_clear(place, level)}
+    while len(told) < len(estimates):
+        level = 1 - chance / (len(estimates) - len(told))
+        known = enumerate(estimates)
+        clear = {place for place, it in known if it and it.at(level).excludes_zero}
         if clear <= told:
             break
         told |= clear
@@ -248,7 +223,7 @@ def holm(number: int, is_clear: Callable[[int, float], bool], chance: float) -> 
 # Numbers under weights of the images
 
 
-def recalls(matches: Matches, weights: NDArray[np.uint8]) -> Numbers:
+def recalls(matches: Matches, weights: Ints) -> Numbers:
     """[R, I] -> [R]: COCO's AR for at most 100 detections in percent; NaN with nothing to find."""
     truths = _truths(matches)
     share = (matches.state[:, ALL] == TRUE).mean(axis=1)  # of the IoUs
@@ -267,7 +242,7 @@ def _truths(matches: Matches) -> csr_array:
     return csr_array((np.ones(counts.sum()), places), shape=shape)
 
 
-def class_precisions(matches: Matches, weights: NDArray[np.uint8]) -> Numbers:
+def class_precisions(matches: Matches, weights: Ints) -> Numbers:
     """[R, I] -> [R, C]: AP of each class in percent, NaN where there is nothing to find."""
     parts = []
     for start in range(0, len(weights), BLOCK):
@@ -282,9 +257,14 @@ def class_precisions(matches: Matches, weights: NDArray[np.uint8]) -> Numbers:
 
 def grids(paired: Paired) -> list[Grid]:
     """Metrics, classes, errors, images."""
+    told = sum(it.is_told_apart for it in paired.classes)
+    of_classes = (
+        f"{TOLD}: told apart with all {len(paired.classes)} classes taken into account (Holm, 5 % "
+        f"for all together): {told}. An interval is of its class alone. {MISSING}: too few images."
+    )
     tables: dict[str, tuple[Sequence[Sequence[Difference]], Iterable[str]]] = {
         "metrics": ([paired.metrics], _about(paired)),
-        "classes": ([paired.classes[:CLASSES]], [_about_classes(paired.classes)]),
+        "classes": ([paired.classes[:CLASSES]], [of_classes]),
         "errors": ([paired.errors[: len(ERRORS)], paired.errors[len(ERRORS) :]], [OF_ERRORS]),
         "images": (extremes(paired), [OF_IMAGES]),
     }
@@ -303,18 +283,15 @@ def grids(paired: Paired) -> list[Grid]:
 
 def _line(table: str, it: Difference) -> Line:
     """The cells under the heads of a table."""
-    known = it.estimate
-    errors = (known.image_error, known.seed_error) if known else (None, None)
-    texts = [MISSING if error is None else f"{error:.2f}" for error in errors]
     both = [f"{one:.0f}" if table == "images" else number(one) for one in (it.first, it.second)]
-    kind: Kind = "ours" if known and known.excludes_zero else "difference"
-    cells = {
+    kind: Kind = "ours" if it.estimate and it.estimate.excludes_zero else "difference"
+    heads = ("", "A", "B", "error: images", "seeds", "objects")
+    texts = (it.name, *both, *errors(it.estimate), f"{it.num_truths or 0:,}")
+    cells = dict(zip(heads, line(*texts), strict=True)) | {
         "B − A": Cell(signed(it.difference) + (TOLD if it.is_told_apart else ""), kind),
-        "95 % interval": Cell(signed_interval(known), "interval"),
-        **dict(zip(("A", "B", "error: images", "seeds"), line(*both, *texts), strict=True)),
-        "objects": Cell(f"{it.num_truths or 0:,}"),
+        "95 % interval": Cell(signed_interval(it.estimate), "interval"),
     }
-    return (Cell(it.name), *(cells[head] for head in (*SIDES, *TABLES[table][1:])))
+    return tuple(cells[head] for head in ("", *SIDES, *TABLES[table][1:]))
 
 
 def _about(paired: Paired) -> Iterator[str]:
@@ -324,14 +301,6 @@ def _about(paired: Paired) -> Iterator[str]:
     yield f"A: {first}. B: {second}. {paired.num_images:,} images; {seeds}."
     yield OF_ONE_SEED if is_one else OF_SEEDS
     yield from paired.notes
-
-
-def _about_classes(classes: Sequence[Difference]) -> str:
-    return (
-        f"{TOLD}: told apart with all {len(classes)} classes taken into account (Holm, 5 % for all "
-        f"together): {sum(it.is_told_apart for it in classes)}. An interval is of its class alone. "
-        f"{MISSING}: too few images."
-    )
 
 
 def extremes(paired: Paired) -> list[list[Difference]]:
@@ -353,7 +322,7 @@ def meaning(paired: Paired) -> str:
     if not ap.excludes_zero:
         if float(size) == 0:
             amount = f"{second} has the AP of {first} {span}"
-        wanted = f"from {least_shown(ap)} on these seeds and images would have shown it"
+        wanted = f"from {ap.visible():.1f} AP on these seeds and images would have shown it"
         return f"Not told apart: {amount}; {wanted if ap.num_seeds > 1 else MORE_SEEDS}."
     if ap.num_seeds == 1:
         return (

@@ -135,9 +135,9 @@ class ComparedRow:
             if len(gains) > 1:
                 told["gain_std"] = 0.0 if values == others else hypot(*stds)
         if self.scores:
-            from reports.intervals import difference, estimate
+            from reports.intervals import contrast, difference
 
-            told["estimate"] = estimate(self.scores, name)
+            told["estimate"] = contrast([(1, self.scores)], name)
             if other and self.scores != other.scores:
                 told["gain_estimate"] = difference(self.scores, other.scores, name)
         return Compared(paper=paper, by_seed=values, ours=ours, std=std, **told)
@@ -276,9 +276,8 @@ def _scores(
     found = {}
     with np.load(path, allow_pickle=False) as draws:
         for name, facts in told.items():
-            about: dict[str, Any] = {it: facts[it] for it in SCORED[:-1]}
-            about |= {"seed": results[name].seed, "metrics": results[name].metrics}
-            found[name] = Scores(signature=name, draws=draws[name], **about)
+            run, images = results[name], (facts["images"], facts["num_images"])
+            found[name] = Scores(name, run.seed, run.metrics, draws[name], *images)
             if found[name].digest != facts["digest"]:
                 raise ValueError(f"{path.name} has other draws for {name}")
     return found

@@ -13,7 +13,7 @@ The best of the paper's numbers and of ours are marked, and those of ours not to
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import groupby
+from itertools import chain, groupby
 from typing import assert_never
 
 from detector.metrics import HEADINGS
@@ -21,9 +21,9 @@ from reports.footnotes import differing, footnotes, told_by
 from reports.numbers import (
     EARLY,
     MISSING,
+    SURE,
+    errors,
     interval,
-    least_shown,
-    level,
     number,
     signed,
     signed_interval,
@@ -101,7 +101,7 @@ def _numbers(bundle: Bundle, found: Compared, letter: str) -> Stack:
     return {
         "paper": Cell(number(found.paper, ""), "paper"),
         "ours": Cell(text, "ours", mark=letter if found.n else ""),
-        level(): Cell(interval(found.estimate) if bundle.has_intervals else "", "interval"),
+        SURE: Cell(interval(found.estimate) if bundle.has_intervals else "", "interval"),
     }
 
 
@@ -114,19 +114,18 @@ def _changes(bundle: Bundle, found: Compared) -> Stack:
     return {
         "paper": Cell(signed(found.paper_gain, ""), "paper"),
         "ours": Cell(text, "ours", mark=mark),
-        level(): Cell(signed_interval(change) if bundle.has_intervals else "", "interval"),
+        SURE: Cell(signed_interval(change) if bundle.has_intervals else "", "interval"),
     }
 
 
 def _block(stub: Sequence[str], whose: Sequence[str], stacks: Sequence[Stack]) -> Block:
     """What stacks say, beside each other: the stub once, then whose each is, if that is told."""
     lines: list[Line] = []
+    is_change = "Δ" not in stacks[0]
     for name in stacks[0]:
         cells = [stack[name] for stack in stacks]
-        texts = [cell.text for cell in cells]
-        is_change = "Δ" not in stacks[0]
-        is_unknown = name == level() and set(texts) == {MISSING}
-        if any(texts) and (is_change or not is_unknown):
+        texts = {cell.text for cell in cells}
+        if texts != {""} and (is_change or name != SURE or texts != {MISSING}):
             has_spread = not is_change and any(f" {BREAK}±" in text for text in texts)
             said = Cell(f"{name} ±sd" if has_spread else name, cells[0].kind)
             names = line(*([""] * len(stub) if lines else stub))
@@ -137,9 +136,9 @@ def _block(stub: Sequence[str], whose: Sequence[str], stacks: Sequence[Stack]) -
 def _together(rows: Iterable[Block]) -> tuple[Block, ...]:
     """Rows as blocks; short neighbours need no rule between them."""
     blocks: list[Block] = []
-    for is_short, neighbours in groupby(rows, lambda row: len(row) <= SHORT):
-        lines = list(neighbours)
-        blocks += [tuple(one for row in lines for one in row)] if is_short else lines
+    for is_short, group in groupby(rows, lambda row: len(row) <= SHORT):
+        neighbours = list(group)
+        blocks += [tuple(chain(*neighbours))] if is_short else neighbours
     return tuple(blocks)
 
 
@@ -152,29 +151,33 @@ def gains_grid(bundle: Bundle) -> Grid:
     """AP of every row, and what it changes against the reference row: the paper's and ours."""
     letters, notes = differing(bundle)
     rows = [_gain(row, bundle, letters.get(row.row.label, "")) for row in bundle.rows]
-    changes = [change for row in bundle.rows if (change := row.ap.gain_estimate)]
+    changes = {row.row.label: it for row in bundle.rows if (it := row.ap.gain_estimate)}
     shown = [head for head in rows[0] if any(row[head].text for row in rows)]
-    if all(change.seed_error is None for change in changes):  # images are the only source
+    if all(it.seed_error is None for it in changes.values()):  # images are the only source
         shown = [head for head in shown if head[0] != "error from"]
+    reference = f"“{bundle.reference.row.label}”"
+    unclear = "; ".join(
+        f"“{label}” {it.visible():.1f} AP" for label, it in changes.items() if not it.excludes_zero
+    )
+    power = (
+        f"Not told apart from {reference}, and the smallest change that these seeds and images "
+        f"would have shown in 4 cases of 5: {unclear}."
+    )
     return Grid(
         name=f"{bundle.table.name}-gains",
-        title=f"AP (%), and its change against “{bundle.reference.row.label}”",
+        title=f"AP (%), and its change against {reference}",
         over=_merged(over for over, _ in shown),
         head=line(*(head for _, head in shown)),
         blocks=(tuple(tuple(row[head] for head in shown) for row in rows),),
-        notes=(*_notes(bundle, ["ap"]), "n: seeds of a row.", *_power(bundle), *notes),
+        notes=(*_notes(bundle, ["ap"]), "n: seeds of a row.", *[power] * bool(unclear), *notes),
     )
 
 
 def _gain(row: ComparedRow, bundle: Bundle, letter: str) -> dict[tuple[str, str], Cell]:
     """A row's AP, and what it changes unless it is the reference, each below its two heads."""
-    change = row.ap.gain_estimate
-    errors = (change.image_error, change.seed_error) if change else (None, None)
-    by_images, by_seeds = (
-        Cell(MISSING if error is None else f"{error:.2f}", "interval") for error in errors
-    )
     changes = {("change", whose): cell for whose, cell in _changes(bundle, row.ap).items()}
-    changes |= {("error from", "images"): by_images, ("error from", "seeds"): by_seeds}
+    for source, error in zip(("images", "seeds"), errors(row.ap.gain_estimate), strict=True):
+        changes["error from", source] = Cell(error, "interval")
     if row is bundle.reference:
         changes = {head: Cell("", cell.kind) for head, cell in changes.items()}
     return {
@@ -192,16 +195,14 @@ def changes_grid(bundle: Bundle) -> tuple[Grid, ...]:
     if len(metrics) < 2 or not rows:
         return ()
     whose = [""] if bundle.table.has_paper or bundle.has_intervals else []
+    stacks = {
+        row.row.label: [_changes(bundle, row.metrics[name]) for name in metrics] for row in rows
+    }
     grid = Grid(
         name=f"{bundle.table.name}-changes",
         title=f"Changes against “{bundle.reference.row.label}” (AP points)",
         head=line("Run", *whose, *(HEADINGS[name] for name in metrics)),
-        blocks=tuple(
-            _block(
-                [row.row.label], whose, [_changes(bundle, row.metrics[name]) for name in metrics]
-            )
-            for row in rows
-        ),
+        blocks=tuple(_block([label], whose, it) for label, it in stacks.items()),
         notes=tuple(_notes(bundle, metrics)),
     )
     return (grid,)
@@ -221,12 +222,12 @@ def _notes(bundle: Bundle, metrics: Sequence[str]) -> Iterator[str]:
     yield "Changes of ours are paired by image, and of the seeds that both rows have."
     if False in is_single:
         yield (
-            f"{COUNTS}: the {level()} interval, of the images and of the seeds together, excludes "
+            f"{COUNTS}: the {SURE} interval, of the images and of the seeds together, excludes "
             "zero."
         )
     if True in is_single:
         yield (
-            f"{COUNTS_FOR_THESE}: the {level()} interval excludes zero for these trained weights. "
+            f"{COUNTS_FOR_THESE}: the {SURE} interval excludes zero for these trained weights. "
             "With one seed it is of the images alone: what training again would change is not in "
             "it, so it decides nothing about the configurations."
         )
@@ -234,21 +235,6 @@ def _notes(bundle: Bundle, metrics: Sequence[str]) -> Iterator[str]:
         yield (
             f"Each of the {len(changes)} intervals stands for itself: of 20 changes that are none, "
             "one would be marked by chance."
-        )
-
-
-def _power(bundle: Bundle) -> Iterator[str]:
-    """How large a change these seeds and images would show, where one is not shown."""
-    changes = {row.row.label: row.ap.gain_estimate for row in bundle.rows}
-    unclear = [
-        f"“{label}” {least_shown(change)}"
-        for label, change in changes.items()
-        if change and not change.excludes_zero
-    ]
-    if unclear:
-        yield (
-            f"Not told apart from “{bundle.reference.row.label}”, and the smallest change that "
-            f"these seeds and images would have shown in 4 cases of 5: {'; '.join(unclear)}."
         )
 
 
@@ -278,14 +264,13 @@ def runs_grid(bundle: Bundle) -> Grid:
     )
 
 
-# Which numbers are the best of their kind, and which are not told apart from those. The paper's are
-# compared as printed. Of ours the highest mean is the best, with all that print the same; others
-# are tied with it unless told apart with all rows looked at at once. What is unknown is not
-# different. Without any interval nothing is called tied.
-
-
 def ranks_of_ours(bundle: Bundle, metric: str) -> dict[str, Rank]:
-    """Row label -> rank of our mean; empty for fewer than two."""
+    """Row label -> rank of our mean; empty for fewer than two.
+
+    The highest mean is the best, with all that print the same; others are tied with it unless told
+    apart with all rows looked at at once: what is unknown is not different. Without any interval
+    nothing is called tied.
+    """
     means = {row.row.label: row.metrics[metric].ours for row in bundle.rows}
     scores = {row.row.label: row.scores for row in bundle.rows if means[row.row.label] is not None}
     best = _best(means)
@@ -293,10 +278,8 @@ def ranks_of_ours(bundle: Bundle, metric: str) -> dict[str, Rank]:
         return best
     from reports.intervals import told_apart  # imports numpy, which lists need not wait for
 
-    is_worse = told_apart(list(scores.values()), metric)
-    tied: dict[str, Rank] = {
-        label: "tied" for label, it_is in zip(scores, is_worse, strict=True) if not it_is
-    }
+    is_worse = zip(scores, told_apart(list(scores.values()), metric), strict=True)
+    tied: dict[str, Rank] = {label: "tied" for label, it_is in is_worse if not it_is}
     return tied | best
 
 

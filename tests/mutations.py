@@ -506,8 +506,8 @@ FAULTS = [
     fault("few seeds taken for many", "intervals",
           ("np.minimum(degrees, MOST_DEGREES)", "np.full_like(degrees, MOST_DEGREES)")),
     fault("bias of the bootstrap doubled, not removed", "intervals",
-          ("low=found.low - bias, high=found.high - bias",
-           "low=found.low + bias, high=found.high + bias")),
+          ("low=estimate.low - bias, high=estimate.high - bias",
+           "low=estimate.low + bias, high=estimate.high + bias")),
 ]
 # fmt: on
 EVERYWHERE = sorted(

@@ -9,7 +9,7 @@ import pytest
 
 from detector.metrics import Metrics
 from reports.coco_bootstrap import Scores, load_scores, save_scores
-from reports.intervals import Estimate, contrast, difference, estimate, told_apart, visible
+from reports.intervals import Estimate, contrast, difference, told_apart
 
 RESAMPLES = 400
 
@@ -23,19 +23,18 @@ def noise(number: int) -> np.ndarray:
 def run(seed: int, ap: float | None, draws: np.ndarray | None = None, images: str = "a") -> Scores:
     """A run whose six numbers are all the same; without draws, so is every resample."""
     drawn = np.full(RESAMPLES, ap) if draws is None else draws
-    return Scores(
-        signature=f"{seed}",
-        seed=seed,
-        metrics=Metrics(*[ap] * 6),
-        draws=np.repeat(drawn[:, None], 6, axis=1),
-        images=images,
-        num_images=1000,
-    )
+    six = np.repeat(drawn[:, None], 6, axis=1)
+    return Scores(f"{seed}", seed, Metrics(*[ap] * 6), six, images, 1000)
 
 
 def runs(aps: dict[int, float], draws: np.ndarray | float = 0.0) -> list[Scores]:
     """Seed -> AP; draws: what the resamples do to all of them."""
     return [run(seed, ap, ap + draws + np.zeros(RESAMPLES)) for seed, ap in aps.items()]
+
+
+def alone(runs: list[Scores], metric: str = "ap") -> Estimate | None:
+    """One configuration's number."""
+    return contrast([(1, runs)], metric)
 
 
 def t_quantile(share: float, degrees: float) -> float:
@@ -52,31 +51,31 @@ def t_quantile(share: float, degrees: float) -> float:
 SHARED, OWN = 2.0 * noise(0), 0.1 * noise(1)
 EXPECTED = {  # value, errors of the images and of the seeds, degrees of freedom in all
     "one seed: the images alone": (
-        estimate(runs({0: 30.0}, 0.5 * noise(0)), "ap"),
+        alone(runs({0: 30.0}, 0.5 * noise(0))),
         *(30, 0.5, None, math.inf),
     ),
     "what images do to both cancels in a difference": (
-        difference(runs({0: 31.0}, SHARED + OWN), runs({0: 30.0}, SHARED), "ap"),
+        difference(runs({0: 31.0}, SHARED + OWN), runs({0: 30.0}, SHARED)),
         *(1, 0.1, None, math.inf),
     ),
     "variances 2 and 8, each of a mean of two: 1 + 4; Satterthwaite: 5^2 / (1 + 16)": (
-        difference(runs({1: 33.0, 0: 31.0}), runs({0: 28.0, 1: 32.0}), "ap"),
+        difference(runs({1: 33.0, 0: 31.0}), runs({0: 28.0, 1: 32.0})),
         *(2, 0, math.sqrt(5), 25 / 17),
     ),
     "no seed is shared, so all are taken: 1 + 1/4; 1.25^2 / (1 + 1/16)": (
-        difference(runs({0: 10.0, 1: 12.0}), runs({2: 5.0, 3: 6.0}), "ap"),
+        difference(runs({0: 10.0, 1: 12.0}), runs({2: 5.0, 3: 6.0})),
         *(5.5, 0, math.sqrt(1.25), 1.25**2 / (1 + 1 / 16)),
     ),
     "a seed that only one has is left out: 1/4 of two, and nothing; one degree of freedom": (
-        difference(runs({0: 9.0, 1: 31.0, 2: 32.0}), runs({1: 29.0, 2: 29.0, 5: 2.0}), "ap"),
+        difference(runs({0: 9.0, 1: 31.0, 2: 32.0}), runs({1: 29.0, 2: 29.0, 5: 2.0})),
         *(2.5, 0, 0.5, 1),
     ),
     "both sources: images 0.09; seeds 0.04 of three; 0.10333^2 / (0.01333^2 / 2)": (
-        estimate(runs({0: 31.0, 1: 31.4, 2: 31.2}, 0.3 * noise(0)), "ap"),
+        alone(runs({0: 31.0, 1: 31.4, 2: 31.2}, 0.3 * noise(0))),
         *(31.2, 0.3, math.sqrt(0.04 / 3), 120.1),
     ),
     "seeds known from two degrees of freedom elsewhere, hardly": (
-        difference(runs({0: 3.0}), runs({0: 2.0}), "ap", seeds=(0.1, 2)),
+        replace(difference(runs({0: 3.0}), runs({0: 2.0})), seed_error=0.1, seed_degrees=2).at(),
         *(1, 0, 0.1, 2),
     ),
     "weights: images 0.5 x 1 - 2 x 0.1; seeds 0.5^2 x 1 + 2^2 x 0.25; 1.25^2 / (1 + 1/16)": (
@@ -100,36 +99,36 @@ def test_an_interval_is_made_of_images_and_seeds(case: str) -> None:
     assert found.excludes_zero == (abs(value) > reach)
 
 
-def test_draws_that_are_too_high_on_average_move_the_interval_down() -> None:
-    found = estimate([run(0, 30.0, 30.4 + 0.5 * noise(0))], "ap_s")
+def test_draws_that_are_too_high_on_average_move_the_interval_of_a_number_down() -> None:
+    found = alone([run(0, 30.0, 30.4 + 0.5 * noise(0))], "ap_s")
     assert found is not None and found.value == 30
     assert (found.low + found.high) / 2 == pytest.approx(29.6)
     assert found.high - found.low == pytest.approx(1.96, abs=1e-4)
-    change = difference([run(0, 30.0, 30.4 + noise(0))], [run(0, 28.0, 28.1 + noise(1))], "ap")
+    change = difference([run(0, 30.0, 30.4 + noise(0))], [run(0, 28.0, 28.1 + noise(1))])
     assert change is not None and (change.low + change.high) / 2 == pytest.approx(2)
 
 
 def test_the_level_widens_the_interval() -> None:
-    usual, sure = (estimate(runs({0: 30.0}, noise(0)), "ap", level=it) for it in (0.95, 0.99))
-    assert usual is not None and sure is not None
-    ratio = (sure.high - sure.low) / (usual.high - usual.low)
-    assert ratio == pytest.approx(2.5758 / 1.96, abs=1e-4)
+    usual = difference(runs({0: 30.0}, noise(0)), runs({0: 29.0}))
+    assert usual is not None and usual == usual.at(0.95)
+    assert usual.high - usual.low == pytest.approx(2 * 1.95996, abs=1e-4)
+    assert usual.at(0.99).high - usual.value == pytest.approx(2.57583, abs=1e-4)
 
 
 def test_an_undefined_sample_voids_nothing_but_many_leave_the_spread_unknown() -> None:
     draws, other = 30 + noise(0), [run(0, 30.0, 30 + noise(1))]
     for undefined, is_known in ((1, True), (RESAMPLES // 10, False)):
         draws[:undefined] = np.nan  # samples without an object of that size
-        found = estimate([run(0, 30.0, draws)], "ap_l")
+        found = alone([run(0, 30.0, draws)], "ap_l")
         assert (found is not None and found.image_error == pytest.approx(1, rel=0.02)) == is_known
         assert (difference([run(0, 30.0, draws)], other, "ap_l") is not None) == is_known
 
 
 def test_there_is_no_estimate_of_what_is_undefined_or_of_other_images() -> None:
     nothing, known = [run(0, None, np.full(RESAMPLES, np.nan))], runs({0: 1.0})
-    assert estimate(nothing, "ap_s") is None and estimate([], "ap") is None
+    assert alone(nothing, "ap_s") is None and alone([]) is None
     for others in (nothing, [], [run(0, 1, images="b")]):
-        assert difference(known, others, "ap") is difference(others, known, "ap") is None
+        assert difference(known, others) is difference(others, known) is None
 
 
 def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
@@ -141,7 +140,7 @@ def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
         values = images + random.normal(0, 0.1, (3, 1)) + random.normal(0, 0.3, (3, 60))
         picked = random.integers(0, 60, (150, 60))
         means, draws = values.mean(axis=1), values[:, picked].mean(axis=2)
-        found = contrast([(1, [run(n, float(mean), draws[n]) for n, mean in enumerate(means)])])
+        found = alone([run(n, float(mean), draws[n]) for n, mean in enumerate(means)])
         held += found is not None and found.low <= 0 <= found.high
     assert 0.92 <= held / 400 <= 0.98  # four standard errors around 0.95 are 0.906 to 0.994
 
@@ -151,11 +150,10 @@ def test_what_is_visible_depends_on_the_errors_and_not_on_what_was_observed() ->
     by_images = Estimate(
         value=0.5, low=0, high=1, image_error=0.3, seed_error=None, num_seeds=1, num_images=1000
     )
-    assert visible(by_images) == pytest.approx((1.95996 + 0.84162) * 0.3, abs=1e-4)
+    assert by_images.visible() == pytest.approx((1.95996 + 0.84162) * 0.3, abs=1e-4)
     by_seeds = replace(by_images, image_error=0.0, seed_error=0.2, num_seeds=3, seed_degrees=2)
-    assert visible(by_seeds) == pytest.approx((4.302653 + 1.060660) * 0.2, abs=1e-4)
-    assert visible(replace(by_seeds, value=9.0)) == visible(by_seeds)
-    assert visible(by_seeds, 0.99) > visible(by_seeds)
+    assert by_seeds.visible() == pytest.approx((4.302653 + 1.060660) * 0.2, abs=1e-4)
+    assert replace(by_seeds, value=9.0).visible() == by_seeds.visible() < by_seeds.visible(0.99)
 
 
 def scattered_run(number: int, ap: float, seed: int = 0) -> Scores:

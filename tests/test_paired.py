@@ -3,7 +3,7 @@
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from statistics import fmean
+from statistics import NormalDist, fmean
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,6 @@ from reports import coco_bootstrap, paired
 from reports.breakdown import insight
 from reports.coco_bootstrap import score
 from reports.intervals import Estimate
-from reports.numbers import least_shown
 from reports.paired import (
     Difference,
     Measured,
@@ -100,7 +99,9 @@ def test_holms_method_is_holms(seed: int) -> None:
             break
         expected.add(place)
         left -= 1
-    assert holm(6, lambda place, level: chances[place] <= 1 - level, 0.05) == expected
+    normal, about = NormalDist(), replace(UNCLEAR, image_error=1.0, seed_error=None)
+    found = [replace(about, value=normal.inv_cdf(chance / 2)) for chance in chances]
+    assert holm(found) == expected and holm([None]) == set()
 
 
 # The comparison
@@ -166,12 +167,12 @@ CLEAR = SPAN.format("+0.1 to +1.7", "3 seeds")
         (
             {},
             f"Not told apart: strong has 0.8 AP more than weak {SEVERAL}; from "
-            f"{least_shown(UNCLEAR)} on these seeds and images would have shown it.",
+            f"{UNCLEAR.visible():.1f} AP on these seeds and images would have shown it.",
         ),
         (
             {"value": -0.02},
-            f"Not told apart: strong has the AP of weak {SEVERAL}; from {least_shown(UNCLEAR)} on "
-            "these seeds and images would have shown it.",
+            f"Not told apart: strong has the AP of weak {SEVERAL}; from {UNCLEAR.visible():.1f} AP "
+            "on these seeds and images would have shown it.",
         ),
         (
             {"num_seeds": 1},

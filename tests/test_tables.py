@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from made_up_results import make_bundle, with_facts, with_scores
 
-from reports.intervals import Estimate, difference, visible
+from reports.intervals import Estimate, difference
 from reports.tables import (
     gains_grid,
     paper_grid,
@@ -92,7 +92,7 @@ def test_a_change_whose_interval_excludes_zero_has_a_star_and_both_errors():
     assert lines["k = 9"][3:] == ["", "", "", "", "", "2"]  # the reference
     assert "*: the 95 % interval, of the images and of the seeds together, excludes zero." in notes
     assert "(*)" not in notes
-    assert f"“k = 5” {visible(unclear):.1f} AP." in notes and "“k = 3”" not in notes
+    assert f"“k = 5” {unclear.visible():.1f} AP." in notes and "“k = 3”" not in notes
 
 
 def test_with_one_seed_the_star_is_in_brackets_and_decides_nothing_about_configurations():
@@ -119,7 +119,7 @@ def test_of_ours_those_are_tied_whose_difference_from_the_best_includes_zero(noi
         if f"{row.ap.ours:.1f}" == f"{top.ap.ours:.1f}":
             assert found[label] == "best"
             continue
-        if difference(top.scores, row.scores, "ap").low <= 0:
+        if difference(top.scores, row.scores).low <= 0:
             assert label in found  # what two rows alone do not tell apart, all at once do not
         assert found.get(label, "tied") == "tied"
     assert ("tied" in found.values()) == (noise > 0.1)

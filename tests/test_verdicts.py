@@ -217,7 +217,7 @@ def test_our_claims_are_judged_at_any_scale(
     crowds = {
         name: made_up(name, seed, {"ap": -9.0 + gain})[1]
         for place, gain in gains.items()
-        for seed, name in enumerate(study.runs(place))
+        for seed, name in enumerate(study.row(place).signatures)
     }
     found = [judge(claim, replace(study, crowds=crowds)) for claim in table9.CLAIMS]
     if not in_crowds:  # a crowd that gains nothing is undecided, whatever the gain elsewhere
@@ -334,7 +334,8 @@ def test_rows_are_found_in_whatever_table_their_run_stands() -> None:
     """Table 1 alone has both rows of "RetinaNet lifted by ATSS" but ATSS; Table 4 has that."""
     some = {name: STUDY[name] for name in ("table1", "table4")}
     study = made_up_study(tables=some)
-    assert study.runs(claims.WITH_ATSS) == study.runs(claims.K9) != ()
+    one, other = (study.row(place).signatures for place in (claims.WITH_ATSS, claims.K9))
+    assert one == other != ()
     assert judge(BY_NAME["H9"], study).state == "undecided"
     assert judge(BY_NAME["H11"], study).state == "supported"
 
