@@ -1,9 +1,5 @@
 """Sealed results: one file with all that some tables rest on, and a digest that stands for it.
 
-    seal         a folder of members -> a zip archive; equal content gives equal bytes
-    unseal       and back: nothing is trusted, and nothing written outside the folder
-    check_run    whether a run is the one it is called, and its numbers follow from its records
-
 docs/archive.md says what is inside, what each kind of problem is, and what the digest proves.
 """
 

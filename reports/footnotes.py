@@ -1,11 +1,4 @@
-"""How the runs of a report were made, in words.
-
-footnotes    what must stand under a table's numbers, so that nobody misreads them
-differing    in what its runs differ beside what the table is about: a seed that is missing, another
-             version of the evaluation, another device, other test images; what most rows have goes
-             without saying, a row that differs gets a letter and a footnote
-facts        what was run, and on what
-"""
+"""How the runs of a report were made, in words: what must stand under a table's numbers."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -117,7 +110,10 @@ def _gaps(bundle: Bundle) -> list[Any]:
 
 
 def differing(bundle: Bundle) -> tuple[dict[str, str], tuple[str, ...]]:
-    """Row label -> the letter of its footnote, of those that are not like most; the footnotes."""
+    """Row label -> the letter of its footnote, of those that are not like most; the footnotes.
+
+    What most rows have goes without saying: seeds, device, versions, test images.
+    """
     rows = {row.row.label: _what_may_matter(row) for row in bundle.rows if row.results}
     names = dict.fromkeys(name for told in rows.values() for name in told)
     usual = {

@@ -1,10 +1,8 @@
-"""THE numbers of a table, as a data frame, and how each is written.
-
-numbers   a line per row and metric: the paper's number, ours, and what changed; the CSV is
-          this, and MLflow's rows, archives and whoever goes on from a notebook read it
-number, signed, interval ...   one decimal as in the paper, a sign on what is a change
+"""THE numbers of a table, as a data frame that whoever goes on from here reads, and how each is
+written: one decimal as in the paper, a sign on what is a change.
 """
 
+from itertools import product
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
@@ -31,22 +29,18 @@ def numbers(bundle: Bundle) -> "pd.DataFrame":
     """
     import pandas as pd
 
-    table = bundle.table.number or bundle.table.name
-    lines = [
-        {"table": table, "row": row.row.label, "metric": HEADINGS[name]}
-        | _told(found, "paper", "ours", "std", "n")
-        | _told(found.estimate, *ERRORS, "num_images")
-        | _told(found, "difference", "paper_gain", "gain", "gain_std")
-        | {f"gain_{it}": value for it, value in _told(found.gain_estimate, *ERRORS).items()}
-        | {"seeds": " ".join(map(str, found.by_seed)), "signatures": " ".join(row.signatures)}
-        for row in bundle.rows
-        for name, found in row.metrics.items()
-    ]
-    return pd.DataFrame(lines, dtype=object).rename(columns={"num_images": "images"})
-
-
-def _told(of: object, *names: str) -> dict[str, Any]:
-    return {name: getattr(of, name, None) for name in names}
+    table, lines = bundle.table.number or bundle.table.name, []
+    for row, name in product(bundle.rows, HEADINGS):
+        found = row.metrics[name]
+        told: dict[str, Any] = {"table": table, "row": row.row.label, "metric": HEADINGS[name]}
+        told |= {it: getattr(found, it) for it in ("paper", "ours", "std", "n")}
+        told |= {it: getattr(found.estimate, it, None) for it in ERRORS}
+        told["images"] = getattr(found.estimate, "num_images", None)
+        told |= {it: getattr(found, it) for it in ("difference", "paper_gain", "gain", "gain_std")}
+        told |= {f"gain_{it}": getattr(found.gain_estimate, it, None) for it in ERRORS}
+        told["seeds"] = " ".join(map(str, found.by_seed))
+        lines.append(told | {"signatures": " ".join(row.signatures)})
+    return pd.DataFrame(lines, dtype=object)
 
 
 def csv_text(bundle: Bundle) -> str:

@@ -1,11 +1,6 @@
 """A table's runs: what they measured, beside the paper's numbers, and all of it in one JSON file.
 
-    Bundle        a table, how its runs were made, what they measured
-    Bundle.rows   each row's numbers: the paper's and ours, alone and against the row of reference
-
-Nothing is inferred here: a mean, a sample standard deviation, a count of seeds, and the intervals
-of intervals.py where images can be resampled: their draws stand beside the file, table2.json and
-table2.npz. What was not measured is None, never 0.
+Their draws stand beside it, table2.json and table2.npz. What was not measured is None, never 0.
 """
 
 import json

@@ -1,12 +1,4 @@
-"""Which tables a report prints of a table's runs.
-
-paper_grid     as the paper prints it; under each number of the paper ours, its interval where there
-               is one, and the difference; a table that the paper does not have is printed in the
-               same way, with ours alone
-gains_grid     what may hold at any scale: AP of every row and its change against the reference row,
-               the paper's and ours, with intervals and errors
-changes_grid   the same change in every metric that the table prints
-runs_grid      each run by its name, and by what made it
+"""Which tables a report prints of a table's runs: as the paper does, what rows change, its runs.
 
 The best of the paper's numbers and of ours are marked, and those of ours not told apart from it.
 """

@@ -64,9 +64,8 @@ def scores_of(run: Result, shared: np.ndarray, own: np.ndarray, num_images: int 
     """A run's numbers under resampled images: what these do to all runs, and to this one."""
     values = [getattr(run.metrics, metric) for metric in HEADINGS]
     centers = np.array([np.nan if value is None else value for value in values])
-    about = {"signature": run.signature, "seed": run.seed, "metrics": run.metrics}
-    images = {"images": "f" * 64, "num_images": num_images}
-    return Scores(draws=centers + shared + own, **about, **images)
+    draws = centers + shared + own
+    return Scores(run.signature, run.seed, run.metrics, draws, "f" * 64, num_images)
 
 
 def with_scores(bundle: Bundle, *, noise: float = 0.5) -> Bundle:

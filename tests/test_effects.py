@@ -1,5 +1,6 @@
 """Effects and interactions: against plain means of differences, known truths, and missing cells."""
 
+from contextlib import suppress
 from dataclasses import replace
 from itertools import combinations, product
 from statistics import fmean
@@ -21,27 +22,24 @@ CELLS = tuple(
     for values in product((0, 1), repeat=5)
     if values[2] or not values[3]
 )
-PAIRS = list(combinations(range(5), 2))
+FACTORS = [*((i,) for i in range(5)), *combinations(range(5), 2)]
 
 
 def switched(cell, *on):
     return tuple(1 if i in on else x for i, x in enumerate(cell))
 
 
-def mean_change(aps, i):
-    """Plainly: over all pairs that differ in i alone, the mean of on minus off."""
-    pairs = [(switched(cell, i), cell) for cell in aps if not cell[i]]
-    return fmean(aps[on] - aps[off] for on, off in pairs if on in aps)
-
-
-def mean_surplus(aps, i, j):
-    """Plainly: over all squares, both - i alone - j alone + neither."""
-    corners = [cell for cell in aps if not cell[i] and not cell[j]]
-    squares = [
-        (switched(cell, i, j), switched(cell, i), switched(cell, j), cell) for cell in corners
-    ]
-    squares = [square for square in squares if all(cell in aps for cell in square)]
-    return fmean(aps[a] - aps[b] - aps[c] + aps[d] for a, b, c, d in squares) if squares else None
+def mean_effect(aps, i, j=None):
+    """Plainly: the mean of i on minus off; of two that of both - i alone - j alone + neither."""
+    found = []
+    for cell in aps:
+        with suppress(KeyError):  # a corner that there is not
+            if not cell[i] and j is None:
+                found.append(aps[switched(cell, i)] - aps[cell])
+            elif not cell[i] and not cell[j]:
+                both, mine, other = switched(cell, i, j), switched(cell, i), switched(cell, j)
+                found.append(aps[both] - aps[mine] - aps[other] + aps[cell])
+    return fmean(found) if found else None
 
 
 def of_seeds(aps, *changes):
@@ -49,88 +47,63 @@ def of_seeds(aps, *changes):
 
     The interval is then of the seeds alone.
     """
-    measured = {cell: [ap + change for change in changes] for cell, ap in aps.items()}
-    return Effects(CELLS, measured, {cell: of_no_images(aps) for cell, aps in measured.items()})
+    return of_runs({cell: [ap + change for change in changes or [0.0]] for cell, ap in aps.items()})
 
 
-def of_no_images(aps):
-    """Scores of runs whose numbers are the same on any images."""
-    return [
-        Scores(
-            signature=f"{seed}",
-            seed=seed,
-            metrics=Metrics(ap),
-            draws=np.full((100, 6), ap),
-            images="f" * 64,
-            num_images=10,
-        )
-        for seed, ap in enumerate(aps)
-    ]
-
-
-def of_one_seed(aps):
-    return of_seeds(aps, 0.0)
+def of_runs(measured):
+    """The same of runs whose numbers are the same on any images."""
+    images = "f" * 64, 10
+    scores = {
+        cell: [
+            Scores(f"{seed}", seed, Metrics(ap), np.full((100, 6), ap), *images)
+            for seed, ap in enumerate(aps)
+        ]
+        for cell, aps in measured.items()
+    }
+    return Effects(CELLS, measured, scores)
 
 
 def random_aps(seed):
-    return {
-        cell: float(ap)
-        for cell, ap in zip(CELLS, np.random.default_rng(seed).normal(30, 3, 24), strict=True)
-    }
+    aps = np.random.default_rng(seed).normal(30, 3, 24)
+    return dict(zip(CELLS, aps.tolist(), strict=True))
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_with_all_combinations_measured_effects_are_plain_means_of_differences(seed):
     aps = random_aps(seed)  # with interactions of every order
-    effects = of_one_seed(aps)
-    for i in range(5):
-        assert effects.effect(i)[0] == pytest.approx(mean_change(aps, i))
-    for i, j in PAIRS:
-        expected = mean_surplus(aps, i, j)
-        assert effects.effect(i, j)[0] == (expected and pytest.approx(expected))
-    assert effects.effect(2, 3)[0] is None  # centerness without the in-box limit is nothing
+    for factors in FACTORS:
+        expected = mean_effect(aps, *factors)
+        assert of_seeds(aps).effect(*factors)[0] == (expected and pytest.approx(expected))
+    assert of_seeds(aps).effect(2, 3)[0] is None  # centerness without the in-box limit is nothing
 
 
 def truth(cell):
     """AP with effects and pairs only, so that the model is right."""
     gn, giou, inside, centerness, scalar = cell
-    return (
-        30
-        + 1.0 * gn
-        + 2.0 * giou
-        + 0.5 * inside
-        + 1.5 * centerness
-        + 0.7 * gn * giou
-        - 0.4 * giou * scalar
-    )
+    alone = 1.0 * gn + 2.0 * giou + 0.5 * inside + 1.5 * centerness
+    return 30 + alone + 0.7 * gn * giou - 0.4 * giou * scalar
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_what_is_determined_by_a_part_of_the_combinations_is_right(seed):
     measured = np.random.default_rng(seed).permutation(24)[: 24 - 2 * seed]
-    effects = of_one_seed({CELLS[n]: truth(CELLS[n]) for n in measured})
+    effects = of_seeds({CELLS[n]: truth(CELLS[n]) for n in measured})
     everything = {cell: truth(cell) for cell in CELLS}
-    found = 0
-    for i in range(5):
-        estimate = effects.effect(i)[0]
-        found += estimate is not None
-        assert estimate is None or estimate == pytest.approx(mean_change(everything, i))
-    for i, j in PAIRS:
-        estimate = effects.effect(i, j)[0]
-        assert estimate is None or estimate == pytest.approx(
-            mean_surplus(everything, i, j), abs=1e-9
-        )
-    assert found == 5 or seed == 4
+    estimates = {factors: effects.effect(*factors)[0] for factors in FACTORS}
+    for factors, value in estimates.items():
+        expected = pytest.approx(mean_effect(everything, *factors), abs=1e-9)
+        assert value is None or value == expected
+    assert seed == 4 or all(estimates[i,] is not None for i in range(5))
 
 
 def test_nothing_is_invented_for_what_was_not_measured():
-    without_giou = of_one_seed({cell: truth(cell) for cell in CELLS if not cell[1]})
+    without_giou = of_seeds({cell: truth(cell) for cell in CELLS if not cell[1]})
     # Of GroupNorm half the combinations are unknown, and pairs interact.
     assert [without_giou.effect(*it) for it in ((1,), (0, 1), (0,))] == [(None, None)] * 3
-    assert of_one_seed({}).effect(0)[0] is None
-    assert of_one_seed({CELLS[0]: 30.0}).misfit is None
+    assert of_seeds({}).effect(0)[0] is None
+    assert of_seeds({CELLS[0]: 30.0}).misfit is None
     columns_of_table_1 = [(1,) * n + (0,) * (5 - n) for n in range(6)]
-    effects = of_one_seed({cell: truth(cell) for cell in columns_of_table_1})
+    effects = of_seeds({cell: truth(cell) for cell in columns_of_table_1})
     assert [effects.effect(i)[0] for i in range(5)] == [None] * 5
 
 
@@ -151,8 +124,7 @@ def test_the_seeds_error_is_how_far_estimates_scatter():
     estimates, errors = [], []
     for _ in range(300):
         measured = {cell: [truth(cell) + rng.normal(0, 0.5) for _ in range(3)] for cell in CELLS}
-        scores = {cell: of_no_images(aps) for cell, aps in measured.items()}
-        value, found = Effects(CELLS, measured, scores).effect(0, 4)
+        value, found = of_runs(measured).effect(0, 4)
         estimates.append(value)
         errors.append(found.seed_error)
     assert np.std(estimates) == pytest.approx(np.mean(errors), rel=0.15)
@@ -161,7 +133,7 @@ def test_the_seeds_error_is_how_far_estimates_scatter():
 
 def test_effects_beyond_pairs_are_told():
     three = {cell: truth(cell) + 2.0 * (cell[0] and cell[1] and cell[4]) for cell in CELLS}
-    assert of_one_seed(three).misfit > 0.2
+    assert of_seeds(three).misfit > 0.2
 
 
 # --- in a report
