@@ -30,7 +30,7 @@ from experiments.claims import (
     Spread,
     places,
 )
-from reports.measurements import Measurements, find_row, spread
+from reports.measurements import BY_NUMBER, Measurements, find_row, spread
 from reports.render import Cell, Grid, Line, line
 
 if TYPE_CHECKING:  # it imports numpy and scipy, which lists need not wait for
@@ -115,8 +115,18 @@ class Verdict:
 def judge_all(
     study: Measurements, claims: Sequence[Claim] = CLAIMS, costs: Costs | None = None
 ) -> list[Verdict]:
-    """What a study says about each of these claims, as far as they belong to its scale."""
-    return [judge(claim, study, costs) for claim in claims if study.has_scale_of(claim)]
+    """What a study says about each of these claims, as far as they belong to its scale.
+
+    Table 8 has another one than the others; at scales that are none of the paper's all are trained.
+    """
+    is_own = study.scale not in {table.scale for table in BY_NUMBER.values()}
+    return [
+        judge(claim, study, costs)
+        for claim in claims
+        if is_own
+        or claim.evidence != "training"
+        or all(BY_NUMBER[number].scale == study.scale for number in claim.tables)
+    ]
 
 
 def judge(claim: Claim, study: Measurements, costs: Costs | None = None) -> Verdict:
@@ -204,7 +214,8 @@ def _look_at(part: Margin | Spread, study: Measurements, num_judged: int) -> Fin
     value, strict = pairs[0], pairs[0].at(level)
     if is_spread:
         value, strict = spread(pairs), spread([pair.at(level) for pair in pairs])
-    finding = replace(finding, ours=shown(value, sign), estimate=value)
+    ours, low, high = number(value.value, sign), number(value.low), number(value.high)
+    finding = replace(finding, ours=f"{ours} ({low} to {high})", estimate=value)
     if region is None or agrees is None:
         return replace(finding, reason=NOT_JUDGED)
     best = max(fmean(it.metrics.ap or 0.0 for it in study.row(place).results) for place in rows)
@@ -282,11 +293,6 @@ def power(estimate: "Estimate", region: Region, strict_level: float) -> str:
     return f"more seeds or images, to tell {value} from {end} (these show {least:.1f} or more)"
 
 
-def shown(estimate: "Estimate", sign: str = "") -> str:
-    """A value with its interval: "+3.9 (3.1 to 4.8)"."""
-    return f"{number(estimate.value, sign)} ({number(estimate.low)} to {number(estimate.high)})"
-
-
 def number(value: float, sign: str = "") -> str:
     """One decimal, with a minus as it is printed; sign "+" marks what is not negative."""
     return f"{value:{sign}z.1f}".replace("-", "−")
@@ -319,13 +325,13 @@ def _notes(verdicts: Sequence[Verdict]) -> Iterator[str]:
 
 def _block(verdict: Verdict) -> tuple[Line, ...]:
     """A claim's line; of several parts each has one below it."""
-    claim, (first, *others) = verdict.claim, verdict.findings
+    claim, findings = verdict.claim, verdict.findings
     says = line(claim.name, f"{claim.says} ({claim.where})")
-    if not others:
-        return ((*says, *_numbers(first, claim.paper), Cell(verdict.state)),)
+    if len(findings) == 1:
+        return ((*says, *_numbers(findings[0], claim.paper), Cell(verdict.state)),)
     parts = (
         (*line("", f"· {part.what}"), *_numbers(part, ""), Cell(part.state or NOT_JUDGED))
-        for part in verdict.findings
+        for part in findings
     )
     return ((*says, *line(claim.paper, "", ""), Cell(verdict.state)), *parts)
 
@@ -349,10 +355,7 @@ def as_json(verdict: Verdict) -> dict[str, Any]:
     """A verdict in JSON's terms, every number in full."""
     claim = verdict.claim
     parts = [asdict(finding) | {"verdict": finding.state} for finding in verdict.findings]
-    return {
-        "name": claim.name,
-        "says": claim.says,
-        "where": claim.where,
+    return {name: getattr(claim, name) for name in ("name", "says", "where")} | {
         "setting": verdict.setting,
         "paper": claim.paper,
         "verdict": verdict.state,

@@ -1,8 +1,7 @@
 """COCO's six numbers where every image counts as often as one likes, without matching again.
 
 An image's weight is how often it stands in the sample: 1 everywhere gives pycocotools' numbers, to
-the last bit; those of a bootstrap are drawn with replacement. What a detection is, true or false,
-does not depend on other images, so only precision and recall are accumulated anew.
+the last bit; those of a bootstrap are drawn with replacement.
 
 Shapes: R samples, I images; D detections of a category, K of them true; 4 areas, 10 IoUs, 101
 recalls; the last axis of numbers is the six fields of Metrics, in their order.

@@ -18,7 +18,7 @@ those of a combination, pooled over all.
 Shapes: C combinations that are measured, F factors, P = 1 + F + F (F - 1) / 2 parameters.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import combinations
@@ -168,39 +168,31 @@ def effects_grids(bundle: Bundle) -> tuple[Grid, ...]:
         title="What each is worth on average, and what pairs add to that (AP points)",
         head=line(*heads),
         blocks=tuple(blocks),
-        notes=tuple(_notes(effects, unknown, table.has_paper)),
+        notes=tuple(filter(None, _notes(effects, unknown, table.has_paper))),
     )
     return (grid,)
 
 
-def _notes(effects: Effects, unknown: Sequence[str], has_paper: bool) -> Iterator[str]:
-    """What the numbers mean, and what they cannot tell."""
-    yield (
+def _notes(effects: Effects, unknown: Sequence[str], has_paper: bool) -> list[Any]:
+    """What the numbers mean, and what they cannot tell; what is empty goes without saying."""
+    alone = (
+        "One seed for each combination: an interval is of these trained weights, and nothing tells "
+        "chance in training from an effect."
+    )
+    return [
         "Alone: the mean change of AP when it is switched on, over the combinations of the others. "
         "×: how much more both together change AP than each alone. Least squares over "
-        f"{len(effects.measured)} of {len(effects.combinations)} combinations."
-    )
-    if has_paper:
-        yield "Paper: its step, in the order in which it adds them."
-    if effects.scores:
-        yield f"Below each: the {SURE} interval, of images and seeds together."
-    if effects.spread is None:
-        yield (
-            "One seed for each combination: an interval is of these trained weights, and nothing "
-            "tells chance in training from an effect."
-        )
-    else:
-        yield (
-            f"Seeds of one combination differ by {effects.spread:.2f} AP (standard deviation, "
-            "pooled over all combinations)."
-        )
-    if effects.misfit is not None:
-        yield (
-            f"Three or more together leave {effects.misfit:.2f} AP of a combination unexplained "
-            "(root mean square)."
-        )
-    if unknown:
-        yield (
-            f"{MISSING}: not determined by the combinations that are measured, or that there are: "
-            f"{', '.join(unknown)}."
-        )
+        f"{len(effects.measured)} of {len(effects.combinations)} combinations.",
+        has_paper and "Paper: its step, in the order in which it adds them.",
+        effects.scores and f"Below each: the {SURE} interval, of images and seeds together.",
+        alone
+        if effects.spread is None
+        else f"Seeds of one combination differ by {effects.spread:.2f} AP (standard deviation, "
+        "pooled over all combinations).",
+        effects.misfit is not None
+        and f"Three or more together leave {effects.misfit:.2f} AP of a combination unexplained "
+        "(root mean square).",
+        unknown
+        and f"{MISSING}: not determined by the combinations that are measured, or that there are: "
+        f"{', '.join(unknown)}.",
+    ]

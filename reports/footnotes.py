@@ -9,7 +9,7 @@ from detector.config import Recipe
 from experiments.schedules import SCALES
 from experiments.settings import show_setting
 from reports.numbers import EARLY, MISSING, SURE
-from reports.results import Bundle, ComparedRow, Result
+from reports.results import Bundle, Result
 
 MAX_FACT = 80  # letters; longer ones differ from run to run
 HARMLESS = ("ray", "mlflow")  # facts whose names begin so: no number depends on them
@@ -32,9 +32,10 @@ def _setup(bundle: Bundle) -> list[Any]:
     versions = told_by(bundle.results.values()).get("pycocotools", [])
     told = [bundle.fingerprint[:12], *(f"{it:,} test images" for it in sizes if len(sizes) == 1)]
     told += [f"pycocotools {it}" for it in versions if len(versions) == 1]
-    listed = ", ".join(map(str, bundle.seeds))
+    known = sorted({result.seed for row in bundle.rows for result in row.results})
+    listed = ", ".join(map(str, known))
     seeds = f"seeds {listed}: mean ±sd, the sample standard deviation over seeds"
-    if len(bundle.seeds) < 2:
+    if len(known) < 2:
         alone = f"seed {listed} alone, so the spread between seeds is unknown"
         seeds = alone if listed else "no run is finished"
     elif bundle.has_intervals:
@@ -96,13 +97,15 @@ def _gaps(bundle: Bundle) -> list[Any]:
         for row in bundle.rows
         for stopped in row.stopped
     )
-    asked = sum(len(row.signatures) for row in bundle.rows)
-    finished = sum(len(row.results) for row in bundle.rows)
+    asked, finished, ended = (
+        sum(len(getattr(row, name)) for row in bundle.rows)
+        for name in ("signatures", "results", "stopped")
+    )
     runs = f"{finished} of {asked:,} {'run' if asked == 1 else 'runs'} finished"
     measured = [row for row in bundle.rows if row.results]
     is_undefined = any(not row.metrics[it].n for row in measured for it in bundle.table.metrics)
     return [
-        bundle.missing and f"{MISSING}: not measured; {runs}.",
+        asked > finished + ended and f"{MISSING}: not measured; {runs}.",
         unasked and f"{MISSING}: no run was asked for in {unasked}.",
         is_undefined and f"{MISSING}: undefined, for want of an object of that size.",
         early and f"{EARLY}: stopped early, the AP of its last test: {early}.",
@@ -114,7 +117,13 @@ def differing(bundle: Bundle) -> tuple[dict[str, str], tuple[str, ...]]:
 
     What most rows have goes without saying: seeds, device, versions, test images.
     """
-    rows = {row.row.label: _what_may_matter(row) for row in bundle.rows if row.results}
+    rows = dict[str, dict[str, str]]()
+    for row in filter(lambda row: row.results, bundle.rows):
+        known = {"seeds": [str(run.seed) for run in row.results], **told_by(row.results)}
+        if row.scores:
+            known["test images"] = [f"{it.num_images:,} ({it.images[:8]})" for it in row.scores]
+        moving = {name: it for name, it in known.items() if not name.lower().startswith(HARMLESS)}
+        rows[row.row.label] = {name: " and ".join(dict.fromkeys(it)) for name, it in moving.items()}
     names = dict.fromkeys(name for told in rows.values() for name in told)
     usual = {
         name: Counter(told.get(name, UNKNOWN) for told in rows.values()).most_common(1)[0][0]
@@ -128,15 +137,6 @@ def differing(bundle: Bundle) -> tuple[dict[str, str], tuple[str, ...]]:
         if odd and (text in notes or len(notes) < len(ascii_lowercase)):
             letters[label] = notes.setdefault(text, ascii_lowercase[len(notes)])
     return letters, tuple(f"{letter}: {text}." for text, letter in notes.items())
-
-
-def _what_may_matter(row: ComparedRow) -> dict[str, str]:
-    """Everything about a row's runs that could move its number, in words."""
-    told = {"seeds": [str(run.seed) for run in row.results], **told_by(row.results)}
-    if row.scores:
-        told["test images"] = [f"{it.num_images:,} ({it.images[:8]})" for it in row.scores]
-    moving = {name: it for name, it in told.items() if not name.lower().startswith(HARMLESS)}
-    return {name: " and ".join(dict.fromkeys(values)) for name, values in moving.items()}
 
 
 def told_by(results: Iterable[Result]) -> dict[str, list[str]]:

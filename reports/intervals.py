@@ -55,9 +55,7 @@ class Estimate:
     def visible(self, level: float = LEVEL) -> float:
         """The smallest difference from zero, in AP points, that these seeds and images could show.
 
-        At this level, two-sided, in 80 % of all cases: where it is the sum of both quantiles.
-        Nothing is taken from the value that was observed, which is no better known than the true
-        one.
+        At this level, two-sided, in 80 % of all cases; it does not depend on the value observed.
         """
         return float(sum(_reach(self, share) for share in ((1 + level) / 2, POWER)))
 
@@ -67,16 +65,10 @@ def contrast(
 ) -> Estimate | None:
     """Sum of weight x mean over a part's seeds, all on the same images; None if undefined.
 
-    The error of the images is the standard deviation of the draws. That of the seeds is made of the
-    standard errors of the parts' means, which are independent of each other. Both are taken
-    together with Student's t, whose degrees are Satterthwaite's (Biometrics Bull. 2, 110-114,
-    1946). Seeds differ also because they fail on different images, which the draws show as well:
-    that counts twice, and makes the interval rather too wide than too narrow.
-
-    AP exceeds that of all images there could be, the more so the fewer there are, and resamples
-    exceed it by about as much once more: so the interval of one part alone is moved down by the
-    draws' mean less the value (Efron & Tibshirani, An Introduction to the Bootstrap, 1993, ch. 10).
-    In differences that cancels.
+    The images' error is the draws' standard deviation, the seeds' that of the parts' means, taken
+    as independent; both together have Student's t (Satterthwaite, Biometrics Bull. 2, 110-114,
+    1946). A number alone is moved down by the draws' mean less the value (Efron & Tibshirani, An
+    Introduction to the Bootstrap, 1993, ch. 10); docs/statistics.md says why.
     """
     found = [(weight, numbers) for weight, part in parts if (numbers := _numbers(part, metric))]
     if not parts or len(found) < len(parts):
@@ -104,11 +96,10 @@ def contrast(
 def difference(
     runs: Sequence[Scores], others: Sequence[Scores], metric: str = "ap"
 ) -> Estimate | None:
-    """The runs' number minus the others', paired by image, of the seeds that both have.
+    """The runs' number minus the others', paired by image, of the seeds that both have, if any.
 
-    Where they share no seed, all are taken. The same seed in two configurations counts as two
-    independent trainings: if it makes both better or worse, the interval is rather too wide.
-    None where the images are others.
+    None where the images are others. Equal seeds count as independent trainings: if they make both
+    better or worse, the interval is rather too wide.
     """
     if len({run.images for run in (*runs, *others)}) > 1:
         return None
@@ -155,10 +146,9 @@ def told_apart(runs: Sequence[Sequence[Scores]], metric: str) -> list[bool | Non
     """Which rows of a table are worse than its highest, with all its rows looked at at once.
 
     runs: of each row, one per seed; equal rows count once. None: not known, because the row or the
-    highest has no draws, or is of other images. Whatever the rows, in at most 5 % of tables does a
-    row count as worse that is not: the largest of all studentized differences of two rows has to
-    be exceeded (Tukey's range, by its distribution under the shared resamples of the images, and
-    normal seeds of one variance, which is pooled over the rows and has its own chi-square).
+    highest has no draws, or is of other images. The largest of all studentized differences of two
+    rows has to be exceeded (Tukey's range, docs/statistics.md): by its distribution under the
+    shared resamples, and normal seeds of one variance, pooled, with its own chi-square.
     """
     rows = {tuple(run.signature for run in row): row for row in runs}
     numbers = {name: it for name, row in rows.items() if (it := _numbers(row, metric))}

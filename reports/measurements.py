@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 from math import sqrt
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from experiments import TABLES, table9
-from experiments.claims import RERUN_DEGREES, RERUN_DEVIATION, Claim, Margin, Place, Spread, places
+from experiments.claims import RERUN_DEGREES, RERUN_DEVIATION, Margin, Place, Spread, places
 from experiments.experiment import Row
 from reports.footnotes import assigned
 from reports.results import Bundle, ComparedRow
@@ -71,24 +71,16 @@ class Measurements:
             return {table.scale for table in papers} == {self.scale} and self.data == PAPERS_DATA
         return all(replace(self.bundles[0], table=table).is_as_in_paper for table in papers)
 
-    def has_scale_of(self, claim: Claim) -> bool:
-        """Whether its tables belong to this scale: Table 8 has another one than the others.
-
-        At scales that are none of the paper's, all tables are trained.
-        """
-        own = {BY_NUMBER[number].scale for number in claim.tables}
-        is_papers = self.scale in {table.scale for table in BY_NUMBER.values()}
-        return claim.evidence != "training" or not is_papers or own == {self.scale}
-
     def row(self, place: Place, other: Place | None = None) -> ComparedRow:
         """A row of any table with its runs, against another; no run where it was not asked for."""
         row = find_row(place)
+        wanted = row.config, row.recipe, str(row.assigner)  # equal for rows that are one run
         signatures = dict.fromkeys(
             name
             for bundle in self.bundles
-            for its in bundle.table.rows
-            if _trains(its) == _trains(row)
-            for name in bundle.signatures.get(its.label, ())
+            for it in bundle.table.rows
+            if (it.config, it.recipe, str(it.assigner)) == wanted
+            for name in bundle.signatures.get(it.label, ())
         )
         results = ChainMap(*(dict(it.results) for it in self.bundles))
         scores = ChainMap(*(dict(it.scores) for it in self.bundles))
@@ -129,8 +121,7 @@ class Measurements:
         for place in wanted:
             by_table.setdefault(place.table, set()).add(place.label)
         seeds = {result.seed for bundle in self.bundles for result in bundle.results.values()}
-        asked = ["--scale", self.scale] if self.scale else []
-        asked += ["--data", self.data] if self.data else []
+        asked = ["--scale", self.scale] * bool(self.scale) + ["--data", self.data] * bool(self.data)
         made = (shlex.split(bundle.command) for bundle in self.bundles)
         setting = next((it[3:] for it in made if it[:2] == ["atss", "reproduce"]), asked)
         commands = []
@@ -152,11 +143,6 @@ class Measurements:
 def find_row(place: Place) -> Row:
     """The row of the paper's table."""
     return next(row for row in BY_NUMBER[place.table].rows if row.label == place.label)
-
-
-def _trains(row: Row) -> tuple[Any, ...]:
-    """Equal for rows that are one run in one setup."""
-    return row.config, tuple(sorted(row.recipe.items())), str(row.assigner)
 
 
 def spread(pairs: Sequence["Estimate"]) -> "Estimate":

@@ -1,12 +1,7 @@
 """Two configurations on the same images: in what they differ, and whether that may be chance.
 
-All differences are the second minus the first. Each is paired as intervals.difference does it.
-
-    metrics   the six numbers, and AR: the mean over classes and IoUs of the highest recall
-    classes   AP of each; which of so many differences count is by Holm's method, at 5 % for all
-              classes together
-    errors    what AP50 would gain without each kind of error (breakdown.py)
-    images    their scores (breakdown.py)
+All differences are the second minus the first, paired as intervals.difference does it: the six
+numbers and AR, AP of each class, kinds of errors and the images' scores (breakdown.py).
 
 Shapes: R resamples, I images, C classes.
 """
@@ -97,11 +92,6 @@ class Difference:
     num_truths: int | None = None  # of a class
     is_told_apart: bool = False  # of a class: with all others taken into account
 
-    @property
-    def size(self) -> float:
-        """Without its sign."""
-        return abs(self.difference or 0.0)
-
 
 @dataclass(frozen=True, kw_only=True)
 class Paired:
@@ -149,9 +139,9 @@ def compare(first: Side, second: Side, note: str = "") -> Paired:
         names=(first.name, second.name),
         seeds=(tuple(sorted(seeds[0])), tuple(sorted(seeds[1]))),
         metrics=tuple(found["metrics"]),
-        classes=tuple(sorted(classes, key=lambda it: -it.size)),
+        classes=tuple(sorted(classes, key=lambda it: -abs(it.difference or 0.0))),
         errors=tuple(found["errors"]),
-        images=tuple(sorted(images, key=lambda it: (-it.size, int(it.name)))),
+        images=tuple(sorted(images, key=lambda it: (-abs(it.difference or 0.0), int(it.name)))),
         num_images=runs[0].scores.num_images,
         notes=tuple(filter(None, [note, *_notes(first, second, *every)])),
     )
@@ -315,7 +305,8 @@ def meaning(paired: Paired) -> str:
     ap = paired.metrics[0].estimate
     if ap is None:
         return "AP is undefined for one of them, so nothing can be said."
-    over = f"{_count(ap.num_seeds, 'seed')} and {_count(ap.num_images, 'image')}"
+    counts = {"seed": ap.num_seeds, "image": ap.num_images}
+    over = " and ".join(f"{count:,} {noun}{'s' * (count != 1)}" for noun, count in counts.items())
     span = f"(95 % interval {signed_interval(ap).replace(BREAK, '')}, over {over})"
     size = f"{abs(ap.value):.1f}"
     amount = f"{second} has {size} AP {'more' if ap.value > 0 else 'less'} than {first} {span}"
@@ -325,12 +316,6 @@ def meaning(paired: Paired) -> str:
         wanted = f"from {ap.visible():.1f} AP on these seeds and images would have shown it"
         return f"Not told apart: {amount}; {wanted if ap.num_seeds > 1 else MORE_SEEDS}."
     if ap.num_seeds == 1:
-        return (
-            f"Told apart as trained weights: {amount}; whether their configurations differ "
-            f"{MORE_SEEDS}."
-        )
+        amount += f"; whether their configurations differ {MORE_SEEDS}"
+        return f"Told apart as trained weights: {amount}."
     return f"Told apart: {amount}."
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")

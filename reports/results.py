@@ -189,17 +189,6 @@ class Bundle:
         return self.rows[self.table.reference]
 
     @property
-    def seeds(self) -> tuple[int, ...]:
-        """All seeds with a result, in order."""
-        return tuple(sorted({result.seed for row in self.rows for result in row.results}))
-
-    @property
-    def missing(self) -> int:
-        """How many of the runs asked for have no result and were not ended early."""
-        there = ((len(row.results) + len(row.stopped), len(row.signatures)) for row in self.rows)
-        return sum(asked - found for found, asked in there)
-
-    @property
     def has_intervals(self) -> bool:
         """Whether anything is known of how far our numbers are to be trusted."""
         return any(it.estimate for row in self.rows for it in row.metrics.values())

@@ -3,7 +3,7 @@
 The best of the paper's numbers and of ours are marked, and those of ours not told apart from it.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain, groupby
 from typing import assert_never
@@ -200,34 +200,25 @@ def changes_grid(bundle: Bundle) -> tuple[Grid, ...]:
     return (grid,)
 
 
-def _notes(bundle: Bundle, metrics: Sequence[str]) -> Iterator[str]:
+def _notes(bundle: Bundle, metrics: Sequence[str]) -> list[str]:
     """What the numbers are, and what the marks mean."""
     found = [row.metrics[name].gain_estimate for row in bundle.rows for name in metrics]
     changes = [change for change in found if change is not None]
     is_single = {change.seed_error is None for change in changes}
-    if not changes:
-        yield (
-            "Changes of ours are of the seeds that both rows have. ±: standard deviation of one "
-            "seed's change, the two trainings of which are independent."
-        )
-        return
-    yield "Changes of ours are paired by image, and of the seeds that both rows have."
-    if False in is_single:
-        yield (
-            f"{COUNTS}: the {SURE} interval, of the images and of the seeds together, excludes "
-            "zero."
-        )
-    if True in is_single:
-        yield (
-            f"{COUNTS_FOR_THESE}: the {SURE} interval excludes zero for these trained weights. "
-            "With one seed it is of the images alone: what training again would change is not in "
-            "it, so it decides nothing about the configurations."
-        )
-    if any(change.excludes_zero for change in changes) and len(changes) > 1:
-        yield (
-            f"Each of the {len(changes)} intervals stands for itself: of 20 changes that are none, "
-            "one would be marked by chance."
-        )
+    is_any_clear = len(changes) > 1 and any(change.excludes_zero for change in changes)
+    told = {
+        "Changes of ours are of the seeds that both rows have. ±: standard deviation of one seed's "
+        "change, the two trainings of which are independent.": not changes,
+        "Changes of ours are paired by image, and of the seeds that both rows have.": changes,
+        f"{COUNTS}: the {SURE} interval, of the images and of the seeds together, excludes "
+        "zero.": False in is_single,
+        f"{COUNTS_FOR_THESE}: the {SURE} interval excludes zero for these trained weights. With "
+        "one seed it is of the images alone: what training again would change is not in it, so it "
+        "decides nothing about the configurations.": True in is_single,
+        f"Each of the {len(changes)} intervals stands for itself: of 20 changes that are none, one "
+        "would be marked by chance.": is_any_clear,
+    }
+    return [text for text, holds in told.items() if holds]
 
 
 def runs_grid(bundle: Bundle) -> Grid:

@@ -18,9 +18,9 @@ from experiments.claims import BY_NAME, CLAIMS
 from experiments.experiment import canonical, signature
 from experiments.schedules import DEMO
 from orchestration.plan import Setup
-from orchestration.run_folder import RunFolder, Store, open_store
+from orchestration.run_folder import Store, open_store
 from reports.breakdown import Insight
-from reports.coco_bootstrap import Scores, save_scores
+from reports.coco_bootstrap import save_scores
 
 Atss = Callable[..., tuple[int, str, str]]
 ROOT = Path(__file__).parents[1]
@@ -37,25 +37,16 @@ def measure(store: Store, table: str, seeds: tuple[int, ...], setup: Setup = SET
             name = signature(run)
             folder = store.folder(name)
             result, scores = made_up(name, seed, papers_numbers()[row.config])
-            facts = {
-                "name": row.label,
-                "setup": setup.to_json(),
-                "canonical": canonical(run),
-                "seed": seed,
-                "data": {"name": "x", "notes": [], "where": "nowhere", "fingerprint": "f" * 16},
-            }
-            folder.write("run", facts)
+            data = {"name": "x", "notes": [], "where": "nowhere", "fingerprint": "f" * 16}
+            facts = {"name": row.label, "setup": setup.to_json(), "seed": seed, "data": data}
+            folder.write("run", facts | {"canonical": canonical(run)})
             numbers = {"metrics": asdict(result.metrics), "seed": seed, "signature": name}
             folder.write("result", {**numbers, "seconds": 1.0, "facts": {}})
-            leave_records(folder, scores)
-
-
-def leave_records(folder: RunFolder, scores: Scores) -> None:
-    nothing = Insight(precision={}, classes=(), errors={}, threshold=0.5, images=())
-    folder.write("insight", nothing.to_json())
-    folder.matches.write_bytes(b"made up")
-    source = hashlib.sha256(b"made up").hexdigest()
-    save_scores(scores, folder.scores, source=source)
+            nothing = Insight(precision={}, classes=(), errors={}, threshold=0.5, images=())
+            folder.write("insight", nothing.to_json())
+            folder.matches.write_bytes(b"made up")
+            source = hashlib.sha256(b"made up").hexdigest()
+            save_scores(scores, folder.scores, source=source)
 
 
 def test_a_fresh_folder_has_the_list_and_what_each_claim_needs(
@@ -93,16 +84,14 @@ def test_the_list_comes_at_once_and_without_torch(tmp_path: Path) -> None:
         "try: cli.main()\n"
         "except SystemExit: print({'torch', 'ray', 'mlflow', 'pandas'} & set(sys.modules))"
     )
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=tmp_path,
-        env=environment,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
-        text=True,
         check=True,
     )
-    assert done.stdout.splitlines()[-1] == "set()"
+    assert done.stdout.splitlines()[-1] == b"set()"
 
 
 def test_what_is_measured_is_judged_by_setup(atss: Atss, tmp_path: Path) -> None:
@@ -149,9 +138,8 @@ def test_claims_as_json_and_markdown_say_the_same(atss: Atss, tmp_path: Path) ->
 def test_counted_positives_judge_their_claims(atss: Atss, tmp_path: Path) -> None:
     folder = tmp_path / "out" / "positives" / "pets-val"
     folder.mkdir(parents=True)
-    frame({"IoU": [2, 20, 4, 20], "ATSS": [9, 9, 9, 9]}).to_csv(
-        folder / "positives.csv", index=False
-    )
+    counts = frame({"IoU": [2, 20, 4, 20], "ATSS": [9, 9, 9, 9]})
+    counts.to_csv(folder / "positives.csv", index=False)
     code, output, errors = atss("claims", "--out", tmp_path / "out")
     assert (code, errors) == (0, "")
     assert "Counted: pets-val" in output and "supported: share of the candidates 0.200" in output

@@ -10,16 +10,10 @@ from experiments.schedules import PAPER
 from reports.footnotes import differing, facts, footnotes
 from reports.tables import paper_grid
 
+OTHERS = {"data": "my-coco"}, {"recipe": replace(PAPER, iterations=1)}, {"settings": {"k": 5}}
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        {},
-        {"data": "my-coco"},
-        {"recipe": replace(PAPER, iterations=1)},
-        {"settings": {"k": 5}},
-    ],
-)
+
+@pytest.mark.parametrize("change", [{}, *OTHERS])
 def test_only_the_papers_own_setting_needs_no_warning(change):
     bundle = replace(make_bundle("table5", scale="paper", recipe=PAPER, data="coco2017"), **change)
     assert bundle.is_as_in_paper == (not change)

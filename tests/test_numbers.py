@@ -6,8 +6,9 @@ import pytest
 from made_up_results import make_bundle, metrics_of, with_scores
 
 from detector.metrics import HEADINGS
-from reports.intervals import Estimate
-from reports.numbers import interval, number, signed, signed_interval
+from reports.footnotes import footnotes
+from reports.intervals import LEVEL, Estimate
+from reports.numbers import SURE, interval, number, signed, signed_interval
 from reports.results import Result
 
 
@@ -27,7 +28,7 @@ def test_our_number_stands_beside_the_papers_and_against_the_reference_row():
 
 def test_what_is_missing_is_none_and_never_zero():
     bundle = make_bundle("table4", seeds=(0, 1), missing={("k = 3", 0), ("k = 3", 1), ("k = 9", 1)})
-    assert (bundle.missing, bundle.seeds) == (3, (0, 1))
+    assert "–: not measured; 15 of 18 runs finished." in footnotes(bundle)
     k3, k5, k9 = (bundle.rows[place].ap for place in (0, 1, 3))
     assert (k3.ours, k3.std, k3.n) == (None, None, 0)
     assert (k3.difference, k3.gain, k3.paper) == (None, None, 38.0)
@@ -38,7 +39,7 @@ def test_what_is_missing_is_none_and_never_zero():
     assert bundle.rows[1].metrics["ap_l"].difference is None  # not printed by the paper
     nothing = replace(make_bundle("table1"), signatures={}, results={})
     assert [row.ap.ours for row in nothing.rows] == [None] * 7
-    assert (nothing.seeds, nothing.missing) == ((), 0)
+    assert not any("not measured" in note for note in footnotes(nothing))
 
 
 def test_a_result_serves_every_table_that_asks_for_its_run_and_only_rows_can_ask():
@@ -69,6 +70,11 @@ def test_a_row_has_an_interval_and_its_difference_from_the_reference_has_one():
 # --- as they are written
 
 
+def ends(low, high):
+    about = {"image_error": 0.1, "seed_error": None, "num_seeds": 1, "num_images": 1000}
+    return Estimate(value=1.0, low=low, high=high, **about)
+
+
 @pytest.mark.parametrize(
     ("write", "value", "text"),
     [
@@ -76,16 +82,11 @@ def test_a_row_has_an_interval_and_its_difference_from_the_reference_has_one():
         (number, 0.0, "\u20070.0"),
         *((signed, *pair) for pair in ((0.14, "+0.1"), (-21.46, "−21.5"), (0.0, "±0.0"))),
         *((signed, *pair) for pair in ((-0.04, "±0.0"), (None, "–"))),
-        (interval, (-0.5, 1.5), "0.0–\u200b1.5"),  # it stays on the scale
-        (interval, None, "–"),
-        (signed_interval, (0.02, 1.98), "+0.0 to \u200b+2.0"),  # and shows its side of zero
-        (signed_interval, (-0.02, 2.02), "−0.0 to \u200b+2.0"),
-        (signed_interval, None, "–"),
+        (interval, ends(-0.5, 1.5), "0.0–\u200b1.5"),  # it stays on the scale
+        (signed_interval, ends(0.02, 1.98), "+0.0 to \u200b+2.0"),  # and shows its side of zero
+        (signed_interval, ends(-0.02, 2.02), "−0.0 to \u200b+2.0"),
+        *((write, None, "–") for write in (interval, signed_interval)),
     ],
 )
 def test_numbers_have_one_decimal_and_one_width_and_changes_a_sign(write, value, text):
-    if isinstance(value, tuple):
-        ends = dict(zip(("low", "high"), value, strict=True))
-        about = {"image_error": 0.1, "seed_error": None, "num_seeds": 1, "num_images": 1000}
-        value = Estimate(value=1.0, **ends, **about)
-    assert write(value) == text
+    assert write(value) == text and f"{LEVEL:.0%}".replace("%", " %") == SURE

@@ -16,18 +16,7 @@ from reports import coco_bootstrap, paired
 from reports.breakdown import insight
 from reports.coco_bootstrap import score
 from reports.intervals import Estimate
-from reports.paired import (
-    Difference,
-    Measured,
-    Side,
-    class_precisions,
-    compare,
-    extremes,
-    grids,
-    holm,
-    meaning,
-    recalls,
-)
+from reports.paired import Difference, Measured, Side, compare, extremes, grids, holm, meaning
 
 UNCLEAR = Estimate(
     value=0.8, low=-0.1, high=1.7, image_error=0.3, seed_error=0.2, num_seeds=3, num_images=300
@@ -40,9 +29,15 @@ def side(name: str, right: float, seeds: Sequence[int], truth: Any = None, **fac
         found = detections(truth["annotations"], right, seed)
         numbers, matches = measure(truth, found)
         scores = score(f"{seed:012}", seed, six(numbers), matches)
-        behind = insight(matches, truth, found)
-        runs.append(Measured(scores=scores, matches=matches, insight=behind))
+        runs.append(
+            Measured(scores=scores, matches=matches, insight=insight(matches, truth, found))
+        )
     return Side(name=name, runs=tuple(runs), facts=facts)
+
+
+def alone(*sides: Side) -> list[Side]:
+    """With their first seeds alone."""
+    return [replace(it, runs=it.runs[:1]) for it in sides]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -74,8 +69,8 @@ def test_numbers_of_resampled_images_are_those_of_the_data_set_that_they_make() 
     _, matches = measure(truth, found)
     draw = random.Random(0)
     weights = [[draw.randrange(3) for _ in range(8)] for _ in range(6)] + [[1] * 8, [0] * 8]
-    of_classes = class_precisions(matches, np.array(weights, dtype=np.uint8))
-    of_recall = recalls(matches, np.array(weights, dtype=np.uint8))
+    of_classes = paired.class_precisions(matches, np.array(weights, dtype=np.uint8))
+    of_recall = paired.recalls(matches, np.array(weights, dtype=np.uint8))
     for row, drawn in enumerate(weights):
         data, results = copied(truth, found, drawn)
         expected = [measure(data, results)[0]["AR100"]]
@@ -124,7 +119,7 @@ def test_what_is_much_better_is_told_apart_in_everything(weak: Side, strong: Sid
     assert points["false positives"] < 0 and points["false negatives"] < 0
     assert meaning(found).startswith("Told apart: strong has ")
     # Images are ranked by how much the means of their scores differ.
-    changes = [it.size for it in found.images]
+    changes = [abs(it.difference) for it in found.images]
     assert changes == sorted(changes, reverse=True) and len(changes) == 30
     largest = found.images[0]
     place = int(largest.name) - 1
@@ -141,9 +136,10 @@ def test_turned_around_every_difference_changes_its_sign(weak: Side, strong: Sid
             assert there.estimate.low == pytest.approx(-back.estimate.high)
     names = [[[image.name for image in part] for part in extremes(it)] for it in (one, other)]
     assert names[0] == names[1][::-1]
-    assert [(it.first, it.second) for it in one.images] == [
-        (it.second, it.first) for it in other.images
+    ends = [
+        [(it.first, it.second)[::sign] for it in to.images] for to, sign in ((one, 1), (other, -1))
     ]
+    assert ends[0] == ends[1]
 
 
 def test_a_configuration_is_not_told_apart_from_its_like(weak: Side) -> None:
@@ -155,49 +151,39 @@ def test_a_configuration_is_not_told_apart_from_its_like(weak: Side) -> None:
     assert "2 seeds and 30 images)" in meaning(found)
 
 
-SPAN = "(95 % interval {}, over {} and 300 images)"
-SEVERAL, ALONE = (SPAN.format("−0.1 to +1.7", seeds) for seeds in ("3 seeds", "1 seed"))
-CLEAR = SPAN.format("+0.1 to +1.7", "3 seeds")
+SPAN = "(95 % interval {} to {}, over {} and 300 images)"
+CLEAR, SEVERAL = (SPAN.format(low, "+1.7", "3 seeds") for low in ("+0.1", "−0.1"))
+ALONE, BELOW = (SPAN.format(*it, "1 seed") for it in (("−0.1", "+1.7"), ("−1.7", "−0.1")))
+WANTED = f"from {UNCLEAR.visible():.1f} AP on these seeds and images would have shown it."
+SAID = [  # what an estimate changes, and what is said of it
+    ({"low": 0.1}, f"Told apart: strong has 0.8 AP more than weak {CLEAR}."),
+    ({}, f"Not told apart: strong has 0.8 AP more than weak {SEVERAL}; {WANTED}"),
+    ({"value": -0.02}, f"Not told apart: strong has the AP of weak {SEVERAL}; {WANTED}"),
+    (
+        {"num_seeds": 1},
+        f"Not told apart: strong has 0.8 AP more than weak {ALONE}; only more seeds can tell.",
+    ),
+    (
+        {"num_seeds": 1, "value": -0.8, "low": -1.7, "high": -0.1},
+        f"Told apart as trained weights: strong has 0.8 AP less than weak {BELOW}; whether their "
+        "configurations differ only more seeds can tell.",
+    ),
+    (None, "AP is undefined for one of them, so nothing can be said."),
+]
 
 
-@pytest.mark.parametrize(
-    ("changes", "said"),
-    [
-        ({"low": 0.1}, f"Told apart: strong has 0.8 AP more than weak {CLEAR}."),
-        (
-            {},
-            f"Not told apart: strong has 0.8 AP more than weak {SEVERAL}; from "
-            f"{UNCLEAR.visible():.1f} AP on these seeds and images would have shown it.",
-        ),
-        (
-            {"value": -0.02},
-            f"Not told apart: strong has the AP of weak {SEVERAL}; from {UNCLEAR.visible():.1f} AP "
-            "on these seeds and images would have shown it.",
-        ),
-        (
-            {"num_seeds": 1},
-            f"Not told apart: strong has 0.8 AP more than weak {ALONE}; only more seeds can tell.",
-        ),
-        (
-            {"num_seeds": 1, "value": -0.8, "low": -1.7, "high": -0.1},
-            "Told apart as trained weights: strong has 0.8 AP less than weak "
-            f"{SPAN.format('−1.7 to −0.1', '1 seed')}; whether their configurations differ only "
-            "more seeds can tell.",
-        ),
-        (None, "AP is undefined for one of them, so nothing can be said."),
-    ],
-)
+@pytest.mark.parametrize(("changes", "said"), SAID)
 def test_it_is_said_in_one_sentence_and_what_more_would_take(
     weak: Side, strong: Side, changes: dict[str, Any] | None, said: str
 ) -> None:
     known = None if changes is None else replace(UNCLEAR, **changes)
-    found = compare(*(replace(it, runs=it.runs[:1]) for it in (weak, strong)))
+    found = compare(*alone(weak, strong))
     found = replace(found, metrics=(Difference("AP", 30.0, 30.8, 0.8, known), *found.metrics[1:]))
     assert meaning(found) == said
 
 
 def test_one_seed_speaks_of_trained_weights_alone(weak: Side, strong: Side) -> None:
-    found = compare(*(replace(it, runs=it.runs[:1]) for it in (weak, strong)))
+    found = compare(*alone(weak, strong))
     estimate = found.metrics[0].estimate
     assert estimate is not None and estimate.seed_error is None
     assert any("not of configurations" in note for note in grids(found)[0].notes)

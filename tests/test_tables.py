@@ -6,12 +6,7 @@ import pytest
 from made_up_results import make_bundle, with_facts, with_scores
 
 from reports.intervals import Estimate, difference
-from reports.tables import (
-    gains_grid,
-    paper_grid,
-    ranks_of_ours,
-    runs_grid,
-)
+from reports.tables import gains_grid, paper_grid, ranks_of_ours, runs_grid
 
 
 def texts(cells):
@@ -60,18 +55,15 @@ def gains_with(seeds, **by_label):
 
 
 def an_estimate(value, reach, error=None):
-    ends = {"low": value - reach, "high": value + reach}
-    about = {"image_error": 0.1, "num_seeds": 1 if error is None else 2, "num_images": 1000}
-    return Estimate(value=value, seed_error=error, **ends, **about)
+    about = {"low": value - reach, "high": value + reach, "image_error": 0.1, "num_images": 1000}
+    return Estimate(value=value, seed_error=error, num_seeds=1 if error is None else 2, **about)
 
 
 def test_without_intervals_gains_are_means_and_spreads_of_seeds():
     grid = gains_grid(make_bundle("table4", seeds=(0, 1)))
     assert texts(grid.over) == ["", "AP", "change", ""]
     assert texts(grid.head) == ["Run", *("paper", "ours") * 2, "n"]
-    found = {
-        label: " ".join(cells).replace("\u200b", "") for label, cells in lines_of(grid).items()
-    }
+    found = {it: " ".join(cells).replace("\u200b", "") for it, cells in lines_of(grid).items()}
     assert found["k = 3"] == "38.0 19.5 ±0.7 −1.3 −0.6 ±1.0 2"
     assert found["k = 9"] == "39.3 20.1 ±0.7   2"
     assert grid.notes == (
