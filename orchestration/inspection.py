@@ -9,7 +9,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -53,7 +53,7 @@ def leave(folder: RunFolder, data: "CocoDataset", test: Tested) -> None:
     write_atomically(folder.detections, lambda part: part.write_text(text))
     write_atomically(folder.matches, lambda part: save_matches(test.matches, part))
     found = insight(test.matches, data.ground_truth, test.detections)
-    write_json(folder.insight, found.to_json())
+    write_json(folder.insight, asdict(found))
 
 
 @dataclass
@@ -72,7 +72,7 @@ def inspect(folders: Sequence[RunFolder], progress: Progress) -> Inspection:
     found, reasons = Inspection(), Counter[str]()
     for folder in folders:
         try:
-            insight = Insight.from_json(read_json(folder.insight))
+            insight = msgspec.convert(read_json(folder.insight), Insight)
             found.scores[folder.signature] = _scores(folder, progress)
             found.insights[folder.signature] = insight
         except (msgspec.ValidationError, KeyError, TypeError, FileNotFoundError):

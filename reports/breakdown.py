@@ -23,14 +23,13 @@ Shapes: I images, C categories, D detections, G truths of Matches.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.evaluation.errors import ALL, HALF, KINDS, NO_ERROR, NOBODY, Errors, errors_of
+from detector.evaluation.errors import ALL, HALF, KINDS, NOBODY, Errors, errors_of
 from detector.evaluation.match_records import AREAS, FALSE, IGNORED, IOUS, TRUE, Matches
 from detector.metrics import HEADINGS
 from reports.coco_bootstrap import NONE, RECALLS, Numbers, precisions
@@ -94,15 +93,6 @@ class Insight:
     def worst(self, count: int) -> list[ImageInsight]:
         """The images with the lowest scores; of equal ones those with more objects."""
         return self.best(count, sign=1)
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain data."""
-        return asdict(self)
-
-    @staticmethod
-    def from_json(content: Mapping[str, Any]) -> "Insight":
-        """The inverse of to_json; ValueError for other content."""
-        return msgspec.convert(content, Insight)
 
 
 def insight(
@@ -188,28 +178,42 @@ def _images(matches: Matches, threshold: float) -> tuple[ImageInsight, ...]:
 
 # Errors, each kind mended by itself
 
+Lines = tuple[NDArray[np.int16], NDArray[np.bool_], NDArray[np.bool_]]  # [D] each, see _ap50
 
-@dataclass(frozen=True, eq=False)
-class _Scene:
-    """What AP50 is computed from: the detections that count, and how many truths there are."""
 
-    category: NDArray[np.int64]  # [D]
-    score: NDArray[np.float64]  # [D]
-    is_true: NDArray[np.bool_]  # [D]
-    is_left: NDArray[np.bool_]  # [D]
-    num_truths: NDArray[np.int64]  # [C]
+def shares(matches: Matches, errors: Errors) -> dict[str, Share]:
+    """ERRORS and SPECIAL: how many there are, and what AP50 would gain without them."""
+    state, truths = matches.state[:, ALL, HALF], _by_class(matches, matches.truth_counts[:, ALL])
+    is_true, missed = state == TRUE, _by_class(matches, errors.missed)
+    found = np.bincount(matches.category[is_true], minlength=len(truths))
+    lines: Lines = matches.category, is_true, state != IGNORED
+    without = {
+        name: (errors.kind == place, _mended(matches, errors, place, lines), truths)
+        for place, name in enumerate(KINDS)
+    } | {
+        "missed": (missed, lines, truths - missed),
+        "false positives": (state == FALSE, (matches.category, is_true, is_true), truths),
+        "false negatives": (truths - found, lines, found),
+    }
+    now = _ap50(matches.score, lines, truths)
+    return {
+        name: Share(int(wrong.sum()), _ap50(matches.score, *then) - now)
+        for name, (wrong, *then) in without.items()
+    }
 
-    def ap50(self) -> float:
-        """In percent, the mean over the categories with truths; 100 with nothing left to find."""
-        left = np.flatnonzero(self.is_left)
-        ordered = left[np.lexsort((-self.score[left], self.category[left]))]
-        ends = np.searchsorted(self.category[ordered], np.arange(len(self.num_truths) + 1))
-        found = [
-            _average_precision(self.is_true[ordered[ends[place] : ends[place + 1]]], number)
-            for place, number in enumerate(self.num_truths.tolist())
-            if number
-        ]
-        return 100 * float(np.mean(found)) if found else 100.0
+
+def _ap50(score: NDArray[np.float64], lines: Lines, num_truths: NDArray[np.int64]) -> float:
+    """Of detections' scores, categories, whether they are true, and count; and of truths [C].
+
+    In percent, the mean over the categories with truths; 100 with nothing left to find.
+    """
+    category, is_true, is_left = lines
+    left = np.flatnonzero(is_left)
+    left = left[np.lexsort((-score[left], category[left]))]
+    by_class = np.split(is_true[left], np.searchsorted(category[left], range(1, len(num_truths))))
+    pairs = zip(by_class, num_truths.tolist(), strict=True)
+    found = [_average_precision(mine, number) for mine, number in pairs if number]
+    return 100 * float(np.mean(found)) if found else 100.0
 
 
 def _average_precision(is_true: NDArray[np.bool_], num_truths: int) -> float:
@@ -221,37 +225,18 @@ def _average_precision(is_true: NDArray[np.bool_], num_truths: int) -> float:
     return float(np.append(highest, 0.0)[reached].mean())
 
 
-def shares(matches: Matches, errors: Errors) -> dict[str, Share]:
-    """ERRORS and SPECIAL: how many there are, and what AP50 would gain without them."""
-    state, truths = matches.state[:, ALL, HALF], _by_class(matches, matches.truth_counts[:, ALL])
-    is_true, is_false, is_left = state == TRUE, state == FALSE, state != IGNORED
-    scene = _Scene(matches.category.astype(np.int64), matches.score, is_true, is_left, truths)
-    missed = _by_class(matches, errors.missed)
-    found = np.bincount(scene.category[is_true], minlength=len(truths))
-    without = {
-        name: (errors.kind == place, _without(scene, matches, errors, name))
-        for place, name in enumerate(KINDS)
-    } | {
-        "missed": (missed, replace(scene, num_truths=truths - missed)),
-        "false positives": (is_false, replace(scene, is_left=is_left & ~is_false)),
-        "false negatives": (truths - found, replace(scene, num_truths=found)),
-    }
-    now = scene.ap50()
-    return {name: Share(int(it.sum()), then.ap50() - now) for name, (it, then) in without.items()}
-
-
-def _without(scene: _Scene, matches: Matches, errors: Errors, name: str) -> _Scene:
-    """The scene with one kind of false detections mended."""
-    is_meant = errors.kind == KINDS.index(name)
-    if name not in MENDED_BY_TRUTH:
-        return replace(scene, is_left=scene.is_left & ~is_meant)
-    is_found = scene.is_true & (errors.kind == NO_ERROR) & (errors.target != NOBODY)
+def _mended(matches: Matches, errors: Errors, place: int, lines: Lines) -> Lines:
+    """The detections with one of KINDS mended."""
+    is_meant, (category, is_true, is_left) = errors.kind == place, lines
+    if KINDS[place] not in MENDED_BY_TRUTH:
+        return category, is_true, is_left & ~is_meant
+    is_found = is_true & (errors.target != NOBODY)
     claims = np.flatnonzero(is_meant | is_found)
     # The best of each truth's stays; of equal scores the one that was true before.
-    order = claims[np.lexsort((is_meant[claims], -scene.score[claims], errors.target[claims]))]
+    order = claims[np.lexsort((is_meant[claims], -matches.score[claims], errors.target[claims]))]
     is_best = np.diff(errors.target[order], prepend=NOBODY) != 0
     best, others = order[is_best], order[~is_best]
-    category, is_true, is_left = scene.category.copy(), scene.is_true.copy(), scene.is_left.copy()
+    category, is_true, is_left = category.copy(), is_true.copy(), is_left.copy()
     category[best] = matches.truth_category[errors.target[best]]
     is_true[best], is_left[others] = True, False
-    return replace(scene, category=category, is_true=is_true, is_left=is_left)
+    return category, is_true, is_left

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from made_up_runs import CAT, DOG, described, detections
+from msgspec import convert
 
 from detector.evaluation.detect import measure, six
 from detector.evaluation.errors import KINDS, NO_ERROR, NOBODY, Errors, errors_of
@@ -145,10 +146,10 @@ def test_the_best_and_the_worst_have_the_most_objects_of_equal_ones() -> None:
 
 def test_written_and_read_it_is_the_same() -> None:
     _, looked = looked_into(*scene())
-    assert Insight.from_json(json.loads(json.dumps(looked.to_json(), allow_nan=False))) == looked
-    for broken in ({}, {**looked.to_json(), "images": [[1, 2]]}):
+    assert convert(json.loads(json.dumps(asdict(looked), allow_nan=False)), Insight) == looked
+    for broken in ({}, {**asdict(looked), "images": [[1, 2]]}):
         with pytest.raises(ValueError):
-            Insight.from_json(broken)
+            convert(broken, Insight)
 
 
 # One error each, and what AP50 gains without it. A class with one truth, which is found behind so
