@@ -10,12 +10,13 @@ from base64 import b64encode
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import cycle
 from math import ceil
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-import matplotlib
+import matplotlib.style
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -27,7 +28,7 @@ from reports.intervals import Estimate
 from reports.measurements import Measurements
 from reports.numbers import signed
 from reports.render import part
-from reports.results import Bundle, Compared, ComparedRow
+from reports.results import Bundle, Compared
 from reports.style import CYCLE, DASHES, OURS_STYLE, PAPER, PAPER_STYLE, STYLE, WIDTH, save
 
 PRECISIONS = {"ap50": "IoU 0.50", "ap75": "IoU 0.75", "ap": "mean of IoU 0.50 to 0.95"}
@@ -57,6 +58,9 @@ PATH = {  # RetinaNet, five improvements, then samples by the Spatial and Scale 
 ATSS = PATH["ATSS instead of SSC"]
 SWEEPS = {4: "k", 5: "anchor scale", 6: "aspect ratio", 7: "scales × ratios"}
 LEVEL_KS = range(7, 18)  # for which the paper says that AP hardly moves
+
+
+Insights = Mapping[str, Sequence[Insight]]  # row's label -> those of its runs
 
 
 @dataclass(frozen=True)
@@ -89,21 +93,28 @@ def embedded(svg: bytes) -> str:
 
 def plates(bundle: Bundle) -> dict[str, Plate]:
     """The figures that a table's results allow, by a short name, which also ends their files'."""
-    beside = f"{' beside the paper’s' * bundle.table.has_paper}. {BARS}"
-    captions = {
-        "ap": f"AP of every row{beside}",
-        "gains": f"AP against “{bundle.reference.row.label}”{beside}",
+    table, label, known = bundle.table, bundle.reference.row.label, insights_by_row(bundle)
+    others = {row.row.label: row.ap for row in bundle.rows if row is not bundle.reference}
+    beside = f"{' beside the paper’s' * table.has_paper}. {BARS}"
+    found: dict[str, tuple[str, Callable[[], Figure]]] = {
+        "ap": (f"AP of every row{beside}", partial(comparison_figure, bundle))
     }
-    draw = {"ap": comparison_figure}
-    if any(row.ap.gains for row in bundle.rows if row is not bundle.reference):
-        draw["gains"] = gains_figure
-    if insights_by_row(bundle):
-        draw |= {"precision": precision_figure, "errors": errors_figure}
-    captions |= CAPTIONS
-    return {
-        name: Plate(f"{bundle.table.name}-{name}", captions[name], partial(it, bundle))
-        for name, it in draw.items()
-    }
+    if any(it.gains for it in others.values()):
+        axis = f"AP against {label} (points)"
+        draw = partial(changes_figure, others, axis, has_paper=table.has_paper)
+        found["gains"] = f"AP against “{label}”{beside}", draw
+    if known:
+        is_series = bool(table.axis)
+        found["precision"] = CAPTIONS["precision"], partial(precision_figure, known, is_series)
+        found["errors"] = CAPTIONS["errors"], partial(errors_figure, known, label)
+    return {name: Plate(f"{table.name}-{name}", *it) for name, it in found.items()}
+
+
+def insights_by_row(bundle: Bundle) -> dict[str, list[Insight]]:
+    """Of each row of which anything is known."""
+    known = bundle.insights
+    found = ([known[it] for it in row.signatures if it in known] for row in bundle.rows)
+    return {row.row.label: it for row, it in zip(bundle.rows, found, strict=True) if it}
 
 
 def study_plates(study: Measurements) -> dict[str, Plate]:
@@ -144,17 +155,9 @@ def sweeps(study: Measurements) -> dict[str, Compared]:
 # A dot for every row
 
 
-Point = tuple[float | None, float | None, float | None]
-
-
-@dataclass(frozen=True)
-class Panel:
-    """A number of each row and the ends of its bar, as far as they are known."""
-
-    title: str
-    points: Sequence[Point]
-    look: Mapping[str, Any]
-    line: float | None = None  # a dashed line marks this number
+Point = tuple[float | None, float | None, float | None]  # a row's number, the ends of its bar
+# Title, a point per row, how it looks, and which number a dashed line marks.
+Panel = tuple[str, Sequence[Point], Mapping[str, Any], float | None]
 
 
 def _ours(mean: float | None, std: float | None, found: Estimate | None) -> Point:
@@ -164,7 +167,7 @@ def _ours(mean: float | None, std: float | None, found: Estimate | None) -> Poin
     return (mean, None, None) if mean is None or std is None else (mean, mean - std, mean + std)
 
 
-@matplotlib.rc_context(STYLE)
+@matplotlib.style.context(STYLE)
 def dots_with_intervals(
     labels: Sequence[str],
     panels: Sequence[Panel],
@@ -183,19 +186,19 @@ def dots_with_intervals(
     figure = Figure(figsize=(WIDTH, down * (0.21 * len(labels) + 0.3) + 0.5))
     grid = figure.subplots(down, across, squeeze=False, sharey=True, sharex=is_shared).ravel()
     paper = {"facecolor": PAPER, "edgecolor": "none", "pad": 0.8}  # so that no line crosses it
-    for axes, panel in zip(grid, panels, strict=True):
-        values, low, high = np.array(panel.points, dtype=float).T
+    for axes, (title, points, look, line) in zip(grid, panels, strict=True):
+        values, low, high = np.array(points, dtype=float).T
         reach = None if np.isnan(low).all() else np.maximum([values - low, high - values], 0.0)
-        axes.errorbar(values, range(len(labels)), xerr=reach, **panel.look)
-        if panel.line is not None:
-            axes.axvline(panel.line, color=panel.look["color"], ls="--", lw=0.7, zorder=1)
+        axes.errorbar(values, range(len(labels)), xerr=reach, **look)
+        if line is not None:
+            axes.axvline(line, color=look["color"], ls="--", lw=0.7, zorder=1)
         ends = np.fmax(values, high)
         for i in np.flatnonzero(~np.isnan(ends)):
             place: Any = {"textcoords": "offset points", "va": "center", "bbox": paper}
             axes.annotate(write(values[i]), (ends[i], i), (5, 0), **place)
         if not axes.texts:
             axes.text(0.5, 0.5, "no run is finished", transform=axes.transAxes, ha="center")
-        axes.set_title(panel.title, loc="left")
+        axes.set_title(title, loc="left")
         axes.set_yticks(range(len(labels)), labels)
         axes.set_ylim(len(labels) - 0.5, -0.5)
         axes.grid(visible=False, axis="y")
@@ -219,77 +222,54 @@ def _set_ranges(grid: Iterable[Axes], *, is_shared: bool) -> None:
 
 def comparison_figure(bundle: Bundle) -> Figure:
     """The paper's AP and ours; in one range where values may be compared."""
-    aps, reference = [row.ap for row in bundle.rows], bundle.reference.ap
-    papers = [(it.paper, None, None) for it in aps]
-    ours = [_ours(it.ours, it.std, it.estimate) for it in aps]
+    aps, reference = {row.row.label: row.ap for row in bundle.rows}, bundle.reference
+    papers = [(it.paper, None, None) for it in aps.values()]
+    ours = [_ours(it.ours, it.std, it.estimate) for it in aps.values()]
     panels = [
-        Panel("paper, COCO val2017", papers, PAPER_STYLE, reference.paper),
-        Panel(f"ours, {bundle.scale} on {bundle.data}", ours, OURS_STYLE, reference.ours),
+        ("paper, COCO val2017", papers, PAPER_STYLE, reference.ap.paper),
+        (f"ours, {bundle.scale} on {bundle.data}", ours, OURS_STYLE, reference.ap.ours),
     ]
-    return dots_with_intervals(
-        [row.row.label for row in bundle.rows],
-        panels if bundle.table.has_paper else panels[1:],
-        f"AP (%); dashed: {bundle.reference.row.label}",
-        is_shared=bundle.is_as_in_paper,
-    )
-
-
-def gains_figure(bundle: Bundle) -> Figure:
-    """How far each row's AP is from the reference row's: ours with its interval, the paper's."""
-    others = {row.row.label: row.ap for row in bundle.rows if row is not bundle.reference}
-    axis = f"AP against {bundle.reference.row.label} (points)"
-    return changes_figure(others, axis, has_paper=bundle.table.has_paper)
+    shown, axis = panels[not bundle.table.has_paper :], f"AP (%); dashed: {reference.row.label}"
+    return dots_with_intervals(list(aps), shown, axis, is_shared=bundle.is_as_in_paper)
 
 
 def changes_figure(known: Mapping[str, Compared], axis: str, *, has_paper: bool = True) -> Figure:
     """What changes AP by how much: the paper's numbers, if it has any, and ours."""
     papers = [(it.paper_gain, None, None) for it in known.values()]
     ours = [_ours(it.gain, it.gain_std, it.gain_estimate) for it in known.values()]
-    panels = [Panel("paper", papers, PAPER_STYLE, 0.0), Panel("ours", ours, OURS_STYLE, 0.0)]
-    shown = panels if has_paper else panels[1:]
+    panels = [("paper", papers, PAPER_STYLE, 0.0), ("ours", ours, OURS_STYLE, 0.0)]
+    shown = panels[not has_paper :]
     return dots_with_intervals(list(known), shown, axis, write=signed, is_shared=True)
 
 
-def errors_figure(bundle: Bundle) -> Figure:
+def errors_figure(known: Insights, reference: str) -> Figure:
     """What AP50 would gain if one kind of error were mended: a panel per kind."""
-    known, panels = insights_by_row(bundle), []
+    panels: list[Panel] = []
     for kind in ERRORS:
-        points = [fmean(it.errors[kind].points for it in insights) for _, insights in known]
-        lines = [it for it, (row, _) in zip(points, known, strict=True) if row is bundle.reference]
-        values = [(it, None, None) for it in points]
-        panels.append(Panel(kind, values, OURS_STYLE, next(iter(lines), None)))
-    labels = [row.row.label for row, _ in known]
-    axis = f"AP50 gained if mended (points); dashed: {bundle.reference.row.label}"
-    return dots_with_intervals(labels, panels, axis, across=3, is_shared=True)
+        means = {row: fmean(it.errors[kind].points for it in of) for row, of in known.items()}
+        points = [(it, None, None) for it in means.values()]
+        panels.append((kind, points, OURS_STYLE, means.get(reference)))
+    axis = f"AP50 gained if mended (points); dashed: {reference}"
+    return dots_with_intervals(list(known), panels, axis, across=3, is_shared=True)
 
 
-@matplotlib.rc_context(STYLE)
-def precision_figure(bundle: Bundle) -> Figure:
+@matplotlib.style.context(STYLE)
+def precision_figure(known: Insights, is_series: bool) -> Figure:
     """Precision against recall in percent, a panel per IoU: the mean over a row's seeds."""
-    rows = insights_by_row(bundle)
-    labels = [row.row.label for row, _ in rows]
-    columns = max(1, LEGEND_LETTERS // (max(map(len, labels)) + LEGEND_HANDLE))
-    figure = Figure(figsize=(WIDTH, 2.1 + 0.16 * ceil(len(labels) / columns)))
-    shades = matplotlib.colormaps["cividis"](np.linspace(0, 0.85, len(rows)))
-    colors = shades if bundle.table.axis or len(rows) > len(CYCLE) else CYCLE
+    columns = max(1, LEGEND_LETTERS // (max(map(len, known)) + LEGEND_HANDLE))
+    figure = Figure(figsize=(WIDTH, 2.1 + 0.16 * ceil(len(known) / columns)))
+    shades = matplotlib.colormaps["cividis"](np.linspace(0, 0.85, len(known)))
+    colors = shades if is_series or len(known) > len(CYCLE) else CYCLE
     grid = figure.subplots(1, len(PRECISIONS), squeeze=False).ravel()
     for axes, (name, title) in zip(grid, PRECISIONS.items(), strict=True):
-        for i, (label, (_, insights)) in enumerate(zip(labels, rows, strict=True)):
-            known = [it.precision[name] for it in insights if name in it.precision]
-            means = np.mean(known, axis=0) if known else []  # undefined without objects
-            look = {"color": colors[i], "linestyle": DASHES[i % len(DASHES)], "lw": 0.9}
-            axes.plot(range(len(means)), means, label=label, **look)
+        for (label, insights), color, dashes in zip(
+            known.items(), colors, cycle(DASHES), strict=False
+        ):
+            curves = [it.precision[name] for it in insights if name in it.precision]
+            means = np.mean(curves, axis=0) if curves else []  # undefined without objects
+            axes.plot(range(len(means)), means, label=label, color=color, ls=dashes, lw=0.9)
         axes.set(xlim=(0, None), xlabel="recall (%)")
         axes.set_title(title, loc="left")
     grid[0].set_ylabel("precision (%)")
-    handles, _ = grid[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=columns)
+    figure.legend(handles=grid[0].get_lines(), loc="outside lower center", ncols=columns)
     return figure
-
-
-def insights_by_row(bundle: Bundle) -> list[tuple[ComparedRow, list[Insight]]]:
-    """Each row of which anything is known, and the insights of its runs."""
-    known = bundle.insights
-    runs = [[it.signature for it in row.results if it.signature in known] for row in bundle.rows]
-    pairs = zip(bundle.rows, runs, strict=True)
-    return [(row, [known[name] for name in names]) for row, names in pairs if names]

@@ -9,9 +9,10 @@ Shapes: A anchors, M ground truths; in pixels of the resized image.
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from itertools import cycle
+from math import ceil
 from typing import Any
 
-import matplotlib
+import matplotlib.style
 import numpy as np
 import pandas as pd
 from matplotlib import patheffects
@@ -37,7 +38,7 @@ PANEL = 3.4  # inches, the longer side of an image
 MOST_NAMES = 8  # objects that are labeled with their category; of more, only the number
 HALO = [patheffects.withStroke(linewidth=1.6, foreground="white")]
 Anchors = Mapping[str, NDArray[Any]]  # box [A, 4], level [A], matched [A], is_ignored [A]
-BARE = STYLE | dict.fromkeys(("axes.grid", "axes.spines.left", "axes.spines.bottom"), False)
+BARE = [*STYLE, dict.fromkeys(("axes.grid", "axes.spines.left", "axes.spines.bottom"), False)]
 
 
 def all_figures(objects: pd.DataFrame) -> dict[str, Figure]:
@@ -51,7 +52,7 @@ def all_figures(objects: pd.DataFrame) -> dict[str, Figure]:
     return dict(zip(CAPTIONS, drawn, strict=True))
 
 
-@matplotlib.rc_context(STYLE)
+@matplotlib.style.context(STYLE)
 def _curves(
     objects: pd.DataFrame, column: str, edges: Sequence[float], label: str, ticks: Sequence[float]
 ) -> Figure:
@@ -79,7 +80,7 @@ def _curves(
     return figure
 
 
-@matplotlib.rc_context({**STYLE, "axes.grid.axis": "x", "axes.axisbelow": True})
+@matplotlib.style.context([*STYLE, {"axes.grid.axis": "x"}])
 def _bars(objects: pd.DataFrame) -> Figure:
     """Positives per object on every level, for small, medium and large objects."""
     selections = list(objects["selection"].unique())
@@ -96,25 +97,11 @@ def _bars(objects: pd.DataFrame) -> Figure:
         axes.set_title(f"{size} ({len(part) // len(selections):,} objects)", loc="left")
     panels[0].invert_yaxis()
     panels[1].set_xlabel("positives per object")
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=len(LEVELS))
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=5)
     return figure
 
 
-def _panels(
-    count: int, across: int, size: tuple[float, float], more: float
-) -> tuple[Figure, list[Axes]]:
-    """So many panels of a size beside and below each other; more: inches for what is below."""
-    across = min(count, across)
-    down = -(-count // across)
-    figure = Figure(figsize=(size[0] * across, size[1] * down + more))
-    panels = figure.subplots(down, across, squeeze=False).ravel().tolist()
-    for axes in panels[count:]:
-        axes.remove()
-    return figure, panels[:count]
-
-
-@matplotlib.rc_context(BARE)
+@matplotlib.style.context(BARE)
 def selections_figure(
     image: Image,
     boxes: NDArray[np.float32],
@@ -126,9 +113,13 @@ def selections_figure(
     The image as large as the network sees it, boxes [M, 4], categories [M], anchors by selection.
     """
     width, height = image.size
-    scale = PANEL / max(height, width)
-    figure, panels = _panels(len(anchors), 3, (width * scale, height * scale + 0.25), 0.3)
-    for axes, (name, mine) in zip(panels, anchors.items(), strict=True):
+    scale, across, down = PANEL / max(height, width), min(len(anchors), 3), ceil(len(anchors) / 3)
+    size = width * scale * across, (height * scale + 0.25) * down + 0.3
+    figure = Figure(figsize=size)
+    panels = figure.subplots(down, across, squeeze=False).ravel()
+    for axes in panels[len(anchors) :]:
+        axes.remove()
+    for axes, (name, mine) in zip(panels, anchors.items(), strict=False):
         axes.imshow(image, extent=(0, width, height, 0), alpha=0.45)
         axes.set(xticks=[], yticks=[], xlim=(0, width), ylim=(height, 0))
         _draw_anchors(axes, mine)
@@ -165,15 +156,8 @@ def _draw_objects(axes: Axes, boxes: NDArray[np.float32], names: Sequence[str]) 
     for g, (x1, y1, *_) in enumerate(boxes):
         text = f" {g + 1} {names[g]}" if len(boxes) <= MOST_NAMES else f" {g + 1}"
         look: dict[str, Any] = {"color": colors[g], "fontsize": 6, "path_effects": HALO}
-        axes.text(
-            x1,
-            max(y1, 0.03 * axes.get_ylim()[0]),
-            text,
-            va="bottom",
-            clip_on=True,
-            zorder=4,
-            **look,
-        )
+        look |= {"va": "bottom", "clip_on": True, "zorder": 4}
+        axes.text(x1, max(y1, 0.03 * axes.get_ylim()[0]), text, **look)
 
 
 def _outline(axes: Axes, boxes: NDArray[np.float32], **look: Any) -> None:

@@ -7,7 +7,7 @@ paper; on dark paper their lightness is turned around, and their hues are kept.
 import io
 from typing import Any
 
-import matplotlib
+import matplotlib.style
 from matplotlib.figure import Figure
 
 INK, MUTED, RULE, PAPER = "#222222", "#555555", "#dddddd", "#ffffff"  # text, less, lines, ground
@@ -17,14 +17,7 @@ OURS_STYLE: Any = {"color": CYCLE[0], "marker": "o", "ls": ""}
 DASHES = ("-", "--", "-.", ":")
 WIDTH = 5.5  # inches, 14 cm: a column of a page, or the screen of a phone held sideways
 
-NOT_OF_FIGURES = ("backend", "interactive", "toolbar", "webagg", "tk.", "timezone", "savefig.dir")
-STYLE: Any = {
-    # Matplotlib's own defaults first: what a person's matplotlibrc says is not for reports.
-    **{
-        name: value
-        for name, value in matplotlib.rcParamsDefault.items()
-        if not name.startswith(NOT_OF_FIGURES)
-    },
+LOOK = {
     "font.size": 8,
     "axes.titlesize": 8,
     "figure.labelsize": 8,
@@ -46,6 +39,8 @@ STYLE: Any = {
     **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor"), INK),
     **dict.fromkeys(("xtick.color", "ytick.color"), INK),
 }
+# Matplotlib's own defaults first: what a person's matplotlibrc says is not for reports.
+STYLE: Any = ["default", LOOK]
 # White becomes the dark paper of page.css, and text is in a font of the reader's machine.
 RULES = """text{font-family:system-ui,sans-serif!important}
 @media (prefers-color-scheme:dark){:root{filter:invert(.91) hue-rotate(180deg)}}"""
@@ -56,7 +51,7 @@ def save(figure: Figure, kind: str, caption: str = "") -> bytes:
     buffer, metadata = io.BytesIO(), {}
     if kind == "svg":
         metadata = {**dict.fromkeys(("Creator", "Date", "Format", "Type")), "Title": caption}
-    with matplotlib.rc_context(STYLE):
+    with matplotlib.style.context(STYLE):
         figure.savefig(buffer, format=kind, dpi=200, metadata=metadata)
     if kind != "svg":
         return buffer.getvalue()
