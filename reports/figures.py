@@ -71,13 +71,11 @@ class Plate:
     caption: str
     draw: Callable[[], Figure]
 
-    def write(self, folder: Path) -> list[Path]:
+    def write(self, folder: Path) -> None:
         """Draw it, and write its files."""
         figure = self.draw()
-        files = {kind: folder / f"{self.name}.{kind}" for kind in ("png", "svg")}
-        for kind, file in files.items():
-            file.write_bytes(save(figure, kind, self.caption))
-        return list(files.values())
+        for kind in ("png", "svg"):
+            (folder / f"{self.name}.{kind}").write_bytes(save(figure, kind, self.caption))
 
     def shown(self, folder: Path) -> str:
         """HTML with the figure in it: its file's, or where a notebook is opened elsewhere, anew."""
@@ -225,7 +223,7 @@ def comparison_figure(bundle: Bundle) -> Figure:
     aps, reference = {row.row.label: row.ap for row in bundle.rows}, bundle.reference
     papers = [(it.paper, None, None) for it in aps.values()]
     ours = [_ours(it.ours, it.std, it.estimate) for it in aps.values()]
-    panels = [
+    panels: list[Panel] = [
         ("paper, COCO val2017", papers, PAPER_STYLE, reference.ap.paper),
         (f"ours, {bundle.scale} on {bundle.data}", ours, OURS_STYLE, reference.ap.ours),
     ]
@@ -237,7 +235,7 @@ def changes_figure(known: Mapping[str, Compared], axis: str, *, has_paper: bool 
     """What changes AP by how much: the paper's numbers, if it has any, and ours."""
     papers = [(it.paper_gain, None, None) for it in known.values()]
     ours = [_ours(it.gain, it.gain_std, it.gain_estimate) for it in known.values()]
-    panels = [("paper", papers, PAPER_STYLE, 0.0), ("ours", ours, OURS_STYLE, 0.0)]
+    panels: list[Panel] = [("paper", papers, PAPER_STYLE, 0.0), ("ours", ours, OURS_STYLE, 0.0)]
     shown = panels[not has_paper :]
     return dots_with_intervals(list(known), shown, axis, write=signed, is_shared=True)
 

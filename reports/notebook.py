@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory, gettempdir
 from typing import Any
 
 import jupytext
-from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
+from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
@@ -23,12 +23,12 @@ from reports.effects import effects_grids
 from reports.figures import plates
 from reports.render import latex, markdown, part
 from reports.results import Bundle, save_bundle
-from reports.site import page
 
 TABLE = Path(__file__).parent / "notebooks" / "table.py"
 ROOT = Path(__file__).parents[1]  # the folder of the packages
 AGAIN = "again"  # the cell that says how to run a notebook again, which its page leaves out
 CELL_SECONDS = 300
+QUIET = {"PYTHONWARNINGS": "ignore", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
 LONGEST_FOLDER = 60  # letters of a folder for a kernel's sockets, whose paths may have 107
 
 Progress = Callable[[str], None]
@@ -38,19 +38,17 @@ class NotebookError(RuntimeError):
     """The report notebook failed; the message names the cell and the cause in one line."""
 
 
-def write_report(bundle: Bundle, folder: Path, progress: Progress = lambda _: None) -> list[Path]:
-    """Write <table>.json, .csv, .md, .tex, .ipynb, .html, figures as .png, .svg; their paths.
+def write_report(bundle: Bundle, folder: Path, progress: Progress = lambda _: None) -> None:
+    """Write <table>.json, .csv, .md, .tex, .ipynb, .html, and figures as .png and .svg.
 
     progress is told in a few words what is made next. Raises NotebookError where a cell fails.
     """
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{bundle.table.name}.json"
-    written = [file]
 
     def write(**texts: str) -> None:
         for ending, text in texts.items():
-            written.append(file.with_suffix(f".{ending}"))
-            written[-1].write_text(text, encoding="utf-8")
+            file.with_suffix(f".{ending}").write_text(text, encoding="utf-8")
 
     progress("tables")
     save_bundle(bundle, file)
@@ -59,12 +57,12 @@ def write_report(bundle: Bundle, folder: Path, progress: Progress = lambda _: No
     write(csv=numbers.csv_text(bundle))
     write(md="\n".join(map(markdown, grids)), tex="\n".join(map(latex, grids)))
     progress("figures")
-    written += [path for plate in plates(bundle).values() for path in plate.write(folder)]
+    for plate in plates(bundle).values():
+        plate.write(folder)
     notebook = run_notebook(TABLE, {"bundle_path": str(file.absolute())}, progress)
     _set_parameters(notebook, {"bundle_path": file.name})  # the folder may be moved
     progress("page")
     write(ipynb=jupytext.writes(notebook, fmt="ipynb"), html=to_page(notebook, grids[0].title))
-    return written
 
 
 def run_notebook(
@@ -82,39 +80,24 @@ def run_notebook(
         place = f"cell {cell_index + 1}{heading}"
         progress(f"notebook, {place}")
 
+    paths = os.pathsep.join([*sys.path, str(ROOT)])  # what can be imported here, can be there
+    env = {**os.environ, **QUIET, "PYTHONPATH": paths}
     short = "/tmp" if len(gettempdir()) > LONGEST_FOLDER else None
     with TemporaryDirectory(prefix="nb", dir=short) as folder:
         kernel = AsyncKernelManager(
             transport="ipc",
             connection_file=str(Path(folder) / "kernel.json"),
-            kernel_spec_manager=_ThisInterpreter(),
+            kernel_spec_manager=KernelSpecManager(kernel_dirs=[]),  # so none but this interpreter
         )
         client = NotebookClient(notebook, km=kernel, timeout=CELL_SECONDS, on_cell_execute=starts)
         try:
-            client.execute(cwd=folder, cleanup_kc=True)
+            client.execute(cwd=folder, env=env, cleanup_kc=True)
         except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
             is_cells = isinstance(error, CellExecutionError)
             cause = f"{error.ename}: {error.evalue}" if is_cells else str(error)
             told = f"the report notebook {'failed' if is_cells else 'stopped'} in {place}"
             raise NotebookError(f"{told}: {cause.splitlines()[0]}") from error
     return notebook
-
-
-class _ThisInterpreter(KernelSpecManager):
-    """A kernel of this interpreter that can import this project and keeps its warnings."""
-
-    def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
-        """Whatever is asked for, this interpreter."""
-        own = [] if ROOT.name == "site-packages" else [str(ROOT)]
-        paths = [*own, *filter(None, [os.environ.get("PYTHONPATH")])]
-        launcher = ["-Xfrozen_modules=off", "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-        kept = {"PYTHONWARNINGS": "ignore", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
-        return KernelSpec(
-            argv=[sys.executable, *launcher],
-            display_name="Python 3",
-            language="python",
-            env={"PYTHONPATH": os.pathsep.join(paths), **kept},
-        )
 
 
 def to_page(notebook: NotebookNode, title: str) -> str:
@@ -130,7 +113,7 @@ def to_page(notebook: NotebookNode, title: str) -> str:
         for output in cell.get("outputs", ()):
             body += [heading, output.get("data", {}).get("text/html", "")]
             heading = ""
-    return page(title, "".join(body))
+    return part("page", title, "".join(body))
 
 
 def _set_parameters(notebook: NotebookNode, parameters: Mapping[str, Any]) -> None:

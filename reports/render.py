@@ -25,7 +25,6 @@ from rich.text import Text
 
 Kind = Literal["", "paper", "ours", "interval", "difference"]
 Rank = Literal["", "best", "tied"]  # tied: not told apart from the best
-Side = Literal["left", "right"]
 
 BREAK = "\u200b"  # where a long number may be broken: after the dash of an interval
 PAD = "\u2007"  # as wide as a digit
@@ -35,11 +34,11 @@ INDEX = re.compile(r"\bAP_?(50|75|S|M|L)\b")
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell: plain text, how many columns it covers, whose number it is and how it stands."""
+    """One cell: plain text, whose number it is, how many columns it covers, and how it stands."""
 
     text: str = ""
     kind: Kind = ""
-    span: int = 1
+    span: int = 1  # more than one only in a head
     rank: Rank = ""  # among the numbers that it is compared with
     mark: str = ""  # raised behind it: a footnote's letter, or the sign of a difference that counts
 
@@ -76,16 +75,16 @@ class Grid:
     def columns(self) -> list[Line]:
         """Of each what stands over its head, its head, and its cells."""
         over = self.over or (Cell(),) * self.width
-        return list(zip(*map(by_column, (over, self.head, *self.lines)), strict=True))
+        return list(zip(by_column(over), by_column(self.head), *self.lines, strict=True))
 
     @cached_property
-    def sides(self) -> tuple[Side, ...]:
+    def sides(self) -> tuple[str, ...]:
         """To which side each column is set: numbers to the right, so that their points align.
 
         To the left the first, with the names of the lines, even where they are numbers.
         """
         return tuple(
-            "right" if i and all(it.span > 1 or is_number(it) for it in cells) else "left"
+            "right" if i and all(map(is_number, cells)) else "left"
             for i, (_, _, *cells) in enumerate(self.columns)
         )
 
@@ -111,7 +110,7 @@ def starts(cells: Line) -> list[tuple[int, Cell]]:
 
 def by_column(cells: Line) -> Line:
     """One cell per column: a wide one stands in its first, empty ones follow."""
-    return tuple(it for cell in cells for it in (cell, *[Cell(kind=cell.kind)] * (cell.span - 1)))
+    return tuple(it for cell in cells for it in (cell, *[Cell()] * (cell.span - 1)))
 
 
 @dataclass(frozen=True)
@@ -177,19 +176,15 @@ HTML = Language(
 
 
 def markdown(grid: Grid) -> str:
-    """A GitHub table; the covered columns of a wide cell stay empty.
-
-    It has one line of heads: what stands over a head goes in front of it.
-    """
+    """A GitHub table, which has one line of heads: what stands over one goes in front of it."""
     over = [cell.text for cell in grid.over for _ in range(cell.span)] or [""] * grid.width
-    heads = (
+    heads = tuple(
         Cell(f"{above}: {head.text}" if above and head.text else head.text)
-        for above, head in zip(over, by_column(grid.head), strict=True)
+        for above, (_, head, *_) in zip(over, grid.columns, strict=True)
     )
     rules = "|".join(":--" if side == "left" else "--:" for side in grid.sides)
     head, *lines = (
-        f"| {' | '.join(map(MARKDOWN.cell, cells))} |"
-        for cells in (heads, *map(by_column, grid.lines))
+        f"| {' | '.join(map(MARKDOWN.cell, cells))} |" for cells in (heads, *grid.lines)
     )
     texts = [f"**{MARKDOWN.text(grid.title)}**", "", head, f"|{rules}|", *lines]
     for note in grid.notes_with():
@@ -275,14 +270,14 @@ class terminal:
 
 def _table(grid: Grid, break_at: str, padding: int) -> Table:
     """break_at: what an interval that may be broken has there."""
-    has_head = any(cell.text for cell in (*grid.over, *grid.head))
     look: dict[str, Any] = {"box": HORIZONTALS, "pad_edge": False, "header_style": ""}
-    table, filled = Table(show_header=has_head, padding=(0, padding, 0, 0), **look), []
+    table, filled = Table(padding=(0, padding, 0, 0), **look), []
     for (over, head, *cells), side in zip(grid.columns, grid.sides, strict=True):
-        room, is_right = max(map(len, map(_signs, cells)), default=0), side == "right"
+        is_right, room = side == "right", max((len(_signs(it)) for it in cells), default=0)
         texts = [_shown(cell, break_at, room) for cell in cells]
-        words = f"{over.text} {head.text}".split() if is_right else []
-        widest = max([1, *map(cell_len, words), *(cell_len(it) for t in texts for it in _lines(t))])
+        kept = [text.plain.split("\n") for text in texts]  # lines that are not to be broken
+        kept += [f"{over.text} {head.text}".split()] if is_right else []
+        widest = max([1, *(cell_len(it) for them in kept for it in them)])
         longest = widest if is_right else LONGEST_LINE
         heads = [part for cell in (over, head) for part in wrap(cell.text, longest)]
         texts.insert(0, Text("\n".join(heads)))
@@ -291,9 +286,11 @@ def _table(grid: Grid, break_at: str, padding: int) -> Table:
         least = widest if is_right else min(NAME, widest)
         table.add_column(texts[0], no_wrap=is_right, min_width=least, overflow="fold")
         filled.append(texts[1:])
-    ends = set(accumulate(map(len, grid.blocks)))
-    for i, row in enumerate(zip(*filled, strict=True), start=1):
-        table.add_row(*row, end_section=i in ends)
+    rows = zip(*filled, strict=True)
+    for block in grid.blocks:
+        for _ in block:
+            table.add_row(*next(rows))
+        table.add_section()
     return table
 
 
@@ -308,10 +305,6 @@ def _signs(cell: Cell) -> str:
     return SIGNS[cell.rank] + cell.mark
 
 
-def _lines(text: Text) -> list[str]:
-    return text.plain.split("\n")
-
-
 def _to_the_right(text: Text, width: int) -> Text:
     lines = text.split("\n", allow_blank=True)
     return Text("\n").join(Text(" " * (width - line.cell_len)) + line for line in lines)
@@ -324,8 +317,8 @@ STYLE = f"<style>\n{(TEMPLATES / 'grid.css').read_text()}</style>"
 
 
 @cache
-def template(name: str) -> Any:
-    """A file of templates/, with what its tables ask for."""
+def _macros() -> Any:
+    """Those of parts.html, with what they ask for."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined  # pages alone wait for it
     from markupsafe import Markup
 
@@ -336,12 +329,12 @@ def template(name: str) -> Any:
     environment.filters["indexed"] = lambda text: Markup(HTML.text(text))
     environment.filters["written"] = lambda cell: Markup(HTML.cell(cell))
     environment.globals |= {"starts": starts, "names_of": _names_of}
-    return environment.get_template(name)
+    return environment.get_template("parts.html").module
 
 
 def part(name: str, *given: Any) -> str:
     """HTML of what pages and notebooks are made of: a macro of parts.html."""
-    return str(getattr(template("parts.html").module, name)(*given))
+    return str(getattr(_macros(), name)(*given))
 
 
 def to_html(grid: Grid) -> str:
@@ -351,8 +344,8 @@ def to_html(grid: Grid) -> str:
 
 def _names_of(block: Sequence[Line]) -> set[int]:
     """The columns of which only the first line of a block says something: its names."""
-    if len(block) == 1 or any(cell.span > 1 for cells in block for cell in cells):
-        return set()
-    columns = enumerate(zip(*block, strict=True))
-    empty = {i: not any(cell.text for cell in below) for i, (_, *below) in columns}
-    return {i for i, cell in enumerate(block[0]) if cell.text and not cell.kind and empty[i]}
+    return {
+        i
+        for i, (first, *below) in enumerate(zip(*block, strict=True))
+        if below and first.text and not first.kind and not any(cell.text for cell in below)
+    }

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from markupsafe import Markup
 
 from experiments.claims import CLAIMS, Claim, places
 from experiments.experiment import Table
@@ -26,7 +25,7 @@ from reports.claims import Verdict, claims_grid, deciding, judge_all
 from reports.figures import embedded, plates, study_plates
 from reports.measurements import Measurements, find_row
 from reports.numbers import signed
-from reports.render import part, template
+from reports.render import part
 from reports.results import Bundle
 
 INDEX, CLAIMS_PAGE = "index.html", "claims.html"
@@ -34,11 +33,6 @@ PICTURES = "index.json"  # what is in a folder of pictures
 NAME = "The ATSS study, re-run"
 STATES = ("supported", "contradicted", "undecided")
 HOUR = 3600.0
-
-
-def page(title: str, body: str) -> str:
-    """A whole page; body is HTML that begins with its h1."""
-    return str(template("page.html").render(title=title, body=Markup(body)))
 
 
 def linked(text: str, links: Mapping[str, str], here: str) -> str:
@@ -65,8 +59,8 @@ def write_site(study: Measurements, folder: Path, counts: Path | None = None) ->
     overview = part("overview", study, setup, summary, shown, by_state, findings, *made)
     claims = part("claims", study, summary, claims_grid(verdicts), deciding(verdicts))
     pages = {
-        INDEX: page(f"{NAME}: {study.name}", overview),
-        CLAIMS_PAGE: page(f"{NAME}: claims", claims),
+        INDEX: part("page", f"{NAME}: {study.name}", overview),
+        CLAIMS_PAGE: part("page", f"{NAME}: claims", claims),
     }
     links = {INDEX: "Overview", CLAIMS_PAGE: "Claims"}
     links |= {f"{table.name}.html": table.label for table, _ in findings}
@@ -77,7 +71,8 @@ def write_site(study: Measurements, folder: Path, counts: Path | None = None) ->
 
 def write_top(setups: Mapping[str, str], folder: Path) -> None:
     """Write the index above several setups: folder's name -> what the setup is called."""
-    (folder / INDEX).write_text(page(NAME, part("setups", setups)), encoding="utf-8")
+    text = part("page", NAME, part("setups", setups))
+    (folder / INDEX).write_text(text, encoding="utf-8")
 
 
 # What the pages say
@@ -96,16 +91,12 @@ def judged(study: Measurements, counts: Path | None) -> list[Verdict]:
 def claims_about(table: Table) -> list[Claim]:
     """The paper's claims about trained runs that need no other table's rows."""
     known = [(row.config, row.recipe) for row in table.rows] if table.number else []
-    return [
-        claim
-        for claim in CLAIMS
-        if claim.evidence == "training"
-        and all(
-            (row.config, row.recipe) in known
-            for part in claim.parts
-            for row in map(find_row, places(part))
-        )
-    ]
+
+    def is_there(claim: Claim) -> bool:
+        rows = (find_row(place) for part in claim.parts for place in places(part))
+        return all((row.config, row.recipe) in known for row in rows)
+
+    return [claim for claim in CLAIMS if claim.evidence == "training" and is_there(claim)]
 
 
 def finding(bundle: Bundle) -> str:

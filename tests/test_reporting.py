@@ -11,8 +11,8 @@ from orchestration.commands.positives import write_files
 from orchestration.results import ENDINGS, reports_folder, write_reports
 from orchestration.run_folder import Store, open_store
 from reports import notebook
+from reports.render import part
 from reports.results import Bundle, save_bundle
-from reports.site import page
 
 
 @pytest.fixture
@@ -28,7 +28,9 @@ def written(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     def report(bundle: Bundle, folder: Path, progress: Callable[[str], None]) -> list[Path]:
         folder.mkdir(parents=True, exist_ok=True)
         for ending in ENDINGS:
-            content = page(bundle.table.name, "<h1>a table</h1>") if ending == ".html" else ""
+            content = (
+                part("page", bundle.table.name, "<h1>a table</h1>") if ending == ".html" else ""
+            )
             (folder / f"{bundle.table.name}{ending}").write_text(content)
         save_bundle(bundle, folder / f"{bundle.table.name}.json")
         names.append(bundle.table.name)

@@ -9,7 +9,7 @@ from made_up_results import make_bundle, with_insights, with_scores
 from reports import site
 from reports.figures import plates, study_plates
 from reports.measurements import Measurements
-from reports.render import TEMPLATES
+from reports.render import TEMPLATES, part
 from reports.style import CYCLE, INK, MUTED, PAPER, RULES, save
 
 READABLE, SEEN = 4.5, 3  # the contrasts that WCAG 2.1 asks of text and of graphics
@@ -76,7 +76,7 @@ def test_figures_are_only_of_what_is_there():
 
 def test_a_page_is_led_from_again_and_again():
     links = {"index.html": "Overview", "claims.html": "Claims"}
-    alone = site.page("A & B", "<h1>A</h1>")
+    alone = part("page", "A & B", "<h1>A</h1>")
     linked = site.linked(alone, links, "claims.html")
     assert '<a href="claims.html" aria-current="page">Claims</a>' in linked
     assert site.linked(linked, {}, "index.html").count("<nav") == 1

@@ -6,17 +6,16 @@
 #     name: python3
 # ---
 
-# %% [markdown] tags=["again"]
+# + [markdown] tags=["again"]
 # To run this notebook again, start Jupyter in the folder where it lies, which holds what it reads,
 # with the Python of this project: one that can import its packages (`reports`, `detector`,
 # `experiments`). In its repository that is `uv run --with jupyterlab jupyter lab FOLDER`; elsewhere
 # install the repository (`pip install PATH`), or set `PYTHONPATH` to its path.
 
-# %% tags=["parameters"]
+# + tags=["parameters"]
 bundle_path = "table1.json"  # one bundle: everything below is read from it
 
-# %%
-from html import escape
+# +
 from pathlib import Path
 
 from IPython.display import HTML
@@ -41,89 +40,57 @@ def show(*parts: str) -> HTML | None:
     return HTML("".join(parts)) if any(parts) else None
 
 
-section = f"Section {table.section} of the paper: " if table.section else ""
-show(
-    f"{STYLE}<h1>{escape(table.heading)}</h1>",
-    f"<p>{section}<em>{escape(table.caption)}</em></p>",
-    part("paragraphs", [site.finding(bundle)]),
-)
+show(STYLE, part("opening", table, site.finding(bundle)))
+# -
 
-# %% [markdown]
 # ## The table
 
-# %%
 show(to_html(tables.paper_grid(bundle)), figures["ap"])
 
-# %% [markdown]
 # ## What each row changes
 
-# %%
-more = (*tables.changes_grid(bundle), *effects.effects_grids(bundle))
-own = {row.assigner.name: row.assigner.source for row in table.rows if row.assigner}
-show(
-    to_html(tables.gains_grid(bundle)),
-    figures.get("gains", ""),
-    *map(to_html, more),
-    *(f"<h3>The assigner {escape(it)}</h3><pre>{escape(own[it])}</pre>" for it in own),
-)
+first, *others = tables.gains_grid(bundle), *tables.changes_grid(bundle)
+others += effects.effects_grids(bundle)
+show(to_html(first), figures.get("gains", ""), *map(to_html, others), part("sources", table.rows))
 
-# %% [markdown]
 # ## The paper’s claims about it
 
-# %%
 show(
     to_html(claims_grid(verdicts)) if verdicts else "",
     part("listed", "What would decide what is open", deciding(verdicts)),
 )
 
-# %% [markdown]
 # ## Precision and recall
 
-# %%
 show(figures.get("precision", ""))
 
-# %% [markdown]
 # ## Kinds of errors
 
-# %%
 show(figures.get("errors", ""))
 
-# %% [markdown]
 # ## Images, from best to worst
 
-# %%
 show(*site.gallery(folder, table.name))
 
-# %% [markdown]
 # ## Where the positives are
 
-# %%
 show(*site.counted(folder, table.name))
 
-# %% [markdown]
 # ## How the runs were made
 
-# %%
 show(
     part("listed", "All runs have", footnotes.facts(bundle)),
     part("paragraphs", site.cost([bundle])),
     to_html(tables.runs_grid(bundle)),
 )
 
-# %% [markdown]
 # ## How to reproduce it
 
-# %%
-show(
-    f"<pre>{escape(bundle.command)}</pre>",
-    "<p>Equal runs are trained once: what is there is not trained again.</p>",
-)
+show(part("command", bundle.command))
 
-# %% [markdown]
 # ## The results as a data frame
 #
 # For whoever goes on from here, in Jupyter: the table's numbers, a line per row and metric.
 
-# %%
 data = numbers(bundle).infer_objects()
 show(part("paragraphs", [f"{len(data):,} lines of {', '.join(data)}."]))
