@@ -7,7 +7,7 @@ All but the curves of precision are dots with intervals, a row downwards for eac
 """
 
 from base64 import b64encode
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import cycle
@@ -18,7 +18,6 @@ from typing import Any
 
 import matplotlib.style
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments import TABLES
@@ -117,14 +116,10 @@ def insights_by_row(bundle: Bundle) -> dict[str, list[Insight]]:
 
 def study_plates(study: Measurements) -> dict[str, Plate]:
     """The figures of all tables together that the results allow."""
-    first, *steps = path(study).items()
-    found = {"path": dict(steps), "sweeps": sweeps(study)}
+    (first, _), *steps = path(study).items()
+    axis, found = "change of AP (points)", {"path": dict(steps), "sweeps": sweeps(study)}
     return {
-        name: Plate(
-            name,
-            CAPTIONS[name].format(first=first[0]),
-            partial(changes_figure, points, "change of AP (points)"),
-        )
+        name: Plate(name, CAPTIONS[name].format(first=first), partial(changes_figure, points, axis))
         for name, points in found.items()
         # ATSS itself is a point of every sweep: alone it shows nothing.
         if any(any(point.gains.values()) for point in points.values())
@@ -133,11 +128,8 @@ def study_plates(study: Measurements) -> dict[str, Plate]:
 
 def path(study: Measurements) -> dict[str, Compared]:
     """The steps in the paper's order, measured or not, each against the one before."""
-    before = [None, *PATH.values()]
-    return {
-        label: study.row(place, other).ap
-        for (label, place), other in zip(PATH.items(), before, strict=False)
-    }
+    pairs = zip(PATH.items(), [None, *PATH.values()], strict=False)
+    return {label: study.row(place, before).ap for (label, place), before in pairs}
 
 
 def sweeps(study: Measurements) -> dict[str, Compared]:
@@ -172,7 +164,6 @@ def dots_with_intervals(
     axis: str,
     *,
     write: Callable[[float], str] = "{:.1f}".format,
-    across: int = 2,
     is_shared: bool = False,
 ) -> Figure:
     """Rows downwards, in every panel with a dot, its bar and its number.
@@ -180,7 +171,8 @@ def dots_with_intervals(
     is_shared: one range for all panels, else ranges that are equally long, so that a point looks
     the same in each.
     """
-    down, across = ceil(len(panels) / across), min(across, len(panels))
+    across = min(3, len(panels))
+    down = ceil(len(panels) / across)
     figure = Figure(figsize=(WIDTH, down * (0.21 * len(labels) + 0.3) + 0.5))
     grid = figure.subplots(down, across, squeeze=False, sharey=True, sharex=is_shared).ravel()
     paper = {"facecolor": PAPER, "edgecolor": "none", "pad": 0.8}  # so that no line crosses it
@@ -201,21 +193,16 @@ def dots_with_intervals(
         axes.set_ylim(len(labels) - 0.5, -0.5)
         axes.grid(visible=False, axis="y")
         axes.tick_params(axis="y", length=0)
-    _set_ranges(grid, is_shared=is_shared)
+    reached = np.array([axes.dataLim.intervalx for axes in grid])  # from where to where
+    reached[~np.isfinite(reached).all(axis=1)] = 0.0
+    if is_shared:
+        reached[:] = reached.min(), reached.max()
+    length = max(MIN_RANGE, *np.diff(reached)[:, 0])
+    for axes, (first, last) in zip(grid, reached, strict=True):  # with room for the texts
+        start = max((first + last) / 2 - 0.6 * length, min(first, 0.0) - 0.1 * length)
+        axes.set_xlim(start, start + 1.45 * length)
     figure.supxlabel(axis)
     return figure
-
-
-def _set_ranges(grid: Iterable[Axes], *, is_shared: bool) -> None:
-    """Show all numbers of each panel, with room for the texts to the right."""
-    ends = np.array([axes.dataLim.intervalx for axes in grid])
-    ends[~np.isfinite(ends).all(axis=1)] = 0.0
-    if is_shared:
-        ends[:] = ends.min(), ends.max()
-    length = max(MIN_RANGE, *(ends[:, 1] - ends[:, 0]))
-    for axes, (low, high) in zip(grid, ends, strict=True):
-        start = max((low + high) / 2 - 0.6 * length, min(low, 0.0) - 0.1 * length)
-        axes.set_xlim(start, start + 1.45 * length)
 
 
 def comparison_figure(bundle: Bundle) -> Figure:
@@ -248,7 +235,7 @@ def errors_figure(known: Insights, reference: str) -> Figure:
         points = [(it, None, None) for it in means.values()]
         panels.append((kind, points, OURS_STYLE, means.get(reference)))
     axis = f"AP50 gained if mended (points); dashed: {reference}"
-    return dots_with_intervals(list(known), panels, axis, across=3, is_shared=True)
+    return dots_with_intervals(list(known), panels, axis, is_shared=True)
 
 
 @matplotlib.style.context(STYLE)
@@ -258,11 +245,10 @@ def precision_figure(known: Insights, is_series: bool) -> Figure:
     figure = Figure(figsize=(WIDTH, 2.1 + 0.16 * ceil(len(known) / columns)))
     shades = matplotlib.colormaps["cividis"](np.linspace(0, 0.85, len(known)))
     colors = shades if is_series or len(known) > len(CYCLE) else CYCLE
-    grid = figure.subplots(1, len(PRECISIONS), squeeze=False).ravel()
+    looks = list(zip(known.items(), colors, cycle(DASHES), strict=False))
+    grid = figure.subplots(1, len(PRECISIONS))
     for axes, (name, title) in zip(grid, PRECISIONS.items(), strict=True):
-        for (label, insights), color, dashes in zip(
-            known.items(), colors, cycle(DASHES), strict=False
-        ):
+        for (label, insights), color, dashes in looks:
             curves = [it.precision[name] for it in insights if name in it.precision]
             means = np.mean(curves, axis=0) if curves else []  # undefined without objects
             axes.plot(range(len(means)), means, label=label, color=color, ls=dashes, lw=0.9)

@@ -126,15 +126,14 @@ def claims(objects: pd.DataFrame) -> list[Verdict]:
 def _quantities(objects: pd.DataFrame) -> pd.DataFrame:
     """A line per selection: what the claims are judged by; not a number where it is unknown."""
     candidates = ["candidates", "above_threshold", "threshold"]  # a file may be without
-    objects = objects.reindex(columns=list(dict.fromkeys([*objects.columns, *candidates])))
+    objects = objects.reindex(columns=objects.columns.union(candidates, sort=False))
     found = objects.groupby("selection", sort=False)[["positives", *candidates]].mean()
     found[SHARE] = found["positives"] / found["candidates"]
     found[BEFORE] = found["above_threshold"] / found["candidates"]
-    means = group_means(objects)
+    means, before = group_means(objects), group_means(objects, "above_threshold")
     for ratio in (FAIRNESS, *SHAPES, *PLACES, *SIZES):
         group, other = ratio.split(" / ")
         found[ratio] = means[group] / means[other]
-    before = group_means(objects, "above_threshold")
     found[FAIRNESS_BEFORE] = before["largest third"] / before["smallest third"]
     return found.replace(inf, nan)
 
@@ -160,22 +159,19 @@ def _unfairness(found: pd.DataFrame, atss: pd.DataFrame) -> Verdict:
     than = " more than ATSS does" if len(atss) else ""
     told = f"Favoring larger objects{than}: {yes}. Not so: {no}.", found[[FAIRNESS, *SIZES]]
     rules = [set(favors[favors.index.str.startswith(rule)]) for rule in OLDER]
-    if {False} in rules:
-        return _verdict("H23", "contradicted", *told)
-    if rules == [{True}, {True}]:
-        return _verdict("H23", "supported", *told)
+    if {False} in rules or rules == [{True}, {True}]:
+        return _verdict("H23", "contradicted" if {False} in rules else "supported", *told)
     return _verdict("H23", "undecided", *told, UNSAID if all(rules) else COUNTING)
 
 
 def _verdict(claim: str, state: State, reason: str, shown: pd.DataFrame, *needs: str) -> Verdict:
     """The verdict on a claim, with a line per selection of the quantities shown."""
-    findings = []
-    for selection, values in shown.iterrows():
-        told = ", ".join(f"{name} {_number(value)}" for name, value in values.items())
-        findings.append(Finding(ours=f"{selection}: {told}", state=None))
-    return Verdict(
-        claim=BY_NAME[claim], state=state, reason=reason, findings=tuple(findings), needs=needs
-    )
+    lines = shown.map(_number).iterrows()
+    told = [
+        (it, ", ".join(f"{name} {text}" for name, text in texts.items())) for it, texts in lines
+    ]
+    findings = tuple(Finding(ours=f"{selection}: {text}", state=None) for selection, text in told)
+    return Verdict(claim=BY_NAME[claim], state=state, reason=reason, findings=findings, needs=needs)
 
 
 def _number(value: float) -> str:

@@ -43,12 +43,9 @@ BARE = [*STYLE, dict.fromkeys(("axes.grid", "axes.spines.left", "axes.spines.bot
 
 def all_figures(objects: pd.DataFrame) -> dict[str, Figure]:
     """File name -> figure."""
-    side = "object's side / image's side (%)"
-    drawn = (
-        _curves(objects, "relative_size", SIZE_EDGES, side, (2, 4, 8, 16, 32, 64)),
-        _curves(objects, "aspect_ratio", RATIO_EDGES, "height / width", (1 / 4, 1 / 2, 1, 2, 4)),
-        _bars(objects),
-    )
+    sizes = "relative_size", SIZE_EDGES, "object's side / image's side (%)", (2, 4, 8, 16, 32, 64)
+    ratios = "aspect_ratio", RATIO_EDGES, "height / width", (1 / 4, 1 / 2, 1, 2, 4)
+    drawn = _curves(objects, *sizes), _curves(objects, *ratios), _bars(objects)
     return dict(zip(CAPTIONS, drawn, strict=True))
 
 
@@ -103,10 +100,7 @@ def _bars(objects: pd.DataFrame) -> Figure:
 
 @matplotlib.style.context(BARE)
 def selections_figure(
-    image: Image,
-    boxes: NDArray[np.float32],
-    names: Sequence[str],
-    anchors: Mapping[str, Anchors],
+    image: Image, boxes: NDArray[np.float32], names: Sequence[str], anchors: Mapping[str, Anchors]
 ) -> Figure:
     """A panel per selection: a dot for each positive's center, as large as its level is coarse.
 
@@ -114,8 +108,7 @@ def selections_figure(
     """
     width, height = image.size
     scale, across, down = PANEL / max(height, width), min(len(anchors), 3), ceil(len(anchors) / 3)
-    size = width * scale * across, (height * scale + 0.25) * down + 0.3
-    figure = Figure(figsize=size)
+    figure = Figure(figsize=(width * scale * across, (height * scale + 0.25) * down + 0.3))
     panels = figure.subplots(down, across, squeeze=False).ravel()
     for axes in panels[len(anchors) :]:
         axes.remove()

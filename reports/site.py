@@ -31,7 +31,6 @@ from reports.results import Bundle
 INDEX, CLAIMS_PAGE = "index.html", "claims.html"
 PICTURES = "index.json"  # what is in a folder of pictures
 NAME = "The ATSS study, re-run"
-STATES = ("supported", "contradicted", "undecided")
 HOUR = 3600.0
 
 
@@ -49,15 +48,12 @@ def write_site(study: Measurements, folder: Path, counts: Path | None = None) ->
     first, verdicts, figures = study.bundles[0], judged(study, counts), study_plates(study)
     for plate in figures.values():
         plate.write(folder)
-    by_state = {state: [it.claim for it in verdicts if it.state == state] for state in STATES}
-    told = ", ".join(f"{len(found)} {state}" for state, found in by_state.items() if found)
-    summary = f"Of {len(verdicts)} claims, {told}."
     shown = [figures.get("path") or plates(first)["ap"], figures.get("sweeps")]
     setup = f"{footnotes.schedule(first.recipe).capitalize()}; {footnotes.image_size(first.recipe)}"
     findings = [(bundle.table, finding(bundle)) for bundle in study.bundles]
     made = [footnotes.facts(first), cost(study.bundles)]
-    overview = part("overview", study, setup, summary, shown, by_state, findings, *made)
-    claims = part("claims", study, summary, claims_grid(verdicts), deciding(verdicts))
+    overview = part("overview", study, setup, verdicts, shown, findings, *made)
+    claims = part("claims", study, verdicts, claims_grid(verdicts), deciding(verdicts))
     pages = {
         INDEX: part("page", f"{NAME}: {study.name}", overview),
         CLAIMS_PAGE: part("page", f"{NAME}: claims", claims),

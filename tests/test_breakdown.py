@@ -3,10 +3,8 @@ what AP50 would gain without it; by hand, and by plain loops.
 """
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, replace
 from time import process_time
-from typing import Any
 
 import numpy as np
 import pytest
@@ -16,8 +14,8 @@ from made_up_runs import CAT, DOG, described, detections
 from msgspec import convert
 
 from detector.evaluation.detect import measure, six
-from detector.evaluation.errors import KINDS, NO_ERROR, NOBODY, Errors, errors_of
-from detector.evaluation.match_records import TRUE, Matches
+from detector.evaluation.errors import KINDS, NO_ERROR, NOBODY, errors_of
+from detector.evaluation.match_records import TRUE
 from reports.breakdown import (
     ERRORS,
     SPECIAL,
@@ -32,16 +30,16 @@ SQUARE = [0, 0, 10, 10]  # with it, a box that is shifted by 5 has the IoU 1/3, 
 NEAR, FAR, APART = [5, 0, 10, 10], [9, 0, 10, 10], [50, 50, 10, 10]
 
 
-def truth(bbox: Sequence[float], category: int = CAT, image: int = 1, **more: Any) -> dict:
+def truth(bbox, category=CAT, image=1, **more):
     area = bbox[2] * bbox[3]
     return {"image_id": image, "category_id": category, "bbox": list(bbox), "area": area, **more}
 
 
-def found(bbox: Sequence[float], score: float, category: int = CAT, image: int = 1) -> dict:
+def found(bbox, score, category=CAT, image=1):
     return {"image_id": image, "category_id": category, "bbox": list(bbox), "score": score}
 
 
-def data(truths: Sequence[dict], images: Sequence[int] = (1, 2)) -> dict[str, Any]:
+def data(truths, images=(1, 2)):
     return {
         "images": [{"id": number, "width": 100, "height": 100} for number in images],
         "categories": [{"id": CAT, "name": "cat"}, {"id": DOG, "name": "dog"}],
@@ -49,17 +47,17 @@ def data(truths: Sequence[dict], images: Sequence[int] = (1, 2)) -> dict[str, An
     }
 
 
-def scene(num_images: int = 12, right: float = 0.6) -> tuple[dict[str, Any], list[dict]]:
+def scene(num_images=12, right=0.6):
     ground_truth = described(num_images)
     return ground_truth, detections(ground_truth["annotations"], right)
 
 
-def looked_into(ground_truth: dict[str, Any], found_: list[dict]) -> tuple[Matches, Insight]:
+def looked_into(ground_truth, found_):
     _, matches = measure(ground_truth, found_)
     return matches, insight(matches, ground_truth, found_)
 
 
-def test_the_mean_of_each_curve_is_one_of_the_six_numbers() -> None:
+def test_the_mean_of_each_curve_is_one_of_the_six_numbers():
     ground_truth, found_ = scene()
     numbers, _ = measure(ground_truth, found_)
     _, looked = looked_into(ground_truth, found_)
@@ -70,7 +68,7 @@ def test_the_mean_of_each_curve_is_one_of_the_six_numbers() -> None:
         assert all(low >= high for low, high in zip(curve, curve[1:], strict=False))
 
 
-def test_each_class_has_the_ap_of_a_data_set_of_its_own() -> None:
+def test_each_class_has_the_ap_of_a_data_set_of_its_own():
     ground_truth, found_ = scene()
     _, looked = looked_into(ground_truth, found_)
     for item, category in zip(looked.classes, (CAT, DOG), strict=True):
@@ -84,7 +82,7 @@ def test_each_class_has_the_ap_of_a_data_set_of_its_own() -> None:
         assert item.ap50 == pytest.approx(numbers["AP50"], abs=0.01)
 
 
-def test_what_is_not_there_is_undefined_and_what_is_not_found_is_missed() -> None:
+def test_what_is_not_there_is_undefined_and_what_is_not_found_is_missed():
     _, looked = looked_into(data([truth(SQUARE)]), [])
     assert set(looked.precision) == {"ap", "ap50", "ap75", "ap_s"}
     assert looked.classes[1] == ClassInsight(DOG, "dog", 0, None, None)
@@ -93,7 +91,7 @@ def test_what_is_not_there_is_undefined_and_what_is_not_found_is_missed() -> Non
     assert looked.errors["missed"].count == 1
 
 
-def test_an_images_score_is_its_f1_over_the_ious() -> None:
+def test_an_images_score_is_its_f1_over_the_ious():
     truths = [truth(SQUARE), truth([50, 50, 10, 10]), truth(SQUARE, image=3)]
     detections_ = [
         found([0, 0, 10, 8], 0.9),  # IoU 0.8: true at 7 of 10
@@ -108,33 +106,20 @@ def test_an_images_score_is_its_f1_over_the_ious() -> None:
     assert looked.images[2] == ImageInsight(3, 100.0, 1, 0, 0)
 
 
-def best_threshold(matches: Matches) -> float:
+def best_threshold(matches):
     """By trying every score."""
     states = matches.state[:, 0, 0].tolist()
     pairs = [(s, st == 1) for s, st in zip(matches.score.tolist(), states, strict=True) if st != 2]
     truths = int(matches.truth_counts[:, 0].sum())
 
-    def f1(score: float) -> float:
+    def f1(score):
         counted = [is_true for s, is_true in pairs if s >= score]
         return 2 * sum(counted) / (len(counted) + truths)
 
-    return max({s for s, _ in pairs}, key=lambda s: (f1(s), s))
+    return max({s for s, _ in pairs}, key=lambda s: (f1(s), s), default=0.0)
 
 
-@pytest.mark.parametrize("right", [0.1, 0.5, 0.9])
-def test_the_threshold_is_that_of_the_highest_f1(right: float) -> None:
-    matches, looked = looked_into(*scene(right=right))
-    assert looked.threshold == best_threshold(matches)
-
-
-def test_of_equal_scores_all_count_or_none() -> None:
-    truths = [truth(SQUARE)]
-    same = [found(SQUARE, 0.5), found([50, 50, 10, 10], 0.5), found([70, 50, 10, 10], 0.5)]
-    _, looked = looked_into(data(truths), same)
-    assert (looked.threshold, looked.images[0].false) == (0.5, 2)
-
-
-def test_the_best_and_the_worst_have_the_most_objects_of_equal_ones() -> None:
+def test_the_best_and_the_worst_have_the_most_objects_of_equal_ones():
     _, looked = looked_into(data([truth(SQUARE)]), [])
     images = [(1, 100.0, 1, 0, 0), (2, 100.0, 2, 0, 0), (3, 0.0, 0, 1, 0), (4, 0.0, 0, 5, 0)]
     images += [(5, None, 0, 0, 3), (6, 50.0, 1, 1, 0)]
@@ -144,7 +129,7 @@ def test_the_best_and_the_worst_have_the_most_objects_of_equal_ones() -> None:
     assert len(looked.best(9)) == 5  # never one without a score
 
 
-def test_written_and_read_it_is_the_same() -> None:
+def test_written_and_read_it_is_the_same():
     _, looked = looked_into(*scene())
     assert convert(json.loads(json.dumps(asdict(looked), allow_nan=False)), Insight) == looked
     for broken in ({}, {**asdict(looked), "images": [[1, 2]]}):
@@ -156,19 +141,13 @@ def test_written_and_read_it_is_the_same() -> None:
 # many false detections that precision is p, has AP50 = p.
 
 HALF = 51 / 101  # of 101 recalls, those up to 0.5
-SHARED = 100 * (51 + 50 * 2 / 3) / 101  # recall 0 to 0.5 at precision 1, the rest at 2 of 3
 FALSE, NOT_FOUND = SPECIAL
 IN_2 = {"image": 2}
 OFF = [found(NEAR, 0.9), found([0, 5, 10, 10], 0.8)]  # two for one truth
 DOG_AS_CAT = [truth(SQUARE, DOG), truth(SQUARE, CAT, **IN_2)]
 
 # name -> truths, detections, the kind of each, which truths are missed, AP50, what it gains
-CASES: dict[str, tuple[list[dict], list[dict], list[str], list[int], float, dict[str, float]]] = {
-    "nothing there, or hardly anything": (
-        [truth(SQUARE), truth(SQUARE, **IN_2)],
-        [found(FAR, 0.9), found(APART, 0.8), found(SQUARE, 0.7), found(SQUARE, 0.6, **IN_2)],
-        *(["background", "background", "", ""], [], 50, {"background": 50, FALSE: 50}),
-    ),
+CASES = {
     "a little off, before one that is found, which then has 2 of 2 before it, not 2 of 3": (
         [truth(SQUARE), truth(SQUARE, **IN_2)],
         [*OFF, found(SQUARE, 0.5, **IN_2)],
@@ -179,11 +158,6 @@ CASES: dict[str, tuple[list[dict], list[dict], list[str], list[int], float, dict
             NOT_FOUND: 100 * (1 - HALF) / 3,
         },
     ),
-    "a wrong class, dogs 0 and cats 1 of 2": (
-        DOG_AS_CAT,
-        [found(SQUARE, 0.9, CAT), found(SQUARE, 0.5, CAT, **IN_2)],
-        *(["classification", ""], [], 25, {"classification": 75, FALSE: 25, NOT_FOUND: 25}),
-    ),
     # Of a mended one and the one that was right, the lower score goes: all dogs are right then.
     "a dog called a cat as well, with more certainty": (
         DOG_AS_CAT,
@@ -193,16 +167,6 @@ CASES: dict[str, tuple[list[dict], list[dict], list[str], list[int], float, dict
         ],
         *(["", "background", "classification", ""], [], 50),
         {"classification": 50, "background": 25, FALSE: 50},
-    ),
-    "a second box on a truth": (
-        [truth(SQUARE), truth(SQUARE, **IN_2)],
-        [found(SQUARE, 0.9), found([0, 0, 10, 9], 0.8), found(SQUARE, 0.5, **IN_2)],
-        *(["", "duplicate", ""], [], SHARED, {"duplicate": 100 - SHARED, FALSE: 100 - SHARED}),
-    ),
-    "a truth that nothing is at": (
-        [truth(SQUARE), truth(SQUARE, **IN_2)],
-        *([found(SQUARE, 0.9)], [""], [1], 100 * HALF),
-        {"missed": 100 - 100 * HALF, NOT_FOUND: 100 - 100 * HALF},
     ),
     "crowds are no truths, and what lies in them no error": (
         [truth([0, 0, 90, 90], iscrowd=1), truth(SQUARE, DOG, **IN_2)],
@@ -219,7 +183,7 @@ CASES: dict[str, tuple[list[dict], list[dict], list[str], list[int], float, dict
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_each_detection_is_wrong_in_one_way_which_costs_so_much(case: str) -> None:
+def test_each_detection_is_wrong_in_one_way_which_costs_so_much(case):
     truths, detections_, kinds, missed, ap50, gains = CASES[case]
     ground_truth = data(truths)
     numbers, matches = measure(ground_truth, detections_)
@@ -240,7 +204,7 @@ def test_each_detection_is_wrong_in_one_way_which_costs_so_much(case: str) -> No
 # The plain version
 
 
-def iou(one: Sequence[float], other: Sequence[float]) -> float:
+def iou(one, other):
     width = min(one[0] + one[2], other[0] + other[2]) - max(one[0], other[0])
     height = min(one[1] + one[3], other[1] + other[3]) - max(one[1], other[1])
     if width <= 0 or height <= 0:
@@ -248,13 +212,11 @@ def iou(one: Sequence[float], other: Sequence[float]) -> float:
     return width * height / (one[2] * one[3] + other[2] * other[3] - width * height)
 
 
-def plain_errors(
-    ground_truth: dict[str, Any], detections: list[dict], states: list[int]
-) -> tuple[list[str], list[int], list[bool]]:
+def plain_errors(ground_truth, detections, states):
     """Kind and target of each detection, in COCO's order of them; which truths are missed."""
     truths = ground_truth["annotations"]
     counted = [n for n, item in enumerate(truths) if not item["iscrowd"]]
-    holder: dict[int, int] = {}
+    holder = {}
     names, targets = [""] * len(detections), [NOBODY] * len(detections)
     for d in sorted(range(len(detections)), key=lambda d: -detections[d]["score"]):
         if states[d] == TRUE:
@@ -279,16 +241,16 @@ def plain_errors(
     return names, targets, [n in counted and n not in targets for n in range(len(truths))]
 
 
-def same(one: dict, other: dict) -> bool:
+def same(one, other):
     return (one["image_id"], one["category_id"]) == (other["image_id"], other["category_id"])
 
 
-def first(overlaps: dict[int, float], value: float) -> int:
+def first(overlaps, value):
     return min(n for n, overlap in overlaps.items() if overlap == value)
 
 
 @st.composite
-def scenes(draw: st.DrawFn) -> tuple[dict[str, Any], list[dict]]:
+def scenes(draw):
     """Two images, two classes, boxes on a coarse grid, so that overlaps, ties and crowds abound."""
     side, score = st.sampled_from([4, 8, 10]), st.sampled_from([0.1, 0.3, 0.5, 0.7, 0.9])
     where = st.tuples(st.integers(0, 6), st.integers(0, 3), side, side).map(list)
@@ -305,11 +267,10 @@ def scenes(draw: st.DrawFn) -> tuple[dict[str, Any], list[dict]]:
 
 
 @given(scenes())
-def test_errors_and_gains_are_those_of_the_plain_version(
-    scene: tuple[dict[str, Any], list[dict]],
-) -> None:
+def test_errors_and_gains_are_those_of_the_plain_version(scene):
     ground_truth, detections_ = scene
     numbers, matches = measure(ground_truth, detections_)
+    assert insight(matches, ground_truth, detections_).threshold == best_threshold(matches)
     errors = errors_of(matches, ground_truth, detections_)
     ordered = [detections_[place] for place in matches.source]
     names, targets, missed = plain_errors(ground_truth, ordered, matches.state[:, 0, 0].tolist())
@@ -323,13 +284,7 @@ def test_errors_and_gains_are_those_of_the_plain_version(
             assert share.points >= -1e-9, name
 
 
-def ap50_without(
-    ground_truth: dict[str, Any],
-    detections: list[dict],
-    matches: Matches,
-    errors: Errors,
-    name: str,
-) -> float:
+def ap50_without(ground_truth, detections, matches, errors, name):
     """Each detection's line in the list is crossed out, corrected, or left."""
     truths = ground_truth["annotations"]
     lines = []  # score, category, truth or None, whether it was mended; in COCO's order
@@ -343,7 +298,7 @@ def ap50_without(
             lines.append((score, truths[target]["category_id"], target, True))
         elif state == 0 and name not in (kind, "false positives"):
             lines.append((score, category, None, False))
-    best: dict[int, tuple] = {}
+    best = {}
     for line in lines:
         held = best.get(line[2], line)
         best[line[2]] = min(held, line, key=lambda it: (-it[0], it[3]))
@@ -356,7 +311,7 @@ def ap50_without(
     return by_the_book(lines, [truths[n]["category_id"] for n in wanted])
 
 
-def by_the_book(lines: list[tuple], wanted: list[int]) -> float:
+def by_the_book(lines, wanted):
     """AP50 in percent: the mean over the classes of the mean over 101 recalls."""
     averages = []
     for category in set(wanted):
@@ -373,7 +328,7 @@ def by_the_book(lines: list[tuple], wanted: list[int]) -> float:
 
 
 @pytest.mark.slow
-def test_as_many_detections_as_cocos_take_seconds() -> None:
+def test_as_many_detections_as_cocos_take_seconds():
     """5,000 images with 7 objects and 98 detections each, 80 classes."""
     draw, numbers = np.random.default_rng(0), np.arange(35_000)
     boxes = draw.uniform(5, 400, (len(numbers), 4))

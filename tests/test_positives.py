@@ -4,7 +4,6 @@ import os
 import random
 import signal
 import statistics
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +19,6 @@ from detector.config import DetectorConfig
 from detector.data.coco import CocoDataset
 from detector.positives import (
     LEVELS,
-    Counts,
     Scene,
     anchors_of,
     columns_of,
@@ -32,7 +30,6 @@ from orchestration.commands.positives import PAPERS, build, choose, name_of
 from reports.positives import UNSAID, claims, markdown_claims, summarize
 from reports.positives_figures import all_figures, selections_figure
 
-Atss = Callable[..., tuple[int, str, str]]
 NINE = DetectorConfig(
     in_gt_box=True, assigner="atss", k=3, anchor_scales=(4.0, 5.0, 6.0), aspect_ratios=(0.25, 1, 4)
 )
@@ -40,33 +37,33 @@ CONFIGS = {name_of(config): config for config in (*PAPERS, NINE)}
 SELECTIONS = {name: build(name, config) for name, config in CONFIGS.items()}
 
 
-def random_boxes(seed: int) -> list[tuple[float, ...]]:
+def random_boxes(seed):
     """Up to seven boxes of a 96 x 128 image, in quarters of a pixel; they overlap a lot."""
     rng = random.Random(seed)
     boxes = []
     for _ in range(rng.randint(0, 7)):
         x, y = rng.randint(0, 4 * 110) / 4, rng.randint(0, 4 * 80) / 4
         boxes.append((x, y, x + rng.randint(8, 400) / 4, y + rng.randint(8, 300) / 4))
-    return boxes
+    return boxes + boxes[: seed % 2]  # of equal ones the first has the positives
 
 
-def scene(*boxes: tuple[float, ...], height: int = 96, width: int = 128) -> Scene:
+def scene(*boxes, height=96, width=128):
     return Scene(height, width, torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4))
 
 
-def by_level(found: Counts) -> np.ndarray:
+def by_level(found):
     return np.stack([found.objects[level] for level in LEVELS], axis=1)
 
 
 @pytest.mark.parametrize("name", CONFIGS)
 @pytest.mark.parametrize("seed", range(12))
-def test_counts_are_those_of_plain_loops(name: str, seed: int) -> None:
+def test_counts_are_those_of_plain_loops(name, seed):
     config, sizes = CONFIGS[name], reference.level_sizes(96, 128)
     levels = reference.anchor_levels(sizes, config.anchor_scales, config.aspect_ratios)
     ends = np.cumsum([len(level) for level in levels])
     places = [range(end - len(level), end) for level, end in zip(levels, ends, strict=True)]
     boxes = random_boxes(seed)
-    found = count(SELECTIONS[name], scene(*boxes))
+    found, columns = (what(SELECTIONS[name], scene(*boxes)) for what in (count, anchors_of))
     matched = reference.assign(config, levels, boxes)
     alone = [[value == 0 for value in reference.assign(config, levels, [box])] for box in boxes]
     for g in range(len(boxes)):
@@ -79,6 +76,9 @@ def test_counts_are_those_of_plain_loops(name: str, seed: int) -> None:
     assert found.image["contested"] == sum(number > 1 for number in takers)
     assert found.image["ignored"] == matched.count(reference.IGNORED)
     assert found.image["negatives"] == matched.count(reference.NEGATIVE)
+    assert np.maximum(columns["matched"], -1).tolist() == [max(value, -1) for value in matched]
+    assert columns["is_ignored"].tolist() == [value == reference.IGNORED for value in matched]
+    assert columns["level"].tolist() == [i for i, place in enumerate(places) for _ in place]
     k = config.k * config.anchors_per_location
     for g, box in enumerate(boxes if config.assigner == "atss" else []):  # Algorithm 1
         anchors = [anchor for level in levels for anchor in level]
@@ -91,45 +91,9 @@ def test_counts_are_those_of_plain_loops(name: str, seed: int) -> None:
 
 
 BOX = (20.0, 20.0, 70.0, 60.0)
-FAR = (400.0, 300.0, 460.0, 350.0)
 
 
-@pytest.mark.parametrize("name", CONFIGS)
-def test_equal_objects_contest_every_positive_and_those_far_apart_none(name: str) -> None:
-    one, two, apart = (
-        count(SELECTIONS[name], scene(*boxes, height=416, width=512))
-        for boxes in ([BOX], [BOX, BOX], [BOX, FAR])
-    )
-    num = one.image["positives"]
-    assert num > 0 and one.image["contested"] == 0
-    assert two.objects["positives"].tolist() == [num, 0]  # the first takes them
-    assert two.objects["lost"].tolist() == [0, num] and two.image["contested"] == num
-    assert apart.objects["lost"].tolist() == [0, 0] and apart.image["contested"] == 0
-
-
-def test_a_small_object_takes_an_anchor_from_a_large_one_and_is_the_only_taker_elsewhere() -> None:
-    """Spatial and scale constraint on P3: the centers of a 16 px box, within one of 48 px."""
-    found = count(SELECTIONS["spatial and scale"], scene((24, 24, 72, 72), (40, 40, 56, 56)))
-    assert found.image["contested"] == 4  # 44 and 52 in both directions
-    assert found.objects["lost"].tolist() == [4, 0]
-    assert found.objects["P3"].tolist() == [36 - 4, 4]
-
-
-@pytest.mark.parametrize("boxes", [(), (BOX, (60, 30, 120, 90))])
-@pytest.mark.parametrize("name", CONFIGS)
-def test_every_anchor_is_something(name: str, boxes: tuple[tuple[float, ...], ...]) -> None:
-    found, columns = (what(SELECTIONS[name], scene(*boxes)) for what in (count, anchors_of))
-    matched, levels = columns["matched"], columns["level"]
-    assert len(columns["box"]) == len(levels) == len(matched)
-    assert found.image["negatives"] + found.image["ignored"] == (matched < 0).sum()
-    assert columns["is_ignored"].sum() == found.image["ignored"]
-    for g in range(len(boxes)):
-        assert (
-            np.bincount(levels[matched == g], minlength=5).tolist() == by_level(found)[g].tolist()
-        )
-
-
-def test_objects_are_described_as_the_file_has_them(tmp_path: Path) -> None:
+def test_objects_are_described_as_the_file_has_them(tmp_path):
     described = content()
     described["annotations"] = [
         annotation(1, 20, 7, [5, 5, 30, 50], area=800.0),
@@ -151,7 +115,7 @@ def test_objects_are_described_as_the_file_has_them(tmp_path: Path) -> None:
     assert columns["relative_size"][0] == pytest.approx(100 * np.sqrt(0.5))
 
 
-def test_boxes_alone_are_counted_as_with_their_images(tmp_path: Path) -> None:
+def test_boxes_alone_are_counted_as_with_their_images(tmp_path):
     images, file = write(tmp_path, content())
     selections, sides = list(SELECTIONS.values()), {"short_side": 64, "long_side": 96}
     with_images = list(count_positives(CocoDataset(images, file), selections, **sides))
@@ -169,7 +133,7 @@ def test_boxes_alone_are_counted_as_with_their_images(tmp_path: Path) -> None:
 IMAGES = pd.DataFrame({"selection": ["IoU", "ATSS"], "ignored": [30, 0], "contested": [4, 2]})
 
 
-def test_a_summary_has_means_spreads_and_shares() -> None:
+def test_a_summary_has_means_spreads_and_shares():
     summary = summarize(frame({"IoU": [0, 20, 4, 20], "ATSS": [8, 10, 8, 10]}), IMAGES)
     assert summary.index.tolist() == ["IoU", "ATSS"]
     expected = {
@@ -197,7 +161,7 @@ IoU: largest third / smallest third 6.667, medium / small –, large / small 6.6
 ATSS: largest third / smallest third 1.000, medium / small –, large / small 1.000"""
 
 
-def test_claims_are_judged_by_their_direction() -> None:
+def test_claims_are_judged_by_their_direction():
     found = claims(frame({"IoU": [2, 20, 4, 20], "ATSS": [9, 9, 9, 9]}))
     told = [(f"{it.claim.name} {it.state}: {it.reason}", *it.ours) for it in found]
     assert "\n".join(line for lines in told for line in lines) == JUDGED
@@ -213,15 +177,13 @@ def test_claims_are_judged_by_their_direction() -> None:
         ([0, 0], 10, "contradicted undecided supported"),  # too few objects
     ],
 )
-def test_claims_that_do_not_hold_are_not_called_so(
-    counts: list[int], above: int, states: str
-) -> None:
+def test_claims_that_do_not_hold_are_not_called_so(counts, above, states):
     fair = frame({"ATSS, k=8": [9, 9] * (len(counts) // 2)})  # one variant is not enough
     found = claims(pd.concat([frame({"ATSS": counts}, above_threshold=above), fair]))
     assert " ".join(one.state for one in found[:3]) == states
 
 
-def test_without_atss_only_the_older_rules_are_judged() -> None:
+def test_without_atss_only_the_older_rules_are_judged():
     (only,) = claims(frame({"IoU": [2, 20, 4, 20]}))
     assert only.claim.name == "H23"
     assert only.reason == "Favoring larger objects: IoU. Not so: none."
@@ -236,15 +198,13 @@ def test_without_atss_only_the_older_rules_are_judged() -> None:
         (["IoU"], ["spatial and scale"], "contradicted", []),
     ],
 )
-def test_both_older_rules_have_to_be_unfair_in_all_their_variants(
-    unfair: list[str], fair: list[str], state: str, needs: list[str]
-) -> None:
+def test_both_older_rules_have_to_be_unfair_in_all_their_variants(unfair, fair, state, needs):
     counts = dict.fromkeys(unfair, [2, 20, 2, 20]) | dict.fromkeys([*fair, "ATSS"], [9, 9, 9, 9])
     found = claims(frame(counts))[3]
     assert (found.state, list(found.needs)) == (state, needs)
 
 
-def test_figures_show_every_selection() -> None:
+def test_figures_show_every_selection():
     figures = all_figures(frame({f"ATSS, k={k}": [k, k + 1] * 20 for k in (3, 5, 7, 9)}))
     assert len(figures) == 3
     for figure in figures.values():
@@ -257,7 +217,7 @@ def test_figures_show_every_selection() -> None:
 # The command
 
 
-def test_rows_that_select_alike_are_one() -> None:
+def test_rows_that_select_alike_are_one():
     assert list(choose([], [], {})) == [name_of(config) for config in PAPERS]
     table1 = choose(["table1"], [], {})
     assert list(table1) == ["spatial and scale", "IoU", "IoU in GT box"]
@@ -271,7 +231,7 @@ def test_rows_that_select_alike_are_one() -> None:
 SIZE = ("--short-side", 64, "--long-side", 96, "--workers", 0)
 
 
-def test_counting_prints_and_writes_what_was_counted(atss: Atss, tmp_path: Path) -> None:
+def test_counting_prints_and_writes_what_was_counted(atss, tmp_path):
     data, out = write_both(tmp_path / "pets"), tmp_path / "out"
     code, output, errors = atss("positives", "--data", data, "--out", out, *SIZE)
     assert (code, errors) == (0, "")
@@ -290,7 +250,7 @@ def test_counting_prints_and_writes_what_was_counted(atss: Atss, tmp_path: Path)
     assert len(list(folder.glob("*.svg"))) == 3
 
 
-def test_a_table_with_a_setting_on_boxes_alone(atss: Atss, tmp_path: Path) -> None:
+def test_a_table_with_a_setting_on_boxes_alone(atss, tmp_path):
     _, file = write(tmp_path, content())
     line = ("positives", "table5", "--set", "k=5", "--annotations", file, "--out", tmp_path / "o")
     assert atss(*line, *SIZE)[::2] == (0, "")
@@ -298,7 +258,7 @@ def test_a_table_with_a_setting_on_boxes_alone(atss: Atss, tmp_path: Path) -> No
     assert "| ATSS, k=5, 7S |" in text and "- ATSS, k=5: Table 5: " in text
 
 
-def test_images_are_drawn_by_id_and_name_and_path(atss: Atss, tmp_path: Path) -> None:
+def test_images_are_drawn_by_id_and_name_and_path(atss, tmp_path):
     data, out = write_both(tmp_path / "pets"), tmp_path / "out"
     images, file = write(tmp_path, content())
     code, _, errors = atss(
@@ -325,9 +285,7 @@ def test_images_are_drawn_by_id_and_name_and_path(atss: Atss, tmp_path: Path) ->
         (["--annotations", "x.json"], "--annotations is one file of boxes, instead of --data"),
     ],
 )
-def test_what_cannot_be_is_refused_in_one_line(
-    atss: Atss, tmp_path: Path, arguments: list[str], expected: str
-) -> None:
+def test_what_cannot_be_is_refused_in_one_line(atss, tmp_path, arguments, expected):
     line = ("positives", "--data", write_both(tmp_path / "pets"), "--out", tmp_path / "out")
     code, output, errors = atss(*line, *SIZE, *arguments)
     assert code == 2
@@ -338,10 +296,8 @@ def test_what_cannot_be_is_refused_in_one_line(
     assert code == 2 and "nothing can be measured" in errors
 
 
-def test_ending_it_leaves_nothing(
-    atss: Atss, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def interrupted(*_: object, **__: object) -> Iterator[None]:
+def test_ending_it_leaves_nothing(atss, tmp_path, monkeypatch):
+    def interrupted(*_, **__):
         os.kill(os.getpid(), signal.SIGINT)
         yield
 
@@ -352,7 +308,7 @@ def test_ending_it_leaves_nothing(
     assert not (tmp_path / "o").exists()
 
 
-def test_a_picture_names_its_selections_and_objects() -> None:
+def test_a_picture_names_its_selections_and_objects():
     two = scene(BOX, (60, 30, 120, 90))
     anchors = {name: anchors_of(one, two) for name, one in SELECTIONS.items()}
     image = Image.new("RGB", (two.width, two.height))
@@ -363,7 +319,7 @@ def test_a_picture_names_its_selections_and_objects() -> None:
         assert [text.get_text().strip() for text in axes.texts] == ["1 cat", "2 dog"]
 
 
-def test_an_assigner_of_ones_own_is_counted_as_itself() -> None:
+def test_an_assigner_of_ones_own_is_counted_as_itself():
     example = str(Path(__file__).parents[1] / "docs" / "my_ablation.py")
     chosen = choose([example], [], {})
     assert list(chosen) == ["IoU in GT box", "closest in GT box", "closest(k=3) in GT box", "ATSS"]
