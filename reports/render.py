@@ -26,6 +26,7 @@ from rich.text import Text
 Kind = Literal["", "paper", "ours", "interval", "difference"]
 Rank = Literal["", "best", "tied"]  # tied: not told apart from the best
 
+TEMPLATES = Path(__file__).parent / "templates"
 BREAK = "\u200b"  # where a long number may be broken: after the dash of an interval
 PAD = "\u2007"  # as wide as a digit
 NUMBER = re.compile(rf"[-+−±–†✓\d.,%/ ()≈{BREAK}{PAD}]|to")
@@ -192,24 +193,6 @@ def markdown(grid: Grid) -> str:
     return "\n".join(texts) + "\n"
 
 
-LATEX_TABLE = r"""% needs \usepackage{{amssymb,booktabs,graphicx}}
-\begin{{table}}
-\centering\small
-\setlength{{\belowcaptionskip}}{{4pt}}
-\caption{{{title}}}
-\label{{tab:{name}}}
-\resizebox{{\ifdim\width>\linewidth\linewidth\else\width\fi}}{{!}}{{%
-\begin{{tabular}}{{@{{}}{sides}@{{}}}}
-\toprule
-{heads}
-\midrule
-{blocks}
-\bottomrule
-\end{{tabular}}}}
-{notes}\end{{table}}
-"""  # classes have no room below a caption; a table wider than the text is made smaller
-
-
 def latex(grid: Grid) -> str:
     """A table environment for \\usepackage{amssymb, booktabs, graphicx}."""
     over = [(i + 1, cell.span) for i, cell in starts(grid.over) if cell.text]
@@ -218,13 +201,17 @@ def latex(grid: Grid) -> str:
     blocks = ["\n".join(_latex_line(cells, grid) for cells in block) for block in grid.blocks]
     notes = " \\\\\n".join(map(LATEX.text, grid.notes_with()))
     below = f"\n\\smallskip\n\\parbox{{\\linewidth}}{{\\footnotesize {notes}}}\n"
-    return LATEX_TABLE.format(
-        title=LATEX.text(grid.title),
-        name=grid.name,
-        sides="".join(side[0] for side in grid.sides),
-        heads="\n".join([*heads, _latex_line(grid.head, grid)]),
-        blocks="\n\\addlinespace\n".join(blocks),
-        notes=below if grid.notes else "",
+    return (
+        (TEMPLATES / "grid.tex")
+        .read_text(encoding="utf-8")
+        .format(
+            title=LATEX.text(grid.title),
+            name=grid.name,
+            sides="".join(side[0] for side in grid.sides),
+            heads="\n".join([*heads, _latex_line(grid.head, grid)]),
+            blocks="\n\\addlinespace\n".join(blocks),
+            notes=below if grid.notes else "",
+        )
     )
 
 
@@ -312,7 +299,6 @@ def _to_the_right(text: Text, width: int) -> Text:
 
 # HTML: the templates, which escape whatever they are given
 
-TEMPLATES = Path(__file__).parent / "templates"
 STYLE = f"<style>\n{(TEMPLATES / 'grid.css').read_text()}</style>"
 
 

@@ -5,42 +5,21 @@ paper; on dark paper their lightness is turned around, and their hues are kept.
 """
 
 import io
+from pathlib import Path
 from typing import Any
 
 import matplotlib.style
 from matplotlib.figure import Figure
 
-INK, MUTED, RULE, PAPER = "#222222", "#555555", "#dddddd", "#ffffff"  # text, less, lines, ground
+MUTED, PAPER = "#555555", "#ffffff"  # of what is less than text; of the ground
 CYCLE = ("#0072b2", "#d55e00", "#009e73", "#e69f00", "#cc79a7", "#56b4e9", "#000000")
 PAPER_STYLE: Any = {"color": MUTED, "marker": "D", "markerfacecolor": PAPER, "ls": ""}
 OURS_STYLE: Any = {"color": CYCLE[0], "marker": "o", "ls": ""}
 DASHES = ("-", "--", "-.", ":")
 WIDTH = 5.5  # inches, 14 cm: a column of a page, or the screen of a phone held sideways
 
-LOOK = {
-    "font.size": 8,
-    "axes.titlesize": 8,
-    "figure.labelsize": 8,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "axes.facecolor": "none",
-    "grid.color": RULE,
-    "grid.linewidth": 0.6,
-    "legend.frameon": False,
-    "lines.linewidth": 1.2,
-    "lines.markersize": 4.5,
-    "errorbar.capsize": 2,
-    "figure.constrained_layout.use": True,
-    "svg.hashsalt": "reports",  # the same figure is the same file
-    "svg.fonttype": "none",
-    "text.parse_math": False,  # a data set may have dollars in its name
-    **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor"), INK),
-    **dict.fromkeys(("xtick.color", "ytick.color"), INK),
-}
 # Matplotlib's own defaults first: what a person's matplotlibrc says is not for reports.
-STYLE: Any = ["default", LOOK]
+STYLE: Any = ["default", Path(__file__).parent / "templates" / "figures.mplstyle"]
 # White becomes the dark paper of page.css, and text is in a font of the reader's machine.
 RULES = """text{font-family:system-ui,sans-serif!important}
 @media (prefers-color-scheme:dark){:root{filter:invert(.91) hue-rotate(180deg)}}"""

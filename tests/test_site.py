@@ -84,16 +84,17 @@ def full(tmp_path_factory):
         make_bundle("table5", missing=nothing, data="<b>$bold</b>"),
     ]
     bring_pictures(folder, "table2")
+    heard = []
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)  # notebooks import the project from anywhere
         for bundle in bundles:
-            write_report(bundle, folder)
+            write_report(bundle, folder, heard.append)
         site.write_site(Measurements(bundles), folder)
-    return folder, bundles
+    return folder, bundles, heard
 
 
 def test_every_page_is_whole_and_needs_nothing(full):
-    folder, _ = full
+    folder, *_ = full
     pages = sorted(path.name for path in folder.glob("*.html"))
     assert pages == ["claims.html", "index.html", "table2.html", "table4.html", "table5.html"]
     for name in pages:
@@ -103,7 +104,7 @@ def test_every_page_is_whole_and_needs_nothing(full):
 
 
 def test_everything_that_is_known_is_shown(full):
-    folder, bundles = full
+    folder, bundles, _ = full
     curves = ["Precision and recall", "Kinds of errors"]
     pictures = ["Images, from best to worst", "Where the positives are"]
     first = ["The table", "What each row changes", "The paper’s claims about it"]
@@ -120,7 +121,7 @@ def test_everything_that_is_known_is_shown(full):
 
 
 def test_the_index_says_what_each_table_found(full):
-    folder, bundles = full
+    folder, bundles, _ = full
     page = read(folder / "index.html")
     wanted = ["The paper’s claims", "The tables", "How it was made"]
     assert headings(page) == ["What ATSS is robust to", *wanted]
@@ -133,17 +134,15 @@ def test_the_index_says_what_each_table_found(full):
         assert told in words(page)
 
 
-def test_files_of_a_report_are_those_that_are_told(tmp_path):
-    heard = []
-    write_report(make_bundle("table2"), tmp_path / "reports", heard.append)
+def test_a_report_is_these_files_and_says_what_it_makes_of_them(full):
+    folder, _, heard = full
     figures = [f"-{name}.{kind}" for name in ("ap", "gains") for kind in ("png", "svg")]
-    ends = [".json", ".csv", ".md", ".tex", *figures, ".ipynb", ".html"]
-    written = list((tmp_path / "reports").iterdir())
-    assert sorted(path.name for path in written) == sorted(f"table2{end}" for end in ends)
-    assert all(path.stat().st_size > 0 for path in written)
+    ends = [".json", ".csv", ".md", ".tex", *figures, ".npz", ".ipynb", ".html"]
+    files = [path for path in folder.glob("table4*") if path.stat().st_size]
+    assert sorted(path.name for path in files) == sorted(f"table4{end}" for end in ends)
     assert heard[:2] == ["tables", "figures"] and heard[-1] == "page"
     assert any("The table" in text for text in heard)
-    notebook = nbformat.read(tmp_path / "reports" / "table2.ipynb", as_version=4)
+    notebook = nbformat.read(folder / "table4.ipynb", as_version=4)
     nbformat.validate(notebook)
     assert all(cell.execution_count for cell in notebook.cells if cell.cell_type == "code")
 

@@ -3,6 +3,7 @@
 import re
 from xml.etree import ElementTree
 
+import matplotlib.style
 import pytest
 from made_up_results import make_bundle, with_insights, with_scores
 
@@ -10,7 +11,7 @@ from reports import site
 from reports.figures import plates, study_plates
 from reports.measurements import Measurements
 from reports.render import TEMPLATES, part
-from reports.style import CYCLE, INK, MUTED, PAPER, RULES, save
+from reports.style import CYCLE, MUTED, PAPER, RULES, STYLE, save
 
 READABLE, SEEN = 4.5, 3  # the contrasts that WCAG 2.1 asks of text and of graphics
 PAIR = re.compile(r"--(\w+): light-dark\((#\w+), (#\w+)\)")
@@ -47,7 +48,9 @@ def test_text_can_be_read_and_data_is_seen_on_both_papers():
         assert contrast(parts(one), parts(light)) >= READABLE
         assert contrast(parts(other), parts(dark)) >= READABLE
     assert on_dark(PAPER) == pytest.approx(parts(dark), abs=1 / 255)  # figures lie on the page
-    for color in (INK, MUTED, *CYCLE, "#0d2c54", "#00224e"):
+    with matplotlib.style.context(STYLE):
+        ink = matplotlib.rcParams["text.color"]
+    for color in (ink, MUTED, *CYCLE, "#0d2c54", "#00224e"):
         assert contrast(on_dark(color), parts(dark)) >= SEEN, color
 
 
