@@ -1,29 +1,39 @@
 """Where a run is trained, and by what code: versions and devices, kept with its numbers."""
 
 import platform
+import re
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 PACKAGES = ("torch", "torchvision", "ray", "mlflow", "pycocotools")
+DESCRIBE = ("describe", "--always", "--abbrev=40", "--exclude=*", "--dirty")
 
 
 def environment(device: str) -> dict[str, str]:
     """Where a run is trained: versions and devices."""
     import torch
 
+    told = Path("/proc/cpuinfo")  # not on every system
+    model = re.search(r"model name\s*: *(.*\S)", told.read_text() if told.exists() else "")
     return {
         "python": platform.python_version(),
         **{name: _version(name) for name in PACKAGES},
         "cuda": str(torch.version.cuda) if device == "cuda" else "none",
         "gpu": torch.cuda.get_device_name() if device == "cuda" else "none",
-        "cpu": _cpu_model(),
+        "cpu": model[1] if model else platform.processor() or "unknown",
         "system": f"{platform.system()} {platform.machine()}",
     }
 
 
 def code_version() -> dict[str, str]:
     """The package's version, and the commit where the code lies in a git checkout."""
-    commit, _, dirty = _described().partition("-")
+    root, answer = Path(__file__).parents[1], ""
+    if (root / ".git").exists():
+        command = ["git", "-C", str(root), *DESCRIBE]
+        with suppress(OSError, subprocess.TimeoutExpired):
+            answer = subprocess.run(command, capture_output=True, text=True, timeout=10).stdout
+    commit, _, dirty = answer.strip().partition("-")
     state = ("modified" if dirty else "clean") if commit else "unknown"
     return {"version": _version("atss-suite"), "commit": commit or "unknown", "tree": state}
 
@@ -35,24 +45,3 @@ def _version(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return "unknown"
-
-
-def _cpu_model() -> str:
-    """The processor's name; "unknown" where the system does not tell."""
-    path = Path("/proc/cpuinfo")
-    lines = path.read_text().splitlines() if path.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or "unknown"
-
-
-def _described() -> str:
-    """The commit of this code, "-dirty" behind it if changed; empty outside of a git checkout."""
-    root = Path(__file__).parents[1]
-    if not (root / ".git").exists():
-        return ""
-    describe = ["git", "-C", str(root), "describe", "--always", "--abbrev=40", "--exclude=*"]
-    try:
-        answer = subprocess.run([*describe, "--dirty"], capture_output=True, text=True, timeout=10)
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return answer.stdout.strip()
