@@ -8,13 +8,13 @@ bandwidth, cores, a shared GPU) is in the numbers, and are ended and removed whe
 import heapq
 import os
 import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, astuple, dataclass, replace
 from pathlib import Path
 from statistics import median
+from time import monotonic
 from typing import Any
 
-from rich.console import Console
 from rich.filesize import decimal
 
 from detector.config import Recipe
@@ -22,7 +22,7 @@ from experiments.experiment import Run, canonical
 from orchestration import views
 from orchestration.launch import load_weights
 from orchestration.plan import Job, Plan, PlannedRun
-from orchestration.progress import Progress, duration
+from orchestration.progress import duration
 from orchestration.resources import Allocation, Resources, Spent, allocate, this_machine
 from orchestration.run_folder import RunFolder, Store
 from orchestration.terminal import console
@@ -105,27 +105,27 @@ def _pace_there(
     """The pace of the first missing run, None if it is not known, and what a run gets there."""
     from orchestration.tune import cluster, run_trials
 
-    (first, *others), recipe = plan.missing(store), plan.setup.recipe
+    missing, recipe = plan.missing(store), plan.setup.recipe
+    run = missing[0].run
     if resources.address is None:  # what cannot be had is refused here as by a launch
         allocation = allocate([this_machine(recipe)], resources, recipe)
-        pace = finished_pace(first.run, store, allocation)
+        pace = finished_pace(run, store, allocation)
         if pace is not None or not is_measured:
             return pace, allocation
-    load_weights([first.run.recipe])
+    load_weights([run.recipe])
     with cluster(resources, recipe) as allocation:
-        pace = finished_pace(first.run, store, allocation)
+        pace = finished_pace(run, store, allocation)
         if pace is None and is_measured:
-            at_once = min(allocation.at_once, 1 + len(others))
+            at_once = min(allocation.at_once, len(missing))
             console.print(f"Measuring the time of a run, {at_once} at once: about a minute")
             places = store.root / f"{PACES}-{os.getpid()}"
             watch = Stopwatch([places / str(number) for number in range(at_once)])
-            micro, where = resources.micro_batch_size, plan.setup.where
-            jobs = [
-                Job(first.run, folder.path, where, {}, micro_batch_size=micro)
-                for folder in watch.folders.values()
-            ]
+            job = Job(
+                run, places, plan.setup.where, {}, micro_batch_size=resources.micro_batch_size
+            )
+            jobs = [replace(job, folder=folder.path) for folder in watch.folders.values()]
             try:
-                run_trials(jobs, allocation, watch, root=store.root)
+                run_trials(jobs, allocation, watch.tell, root=store.root)
                 pace = watch.pace()
             finally:
                 shutil.rmtree(places, ignore_errors=True)
@@ -149,7 +149,7 @@ def finished_pace(run: Run, store: Store, allocation: Allocation) -> Pace | None
     if not spent:
         return None
     per_image = median(one.per_image(run.recipe.batch_size) for one in spent)
-    typical = Spent(median(one.training / one.steps for one in spent), 1, per_image, 1)
+    typical = Spent(median(one.per_step() for one in spent), 1, per_image, 1)
     return Pace(typical, f"by {len(spent)} finished, {source}", 2 * weights)
 
 
@@ -157,15 +157,15 @@ def _device(environment: Mapping[str, str]) -> str:
     return environment["cpu"] if environment["gpu"] == "none" else environment["gpu"]
 
 
-class Stopwatch(Progress):
+class Stopwatch:
     """Times runs while they train, and asks each to end when its pace is known."""
 
-    def __init__(self, places: Sequence[Path]) -> None:
-        super().__init__({}, Console(quiet=True))
+    def __init__(self, places: Sequence[Path], clock: Callable[[], float] = monotonic) -> None:
         self.folders = {place.name: RunFolder(place) for place in places}
         self.marks: dict[str, list[tuple[int, float]]] = {place.name: [] for place in places}
+        self.clock = clock
 
-    def update(self, signature: str, values: Mapping[str, Any]) -> None:
+    def tell(self, signature: str, values: Mapping[str, Any]) -> None:
         """Note when a run reached which step, between two tests of it."""
         marks, state = self.marks[signature], values.get("state")
         if state == "training" and values["step"] >= WARM_UP:
@@ -178,21 +178,19 @@ class Stopwatch(Progress):
 
     def pace(self) -> Pace:
         """Of all runs together; ValueError where none trained, with the reason."""
-        training, steps, testing, images = 0.0, 0, 0.0, 0
+        parts = [Spent()]
         for name, folder in self.folders.items():
-            marks, result = self.marks[name], folder.result()
-            if result:  # it was over before its pace was known
-                taken = Spent(**result["spent"])
-                training, steps = training + taken.training, steps + taken.steps
-                testing, images = testing + taken.testing, images + taken.images
-            elif len(marks) > 1:
+            marks = self.marks[name]
+            if result := folder.result():  # it was over before its pace was known
+                parts.append(Spent(**result["spent"]))
+            elif marks:
                 (first, begun), (last, ended) = marks[0], marks[-1]
-                training, steps = training + ended - begun, steps + last - first
+                parts.append(Spent(ended - begun, last - first))
+        spent = Spent(*map(sum, zip(*map(astuple, parts), strict=True)))
         folder = next(iter(self.folders.values()))
-        if not steps:
+        if not spent.steps:
             reason = (folder.failure() or {}).get("reason", "it crashed")
             raise ValueError(f"the time of a run could not be measured: {reason}")
         saved = [path for path in (folder.checkpoint, folder.weights) if path.exists()]
         size = sum(path.stat().st_size for path in saved)
-        spent = Spent(training, steps, testing, images)
         return Pace(spent, f"measured, {_device(folder.read('run')['environment'])}", size)

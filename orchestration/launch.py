@@ -17,7 +17,7 @@ from rich.console import Console
 from detector.config import Recipe
 from experiments.experiment import Run, Table, canonical
 from orchestration.plan import Job, Plan, PlannedRun, Setup, make_plan
-from orchestration.progress import Line, Progress, count
+from orchestration.progress import ENDED, Line, Progress, count
 from orchestration.provenance import code_version
 from orchestration.resources import RAY_FOLDER, Resources
 from orchestration.run_folder import RunFolder, Store
@@ -83,6 +83,11 @@ def train_missing(
         folders.append(store.folder(run.signature))
         return make_job(run, setup, store, facts, resources.micro_batch_size)
 
+    def tell(signature: str, values: Mapping[str, Any]) -> None:
+        progress.update(signature, values)
+        if search and values.get("state") in ENDED:
+            search.ended(signature)
+
     with ExitStack() as stack:
         is_cancelled = stack.enter_context(recorded(store, setup.to_json(), missing, console))
         opening = stack.enter_context(ThreadPoolExecutor(1)).submit(open_tracker, store)
@@ -93,14 +98,12 @@ def train_missing(
         what = "Searching" if search else f"Training {count(len(missing), 'run')}"
         at_once = allocation.at_once if search else min(allocation.at_once, len(missing))
         console.print(f"{what}, {at_once} at once, {allocation}")
-        if search:
-            search.job_of, search.is_cancelled = begin, is_cancelled
-        jobs = search or [begin(run) for run in missing]
+        jobs = search.jobs(begin, is_cancelled) if search else [begin(run) for run in missing]
         stack.enter_context(following(tracker, folders))
         stack.enter_context(progress)
         planned = (store.folder(run.signature) for run in plan.runs)
         past = (it for it in planned if it.is_done or stopped(it))
-        run_trials(jobs, allocation, progress, root=store.root, scheduler=halving(asha, past))
+        run_trials(jobs, allocation, tell, root=store.root, scheduler=halving(asha, past))
 
 
 def lacking(plan: Plan, store: Store, *, is_asha: bool = False) -> tuple[PlannedRun, ...]:

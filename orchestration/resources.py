@@ -6,12 +6,8 @@ of one; all of them on one machine.
 
 import os
 import socket
-import subprocess
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-
-import psutil
 
 from detector.config import Recipe
 from orchestration.progress import count
@@ -119,23 +115,6 @@ def require_answer(address: str) -> None:
         socket.create_connection((host, int(port)), timeout=ANSWER_SECONDS).close()
     except (OSError, OverflowError) as error:
         raise ValueError(f"--address {address}: no Ray head answers there ({error})") from error
-
-
-@contextmanager
-def reaped() -> Iterator[None]:
-    """End all that this process has started when it is killed; two agents of Ray's live on else.
-
-    They seek their dead server for a minute. A shell waits for its input to end, which this process
-    alone holds.
-    """
-    started = [str(process.pid) for process in psutil.Process().children(recursive=True)]
-    command = ["sh", "-c", 'read -r _; kill -9 "$@" 2>/dev/null', "sh", *started]
-    reaper = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
-    try:
-        yield
-    finally:
-        reaper.kill()
-        reaper.communicate()
 
 
 def evaluation_steps(recipe: Recipe, num_images: int) -> set[int]:

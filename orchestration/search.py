@@ -11,7 +11,7 @@ keep their folders and checkpoints, so another launch without it trains them to 
 import hashlib
 import json
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, replace
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
@@ -35,22 +35,18 @@ RANDOM_SHARE, MAX_RANDOM = 3, 10  # the first third of the samples, at most ten,
 class Search:
     """So many samples of a sweep. ValueError where Optuna is not installed."""
 
-    job_of: Callable[[PlannedRun], Job]  # the launch's way to make a job of a run
-    is_cancelled: Callable[[], bool] = staticmethod(lambda: False)  # whether it is to begin no more
-
     def __init__(self, sweep: Sweep, samples: int | None, plan: Plan, store: Store) -> None:
         """plan: of the base, for its setup and seeds."""
         self.sweep, self.samples, self.plan, self.store = sweep, samples or 1, plan, store
         self.attempts = ATTEMPTS * self.samples
         self.rows: dict[str, Row] = {}  # by label, in the order in which they were asked for
+        self.trials: dict[str, int] = {}  # Optuna's number of each
         self.waiting: list[PlannedRun] = []  # those to train next
-        self.open: dict[str, tuple[int | None, str]] = {}  # signature -> Optuna's trial, label
+        self.open: dict[str, str] = {}  # signature -> label, of runs that have not ended
         self.study = self._open_study()
         for trial in self.study.get_trials(deepcopy=False):
-            number = None if trial.state.is_finished() else trial.number
-            row = self._row(trial.params)
-            if row and row.label not in self.rows and len(self.rows) < self.samples:
-                self._take(number, row)
+            if (row := self._row(trial.params)) and len(self.rows) < self.samples:
+                self._take(trial.number, row)
 
     def _open_study(self) -> Any:
         """Optuna's, new or as its journal has kept it.
@@ -90,44 +86,47 @@ class Search:
         """Whether runs wait, or there are too few samples yet and some are left to be found."""
         return bool(self.waiting) or (len(self.rows) < self.samples and self.attempts > 0)
 
-    def propose(self) -> Job | None:
-        """The next run to train; None when there are enough, or the launch was cancelled."""
-        if self.is_cancelled():
-            return None
-        while self.is_wanting and not self.waiting:
-            self.attempts -= 1
-            trial = self.study.ask()
-            row = self._row({axis.name: _place(axis, trial) for axis in self.sweep.axes})
-            if row is None or row.label in self.rows:
-                self._tell(trial.number, row)
-            else:
-                self._take(trial.number, row)
-        return self.job_of(self.waiting.pop(0)) if self.waiting else None
+    def jobs(
+        self, job_of: Callable[[PlannedRun], Job], is_cancelled: Callable[[], bool]
+    ) -> Iterator[Job]:
+        """What to train, each proposed when it is asked for, until there are enough of them.
 
-    def _take(self, number: int | None, row: Row) -> None:
-        """One more sample; what of it is trained already is told at once."""
-        self.rows[row.label] = row
-        runs = [(run, self.store.folder(run.signature)) for run in self._runs(row)]
-        lacking = [run for run, folder in runs if not folder.is_done and not stopped(folder)]
-        self.waiting += lacking
-        self.open |= {run.signature: (number, row.label) for run in lacking}
+        is_cancelled: whether to begin no more.
+        """
+        while self.is_wanting and not is_cancelled():
+            while self.is_wanting and not self.waiting:
+                self.attempts -= 1
+                trial = self.study.ask()
+                places = {axis.name: _place(axis, trial) for axis in self.sweep.axes}
+                self._take(trial.number, self._row(places))
+            if self.waiting:
+                yield job_of(self.waiting.pop(0))
+
+    def _take(self, number: int, row: Row | None) -> None:
+        """One more sample, if it is a new one; what is trained already is told at once."""
+        lacking = []
+        if row and row.label not in self.rows:
+            self.rows[row.label], self.trials[row.label] = row, number
+            runs = [(run, self.store.folder(run.signature)) for run in self._runs(row)]
+            lacking = [run for run, folder in runs if not folder.is_done and not stopped(folder)]
+            self.waiting += lacking
+            self.open |= {run.signature: row.label for run in lacking}
         if not lacking:
             self._tell(number, row)
 
-    def ended(self, job: Job) -> None:
+    def ended(self, signature: str) -> None:
         """Let Optuna know what a combination has reached, once its last run has ended."""
-        number, label = self.open.pop(job.folder.name)
-        if (number, label) not in self.open.values():
-            self._tell(number, self.rows[label])
+        label = self.open.pop(signature, None)
+        if label and label not in self.open.values():
+            self._tell(self.trials[label], self.rows[label])
 
-    def _tell(self, number: int | None, row: Row | None) -> None:
-        """What a row reached; number: None if Optuna has been told before."""
+    def _tell(self, number: int, row: Row | None) -> None:
+        """What a row reached; it may have been told before, by this launch or another."""
         from optuna.trial import TrialState
 
         reached = self._reached(row) if row else None
-        if number is not None:  # two launches of one search may tell the same
-            state = TrialState.FAIL if reached is None else None
-            self.study.tell(number, reached, state=state, skip_if_finished=True)
+        state = TrialState.FAIL if reached is None else None
+        self.study.tell(number, reached, state=state, skip_if_finished=True)
 
     def asked(self) -> tuple[PlannedRun, ...]:
         """All runs asked for so far."""
@@ -141,13 +140,14 @@ class Search:
         best = "" if ap is None else f"The best of {len(table.rows)}: {label} (AP {ap:.1f})."
         return replace(table, note=best)
 
-    def _row(self, places: dict[str, Any]) -> Row | None:
-        """The row at a place on every axis; None where no detector can be that."""
-        values = {}
-        for axis in self.sweep.axes if places else ():
-            place = places[axis.name]
-            values[axis.name] = axis.at(place) if axis.ends else axis.values[int(place)]
-        return self.sweep.row(values) if values else None
+    def _row(self, places: Mapping[str, Any]) -> Row | None:
+        """The row at a place on every axis; None where no detector can be that, or one lacks."""
+        if len(places) < len(self.sweep.axes):  # killed while it was proposed
+            return None
+        of_axes = [(axis, places[axis.name]) for axis in self.sweep.axes]
+        return self.sweep.row(
+            {it.name: it.at(place) if it.ends else it.values[int(place)] for it, place in of_axes}
+        )
 
     def _runs(self, row: Row) -> tuple[PlannedRun, ...]:
         table = self.sweep.table([row])

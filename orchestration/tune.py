@@ -14,7 +14,7 @@ import shutil
 import signal
 import tempfile
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -50,18 +50,16 @@ from ray.tune.search import Searcher
 
 from detector.config import Recipe
 from orchestration.plan import Job
-from orchestration.progress import Progress
 from orchestration.resources import (
     RAY_FOLDER,
     Allocation,
     Resources,
     allocate,
-    reaped,
     require_answer,
     this_machine,
 )
 from orchestration.run_folder import RunFolder
-from orchestration.search import Search, stop, tests
+from orchestration.search import stop, tests
 from orchestration.terminal import interrupt
 
 MAX_CRASHES = 2  # of a trial's process, each followed by another attempt from the last checkpoint
@@ -76,6 +74,7 @@ PRIVATE = {
 LONGEST_FOLDER = 40  # letters of a folder for sockets, whose paths may have 107
 Report = Callable[[dict[str, Any]], None]
 Work = Callable[[Job, Report], None]
+Tell = Callable[[str, Mapping[str, Any]], None]  # a run's signature, and what is told of it
 
 
 @contextmanager
@@ -104,8 +103,6 @@ def cluster(resources: Resources, recipe: Recipe) -> Iterator[Allocation]:
         except ConnectionError as error:
             raise ValueError(f"--address {address}: no Ray cluster is running here") from error
         stack.callback(ray.shutdown)
-        if address is None:
-            stack.enter_context(reaped())
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         yield allocate(nodes, resources, recipe)
 
@@ -116,13 +113,15 @@ def _private() -> Iterator[None]:
 
     Ray's API server does nothing here but to ask a cloud's metadata service whose machine this is.
     """
-    with ExitStack() as stack:
-        stack.callback(_read_mode_again)
-        stack.enter_context(patch.dict(os.environ, PRIVATE))
-        stack.enter_context(patch.object(ray_constants, "ENABLE_RAY_CLUSTER", False))
-        stack.enter_context(patch.object(Node, "start_api_server", lambda self, **_: None))
+    environment = patch.dict(os.environ, PRIVATE)
+    one_machine = patch.object(ray_constants, "ENABLE_RAY_CLUSTER", False)
+    no_server = patch.object(Node, "start_api_server", lambda self, **_: None)
+    try:
+        with environment, one_machine, no_server:
+            _read_mode_again()
+            yield
+    finally:
         _read_mode_again()
-        yield
 
 
 def _read_mode_again() -> None:
@@ -140,9 +139,9 @@ def _train(job: Job, report: Report) -> None:
 
 
 def run_trials(
-    jobs: Sequence[Job] | Search,
+    jobs: Iterable[Job],
     allocation: Allocation,
-    progress: Progress,
+    tell: Tell,
     *,
     root: Path,
     work: Work = _train,
@@ -150,34 +149,33 @@ def run_trials(
 ) -> None:
     """Run every job to its end; failures are left in their folders.
 
-    jobs: in the order of training, or a search that proposes one whenever one fits.
+    jobs: in the order of training; the next one is asked for when it fits.
+    tell: takes what a run reports, and what becomes of it.
     root: on a path that all nodes share, for Ray's own files while it runs.
     work: what a trial does, a function of an importable module.
     scheduler: halving(...), to end runs that are far behind.
     """
     own = root / f"{RAY_FOLDER}{platform.node()}-{os.getpid()}"
-    search = jobs if isinstance(jobs, Search) else None
     each = {"cpu": allocation.cpus, "gpu": allocation.gpus}
     needs = {what: number * allocation.processes for what, number in each.items() if number}
     with_work = tune.with_parameters(trial, work=work, allocation=allocation)
     tuner = tune.Tuner(
         tune.with_resources(with_work, needs),
-        param_space={} if isinstance(jobs, Search) else {"job": tune.grid_search([*jobs])},
         tune_config=tune.TuneConfig(
             max_concurrent_trials=allocation.at_once,
             # Loading torch takes a trial ten seconds of two cores; but a GPU's memory is only
             # certain to be free again when the process that used it has ended.
             reuse_actors=not allocation.gpus,
             trial_dirname_creator=str,
-            search_alg=_Proposals(search) if search else None,
-            num_samples=-1 if search else 1,
+            search_alg=_Jobs(jobs),
+            num_samples=-1,
             scheduler=scheduler,
         ),
         run_config=tune.RunConfig(
             name=own.name,
             storage_path=str(root),
             verbose=0,
-            callbacks=[_Watch(progress, search)],
+            callbacks=[_Watch(tell)],
             failure_config=tune.FailureConfig(max_failures=MAX_CRASHES),
         ),
     )
@@ -225,23 +223,23 @@ def halving(steps: Sequence[int], past: Iterable[RunFolder]) -> ASHAScheduler | 
     return scheduler
 
 
-class _Proposals(Searcher):
-    """What a search proposes, whenever a run fits; the _Watch lets it know what ended."""
+class _Jobs(Searcher):
+    """Hands out one job after the other."""
 
-    def __init__(self, search: Search) -> None:
+    def __init__(self, jobs: Iterable[Job]) -> None:
         super().__init__()
-        self.search = search
+        self.jobs = iter(jobs)
 
     def suggest(self, trial_id: str) -> Any:
         """The next run to train."""
-        job = self.search.propose()
+        job = next(self.jobs, None)
         return {"job": job} if job else Searcher.FINISHED
 
     def on_trial_complete(self, *arguments: Any, **info: Any) -> None:
         """Nothing."""
 
     def __getstate__(self) -> dict[str, Any]:
-        """Ray writes its searchers to disk, too; Optuna's own journal is what goes on."""
+        """Ray writes its searchers and callbacks to disk; nobody reads them back."""
         return {}
 
     def save(self, checkpoint_path: str) -> None:
@@ -249,34 +247,31 @@ class _Proposals(Searcher):
 
 
 class _Watch(tune.Callback):
-    """Hands what Ray reports to the view of the launch, and what ended to its search."""
+    """Tells what Ray reports."""
 
-    def __init__(self, progress: Progress, search: Search | None) -> None:
-        self.progress, self.search = progress, search
+    def __init__(self, tell: Tell) -> None:
+        self.tell = tell
 
     def __getstate__(self) -> dict[str, Any]:
-        """Ray writes its callbacks to disk; a terminal cannot be, and nobody reads it back."""
+        """Likewise nothing: a terminal cannot be written to disk."""
         return {}
 
     def _tell(self, trial: Any, state: str, reason: str | None = None) -> None:
-        name = trial.config["job"].folder.name
-        self.progress.update(name, {"state": state, "reason": reason})
+        self.tell(trial.config["job"].folder.name, {"state": state, "reason": reason})
 
     def on_trial_start(self, *, trial: Any, **info: Any) -> None:
         self._tell(trial, "starting")
 
     def on_trial_result(self, *, trial: Any, result: dict[str, Any], **info: Any) -> None:
         if "state" in result:
-            self.progress.update(trial.config["job"].folder.name, result)
+            self.tell(trial.config["job"].folder.name, result)
 
     def on_trial_complete(self, *, trial: Any, **info: Any) -> None:
-        """Done, failed for a reason, or ended early: then its last word was about a test."""
-        job = trial.config["job"]
-        if "tested_at" in trial.last_result and (where := stop(RunFolder(job.folder))):
+        """It has said how it ended; if it was ended early, its last word was about a test."""
+        folder = RunFolder(trial.config["job"].folder)
+        if "tested_at" in trial.last_result and (where := stop(folder)):
             reason = f"AP {where.ap:.1f} after {where.step} steps is not among the best"
             self._tell(trial, "stopped", reason)
-        if self.search:
-            self.search.ended(job)
 
     def on_trial_recover(self, *, trial: Any, **info: Any) -> None:
         self._tell(trial, "retrying", _error(trial)[0])
@@ -291,8 +286,6 @@ class _Watch(tune.Callback):
                 folder.write("run", {**job.facts, "environment": {}})
             folder.write("failure", {"reason": reason, "traceback": text})
         self._tell(trial, "failed", reason)
-        if self.search:
-            self.search.ended(job)
 
 
 def _error(ray_trial: Any) -> tuple[str, str]:

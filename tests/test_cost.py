@@ -88,14 +88,12 @@ def done(store: Store, planned: PlannedRun, spent: dict[str, float]) -> None:
 
 
 def test_runs_are_timed_between_their_tests_and_asked_to_end(tmp_path: Path) -> None:
-    watch = Stopwatch([tmp_path / "0"])
-    times = iter([0.0, 1.0, 2.0, 17.0])
-    watch.clock = lambda: next(times)
+    watch = Stopwatch([tmp_path / "0"], iter([0.0, 1.0, 2.0, 17.0]).__next__)
     for step in (0, 1, 2):
-        watch.update("0", {"state": "training", "step": step})
+        watch.tell("0", {"state": "training", "step": step})
     for state, step in (("testing", 2), ("training", 2), ("training", 3), ("training", 20)):
         assert not watch.folders["0"].cancellation()
-        watch.update("0", {"state": state, "step": step})
+        watch.tell("0", {"state": state, "step": step})
     assert watch.folders["0"].cancellation() == "atss plan"
 
 
@@ -107,7 +105,7 @@ def test_what_nobody_has_trained_is_measured(
     data = write_small_data(tmp_path / "squares")
     job = make_job(data, tmp_path, replace(RECIPE, iterations=iterations))
     watch = Stopwatch([job.folder])
-    run_trial(job, partial(watch.update, job.folder.name))
+    run_trial(job, partial(watch.tell, job.folder.name))
     assert watch.folders[job.folder.name].is_done == (iterations == 2)
     pace = watch.pace()
     assert pace.source.startswith("measured, ") and pace.checkpoint_bytes > 1000

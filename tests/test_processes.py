@@ -33,7 +33,7 @@ def launch(job: Job, root: Path, processes: int) -> str:
     progress = Progress({job.folder.name: "run"}, Console(file=log, width=200))
     asked = Resources(gpus_per_run=0, processes=processes)
     with cluster(asked, job.run.recipe) as allocation, progress:
-        run_trials([job], allocation, progress, root=root)
+        run_trials([job], allocation, progress.update, root=root)
     return log.getvalue()
 
 

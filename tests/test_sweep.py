@@ -281,9 +281,7 @@ def search_in(
     seeds: tuple[int, ...] = (0,),
 ) -> Search:
     base = make_plan(setup, [Table(name="base", rows=(Row("ATSS", ATSS),))], seeds=seeds)
-    search = Search(sweep(*(texts or ("k=3..19",))), samples, base, store)
-    search.job_of = lambda run: Job(run.run, store.folder(run.signature).path, "shapes", {})
-    return search
+    return Search(sweep(*(texts or ("k=3..19",))), samples, base, store)
 
 
 def by_k(job: Job) -> float:
@@ -292,21 +290,28 @@ def by_k(job: Job) -> float:
 
 
 def train(
-    search: Search, ap_of: Callable[[Job], float | None] = by_k, limit: int = 99
+    search: Search,
+    ap_of: Callable[[Job], float | None] = by_k,
+    limit: int = 99,
+    is_cancelled: Callable[[], bool] = lambda: False,
 ) -> list[Job]:
     """Train what a search asks for, as Ray would one at a time; AP None: that run fails.
 
     limit: all is killed after so many runs, when another was begun.
     """
+
+    def job_of(run: PlannedRun) -> Job:
+        return Job(run.run, search.store.folder(run.signature).path, "shapes", {})
+
     jobs: list[Job] = []
-    while len(jobs) <= limit and (job := search.propose()):
+    for job in search.jobs(job_of, is_cancelled):
         jobs.append(job)
         if len(jobs) > limit:
             break
         folder, ap = RunFolder(job.folder), ap_of(job)
         if not folder.is_done and ap is not None:
             finish(folder, ap, job.run.seed)
-        search.ended(job)
+        search.ended(folder.signature)
     return jobs
 
 
@@ -376,8 +381,7 @@ def test_a_search_learns_the_mean_of_all_seeds_and_ends_when_it_is_cancelled(
     assert len(train(search, lambda job: 20.0 + 2 * job.run.seed)) == len(search.asked()) == 4
     assert {trial.value for trial in search.study.get_trials()} == {21.0}
     search = search_in(open_store(tmp_path / "cancelled"), 9)
-    search.is_cancelled = lambda: len(search.rows) == 3
-    assert len(train(search)) == 3
+    assert len(train(search, is_cancelled=lambda: len(search.rows) == 3)) == 3
 
 
 def test_a_search_without_optuna_says_what_it_needs(
@@ -409,7 +413,7 @@ def work(job: Job, report: Any) -> None:
 def test_ray_asks_for_runs_one_by_one_and_ends_those_that_are_behind(tmp_path: Path) -> None:
     import ray
 
-    from orchestration.progress import Line, Progress
+    from orchestration.progress import ENDED, Line, Progress
     from orchestration.resources import Resources
     from orchestration.tune import cluster, halving, run_trials
 
@@ -423,10 +427,15 @@ def test_ray_asks_for_runs_one_by_one_and_ends_those_that_are_behind(tmp_path: P
         progress.lines[run.signature] = Line(f"k = {run.run.config.k}")
         return Job(run.run, store.folder(run.signature).path, "shapes", {})
 
-    search.job_of = job_of
+    def tell(signature: str, values: Any) -> None:
+        progress.update(signature, values)
+        if values["state"] in ENDED:
+            search.ended(signature)
+
     with cluster(Resources(concurrent=1), DEMO) as allocation, progress:
         rungs = halving(range(10, 61, 10), [])
-        run_trials(search, allocation, progress, root=tmp_path, work=work, scheduler=rungs)
+        jobs = search.jobs(job_of, lambda: False)
+        run_trials(jobs, allocation, tell, root=tmp_path, work=work, scheduler=rungs)
     best, ks = 0, [run.run.config.k for run in search.asked()]
     for run, done_before in zip(search.asked(), known, strict=True):
         folder, k = store.folder(run.signature), run.run.config.k

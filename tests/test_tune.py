@@ -96,7 +96,7 @@ def launch(root: Path, *seeds: int) -> str:
     names = {job.folder.name: f"seed {job.run.seed}" for job in todo}
     progress = Progress(names, Console(file=log, width=200))
     with cluster(Resources(), RECIPE) as allocation, progress:
-        run_trials(todo, allocation, progress, root=root, work=work)
+        run_trials(todo, allocation, progress.update, root=root, work=work)
     return log.getvalue()
 
 
