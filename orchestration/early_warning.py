@@ -11,12 +11,15 @@ with batches of 2 to 16 images.
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
 from statistics import fmean
 from typing import Any
 
 from experiments.experiment import Run
 
 PRIOR = 0.01  # the score that every anchor starts with
+POSITIVE = 0.25 * (1 - PRIOR) ** 2 * -math.log(PRIOR)  # its focal loss then: 1.13
+NEGATIVE = 0.75 * PRIOR**2 * -math.log(1 - PRIOR)  # and that of an anchor and class: 7.5e-7
 ANCHOR_SHARE = sum(1 / stride**2 for stride in (8, 16, 32, 64, 128))  # locations per pixel, P3..P7
 MIN_IMAGES = 4_000  # seen in training, before finding nothing means anything
 FEW = 20  # entries of a history that are many enough for a mean
@@ -38,55 +41,34 @@ def early_warnings(
 
     objects: ground truths per training image. num_detections: of the last entry, if it is a test's.
     """
-    recipe, last = run.recipe, history[-1]
-    losses = [entry for entry in history if "loss/cls" in entry]
-    if losses and losses[0]["step"] == 1:  # means over several steps tell less
-        for name, (least, most) in _first_losses(run, num_classes, objects).items():
-            value = losses[0].get(name)
-            if value is not None and not least <= value <= most:
-                yield (
-                    f"first {name}",
-                    f"{name} begins at {value:.3g}, which needs to be within {least:.2g} and "
-                    f"{most:.2g} before anything is learnt; check {CAUSES[name]}",
-                )
-    floor = _centerness_floor(run)
-    recent = [entry["loss/centerness"] for entry in losses[-FEW:] if "loss/centerness" in entry]
-    if len(recent) == FEW and fmean(recent) < floor:
-        yield (
-            "centerness floor",
-            f"loss/centerness is {fmean(recent):.3g}, which needs to stay above {floor:.2g}: its "
-            "targets' entropy is about 0.6; check that they are not rounded, and what the loss "
-            "is divided by (all positives)",
-        )
-    # From scratch the first half of a schedule may pass before anything is found.
-    share, step = 0.5 if recipe.weights == "none" else 0.2, last["step"]
-    is_late = step >= share * recipe.iterations and step * recipe.batch_size >= MIN_IMAGES
-    if is_late and num_detections == 0:
-        yield (
-            "no detections",
-            f"no detection after {step} steps scores above {recipe.score_threshold:g}; check the "
-            "classification loss and the score threshold",
-        )
-
-
-def _first_losses(run: Run, num_classes: int, objects: float) -> dict[str, tuple[float, float]]:
-    """The least and most that each loss begins with.
-
-    Classification: the focal loss of a positive, 0.25 (1 - p)^2 ln(1/p), and its share of all
-    negatives. Boxes: twice a mean GIoU loss within 0 and 2, or smooth L1 of codes that are seldom
-    beyond 5.
-    """
-    positive = 0.25 * (1 - PRIOR) ** 2 * -math.log(PRIOR)  # 1.13
-    negative = 0.75 * PRIOR**2 * -math.log(1 - PRIOR)  # of one anchor and class: 7.5e-7
-    anchors = run.recipe.short_side[1] * run.recipe.long_side * ANCHOR_SHARE
-    anchors *= run.config.anchors_per_location
+    recipe, config, step = run.recipe, run.config, history[-1]["step"]
+    anchors = recipe.short_side[1] * recipe.long_side * ANCHOR_SHARE * config.anchors_per_location
     # At worst every second object has one positive, and random logits double the negatives' part.
-    negatives = 2 * negative * anchors * num_classes / max(objects / 2, 0.1)
-    return {
-        "loss/cls": (0.65 * positive, 1.3 * positive + negatives),
-        "loss/box": (0.3, 3.3) if run.config.giou_loss else (0.1, 8.0),
+    negatives = 2 * NEGATIVE * anchors * num_classes / max(objects / 2, 0.1)
+    # Boxes: twice a mean GIoU loss within 0 and 2, or smooth L1 of codes that are seldom beyond 5.
+    ranges = {
+        "loss/cls": (0.65 * POSITIVE, 1.3 * POSITIVE + negatives),
+        "loss/box": (0.3, 3.3) if config.giou_loss else (0.1, 8.0),
         "loss/centerness": (0.5, 0.95),
     }
+    losses = [entry for entry in history if "loss/cls" in entry]
+    firsts = [entry for entry in losses[:1] if entry["step"] == 1]  # means tell less
+    for first, (name, (least, most)) in product(firsts, ranges.items()):
+        if (value := first.get(name)) is not None and not least <= value <= most:
+            text = f"{name} begins at {value:.3g}, which needs to be within {least:.2g} and "
+            text += f"{most:.2g} before anything is learnt; check {CAUSES[name]}"
+            yield f"first {name}", text
+    recent = [entry["loss/centerness"] for entry in losses[-FEW:] if "loss/centerness" in entry]
+    if len(recent) == FEW and fmean(recent) < (floor := _centerness_floor(run)):
+        text = f"loss/centerness is {fmean(recent):.3g}, which needs to stay above {floor:.2g}: its"
+        text += " targets' entropy is about 0.6; check that they are not rounded, and what the loss"
+        yield "centerness floor", f"{text} is divided by (all positives)"
+    # From scratch the first half of a schedule may pass before anything is found.
+    share = 0.5 if recipe.weights == "none" else 0.2
+    is_late = step >= share * recipe.iterations and step * recipe.batch_size >= MIN_IMAGES
+    if is_late and num_detections == 0:
+        text = f"no detection after {step} steps scores above {recipe.score_threshold:g}; check the"
+        yield "no detections", f"{text} classification loss and the score threshold"
 
 
 def _centerness_floor(run: Run) -> float:

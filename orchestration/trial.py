@@ -13,16 +13,15 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from itertools import chain
-from multiprocessing import connection, get_context
-from multiprocessing.process import BaseProcess
 from statistics import fmean
 from typing import Any
 
 import torch
+from torch.multiprocessing import start_processes
 
 from detector import checkpoint
 from detector.data.batches import batches
@@ -64,9 +63,11 @@ def run_trial(job: Job, report: Report) -> None:
             text = f"run {folder.signature} is trained by another process"
             report({"state": "waiting", "reason": text})
         with folder.locked():
-            has_failed = has_waited and folder.failure() is not None
-            if not folder.is_done and not has_failed:
+            if not folder.is_done and not (has_waited and folder.failure()):
                 _attempt(job, folder, report)
+    except Cancelled as end:
+        report({"state": "cancelled", "reason": str(end)})
+        return
     except (FloatingPointError, ValueError, OSError) as error:
         if isinstance(error, OSError) and error.errno not in CANNOT_WRITE:
             raise
@@ -74,14 +75,11 @@ def run_trial(job: Job, report: Report) -> None:
     except RuntimeError:
         if folder.failure() is None:  # which another process of the run may have left
             raise
-    except Cancelled as end:
-        report({"state": "cancelled", "reason": str(end)})
-        return
     if reason := reason or (folder.failure() or {}).get("reason"):
         report({"state": "failed", "reason": reason})
-        return
-    metrics = (folder.result() or {}).get("metrics", {})
-    report({"state": "done", "AP": metrics.get("ap"), "seconds_left": 0.0})
+    else:
+        metrics = (folder.result() or {}).get("metrics", {})
+        report({"state": "done", "AP": metrics.get("ap"), "seconds_left": 0.0})
 
 
 def _attempt(job: Job, folder: RunFolder, report: Report) -> None:
@@ -132,41 +130,43 @@ def _train_detector(job: Job, training: Job, report: Report) -> None:
 
 @contextmanager
 def _members(job: Job) -> Iterator[str]:
-    """Start the run's other processes, which share its batches; yields the host:port to meet at."""
+    """Start the run's other processes, which share its batches; yields the host:port to meet at.
+
+    When one of them has died this one ends: on GPUs its next sum would wait for half an hour.
+    """
     if job.processes == 1:
         yield ""
         return
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{listener.getsockname()[1]}"
-    ranks, start = range(1, job.processes), get_context("spawn").Process
-    members = [start(target=_join, args=(job, rank, address), name=f"{rank}") for rank in ranks]
-    for member in members:
-        member.start()
+    members = start_processes(_join, (job, address), job.processes - 1, join=False)
     is_over = threading.Event()
-    threading.Thread(target=_watch, args=(members, is_over), daemon=True).start()
+
+    def watch() -> None:
+        try:
+            while not members.join():
+                pass
+        except Exception as error:
+            print(error)
+            if not is_over.wait(GRACE_SECONDS):  # the sum may fail by itself, and say why
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
     try:
         yield address
     finally:
         is_over.set()
-        for member in members:
-            member.join(GRACE_SECONDS)
+        watcher.join(GRACE_SECONDS)
+        for member in members.processes:
             member.kill()
 
 
-def _watch(members: Sequence[BaseProcess], is_over: threading.Event) -> None:
-    """End this process when another has died: on GPUs its next sum would wait for half an hour."""
-    while alive := [member.sentinel for member in members if member.is_alive()]:
-        connection.wait(alive)
-        if any(member.exitcode for member in members):
-            if not is_over.wait(GRACE_SECONDS):  # the sum may fail by itself, and say why
-                os.kill(os.getpid(), signal.SIGKILL)
-            return
-
-
-def _join(job: Job, rank: int, address: str) -> None:
+def _join(place: int, job: Job, address: str) -> None:
     """What another process of a run does, with the device of its rank; the first one writes."""
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # it ends with the first one: PR_SET_PDEATHSIG
+    rank = place + 1
     if job.device == "cuda":
         shown = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(job.processes)))
         os.environ["CUDA_VISIBLE_DEVICES"] = shown.split(",")[rank]
@@ -199,6 +199,8 @@ class Trial:
             device=job.device,
             assigner=load_assigner(own) if own else None,
         )
+        self.how: dict[str, Any] = {"device": job.device, "workers": job.workers}
+        self.how["share"] = group.share
         self.description = checkpoint.Description(
             job.run.config, self.recipe, tuple(train_set.category_ids), tuple(train_set.names)
         )
@@ -228,21 +230,14 @@ class Trial:
         self.tell("training")
         # Stopped between the checkpoint and the end of the test?
         found = self.test() if self.step in self.tests else None
-        images = batches(
-            self.data.train,
-            self.recipe,
-            seed=self.job.run.seed,
-            start=self.step,
-            workers=self.job.workers,
-            share=self.group.share,
-            device=self.job.device,
-        )
+        seed, start = self.job.run.seed, self.step
+        images = batches(self.data.train, self.recipe, seed=seed, start=start, **self.how)
         for values in train(
             self.detector,
             self.optimizer,
             images,
             self.recipe,
-            start=self.step,
+            start=start,
             micro_batch_size=self.job.micro_batch_size,
             group=self.group,
         ):
@@ -276,14 +271,11 @@ class Trial:
         self.folder.append(entry)
         self.history.append(entry)
         known = {warning["code"] for warning in self.warnings}
-        num_classes = len(self.data.train.names)
-        given = self.job.run, num_classes, self.objects, self.history, num_detections
-        signs = early_warnings(*given)
-        fresh = [
-            {"code": c, "step": self.step, "text": text} for c, text in signs if c not in known
-        ]
-        if fresh:
-            self.warnings += fresh
+        about = (self.job.run, len(self.data.train.names), self.objects, self.history)
+        for code, text in early_warnings(*about, num_detections):
+            if code not in known:
+                self.warnings.append({"code": code, "step": self.step, "text": text})
+        if len(self.warnings) > len(known):
             self.folder.write("warnings", self.warnings)
 
     def save(self) -> None:
@@ -312,14 +304,7 @@ class Trial:
         self.spent.training += self.lap()
         self.untested = len(val)
         self.detector.eval()
-        for part in detect_all(
-            self.detector,
-            val,
-            self.recipe,
-            device=self.job.device,
-            workers=self.job.workers,
-            share=self.group.share,
-        ):
+        for part in detect_all(self.detector, val, self.recipe, **self.how):
             mine.append([*chain(*part)])
             images = min(len(part) * self.group.size, self.untested)
             self.untested -= images
