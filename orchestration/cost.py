@@ -19,13 +19,12 @@ from rich.filesize import decimal
 
 from detector.config import Recipe
 from experiments.experiment import Run, canonical
-from orchestration import views
 from orchestration.launch import load_weights
 from orchestration.plan import Job, Plan, PlannedRun
 from orchestration.progress import duration
 from orchestration.resources import Allocation, Resources, Spent, allocate, this_machine
 from orchestration.run_folder import RunFolder, Store
-from orchestration.terminal import console
+from orchestration.terminal import console, show_plan
 
 PACES = "paces"  # how the folder begins where runs are timed
 SECONDS = 15.0  # to time a run, or two reports of it if they take longer
@@ -54,12 +53,12 @@ def show_cost(
     """
     missing, recipe = plan.missing(store), plan.setup.recipe
     if not missing:
-        console.print(views.show_plan(plan, store))
+        console.print(show_plan(plan, store))
         return
     pace, allocation = _pace_there(plan, store, resources, is_measured=is_measured)
     seconds = [run_seconds(run, recipe, pace, num_images) for run in missing if pace]
     times = {run.signature: duration(it) for run, it in zip(missing, seconds, strict=False)}
-    console.print(views.show_plan(plan, store, times))
+    console.print(show_plan(plan, store, times))
     if pace is None:
         console.print("Time: unknown yet, atss plan measures it")
         return

@@ -95,10 +95,8 @@ def find_run(store: Store, wanted: str) -> RunFolder:
         problem, hint = "is no run of", did_you_mean(text, [*names, *sum(names.values(), [])])
         if Path(wanted).exists():
             hint = " (it is a file or folder; a RUN or --weights FILE is needed before images)"
-    shown = [
-        f"{it} ({known[it].get('name')}, {known[it].get('setup', {}).get('name')})"
-        for it in (found or known)
-    ]
+    facts = [(it, known[it].get("name"), known[it].get("setup", {})) for it in found or known]
+    shown = [f"{it} ({name}, {setup.get('name')})" for it, name, setup in facts]
     if (more := len(shown) - LISTED) > 0:
         shown[LISTED:] = [f"and {more} more: atss status lists them"]
     raise ValueError(f"'{wanted}' {problem} {store.root}{hint}; there are {'; '.join(shown)}")
@@ -141,9 +139,10 @@ def find_pair(
         for setup, seeds in setups_in(store, scale, data)
         if not settings or resolve_scale(setup.scale, settings)[1] == setup.settings
     ]
-    ones, others = (_meant(store, text, setups) for text in texts)
-    every = list(product(ones, others))
-    alike = [(one, other) for one, other in every if _where(one) == _where(other)]
+    every = list(product(*(_meant(store, text, setups) for text in texts)))
+    alike = [
+        pair for pair in every if len({(it.setup.name, it.setup.fingerprint) for it in pair}) == 1
+    ]
     # Of two single runs the notes of their comparison tell in what they differ.
     pairs = alike or (every if len(every) == 1 else [])
     names, note = "; ".join(dict.fromkeys(one.setup.name for one, _ in pairs or every)), ""
@@ -154,13 +153,18 @@ def find_pair(
         problem = "both are measured in several setups" if pairs else "no setup has both"
         raise ValueError(f"{problem}: {names}; --scale, --data and --set choose, or signatures")
     ((first, second),) = pairs
-    _require_comparable(first, second)
+    both = f"'{first.name}' and '{second.name}'"
+    if shared := {it.signature for it in first.folders} & {it.signature for it in second.folders}:
+        same = f"the same run ({min(shared)})"
+        raise ValueError(f"{both} are {same}: equal configurations are trained once")
+    if first.setup.fingerprint != second.setup.fingerprint:
+        data = " and ".join(
+            f"{it.data} ({it.fingerprint[:SHOWN]})" for it in (first.setup, second.setup)
+        )
+        raise ValueError(
+            f"{both} are of different data, {data}: a comparison needs the same images"
+        )
     return first, second, note
-
-
-def _where(meant: Meant) -> tuple[str, str]:
-    """What it must share with what it is compared with."""
-    return meant.setup.name, meant.setup.fingerprint
 
 
 def _meant(store: Store, text: str, setups: Setups) -> list[Meant]:
@@ -180,23 +184,9 @@ def _meant(store: Store, text: str, setups: Setups) -> list[Meant]:
             if done := tuple(folder for folder in runs if folder.is_done):
                 found.append(Meant(named.name, setup, done))
     if not found:
-        seeds_of = [(setup.name, ", ".join(map(str, seeds))) for setup, seeds in setups_in(store)]
-        there = "; ".join(f"{name}, seeds {seeds}" for name, seeds in seeds_of) or "none"
+        known = [(setup.name, ", ".join(map(str, seeds))) for setup, seeds in setups_in(store)]
+        there = "; ".join(f"{name}, seeds {seeds}" for name, seeds in known) or "none"
         raise ValueError(
             f"no finished run of '{text}' as asked for in {store.root}; there are: {there}"
         )
     return found
-
-
-def _require_comparable(first: Meant, second: Meant) -> None:
-    names = f"'{first.name}' and '{second.name}'"
-    if shared := {it.signature for it in first.folders} & {it.signature for it in second.folders}:
-        raise ValueError(
-            f"{names} are the same run ({min(shared)}): equal configurations are trained once"
-        )
-    if first.setup.fingerprint != second.setup.fingerprint:
-        data = [f"{it.data} ({it.fingerprint[:SHOWN]})" for it in (first.setup, second.setup)]
-        raise ValueError(
-            f"{names} are of different data, {' and '.join(data)}: a comparison needs the same "
-            "images"
-        )

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -48,13 +49,12 @@ CHECKED = {"run": RUN, "result": RESULT}
 
 def read_json(path: Path) -> Any:
     """A JSON file's content, None where it is missing or no JSON."""
-    try:
-        return json.loads(path.read_text())
-    except (FileNotFoundError, NotADirectoryError, ValueError):  # no JSON, no text
-        return None
+    with suppress(ValueError):
+        return read_checked(path, Any)
+    return None
 
 
-def read_checked(path: Path, kind: type[Struct]) -> Any:
+def read_checked(path: Path, kind: Any) -> Any:
     """A JSON file's content, None where it is missing.
 
     ValueError in one line where it lacks what its kind needs, or has it of another type.

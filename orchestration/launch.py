@@ -17,7 +17,7 @@ from rich.console import Console
 from detector.config import Recipe
 from experiments.experiment import Run, Table, canonical
 from orchestration.plan import Job, Plan, PlannedRun, Setup, make_plan
-from orchestration.progress import ENDED, Line, Progress, count
+from orchestration.progress import ENDED, Progress, Status, count
 from orchestration.provenance import code_version
 from orchestration.resources import RAY_FOLDER, Resources
 from orchestration.run_folder import RunFolder, Store
@@ -79,7 +79,7 @@ def train_missing(
 
     def begin(run: PlannedRun) -> Job:
         """A run's job; it is shown and recorded from now on."""
-        progress.lines[run.signature] = Line(run.name if len(plan.seeds) > 1 else run.rows[0])
+        progress.lines[run.signature] = Status(run.name if len(plan.seeds) > 1 else run.rows[0])
         folders.append(store.folder(run.signature))
         return make_job(run, setup, store, facts, resources.micro_batch_size)
 

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 LOG_SECONDS = 15.0  # between two lines of a running run where the output is no terminal
-ENDED = ("done", "failed", "cancelled", "stopped", "missing")
+ENDED = ("done", "failed", "cancelled", "stopped", "missing")  # the last two: left, not begun
 WORKING = ("training", "testing")
 MARK = "!"  # before the state of a run that looks wrong
 HEADINGS = ("Run", "", "Iteration", "Loss", "AP", "Left")
@@ -37,12 +37,14 @@ def count(number: int, noun: str) -> str:
 
 
 @dataclass
-class Line:
-    """Where one run stands."""
+class Status:
+    """Where one run stands, by what its trial reports or its folder tells."""
 
     name: str
-    state: str = "waiting"  # then starting, training, testing, retrying; at last one of ENDED
-    values: dict[str, Any] = field(default_factory=dict)  # what its trial reported last
+    state: str = "waiting"  # then starting, training, testing, cancelling; at last one of ENDED
+    values: dict[str, Any] = field(default_factory=dict)  # what was told of it last
+    signature: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict)  # run.json, or what its launch says
     logged: float = 0.0  # when its last line was printed
 
     @property
@@ -57,13 +59,32 @@ class Line:
             f"{told.get('step', 0)}/{told['iterations']}" if told.get("iterations") else "",
             "" if loss is None else f"{loss:.3f}",
             "" if ap is None else f"{ap:.1f}",
-            "" if self.state in ENDED else duration(told.get("seconds_left")),
+            duration(told.get("seconds_left")) if self.is_moving else "",
         )
 
     @property
     def warnings(self) -> list[str]:
         """What looks wrong with it."""
         return list(self.values.get("warnings", ()))
+
+    @property
+    def is_moving(self) -> bool:
+        """Whether something will come of it without a further command."""
+        return self.state not in ENDED
+
+    @property
+    def detail(self) -> str:
+        """How far it is, or why it is no further, in one line."""
+        if reason := self.values.get("reason"):
+            return str(reason)
+        shown = []
+        if self.state not in ("done", "waiting", "missing"):
+            shown.append(f"after {self.values['step']} of {self.values['iterations']} steps")
+        if (ap := self.values.get("AP")) is not None:
+            shown.append(f"AP {ap:.1f}")
+        if self.is_moving and (left := duration(self.values.get("seconds_left"))):
+            shown.append(f"{left} left")
+        return ", ".join(shown)
 
     def take(self, told: Mapping[str, Any]) -> list[str]:
         """Take in what was reported; returns what is new in it, in words."""
@@ -90,7 +111,7 @@ class Progress:
     def __init__(
         self, names: Mapping[str, str], console: Console, clock: Clock = time.monotonic
     ) -> None:
-        self.lines = {signature: Line(name) for signature, name in names.items()}
+        self.lines = {signature: Status(name) for signature, name in names.items()}
         self.console, self.clock, self.started = console, clock, clock()
         self.live = Live(get_renderable=self.render, console=console, refresh_per_second=2)
 
@@ -125,9 +146,9 @@ class Progress:
         lines, below = list(self.lines.values()), list[Text]()
         room = max(4, self.console.height - 6)
         if len(lines) > room:
-            ended = sum(line.state in ENDED for line in lines)
+            ended = sum(not line.is_moving for line in lines)
             below.append(Text(f"... {len(lines)} runs in all, {ended} ended", "dim"))
-            lines.sort(key=lambda line: (line.state in ENDED, line.state == "waiting"))
+            lines.sort(key=lambda line: (not line.is_moving, line.state == "waiting"))
         if odd := sum(bool(line.warnings) for line in lines):
             below.append(Text(f"{MARK} {count(odd, 'run')} with warnings: atss logs", "yellow"))
         table = Table(box=None, pad_edge=False, header_style="dim")

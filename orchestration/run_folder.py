@@ -41,19 +41,13 @@ from tempfile import TemporaryFile
 from typing import Any
 
 from orchestration.json_files import CHECKED, read_checked, read_json, write_atomically, write_json
-from orchestration.progress import duration
+from orchestration.progress import Status
 
 DEFAULT_OUT = "results"
 RUNS = "runs"
 LOCK = ".lock"
 STALE_SECONDS = 120.0  # a process on another machine that has said nothing for so long has ended
 LOG_HEADER = "--- "  # before the line that every process begins with
-
-# waiting      a launch that goes on has yet to begin it
-# starting     its process loads what it needs; then training, testing
-# cancelling   it was asked to end and has not yet
-# The others are at rest: done, failed, cancelled, stopped (nobody is at it), missing (not begun).
-MOVING = ("waiting", "starting", "training", "testing", "cancelling")
 
 Facts = Mapping[str, Any]
 
@@ -91,8 +85,10 @@ class RunFolder:
 
     def result(self) -> dict[str, Any] | None:
         """result.json, or None while the run is not done, or where it cannot be read."""
-        result = None if self.problem("result") else self.read("result")
-        return result if result and result["signature"] == self.signature else None
+        with suppress(ValueError):
+            result = read_checked(self.path / "result.json", CHECKED["result"])
+            return result if result and result["signature"] == self.signature else None
+        return None
 
     @property
     def is_done(self) -> bool:
@@ -192,24 +188,26 @@ class RunFolder:
             return isinstance(error, BlockingIOError)
         return False
 
-    def status(self, planned: Facts | None = None, *, is_awaited: bool = False) -> "Status":
+    def status(self, planned: Facts | None = None, *, is_awaited: bool = False) -> Status:
         """Where the run stands, told by its files alone, from whatever machine.
 
         planned: what a launch says of a run that it may not have begun. is_awaited: that launch
         goes on.
         """
         try:
-            facts = self.facts() or planned or {}
+            begun = self.facts()
         except ValueError as error:
-            return Status(self, {}, "failed", {"warnings": [], "reason": str(error)})
+            return Status(self.signature, "failed", {"reason": str(error)}, self.signature)
+        facts = begun or planned or {}
+        name = str(facts.get("name", self.signature))
         values: dict[str, Any] = {"warnings": [warning["text"] for warning in self.warnings()]}
         if result := self.result():
             values |= {"AP": result["metrics"]["ap"], "seconds": result.get("seconds")}
-            return Status(self, facts, "done", values)
+            return Status(name, "done", values, self.signature, facts)
         values |= {"step": 0, "iterations": facts.get("params", {}).get("iterations", 0)}
         for entry in self.history():
-            values |= {name: entry[name] for name in ("step", "AP") if entry.get(name) is not None}
-        state, by = "stopped" if self.facts() else "missing", self.cancellation()
+            values |= {key: entry[key] for key in ("step", "AP") if entry.get(key) is not None}
+        state, by = "stopped" if begun else "missing", self.cancellation()
         if self.is_running:
             values |= self.live()
             state = "cancelling" if by else values.get("state", "starting")
@@ -222,7 +220,7 @@ class RunFolder:
         elif early := self.read("stopped"):
             ap = "" if early["ap"] is None else f", AP {early['ap']:.1f}"
             values["reason"] = f"early{ap} after {early['step']} steps"
-        return Status(self, facts, state, values)
+        return Status(name, state, values, self.signature, facts)
 
     @contextmanager
     def logged(self) -> Iterator[None]:
@@ -252,45 +250,6 @@ class RunFolder:
             for number, copy in enumerate(before, start=1):
                 os.dup2(copy, number)
                 os.close(copy)
-
-
-@dataclass
-class Status:
-    """Where one run stands."""
-
-    folder: RunFolder
-    facts: Facts  # run.json, or what its launch says of it
-    state: str  # see MOVING
-    values: Mapping[str, Any]  # "warnings", and what else trials report them
-
-    @property
-    def is_moving(self) -> bool:
-        """Whether something will come of it without a further command."""
-        return self.state in MOVING
-
-    @property
-    def setup(self) -> str:
-        """What its numbers may be compared with, for people."""
-        return str(self.facts.get("setup", {}).get("name", "unknown"))
-
-    @property
-    def name(self) -> str:
-        """What people call it."""
-        return str(self.facts.get("name", self.folder.signature))
-
-    @property
-    def detail(self) -> str:
-        """How far it is, or why it is no further, in one line."""
-        if reason := self.values.get("reason"):
-            return str(reason)
-        shown = []
-        if self.state not in ("done", "waiting", "missing"):
-            shown.append(f"after {self.values['step']} of {self.values['iterations']} steps")
-        if (ap := self.values.get("AP")) is not None:
-            shown.append(f"AP {ap:.1f}")
-        if self.is_moving and (left := duration(self.values.get("seconds_left"))):
-            shown.append(f"{left} left")
-        return ", ".join(shown)
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,6 @@ from orchestration.resources import (
 )
 from orchestration.run_folder import RunFolder
 from orchestration.search import stop, tests
-from orchestration.terminal import interrupt
 
 MAX_CRASHES = 2  # of a trial's process, each followed by another attempt from the last checkpoint
 REDUCTION = 3  # a run goes on if it is among the best third of those that came there before
@@ -179,7 +178,8 @@ def run_trials(
             failure_config=tune.FailureConfig(max_failures=MAX_CRASHES),
         ),
     )
-    before = signal.signal(signal.SIGTERM, interrupt)  # Ray's own handler would exit on the spot
+    # Ray's own handler would exit on the spot.
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         tuner.fit()
     finally:

@@ -4,6 +4,7 @@ HYPOTHESIS_PROFILE=thorough draws thousands of fresh scenes instead of the fixed
 """
 
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -72,3 +73,15 @@ def atss(
     os.chdir(folder)
     if torch:
         torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def refused(atss: Callable[..., tuple[int, str, str]]) -> Callable[..., str]:
+    """Run a command that has to be refused before it prints anything: the line that says why."""
+
+    def run(*arguments: object) -> str:
+        code, output, errors = atss(*arguments)
+        assert (code, output) == (2, "") and re.fullmatch(r"atss: [^\n]+\n", errors), errors
+        return errors
+
+    return run

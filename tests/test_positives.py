@@ -26,15 +26,15 @@ from detector.positives import (
     count_positives,
     scene_of,
 )
-from orchestration.commands.positives import PAPERS, build, choose, name_of
+from orchestration.commands.positives import PAPERS, choose, selection_of
 from reports.positives import UNSAID, claims, markdown_claims, summarize
 from reports.positives_figures import all_figures, selections_figure
 
 NINE = DetectorConfig(
     in_gt_box=True, assigner="atss", k=3, anchor_scales=(4.0, 5.0, 6.0), aspect_ratios=(0.25, 1, 4)
 )
-CONFIGS = {name_of(config): config for config in (*PAPERS, NINE)}
-SELECTIONS = {name: build(name, config) for name, config in CONFIGS.items()}
+CONFIGS = {selection_of(config).name: config for config in (*PAPERS, NINE)}
+SELECTIONS = {name: selection_of(config) for name, config in CONFIGS.items()}
 
 
 def random_boxes(seed):
@@ -217,15 +217,15 @@ def test_figures_show_every_selection():
 # The command
 
 
-def test_rows_that_select_alike_are_one():
-    assert list(choose([], [], {})) == [name_of(config) for config in PAPERS]
+def test_rows_that_select_alike_are_one() -> None:
+    assert list(choose([], [], {})) == [selection_of(config).name for config in PAPERS]
     table1 = choose(["table1"], [], {})
     assert list(table1) == ["spatial and scale", "IoU", "IoU in GT box"]
     assert len(table1["IoU in GT box"][1]) == 3
     assert len(choose(["table4"], [], {})) == 9
     assert list(choose(["table4"], ["k = 5"], {})) == ["ATSS, k=5"]
     assert list(choose(["table7"], ["3"], {})) == ["ATSS, 4/5.04/6.35S, h/w 0.5/1/2"]
-    assert build("", NINE).k == 3 * 9 and build("", DetectorConfig()).k is None
+    assert selection_of(NINE).k == 3 * 9 and selection_of(DetectorConfig()).k is None
 
 
 SIZE = ("--short-side", 64, "--long-side", 96, "--workers", 0)
@@ -240,7 +240,9 @@ def test_counting_prints_and_writes_what_was_counted(atss, tmp_path):
     folder = out / "positives" / "pets-val-64-96"
     assert f"Written to {folder}: summary.md" in output.replace("\n", "")
     objects = pd.read_csv(folder / "positives.csv")
-    assert len(objects) == 5 * 4 and set(objects["selection"]) == {*CONFIGS} - {name_of(NINE)}
+    assert len(objects) == 5 * 4 and set(objects["selection"]) == {*CONFIGS} - {
+        selection_of(NINE).name
+    }
     assert (objects[list(LEVELS)].sum(axis=1) == objects["positives"]).all()
     images = pd.read_csv(folder / "images.csv")
     assert len(images) == 5 * 3
@@ -285,15 +287,13 @@ def test_images_are_drawn_by_id_and_name_and_path(atss, tmp_path):
         (["--annotations", "x.json"], "--annotations is one file of boxes, instead of --data"),
     ],
 )
-def test_what_cannot_be_is_refused_in_one_line(atss, tmp_path, arguments, expected):
+def test_what_cannot_be_is_refused_in_one_line(refused, tmp_path, arguments, expected):
     line = ("positives", "--data", write_both(tmp_path / "pets"), "--out", tmp_path / "out")
-    code, output, errors = atss(*line, *SIZE, *arguments)
-    assert code == 2
-    assert errors.startswith("atss: ") and expected in errors and errors.count("\n") == 1
-    assert not list(tmp_path.glob("out/positives/*/*"))
+    assert expected in refused(*line, *SIZE, *arguments)
     _, file = write(tmp_path, content() | {"annotations": []})
-    code, _, errors = atss("positives", "--annotations", file, "--out", tmp_path / "out", *SIZE)
-    assert code == 2 and "nothing can be measured" in errors
+    errors = refused("positives", "--annotations", file, "--out", tmp_path / "out", *SIZE)
+    assert "nothing can be measured" in errors
+    assert not list(tmp_path.glob("out/positives/*/*"))
 
 
 def test_ending_it_leaves_nothing(atss, tmp_path, monkeypatch):

@@ -23,12 +23,12 @@ from experiments.baselines import ATSS
 from experiments.experiment import OwnAssigner, Row, Table
 from experiments.schedules import DEMO
 from experiments.sweep import Sweep, parse_axis
-from orchestration.commands.sweep import BASES, find_base
+from orchestration.commands.train import BASES, find_base
 from orchestration.plan import Job, PlannedRun, Setup, make_plan
 from orchestration.results import bundle, reproduce_line
 from orchestration.run_folder import RunFolder, Store, open_store
 from orchestration.search import Search, steps_tested, stop, stopped
-from orchestration.views import show_status
+from orchestration.terminal import show_status
 from reports.footnotes import footnotes
 from reports.results import Stopped
 from reports.tables import gains_grid, paper_grid
@@ -413,7 +413,7 @@ def work(job: Job, report: Any) -> None:
 def test_ray_asks_for_runs_one_by_one_and_ends_those_that_are_behind(tmp_path: Path) -> None:
     import ray
 
-    from orchestration.progress import ENDED, Line, Progress
+    from orchestration.progress import ENDED, Progress, Status
     from orchestration.resources import Resources
     from orchestration.tune import cluster, halving, run_trials
 
@@ -424,7 +424,7 @@ def test_ray_asks_for_runs_one_by_one_and_ends_those_that_are_behind(tmp_path: P
 
     def job_of(run: PlannedRun) -> Job:
         known.append(sum(folder.is_done for folder in store.folders()))
-        progress.lines[run.signature] = Line(f"k = {run.run.config.k}")
+        progress.lines[run.signature] = Status(f"k = {run.run.config.k}")
         return Job(run.run, store.folder(run.signature).path, "shapes", {})
 
     def tell(signature: str, values: Any) -> None:

@@ -35,8 +35,8 @@ from orchestration import launch
 from orchestration.launch import failures, load_weights
 from orchestration.plan import Job, Setup, find_tables, make_plan
 from orchestration.run_folder import RunFolder, Store, open_store
+from orchestration.terminal import summary
 from orchestration.trial import run_trial
-from orchestration.views import summary
 from reports.footnotes import footnotes
 from reports.results import load_bundle, save_bundle
 

@@ -11,12 +11,13 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from detector.metrics import HEADINGS
-from orchestration import options, views
+from orchestration import options
 from orchestration.json_files import write_atomically
 from orchestration.options import argument, option
 from orchestration.plan import find_tables, setups_in
+from orchestration.progress import count
 from orchestration.run_folder import DEFAULT_OUT, open_store
-from orchestration.terminal import console, finish, warn
+from orchestration.terminal import console, finish, nothing_found, warn
 from reports.numbers import number
 
 if TYPE_CHECKING:  # they import numpy, which help and lists need not wait for
@@ -62,7 +63,7 @@ def export(
     with tempfile.TemporaryDirectory() as name, console.status("Sealing") as status:
         num_tables = stage(store, found, chosen, Path(name), status.update)
         if not num_tables:
-            raise ValueError(views.nothing_found(store, tables, data))
+            raise ValueError(nothing_found(store, tables, data))
         num_runs = len(list(Path(name).glob("runs/*")))
         about = {"code": code_version()}
         write_atomically(path, lambda part: seal(Path(name), about, part))
@@ -71,7 +72,7 @@ def export(
         told = check(unsealed, status.update)
     for problem in told.problems:
         console.print(f"! {problem}", soft_wrap=True)
-    what = f"{views.count(num_tables, 'table')}, {views.count(num_runs, 'run')}"
+    what = f"{count(num_tables, 'table')}, {count(num_runs, 'run')}"
     console.print(f"{path}: {what}, {path.stat().st_size / 1e6:.1f} MB", soft_wrap=True)
     console.print(f"digest {unsealed.digest}", soft_wrap=True)
 
@@ -164,7 +165,7 @@ def _show(code: Any, found: "Verification") -> list[str]:
     for problem in found.problems:
         console.print(f"!  {problem}", soft_wrap=True)
     stand = sum(found.cells.values())
-    console.print(f"{stand} of {views.count(len(found.cells), 'cell')} stand")
+    console.print(f"{stand} of {count(len(found.cells), 'cell')} stand")
     claims = [stands for _, stands in found.claims.values()]
     wrong = [
         f"{stand.count(False)} of {len(stand)} {noun}s"

@@ -1,17 +1,15 @@
 """`atss claims`: the paper's claims, and what is measured so far says about each."""
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from experiments import TABLES, table9
-from experiments.claims import CLAIMS, Equal, Place, places
+from experiments.claims import CLAIMS, Equal, places
 from orchestration import options
-from orchestration.commands.positives import print_counted
 from orchestration.plan import setups_in
 from orchestration.run_folder import DEFAULT_OUT, Store, open_store
-from orchestration.terminal import console, out_option, warn
+from orchestration.terminal import clean, console, out_option, print_grid, print_json, say, warn
 
 if TYPE_CHECKING:
     from reports.claims import Costs, Verdict
@@ -58,7 +56,7 @@ def claims(
     - `atss claims --scale paper --data coco2017 --format markdown`
     - `atss claims --count`
     """
-    from reports.claims import judge, judge_all
+    from reports.claims import as_json, judge, judge_all
     from reports.measurements import Measurements
 
     store = open_store(out)
@@ -67,23 +65,23 @@ def claims(
     with console.status("Intervals") as status:
         studies = list(_measured(store, scale, data, lambda it: status.update(f"Intervals: {it}")))
     counted, costs = _counted(store, data), _costs() if count else {}
-    known = {"training"} if studies else set()  # one list of all is easier to read
-    known |= {"counting"} if counted else set()
+    # What is not known stands in one list of all, which is easier to read.
+    known = [kind for kind, it in (("training", studies), ("counting", counted)) if it]
     trained = [claim for claim in CLAIMS if claim.evidence == "training"]
-    blocks = [judge_all(study, trained) for study in studies]
     left = [claim for claim in CLAIMS if claim.evidence not in known]
+    blocks = [judge_all(study, trained) for study in studies]
     blocks.append(judge_all(Measurements(scale=scale or "", data=data or ""), left, costs))
-    crowded = [study for study in studies if study.crowds]
-    ours = [[judge(claim, study) for claim in table9.CLAIMS] for study in crowded]
+    ours = [[judge(it, study) for it in table9.CLAIMS] for study in studies if study.crowds]
     blocks = [[_of_folder(it, out_option(store)) for it in each] for each in (*blocks, *ours)]
     if form == "json":
-        _print_json(blocks, counted)
+        found = {name: [*map(as_json, verdicts)] for name, verdicts in counted.items()}
+        print_json({"judged": [[*map(as_json, it)] for it in blocks], "counted": found})
     else:
-        _print(blocks, counted, is_markdown=form == "markdown")
+        _print(blocks, counted, form)
         if not studies and scale not in PAPERS:
             console.print(f"\n{OF_PAPER.format(scale=scale or 'demo')}")
         if not ours:
-            console.print(f"\n{OF_OURS}{out_option(store)}", soft_wrap=True)
+            say(f"\n{OF_OURS}{out_option(store)}")
     warn(store.unreadable())
 
 
@@ -109,12 +107,10 @@ def _crowds(
     from detector.evaluation.match_records import load_matches
     from reports.coco_bootstrap import of_crowds
 
-    def done(*rows: Place) -> list[str]:
-        names = (name for place in rows for name in content.signatures.get(place.label, ()))
-        return [name for name in names if name in content.scores]
-
-    found = {}
-    for name in done(*table9.IN_CROWDS, table9.ATSS) if done(*table9.IN_CROWDS) else ():
+    its, found = content.signatures, {}
+    rows = [its.get(place.label, []) for place in (*table9.IN_CROWDS, table9.ATSS)]
+    done = [[name for name in names if name in content.scores] for names in rows]
+    for name in sum(done, []) if any(done[:-1]) else ():
         progress(f"crowded images of {name}")
         matches = load_matches(store.folder(name).matches)
         found[name] = of_crowds(name, content.results[name].seed, matches)
@@ -170,38 +166,25 @@ def _of_folder(verdict: "Verdict", option: str) -> "Verdict":
 
 
 def _print(
-    blocks: Sequence[Sequence["Verdict"]], counted: dict[str, list["Verdict"]], is_markdown: bool
+    blocks: Sequence[Sequence["Verdict"]], counted: dict[str, list["Verdict"]], form: Form
 ) -> None:
     """Each setup's table, what would decide it, and what was counted."""
-    from reports.claims import claims_grid, deciding
-    from reports.render import markdown, terminal
+    from rich.markdown import Markdown
 
-    bullet = "- " if is_markdown else "  "
+    from reports.claims import claims_grid, deciding
+
+    is_markdown = form == "markdown"
+    bullet, gap = ("- ", "\n") if is_markdown else ("  ", "")
     for verdicts in blocks:
         is_ours = verdicts[0].claim in table9.CLAIMS
-        grid = claims_grid(verdicts, OURS, "published") if is_ours else claims_grid(verdicts)
-        console.print(markdown(grid) if is_markdown else terminal(grid), soft_wrap=is_markdown)
+        print_grid(claims_grid(verdicts, *(OURS, "published")[: 2 * is_ours]), form)
         if texts := deciding(verdicts):
-            lines = ["", DECIDING, *[""][:is_markdown], *(bullet + text for text in texts)]
-            console.print("\n".join(lines), soft_wrap=True)
+            say("", DECIDING + gap, *(bullet + text for text in texts))
         if verdicts is not blocks[-1]:
             console.print()
     for name, verdicts in counted.items():
-        console.print(f"\nCounted: {name}", soft_wrap=True)
-        if is_markdown:
-            from reports.positives import markdown_claims  # it waits for pandas
+        from reports.positives import markdown_claims  # it waits for pandas
 
-            console.print("\n" + markdown_claims(verdicts), soft_wrap=True)
-        else:
-            print_counted(verdicts)
-
-
-def _print_json(blocks: Sequence[Sequence["Verdict"]], counted: dict[str, list["Verdict"]]) -> None:
-    from reports.claims import as_json
-    from reports.numbers import finite
-
-    content = {
-        "judged": [list(map(as_json, verdicts)) for verdicts in blocks],
-        "counted": {name: list(map(as_json, verdicts)) for name, verdicts in counted.items()},
-    }
-    print(json.dumps(finite(content), indent=1, ensure_ascii=False, allow_nan=False))
+        text = markdown_claims(verdicts)
+        say(f"\nCounted: {name}")
+        console.print(f"\n{text}" if is_markdown else Markdown(clean(text)), soft_wrap=is_markdown)

@@ -1,6 +1,5 @@
 """`atss compare`: two configurations on the same images, and whether they can be told apart."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -13,7 +12,7 @@ from orchestration.find import Meant, find_pair
 from orchestration.inspection import Progress, inspect
 from orchestration.options import option
 from orchestration.run_folder import DEFAULT_OUT, open_store
-from orchestration.terminal import console
+from orchestration.terminal import console, print_grid, print_json, say
 
 if TYPE_CHECKING:  # it imports numpy, which lists need not wait for
     from reports.paired import Paired, Side
@@ -60,7 +59,7 @@ def compare(
     with console.status("Comparing") as status:
         from reports.paired import compare as paired
 
-        before, after = (_side(meant, status.update) for meant in (one, other))
+        before, after = (side_of(meant, status.update) for meant in (one, other))
         status.update("Comparing")
         found = paired(before, after, note)
     _show(found, form)
@@ -73,32 +72,30 @@ def compare(
         ]
         setup, folder = one.setup, pictures.expanduser()
         count = draw_differences(found, runs, setup.where, setup.fingerprint, folder)
-        console.print(f"Pictures {folder} ({count})", soft_wrap=True)
+        say(f"Pictures {folder} ({count})")
 
 
 def _show(found: "Paired", form: str) -> None:
-    from reports.numbers import finite
     from reports.paired import grids, meaning
-    from reports.render import markdown, terminal
 
     if form == "json":  # everything, also what the tables leave out
-        content = finite(asdict(found) | {"meaning": meaning(found)})
-        print(json.dumps(content, indent=1, allow_nan=False))
-    elif form == "markdown":
-        print("\n".join([*map(markdown, grids(found)), meaning(found)]))
-    else:
-        for grid in grids(found):
-            console.print(terminal(grid))
+        return print_json(asdict(found) | {"meaning": meaning(found)})
+    for grid in grids(found):
+        print_grid(grid, form)
+        if form == "terminal":
             console.print()
-        console.print(meaning(found))
+    console.print(meaning(found), soft_wrap=form == "markdown")
 
 
-def _side(meant: Meant, progress: Progress) -> "Side":
-    """All that is known of one configuration; ValueError where its runs left too little behind."""
+def side_of(meant: Meant, progress: Progress) -> "Side":
+    """All that is known of one configuration; ValueError where its runs left too little behind.
+
+    Its facts are how its numbers came about: what differs between two of these may matter.
+    """
     from detector.evaluation.match_records import load_matches
     from reports.paired import Measured, Side
 
-    known = inspect(meant.folders, progress)
+    known, first = inspect(meant.folders, progress), meant.folders[0]
     if known.reasons:
         raise ValueError(f"{meant.name}: {'; '.join(known.reasons)}")
     runs = tuple(
@@ -109,16 +106,7 @@ def _side(meant: Meant, progress: Progress) -> "Side":
         )
         for folder in meant.folders
     )
-    return Side(name=meant.name, runs=runs, facts=facts_of(meant))
-
-
-def facts_of(meant: Meant) -> dict[str, str]:
-    """How its numbers came about; what differs between two of these may matter."""
-    folder = meant.folders[0]
-    recipe = folder.facts()["canonical"]["recipe"]
-    evaluator = (folder.result() or {}).get("facts", {}).get("pycocotools", "unknown")
-    return {
-        "scale": meant.setup.scale,
-        **{name: show_setting(value) for name, value in recipe.items()},
-        "pycocotools": evaluator,
-    }
+    recipe, result = first.facts()["canonical"]["recipe"], first.result() or {}
+    facts = {"scale": meant.setup.scale} | {key: show_setting(it) for key, it in recipe.items()}
+    facts["pycocotools"] = result.get("facts", {}).get("pycocotools", "unknown")
+    return Side(name=meant.name, runs=runs, facts=facts)

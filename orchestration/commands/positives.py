@@ -9,6 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
+
 from detector.config import DetectorConfig
 from experiments.baselines import ATSS, FCOS, FCOS_CENTER_SAMPLING, IMPROVED_RETINANET, RETINANET
 from experiments.experiment import OwnAssigner, Row
@@ -20,14 +22,13 @@ from orchestration.options import argument, option, parse_rows
 from orchestration.plan import GENERATED, find_rows, find_tables
 from orchestration.progress import Counter
 from orchestration.run_folder import DEFAULT_OUT
-from orchestration.terminal import Interrupted, clean, console
+from orchestration.terminal import clean, console, say
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from detector.data.coco import CocoDataset
     from detector.positives import Selection
-    from reports.claims import Verdict
 
 PAPERS = (RETINANET, IMPROVED_RETINANET, FCOS, FCOS_CENTER_SAMPLING, ATSS)
 NAMES = {"iou": "IoU", "ssc": "spatial and scale", "center_sampling": "center sampling"}
@@ -39,7 +40,6 @@ SET = f"Change a toggle in every row, if it moves positives: {', '.join(SELECTIN
 Settings = Annotated[list[str] | None, option(SET, "--set", metavar="KEY=VALUE")]
 DATA = "A data set in COCO format: a folder, a TOML file, or coco2017.  [default: shapes]"
 Data = Annotated[str | None, option(DATA, metavar="WHERE")]
-Split = Annotated[str | None, option("Which images.  [default: val]", metavar="NAME")]
 ANNOTATIONS = "A COCO annotation file alone, instead of --data: no image is needed to count."
 AnnotationFile = Annotated[Path | None, option(ANNOTATIONS, metavar="FILE.json")]
 SHORT = "Pixels images are resized to.  [default: 800; shapes: 128]"
@@ -55,7 +55,7 @@ def positives(
     rows: options.Rows = None,
     settings: Settings = None,
     data: Data = None,
-    split: Split = None,
+    split: options.Split = None,
     annotations: AnnotationFile = None,
     short_side: ShortSide = None,
     long_side: LongSide = None,
@@ -80,19 +80,19 @@ def positives(
     """
     chosen = choose(tables or [], parse_rows(rows or []), parse_settings(settings or []))
     name, dataset = _open(data, split, annotations)
-    folder = Path(out) / POSITIVES
-    folder /= slug(name, [*(tables or []), *(rows or []), *(settings or []), short_side, long_side])
+    asked = [*(tables or []), *(rows or []), *(settings or []), short_side, long_side]
     usual = DEMO if data in (None, GENERATED) and annotations is None else PAPER
     short, long = short_side or usual.short_side[-1], long_side or usual.long_side
     sides = {"short_side": short, "long_side": long}  # to what images are resized, in pixels
     selections = [selection for selection, _ in chosen.values()]
     if image:
-        write_files(folder, _draw(dataset, selections, sides, image))
-        return
-    objects, images = _count(dataset, selections, sides, workers)
-    about = f"{name}, {len(objects) // len(chosen):,} objects, {short}/{long} pixels"
-    rows_of = {it: labels for it, (_, labels) in chosen.items() if labels != [it]}
-    write_files(folder, _report(objects, images, about, rows_of))
+        files = _draw(dataset, selections, sides, image)
+    else:
+        objects, images = _count(dataset, selections, sides, workers)
+        about = f"{name}, {len(objects) // len(chosen):,} objects, {short}/{long} pixels"
+        rows_of = {it: labels for it, (_, labels) in chosen.items() if labels != [it]}
+        files = _report(objects, images, about, rows_of)
+    write_files(Path(out) / POSITIVES / slug(name, asked), files)
 
 
 def choose(
@@ -115,44 +115,37 @@ def choose(
         for row in find_rows(table, rows)
     ]
     found: dict[str, tuple[Selection, list[str]]] = {}
-    for label, row in wanted or [(name_of(config), Row("", config)) for config in PAPERS]:
+    for label, row in wanted or [(selection_of(it).name, Row("", it)) for it in PAPERS]:
         try:
             config, own = replace(row.config, **settings), own_assigner(row.assigner)
         except ValueError as error:
             raise ValueError(f"{label}: {error}") from error
-        name = name_of(config, own)
-        if name not in found:
-            found[name] = build(name, config, own), []
-        found[name][1].append(label)
+        one = selection_of(config, own)
+        found.setdefault(one.name, (one, []))[1].append(label)
     return found
 
 
-def name_of(config: DetectorConfig, own: OwnAssigner | None = None) -> str:
-    """What a config selects by, such as "ATSS, k=5": rows that select alike share it."""
-    name = str(own) if own else NAMES.get(config.assigner, config.assigner.upper())
-    if (own or config.assigner == "iou") and config.in_gt_box:
-        name += " in GT box"
-    usual = DetectorConfig()
-    parts = {
-        "k": f"k={config.k}",
-        "anchor_scales": "/".join(f"{scale:.4g}" for scale in config.anchor_scales) + "S",
-        "aspect_ratios": "h/w " + "/".join(f"{ratio:.4g}" for ratio in config.aspect_ratios),
-    }
-    shown = [text for key, text in parts.items() if getattr(config, key) != getattr(usual, key)]
-    return ", ".join([name, *shown])
-
-
-def build(name: str, config: DetectorConfig, own: OwnAssigner | None = None) -> "Selection":
+def selection_of(config: DetectorConfig, own: OwnAssigner | None = None) -> "Selection":
     """The selection of a config, or of a user's assigner in its place.
 
-    k is ATSS's per level, over all anchors of a location.
+    Its name, such as "ATSS, k=5", is what it selects by: rows that select alike share it. Its k is
+    ATSS's per level, over all anchors of a location.
     """
     from detector.assigners import build_assigner
     from detector.positives import Selection
 
     assigner = build_assigner(config, load_assigner(own) if own else None)
     k = config.k * config.anchors_per_location if config.assigner == "atss" and not own else None
-    return Selection(name, assigner, config.anchor_scales, config.aspect_ratios, k)
+    name = str(own) if own else NAMES.get(config.assigner, config.assigner.upper())
+    if (own or config.assigner == "iou") and config.in_gt_box:
+        name += " in GT box"
+    usual, scales, ratios = DetectorConfig(), config.anchor_scales, config.aspect_ratios
+    name += f", k={config.k}" if config.k != usual.k else ""
+    if scales != usual.anchor_scales:
+        name += f", {'/'.join(f'{scale:.4g}' for scale in scales)}S"
+    if ratios != usual.aspect_ratios:
+        name += f", h/w {'/'.join(f'{ratio:.4g}' for ratio in ratios)}"
+    return Selection(name, assigner, scales, ratios, k)
 
 
 def slug(name: str, asked: Sequence[str | int | None]) -> str:
@@ -196,7 +189,7 @@ def _count(
                 counted.append(counts)
                 counter.add(1)
     except KeyboardInterrupt:
-        raise Interrupted("nothing was written") from None
+        raise typer.Abort("nothing was written") from None
     by_selection = [one for mine in zip(*counted, strict=True) for one in mine]
     objects, images = map(list, zip(*by_selection, strict=True))
     return pd.DataFrame(columns_of(objects)), pd.DataFrame(columns_of(images))
@@ -206,6 +199,8 @@ def _report(
     objects: "pd.DataFrame", images: "pd.DataFrame", about: str, rows_of: Mapping[str, list[str]]
 ) -> dict[str, bytes]:
     """Print the tables and the claims; files by name. rows_of: what a selection stands for."""
+    from rich.markdown import Markdown
+
     from reports import positives as report
     from reports.positives_figures import all_figures
     from reports.render import markdown, terminal
@@ -215,7 +210,7 @@ def _report(
     grids = report.summary_grids(summary, about)
     for grid in grids:
         console.print(terminal(grid))
-    print_counted(found)
+    console.print(Markdown(clean(report.markdown_claims(found))))
     command = f"Counted by `{shlex.join(['atss', *sys.argv[1:]])}`.\n"
     rows = [f"- {name}: {'; '.join(labels)}" for name, labels in rows_of.items()]
     page = [*map(markdown, grids), report.markdown_claims(found), command, *rows]
@@ -236,16 +231,7 @@ def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
         (folder / name).write_bytes(content)
-    console.print(f"Written to {folder}: {', '.join(files)}", soft_wrap=True)
-
-
-def print_counted(found: Sequence["Verdict"]) -> None:
-    """The claims that counting can judge: what was counted of each, and what that says."""
-    from rich.markdown import Markdown
-
-    from reports.positives import markdown_claims
-
-    console.print(Markdown(clean(markdown_claims(found))))
+    say(f"Written to {folder}: {', '.join(files)}")
 
 
 def _draw(
