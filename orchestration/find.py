@@ -34,7 +34,6 @@ from orchestration.run_folder import Facts, RunFolder, Store
 
 LISTED = 5  # runs in a line that refuses one
 SHOWN = 12  # digits of a fingerprint
-Setups = Sequence[tuple[Setup, tuple[int, ...]]]  # with their seeds
 A_ROW = re.compile(r"[^\W\d][^:]*:\S")  # "table3:2", and not "Table 3: FCOS" or the label "1:2"
 
 
@@ -73,8 +72,7 @@ def named_row(text: str) -> NamedRow | None:
 
 def find_run(store: Store, wanted: str) -> RunFolder:
     """The only run that is meant, begun or not; ValueError with a list where that is unclear."""
-    known: dict[str, Facts] = {**store.planned()}
-    known |= {folder.signature: folder.facts() for folder in store.folders()}
+    known = store.planned() | {folder.signature: folder.facts() for folder in store.folders()}
     if not known:
         raise ValueError(
             f"no run '{wanted}' in {store.root}, which holds none; --out names another"
@@ -167,7 +165,7 @@ def find_pair(
     return first, second, note
 
 
-def _meant(store: Store, text: str, setups: Setups) -> list[Meant]:
+def _meant(store: Store, text: str, setups: Sequence[tuple[Setup, tuple[int, ...]]]) -> list[Meant]:
     """A run alone, or a row's finished runs in each setup; ValueError where nothing is done."""
     if (named := named_row(text)) is None:
         folder = find_run(store, text)

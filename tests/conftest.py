@@ -77,7 +77,7 @@ def atss(
 
 @pytest.fixture
 def refused(atss: Callable[..., tuple[int, str, str]]) -> Callable[..., str]:
-    """Run a command that has to be refused before it prints anything: the line that says why."""
+    """Run a command that has to be refused before it prints anything; the line that says why."""
 
     def run(*arguments: object) -> str:
         code, output, errors = atss(*arguments)

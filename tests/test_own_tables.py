@@ -1,9 +1,6 @@
 """A user's own file: its tables, its assigners, what names their runs, and what is refused."""
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from functools import partial
@@ -129,9 +126,6 @@ def test_a_file_that_is_no_table_is_refused_in_one_line(write: WriteFile, body: 
     with pytest.raises(ValueError, match=REFUSED[body]) as refused:
         find_tables([str(path)])
     assert "\n" not in str(refused.value)
-    path.unlink()
-    with pytest.raises(ValueError, match="my_ablation.py is no file of tables: .*No such file"):
-        find_tables([str(path)])
 
 
 def test_loading_a_file_twice_sees_it_change_and_leaves_nothing_beside_it(write: WriteFile) -> None:
@@ -224,17 +218,10 @@ def test_a_stored_source_that_does_not_run_here_says_why() -> None:
         load_assigner(OwnAssigner("mine", "import nothing_there\ndef mine(a, b): ...\n"))
 
 
-def test_our_files_are_read_without_torch(write: WriteFile) -> None:
-    path = write(HEAD + 'TABLE = Table(rows=[Row("ATSS", ATSS)])')
-    code = f"""
-import sys; from pathlib import Path; from experiments.own_tables import load_tables
-load_tables(Path({str(path)!r})); print(sorted({{"torch", "numpy", "ray"}} & set(sys.modules)))
-"""
-    command, environment = [sys.executable, "-c", code], os.environ | {"PYTHONPATH": str(ROOT)}
-    assert subprocess.check_output(command, env=environment, text=True) == "[]\n"
-
-
-NO_ASSIGNMENT = {  # what is wrong with an answer, test_assigners asks
+NO_ASSIGNMENT = {
+    "return None": "got a NoneType",
+    "return torch.cat(anchors)[:, 0]": r"int64 \[1706\], got float32 \[1706\]",
+    "return torch.zeros(3, dtype=torch.int64)": r"got int64 \[3\]",
     "return torch.full((1706,), 3)": "got values from 3 to 3 for 3 objects",
     "return anchors[7]": "the assigner mine fails: IndexError: list index out of range",
 }

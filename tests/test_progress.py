@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from orchestration.progress import Progress, Status, count, duration
+from orchestration.progress import Progress, count, duration
 
 TRAINING = {"state": "training", "step": 1, "iterations": 9}
 ODD = TRAINING | {"warnings": ["loss/cls begins at 9"]}
@@ -61,14 +61,6 @@ def test_a_log_is_sparse_and_tells_every_event() -> None:
 )
 def test_what_is_no_news_is_not_told_again(told: list[dict[str, Any]], said: list[str]) -> None:
     assert [line.partition("run a: ")[2] for line in in_a_log(told)] == said
-
-
-def test_a_run_that_came_to_rest_before_is_no_news() -> None:
-    log = io.StringIO()
-    progress = Progress({}, Console(file=log, width=120))
-    progress.lines["a"] = Status("run a", "done", {"AP": 33.3})
-    progress.update("a", {"state": "done", "AP": 33.3})
-    assert log.getvalue() == ""
 
 
 def test_a_terminal_has_one_line_per_run_and_they_fit() -> None:

@@ -105,6 +105,9 @@ def test_what_has_not_changed_is_not_written_again_unless_asked(
         del written[:]
         deliver(store, "table2", "table1", ap=ap, is_forced=is_forced)
         assert written == expected
+    (reports_folder(store, SETUP) / "table2.html").unlink()
+    deliver(store, "table2", "table1", ap=1.0)
+    assert written == [*expected, "table2"]
 
 
 def test_counted_positives_are_brought_to_the_report(store: Store, written: list[str]) -> None:

@@ -88,9 +88,9 @@ def reproduce(
     if not dry_run:
         store.require_writable()
     planned, data_set = open_plan(setup, store, chosen, parse_rows(rows or []), parse_seeds(seeds))
-    say(*data_notes(data_set))
     if not dry_run:
         _train(planned, store, data_set, resources)
+    say(*data_notes(data_set))
     show_cost(planned, store, resources, len(data_set.val), is_measured=False)
 
 
@@ -163,19 +163,17 @@ def sweep(
     Exit codes: 0 all runs are there, 1 some failed, 2 refused, 130 stopped.
     """
     how = (search, samples, scheduler)
-    what, setup = _define(settings, base, name, how, scale, data)
-    store = open_store(out)
+    (what, setup), store = _define(settings, base, name, how, scale, data), open_store(out)
     if not dry_run:
         store.require_writable()
-    is_grid, alone = search == "grid", Table(name=what.name, rows=(what.base,))
-    table = what.table(what.grid()) if is_grid else alone
+    is_grid = search == "grid"
+    table = what.table(what.grid()) if is_grid else Table(name=what.name, rows=(what.base,))
     tell_left_out(what)
     planned, data_set = open_plan(setup, store, [table], (), parse_seeds(seeds))
     asha = steps_tested(setup.recipe, len(data_set.val)) if scheduler == "asha" else []
     resources = Resources(address, concurrent, gpus_per_run, processes, micro_batch, workers)
-    say(*data_notes(data_set))
     if not dry_run:
-        sought = Search(what, samples, planned, store) if not is_grid else None
+        sought = None if is_grid else Search(what, samples, planned, store)
         _train(planned, store, data_set, resources, asha, sought)
     show_cost(planned, store, resources, len(data_set.val), is_measured=False)
     if not is_grid:
@@ -195,6 +193,7 @@ def _train(
     from orchestration.results import deliver  # help does not wait for reports
 
     tables = plan.tables
+    say(*data_notes(data))
     try:
         if search:
             plan = replace(plan, runs=search.asked())
