@@ -85,10 +85,8 @@ class RunFolder:
 
     def result(self) -> dict[str, Any] | None:
         """result.json, or None while the run is not done, or where it cannot be read."""
-        with suppress(ValueError):
-            result = read_checked(self.path / "result.json", CHECKED["result"])
-            return result if result and result["signature"] == self.signature else None
-        return None
+        result = None if self.problem("result") else self.read("result")
+        return result if result and result["signature"] == self.signature else None
 
     @property
     def is_done(self) -> bool:

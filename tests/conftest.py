@@ -8,6 +8,8 @@ import re
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: its sums depend on it
 
@@ -85,3 +87,28 @@ def refused(atss: Callable[..., tuple[int, str, str]]) -> Callable[..., str]:
         return errors
 
     return run
+
+
+@pytest.fixture
+def written(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the notebooks that would have been run; their pages are there, but empty."""
+    from orchestration import results
+    from reports import notebook
+    from reports.results import save_bundle
+    from reports.render import part
+
+    names: list[str] = []
+
+    def report(bundle: Any, folder: Path, progress: Callable[[str], None]) -> list[Path]:
+        folder.mkdir(parents=True, exist_ok=True)
+        for ending in results.ENDINGS:
+            page = part("page", bundle.table.name, "<h1>a table</h1>")
+            content = page if ending == ".html" else ""
+            (folder / f"{bundle.table.name}{ending}").write_text(content)
+        save_bundle(bundle, folder / f"{bundle.table.name}.json")
+        names.append(bundle.table.name)
+        return []
+
+    monkeypatch.setattr(notebook, "write_report", report)
+    monkeypatch.setattr(results, "record", lambda *arguments: None)
+    return names

@@ -16,12 +16,10 @@ from test_trial import write_small_data
 
 from experiments import TABLES
 from experiments.schedules import SCALES
-from orchestration import options, results
+from orchestration import options
 from orchestration.commands import train
 from orchestration.plan import asked_setup, find_tables, make_plan
 from orchestration.run_folder import Store, open_store
-from reports import notebook
-from reports.results import save_bundle
 
 ROOT = Path(__file__).parents[1]
 Atss = Callable[..., tuple[int, str, str]]
@@ -147,31 +145,13 @@ def store(tmp_path: Path) -> Store:
     return store
 
 
-@pytest.fixture
-def rendered(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The names of the tables whose notebook would have been run."""
-    names: list[str] = []
-
-    def fake(bundle: Any, folder: Path, progress: Any) -> list[Path]:
-        folder.mkdir(parents=True, exist_ok=True)
-        save_bundle(bundle, folder / f"{bundle.table.name}.json")
-        for ending in results.ENDINGS:
-            (folder / f"{bundle.table.name}{ending}").touch()
-        names.append(bundle.table.name)
-        return []
-
-    monkeypatch.setattr(notebook, "write_report", fake)
-    monkeypatch.setattr(results, "record", lambda *arguments: None)
-    return names
-
-
 def test_reports_are_made_from_the_results_alone(
-    atss: Atss, refused: Refused, store: Store, rendered: list[str]
+    atss: Atss, refused: Refused, store: Store, written: list[str]
 ) -> None:
     code, output, errors = atss("report", "all", "--out", store.root)
     assert (code, errors) == (0, "")
     # One run is done, and it is a row of three tables.
-    assert rendered == ["table1", "table2", "table3"]
+    assert written == ["table1", "table2", "table3"]
     assert "33.3" in output and "reports/demo-shapes/table2.html" in output
     assert f"atss ui --out {store.root}" in output
     for more, why in (
@@ -182,7 +162,7 @@ def test_reports_are_made_from_the_results_alone(
 
 
 def test_a_launch_whose_runs_failed_says_so(
-    atss: Atss, data: Path, tmp_path: Path, rendered: list[str], monkeypatch: pytest.MonkeyPatch
+    atss: Atss, data: Path, tmp_path: Path, written: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(plan: Any, store: Store, *_: object, **__: object) -> None:
         folder = store.folder(plan.runs[0].signature)
@@ -193,7 +173,7 @@ def test_a_launch_whose_runs_failed_says_so(
     code, _, errors = atss("reproduce", "table2", *place)
     name = "Table 2: Intersection over Union, Box - seed 0"
     assert (code, errors) == (1, f"atss: {name} failed: the loss is nan at step 7\n")
-    assert rendered == []
+    assert written == []
 
 
 def test_a_launch_that_is_stopped_says_how_to_go_on(

@@ -1,6 +1,9 @@
 """A user's own file: its tables, its assigners, what names their runs, and what is refused."""
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from functools import partial
@@ -84,13 +87,6 @@ def test_a_file_may_have_several_tables_each_with_a_name(write: WriteFile) -> No
     assert [table.name for table in find_tables([str(path), "table3"])] == ["a", "b", "table3"]
 
 
-def test_rows_that_the_paper_has_too_are_trained_once(write: WriteFile) -> None:
-    path = write(HEAD + 'TABLE = Table(rows=[Row("ATSS", ATSS), Row("k", ATSS)][:1])')
-    (run,) = make_plan(SETUP, find_tables([str(path)])).runs
-    assert run.rows[0] == "my_ablation: ATSS"
-    assert "Table 3: RetinaNet (#A=1) + ATSS" in run.rows and "Table 4: k = 9" in run.rows
-
-
 def test_a_row_may_have_a_schedule_of_its_own(write: WriteFile) -> None:
     rows = '[Row("long", ATSS), Row("short", ATSS, recipe={"iterations": 50})]'
     table = find_tables([str(write(HEAD + f"TABLE = Table(rows={rows})"))])[0]
@@ -126,6 +122,11 @@ def test_a_file_that_is_no_table_is_refused_in_one_line(write: WriteFile, body: 
     with pytest.raises(ValueError, match=REFUSED[body]) as refused:
         find_tables([str(path)])
     assert "\n" not in str(refused.value)
+
+
+def test_a_file_that_is_not_there_is_refused() -> None:
+    with pytest.raises(ValueError, match="/nowhere/my.py is no file of tables: .*No such file"):
+        find_tables(["/nowhere/my.py"])
 
 
 def test_loading_a_file_twice_sees_it_change_and_leaves_nothing_beside_it(write: WriteFile) -> None:
@@ -216,6 +217,18 @@ def test_an_assigner_with_a_part_in_another_file_is_refused(
 def test_a_stored_source_that_does_not_run_here_says_why() -> None:
     with pytest.raises(ValueError, match="<assigner mine>, line 1: ModuleNotFoundError"):
         load_assigner(OwnAssigner("mine", "import nothing_there\ndef mine(a, b): ...\n"))
+
+
+def test_our_files_are_read_without_torch(write: WriteFile) -> None:
+    path = write(HEAD + 'TABLE = Table(rows=[Row("ATSS", ATSS)])')
+    code = f"""
+import sys; from pathlib import Path; from experiments.own_tables import load_tables
+load_tables(Path({str(path)!r})); print(sorted({{"torch", "numpy", "ray"}} & set(sys.modules)))
+"""
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", code]
+    answer = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert answer.stdout == "[]\n"
 
 
 NO_ASSIGNMENT = {

@@ -1,6 +1,5 @@
 """A setup's folder of reports: what is written anew, and when its pages form a site."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -8,36 +7,14 @@ from made_up_results import make_bundle
 from test_plan import SETUP
 
 from orchestration.commands.positives import write_files
-from orchestration.results import ENDINGS, reports_folder, write_reports
+from orchestration.results import reports_folder, write_reports
 from orchestration.run_folder import Store, open_store
 from reports import notebook
-from reports.render import part
-from reports.results import Bundle, save_bundle
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     return open_store(tmp_path / "out")
-
-
-@pytest.fixture
-def written(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The names of the notebooks that would have been run; their pages are there, but empty."""
-    names: list[str] = []
-
-    def report(bundle: Bundle, folder: Path, progress: Callable[[str], None]) -> list[Path]:
-        folder.mkdir(parents=True, exist_ok=True)
-        for ending in ENDINGS:
-            content = (
-                part("page", bundle.table.name, "<h1>a table</h1>") if ending == ".html" else ""
-            )
-            (folder / f"{bundle.table.name}{ending}").write_text(content)
-        save_bundle(bundle, folder / f"{bundle.table.name}.json")
-        names.append(bundle.table.name)
-        return []
-
-    monkeypatch.setattr(notebook, "write_report", report)
-    return names
 
 
 def deliver(store: Store, *tables: str, ap: float = 0.0, is_forced: bool = False) -> list[str]:

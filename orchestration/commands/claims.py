@@ -33,7 +33,6 @@ Form = Annotated[
     Literal["text", "markdown", "json"], options.option("Of what is printed.", "--format")
 ]
 COUNT = "Build the networks that ATSS must not make larger, and count (H20)."
-Count = Annotated[bool, options.option(COUNT, "--count")]
 
 
 def claims(
@@ -41,7 +40,7 @@ def claims(
     data: options.OnlyData = None,
     out: options.Out = DEFAULT_OUT,
     form: Form = "text",
-    count: Count = False,
+    count: Annotated[bool, options.option(COUNT, "--count")] = False,
 ) -> None:
     """List the paper's claims with a verdict on each: supported, contradicted or undecided.
 

@@ -22,8 +22,6 @@ MEANT = (
     "spaces: table3:fcos+atss; table3:5@1 is its run of seed 1. Or a run: its signature or the "
     "beginning of one."
 )
-First = Annotated[str, typer.Argument(metavar="A", help=MEANT, show_default=False)]
-Second = Annotated[str, typer.Argument(metavar="B", help="Likewise.", show_default=False)]
 Form = Annotated[Literal["terminal", "markdown", "json"], option("How it is printed.", "--format")]
 PICTURES = "Draw the images on which they differ most: ground truth, A, B."
 Pictures = Annotated[
@@ -32,8 +30,8 @@ Pictures = Annotated[
 
 
 def compare(
-    first: First,
-    second: Second,
+    first: Annotated[str, typer.Argument(metavar="A", help=MEANT, show_default=False)],
+    second: Annotated[str, typer.Argument(metavar="B", help="Likewise.", show_default=False)],
     scale: options.OnlyScale = None,
     data: options.OnlyData = None,
     settings: options.OnlySettings = None,

@@ -35,31 +35,25 @@ NAMES = {"iou": "IoU", "ssc": "spatial and scale", "center_sampling": "center sa
 POSITIVES = "positives"  # the folder of what is counted, in the results folder
 SELECTING = ("assigner", "in_gt_box", "k", "anchor_scales", "aspect_ratios")  # what selection reads
 TABLES = "table1 ... table8, all, or FILE.py: their selections.  [default: the paper's five]"
-Tables = Annotated[list[str] | None, argument("TABLE...", TABLES)]
 SET = f"Change a toggle in every row, if it moves positives: {', '.join(SELECTING)}. Repeatable."
-Settings = Annotated[list[str] | None, option(SET, "--set", metavar="KEY=VALUE")]
 DATA = "A data set in COCO format: a folder, a TOML file, or coco2017.  [default: shapes]"
-Data = Annotated[str | None, option(DATA, metavar="WHERE")]
 ANNOTATIONS = "A COCO annotation file alone, instead of --data: no image is needed to count."
-AnnotationFile = Annotated[Path | None, option(ANNOTATIONS, metavar="FILE.json")]
 SHORT = "Pixels images are resized to.  [default: 800; shapes: 128]"
-ShortSide = Annotated[int | None, option(SHORT, min=1)]
 LongSide = Annotated[int | None, option("Pixels at most.  [default: 1333; shapes: 192]", min=1)]
 IMAGE = "Draw the positives on this image instead: its id, file name, or path. Repeatable."
-Images = Annotated[list[str] | None, option(IMAGE, "--image", metavar="ID|FILE")]
 Workers = Annotated[int | None, option("Processes that count.  [default: one per CPU]", min=0)]
 
 
 def positives(
-    tables: Tables = None,
+    tables: Annotated[list[str] | None, argument("TABLE...", TABLES)] = None,
     rows: options.Rows = None,
-    settings: Settings = None,
-    data: Data = None,
+    settings: Annotated[list[str] | None, option(SET, "--set", metavar="KEY=VALUE")] = None,
+    data: Annotated[str | None, option(DATA, metavar="WHERE")] = None,
     split: options.Split = None,
-    annotations: AnnotationFile = None,
-    short_side: ShortSide = None,
+    annotations: Annotated[Path | None, option(ANNOTATIONS, metavar="FILE.json")] = None,
+    short_side: Annotated[int | None, option(SHORT, min=1)] = None,
     long_side: LongSide = None,
-    image: Images = None,
+    image: Annotated[list[str] | None, option(IMAGE, "--image", metavar="ID|FILE")] = None,
     out: options.Out = DEFAULT_OUT,
     workers: Workers = None,
 ) -> None:

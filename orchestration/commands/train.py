@@ -38,19 +38,13 @@ BASES = {
 MAX_SHOWN = 10  # of the combinations that are left out
 
 BASE = f"What is varied: {', '.join(BASES)}, or a row such as table3:2 or my_ablation.py:2."
-Base = Annotated[str, option(BASE, metavar="NAME|TABLE:ROW")]
 AXES = (
     "What is varied: 3,5,7 (a tuple with +: 4+8,8), 3..7, 4..6..0.5, or for a search 0.001..0.1 "
     "and 1e-4..1e-1..log. One value holds for every run. Repeatable."
 )
-Axes = Annotated[list[str], option(AXES, "--set", metavar="KEY=VALUES")]
 SCHEDULER = "fifo trains every run to its end; asha ends those that are far behind after a test."
-Scheduler = Annotated[Literal["fifo", "asha"], option(SCHEDULER)]
 SEARCH = "grid takes every combination, optuna proposes some by what the others reached."
-SearchName = Annotated[Literal["grid", "optuna"], option(SEARCH, "--search")]
-Samples = Annotated[int | None, option("How many combinations a search takes.", min=1)]
 NAME = "Of the report and its files.  [default: by base and settings]"
-Name = Annotated[str | None, option(NAME, metavar="NAME")]
 
 
 def reproduce(
@@ -130,16 +124,16 @@ def plan(
 
 
 def sweep(
-    settings: Axes,
-    base: Base = "atss",
+    settings: Annotated[list[str], option(AXES, "--set", metavar="KEY=VALUES")],
+    base: Annotated[str, option(BASE, metavar="NAME|TABLE:ROW")] = "atss",
     seeds: options.Seeds = "0",
     scale: options.Scale = "demo",
     data: options.Data = None,
     out: options.Out = DEFAULT_OUT,
-    scheduler: Scheduler = "fifo",
-    search: SearchName = "grid",
-    samples: Samples = None,
-    name: Name = None,
+    scheduler: Annotated[Literal["fifo", "asha"], option(SCHEDULER)] = "fifo",
+    search: Annotated[Literal["grid", "optuna"], option(SEARCH, "--search")] = "grid",
+    samples: Annotated[int | None, option("How many combinations a search takes.", min=1)] = None,
+    name: Annotated[str | None, option(NAME, metavar="NAME")] = None,
     dry_run: options.DryRun = False,
     concurrent: options.Concurrent = None,
     gpus_per_run: options.GpusPerRun = None,
