@@ -11,14 +11,13 @@ What means several is refused with their list; for a row's setup see find_pair.
 import re
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
 from experiments import TABLES
 from experiments.ablations import ABLATIONS
-from experiments.experiment import Row, Table
+from experiments.experiment import Row
 from experiments.settings import did_you_mean
 from orchestration.plan import (
     OWN,
@@ -40,14 +39,9 @@ A_ROW = re.compile(r"[^\W\d][^:]*:\S")  # "table3:2", and not "Table 3: FCOS" or
 class NamedRow(NamedTuple):
     """What a text such as table3:5@1 says."""
 
-    table: Table
+    name: str  # as it is printed: "Table 2: ..., Box"
     row: Row
     seed: int | None  # None means all
-
-    @property
-    def name(self) -> str:
-        """As it is printed: "Table 2: ..., Box"."""
-        return f"{self.table.label}: {self.row.label}"
 
 
 def named_row(text: str) -> NamedRow | None:
@@ -60,7 +54,8 @@ def named_row(text: str) -> NamedRow | None:
     tables, found = find_tables([before if is_own else squeezed(before)]), []
     for table in tables:  # of one file: the label tells which
         try:
-            found += [(table, row) for row in find_rows(table, [label.strip()])]
+            rows = find_rows(table, [label.strip()])
+            found += [(f"{table.label}: {row.label}", row) for row in rows]
         except ValueError:
             if len(tables) == 1:
                 raise
@@ -110,8 +105,7 @@ def _names(facts: Facts) -> list[str]:
 # Two configurations in one setup
 
 
-@dataclass(frozen=True)
-class Meant:
+class Meant(NamedTuple):
     """A configuration in one setup: its finished runs, one per seed."""
 
     name: str  # for people
@@ -153,15 +147,12 @@ def find_pair(
     ((first, second),) = pairs
     both = f"'{first.name}' and '{second.name}'"
     if shared := {it.signature for it in first.folders} & {it.signature for it in second.folders}:
-        same = f"the same run ({min(shared)})"
-        raise ValueError(f"{both} are {same}: equal configurations are trained once")
+        problem = f"{both} are the same run ({min(shared)})"
+        raise ValueError(f"{problem}: equal configurations are trained once")
     if first.setup.fingerprint != second.setup.fingerprint:
-        data = " and ".join(
-            f"{it.data} ({it.fingerprint[:SHOWN]})" for it in (first.setup, second.setup)
-        )
-        raise ValueError(
-            f"{both} are of different data, {data}: a comparison needs the same images"
-        )
+        of = [f"{it.setup.data} ({it.setup.fingerprint[:SHOWN]})" for it in (first, second)]
+        problem = f"{both} are of different data, {' and '.join(of)}"
+        raise ValueError(f"{problem}: a comparison needs the same images")
     return first, second, note
 
 
