@@ -11,15 +11,22 @@ assignment.md.
 """
 
 import argparse
-import statistics
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 import pages
 import papers_path
 import torch
-from side_by_side import as_text, in_turns, machine, made_up_targets, peak_bytes, ratio
+from side_by_side import (
+    DEVICES,
+    as_text,
+    asked,
+    in_turns,
+    made_up_targets,
+    milliseconds,
+    peak_bytes,
+    ratio,
+)
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -40,8 +47,6 @@ CONFIGS = {
     "IoU, #A=9": TABLES["table7"].rows[0].config,
 }
 GOAL = 10  # times the paper's path, at 100 objects
-HERE = Path(__file__).parent
-
 Select = Callable[[list[Tensor], Tensor], Tensor]
 
 
@@ -80,11 +85,9 @@ def without_waiting(work: Callable[[], object], device: str) -> str:
 
 
 class Calls(TorchDispatchMode):
-    """Counts what is asked of a device: everything but views."""
+    """Counts what is asked of a device, as on a GPU: everything but views."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.count = 0
+    count = 0
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
         self.count += not func.is_view
@@ -92,7 +95,7 @@ class Calls(TorchDispatchMode):
 
 
 def calls(work: Callable[[], object]) -> int:
-    """How many this work takes, as on a GPU."""
+    """How many this work takes."""
     with Calls() as counted:
         work()
     return counted.count
@@ -115,7 +118,7 @@ def measure(
         works["theirs"] = partial(over_batch, theirs, anchors, batch)
     times = in_turns(works, given.rounds, given.device)
     result: dict[str, object] = {
-        "ms a batch": {name: 1000 * statistics.median(spent) for name, spent in times.items()},
+        "ms a batch": milliseconds(times),
         "memory, MB": {name: peak_bytes(work, given.device) / 1e6 for name, work in works.items()},
         "calls": {name: calls(work) for name, work in works.items()},
         "host waits": without_waiting(works["ours"], given.device),
@@ -130,64 +133,50 @@ def measure(
 
 def markdown(found: dict[str, dict], given: argparse.Namespace, where: str) -> str:
     """The page, without its last section, which is written by hand."""
-    lines = [
-        "# What sample selection costs",
-        "",
-        f"Images of {PAPER[0]} x {PAPER[1]} pixels, {given.images} a batch; the demo's: "
-        f"{DEMO[0]} x {DEMO[1]}, {DEMO_IMAGES}. {given.rounds} rounds in turns; {where}.",
-        "The paper's path is papers_path.py: an image at a time, as in the paper's code. Goal: "
-        f"{GOAL} x at 100 objects.",
-        "",
-        "| | objects | ours, ms | paper's, ms | paper's / ours | MB: ours | paper's "
-        "| calls on a GPU: ours | paper's | anchors that differ |",
-        "|-|-:|-:|-:|-|-:|-:|-:|-:|-:|",
-    ]
+    rows = []
     for name, values in found.items():
         config, objects = name.rsplit(", ", 1)
-        cells = [config, objects.split()[0]]
-        cells += _pair(values["ms a batch"], ".1f")
-        cells.append(as_text(values["ratio"], 1) if "ratio" in values else "")
-        cells += _pair(values["memory, MB"], ".0f") + _pair(values["calls"], "d")
-        differ = (
-            "{anchors that differ} of {anchors}".format_map(values) if "ratio" in values else ""
+        has_both = "ratio" in values
+        ms, memory, calls = (
+            [format(values[key][it], how) for it in values[key]] + [""] * (not has_both)
+            for key, how in (("ms a batch", ".1f"), ("memory, MB", ".0f"), ("calls", "d"))
         )
-        cells.append(differ)
-        lines.append(f"| {' | '.join(cells)} |")
+        faster = as_text(values["ratio"], 1) if has_both else ""
+        differ = "{anchors that differ} of {anchors}".format_map(values) if has_both else ""
+        rows.append([config, objects.split()[0], *ms, faster, *memory, *calls, differ])
     waits = {values["host waits"] for values in found.values()}
-    lines += ["", f"All is of a batch. Host waits: {', '.join(waits)}."]
-    return "\n".join([*lines, "", "`python benchmarks/assignment.py`", ""])
-
-
-def _pair(values: dict[str, float], how: str) -> list[str]:
-    return [format(values[name], how) if name in values else "" for name in ("ours", "theirs")]
+    return pages.page(
+        "assignment.py",
+        "What sample selection costs",
+        f"Images of {PAPER[0]} x {PAPER[1]} pixels, {given.images} a batch; the demo's: "
+        f"{DEMO[0]} x {DEMO[1]}, {DEMO_IMAGES}. {given.rounds} rounds in turns; {where}.\n"
+        "The paper's path is papers_path.py: an image at a time, as in the paper's code. Goal: "
+        f"{GOAL} x at 100 objects.",
+        pages.table(
+            "|objects:|ours, ms:|paper's, ms:|paper's / ours|MB: ours:|paper's:"
+            "|calls on a GPU: ours:|paper's:|anchors that differ:",
+            rows,
+        ),
+        f"All is of a batch. Host waits: {', '.join(waits)}.",
+    )
 
 
 def main() -> None:
     """Measure, print and write the page."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    has_gpu = torch.cuda.is_available()
-    parser.add_argument("--device", choices=["cpu", "cuda"], default="cuda" if has_gpu else "cpu")
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--images", type=int, default=16)
-    parser.add_argument("--objects", type=int, nargs="+", default=[10, 100])
-    parser.add_argument("--out", type=Path, default=HERE)
-    given = parser.parse_args()
-    if given.device == "cpu":
-        torch.set_num_threads(1)
-    found = {}
-    for name, config in CONFIGS.items():
-        for objects in given.objects:
-            found[f"{name}, {objects} objects"] = measure(
-                config, PAPER, given.images, objects, given
-            )
-    for name in ("ATSS", "IoU", "SSC", "center sampling"):
-        found[f"{name}, the demo's, {DEMO_OBJECTS} objects"] = measure(
-            CONFIGS[name], DEMO, DEMO_IMAGES, DEMO_OBJECTS, given
-        )
-    where = machine(given.device)
-    page = markdown(found, given, where)
+    options = pages.options(__doc__, device=DEVICES, rounds=7, images=16, objects=[10, 100])
+    given = asked(options)
+    lines = [
+        (f"{name}, {objects} objects", (config, PAPER, given.images, objects))
+        for name, config in CONFIGS.items()
+        for objects in given.objects
+    ] + [
+        (f"{name}, the demo's, {DEMO_OBJECTS} objects", (config, DEMO, DEMO_IMAGES, DEMO_OBJECTS))
+        for name, config in list(CONFIGS.items())[:4]
+    ]
+    found = {name: measure(*line, given) for name, line in lines}
+    where = pages.machine(given.device)
     stem = "assignment" if given.device == "cpu" else "assignment_cuda"
-    pages.write(given.out, stem, {"where": where} | found, page)
+    pages.write(given.out, stem, {"where": where} | found, markdown(found, given, where))
 
 
 if __name__ == "__main__":

@@ -9,23 +9,24 @@ would take. Two runs at once, each in a process, are a paired comparison. Writes
 bootstrap.md.
 """
 
-import argparse
-import json
-import platform
 import resource
-import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pages
 
 from detector.evaluation.match_records import load_matches, save_matches
 from reports.coco_bootstrap import image_weights, metrics_of
 
-HERE = Path(__file__).parent
+sys.path.append(str(Path(__file__).parents[1] / "tests"))
+from by_pycocotools import by_pycocotools  # noqa: E402
+
 CATEGORIES, TRUTHS, DETECTIONS = 80, 7.2, 100  # the latter of an image, as COCO and our tests have
 GOAL = 60.0  # seconds
 Detection = dict[str, Any]
@@ -90,8 +91,8 @@ def six(numbers: dict[str, float | None]) -> list[float]:
     return [float("nan") if value is None else value for value in list(numbers.values())[:6]]
 
 
-def resample(path: Path, resamples: int) -> None:
-    """In a process of its own: print what it takes as JSON, and keep the draws."""
+def resample(path: Path, resamples: int) -> dict[str, float]:
+    """In a process of its own: what it takes; the draws are kept."""
     matches = load_matches(path)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     begun, begun_working = time.perf_counter(), time.process_time()
@@ -100,20 +101,17 @@ def resample(path: Path, resamples: int) -> None:
     np.save(path.with_suffix(".draws.npy"), draws)
     after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     memory = {"MiB": after / 1024, "MiB before": before / 1024}
-    print(json.dumps({"seconds": seconds, "CPU seconds": working} | memory))
+    return {"seconds": seconds, "CPU seconds": working} | memory
 
 
 def resampled(path: Path, resamples: int, count: int) -> list[dict[str, float]]:
-    """So many runs at once, each as resample has it."""
-    command = [sys.executable, __file__, "--resample", str(path), "--resamples", str(resamples)]
-    started = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(count)]
-    return [json.loads(process.communicate()[0]) for process in started]
+    """So many at once."""
+    with ProcessPoolExecutor(count, get_context("spawn")) as pool:
+        return list(pool.map(resample, [path] * count, [resamples] * count))
 
 
 def measured(num_images: int, resamples: int, num_checked: int, folder: Path) -> dict[str, Any]:
     """Everything, as plain data."""
-    from by_pycocotools import by_pycocotools
-
     from detector.evaluation.detect import measure  # imports torch, which resampling does without
 
     truth, detections = made_up(num_images)
@@ -156,10 +154,6 @@ def markdown(result: dict[str, Any]) -> str:
     each = sum(check["seconds"] for check in checks) / len(checks)
     one, both = alone["seconds"], max(item["seconds"] for item in pair)
     ratio = each * result["resamples"] / one
-    size = (
-        f"{result['images']:,} images, {CATEGORIES} classes, {result['objects']:,} objects, "
-        f"{result['detections']:,} detections, {result['resamples']:,} resamples"
-    )
     equal = sum(check["equal"] for check in checks)
     same = "all six" if result["equal where every image counts once"] else "DIFFERENT"
     rows = [
@@ -175,31 +169,23 @@ def markdown(result: dict[str, Any]) -> str:
         ("equal to the last bit: every image once", same, ""),
         ("equal to the last bit: resamples", f"{equal} of {len(checks)}", "images really copied"),
     ]
-    table = [f"| {name} | {value} | {note} |" for name, value, note in rows]
-    head = ["# What resampling costs", "", f"{size}; {result['where']}.", ""]
-    return "\n".join(
-        [*head, "| | | |", "|-|-:|-|", *table, "", "`python benchmarks/bootstrap.py`", ""]
+    return pages.page(
+        "bootstrap.py",
+        "What resampling costs",
+        f"{result['images']:,} images, {CATEGORIES} classes, {result['objects']:,} objects, "
+        f"{result['detections']:,} detections, {result['resamples']:,} resamples; "
+        f"{result['where']}.",
+        pages.table("|:|", rows),
     )
 
 
 def main() -> None:
     """Measure, print and write the page."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--images", type=int, default=5000)
-    parser.add_argument("--resamples", type=int, default=1000)
-    parser.add_argument("--checked", type=int, default=2)
-    parser.add_argument("--resample", type=Path, help=argparse.SUPPRESS)
-    parser.add_argument("--out", type=Path, default=HERE)
-    given = parser.parse_args()
-    if given.resample:
-        return resample(given.resample, given.resamples)
+    given = pages.options(__doc__, images=5000, resamples=1000, checked=2).parse_args()
     with tempfile.TemporaryDirectory(prefix="atss-bootstrap-") as folder:
         result = measured(given.images, given.resamples, given.checked, Path(folder))
-    result["where"] = f"2 cores, {platform.machine()}, Python {platform.python_version()}"
-    page = markdown(result)
-    (given.out / "bootstrap.json").write_text(json.dumps(result, indent=1) + "\n")
-    (given.out / "bootstrap.md").write_text(page)
-    print(page)
+    result["where"] = pages.machine()
+    pages.write(given.out, "bootstrap", result, markdown(result))
 
 
 if __name__ == "__main__":

@@ -11,27 +11,25 @@ step's and the lists' also of FOLDER, an older copy of this code, in turns. Writ
 import argparse
 import json
 import os
-import platform
+import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-import uuid
 from collections import defaultdict
 from collections.abc import Callable
-from importlib.metadata import version
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from processes import Processes
+import pages
+import psutil
 
-HERE = Path(__file__).parent
 STEPS, WARM_UP = 40, 6
 LISTS = ("--help", "tables", "status", "show table2")
 RUNS, ITERATIONS, CORES = 4, 1100, 2  # of the command as it is
-NOTES = "## Tried, and left"
 PARTS = {
     "load": "images, boxes",
     "select_samples": "assignment",
@@ -41,6 +39,9 @@ PARTS = {
     "backward": "backward",
     "clip_grad_norm_": "gradients clipped",
     "optimizer": "optimizer",
+    "step": "**all**",
+    "system": "of it in the kernel",
+    "page faults": "page faults",
 }
 
 # A step, in a process of its own
@@ -57,8 +58,6 @@ def step_parts(steps: int) -> dict[str, float]:
 
 
 def _train(steps: int) -> dict[str, float]:
-    import resource
-
     import torch
 
     from detector import training
@@ -85,15 +84,16 @@ def _train(steps: int) -> dict[str, float]:
 
     loaded = batches(data, DEMO, seed=0)
     load = timed("load", lambda: next(loaded))
-    for owner, name in ((Detector, "select_samples"), (Detector, "_losses")):
-        setattr(owner, name, timed(name, getattr(owner, name)))
-    for part in ("backbone", "head"):
-        module = getattr(detector, part)
-        module.forward = timed(part, module.forward)
-    torch.Tensor.backward = timed("backward", torch.Tensor.backward)  # type: ignore[method-assign]
-    clip = torch.nn.utils.clip_grad_norm_
-    torch.nn.utils.clip_grad_norm_ = timed("clip_grad_norm_", clip)
-    optimizer.step = timed("optimizer", optimizer.step)  # type: ignore[method-assign]
+    for name, owner, called in (
+        ("select_samples", Detector, "select_samples"),
+        ("_losses", Detector, "_losses"),
+        ("backbone", detector.backbone, "forward"),
+        ("head", detector.head, "forward"),
+        ("backward", torch.Tensor, "backward"),
+        ("clip_grad_norm_", torch.nn.utils, "clip_grad_norm_"),
+        ("optimizer", optimizer, "step"),
+    ):
+        setattr(owner, called, timed(name, getattr(owner, called)))
     loop = training.train(detector, optimizer, iter(load, None), DEMO)
     advance = timed("step", lambda: next(loop))
     for _ in range(WARM_UP):
@@ -109,27 +109,17 @@ def _train(steps: int) -> dict[str, float]:
     }
 
 
-def trial_settings(code: Path) -> dict[str, str]:
-    """What this code sets in the environment of a trial's process."""
-    ask = "import json; from orchestration.tune import SETTINGS; print(json.dumps(SETTINGS))"
-    return json.loads(_python(code, "-c", ask).stdout.splitlines()[-1])
+def environment(code: Path, **more: str) -> dict[str, str]:
+    """For this copy of the code; bytecode is kept."""
+    kept = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    return kept | {"PYTHONPATH": str(code)} | more
 
 
-def measure_step(code: Path, settings: dict[str, str]) -> dict[str, float]:
-    """The parts of a step of this code, measured by this file in a process of its own."""
-    answer = _python(code, str(HERE / "demo.py"), "--step", more=settings)
-    return json.loads(answer.stdout.splitlines()[-1])
-
-
-def _python(
-    code: Path, *line: str, more: dict[str, str] | None = None
-) -> subprocess.CompletedProcess[str]:
-    """Run Python on this copy of the code; one thread, and bytecode is kept."""
-    environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
-    environment |= {"PYTHONPATH": str(code), "OMP_NUM_THREADS": "1"} | (more or {})
-    return subprocess.run(
-        [sys.executable, *line], cwd=code, env=environment, text=True, stdout=-1, check=True
-    )
+def answer(code: Path, *line: str, **more: str) -> str:
+    """The last line that Python prints with this copy of the code, in one thread."""
+    variables = environment(code, OMP_NUM_THREADS="1", **more)
+    command = [sys.executable, *line]
+    return subprocess.check_output(command, cwd=code, env=variables, text=True).splitlines()[-1]
 
 
 # The commands that list
@@ -137,12 +127,9 @@ def _python(
 
 def measure_list(code: Path, command: str, out: Path) -> float:
     """CPU seconds of a command, from its start to its end."""
-    import resource
-
     options = ["--out", str(out)] if command == "status" else []
-    line = ["-m", "orchestration.cli", *command.split(), *options]
     begun = resource.getrusage(resource.RUSAGE_CHILDREN)
-    _python(code, *line)
+    answer(code, "-m", "orchestration.cli", *command.split(), *options)
     ended = resource.getrusage(resource.RUSAGE_CHILDREN)
     return ended.ru_utime + ended.ru_stime - begun.ru_utime - begun.ru_stime
 
@@ -150,20 +137,51 @@ def measure_list(code: Path, command: str, out: Path) -> float:
 # A launch
 
 
+class Spent:
+    """CPU seconds of a process and of all that it starts, by kind."""
+
+    def __init__(self, pid: int) -> None:
+        self.first = psutil.Process(pid)
+        self.kinds: dict[int, str] = {}
+        self.seconds: dict[int, float] = {}
+
+    def look(self) -> None:
+        """Note what each has spent until now."""
+        with suppress(psutil.NoSuchProcess):
+            for process in [self.first, *self.first.children(recursive=True)]:
+                with suppress(psutil.Error):  # it has ended meanwhile
+                    times, line = process.cpu_times(), " ".join(process.cmdline())
+                    if line or process.pid not in self.kinds:  # one that has just ended has none
+                        self.kinds[process.pid] = _kind(line, self.kinds.get(process.pid, ""))
+                    self.seconds[process.pid] = times.user + times.system
+
+    def by_kind(self) -> dict[str, float]:
+        """The seconds of each kind."""
+        total: dict[str, float] = defaultdict(float)
+        for pid, seconds in self.seconds.items():
+            total[self.kinds[pid]] += seconds
+        return dict(total)
+
+
+def _kind(line: str, before: str) -> str:
+    if "ipykernel" in line:
+        return "the report's notebook"
+    if "ray::" in line and "IDLE" not in line or before == "trials":
+        return "trials"
+    return "the command itself" if "orchestration.cli" in line else "Ray's own"
+
+
 def measure_launch(code: Path, iterations: int, out: Path) -> dict[str, Any]:
     """Run the command; CPU seconds by kind of process, and when what was there."""
-    word = f"ATSS_DEMO={uuid.uuid4().hex}"
     line = ["-m", "orchestration.cli", "reproduce", "table2", "--out", str(out)]
     line += ["--set", f"iterations={iterations}"]
-    name, _, value = word.partition("=")
-    environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
-    environment |= {"PYTHONPATH": str(code), name: value}
-    begun, marks, seen = time.time(), {}, Processes(word)
+    begun, marks = time.time(), dict[str, float]()
     at: dict[str, dict[str, float]] = {}
     with (out.parent / "log.txt").open("w") as log:
         command = subprocess.Popen(
-            [sys.executable, *line], cwd=code, env=environment, stdout=log, stderr=log
+            [sys.executable, *line], cwd=code, env=environment(code), stdout=log, stderr=log
         )
+        seen = Spent(command.pid)
         while command.poll() is None:
             seen.look()
             for what, pattern, count in (
@@ -182,72 +200,52 @@ def measure_launch(code: Path, iterations: int, out: Path) -> dict[str, Any]:
     return {"seconds": marks, "CPU seconds until": at, "of the runs": spent}
 
 
-def whole(launch: dict[str, Any], iterations: int, step_ms: float) -> float:
-    """CPU seconds of the command as it is: a launch's, with the steps that it left out."""
-    return sum(launch["CPU seconds until"]["end"].values()) + (
-        RUNS * (ITERATIONS - iterations) * step_ms / 1000
-    )
-
-
 # The page
 
 
-def page(found: dict[str, Any], where: str) -> str:
-    """The tables, in Markdown."""
-    steps, lists = found["step, ms"], found["lists, s"]
-    parts = {**PARTS, "step": "**all**", "system": "of it in the kernel"}
-    total = found["whole, CPU s"]
-    lines = [
-        "# Where the demo's time goes",
-        "",
-        f"{where}. All is CPU time.",
-        "",
-        *_head("a training step, ms", list(steps)),
-        *(_row(what, [it[part] for it in steps.values()], 1) for part, what in parts.items()),
-        _row("page faults", [it["page faults"] for it in steps.values()], 0),
-        "",
-        *_head("command, s", list(steps)),
-        *(_row(f"`atss {what}`", [it[what] for it in lists.values()], 2) for what in LISTS),
-        "",
-        f"`atss reproduce table2` with {found['iterations']} of {ITERATIONS} iterations:",
-        "",
-        *_launch(found["launch"]),
-        "",
-        f"With all iterations: {total:.0f} CPU seconds, on {CORES} idle cores at least "
-        f"{total / CORES / 60:.1f} minutes (goal: under 5).",
-        "",
-        "`python benchmarks/demo.py`",
-        "",
-    ]
-    return "\n".join(lines)
-
-
-def _head(what: str, names: list[str]) -> list[str]:
-    columns = [*names, "ratio"] if len(names) > 1 else names
-    return [f"| {what} | {' | '.join(columns)} |", "|-|" + "-:|" * len(columns)]
-
-
-def _row(what: str, values: list[float], digits: int) -> str:
-    cells = [f"{value:.{digits}f}" for value in values]
-    if len(values) > 1:
-        cells.append(f"{values[-1] / values[0]:.2f}" if values[0] else "")
-    return f"| {what} | {' | '.join(cells)} |"
-
-
-def _launch(launch: dict[str, Any]) -> list[str]:
-    """When what was there, and what each kind of process had spent by then, in seconds."""
+def markdown(found: dict[str, Any], where: str) -> str:
+    """The page."""
+    launch, total = found["launch"], found["whole, CPU s"]
     spent = launch["CPU seconds until"]
     kinds = sorted(spent["end"])
-    lines = [f"| until | wall, s | {' | '.join(kinds)} |", "|-|-:|" + "-:|" * len(kinds)]
-    for what, values in spent.items():
-        cells = [f"{values.get(kind, 0):.1f}" for kind in kinds]
-        lines.append(f"| {what} | {launch['seconds'][what]:.0f} | {' | '.join(cells)} |")
-    return lines
+    return pages.page(
+        "demo.py",
+        "Where the demo's time goes",
+        f"{where}. All is CPU time.",
+        _beside("a training step, ms", found["step, ms"], PARTS, 1),
+        _beside("command, s", found["lists, s"], {it: f"`atss {it}`" for it in LISTS}, 2),
+        f"`atss reproduce table2` with {found['iterations']} of {ITERATIONS} iterations:",
+        pages.table(
+            "until|wall, s:|" + "|".join(f"{kind}:" for kind in kinds),
+            [
+                (what, f"{launch['seconds'][what]:.0f}")
+                + tuple(f"{values.get(kind, 0):.1f}" for kind in kinds)
+                for what, values in spent.items()
+            ],
+        ),
+        f"With all iterations: {total:.0f} CPU seconds, on {CORES} idle cores at least "
+        f"{total / CORES / 60:.1f} minutes (goal: under 5).",
+    )
+
+
+def _beside(
+    what: str, copies: dict[str, dict[str, float]], names: dict[str, str], digits: int
+) -> str:
+    """A column for each copy of the code, and of two their ratio."""
+    rows = []
+    for key, name in names.items():
+        values = [copy[key] for copy in copies.values()]
+        cells = [f"{value:.{digits if key != 'page faults' else 0}f}" for value in values]
+        share = [f"{values[-1] / values[0]:.2f}" if values[0] else ""] if len(values) > 1 else []
+        rows.append([name, *cells, *share])
+    heads = [what, *(f"{copy}:" for copy in copies), *["ratio:"] * (len(copies) > 1)]
+    return pages.table("|".join(heads), rows)
 
 
 def measure(codes: dict[str, Path], rounds: int, iterations: int) -> dict[str, Any]:
     """All three; step and lists of each copy of the code, in turns."""
-    settings = {name: trial_settings(code) for name, code in codes.items()}
+    ask = "import json; from orchestration.tune import SETTINGS; print(json.dumps(SETTINGS))"
+    settings = {name: json.loads(answer(code, "-c", ask)) for name, code in codes.items()}
     steps: dict[str, list[dict[str, float]]] = {name: [] for name in codes}
     lists: dict[str, list[dict[str, float]]] = {name: [] for name in codes}
     with tempfile.TemporaryDirectory(prefix="atss-demo-") as folder:
@@ -255,16 +253,18 @@ def measure(codes: dict[str, Path], rounds: int, iterations: int) -> dict[str, A
         launch = measure_launch(codes["now"], iterations, out)
         for number in range(rounds):
             for name, code in codes.items():
-                steps[name].append(measure_step(code, settings[name]))
+                step = answer(code, __file__, "--step", **settings[name])  # as in a trial's process
+                steps[name].append(json.loads(step))
                 lists[name].append({it: measure_list(code, it, out) for it in LISTS})
             print(f"round {number + 1}:", {name: steps[name][-1]["step"] for name in codes})
     step = {name: _medians(values) for name, values in steps.items()}
+    left_out = RUNS * (ITERATIONS - iterations) * step["now"]["step"] / 1000
     return {
         "step, ms": step,
         "lists, s": {name: _medians(values) for name, values in lists.items()},
         "launch": launch,
         "iterations": iterations,
-        "whole, CPU s": whole(launch, iterations, step["now"]["step"]),
+        "whole, CPU s": sum(launch["CPU seconds until"]["end"].values()) + left_out,
         "rounds": {"step, ms": steps, "lists, s": lists},
     }
 
@@ -275,28 +275,16 @@ def _medians(rounds: list[dict[str, float]]) -> dict[str, float]:
 
 def main() -> None:
     """Measure, print and write the page; with --step be the process that trains."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--before", type=Path, help="a folder with an older copy of this code")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--iterations", type=int, default=150)
-    parser.add_argument("--out", type=Path, default=HERE)
+    parser = pages.options(__doc__, before="", rounds=5, iterations=150)
     parser.add_argument("--step", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.step:
         print(json.dumps(step_parts(STEPS)))
         return
-    older = {"before": given.before.absolute()} if given.before else {}
-    found = measure(older | {"now": HERE.parent}, given.rounds, given.iterations)
-    where = (
-        f"{given.rounds} rounds in turns, {len(os.sched_getaffinity(0))} cores, "
-        f"{platform.machine()}, Python {platform.python_version()}, torch {version('torch')}; "
-        f"load of the machine {os.getloadavg()[0]:.0f}"
-    )
-    text, file = page(found, where), given.out / "demo.md"
-    print(text)
-    (given.out / "demo.json").write_text(json.dumps({"where": where} | found, indent=1) + "\n")
-    notes = file.read_text().partition(NOTES)[2] if file.exists() else ""  # by hand
-    file.write_text(text + (f"\n{NOTES}{notes}" if notes else ""))
+    older = {"before": Path(given.before).absolute()} if given.before else {}
+    found = measure(older | {"now": pages.HERE.parent}, given.rounds, given.iterations)
+    where = f"{given.rounds} rounds in turns, {pages.machine()}"
+    pages.write(given.out, "demo", {"where": where} | found, markdown(found, where))
 
 
 if __name__ == "__main__":

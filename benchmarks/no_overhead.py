@@ -8,16 +8,20 @@ never is, by the ratio of neighbouring measurements in one interleaved run. Sele
 timed as well: that is what differs, in training only. Writes no_overhead.json and no_overhead.md.
 """
 
-import argparse
-import json
-import platform
-import statistics
-import time
-from collections.abc import Callable
-from math import comb
-from pathlib import Path
+from functools import partial
 
+import pages
 import torch
+from side_by_side import (
+    CLASSES,
+    DEVICES,
+    asked,
+    in_turns,
+    made_up_targets,
+    milliseconds,
+    normal_batch,
+    ratio,
+)
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -29,10 +33,8 @@ PAIRS = {
     "RetinaNet (#A=1)": (IMPROVED_RETINANET, ATSS),
     "FCOS": (FCOS, FCOS_ATSS),
 }
-CLASSES = 80
-OBJECTS = 10  # per image, of 16 to 512 pixels, where samples are selected
+OBJECTS = 10  # where samples are selected
 LOGIT = -3.5  # the classification bias: a few percent of the scores pass the threshold, as in use
-HERE = Path(__file__).parent
 
 
 def build(config: DetectorConfig, weights: Detector | None, device: str) -> Detector:
@@ -54,134 +56,70 @@ def flops(detector: Detector, images: Tensor) -> int:
     return int(counter.get_total_flops())
 
 
-def objects(size: tuple[int, int], device: str) -> list[dict[str, Tensor]]:
-    """One image's ground truth, log-uniform in size, anywhere."""
-    random = torch.Generator().manual_seed(0)
-    sides = 16 * 32 ** torch.rand(OBJECTS, 2, generator=random)
-    corners = torch.rand(OBJECTS, 2, generator=random) * torch.tensor([size[1], size[0]])
-    boxes = torch.cat([corners, corners + sides], dim=1).to(device)
-    return [{"boxes": boxes, "labels": torch.zeros(OBJECTS, dtype=torch.int64, device=device)}]
-
-
-def seconds(work: Callable[[], object], device: str) -> float:
-    """Wall time of one call."""
-    if device == "cuda":
-        torch.cuda.synchronize()
-    begun = time.perf_counter()
-    work()
-    if device == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter() - begun
-
-
-def in_turns(
-    works: tuple[Callable[[], object], ...], rounds: int, device: str
-) -> list[list[float]]:
-    """Seconds of each work in each round, the order reversed every other round; one warm-up."""
-    times: list[list[float]] = [[] for _ in works]
-    for number in range(rounds + 1):
-        order = range(len(works)) if number % 2 else reversed(range(len(works)))
-        spent = {i: seconds(works[i], device) for i in order}
-        if number:
-            for i, value in spent.items():
-                times[i].append(value)
-    return times
-
-
-def ratio(pair: list[list[float]]) -> dict[str, float]:
-    """With ATSS over without, round by round: the median, and an interval that holds it by 95 %.
-
-    Of order statistics, as in a sign test: nothing is assumed of how the ratios are spread. Under
-    six rounds no interval has that certainty, and the range of all ratios is given.
-    """
-    ratios = sorted(b / a for a, b in zip(*pair, strict=True))
-    n, cut = len(ratios), 0  # how many ratios lie outside the interval on each side
-    while 2 * sum(comb(n, i) for i in range(cut + 2)) / 2**n <= 0.05:
-        cut += 1
-    return {"median": statistics.median(ratios), "low": ratios[cut], "high": ratios[n - 1 - cut]}
-
-
 def measure(
     configs: tuple[DetectorConfig, DetectorConfig], size: tuple[int, int], rounds: int, device: str
 ) -> dict[str, object]:
     """Everything of one pair; each list is [without, with ATSS]."""
     without = build(configs[0], None, device)
     pair = (without, build(configs[1], without, device))
-    images = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(1)).to(device)
+    images = normal_batch(1, size, device)
+    targets = made_up_targets(1, size, OBJECTS, device)
     found = [detector.detect(images)[0] for detector in pair]
-    is_same = all(torch.equal(found[0][key], found[1][key]) for key in found[0])
-    targets = objects(size, device)
-    inference = in_turns(tuple(lambda d=d: d.detect(images) for d in pair), rounds, device)
-    selecting = in_turns(
-        tuple(lambda d=d: d.select_samples(size, targets) for d in pair), rounds, device
+    shapes = [{name: it.shape for name, it in d.state_dict().items()} for d in pair]
+    inference, selecting = (
+        in_turns({"without": works[0], "with": works[1]}, rounds, device)
+        for works in (
+            [partial(detector.detect, images) for detector in pair],
+            [partial(detector.select_samples, size, targets) for detector in pair],
+        )
     )
     return {
         "parameters": [sum(p.numel() for p in d.parameters()) for d in pair],
-        "same names and shapes": shapes(pair[0]) == shapes(pair[1]),
+        "same names and shapes": shapes[0] == shapes[1],
         "GFLOPs": [flops(detector, images) / 1e9 for detector in pair],
-        "same detections": is_same,
+        "same detections": all(torch.equal(found[0][key], found[1][key]) for key in found[0]),
         "detections": len(found[0]["scores"]),
-        "inference, ms": [1000 * statistics.median(times) for times in inference],
-        "inference, ratio": ratio(inference),
-        "selecting samples, ms": [1000 * statistics.median(times) for times in selecting],
+        "inference, ms": [*milliseconds(inference).values()],
+        "inference, ratio": ratio(inference["without"], inference["with"]),
+        "selecting samples, ms": [*milliseconds(selecting).values()],
     }
 
 
-def shapes(detector: Detector) -> dict[str, torch.Size]:
-    return {name: value.shape for name, value in detector.state_dict().items()}
-
-
-def markdown(result: dict[str, dict[str, object]], where: str) -> str:
+def markdown(result: dict[str, dict], where: str) -> str:
     """The page: a row per quantity and pair."""
-    lines = [
-        "# ATSS and its cost",
-        "",
-        "The paper: ATSS improves both detectors without any overhead (Sec. 1, 4.2). Each pair has "
-        "the same weights;",
-        f"one image of the given size, {where}.",
-        "",
-        "| | quantity | without | with ATSS | |",
-        "|-|-|-:|-:|-|",
-    ]
+    rows = []
     for name, values in result.items():
-        for key in ("parameters", "GFLOPs", "inference, ms", "selecting samples, ms"):
-            without, with_atss = values[key]  # type: ignore[misc]
-            is_exact = key in ("parameters", "GFLOPs")
-            form = "{:,.0f}" if key == "parameters" else "{:.2f}"
-            note = (
-                ("equal" if without == with_atss else "DIFFERENT") if is_exact else "training only"
-            )
-            if key.startswith("inference"):
-                share: dict[str, float] = values["inference, ratio"]  # type: ignore[assignment]
-                note = "ratio {median:.3f} ({low:.3f} to {high:.3f})".format(**share)
-            lines.append(
-                f"| {name} | {key} | {form.format(without)} | {form.format(with_atss)} | {note} |"
-            )
+        share = "ratio {median:.3f} ({low:.3f} to {high:.3f})".format(**values["inference, ratio"])
+        for key, form, note in (
+            ("parameters", ",.0f", ""),
+            ("GFLOPs", ".2f", ""),
+            ("inference, ms", ".2f", share),
+            ("selecting samples, ms", ".2f", "training only"),
+        ):
+            without, with_atss = values[key]
+            note = note or ("equal" if without == with_atss else "DIFFERENT")
+            rows.append([name, key, format(without, form), format(with_atss, form), note])
         equal = "equal to the bit" if values["same detections"] else "DIFFERENT"
-        lines.append(f"| {name} | {values['detections']} detections | | | {equal} |")
-    return "\n".join([*lines, "", "`python benchmarks/no_overhead.py`", ""])
+        rows.append([name, f"{values['detections']} detections", "", "", equal])
+    return pages.page(
+        "no_overhead.py",
+        "ATSS and its cost",
+        "The paper: ATSS improves both detectors without any overhead (Sec. 1, 4.2). Each pair has "
+        f"the same weights;\none image of the given size, {where}.",
+        pages.table("|quantity|without:|with ATSS:|", rows),
+    )
 
 
 def main() -> None:
     """Measure both pairs, print and write the page."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--height", type=int, default=800)
-    parser.add_argument("--width", type=int, default=1344)
-    parser.add_argument("--out", type=Path, default=HERE)
-    given = parser.parse_args()
+    given = asked(pages.options(__doc__, device=DEVICES, rounds=15, height=800, width=1344))
     size = (given.height, given.width)
     result = {name: measure(pair, size, given.rounds, given.device) for name, pair in PAIRS.items()}
-    chip = torch.cuda.get_device_name() if given.device == "cuda" else platform.machine()
     where = (
-        f"{given.height} x {given.width} pixels, ResNet-50, {given.device} ({chip}, "
-        f"{torch.get_num_threads()} threads), torch {torch.__version__}, {given.rounds} rounds"
+        f"{given.height} x {given.width} pixels, ResNet-50, {pages.machine(given.device)}, "
+        f"{given.rounds} rounds"
     )
-    page = markdown(result, where)
-    (given.out / "no_overhead.json").write_text(json.dumps({"where": where} | result, indent=1))
-    (given.out / "no_overhead.md").write_text(page)
-    print(page)
+    pages.write(given.out, "no_overhead", {"where": where} | result, markdown(result, where))
 
 
 if __name__ == "__main__":

@@ -6,16 +6,15 @@ that. torchvision's builders give their frozen norm to downloaded weights only, 
 are put together here.
 """
 
+import argparse
 import ctypes
-import os
-import platform
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from math import comb
 from pathlib import Path
 
 import torch
+from scipy.stats import binom
 from torch import Tensor, nn
 from torchvision.models.detection import FCOS, RetinaNet
 from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
@@ -26,6 +25,8 @@ from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 from detector.backbone import PyramidBackbone
 
 CLASSES = 80
+DEVICES = ("cuda", "cpu") if torch.cuda.is_available() else ("cpu", "cuda")
+SIZES = {"cuda": (16, 800, 1344), "cpu": (2, 256, 320)}  # images, height and width, if not asked
 Targets = list[dict[str, Tensor]]
 
 
@@ -65,6 +66,16 @@ def torchvision_detector(
 def trained(model: nn.Module) -> int:
     """How many parameters learn."""
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
+def asked(options: argparse.ArgumentParser) -> argparse.Namespace:
+    """What the command line says: sizes of 0 are the usual ones; a CPU computes in one thread."""
+    given = options.parse_args()
+    if given.device == "cpu":
+        torch.set_num_threads(1)
+    for name, usual in zip(("batch", "height", "width"), SIZES[given.device], strict=True):
+        setattr(given, name, getattr(given, name, 0) or usual)
+    return given
 
 
 def normal_batch(batch: int, size: tuple[int, int], device: str) -> Tensor:
@@ -135,6 +146,11 @@ def in_turns(
     return times
 
 
+def milliseconds(times: dict[str, list[float]]) -> dict[str, float]:
+    """The median of each work."""
+    return {name: 1000 * statistics.median(spent) for name, spent in times.items()}
+
+
 def ratio(ours: Sequence[float], theirs: Sequence[float]) -> dict[str, float]:
     """Theirs over ours, round by round: the median, and an interval that holds it by 95 %.
 
@@ -142,23 +158,11 @@ def ratio(ours: Sequence[float], theirs: Sequence[float]) -> dict[str, float]:
     six rounds no interval has that certainty, and the range of all ratios is given.
     """
     ratios = sorted(b / a for a, b in zip(ours, theirs, strict=True))
-    n, cut = len(ratios), 0  # how many ratios lie outside the interval on each side
-    while 2 * sum(comb(n, i) for i in range(cut + 2)) / 2**n <= 0.05:
-        cut += 1
-    return {"median": statistics.median(ratios), "low": ratios[cut], "high": ratios[n - 1 - cut]}
+    outside = max(int(binom.ppf(0.025, len(ratios), 0.5)) - 1, 0)  # the interval, on each side
+    low, high = ratios[outside], ratios[-1 - outside]
+    return {"median": statistics.median(ratios), "low": low, "high": high}
 
 
 def as_text(ratio: dict[str, float], digits: int = 2) -> str:
     """Its median and its interval."""
     return "{median:.{d}f}x ({low:.{d}f} to {high:.{d}f})".format(d=digits, **ratio)
-
-
-def machine(device: str) -> str:
-    """Where it was measured, in words."""
-    cores, threads = len(os.sched_getaffinity(0)), torch.get_num_threads()
-    chip = torch.cuda.get_device_name() if device == "cuda" else platform.machine()
-    return (
-        f"{chip}, {cores} cores, {threads} thread{'s' * (threads > 1)}, "
-        f"load {os.getloadavg()[0]:.1f}, "
-        f"Python {platform.python_version()}, torch {torch.__version__}"
-    )
