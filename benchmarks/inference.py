@@ -10,23 +10,24 @@ CPU, times are those of one thread's computing. Writes inference.json and infere
 """
 
 import argparse
-import statistics
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 import pages
 import torch
 from side_by_side import (
     CLASSES,
+    DEVICES,
     as_text,
+    asked,
     in_turns,
-    machine,
+    milliseconds,
     normal_batch,
     peak_bytes,
     ratio,
     torchvision_detector,
 )
+from stages import Setting
 from torch import Tensor, nn
 from torchvision.models.detection import FCOS as TheirFCOS
 from torchvision.models.detection import RetinaNet as TheirRetinaNet
@@ -44,7 +45,6 @@ PAIRS: dict[str, tuple[DetectorConfig, type[nn.Module], float]] = {  # ours, the
     "RetinaNet, #A=9": (TABLES["table7"].rows[0].config, TheirRetinaNet, 0.5),
 }
 STEPS = 20  # halvings of the interval in which the bias lies
-HERE = Path(__file__).parent
 
 
 def build(config: DetectorConfig, theirs: type[nn.Module], nms: float) -> dict[str, nn.Module]:
@@ -70,7 +70,6 @@ def logits_of(model: nn.Module) -> nn.Conv2d:
     return found
 
 
-@torch.no_grad()
 def predicted(model: nn.Module, images: Tensor) -> tuple[Tensor, Tensor | None]:
     """Class logits [B, A, C] and centerness [B, A], if it takes part in the threshold."""
     if isinstance(model, Detector):
@@ -98,19 +97,18 @@ def shift_to(model: nn.Module, images: Tensor, candidates: int) -> float:
         low, high = (low, middle) if too_many else (middle, high)
     bias = logits_of(model).bias
     assert bias is not None
-    with torch.no_grad():
-        bias += low
+    bias += low
     return passing(logits, centerness, low) / len(images)
 
 
 def post_processing(model: nn.Module, images: Tensor) -> Callable[[], object]:
     """What comes after the network, alone."""
-    size = (images.shape[2], images.shape[3])
-    with torch.no_grad():
-        if isinstance(model, Detector):
-            return post_processing_of_ours(model, images, size)
-        features = list(model.backbone(images).values())
-        outputs = model.head(features)
+    if isinstance(model, Detector):
+        size, sizes = images.shape[2:], [tuple(images.shape[2:])] * len(images)
+        found, after = model(images), model.postprocess
+        return lambda: after(found, model.anchors(*size), model.coder, sizes, model.score)
+    features = list(model.backbone(images).values())
+    outputs = model.head(features)
     per_location = outputs["cls_logits"].shape[1] // sum(f[0, 0].numel() for f in features)
     counts = [level[0, 0].numel() * per_location for level in features]
     split = {name: list(value.split(counts, dim=1)) for name, value in outputs.items()}
@@ -120,50 +118,31 @@ def post_processing(model: nn.Module, images: Tensor) -> Callable[[], object]:
         anchors = [list(one.split(counts)) for one in model.anchor_generator(batch, features)]
         return model.postprocess_detections(split, anchors, batch.image_sizes)
 
-    return torch.no_grad()(work)
+    return work
 
 
-def post_processing_of_ours(
-    model: Detector, images: Tensor, size: tuple[int, int]
-) -> Callable[[], object]:
-    """The same of a detector of ours."""
-    predictions = model(images)
-
-    def work() -> object:
-        anchors = model.anchors(*size)
-        sizes = [size] * len(images)
-        return model.postprocess(predictions, anchors, model.coder, sizes, model.score)
-
-    return torch.no_grad()(work)
-
-
+@torch.no_grad()
 def measure(name: str, images: Tensor, given: argparse.Namespace) -> dict[str, object]:
     """Both of a pair, in turns."""
+    setting = Setting("bf16" if given.bf16 else "fp32", compiled=given.compiled)
     pair = {n: m.eval().to(given.device) for n, m in build(*PAIRS[name]).items()}
     pairs = {n: shift_to(model, images, given.candidates) for n, model in pair.items()}
-    if given.compiled:
-        for model in pair.values():
-            model.get_submodule("backbone").compile()
-            model.get_submodule("head").compile()
     whole = {
-        n: torch.no_grad()(partial(m.detect if isinstance(m, Detector) else m, images))
-        for n, m in pair.items()
+        n: partial(m.detect if isinstance(m, Detector) else m, images)
+        for n, m in ((n, setting.apply(m)) for n, m in pair.items())
     }
-    with torch.autocast(given.device, torch.bfloat16, enabled=given.bf16):
+    with setting.autocast(given.device):
         found = {n: sum(len(one["scores"]) for one in work()) for n, work in whole.items()}
         times = in_turns(whole, given.rounds, given.device)
-        after = in_turns(
-            {n: post_processing(m, images) for n, m in pair.items()},
-            3 * given.rounds,
-            given.device,
-        )
+        works = {n: post_processing(m, images) for n, m in pair.items()}
+        after = in_turns(works, 3 * given.rounds, given.device)
         memory = {n: peak_bytes(work, given.device) / 1e6 for n, work in whole.items()}
     return {
         "candidates": pairs,
         "detections": {n: count / len(images) for n, count in found.items()},
-        "ms": {n: 1000 * statistics.median(spent) for n, spent in times.items()},
+        "ms": milliseconds(times),
         "ratio": ratio(times["ours"], times["theirs"]),
-        "post-processing, ms": {n: 1000 * statistics.median(spent) for n, spent in after.items()},
+        "post-processing, ms": milliseconds(after),
         "post-processing, ratio": ratio(after["ours"], after["theirs"]),
         "memory, MB": memory,
     }
@@ -171,17 +150,7 @@ def measure(name: str, images: Tensor, given: argparse.Namespace) -> dict[str, o
 
 def markdown(found: dict[str, dict], given: argparse.Namespace, where: str) -> str:
     """The page, without its last section, which is written by hand."""
-    lines = [
-        "# Detection beside torchvision's",
-        "",
-        f"{given.batch} images of {given.height} x {given.width} pixels, {given.rounds} rounds in "
-        f"turns; {where}.",
-        f"Score over {SCORE}, {PER_LEVEL} pairs a level, NMS at 0.6 (RetinaNet 0.5), {MOST} "
-        "detections. A ratio over 1: ours is faster.",
-        "",
-        "| | | ours | torchvision | torchvision / ours |",
-        "|-|-|-:|-:|-|",
-    ]
+    rows = []
     for name, values in found.items():
         for label, unit, digits in (
             ("candidates", "pairs over the threshold, an image", 0),
@@ -190,40 +159,32 @@ def markdown(found: dict[str, dict], given: argparse.Namespace, where: str) -> s
             ("post-processing, ms", "post-processing, ms", 1),
             ("memory, MB", "memory, MB", 0),
         ):
-            ours, theirs = (f"{values[label][n]:.{digits}f}" for n in ("ours", "theirs"))
-            share = values.get(label.replace("ms", "ratio")) if "ms" in label else None
-            text = as_text(share) if share else ""
-            lines.append(f"| {name} | {unit} | {ours} | {theirs} | {text} |")
-    if given.device == "cpu":
-        lines += ["", "On a GPU (16 x 800 x 1344): not measured: no GPU."]
-    return "\n".join([*lines, "", f"`python benchmarks/inference.py --device {given.device}`", ""])
+            both = [f"{values[label][n]:.{digits}f}" for n in ("ours", "theirs")]
+            share = as_text(values[label.replace("ms", "ratio")]) if "ms" in label else ""
+            rows.append([name, unit, *both, share])
+    unmeasured = ["On a GPU (16 x 800 x 1344): not measured: no GPU."]
+    return pages.page(
+        f"inference.py --device {given.device}",
+        "Detection beside torchvision's",
+        f"{given.batch} images of {given.height} x {given.width} pixels, {given.rounds} rounds in "
+        f"turns; {where}.\n"
+        f"Score over {SCORE}, {PER_LEVEL} pairs a level, NMS at 0.6 (RetinaNet 0.5), {MOST} "
+        "detections. A ratio over 1: ours is faster.",
+        pages.table("||ours:|torchvision:|torchvision / ours", rows),
+        *(unmeasured if given.device == "cpu" else []),
+    )
 
 
 def main() -> None:
     """Measure, print and write the page."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    has_gpu = torch.cuda.is_available()
-    parser.add_argument("--device", choices=["cpu", "cuda"], default="cuda" if has_gpu else "cpu")
-    parser.add_argument("--rounds", type=int, default=7)
-    for name in ("--batch", "--height", "--width"):
-        parser.add_argument(name, type=int)
-    parser.add_argument("--candidates", type=int, default=4000)
-    parser.add_argument("--bf16", action="store_true")
-    parser.add_argument("--compiled", action="store_true")
-    parser.add_argument("--out", type=Path, default=HERE)
-    given = parser.parse_args()
-    on_gpu = given.device == "cuda"
-    given.batch = given.batch or (16 if on_gpu else 2)
-    given.height = given.height or (800 if on_gpu else 256)
-    given.width = given.width or (1344 if on_gpu else 320)
-    if not on_gpu:
-        torch.set_num_threads(1)
+    sizes = {"batch": 0, "height": 0, "width": 0}
+    how = {"candidates": 4000, "bf16": False, "compiled": False}
+    given = asked(pages.options(__doc__, device=DEVICES, rounds=7, **sizes, **how))
     images = normal_batch(given.batch, (given.height, given.width), given.device)
     found = {name: measure(name, images, given) for name in PAIRS}
-    where = machine(given.device)
-    page = markdown(found, given, where)
-    stem = "inference_cuda" if on_gpu else "inference"
-    pages.write(given.out, stem, {"where": where} | found, page)
+    where = pages.machine(given.device)
+    stem = "inference" if given.device == "cpu" else "inference_cuda"
+    pages.write(given.out, stem, {"where": where} | found, markdown(found, given, where))
 
 
 if __name__ == "__main__":

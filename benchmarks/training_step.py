@@ -14,15 +14,15 @@ and training_step.md.
 import argparse
 import statistics
 from functools import partial
-from pathlib import Path
 
 import pages
 import torch
 from side_by_side import (
     CLASSES,
+    DEVICES,
     as_text,
+    asked,
     in_turns,
-    machine,
     made_up_targets,
     normal_batch,
     now,
@@ -63,7 +63,6 @@ PEAKS = {
     "H100": {"fp32": 67e12, "tf32": 494.5e12, "bf16": 989.5e12},
     "A100": {"fp32": 19.5e12, "tf32": 156e12, "bf16": 312e12},
 }
-HERE = Path(__file__).parent
 
 
 def build(name: str, setting: Setting, device: str) -> nn.Module:
@@ -108,19 +107,11 @@ def staged(name: str, case: Case, rounds: int) -> dict[str, dict[str, float]]:
     }
 
 
-# Memory, peak, the whole
-
-
 def peak_memory(name: str, case: Case) -> int:
     """Bytes that two steps take beyond the detector, its optimizer and its input."""
     model = build(name, case.setting, case.device)
-    optimizer = optimizer_of(model)
-
-    def two_steps() -> None:
-        for _ in range(2):
-            step(model, optimizer, case)
-
-    return peak_bytes(two_steps, case.device)
+    work = partial(step, model, optimizer_of(model), case)
+    return peak_bytes(lambda: (work(), work()), case.device)
 
 
 def peak_flops(setting: Setting, device: str) -> tuple[float, str]:
@@ -143,8 +134,7 @@ def measure(name: str, given: argparse.Namespace) -> dict[str, object]:
     torch.backends.cudnn.allow_tf32 = setting.precision == "tf32"
     case = case_of(setting, given)
     peak, source = peak_flops(setting, given.device)
-    chosen = given.only or [*OURS, *THEIRS]
-    models = {n: build(n, setting, given.device) for n in chosen}
+    models = {n: build(n, setting, given.device) for n in given.only}
     works = {n: partial(step, m, optimizer_of(m), case) for n, m in models.items()}
     losses = {n: work() for n, work in works.items()}
     assert all(loss < float("inf") for loss in losses.values()), losses
@@ -181,54 +171,46 @@ def case_of(setting: Setting, given: argparse.Namespace) -> Case:
 
 def markdown(found: dict[str, dict], given: argparse.Namespace, where: str) -> str:
     """The page, without its last section, which is written by hand."""
-    lines = [
-        "# A training step beside torchvision's",
-        "",
+    unmeasured = [
+        "On a GPU (16 x 800 x 1333; fp32, TF32 and bf16; compiled or not): not measured: no GPU."
+    ]
+    return pages.page(
+        f"training_step.py --device {given.device}",
+        "A training step beside torchvision's",
         f"{given.batch} images of {given.height} x {given.width} pixels, {OBJECTS} objects each, "
-        f"{CLASSES} classes, ResNet-50,",
+        f"{CLASSES} classes, ResNet-50,\n"
         "frozen batch norm, stem and layer1 not trained, SGD; the same weights and input for all, "
-        "and no resizing in any.",
+        "and no resizing in any.\n"
         f"{given.rounds} rounds in turns; {where}. A ratio over 1: ours is faster.",
-        "",
-    ]
-    for name, values in found.items():
-        lines += _rows(name, values)
-    if given.device == "cpu":
-        lines += ["On a GPU (16 x 800 x 1333; fp32, TF32 and bf16; compiled or not): not measured: "
-                  "no GPU.", ""]  # fmt: skip
-    return "\n".join([*lines, f"`python benchmarks/training_step.py --device {given.device}`", ""])
+        *(text for name, values in found.items() for text in _of_setting(name, values)),
+        *(unmeasured if given.device == "cpu" else []),
+    )
 
 
-def _rows(name: str, values: dict) -> list[str]:
+def _of_setting(name: str, values: dict) -> list[str]:
     peak = f"{values['peak, TFLOP/s']:.2f} TFLOP/s ({values['peak from']})"
-    rows = values["detectors"]
-    lines = [f"## {name}", "", f"The most the device could do: {peak}.", ""]
-    lines += [
-        "| | ms a step | images/s | GFLOP/image | of peak | memory, MB | torchvision / ours |"
-    ]
-    lines += ["|-|-:|-:|-:|-:|-:|-|"]
+    rows, cells = values["detectors"], []
     for detector, row in rows.items():
+        speed = f"{row['ms']:.0f}", f"{row['images per second']:.2f}"
         against = as_text(row["ratio"]) + f" {row['against']}" if row["ratio"] else ""
-        lines.append(
-            f"| {detector} | {row['ms']:.0f} | {row['images per second']:.2f} | "
-            f"{_share(row)} | {row['memory, MB']:.0f} | {against} |"
-        )
-    names = [detector for detector, row in rows.items() if row["stages"]]
-    if not names:
-        return [*lines, ""]
-    lines += ["", "Where it goes, ms (and GFLOP/s of the stage):", ""]
-    lines += ["| | " + " | ".join(names) + " |", "|-" * (len(names) + 1) + "|"]
-    for stage in rows[names[0]]["stages"]:
-        cells = [_cell(rows[detector]["stages"][stage]) for detector in names]
-        lines.append(f"| {stage} | " + " | ".join(cells) + " |")
-    return [*lines, ""]
+        cells.append([detector, *speed, *_share(row), f"{row['memory, MB']:.0f}", against])
+    heads = "|ms a step:|images/s:|GFLOP/image:|of peak:|memory, MB:|torchvision / ours"
+    texts = [f"## {name}", f"The most the device could do: {peak}.", pages.table(heads, cells)]
+    staged = [detector for detector, row in rows.items() if row["stages"]]
+    if not staged:
+        return texts
+    stages = [
+        [stage, *(_cell(rows[detector]["stages"][stage]) for detector in staged)]
+        for stage in rows[staged[0]]["stages"]
+    ]
+    heads = "|".join(["", *staged])
+    return [*texts, "Where it goes, ms (and GFLOP/s of the stage):", pages.table(heads, stages)]
 
 
-def _share(row: dict) -> str:
+def _share(row: dict) -> tuple[str, str]:
     """FLOPs are counted by stages, which a compiled detector does not have."""
-    if not row["stages"]:
-        return " | "
-    return f"{row['GFLOP per image']:.1f} | {100 * row['share of peak']:.0f} %"
+    share = f"{row['GFLOP per image']:.1f}", f"{100 * row['share of peak']:.0f} %"
+    return share if row["stages"] else ("", "")
 
 
 def _cell(part: dict[str, float]) -> str:
@@ -238,32 +220,18 @@ def _cell(part: dict[str, float]) -> str:
 
 def main() -> None:
     """Measure, print and write the page."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    has_gpu = torch.cuda.is_available()
-    parser.add_argument("--device", choices=["cpu", "cuda"], default="cuda" if has_gpu else "cpu")
-    parser.add_argument("--rounds", type=int, default=7)
-    for name in ("--batch", "--height", "--width"):
-        parser.add_argument(name, type=int)
-    parser.add_argument("--settings", nargs="+")
-    parser.add_argument("--only", nargs="+", choices=[*OURS, *THEIRS])
-    parser.add_argument("--out", type=Path, default=HERE)
-    given = parser.parse_args()
+    sizes, only = {"batch": 0, "height": 0, "width": 0}, [*OURS, *THEIRS]
+    options = pages.options(__doc__, device=DEVICES, rounds=7, **sizes, only=only)
+    options.add_argument("--settings", nargs="+")
+    given = asked(options)
     on_gpu = given.device == "cuda"
-    given.batch = given.batch or (16 if on_gpu else 2)
-    given.height, given.width = (
-        given.height or (800 if on_gpu else 256),
-        given.width or (1344 if on_gpu else 320),
-    )
-    if not on_gpu:
-        torch.set_num_threads(1)
     precisions = ("fp32", "tf32", "bf16") if on_gpu else ("fp32", "bf16")
     more = ("", "-compiled", "-channels_last", "-channels_last-compiled") if on_gpu else ("",)
     chosen = given.settings or [p + form for p in precisions for form in more]
     found = {name: measure(name, given) for name in chosen}
-    where = machine(given.device)
-    page = markdown(found, given, where)
+    where = pages.machine(given.device)
     stem = "training_step_cuda" if on_gpu else "training_step"
-    pages.write(given.out, stem, {"where": where} | found, page)
+    pages.write(given.out, stem, {"where": where} | found, markdown(found, given, where))
 
 
 if __name__ == "__main__":

@@ -94,8 +94,8 @@ def written(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the notebooks that would have been run; their pages are there, but empty."""
     from orchestration import results
     from reports import notebook
-    from reports.results import save_bundle
     from reports.render import part
+    from reports.results import save_bundle
 
     names: list[str] = []
 
