@@ -11,17 +11,16 @@ where it was ended. Writes aa_control.json and aa_control.md.
 worse than the highest: one by one, and with all rows looked at at once.
 """
 
-import argparse
-import json
 import os
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from statistics import NormalDist, fmean, stdev
 
 import numpy as np
+import pages
 
 from detector.metrics import HEADINGS, Metrics
 from orchestration.inspection import inspect
@@ -29,7 +28,6 @@ from orchestration.run_folder import open_store
 from reports.coco_bootstrap import Scores
 from reports.intervals import LEVEL, Estimate, difference, told_apart
 
-HERE = Path(__file__).parent
 TABLE, ROW = "table3", 2  # RetinaNet (#A=1) + ATSS, at demo scale
 GROUPS = (1, 2, 3, 5)  # seeds of a group
 SPLITS = 400  # at most, of so many seeds
@@ -40,7 +38,7 @@ def train(num_seeds: int, iterations: int, out: Path) -> str:
     seeds = ",".join(map(str, range(num_seeds)))
     words = ["reproduce", TABLE, "--rows", str(ROW), "--seeds", seeds]
     words += ["--set", f"iterations={iterations}"]
-    environment = os.environ | {"PYTHONPATH": str(HERE.parent)}
+    environment = os.environ | {"PYTHONPATH": str(pages.HERE.parent)}
     command = [sys.executable, "-m", "orchestration.cli", *words, "--out", str(out)]
     subprocess.run(command, env=environment, check=True)
     return f"atss {' '.join(words)}"
@@ -66,22 +64,6 @@ def splits(num_seeds: int, size: int) -> list[tuple[list[int], list[int]]]:
     return list(found.values())[:SPLITS]
 
 
-@dataclass
-class Tally:
-    """How many intervals of how many miss zero."""
-
-    missed: int = 0
-    total: int = 0
-
-    def add(self, estimate: Estimate) -> None:
-        self.total += 1
-        self.missed += estimate.excludes_zero
-
-    @property
-    def share(self) -> float:
-        return self.missed / self.total if self.total else float("nan")
-
-
 def of_images_alone(estimate: Estimate) -> Estimate:
     """As if its seeds were all there are."""
     middle = (estimate.low + estimate.high) / 2
@@ -89,46 +71,40 @@ def of_images_alone(estimate: Estimate) -> Estimate:
     return replace(estimate, low=middle - reach, high=middle + reach)
 
 
-def tally(runs: Sequence[Scores], size: int) -> dict[str, dict[str, float]]:
+def missing_zero(runs: Sequence[Scores], size: int) -> dict[str, dict[str, float]]:
     """Kind of interval -> metric -> share of the splits in which it misses zero."""
-    shares: dict[str, dict[str, float]] = {}
-    chosen = splits(len(runs), size)
+    shares: dict[str, dict[str, float]] = {"images alone": {}, "images and seeds": {}}
+    chosen = [
+        [[runs[it] for it in group] for group in groups] for groups in splits(len(runs), size)
+    ]
     for metric in HEADINGS:
-        tallies = {"images alone": Tally(), "images and seeds": Tally()}
-        for one, other in chosen:
-            found = difference([runs[it] for it in one], [runs[it] for it in other], metric)
-            if found is None:
-                continue
-            tallies["images alone"].add(of_images_alone(found))
-            if size > 1:
-                tallies["images and seeds"].add(found)
-        for name, it in tallies.items():
-            if it.total:
-                shares.setdefault(name, {})[metric] = it.share
-    return shares
+        found = [it for groups in chosen if (it := difference(*groups, metric))]
+        kinds = {"images alone": [of_images_alone(it) for it in found]}
+        kinds |= {"images and seeds": found} if size > 1 else {}
+        for name, estimates in kinds.items() if found else ():
+            shares[name][metric] = fmean(it.excludes_zero for it in estimates)
+    return {name: by_metric for name, by_metric in shares.items() if by_metric}
 
 
 def markdown(result: dict, command: str) -> str:  # type: ignore[type-arg]
     """The page."""
-    ap = result["AP"]
-    lines = [
-        "# Intervals of differences that are none",
-        "",
-        f"`{command}`: {len(ap)} seeds, {result['images']} images to test on, AP {fmean(ap):.1f} "
-        f"± {stdev(ap):.1f} (standard deviation of one run). Splits into two groups, and how often "
-        f"a {LEVEL:.0%} interval of their difference misses zero; nominal {1 - LEVEL:.0%}.",
-        "",
-        "| seeds | splits | interval of | " + " | ".join(HEADINGS.values()) + " | mean |",
-        "|-|-:|-|" + "-:|" * (len(HEADINGS) + 1),
-    ]
+    ap, rows = result["AP"], []
     for size, shares in result["groups"].items():
         for name, by_metric in shares.items():
             cells = [f"{by_metric[it]:.1%}" if it in by_metric else "" for it in HEADINGS]
-            cells.append(f"{fmean(by_metric.values()):.1%}")
             number = len(splits(len(ap), int(size)))
-            lines.append(f"| {size} and {size} | {number} | {name} | {' | '.join(cells)} |")
-    note = "Splits share seeds, so these shares are far less certain than their number suggests."
-    return "\n".join([*lines, "", note, "", "`python benchmarks/aa_control.py`", ""])
+            mean = f"{fmean(by_metric.values()):.1%}"
+            rows.append([f"{size} and {size}", number, name, *cells, mean])
+    columns = ["seeds|splits:|interval of", *(f"{name}:" for name in HEADINGS.values()), "mean:"]
+    return pages.page(
+        "aa_control.py",
+        "Intervals of differences that are none",
+        f"`{command}`: {len(ap)} seeds, {result['images']} images to test on, AP {fmean(ap):.1f} "
+        f"± {stdev(ap):.1f} (standard deviation of one run). Splits into two groups, and how often "
+        f"a {LEVEL:.0%} interval of their difference misses zero; nominal {1 - LEVEL:.0%}.",
+        pages.table("|".join(columns), rows),
+        "Splits share seeds, so these shares are far less certain than their number suggests.",
+    )
 
 
 def simulated_rows(
@@ -138,22 +114,19 @@ def simulated_rows(
     images, resamples = 300, 1000
     weights = random.multinomial(images, [1 / images] * images, size=resamples).T / images
     shared = random.normal(40, 20, images)
-    rows = []
-    for row in range(num_rows):
-        runs = []
-        for seed in range(num_seeds):
-            values = shared + random.normal(0, 10, images) + random.normal(0, of_seeds)
-            run = Scores(
-                signature=f"{row}-{seed}",
-                seed=seed,
-                metrics=Metrics(ap=float(values.mean())),
-                draws=(values @ weights)[:, None],
-                images="simulated",
-                num_images=images,
-            )
-            runs.append(run)
-        rows.append(runs)
-    return rows
+
+    def run(row: int, seed: int) -> Scores:
+        values = shared + random.normal(0, 10, images) + random.normal(0, of_seeds)
+        return Scores(
+            signature=f"{row}-{seed}",
+            seed=seed,
+            metrics=Metrics(ap=float(values.mean())),
+            draws=(values @ weights)[:, None],
+            images="simulated",
+            num_images=images,
+        )
+
+    return [[run(row, seed) for seed in range(num_seeds)] for row in range(num_rows)]
 
 
 def one_by_one(rows: Sequence[Sequence[Scores]]) -> bool:
@@ -165,25 +138,21 @@ def one_by_one(rows: Sequence[Sequence[Scores]]) -> bool:
 
 def rates_of_tables(number: int) -> str:
     """A table: in how many tables of equal rows some row is called worse."""
-    lines = ["| seeds | they differ by | one by one | all at once |", "|-:|-:|-:|-:|"]
+    lines = []
     for num_seeds, of_seeds in ((1, 0.0), (2, 2.0), (3, 0.5), (3, 2.0), (5, 2.0)):
         random = np.random.default_rng(num_seeds)
         tables = [simulated_rows(random, num_seeds, of_seeds) for _ in range(number)]
         alone = fmean(one_by_one(rows) for rows in tables)
         at_once = fmean(any(told_apart(rows, "ap")) for rows in tables)
-        lines.append(f"| {num_seeds} | {of_seeds:g} AP | {alone:.0%} | {at_once:.0%} |")
-    return "\n".join(lines)
+        lines.append([num_seeds, f"{of_seeds:g} AP", f"{alone:.0%}", f"{at_once:.0%}"])
+    return pages.table("seeds:|they differ by:|one by one:|all at once:", lines)
 
 
 def main() -> None:
     """Train, split, print and write the page."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", type=int, default=12)
-    parser.add_argument("--iterations", type=int, default=250)
-    parser.add_argument("--out", type=Path, default=Path("results-aa"))
-    parser.add_argument("--pages", type=Path, default=HERE)
-    parser.add_argument("--tables", type=int, help="simulate so many tables of equal rows instead")
-    given = parser.parse_args()
+    folders = {"out": Path("results-aa"), "pages": pages.HERE}
+    options = pages.options(__doc__, seeds=12, iterations=250, tables=0, **folders)
+    given = options.parse_args()
     if given.tables:
         print(rates_of_tables(given.tables))
         return
@@ -194,12 +163,9 @@ def main() -> None:
     result = {
         "images": runs[0].num_images,
         "AP": [run.metrics.ap for run in runs],
-        "groups": {str(size): tally(runs, size) for size in sizes},
+        "groups": {str(size): missing_zero(runs, size) for size in sizes},
     }
-    page = markdown(result, command)
-    (given.pages / "aa_control.json").write_text(json.dumps(result, indent=1) + "\n")
-    (given.pages / "aa_control.md").write_text(page)
-    print(page)
+    pages.write(given.pages, "aa_control", result, markdown(result, command))
 
 
 if __name__ == "__main__":

@@ -6,15 +6,15 @@ Needs PyTorch, torchvision and pycocotools, neither Ray nor MLflow. A part that 
 costs no other part; what each printed lies in FOLDER/<part>.txt, its numbers and page beside it.
 """
 
-import argparse
 import os
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-HERE = Path(__file__).parent
-ROOT = HERE.parent
+import pages
+
+ROOT = pages.HERE.parent
 PARTS: dict[str, tuple[list[str], float]] = {  # name -> script and arguments, seconds
     "tests": (["-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "gpu"], 90),
     "runs_at_once": (["runs_at_once.py"], 110),
@@ -35,15 +35,12 @@ def arguments_of(name: str, out: Path) -> list[str]:
         return [sys.executable, *script, *marked]
     folder = out / name
     folder.mkdir(exist_ok=True)
-    return [sys.executable, str(HERE / script[0]), *script[1:], "--out", str(folder)]
+    return [sys.executable, str(pages.HERE / script[0]), *script[1:], "--out", str(folder)]
 
 
 def main() -> None:
     """Run the parts one after the other."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, default=HERE / "gpu")
-    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
-    given = parser.parse_args()
+    given = pages.options(__doc__, out=pages.HERE / "gpu", only=list(PARTS)).parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}

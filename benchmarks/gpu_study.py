@@ -9,12 +9,13 @@ is given again. `atss report table2 table3 --out results-gpu` prints the tables;
 needs neither its weights nor its detections, which --bare removes.
 """
 
-import argparse
 import os
 import time
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from dataclasses import replace
 from multiprocessing import get_context
+
+import pages
 
 from orchestration.launch import make_job, open_plan, shared_facts
 from orchestration.options import parse_seeds
@@ -37,19 +38,13 @@ def train(job: Job) -> str:
 
 def main() -> None:
     """Train, seed by seed, as long as the time lasts."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("tables", nargs="+")
-    parser.add_argument("--scale", default="scratch")
-    parser.add_argument("--data", default="shapes-large")
-    parser.add_argument("--seeds", type=parse_seeds, default=[0])
-    parser.add_argument("--set", dest="settings", action="append", default=[])
-    parser.add_argument("--at-once", type=int, default=1)
-    parser.add_argument("--workers", type=int, default=1, help="processes per run that load images")
-    parser.add_argument("--device", default="cuda")
-    parser.add_argument("--limit-minutes", type=float, default=1e9)
-    parser.add_argument("--bare", action="store_true")
-    parser.add_argument("--out", default="results-gpu")
-    given = parser.parse_args()
+    defaults = {"out": "results-gpu", "scale": "scratch", "data": "shapes-large", "device": "cuda"}
+    numbers = {"at_once": 1, "workers": 1, "limit_minutes": 1e9}  # workers: of a run, load images
+    options = pages.options(__doc__, **defaults, **numbers, bare=False)
+    options.add_argument("tables", nargs="+")
+    options.add_argument("--seeds", type=parse_seeds, default=[0])
+    options.add_argument("--set", dest="settings", action="append", default=[])
+    given = options.parse_args()
     store = open_store(given.out)
     setup = asked_setup(given.scale, given.data, given.settings)
     plan, data = open_plan(setup, store, find_tables(given.tables), [], given.seeds)

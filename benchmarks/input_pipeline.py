@@ -8,7 +8,6 @@ the clock. What is padded follows from the data set's sizes. Without --data, pho
 640 x 480 are made. Writes input_pipeline.json and input_pipeline.md.
 """
 
-import argparse
 import statistics
 import tempfile
 import time
@@ -22,7 +21,7 @@ import numpy as np
 import pages
 import torch
 from photos import made_up
-from side_by_side import in_turns, machine
+from side_by_side import in_turns, milliseconds
 from torchvision.transforms.v2 import functional
 
 from detector.config import Recipe
@@ -35,7 +34,6 @@ PAPER = Recipe()
 # What a GPU asks for: the share of its peak that training reaches is a goal, nothing measured.
 TFLOP_PER_IMAGE, H200_BF16, SHARE = 1.21, 989.5, 0.4  # of a training image, counted by torch
 NEEDED = SHARE * H200_BF16 / TFLOP_PER_IMAGE  # images per second
-HERE = Path(__file__).parent
 
 DECODE, RESIZE, WORKER = "decode", "resize", "a worker's part: decode, resize, flip, pack"
 FINISH, ON_A_GPU = "what is left: normalize, pad", "the same on a GPU, if training is there"
@@ -52,8 +50,8 @@ def prepare_of(dataset: CocoDataset) -> Callable[[tuple[int, list[int]]], Pixels
     return partial(_train_batch, dataset, PAPER, 0, slice(None))
 
 
-def milliseconds(dataset: CocoDataset, batch: int, rounds: int) -> dict[str, float]:
-    """Of an image, part by part; on a GPU from pinned bytes to normalized floats."""
+def of_an_image(dataset: CocoDataset, batch: int, rounds: int) -> dict[str, float]:
+    """Milliseconds, part by part; on a GPU from pinned bytes to normalized floats."""
     indices = next(_order(dataset, batch, 0))
     files = [(dataset.path(i), dataset.sizes[i]) for i in indices]
     stored = [(read_pixels(*file), list(resized(file[1]))) for file in files]
@@ -69,7 +67,7 @@ def milliseconds(dataset: CocoDataset, batch: int, rounds: int) -> dict[str, flo
     if torch.cuda.is_available():
         pinned = pixels._replace(stored=pixels.stored.pin_memory())
         times |= in_turns({ON_A_GPU: lambda: _finish(pinned, "cuda")}, rounds, "cuda")
-    return {name: 1000 * statistics.median(spent) / batch for name, spent in times.items()}
+    return {name: ms / batch for name, ms in milliseconds(times).items()}
 
 
 def throughput(dataset: CocoDataset, steps: list, workers: int, finish: Callable) -> float:
@@ -103,12 +101,11 @@ def padding(dataset: CocoDataset, batch: int) -> dict[str, float]:
     sizes = np.array([resized(size) for size in dataset.sizes])
     everyone = np.random.default_rng(0).permutation(np.tile(np.arange(len(sizes)), 4))
     whole = len(everyone) // batch
-    return {
-        "at random": _waste(sizes, everyone[: whole * batch].reshape(whole, batch)),
-        "landscape and portrait apart: ours": _waste(
-            sizes, list(islice(_order(dataset, batch, 0), whole))
-        ),
+    ways = {
+        "at random": everyone[: whole * batch].reshape(whole, batch),
+        "landscape and portrait apart: ours": list(islice(_order(dataset, batch, 0), whole)),
     }
+    return {name: _waste(sizes, groups) for name, groups in ways.items()}
 
 
 def _waste(sizes: np.ndarray, groups: Sequence[Sequence[int]]) -> float:
@@ -123,56 +120,46 @@ def _waste(sizes: np.ndarray, groups: Sequence[Sequence[int]]) -> float:
 def markdown(found: dict[str, Any], where: str) -> str:
     """The page, without its last section, which is written by hand."""
     worker = 1000 / found["ms"][WORKER]
-    lines = [
-        "# The input pipeline",
-        "",
+    speeds = [(name, f"{ms:.1f}", f"{1000 / ms:.0f}") for name, ms in found["ms"].items()]
+    if ON_A_GPU not in found["ms"]:
+        speeds.append((ON_A_GPU, "not measured: no GPU", ""))
+    return pages.page(
+        "input_pipeline.py",
+        "The input pipeline",
         f"{found['data']} at short side 800, long side at most 1333; {where}.",
-        "",
-        "| | ms an image | images/s of a core |",
-        "|-|-:|-:|",
-        *(f"| {name} | {ms:.1f} | {1000 / ms:.0f} |" for name, ms in found["ms"].items()),
-        "" if ON_A_GPU in found["ms"] else f"| {ON_A_GPU} | not measured: no GPU | |\n",
-        "| workers | images/s, to be finished by a GPU | finished here |",
-        "|-:|-:|-:|",
-        *(
-            f"| {count} | {rates['bytes']:.0f} | {rates['finished']:.0f} |"
-            for count, rates in found["workers"].items()
+        pages.table("|ms an image:|images/s of a core:", speeds),
+        pages.table(
+            "workers:|images/s, to be finished by a GPU:|finished here:",
+            [
+                (count, f"{rates['bytes']:.0f}", f"{rates['finished']:.0f}")
+                for count, rates in found["workers"].items()
+            ],
         ),
-        "",
         f"A GPU at {SHARE:.0%} of an H200's bf16 peak ({H200_BF16} TFLOP/s, {TFLOP_PER_IMAGE} "
         f"TFLOP an image) asks for {NEEDED:.0f} images/s: computed, not measured. That is "
         f"{NEEDED / worker:.1f} cores like this one's; 8 workers have a margin of "
         f"{8 * worker / NEEDED:.1f}.",
-        "",
-        f"| batches of {PAPER.batch_size} | padding |",
-        "|-|-:|",
-        *(f"| {name} | {share:.1%} |" for name, share in found["padding"].items()),
-        "",
-        "`python benchmarks/input_pipeline.py`",
-        "",
-    ]
-    return "\n".join(lines)
+        pages.table(
+            f"batches of {PAPER.batch_size}|padding:",
+            [(name, f"{share:.1%}") for name, share in found["padding"].items()],
+        ),
+    )
 
 
 def main() -> None:
     """Measure, print and write the page."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, help="a .toml or a folder in COCO format")
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--workers", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--out", type=Path, default=HERE)
-    given = parser.parse_args()
+    defaults = {"data": "", "rounds": 7, "workers": [0, 1, 2], "batch": 8}
+    given = pages.options(__doc__, **defaults).parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         data = open_data(given.data or made_up(Path(folder)))
         found = {
             "data": f"JPEGs of {data.name}" if given.data else "Made-up JPEGs of 640 x 480",
-            "ms": milliseconds(data.train, given.batch, given.rounds),
+            "ms": of_an_image(data.train, given.batch, given.rounds),
             "workers": with_workers(data.train, given.batch, given.workers, given.rounds // 2 or 1),
             "padding": padding(data.train, PAPER.batch_size),
         }
-    where = machine("cpu")
+    where = pages.machine()
     pages.write(given.out, "input_pipeline", {"where": where} | found, markdown(found, where))
 
 

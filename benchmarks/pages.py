@@ -61,11 +61,16 @@ def page(command: str, title: str, *paragraphs: str) -> str:
     return "\n\n".join([f"# {title}", *paragraphs, f"`python benchmarks/{command}`"]) + "\n"
 
 
+def write_json(folder: Path, name: str, content: Any) -> None:
+    """Write <name>.json."""
+    (folder / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n")
+
+
 def write(folder: Path, name: str, content: Any, page: str) -> None:
     """Write <name>.json and <name>.md, keep what was added to the page by hand, and print it."""
     file = folder / f"{name}.md"
     before = file.read_text() if file.is_file() else ""
     by_hand = before.partition(page.splitlines()[-1] + "\n")[2]
-    (folder / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n")
+    write_json(folder, name, content)
     file.write_text(page + by_hand)
     print(page)

@@ -1,4 +1,4 @@
-"""A made-up data set whose JPEGs are as hard to decode as photographs, for input_pipeline.py."""
+"""A made-up data set whose JPEGs are as hard to decode as photographs."""
 
 import json
 from pathlib import Path
@@ -10,22 +10,17 @@ from PIL import Image
 def made_up(folder: Path, count: int = 48) -> Path:
     """A data set of JPEGs with the spectrum of photographs, one object each."""
     draw = np.random.default_rng(0)
-    (folder / "annotations").mkdir()
+    (folder / "annotations").mkdir(parents=True)
+    size, box = {"width": 640, "height": 480}, {"category_id": 1, "bbox": [9, 9, 99, 99]}
+    content = {
+        "images": [{"id": n, "file_name": f"{n}.jpg", **size} for n in range(count)],
+        "annotations": [{"id": n, "image_id": n, **box} for n in range(count)],
+        "categories": [{"id": 1, "name": "thing"}],
+    }
     for split in ("train", "val"):
         (folder / split).mkdir()
         for index in range(count):
             _photo_like(draw).save(folder / split / f"{index}.jpg", quality=90)
-        content = {
-            "images": [
-                {"id": n, "file_name": f"{n}.jpg", "width": 640, "height": 480}
-                for n in range(count)
-            ],
-            "annotations": [
-                {"id": n, "image_id": n, "category_id": 1, "bbox": [9, 9, 99, 99]}
-                for n in range(count)
-            ],
-            "categories": [{"id": 1, "name": "thing"}],
-        }
         (folder / "annotations" / f"instances_{split}.json").write_text(json.dumps(content))
     return folder
 

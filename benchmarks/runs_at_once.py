@@ -10,16 +10,14 @@ runs_at_once.json (under --name) and prints a table.
 """
 
 import argparse
-import json
 import time
 from dataclasses import replace
 from multiprocessing import get_context
-from pathlib import Path
 from typing import Any
 
+import pages
 import torch
-
-HERE = Path(__file__).parent
+from side_by_side import DEVICES
 
 
 def run(index: int, given: argparse.Namespace, gate: Any, steps: Any) -> None:
@@ -49,19 +47,10 @@ def run(index: int, given: argparse.Namespace, gate: Any, steps: Any) -> None:
 
 def main() -> None:
     """Measure every count, print and write."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--counts", nargs="+", type=int, default=[1, 2, 4, 7])
-    parser.add_argument("--seconds", type=float, default=8)
-    parser.add_argument("--scale", default="scratch")
-    parser.add_argument("--data", default="shapes-large")
-    parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32")
-    parser.add_argument("--compiled", choices=["no", "yes"], default="no")
-    parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--warm", type=int, default=10)
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--name", default="runs_at_once")
-    parser.add_argument("--out", type=Path, default=HERE)
-    given = parser.parse_args()
+    run_by = {"scale": "scratch", "data": "shapes-large", "workers": 1, "warm": 10}
+    run_by |= {"precision": ("fp32", "bf16"), "compiled": ("no", "yes"), "device": DEVICES}
+    about = {"counts": [1, 2, 4, 7], "seconds": 8.0, "name": "runs_at_once"}
+    given = pages.options(__doc__, **about, **run_by).parse_args()
     given.most = max(given.counts)
     context = get_context("spawn")
     gate = context.Barrier(given.most, timeout=240)
@@ -76,18 +65,14 @@ def main() -> None:
     if any(process.exitcode for process in processes):
         raise SystemExit("a run failed; see above")
     where = torch.cuda.get_device_name() if given.device == "cuda" else "CPU"
-    rows = [
-        {"runs": count, "steps per second": sum(parts) / given.seconds}
-        for place, count in enumerate(given.counts)
-        for parts in [steps[place * given.most : (place + 1) * given.most]]
-    ]
+    parts = [steps[i : i + given.most] for i in range(0, len(steps), given.most)]
+    rates = [sum(part) / given.seconds for part in parts]
+    both = list(zip(given.counts, rates, strict=True))
+    rows = [{"runs": count, "steps per second": rate} for count, rate in both]
     how = {name: getattr(given, name) for name in ("scale", "precision", "compiled", "workers")}
-    content = {"where": where, **how, "rows": rows}
-    (given.out / f"{given.name}.json").write_text(json.dumps(content, indent=1) + "\n")
-    print(f"{where}, {', '.join(map(str, how.values()))}\n\n| runs at once | steps/s |")
-    print("|-:|-:|")
-    for row in rows:
-        print(f"| {row['runs']} | {row['steps per second']:.1f} |")
+    pages.write_json(given.out, given.name, {"where": where, **how, "rows": rows})
+    table = pages.table("runs at once:|steps/s:", [(count, f"{rate:.1f}") for count, rate in both])
+    print(f"{where}, {', '.join(map(str, how.values()))}\n\n{table}")
 
 
 if __name__ == "__main__":

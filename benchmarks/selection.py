@@ -9,13 +9,13 @@ beforehand is told apart. Writes selection.json and prints a table.
 """
 
 import argparse
-import json
-import statistics
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
+import pages
 import torch
-from side_by_side import in_turns, machine
+from side_by_side import in_turns, milliseconds
 
 from detector import checkpoint
 from detector.data.batches import batches
@@ -27,8 +27,6 @@ from experiments.schedules import SCALES
 from experiments.table9 import ROWS
 from orchestration.run_folder import open_store
 
-HERE = Path(__file__).parent
-
 
 def measure(name: str, run: Run, weights: Path, given: argparse.Namespace) -> dict[str, object]:
     """One row of the table."""
@@ -36,45 +34,35 @@ def measure(name: str, run: Run, weights: Path, given: argparse.Namespace) -> di
     detector, _ = assemble(run.config, run.recipe, len(data.names), seed=0)
     reference, _ = assemble(ATSS, run.recipe, len(data.names), seed=0)
     checkpoint.load_weights(weights, detector)
-    objects = positives = without = 0
-    spent: dict[str, list[float]] = {"selection": [], "ATSS": [], "forward pass": []}
+    counts, spent = list[torch.Tensor](), {"selection": [], "ATSS": [], "forward pass": []}
     last = run.recipe.iterations - given.batches
     for images, targets in islice(batches(data, run.recipe, seed=0, start=last), given.batches):
         size, boxes = (images.shape[2], images.shape[3]), [it["boxes"] for it in targets]
         anchors, predicted = detector.anchors(*size), detector.predicted(images, targets)
         works = {
-            "selection": lambda: detector.assigner.of_batch(anchors, boxes, predicted),  # noqa: B023
-            "ATSS": lambda: reference.assigner.of_batch(anchors, boxes),  # noqa: B023
-            "forward pass": lambda: detector.predicted(images, targets),  # noqa: B023
+            "selection": partial(detector.assigner.of_batch, anchors, boxes, predicted),
+            "ATSS": partial(reference.assigner.of_batch, anchors, boxes),
+            "forward pass": partial(detector.predicted, images, targets),
         }
         for work, times in in_turns(works, 3, "cpu").items():
             spent[work] += times
         for matched, its in zip(works["selection"](), boxes, strict=True):
-            counts = torch.bincount(matched[matched >= 0], minlength=len(its))
-            objects += len(its)
-            positives += int(counts.sum())
-            without += int((counts == 0).sum())
-    ms = {work: 1000 * statistics.median(times) for work, times in spent.items()}
+            counts.append(torch.bincount(matched[matched >= 0], minlength=len(its)))
+    ms, positives = milliseconds(spent), torch.cat(counts).double()
     return {
         "selection": name,
-        "positives per object": positives / objects,
-        "objects without, %": 100 * without / objects,
+        "positives per object": positives.mean().item(),
+        "objects without, %": 100 * (positives == 0).double().mean().item(),
         "ms per batch": ms["selection"],
         "times ATSS": ms["selection"] / ms["ATSS"],
-        "ms of the forward pass": ms["forward pass"]
-        if detector.assigner.needs_predictions
-        else 0.0,
+        "ms of the forward pass": ms["forward pass"] * detector.assigner.needs_predictions,
     }
 
 
 def main() -> None:
     """Measure what is trained, print and write."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", default="results")
-    parser.add_argument("--data", default="shapes-large")
-    parser.add_argument("--scale", default="demo")
-    parser.add_argument("--batches", type=int, default=20)
-    given = parser.parse_args()
+    defaults = {"out": "results", "data": "shapes-large", "scale": "demo", "batches": 20}
+    given = pages.options(__doc__, **defaults).parse_args()
     torch.set_num_threads(1)
     store, fingerprint = open_store(given.out), open_data(given.data).fingerprint
     rows = []
@@ -85,12 +73,11 @@ def main() -> None:
             rows.append(measure(row.label, run, folder.weights, given))
     if not rows:
         raise SystemExit(f"nothing of Table 9 is trained in {store.root}: atss reproduce table9")
-    content = {"where": machine("cpu"), "scale": given.scale, "data": given.data, "rows": rows}
-    (HERE / "selection.json").write_text(json.dumps(content, indent=1) + "\n")
-    print(f"{content['where']}\n\n| {' | '.join(rows[0])} |\n|-|{'-:|' * (len(rows[0]) - 1)}")
-    for its in rows:
-        cells = [f"{it:.2f}" if isinstance(it, float) else str(it) for it in its.values()]
-        print(f"| {' | '.join(cells)} |")
+    about = {"where": pages.machine(), "scale": given.scale, "data": given.data}
+    pages.write_json(pages.HERE, "selection", about | {"rows": rows})
+    cells = [[f"{it:.2f}" if isinstance(it, float) else it for it in its.values()] for its in rows]
+    heads = "|".join(f"{name}:" for name in rows[0]).replace(":", "", 1)
+    print(about["where"], pages.table(heads, cells), sep="\n\n")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ is the same in every step, and --theirs takes the same steps of torchvision's FC
 """
 
 import argparse
-import json
 import statistics
 import time
 from collections.abc import Iterator
@@ -20,8 +19,9 @@ from itertools import count, islice, pairwise, repeat
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import pages
 import torch
-from side_by_side import CLASSES, Targets, machine, made_up_targets, normal_batch
+from side_by_side import CLASSES, DEVICES, Targets, made_up_targets, normal_batch
 from stages import Case, Setting
 from torch import Tensor
 from torch.profiler import profile
@@ -92,18 +92,10 @@ def timed(steps: Iterator[object], batch_size: int, given: argparse.Namespace) -
 
 def main() -> None:
     """Measure each way, print and write."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--data", default="shapes")
-    parser.add_argument("--steps", type=int, default=60)
-    parser.add_argument("--workers", type=int, default=14)
-    parser.add_argument("--batch-size", type=int, default=16)
-    parser.add_argument("--short-side", type=int, default=800)
-    for name in ("--made-up", "--theirs", "--profile"):
-        parser.add_argument(name, action="store_true")
-    parser.add_argument("--compiled", nargs="+", default=["no", "yes"], choices=["no", "yes"])
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent)
-    given = parser.parse_args()
+    sizes = {"steps": 60, "workers": 14, "batch_size": 16, "short_side": 800}
+    ways = {"made_up": False, "theirs": False, "profile": False, "compiled": ["no", "yes"]}
+    options = pages.options(__doc__, device=DEVICES, data="shapes", **sizes, **ways)
+    given = options.parse_args()
     with TemporaryDirectory() as folder:
         weights = Path(folder) / "resnet50.pth"
         torch.save(resnet50().state_dict(), weights)
@@ -114,8 +106,8 @@ def main() -> None:
         found = [measure(replace(usual, compiled=how), given) for how in given.compiled]
     if given.theirs:
         found += [measure_theirs(how == "yes", given) for how in given.compiled]
-    content = {"where": machine(given.device), "steps": given.steps, "ways": found}
-    (given.out / "train_loop.json").write_text(json.dumps(content, indent=1) + "\n")
+    about = {"where": pages.machine(given.device), "steps": given.steps}
+    pages.write_json(given.out, "train_loop", about | {"ways": found})
     for it in found:
         print(", ".join(f"{name} {value}" for name, value in it.items()))
 

@@ -9,9 +9,7 @@ training and row in MLflow once. Prints and writes benchmarks/faults.json and fa
 Needs Linux; the fault of a full disk mounts a small tmpfs, and so needs root.
 """
 
-import argparse
 import os
-import platform
 import shutil
 import signal
 import subprocess
@@ -26,9 +24,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 ROOT = Path(__file__).parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks"), str(Path(__file__).parent)]
+sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
 import pages  # noqa: E402
+import photos  # noqa: E402
 from scene import (  # noqa: E402
     STEPS,
     Process,
@@ -45,8 +44,6 @@ from scene import (  # noqa: E402
     trainings,
     wait_for,
 )
-
-from tests.test_trial import write_small_data  # noqa: E402
 
 AWAY_SECONDS = 60.0
 CHECKPOINTS = ("last.ckpt", "last.ckpt.previous")
@@ -225,9 +222,7 @@ FAULTS: dict[str, Fault] = {
     "disk full": disk_full,
     "newest checkpoint cut": ended(signal.SIGKILL, CHECKPOINTS[0], spoil=cut),
     "newest checkpoint flipped": ended(signal.SIGKILL, CHECKPOINTS[0], spoil=flip),
-    "both checkpoints flipped": ended(
-        signal.SIGKILL, "last.ckpt", "last.ckpt.previous", spoil=flip
-    ),
+    "both checkpoints flipped": ended(signal.SIGKILL, *CHECKPOINTS, spoil=flip),
     "two drivers": two_drivers,
 }
 
@@ -252,12 +247,13 @@ def try_fault(name: str, root: Path, data: Path, expected: dict[str, Any]) -> Ou
     try:
         FAULTS[name](scene, outcome)
         outcome.check(outcome.codes[-1] == 0, f"exit code {outcome.codes[-1]}")
-        folders = scene.folders()
-        for it in folders:
-            outcome.check(numbers(it) == expected[it.signature], f"{it.signature}: other numbers")
+        folders = {it.signature: it for it in scene.folders()}
+        for signature, given in expected.items():
+            is_equal = signature in folders and numbers(folders[signature]) == given
+            outcome.check(is_equal, f"{signature}: other numbers")
         outcome.problems += [f"half a file: {path}" for path in broken_files(scene.out)]
         outcome.problems += [f"left behind: {path}" for path in remains(scene.out)]
-        outcome.problems += record_faults(scene, folders)
+        outcome.problems += record_faults(scene, folders.values())
     except (TimeoutError, LookupError, subprocess.CalledProcessError) as error:
         outcome.problems.append((str(error).strip().splitlines() or ["nothing said"])[-1])
     finally:
@@ -266,51 +262,41 @@ def try_fault(name: str, root: Path, data: Path, expected: dict[str, Any]) -> Ou
     return outcome
 
 
-def shown(name: str, outcome: Outcome) -> str:
+def cells(name: str, outcome: Outcome) -> list[str]:
     """A line of the table."""
     is_equal = not any("other numbers" in text for text in outcome.problems)
     figures = (outcome.at_step, outcome.lost_steps, outcome.seconds)
-    cells = ["" if value is None else f"{value:.0f}" for value in figures]
+    shown = ["" if value is None else f"{value:.0f}" for value in figures]
     codes = ", ".join(map(str, outcome.codes))
     verdict = "; ".join(outcome.problems) or outcome.note
-    cells = [name, *cells, codes, "equal" if is_equal else "DIFFERENT", verdict]
-    return f"| {' | '.join(cells)} |"
+    return [name, *shown, codes, "equal" if is_equal else "DIFFERENT", verdict]
 
 
 def markdown(outcomes: list[tuple[str, Outcome]], where: str) -> str:
     """The page."""
     held = sum(not outcome.problems for _, outcome in outcomes)
-    lines = [
-        "# Faults",
-        "",
-        f"Two rows of {STEPS} steps, one after the other, with a checkpoint every ten; {where}.",
-        f"**{held} of {len(outcomes)} held**: the numbers are those of a launch that nothing",
-        "happened to, bit for bit (metrics, history, detections, weights); nothing finished was",
+    return pages.page(
+        "faults/run.py --twice",
+        "Faults",
+        f"Two rows of {STEPS} steps, one after the other, with a checkpoint every ten; {where}.\n"
+        f"**{held} of {len(outcomes)} held**: the numbers are those of a launch that nothing\n"
+        "happened to, bit for bit (metrics, history, detections, weights); nothing finished was\n"
         "trained again, no file was half written, every training and row is in MLflow once.",
-        "",
-        "Seconds are from the fault, or from the line given again (the start of Python, Ray and",
+        "Seconds are from the fault, or from the line given again (the start of Python, Ray and\n"
         "MLflow included), until training went on; steps lost are those trained again.",
-        "",
-        "| fault | at step | steps lost | s to go on | exit codes | numbers |  |",
-        "|-|-:|-:|-:|-|-|-|",
-        *(shown(*pair) for pair in outcomes),
-        "",
-        "`python benchmarks/faults/run.py --twice`",
-        "",
-    ]
-    return "\n".join(lines)
+        pages.table(
+            "fault|at step:|steps lost:|s to go on:|exit codes|numbers|",
+            [cells(*pair) for pair in outcomes],
+        ),
+    )
 
 
 def main() -> None:
     """Try every fault, print and write what came of it."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", nargs="+", choices=FAULTS, default=list(FAULTS), metavar="NAME")
-    parser.add_argument("--twice", action="store_true")
-    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks")
-    given = parser.parse_args()
+    given = pages.options(__doc__, only=list(FAULTS), twice=False).parse_args()
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background ignores it
     root = Path(tempfile.mkdtemp(prefix="atss-faults-"))
-    data = write_small_data(root / "squares")
+    data = photos.made_up(root / "photos", 12)
     expected: dict[bool, dict[str, Any]] = {}
     outcomes = []
     for number, name in enumerate(given.only * (2 if given.twice else 1)):
@@ -319,9 +305,8 @@ def main() -> None:
             expected[kind] = undisturbed(name, root / f"undisturbed-{kind}", data)
         folder = root / f"{number:02}-{name.replace(' ', '-')}"
         outcomes.append((name, try_fault(name, folder, data, expected[kind])))
-        print(shown(*outcomes[-1]), flush=True)
-    system = f"{platform.system()} {platform.machine()}, Python {platform.python_version()}"
-    where = f"{len(os.sched_getaffinity(0))} cores, {system}"
+        print(" | ".join(cells(*outcomes[-1])), flush=True)
+    where = pages.machine()
     content = {"where": where, "faults": [{"fault": name, **asdict(o)} for name, o in outcomes]}
     pages.write(given.out, "faults", content, markdown(outcomes, where))
     print(f"Launches and their logs: {root}")

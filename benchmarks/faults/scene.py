@@ -20,10 +20,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from detector.data.coco import open_data
-from experiments import TABLES
-from experiments.experiment import Run, signature
-from orchestration.plan import resolve_scale
+import psutil
+
 from orchestration.run_folder import RunFolder, open_store
 
 ROOT = Path(__file__).parents[2]
@@ -68,11 +66,9 @@ class Scene:
         return self.root / "out"
 
     def folders(self) -> list[RunFolder]:
-        """Of the two runs, in the order of their training."""
-        recipe, _ = resolve_scale("demo", SETTINGS)
-        fingerprint, store = open_data(self.data).fingerprint, open_store(self.out)
-        runs = [Run(row.config, recipe, fingerprint, 0) for row in TABLES["table2"].rows[:2]]
-        return sorted((store.folder(signature(run)) for run in runs), key=_begun)
+        """Of the runs, in the order of their training."""
+        found = open_store(self.out).folders()
+        return sorted(found, key=lambda folder: (folder.path / "run.json").stat().st_ctime)
 
     def launch(self) -> Process:
         """Start the line."""
@@ -131,11 +127,6 @@ class Scene:
         return [folder for folder in self.folders() if folder.history_file.exists()]
 
 
-def _begun(folder: RunFolder) -> float:
-    path = folder.path / "run.json"
-    return path.stat().st_ctime if path.exists() else float("inf")
-
-
 def _answers(address: str) -> bool:
     try:
         with urllib.request.urlopen(f"{address}/health", timeout=2) as answer:
@@ -147,8 +138,8 @@ def _answers(address: str) -> bool:
 def is_alive(pid: int) -> bool:
     """Whether a process is there, and no zombie."""
     try:
-        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
-    except FileNotFoundError:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
         return False
 
 
@@ -178,13 +169,11 @@ def trainer(folder: RunFolder) -> int:
 
 
 def member(launch: Process) -> int:
-    """The second process of a launch's run; others on this machine may have some, too."""
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        pid = int(path.parent.name)
-        with suppress(OSError):
-            is_one = path.read_bytes().startswith(b"ray::_join")
-            if is_one and os.getsid(pid) == launch.popen.pid:
-                return pid
+    """The second process of a launch's run."""
+    for process in psutil.Process(launch.popen.pid).children(recursive=True):
+        with suppress(psutil.Error):
+            if process.cmdline()[:1] and process.cmdline()[0].startswith("ray::_join"):
+                return process.pid
     raise LookupError("no run has a second process")
 
 
