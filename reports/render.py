@@ -1,6 +1,6 @@
 """A printed table: what it is, and four ways to write it down.
 
-    Grid -> terminal (rich), markdown, latex (amssymb, booktabs, graphicx), to_html (templates)
+    Grid -> terminal (rich), markdown, latex (amssymb, booktabs, graphicx), part("grid") (HTML)
 
 Cells hold plain text. Each writer escapes what its language would misread, sets the index of AP50
 or AP_S low where it can, sets numbers to the right so that their points align, and shows the rank
@@ -30,7 +30,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 BREAK = "\u200b"  # where a long number may be broken: after the dash of an interval
 PAD = "\u2007"  # as wide as a digit
 NUMBER = re.compile(rf"[-+−±–†✓\d.,%/ ()≈{BREAK}{PAD}]|to")
-INDEX = re.compile(r"\bAP_?(50|75|S|M|L)\b")
+INDEX = re.compile(r"\bAP\\?_?(50|75|S|M|L)\b")  # the "_" may have been escaped
 
 
 @dataclass(frozen=True)
@@ -63,11 +63,6 @@ class Grid:
     over: Line = ()
 
     @property
-    def width(self) -> int:
-        """Columns."""
-        return sum(cell.span for cell in self.head)
-
-    @property
     def lines(self) -> list[Line]:
         """Those of all blocks."""
         return [cells for block in self.blocks for cells in block]
@@ -75,8 +70,9 @@ class Grid:
     @cached_property
     def columns(self) -> list[Line]:
         """Of each what stands over its head, its head, and its cells."""
-        over = self.over or (Cell(),) * self.width
-        return list(zip(by_column(over), by_column(self.head), *self.lines, strict=True))
+        head = by_column(self.head)
+        over = by_column(self.over) or (Cell(),) * len(head)
+        return list(zip(over, head, *self.lines, strict=True))
 
     @cached_property
     def sides(self) -> tuple[str, ...]:
@@ -126,11 +122,7 @@ class Language:
 
     def text(self, plain: str) -> str:
         """Escaped, with the index of a metric set low."""
-        signs, parts = str.maketrans(self.signs), INDEX.split(plain)
-        return "".join(
-            self.index.format(part) if i % 2 else part.translate(signs)
-            for i, part in enumerate(parts)
-        )
+        return INDEX.sub(self.index, plain.translate(str.maketrans(self.signs)))
 
     def cell(self, cell: Cell) -> str:
         """Its text, as its rank or kind looks, and its mark."""
@@ -142,7 +134,7 @@ class Language:
 MARKDOWN = Language(
     # No padding: columns are set to the right, and bold does not begin with a space.
     {sign: f"\\{sign}" for sign in r"\`*_|<>[]"} | {BREAK: "", PAD: ""},
-    index="AP<sub>{}</sub>",
+    index=r"AP<sub>\1</sub>",
     mark="<sup>{}</sup>",
     looks={"best": "**{}**", "tied": "<ins>{}</ins>"},
 )
@@ -157,7 +149,7 @@ LATEX = Language(
         **{'"': "''", "“": "``", "”": "''", "–": "--", "†": r"\dag{}"},
         **{PAD: r"\phantom{0}", BREAK: ""},
     },
-    index="AP$_{{{}}}$",
+    index=r"AP$_{\1}$",
     mark=r"\rlap{{\textsuperscript{{{}}}}}",  # beyond the column, whose points align
     looks={
         "best": r"\textbf{{{}}}",
@@ -167,7 +159,7 @@ LATEX = Language(
 )
 HTML = Language(
     {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#x27;", BREAK: "<wbr>"},
-    index="AP<sub>{}</sub>",
+    index=r"AP<sub>\1</sub>",
     mark="<sup>{}</sup>",
     looks={
         "best": '<strong><span class="said">best: </span>{}</strong>',
@@ -178,7 +170,7 @@ HTML = Language(
 
 def markdown(grid: Grid) -> str:
     """A GitHub table, which has one line of heads: what stands over one goes in front of it."""
-    over = [cell.text for cell in grid.over for _ in range(cell.span)] or [""] * grid.width
+    over = [cell.text for cell in grid.over for _ in range(cell.span)] or [""] * len(grid.columns)
     heads = tuple(
         Cell(f"{above}: {head.text}" if above and head.text else head.text)
         for above, (_, head, *_) in zip(over, grid.columns, strict=True)
@@ -194,24 +186,24 @@ def markdown(grid: Grid) -> str:
 
 
 def latex(grid: Grid) -> str:
-    """A table environment for \\usepackage{amssymb, booktabs, graphicx}."""
+    """A table environment for \\usepackage{amssymb, booktabs, graphicx}.
+
+    Classes have no room below a caption; a table wider than the text is made smaller.
+    """
     over = [(i + 1, cell.span) for i, cell in starts(grid.over) if cell.text]
     heads = [_latex_line(grid.over, grid)] if over else []
     heads += [rf"\cmidrule(lr){{{first}-{first + span - 1}}}" for first, span in over]
     blocks = ["\n".join(_latex_line(cells, grid) for cells in block) for block in grid.blocks]
     notes = " \\\\\n".join(map(LATEX.text, grid.notes_with()))
     below = f"\n\\smallskip\n\\parbox{{\\linewidth}}{{\\footnotesize {notes}}}\n"
-    return (
-        (TEMPLATES / "grid.tex")
-        .read_text(encoding="utf-8")
-        .format(
-            title=LATEX.text(grid.title),
-            name=grid.name,
-            sides="".join(side[0] for side in grid.sides),
-            heads="\n".join([*heads, _latex_line(grid.head, grid)]),
-            blocks="\n\\addlinespace\n".join(blocks),
-            notes=below if grid.notes else "",
-        )
+    template = (TEMPLATES / "grid.tex").read_text(encoding="utf-8")
+    return template.format(
+        title=LATEX.text(grid.title),
+        name=grid.name,
+        sides="".join(side[0] for side in grid.sides),
+        heads="\n".join([*heads, _latex_line(grid.head, grid)]),
+        blocks="\n\\addlinespace\n".join(blocks),
+        notes=below if grid.notes else "",
     )
 
 
@@ -257,8 +249,8 @@ class terminal:
 
 def _table(grid: Grid, break_at: str, padding: int) -> Table:
     """break_at: what an interval that may be broken has there."""
-    look: dict[str, Any] = {"box": HORIZONTALS, "pad_edge": False, "header_style": ""}
-    table, filled = Table(padding=(0, padding, 0, 0), **look), []
+    table = Table(box=HORIZONTALS, pad_edge=False, header_style="", padding=(0, padding, 0, 0))
+    filled = []
     for (over, head, *cells), side in zip(grid.columns, grid.sides, strict=True):
         is_right, room = side == "right", max((len(_signs(it)) for it in cells), default=0)
         texts = [_shown(cell, break_at, room) for cell in cells]
@@ -297,7 +289,7 @@ def _to_the_right(text: Text, width: int) -> Text:
     return Text("\n").join(Text(" " * (width - line.cell_len)) + line for line in lines)
 
 
-# HTML: the templates, which escape whatever they are given
+# HTML: the templates, which escape whatever they are given; STYLE is that of a grid
 
 STYLE = f"<style>\n{(TEMPLATES / 'grid.css').read_text()}</style>"
 
@@ -319,13 +311,8 @@ def _macros() -> Any:
 
 
 def part(name: str, *given: Any) -> str:
-    """HTML of what pages and notebooks are made of: a macro of parts.html."""
+    """HTML of what pages and notebooks are made of: a macro of parts.html, such as "grid"."""
     return str(getattr(_macros(), name)(*given))
-
-
-def to_html(grid: Grid) -> str:
-    """A <figure> with a <table>; STYLE makes it look like a printed one."""
-    return part("grid", grid)
 
 
 def _names_of(block: Sequence[Line]) -> set[int]:

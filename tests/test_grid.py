@@ -13,7 +13,7 @@ from rich.console import Console
 from experiments import TABLES
 from experiments.ablations import FACTORIAL
 from reports.effects import effects_grids
-from reports.render import BREAK, STYLE, Cell, Grid, latex, line, markdown, terminal, to_html
+from reports.render import BREAK, STYLE, Cell, Grid, latex, line, markdown, part, terminal
 from reports.tables import changes_grid, gains_grid, paper_grid, runs_grid
 
 OURS = {"rank": "tied", "mark": "a"}
@@ -135,7 +135,7 @@ def grids_of(table, seeds=(0, 1)):
     [
         (markdown(SMALL), MARKDOWN),
         (latex(SMALL), LATEX),
-        (to_html(SMALL), HTML),
+        (part("grid", SMALL), HTML),
         (printed(SMALL), TERMINAL),
     ],
 )
@@ -181,8 +181,8 @@ def test_whatever_a_data_set_is_called_is_escaped():
     assert body.count("{") == body.count("}") and body.count("$") % 2 == 0 and "#" not in body
     for row in [row for row in text.splitlines() if row.endswith(r" \\")][:9]:
         wide = [int(span) - 1 for span in re.findall(r"\\multicolumn\{(\d)\}", row)]
-        assert row.replace(r"\&", "").count("&") + 1 + sum(wide) == grid.width
-    assert "<script>" not in to_html(grid) and "\\<script\\>\\|\\*\\`" in markdown(grid)
+        assert row.replace(r"\&", "").count("&") + 1 + sum(wide) == len(grid.columns)
+    assert "<script>" not in part("grid", grid) and "\\<script\\>\\|\\*\\`" in markdown(grid)
     assert "[red]data[/]" in printed(paper_grid(make_bundle("table2", data="[red]data[/]")))
 
 
@@ -206,15 +206,15 @@ def test_every_table_compiles_without_an_overfull_line(tmp_path):
 @all_tables
 def test_html_is_well_formed_and_every_line_covers_all_columns(table):
     for grid in grids_of(table):
-        root = ElementTree.fromstring(to_html(grid).replace("<wbr>", ""))
+        root = ElementTree.fromstring(part("grid", grid).replace("<wbr>", ""))
         assert all(head.get("scope") for head in root.iter("th"))
         assert not [tag for tag in root.iter() if {"src", "href"} & set(tag.keys())]
-        for part in (*root.iter("thead"), *root.iter("tbody")):
-            names = [cell for cell in part[0] if cell.get("rowspan")]
-            assert all(int(cell.get("rowspan")) == len(part) > 1 for cell in names)
-            for place, cells in enumerate(part):
+        for lines in (*root.iter("thead"), *root.iter("tbody")):
+            names = [cell for cell in lines[0] if cell.get("rowspan")]
+            assert all(int(cell.get("rowspan")) == len(lines) > 1 for cell in names)
+            for place, cells in enumerate(lines):
                 wide = sum(int(cell.get("colspan", 1)) for cell in cells)
-                assert wide + (len(names) if place else 0) == grid.width
+                assert wide + (len(names) if place else 0) == len(grid.columns)
 
 
 def test_the_style_needs_nothing_from_outside_and_takes_the_pages_colours():

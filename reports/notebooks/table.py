@@ -25,7 +25,7 @@ from reports.claims import claims_grid, deciding, judge_all
 from reports.figures import plates
 from reports.measurements import Measurements
 from reports.numbers import numbers
-from reports.render import STYLE, part, to_html
+from reports.render import STYLE, part
 from reports.results import load_bundle
 
 folder = Path(bundle_path).parent
@@ -45,18 +45,22 @@ show(STYLE, part("opening", table, site.finding(bundle)))
 
 # ## The table
 
-show(to_html(tables.paper_grid(bundle)), figures["ap"])
+show(part("grid", tables.paper_grid(bundle)), figures["ap"])
 
 # ## What each row changes
 
-first, *others = tables.gains_grid(bundle), *tables.changes_grid(bundle)
-others += effects.effects_grids(bundle)
-show(to_html(first), figures.get("gains", ""), *map(to_html, others), part("sources", table.rows))
+others = *tables.changes_grid(bundle), *effects.effects_grids(bundle)
+show(
+    part("grid", tables.gains_grid(bundle)),
+    figures.get("gains", ""),
+    *(part("grid", grid) for grid in others),
+    part("sources", table.rows),
+)
 
 # ## The paper’s claims about it
 
 show(
-    to_html(claims_grid(verdicts)) if verdicts else "",
+    part("grid", claims_grid(verdicts)) if verdicts else "",
     part("listed", "What would decide what is open", deciding(verdicts)),
 )
 
@@ -81,7 +85,7 @@ show(*site.counted(folder, table.name))
 show(
     part("listed", "All runs have", footnotes.facts(bundle)),
     part("paragraphs", site.cost([bundle])),
-    to_html(tables.runs_grid(bundle)),
+    part("grid", tables.runs_grid(bundle)),
 )
 
 # ## How to reproduce it
