@@ -122,7 +122,8 @@ class Language:
 
     def text(self, plain: str) -> str:
         """Escaped, with the index of a metric set low."""
-        return INDEX.sub(self.index, plain.translate(str.maketrans(self.signs)))
+        signs = str.maketrans(self.signs)
+        return INDEX.sub(self.index, plain.translate(signs))
 
     def cell(self, cell: Cell) -> str:
         """Its text, as its rank or kind looks, and its mark."""
