@@ -114,14 +114,15 @@ def lacking(plan: Plan, store: Store, *, is_asha: bool = False) -> tuple[Planned
 
 def failures(plan: Plan, store: Store, *, is_asha: bool = False) -> list[str]:
     """One line for each run that has no result; those that somebody cancelled share one."""
-    lacks = lacking(plan, store, is_asha=is_asha)
-    folders = {run.name: store.folder(run.signature) for run in lacks}
-    lines = [
-        f"{name} failed: {(folder.failure() or {}).get('reason', 'ended')}"
-        for name, folder in folders.items()
-        if not folder.cancellation()
-    ]
-    if cancelled := len(folders) - len(lines):
+    lines, cancelled = list[str](), 0
+    for run in lacking(plan, store, is_asha=is_asha):
+        folder = store.folder(run.signature)
+        if folder.cancellation():
+            cancelled += 1
+        else:
+            reason = (folder.failure() or {}).get("reason", "ended")
+            lines.append(f"{run.name} failed: {reason}")
+    if cancelled:
         what = count(cancelled, "run")
         lines.append(f"{what} cancelled as asked: the same line goes on, atss status lists them")
     return lines
@@ -129,8 +130,7 @@ def failures(plan: Plan, store: Store, *, is_asha: bool = False) -> list[str]:
 
 def load_weights(recipes: Sequence[Recipe]) -> None:
     """Fetch the initial weights once, and refuse here what every trial would fail on."""
-    wanted = dict.fromkeys((it.backbone, it.norm, it.weights) for it in recipes)
-    for backbone, norm, weights in wanted:
+    for backbone, norm, weights in dict.fromkeys((r.backbone, r.norm, r.weights) for r in recipes):
         if weights != "none":
             from detector.backbone import build_backbone
 
@@ -173,10 +173,10 @@ def make_job(
     facts["canonical"] = canonical(run.run)
     if own := run.run.assigner:  # whole, so that the run can go on and be understood without a file
         params["assigner"], facts["assigner"] = str(own), asdict(own)
-    training, trained = None, setup.as_trained
+    training = None
     if run.training:
-        known = {**shared, "setup": trained.to_json()}
-        training = make_job(run.training, trained, store, known, micro_batch_size)
+        known = {**shared, "setup": setup.as_trained.to_json()}
+        training = make_job(run.training, setup.as_trained, store, known, micro_batch_size)
     path, micro = store.folder(run.signature).path, micro_batch_size
     return Job(run.run, path, setup.where, facts, micro_batch_size=micro, training=training)
 
@@ -191,9 +191,8 @@ def shared_facts(setup: Setup, data: "DataSet") -> dict[str, Any]:
         "classes": data.train.names,
         "notes": data_notes(data),
     }
-    command = shlex.join(["atss", *sys.argv[1:]])
-    about = {"setup": setup.to_json(), "data": about_data}
-    return about | {"code": code_version(), "command": command}
+    about = {"setup": setup.to_json(), "data": about_data, "code": code_version()}
+    return about | {"command": shlex.join(["atss", *sys.argv[1:]])}
 
 
 def data_notes(data: "DataSet") -> list[str]:
@@ -210,20 +209,22 @@ def recorded(
 
     Yields a function: whether the launch was asked to begin no further run. setup: run.json's.
     """
-    left = [*store.root.glob(f"{RAY_FOLDER}*")]  # by launches that were killed, if none goes on
-    for other in store.launches():
-        if other.is_running:
-            who = f"process {other.live().get('pid')} on {other.live().get('host')}"
-            console.print(f"{who} trains in {store.root}, too: what both want is trained once")
-            left = []
-        else:  # this one takes its place
-            shutil.rmtree(other.path, ignore_errors=True)
-    for path in left:
+    others = store.going_on()
+    for live in (other.live() for other in others):
+        who = f"process {live.get('pid')} on {live.get('host')}"
+        console.print(f"{who} trains in {store.root}, too: what both want is trained once")
+    over = [it.path for it in store.launches() if it not in others]  # this one takes their place
+    left = [] if others else store.root.glob(f"{RAY_FOLDER}*")  # by launches that were killed
+    for path in (*over, *left):
         shutil.rmtree(path, ignore_errors=True)
     for folder in (store.folder(run.signature) for run in runs):
         damaged = ("run",) if folder.problem("run") else ()
         folder.forget("failure", "cancel", *damaged)  # what became of them before is over
     launch = RunFolder(store.root / "launches" / time.strftime(f"%Y%m%d-%H%M%S-{os.getpid()}"))
+    facts = {
+        it.signature: {"name": it.name, "rows": it.rows, "seed": it.run.seed, "setup": setup}
+        for it in runs
+    }
     is_over = threading.Event()
 
     def keep_beating() -> None:
@@ -233,10 +234,6 @@ def recorded(
     beating = threading.Thread(target=keep_beating, daemon=True)
     with launch.locked():
         launch.heartbeat({})
-        facts = {
-            it.signature: {"name": it.name, "rows": it.rows, "seed": it.run.seed, "setup": setup}
-            for it in runs
-        }
         launch.write("launch", facts)
         beating.start()
         try:

@@ -12,7 +12,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from detector.config import OUTSIDE_IDENTITY, DetectorConfig, Recipe
+from detector.config import OUTSIDE_IDENTITY, Recipe
 from experiments import STUDY, TABLES
 from experiments.ablations import ABLATIONS
 from experiments.baselines import ATSS, FCOS, FCOS_ATSS, FCOS_CENTER_SAMPLING, IMPROVED_RETINANET
@@ -45,7 +45,7 @@ THESIS = (  # what is trained first: it carries the paper's argument
     FCOS_ATSS,
     FCOS_CENTER_SAMPLING,
 )
-GROUPS: tuple[tuple[DetectorConfig, ...], ...] = (  # in the order of training
+GROUPS = (  # in the order of training
     THESIS,
     tuple(row.config for row in TABLES["table1"].rows),
     tuple(row.config for row in TABLES["table7"].rows),
@@ -93,8 +93,8 @@ class Setup:
     def from_json(content: Mapping[str, Any]) -> "Setup":
         """The inverse of to_json; ValueError where a field or value is not of this version."""
         values = {item.name: content[item.name] for item in fields(Setup)}
-        for name, value in values["settings"].items():
-            values["settings"][name] = tuple(value) if isinstance(value, list) else value
+        told = values["settings"].items()
+        values["settings"] = {k: tuple(v) if isinstance(v, list) else v for k, v in told}
         try:
             return Setup(**values | {"recipe": Recipe(**content["recipe"])})
         except TypeError as error:
@@ -168,7 +168,13 @@ def find_tables(names: Sequence[str]) -> tuple[Table, ...]:
         elif name in known:
             found[name] = known[name]
         elif name.endswith(OWN):
-            own = load_tables(_own_file(name))
+            path = Path(name).expanduser()
+            if not path.is_file():
+                raise ValueError(
+                    f"{name} is no file of tables: No such file in {path.absolute().parent}; "
+                    f"your own tables need a {OWN} file that defines TABLE (docs/own-tables.md)"
+                )
+            own = load_tables(path)
             for key, table in own.items():
                 if (known | found).get(key, table).line != table.line:
                     raise ValueError(f"{name}: a table of its own needs another name than '{key}'")
@@ -182,37 +188,28 @@ def find_tables(names: Sequence[str]) -> tuple[Table, ...]:
     return tuple(found.values())
 
 
-def _own_file(name: str) -> Path:
-    path = Path(name).expanduser()
-    if not path.is_file():
-        raise ValueError(
-            f"{name} is no file of tables: No such file in {path.absolute().parent}; "
-            f"your own tables need a {OWN} file that defines TABLE (docs/own-tables.md)"
-        )
-    return path
-
-
 def find_rows(table: Table, wanted: Sequence[str]) -> tuple[Row, ...]:
     """Rows by number from 1, by label, or by a part of one, with or without its spaces.
 
     All if none is asked for.
     """
-    chosen = [_find_row(table, text) for text in wanted]
-    return tuple(row for row in table.rows if not chosen or row in chosen)
-
-
-def _find_row(table: Table, text: str) -> Row:
-    labels, wanted = {squeezed(row.label): row for row in table.rows}, squeezed(text)
-    exact = labels | {str(number): row for number, row in enumerate(table.rows, start=1)}
-    if wanted in exact:
-        return exact[wanted]
-    found = [row for label, row in labels.items() if wanted and wanted in label]
-    if len(found) == 1:
-        return found[0]
-    hint = "" if found else did_you_mean(text, [row.label for row in table.rows])
-    rows = "; ".join(f"{number} {row.label}" for number, row in enumerate(table.rows, start=1))
-    problem = "is part of several rows" if found else "is no row"
-    raise ValueError(f"'{text}' {problem} of {table.label}{hint}; there are: {rows}")
+    labels = {squeezed(row.label): row for row in table.rows}
+    numbered = {str(number): row for number, row in enumerate(table.rows, start=1)}
+    exact = labels | numbered
+    chosen: list[Row] = []
+    for text in wanted:
+        part = squeezed(text)
+        within = [row for label, row in labels.items() if part and part in label]
+        found = [exact[part]] if part in exact else within
+        if len(found) != 1:
+            hint = "" if found else did_you_mean(text, [row.label for row in table.rows])
+            rows = "; ".join(
+                f"{place} {row.label}" for place, row in enumerate(table.rows, start=1)
+            )
+            problem = "is part of several rows" if found else "is no row"
+            raise ValueError(f"'{text}' {problem} of {table.label}{hint}; there are: {rows}")
+        chosen += found
+    return tuple(row for row in table.rows if not wanted or row in chosen)
 
 
 def squeezed(text: str) -> str:
@@ -228,15 +225,13 @@ def resolve_scale(scale: str, texts: Sequence[str]) -> tuple[Recipe, dict[str, A
     settings = parse_settings(texts)
     if settings.get("weights", "none") not in ("none", "imagenet"):
         settings["weights"] = str(Path(settings["weights"]).expanduser().absolute())
-    usual, of_recipe = SCALES[scale], {item.name for item in fields(Recipe)}
+    usual, of_recipe = SCALES[scale], {item.name: item for item in fields(Recipe)}
     recipe = replace(usual, **{name: it for name, it in settings.items() if name in of_recipe})
-    idle = {
-        item.name
-        for item in fields(Recipe)
-        if item.metadata == OUTSIDE_IDENTITY
-        or getattr(recipe, item.name) == getattr(usual, item.name)
-    }
-    return recipe, {name: it for name, it in settings.items() if name not in idle}
+    for name in of_recipe.keys() & settings:
+        is_idle = getattr(recipe, name) == getattr(usual, name)
+        if is_idle or of_recipe[name].metadata == OUTSIDE_IDENTITY:
+            del settings[name]
+    return recipe, settings
 
 
 def asked_setup(scale: str, data: str | None, settings: Sequence[str] | None) -> Setup:
@@ -268,11 +263,11 @@ def make_plan(
     if rows and len(tables) > 1:
         raise ValueError(f"--rows chooses from one table, got {len(tables)} tables")
     wanted = [(table, row) for table in tables for row in find_rows(table, rows)]
-    related = {table.name: table for table in (*STUDY.values(), *tables)}
     for table in tables if setup.settings else ():
         plain = replace(setup, settings={})
         asked = find_rows(table, rows)
         require_distinct({it.label: (plain.row_run(it, 0), setup.row_run(it, 0)) for it in asked})
+    related = {table.name: table for table in (*STUDY.values(), *tables)}
     others = [(table, row) for table in related.values() for row in table.rows]
     seeds = tuple(dict.fromkeys(seeds))
     runs: dict[str, Run] = {}
