@@ -82,10 +82,6 @@ class Setup:
         settings = {name: it for name, it in self.settings.items() if name not in TEST_ONLY}
         return replace(self, recipe=tested_as_usual(self.recipe), settings=settings)
 
-    def is_at(self, scale: str | None, data: str | None) -> bool:
-        """Whether it has this scale and data, as far as they are asked for; data: name or place."""
-        return scale in (None, self.scale) and data in (None, self.data, self.where)
-
     def to_json(self) -> dict[str, Any]:
         return asdict(self) | {"name": self.name, "settings": dict(self.settings)}
 
@@ -309,7 +305,10 @@ def folder_of(store: Store, run: Run) -> RunFolder:
 def setups_in(
     store: Store, scale: str | None = None, data: str | None = None
 ) -> list[tuple[Setup, tuple[int, ...]]]:
-    """The setups that runs were started with, and their seeds; oldest first."""
+    """The setups that runs were started with, and their seeds; oldest first.
+
+    data: a data set's name or place.
+    """
     found: dict[str, tuple[Setup, set[int]]] = {}
     for folder in store.folders():
         facts = folder.facts()
@@ -322,5 +321,7 @@ def setups_in(
             key = json.dumps([setup.name, setup.fingerprint, recipe])
             found.setdefault(key, (setup, set()))[1].add(facts["seed"])
     return [
-        (setup, tuple(sorted(seeds))) for setup, seeds in found.values() if setup.is_at(scale, data)
+        (it, tuple(sorted(seeds)))
+        for it, seeds in found.values()
+        if scale in (None, it.scale) and data in (None, it.data, it.where)
     ]

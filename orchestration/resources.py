@@ -54,7 +54,17 @@ def allocate(
     By default a run has one GPU, or none where there are none. Raises ValueError, with the numbers,
     for what could never be scheduled: it would wait for ever.
     """
-    gpus, processes = _per_process(nodes, resources)
+    gpus, processes = resources.gpus_per_run, resources.processes
+    if gpus is None:
+        has_gpu = any(node.get("GPU", 0) >= 1 for node in nodes)
+        gpus = float(processes or 1) if has_gpu else 0.0
+    processes = processes or max(1, int(gpus))
+    if gpus and gpus != processes and max(gpus, processes) > 1:
+        raise ValueError(
+            f"a process uses one GPU, or a share of one: --gpus-per-run {gpus:g} does not go with "
+            f"{count(processes, 'process')}"
+        )
+    gpus = min(gpus, 1.0)  # of each process
     if processes > recipe.batch_size:
         raise ValueError(
             f"{count(processes, 'process')} per run need at least as many images per step, "
@@ -78,21 +88,6 @@ def allocate(
             "--gpus-per-run, --processes or --workers"
         )
     return Allocation(cpus, gpus, workers, processes, min(at_once, resources.concurrent or at_once))
-
-
-def _per_process(nodes: Sequence[Mapping[str, float]], resources: Resources) -> tuple[float, int]:
-    """GPUs of a process, and processes of a run."""
-    gpus, processes = resources.gpus_per_run, resources.processes
-    if gpus is None:
-        has_gpu = any(node.get("GPU", 0) >= 1 for node in nodes)
-        gpus = float(processes or 1) if has_gpu else 0.0
-    processes = processes or max(1, int(gpus))
-    if gpus and gpus != processes and max(gpus, processes) > 1:
-        raise ValueError(
-            f"a process uses one GPU, or a share of one: --gpus-per-run {gpus:g} does not go with "
-            f"{count(processes, 'process')}"
-        )
-    return min(gpus, 1.0), processes
 
 
 def this_machine(recipe: Recipe) -> dict[str, float]:

@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, replace
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from detector.config import Recipe
 from experiments.experiment import Row, Table, canonical
@@ -23,9 +23,6 @@ from orchestration.plan import Job, Plan, PlannedRun, make_plan
 from orchestration.resources import evaluation_steps
 from orchestration.run_folder import RunFolder, Store
 from reports.results import Stopped
-
-if TYPE_CHECKING:
-    from optuna.trial import Trial
 
 ATTEMPTS = 100  # for each sample, to find one that is new and that a detector can be
 SEED = 0  # of the proposals: the same results lead to the same search
@@ -165,13 +162,13 @@ class Search:
         return fmean(known) if known else None
 
 
-def _place(axis: Axis, trial: "Trial") -> float:
-    """A share of a range, a number in a list, or a choice."""
+def _place(axis: Axis, trial: Any) -> float:
+    """A share of a range, a number in a list, or a choice, by an Optuna trial."""
     if axis.ends:
         return trial.suggest_float(axis.name, 0.0, 1.0)
     if axis.is_ordered:
         return trial.suggest_int(axis.name, 0, len(axis.values) - 1)
-    return trial.suggest_categorical(axis.name, list(range(len(axis.values))))
+    return trial.suggest_categorical(axis.name, [*range(len(axis.values))])
 
 
 def steps_tested(recipe: Recipe, num_images: int) -> list[int]:
