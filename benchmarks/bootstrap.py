@@ -46,17 +46,14 @@ def made_up(num_images: int) -> tuple[dict[str, Any], list[Detection]]:
     truth = {
         "images": [{"id": number} for number in range(num_images)],
         "categories": [{"id": number, "name": str(number)} for number in range(CATEGORIES)],
-        "annotations": [
-            {
-                "id": number,
-                "image_id": int(image[number]),
-                "category_id": int(category[number]),
-                "bbox": boxes[number].tolist(),
-                "area": float(boxes[number, 2] * boxes[number, 3] * 0.7),
-                "iscrowd": int(is_crowd[number]),
-            }
-            for number in range(num_truths)
-        ],
+        "annotations": rows(
+            id=np.arange(num_truths),
+            image_id=image,
+            category_id=category,
+            bbox=boxes,
+            area=boxes[:, 2] * boxes[:, 3] * 0.7,
+            iscrowd=is_crowd.astype(int),
+        ),
     }
     near = np.flatnonzero(random.random(num_truths) < 0.75)
     found = boxes[near] * np.exp(random.normal(0, 0.08, (len(near), 4)))
@@ -64,14 +61,18 @@ def made_up(num_images: int) -> tuple[dict[str, Any], list[Detection]]:
     far = np.concatenate(
         [random.uniform(0, 400, (num_far, 2)), np.exp(random.normal(4, 0.9, (num_far, 2)))], axis=1
     )
-    columns = (
-        np.concatenate([image[near], random.integers(0, num_images, num_far)]).tolist(),
-        np.concatenate([category[near], random.choice(CATEGORIES, num_far)]).tolist(),
-        np.concatenate([found, far]).tolist(),
-        np.concatenate([random.beta(3, 2, len(near)), random.beta(1, 6, num_far)]).tolist(),
+    return truth, rows(
+        image_id=np.concatenate([image[near], random.integers(0, num_images, num_far)]),
+        category_id=np.concatenate([category[near], random.choice(CATEGORIES, num_far)]),
+        bbox=np.concatenate([found, far]),
+        score=np.concatenate([random.beta(3, 2, len(near)), random.beta(1, 6, num_far)]),
     )
-    names = ("image_id", "category_id", "bbox", "score")
-    return truth, [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+def rows(**columns: np.ndarray) -> list[dict[str, Any]]:
+    """As COCO's lists have them."""
+    values = zip(*(column.tolist() for column in columns.values()), strict=True)
+    return [dict(zip(columns, row, strict=True)) for row in values]
 
 
 def copied(

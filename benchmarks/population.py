@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit
 
 from detector.evaluation.match_records import FALSE, IGNORED, IOUS, TRUE, Matches
 
@@ -52,7 +53,7 @@ def detect(world: World, skill: Floats, random: np.random.Generator) -> Matches:
     ease = world.ease + skill[world.category] + random.normal(0, 0.7, len(world.ease))
     iou = 1 - 0.5 * np.exp(-0.45 * ease) * random.uniform(0.5, 1.3, len(ease))
     seen = np.flatnonzero(iou > 0.3)
-    score = _logistic(0.9 * ease[seen] + random.normal(0, 0.6, len(seen)))
+    score = expit(0.9 * ease[seen] + random.normal(0, 0.6, len(seen)))
     own_size = np.where(
         random.random(len(seen)) < 0.9, world.size[seen], random.choice(SIZES, len(seen))
     )
@@ -76,11 +77,7 @@ def _background(world: World, random: np.random.Generator) -> tuple[Ints, Ints, 
     anything = random.choice(world.num_classes, len(image))
     category = np.where(random.random(len(image)) < 0.6, world.subject[image], anything)
     size = random.choice(SIZES, len(image))
-    return image, category, size, _logistic(random.normal(-1.2, 1.1, len(image)))
-
-
-def _logistic(values: Floats) -> Floats:
-    return 1 / (1 + np.exp(-values))
+    return image, category, size, expit(random.normal(-1.2, 1.1, len(image)))
 
 
 def _matches(
@@ -99,18 +96,14 @@ def _matches(
     is_found = (iou[order, None] >= IOUS)[:, None, :]
     is_mine = ((truth_size[order, None] == areas) | (areas < 0))[:, :, None]
     is_sized = ((size[order, None] == areas) | (areas < 0))[:, :, None]
-    state = np.where(
-        is_found,
-        np.where(is_mine, TRUE, IGNORED),
-        np.where(is_sized, FALSE, IGNORED),
-    )
+    hit, miss = np.where(is_mine, TRUE, IGNORED), np.where(is_sized, FALSE, IGNORED)
     return Matches(
         image_ids=np.arange(len(world.difficulty)),
         category_ids=np.arange(world.num_classes),
         image=image[order].astype(np.int32),
         category=category[order].astype(np.int16),
         score=score[order],
-        state=state.astype(np.uint8),
+        state=np.where(is_found, hit, miss).astype(np.uint8),
         source=order.astype(np.int32),
         truth_image=world.image.astype(np.int32),
         truth_category=world.category.astype(np.int16),
@@ -124,13 +117,15 @@ class Images:
 
     def __init__(self, matches: Matches) -> None:
         self.matches = matches
-        self.found = _Rows(matches.image, len(matches.image_ids))
-        self.truths = _Rows(matches.truth_image, len(matches.image_ids))
+        self.found, self.truths = (
+            (np.argsort(image, kind="stable"), np.bincount(image, minlength=len(matches.image_ids)))
+            for image in (matches.image, matches.truth_image)
+        )
 
     def sample(self, images: Ints) -> Matches:
         """[n] images, the same perhaps twice -> their records, as those of so many images."""
-        found, image = self.found.of(images)
-        truths, truth_image = self.truths.of(images)
+        found, image = _rows(images, *self.found)
+        truths, truth_image = _rows(images, *self.truths)
         matches = self.matches
         order = np.lexsort((image, -matches.score[found], matches.category[found]))
         columns = {
@@ -140,23 +135,16 @@ class Images:
             for field in fields(Matches)
             if not field.name.endswith("_ids")
         }
-        columns |= {"image": image[order].astype(np.int32), "truth_image": truth_image}
+        columns |= {"image": image[order], "truth_image": truth_image}
         ids = np.arange(len(images))
         return Matches(image_ids=ids, category_ids=matches.category_ids, **columns)
 
 
-class _Rows:
-    """The rows of a table, by the image they belong to."""
+def _rows(images: Ints, order: Ints, counts: Ints) -> tuple[Ints, NDArray[np.int32]]:
+    """The rows of these images, and for each the place of its image among them.
 
-    def __init__(self, image: NDArray[np.int32], num_images: int) -> None:
-        self.order = np.argsort(image, kind="stable")
-        self.counts = np.bincount(image, minlength=num_images)
-        self.starts = np.concatenate([[0], np.cumsum(self.counts)[:-1]])
-
-    def of(self, images: Ints) -> tuple[Ints, NDArray[np.int32]]:
-        """The rows of these images, and for each the place of its image among them."""
-        counts = self.counts[images]
-        place = np.repeat(np.arange(len(images), dtype=np.int32), counts)
-        before = np.repeat(np.cumsum(counts) - counts, counts)
-        inside = np.arange(counts.sum()) - before
-        return self.order[self.starts[images][place] + inside], place
+    order: all rows, image by image; counts: how many each image has.
+    """
+    ends = np.cumsum(counts)[images]
+    rows = [order[end - count : end] for end, count in zip(ends, counts[images], strict=True)]
+    return np.concatenate(rows), np.repeat(np.arange(len(images), dtype=np.int32), counts[images])

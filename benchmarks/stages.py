@@ -6,6 +6,7 @@ gradients at its border; then the optimizer. The numbers are those of the whole 
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from unittest.mock import patch
 
 import torch
@@ -60,23 +61,20 @@ class Case:
         return self.images.shape[2], self.images.shape[3]
 
 
-def assign_theirs(model: nn.Module, case: Case, features: list[Tensor], outputs: object) -> object:
-    """Anchors and matching of torchvision's detectors: what they give to their head's losses."""
+def assignment(
+    model: nn.Module, case: Case, features: list[Tensor], outputs: dict[str, Tensor]
+) -> Callable[[], dict[str, Tensor]]:
+    """Select the samples, of ours or as torchvision does; returns what gives their losses."""
+    if isinstance(model, Detector):
+        samples = model.select_samples(case.size, case.targets)
+        predictions = Predictions(**({"centerness": None} | outputs))
+        return lambda: model._losses(predictions, samples, normalizers_of([samples]))
     images = ImageList(case.images, [case.size] * len(case.images))
     anchors = model.anchor_generator(images, features)
     more = [[level[0, 0].numel() for level in features]] if isinstance(model, TheirFCOS) else []
     with patch.object(model.head, "compute_loss", lambda *given: given):
-        return model.compute_loss(case.targets, outputs, anchors, *more)
-
-
-def losses_theirs(model: nn.Module, outputs: dict[str, Tensor], given: tuple) -> dict[str, Tensor]:
-    targets, _, *rest = given
-    return model.head.compute_loss(targets, outputs, *rest)
-
-
-def losses_ours(model: Detector, outputs: dict[str, Tensor], samples: object) -> dict[str, Tensor]:
-    predictions = Predictions(**({"centerness": None} | outputs))
-    return model._losses(predictions, samples, normalizers_of([samples]))
+        given = model.compute_loss(case.targets, outputs, anchors, *more)
+    return partial(model.head.compute_loss, *given)
 
 
 def leaves(outputs: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -104,7 +102,6 @@ def stages(
         reading = read()
         spent[name], last = reading - last, reading
 
-    is_ours = isinstance(model, Detector)
     with case.setting.autocast(case.device):
         maps = model.backbone.body(case.images)
         ends("body")
@@ -114,17 +111,13 @@ def stages(
         pyramid_cut = leaves(pyramid)
         features = list(pyramid_cut.values())
         outputs = model.head(features)
-        outputs = vars(outputs) if is_ours else outputs
+        outputs = outputs if isinstance(outputs, dict) else vars(outputs)
         outputs = {name: value for name, value in outputs.items() if value is not None}
         ends("head")
         cut = leaves(outputs)
-        if is_ours:
-            assigned = model.select_samples(case.size, case.targets)
-        else:
-            assigned = assign_theirs(model, case, features, cut)
+        losses = assignment(model, case, features, cut)
         ends("assignment")
-        losses = (losses_ours if is_ours else losses_theirs)(model, cut, assigned)
-        total = torch.stack(list(losses.values())).sum()
+        total = torch.stack(list(losses().values())).sum()
         ends("losses")
     total.backward()
     ends("losses, backward")
