@@ -16,10 +16,10 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -49,15 +49,6 @@ PARTS = {
 
 def step_parts(steps: int) -> dict[str, float]:
     """CPU milliseconds of each part of a step, medians; "system": what of all the kernel takes."""
-    found: dict[str, float] = {}
-    # Ray calls a trial in a thread that is not the first, where malloc behaves in another way.
-    thread = threading.Thread(target=lambda: found.update(_train(steps)))
-    thread.start()
-    thread.join()
-    return found
-
-
-def _train(steps: int) -> dict[str, float]:
     import torch
 
     from detector import training
@@ -279,7 +270,8 @@ def main() -> None:
     parser.add_argument("--step", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.step:
-        print(json.dumps(step_parts(STEPS)))
+        # Ray calls a trial in a thread that is not the first, where malloc behaves in another way.
+        print(json.dumps(ThreadPoolExecutor(1).submit(step_parts, STEPS).result()))
         return
     older = {"before": Path(given.before).absolute()} if given.before else {}
     found = measure(older | {"now": pages.HERE.parent}, given.rounds, given.iterations)

@@ -20,7 +20,7 @@ import pages
 from orchestration.launch import make_job, open_plan, shared_facts
 from orchestration.options import parse_seeds
 from orchestration.plan import Job, asked_setup, find_tables
-from orchestration.run_folder import Store, open_store
+from orchestration.run_folder import open_store
 
 NEEDED_ONCE = ("weights.safetensors", "detections.json")
 
@@ -56,8 +56,9 @@ def main() -> None:
     ]
     print(f"{len(plan.runs)} runs, {len(jobs)} to train, {given.at_once} at once", flush=True)
     is_whole = _train_all(jobs, given.at_once, 60 * given.limit_minutes)
-    if given.bare:
-        _strip(store)
+    for folder in store.folders() if given.bare else ():
+        for name in NEEDED_ONCE if folder.is_done else ():
+            (folder.path / name).unlink(missing_ok=True)
     print("all done" if is_whole else "the time is over", flush=True)
     os._exit(0)  # without waiting for what was cut off
 
@@ -74,13 +75,6 @@ def _train_all(jobs: list[Job], at_once: int, seconds: float) -> bool:
     for process in (pool._processes or {}).values() if waiting else ():
         process.kill()
     return not waiting
-
-
-def _strip(store: Store) -> None:
-    for folder in store.folders():
-        if folder.is_done:
-            for name in NEEDED_ONCE:
-                (folder.path / name).unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

@@ -44,7 +44,6 @@ PAIRS: dict[str, tuple[DetectorConfig, type[nn.Module], float]] = {  # ours, the
     "ATSS": (ATSS, TheirFCOS, 0.6),
     "RetinaNet, #A=9": (TABLES["table7"].rows[0].config, TheirRetinaNet, 0.5),
 }
-STEPS = 20  # halvings of the interval in which the bias lies
 
 
 def build(config: DetectorConfig, theirs: type[nn.Module], nms: float) -> dict[str, nn.Module]:
@@ -70,35 +69,21 @@ def logits_of(model: nn.Module) -> nn.Conv2d:
     return found
 
 
-def predicted(model: nn.Module, images: Tensor) -> tuple[Tensor, Tensor | None]:
-    """Class logits [B, A, C] and centerness [B, A], if it takes part in the threshold."""
-    if isinstance(model, Detector):
-        return model(images).cls_logits, None
-    outputs = model.head(list(model.backbone(images).values()))
-    centerness = outputs.get("bbox_ctrness")  # theirs asks it of the score, ours of the probability
-    return outputs["cls_logits"], None if centerness is None else centerness[..., 0]
-
-
-def passing(logits: Tensor, centerness: Tensor | None, shift: float) -> int:
-    """(anchor, class) pairs over the threshold."""
-    probabilities = (logits + shift).sigmoid()
-    if centerness is not None:
-        probabilities = (probabilities * centerness.sigmoid()[..., None]).sqrt()
-    return int((probabilities > SCORE).sum())
-
-
 def shift_to(model: nn.Module, images: Tensor, candidates: int) -> float:
     """Change the bias until that many pairs an image pass; how many do."""
-    logits, centerness = predicted(model, images)
-    low, high = -20.0, 20.0
-    for _ in range(STEPS):
-        middle = (low + high) / 2
-        too_many = passing(logits, centerness, middle) > candidates * len(images)
-        low, high = (low, middle) if too_many else (middle, high)
+    if isinstance(model, Detector):
+        logits, least = model(images).cls_logits, torch.tensor(SCORE)  # [B, A, C], probability
+    else:
+        outputs = model.head(list(model.backbone(images).values()))
+        logits, least = outputs["cls_logits"], torch.tensor(SCORE)
+        if "bbox_ctrness" in outputs:  # theirs asks it of the score, ours of the probability
+            least = (SCORE**2 / outputs["bbox_ctrness"].sigmoid()).clamp(max=1)  # [B, A, 1]
+    needed = least.logit().to(logits) - logits
+    shift = needed.flatten().kthvalue(candidates * len(images)).values
     bias = logits_of(model).bias
     assert bias is not None
-    bias += low
-    return passing(logits, centerness, low) / len(images)
+    bias += shift
+    return int((needed < shift).sum()) / len(images)
 
 
 def post_processing(model: nn.Module, images: Tensor) -> Callable[[], object]:

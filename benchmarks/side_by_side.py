@@ -63,11 +63,6 @@ def torchvision_detector(
     return detector
 
 
-def trained(model: nn.Module) -> int:
-    """How many parameters learn."""
-    return sum(p.numel() for p in model.parameters() if p.requires_grad)
-
-
 def asked(options: argparse.ArgumentParser) -> argparse.Namespace:
     """What the command line says: sizes of 0 are the usual ones; a CPU computes in one thread."""
     given = options.parse_args()

@@ -21,12 +21,11 @@ from tempfile import TemporaryDirectory
 
 import pages
 import torch
-from side_by_side import CLASSES, DEVICES, Targets, made_up_targets, normal_batch
-from stages import Case, Setting
-from torch import Tensor
+from side_by_side import DEVICES
+from stages import Setting
 from torch.profiler import profile
 from torchvision.models import resnet50
-from training_step import OBJECTS, build, optimizer_of, step
+from training_step import build, case_of, optimizer_of, step
 
 from detector.config import Recipe
 from detector.data.batches import batches
@@ -43,7 +42,9 @@ def measure(recipe: Recipe, given: argparse.Namespace) -> dict[str, object]:
     detector, optimizer = assemble(ATSS, recipe, len(data.names), seed=0, device=given.device)
     images = batches(data, recipe, seed=0, workers=given.workers, device=given.device)
     if given.made_up:
-        images = repeat(made_up(given, len(data.names)))
+        case = case_of(Setting("bf16", channels_last=True), given)
+        targets = [it | {"labels": it["labels"] % len(data.names)} for it in case.targets]
+        images = repeat((case.images, targets))
     pixels = list[int]()
     watched = (pixels.append(batch[0][0, 0].numel()) or batch for batch in images)
     steps = train(detector, optimizer, watched, recipe)
@@ -54,21 +55,11 @@ def measure(recipe: Recipe, given: argparse.Namespace) -> dict[str, object]:
 def measure_theirs(is_compiled: bool, given: argparse.Namespace) -> dict[str, object]:
     """The same of torchvision's FCOS on the batch that is made up."""
     setting = Setting("bf16", channels_last=True, compiled=is_compiled)
-    model = build("torchvision FCOS", setting, given.device)
-    case = Case(*made_up(given, CLASSES), given.device, setting)
+    model, case = build("torchvision FCOS", setting, given.device), case_of(setting, given)
     optimizer = optimizer_of(model)
     steps = (step(model, optimizer, case) for _ in count())
     name = "torchvision " + ("yes" if is_compiled else "no")
     return {"compiled": name, **timed(steps, given.batch_size, given)}
-
-
-def made_up(given: argparse.Namespace, num_classes: int) -> tuple[Tensor, Targets]:
-    """A batch of random pixels, channels last, and objects."""
-    size = (given.short_side, given.short_side * 1344 // 800)
-    images = normal_batch(given.batch_size, size, given.device)
-    targets = made_up_targets(given.batch_size, size, OBJECTS, given.device)
-    targets = [it | {"labels": it["labels"] % num_classes} for it in targets]
-    return images.to(memory_format=torch.channels_last), targets
 
 
 def timed(steps: Iterator[object], batch_size: int, given: argparse.Namespace) -> dict[str, object]:
@@ -96,6 +87,8 @@ def main() -> None:
     ways = {"made_up": False, "theirs": False, "profile": False, "compiled": ["no", "yes"]}
     options = pages.options(__doc__, device=DEVICES, data="shapes", **sizes, **ways)
     given = options.parse_args()
+    given.batch, given.height = given.batch_size, given.short_side
+    given.width = given.short_side * 1344 // 800
     with TemporaryDirectory() as folder:
         weights = Path(folder) / "resnet50.pth"
         torch.save(resnet50().state_dict(), weights)

@@ -29,7 +29,6 @@ from side_by_side import (
     peak_bytes,
     ratio,
     torchvision_detector,
-    trained,
 )
 from stages import Case, Setting, stages
 from torch import nn
@@ -50,12 +49,7 @@ OURS = {
     "RetinaNet, #A=9": TABLES["table7"].rows[0].config,
 }
 THEIRS = {"torchvision FCOS": TheirFCOS, "torchvision RetinaNet": TheirRetinaNet}
-PAIRS = {  # ours -> what it is held against
-    "FCOS": "torchvision FCOS",
-    "ATSS": "torchvision FCOS",
-    "improved RetinaNet": "torchvision FCOS",
-    "RetinaNet, #A=9": "torchvision RetinaNet",
-}
+AGAINST = dict.fromkeys(OURS, "torchvision FCOS") | {"RetinaNet, #A=9": "torchvision RetinaNet"}
 OBJECTS = 7  # per image, as in COCO
 # Dense peaks of data sheets in FLOP/s; elsewhere a matrix product measured in the same run.
 PEAKS = {
@@ -70,7 +64,9 @@ def build(name: str, setting: Setting, device: str) -> nn.Module:
     torch.manual_seed(0)
     ours = build_detector(OURS.get(name, FCOS), CLASSES)
     model = ours if name in OURS else torchvision_detector(THEIRS[name], ours.backbone)
-    assert trained(model.get_submodule("backbone")) == trained(ours.backbone)
+    backbones = [it.get_submodule("backbone").parameters() for it in (ours, model)]
+    trained, theirs = (sum(p.numel() for p in it if p.requires_grad) for it in backbones)
+    assert trained == theirs
     return setting.apply(model.to(device).train())
 
 
@@ -144,7 +140,7 @@ def measure(name: str, given: argparse.Namespace) -> dict[str, object]:
     for detector, spent in times.items():
         parts = {} if setting.compiled else staged(detector, case, max(given.rounds // 2, 1))
         flops = 1e9 * sum(part["GFLOP"] for part in parts.values())
-        against = PAIRS.get(detector) if PAIRS.get(detector) in times else None
+        against = it if (it := AGAINST.get(detector)) in times else None
         middle = statistics.median(spent)
         rows[detector] = {
             "ms": 1000 * middle,
