@@ -74,8 +74,11 @@ class Fault:
     edits: tuple[tuple[str, str], ...]
     times: int = 1
 
-    def plant(self, root: Path) -> None:
-        """Change the file below root. ValueError unless it is one that has every text as said."""
+    def planted(self, root: Path) -> tuple[Path, str]:
+        """The file below root, and its text with the fault.
+
+        ValueError unless it is one that has every text as said.
+        """
         patterns = [_pattern(old) for old, _ in self.edits]
         found = [
             path
@@ -95,7 +98,7 @@ class Fault:
         for pattern, (_, new) in zip(patterns, self.edits, strict=True):
             text = pattern.sub(lambda _, new=new: new, text)
         compile(text, found[0].name, "exec")
-        found[0].write_text(text, encoding="utf-8")
+        return found[0], text
 
 
 def _pattern(old: str) -> re.Pattern[str]:
@@ -552,7 +555,8 @@ def first_failure(output: str) -> tuple[str, str]:
 def try_fault(one: Fault, base: Path, folder: Path) -> Outcome:
     """Plant it into a copy of base below folder and ask the tests, the likely ones first."""
     root = copy_of(base, folder / re.sub(r"\W+", "-", one.name))
-    one.plant(root)
+    path, text = one.planted(root)
+    path.write_text(text, encoding="utf-8")
     start = time.perf_counter()
     first = FIRST.get(one.module, [one.module])
     caught_by = message = ""
@@ -575,8 +579,7 @@ def run(faults: list[Fault], jobs: int, console: Console) -> list[Outcome]:
         with (base / "tests" / "conftest.py").open("a", encoding="utf-8") as conftest:
             conftest.write(UNSHRUNK)
         for one in faults:  # before anything takes long: can all be planted?
-            one.plant(copy_of(base, folder / "trial"))
-            shutil.rmtree(folder / "trial")
+            one.planted(base)
         with console.status("all tests without a fault ..."):
             code, output = run_tests(base, EVERYWHERE)
         if code:
@@ -621,16 +624,11 @@ def write(outcome: Outcome) -> None:
 def check(faults: list[Fault], console: Console) -> int:
     """Name the faults that cannot be planted into the project as it is; 2 if there is any."""
     problems = []
-    with tempfile.TemporaryDirectory() as folder:
-        for number, one in enumerate(faults):
-            root = Path(folder, str(number))
-            for package in SPOILED:
-                shutil.copytree(ROOT / package, root / package)
-            try:
-                one.plant(root)
-            except (ValueError, SyntaxError) as error:
-                problems.append(str(error))
-            shutil.rmtree(root)
+    for one in faults:
+        try:
+            one.planted(ROOT)
+        except (ValueError, SyntaxError) as error:
+            problems.append(str(error))
     for problem in problems:
         console.print(problem, markup=False, soft_wrap=True)
     console.print(f"{len(faults) - len(problems)} of {len(faults)} can be planted")
