@@ -1,13 +1,6 @@
 """What measured runs say about the paper's claims: supported, contradicted or undecided.
 
-A part of a claim is supported when its whole 95 % interval lies in the claim's region. Whoever
-looks at m quantities finds one outside its region by chance m times as often, so a part is
-contradicted when all of a stricter interval, of 1 - 0.05 / m, lies outside. A claim is supported
-when all its parts are, and contradicted when one of them is. All else is undecided: a difference
-that is not significant proves no equality.
-
-The regions are the paper's, with a tolerance; they hold for runs as in the paper. Elsewhere only
-the sign of a difference is judged; what is said to be equal has the same tolerance there.
+docs/claims.md says which claims there are, and by which rules they are judged.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -176,9 +169,8 @@ def _conclude(claim: Claim, findings: Sequence[Finding], needs: Sequence[str] = 
 
 
 def _regions(part: Margin | Spread, study: Measurements) -> tuple[Region | None, bool]:
-    """Which values agree with the paper here, None if none is claimed; whether that is the paper's.
-
-    Where nothing is measured, the page says what the paper's regions are.
+    """Which values agree with the paper here, None if none is claimed; whether that is the paper's:
+    so it is where nothing is measured.
     """
     tables = (place.table for place in places(part))
     is_papers = not study.bundles or study.are_as_in_paper(tables)
@@ -278,10 +270,8 @@ def _holds(region: Region, value: float) -> bool:
 
 
 def power(estimate: "Estimate", region: Region, strict_level: float) -> str:
-    """What more seeds or images have to bring about: how far from the nearest end of the region
-    a value has to lie so that these would show it.
-
-    Inside, the loose interval has to get clear of it, outside the strict one.
+    """What more seeds or images have to bring about: how far from the nearest end of the region a
+    value has to lie so that these would show it, inside by the loose interval, else the strict one.
     """
     ends = (end for end in (region.low, region.high) if abs(end) != inf)
     nearest = min(ends, key=lambda end: abs(estimate.value - end))

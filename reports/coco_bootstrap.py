@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from detector.evaluation.errors import ALL
 from detector.evaluation.match_records import AREAS, IGNORED, IOUS, TRUE, Matches
 from detector.metrics import Metrics
 
@@ -69,8 +70,7 @@ def of_crowds(signature: str, seed: int, matches: Matches) -> Scores:
     A difference of two of them is how much more one run gains in crowds.
     """
     num_images = len(matches.image_ids)
-    counted = matches.truth_image[matches.truth_counts[:, 0]]
-    num_objects = np.bincount(counted, minlength=num_images)
+    num_objects = truths_of(matches).sum(axis=1)
     is_crowd = num_objects > np.median(num_objects)
     weights = np.vstack([np.ones(num_images, np.uint8), image_weights(num_images)])
     crowds, others = (metrics_of(matches, weights * it) for it in (is_crowd, ~is_crowd))
@@ -113,8 +113,11 @@ def metrics_of(matches: Matches, weights: Ints) -> Numbers:
 
     Equal to pycocotools' for a data set in which every image stands as often as its weight says.
     """
-    blocks = [weights[start : start + BLOCK] for start in range(0, len(weights), BLOCK)]
-    return np.concatenate([_numbers(matches, block) for block in blocks])
+    return np.concatenate([_numbers(matches, block) for block in _blocks(weights)])
+
+
+def _blocks(weights: Ints) -> list[Ints]:
+    return [weights[start : start + BLOCK] for start in range(0, len(weights), BLOCK)]
 
 
 def _numbers(matches: Matches, weights: Ints) -> Numbers:
@@ -128,6 +131,35 @@ def _mean(precision: Numbers) -> Numbers:
     """[R, T, 101, C] -> [R]: the mean over all that is defined, summed as pycocotools does."""
     defined = (part[part > NONE] for part in precision)
     return np.array([100 * part.mean() if part.size else np.nan for part in defined])
+
+
+def class_precisions(matches: Matches, weights: Ints) -> Numbers:
+    """[R, I] -> [R, C]: AP of each class in percent, NaN where there is nothing to find."""
+    parts = []
+    for block in _blocks(weights):
+        precision = precisions(matches, block, ALL)  # [R, 10, 101, C]
+        is_there = precision[:, 0, 0] > NONE
+        parts.append(np.where(is_there, 100 * precision.mean(axis=(1, 2)), np.nan))
+    return np.concatenate(parts)
+
+
+def recalls(matches: Matches, weights: Ints) -> Numbers:
+    """[R, I] -> [R]: COCO's AR for at most 100 detections in percent; NaN with nothing to find."""
+    truths = truths_of(matches)
+    share = (matches.state[:, ALL] == TRUE).mean(axis=1)  # of the IoUs
+    found = csr_array((share, (matches.image, matches.category)), shape=truths.shape)
+    num_truths, num_found = weights @ truths, weights @ found  # [R, C]
+    with np.errstate(invalid="ignore"):
+        of_classes = num_found / np.maximum(num_truths, 1)
+        return 100 * of_classes.sum(axis=1) / (num_truths > 0).sum(axis=1)
+
+
+def truths_of(matches: Matches) -> csr_array:
+    """[I, C]: how many objects have to be found."""
+    counts = matches.truth_counts[:, ALL]
+    places = matches.truth_image[counts], matches.truth_category[counts]
+    shape = len(matches.image_ids), len(matches.category_ids)
+    return csr_array((np.ones(counts.sum()), places), shape=shape)
 
 
 def precisions(matches: Matches, weights: Ints, area: int) -> Numbers:

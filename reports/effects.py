@@ -12,8 +12,7 @@ squares over the measured runs:
 With every combination measured alike these are plain means of differences, whatever more than two
 of them do together. With some missing the model fills in where it can; where what is measured
 leaves an effect undetermined (it is no combination of X's rows) there is no number for it.
-The interval holds the images, by the runs' shared resamples, and the seeds, by the spread between
-those of a combination, pooled over all.
+Intervals are as in docs/statistics.md.
 
 Shapes: C combinations that are measured, F factors, P = 1 + F + F (F - 1) / 2 parameters.
 """

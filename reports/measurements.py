@@ -148,9 +148,8 @@ def find_row(place: Place) -> Row:
 def spread(pairs: Sequence["Estimate"]) -> "Estimate":
     """The largest of the differences, whatever their signs, from one interval for each of them.
 
-    All rows lie within a tolerance when every pair does: high is the farthest end of any interval.
-    They do not when some pair lies beyond it: low is the nearest end of the farthest interval.
-    Errors and seeds are those of the pair with the fewest seeds, so one without seeds' error shows.
+    low is the nearest end of the farthest interval, high the farthest end of any. Errors and seeds
+    are those of the pair with the fewest seeds, so one without seeds' error shows.
     """
     weakest = min(pairs, key=lambda pair: (pair.num_seeds, -max(-pair.low, pair.high)))
     return replace(

@@ -12,21 +12,17 @@ from statistics import fmean
 from typing import Any
 
 import numpy as np
-from scipy.sparse import csr_array
 
-from detector.evaluation.errors import ALL
-from detector.evaluation.match_records import TRUE, Matches
+from detector.evaluation.match_records import Matches
 from detector.metrics import HEADINGS, Metrics
 from reports.breakdown import ERRORS, SPECIAL, Insight
 from reports.coco_bootstrap import (
-    BLOCK,
-    NONE,
     RESAMPLES,
-    Ints,
-    Numbers,
     Scores,
+    class_precisions,
     image_weights,
-    precisions,
+    recalls,
+    truths_of,
 )
 from reports.intervals import LEVEL, Estimate, difference
 from reports.numbers import MISSING, errors, number, signed, signed_interval
@@ -183,7 +179,7 @@ def _quantities(run: Measured) -> Iterator[tuple[str, str, int | None, Scores]]:
     weights = np.concatenate([np.ones_like(drawn[:1]), drawn])  # every image once, then as drawn
     yield "metrics", "AR", None, of(recalls(matches, weights))
     of_classes = class_precisions(matches, weights[: 1 + CLASS_RESAMPLES])
-    num_images = (_truths(matches) > 0).sum(axis=0)  # [C]
+    num_images = (truths_of(matches) > 0).sum(axis=0)  # [C]
     for place, item in enumerate(insight.classes):
         if item.num_truths:
             known = None if num_images[place] >= LEAST_IMAGES else 1  # else no draws
@@ -208,38 +204,6 @@ def holm(estimates: Sequence[Estimate | None], chance: float = 1 - LEVEL) -> set
             break
         told |= clear
     return told
-
-
-# Numbers under weights of the images
-
-
-def recalls(matches: Matches, weights: Ints) -> Numbers:
-    """[R, I] -> [R]: COCO's AR for at most 100 detections in percent; NaN with nothing to find."""
-    truths = _truths(matches)
-    share = (matches.state[:, ALL] == TRUE).mean(axis=1)  # of the IoUs
-    found = csr_array((share, (matches.image, matches.category)), shape=truths.shape)
-    num_truths, num_found = weights @ truths, weights @ found  # [R, C]
-    with np.errstate(invalid="ignore"):
-        of_classes = num_found / np.maximum(num_truths, 1)
-        return 100 * of_classes.sum(axis=1) / (num_truths > 0).sum(axis=1)
-
-
-def _truths(matches: Matches) -> csr_array:
-    """[I, C]: how many objects have to be found."""
-    counts = matches.truth_counts[:, ALL]
-    places = matches.truth_image[counts], matches.truth_category[counts]
-    shape = len(matches.image_ids), len(matches.category_ids)
-    return csr_array((np.ones(counts.sum()), places), shape=shape)
-
-
-def class_precisions(matches: Matches, weights: Ints) -> Numbers:
-    """[R, I] -> [R, C]: AP of each class in percent, NaN where there is nothing to find."""
-    parts = []
-    for start in range(0, len(weights), BLOCK):
-        precision = precisions(matches, weights[start : start + BLOCK], ALL)  # [R, 10, 101, C]
-        is_there = precision[:, 0, 0] > NONE
-        parts.append(np.where(is_there, 100 * precision.mean(axis=(1, 2)), np.nan))
-    return np.concatenate(parts)
 
 
 # As tables, and in one sentence

@@ -5,7 +5,7 @@ Their draws stand beside it, table2.json and table2.npz. What was not measured i
 
 import json
 import zipfile
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from math import hypot
@@ -118,16 +118,17 @@ class ComparedRow:
 
     def _compared(self, name: str) -> Compared:
         paper, values, other = getattr(self.row.paper, name), self._values(name), self.reference
-        ours, std = _mean(values.values()), _std(values.values())
-        told: dict[str, Any] = {"difference": _minus(ours, paper), "n": len(values)}
+        ours = fmean(values.values()) if values else None
+        told: dict[str, Any] = {"ours": ours, "n": len(values), "difference": _minus(ours, paper)}
+        told["std"] = stdev(values.values()) if len(values) > 1 else None
         if other:
             others = other._values(name)
             gains = {seed: values[seed] - others[seed] for seed in values if seed in others}
-            told |= {"gains": gains, "gain": _mean(gains.values())}
+            told |= {"gains": gains, "gain": fmean(gains.values()) if gains else None}
             told["paper_gain"] = _minus(paper, getattr(other.row.paper, name))
-            # As in its interval, equal seeds of two configurations are two independent trainings.
-            stds = [_std([it[seed] for seed in gains]) or 0.0 for it in (values, others)]
             if len(gains) > 1:
+                # As in its interval, equal seeds of both are two independent trainings.
+                stds = [stdev(it[seed] for seed in gains) for it in (values, others)]
                 told["gain_std"] = 0.0 if values == others else hypot(*stds)
         if self.scores:
             from reports.intervals import contrast, difference
@@ -135,19 +136,11 @@ class ComparedRow:
             told["estimate"] = contrast([(1, self.scores)], name)
             if other and self.scores != other.scores:
                 told["gain_estimate"] = difference(self.scores, other.scores, name)
-        return Compared(paper=paper, by_seed=values, ours=ours, std=std, **told)
+        return Compared(paper=paper, by_seed=values, **told)
 
     def _values(self, name: str) -> dict[int, float]:
         values = {result.seed: getattr(result.metrics, name) for result in self.results}
         return {seed: value for seed, value in values.items() if value is not None}
-
-
-def _mean(values: Collection[float]) -> float | None:
-    return fmean(values) if values else None
-
-
-def _std(values: Collection[float]) -> float | None:
-    return stdev(values) if len(values) > 1 else None
 
 
 def _minus(one: float | None, other: float | None) -> float | None:

@@ -14,7 +14,7 @@ from test_matching import copied
 from detector.evaluation.detect import measure, six
 from reports import coco_bootstrap, paired
 from reports.breakdown import insight
-from reports.coco_bootstrap import score
+from reports.coco_bootstrap import class_precisions, recalls, score
 from reports.intervals import Estimate
 from reports.paired import Difference, Measured, Side, compare, extremes, grids, holm, meaning
 
@@ -69,8 +69,8 @@ def test_numbers_of_resampled_images_are_those_of_the_data_set_that_they_make() 
     _, matches = measure(truth, found)
     draw = random.Random(0)
     weights = [[draw.randrange(3) for _ in range(8)] for _ in range(6)] + [[1] * 8, [0] * 8]
-    of_classes = paired.class_precisions(matches, np.array(weights, dtype=np.uint8))
-    of_recall = paired.recalls(matches, np.array(weights, dtype=np.uint8))
+    of_classes = class_precisions(matches, np.array(weights, dtype=np.uint8))
+    of_recall = recalls(matches, np.array(weights, dtype=np.uint8))
     for row, drawn in enumerate(weights):
         data, results = copied(truth, found, drawn)
         expected = [measure(data, results)[0]["AR100"]]
