@@ -99,7 +99,7 @@ def test_an_interval_is_made_of_images_and_seeds(case: str) -> None:
     assert found.excludes_zero == (abs(value) > reach)
 
 
-def test_draws_that_are_too_high_on_average_move_the_interval_of_a_number_down() -> None:
+def test_draws_that_are_too_high_on_average_move_the_interval_down() -> None:
     found = alone([run(0, 30.0, 30.4 + 0.5 * noise(0))], "ap_s")
     assert found is not None and found.value == 30
     assert (found.low + found.high) / 2 == pytest.approx(29.6)

@@ -108,38 +108,32 @@ def test_what_is_much_better_is_told_apart_in_everything(weak: Side, strong: Sid
     assert found.notes == ("Of the seeds that both have, so without 3.",)
     assert [it.name for it in found.metrics] == ["AP", "AP50", "AP75", "AP_S", "AP_M", "AP_L", "AR"]
     ap, *_, recall = found.metrics
-    assert ap.estimate is not None and ap.estimate.low > 0 and ap.estimate.num_seeds == 3
-    assert ap.difference == pytest.approx((ap.second or 0) - (ap.first or 0))
-    assert recall.estimate is not None and recall.estimate.low > 0
-    assert recall.estimate.seed_error is not None
+    assert ap.estimate.low > 0 and ap.estimate.num_seeds == 3
+    assert ap.difference == pytest.approx(ap.second - ap.first)
+    assert recall.estimate.low > 0 and recall.estimate.seed_error is not None
     assert all(it.is_told_apart and it.num_truths > 30 for it in found.classes)
-    sizes = [abs(it.difference or 0) for it in found.classes]
-    assert sizes == sorted(sizes, reverse=True)
-    points = {it.name: it.difference or 0 for it in found.errors}
+    points = {it.name: it.difference for it in found.errors}
     assert points["false positives"] < 0 and points["false negatives"] < 0
     assert meaning(found).startswith("Told apart: strong has ")
     # Images are ranked by how much the means of their scores differ.
-    changes = [abs(it.difference) for it in found.images]
-    assert changes == sorted(changes, reverse=True) and len(changes) == 30
-    largest = found.images[0]
-    place = int(largest.name) - 1
-    columns = [[run.insight.images[place] for run in it.runs[:3]] for it in (weak, strong)]
-    expected = [fmean(it.score or 0 for it in column) for column in columns]
-    assert [largest.first, largest.second] == pytest.approx(expected)
+    for ranked in (found.classes, found.images):
+        sizes = [abs(it.difference) for it in ranked]
+        assert sizes == sorted(sizes, reverse=True)
+    largest, place = found.images[0], int(found.images[0].name) - 1
+    columns = [[run.insight.images[place].score for run in it.runs[:3]] for it in (weak, strong)]
+    assert [largest.first, largest.second] == pytest.approx([*map(fmean, columns)])
+    assert len(found.images) == 30
 
 
 def test_turned_around_every_difference_changes_its_sign(weak: Side, strong: Side) -> None:
     one, other = compare(weak, strong), compare(strong, weak)
     for there, back in zip(one.metrics, other.metrics, strict=True):
-        assert there.difference == pytest.approx(-(back.difference or 0))
-        if there.estimate and back.estimate:
-            assert there.estimate.low == pytest.approx(-back.estimate.high)
-    names = [[[image.name for image in part] for part in extremes(it)] for it in (one, other)]
-    assert names[0] == names[1][::-1]
-    ends = [
-        [(it.first, it.second)[::sign] for it in to.images] for to, sign in ((one, 1), (other, -1))
-    ]
-    assert ends[0] == ends[1]
+        assert there.difference == pytest.approx(-back.difference)
+        assert there.estimate.low == pytest.approx(-back.estimate.high)
+    better, worse = ([[it.name for it in part] for part in extremes(it)] for it in (one, other))
+    assert better == worse[::-1]
+    ends = [[(it.first, it.second) for it in to.images] for to in (one, other)]
+    assert ends[0] == [pair[::-1] for pair in ends[1]]
 
 
 def test_a_configuration_is_not_told_apart_from_its_like(weak: Side) -> None:
@@ -184,8 +178,7 @@ def test_it_is_said_in_one_sentence_and_what_more_would_take(
 
 def test_one_seed_speaks_of_trained_weights_alone(weak: Side, strong: Side) -> None:
     found = compare(*alone(weak, strong))
-    estimate = found.metrics[0].estimate
-    assert estimate is not None and estimate.seed_error is None
+    assert found.metrics[0].estimate.seed_error is None
     assert any("not of configurations" in note for note in grids(found)[0].notes)
 
 
@@ -193,10 +186,8 @@ def test_a_class_in_few_images_has_no_interval() -> None:
     rare = described(30)
     for place, item in enumerate(rare["annotations"]):
         item["category_id"] = DOG if place < 9 else CAT
-    cat, dog = sorted(
-        compare(*(side(str(it), it, [0], rare) for it in (0.2, 0.9))).classes,
-        key=lambda it: it.name,
-    )
+    found = compare(*(side(str(it), it, [0], rare) for it in (0.2, 0.9))).classes
+    cat, dog = sorted(found, key=lambda it: it.name)
     assert dog.estimate is None and not dog.is_told_apart and dog.difference is not None
     assert cat.estimate is not None
 
