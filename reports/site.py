@@ -31,7 +31,6 @@ from reports.results import Bundle
 INDEX, CLAIMS_PAGE = "index.html", "claims.html"
 PICTURES = "index.json"  # what is in a folder of pictures
 NAME = "The ATSS study, re-run"
-HOUR = 3600.0
 
 
 def linked(text: str, links: Mapping[str, str], here: str) -> str:
@@ -125,7 +124,7 @@ def cost(bundles: Sequence[Bundle]) -> list[str]:
     for run in {name: it for bundle in bundles for name, it in bundle.results.items()}.values():
         gpu = run.facts.get("gpu", "none")
         if run.seconds is not None:
-            taken = run.seconds * int(run.facts.get("processes", 1)) / HOUR
+            taken = run.seconds * int(run.facts.get("processes", 1)) / 3600
             hours.setdefault("CPU time" if gpu == "none" else gpu, []).append(taken)
     return [
         f"Cost: {sum(found):.1f} hours of {name}, training and test, in {len(found)} distinct runs."

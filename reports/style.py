@@ -21,7 +21,7 @@ WIDTH = 5.5  # inches, 14 cm: a column of a page, or the screen of a phone held 
 # Matplotlib's own defaults first: what a person's matplotlibrc says is not for reports.
 STYLE: Any = ["default", Path(__file__).parent / "templates" / "figures.mplstyle"]
 # White becomes the dark paper of page.css, and text is in a font of the reader's machine.
-RULES = """text{font-family:system-ui,sans-serif!important}
+RULES = b"""text{font-family:system-ui,sans-serif!important}
 @media (prefers-color-scheme:dark){:root{filter:invert(.91) hue-rotate(180deg)}}"""
 
 
@@ -32,6 +32,5 @@ def save(figure: Figure, kind: str, caption: str = "") -> bytes:
         metadata = {**dict.fromkeys(("Creator", "Date", "Format", "Type")), "Title": caption}
     with matplotlib.style.context(STYLE):
         figure.savefig(buffer, format=kind, dpi=200, metadata=metadata)
-    if kind != "svg":
-        return buffer.getvalue()
-    return buffer.getvalue().decode().replace("</style>", f"{RULES}</style>", 1).encode()
+    content = buffer.getvalue()
+    return content if kind == "png" else content.replace(b"</style>", RULES + b"</style>", 1)

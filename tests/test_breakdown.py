@@ -8,7 +8,7 @@ from time import process_time
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from made_up_runs import CAT, DOG, described, detections
 from msgspec import convert
@@ -47,20 +47,17 @@ def data(truths, images=(1, 2)):
     }
 
 
-def scene(num_images=12, right=0.6):
-    ground_truth = described(num_images)
-    return ground_truth, detections(ground_truth["annotations"], right)
+PETS = described(12)
+FOUND = detections(PETS["annotations"], 0.6)
 
 
-def looked_into(ground_truth, found_):
+def looked_into(ground_truth=PETS, found_=FOUND):
     _, matches = measure(ground_truth, found_)
-    return matches, insight(matches, ground_truth, found_)
+    return insight(matches, ground_truth, found_)
 
 
 def test_the_mean_of_each_curve_is_one_of_the_six_numbers():
-    ground_truth, found_ = scene()
-    numbers, _ = measure(ground_truth, found_)
-    _, looked = looked_into(ground_truth, found_)
+    numbers, looked = measure(PETS, FOUND)[0], looked_into()
     for name, value in asdict(six(numbers)).items():
         curve = looked.precision[name]
         assert len(curve) == 101
@@ -69,21 +66,19 @@ def test_the_mean_of_each_curve_is_one_of_the_six_numbers():
 
 
 def test_each_class_has_the_ap_of_a_data_set_of_its_own():
-    ground_truth, found_ = scene()
-    _, looked = looked_into(ground_truth, found_)
-    for item, category in zip(looked.classes, (CAT, DOG), strict=True):
-        mine = [it for it in ground_truth["annotations"] if it["category_id"] == category]
-        numbers, _ = measure(
-            {**ground_truth, "annotations": mine},
-            [it for it in found_ if it["category_id"] == category],
+    for item, category in zip(looked_into().classes, (CAT, DOG), strict=True):
+        mine, theirs = (
+            [it for it in items if it["category_id"] == category]
+            for items in (PETS["annotations"], FOUND)
         )
+        numbers, _ = measure(PETS | {"annotations": mine}, theirs)
         assert (item.id, item.num_truths) == (category, len(mine))
         assert item.ap == pytest.approx(numbers["AP"], abs=0.01)
         assert item.ap50 == pytest.approx(numbers["AP50"], abs=0.01)
 
 
 def test_what_is_not_there_is_undefined_and_what_is_not_found_is_missed():
-    _, looked = looked_into(data([truth(SQUARE)]), [])
+    looked = looked_into(data([truth(SQUARE)]), [])
     assert set(looked.precision) == {"ap", "ap50", "ap75", "ap_s"}
     assert looked.classes[1] == ClassInsight(DOG, "dog", 0, None, None)
     assert (looked.classes[0].id, looked.classes[0].ap) == (CAT, 0)
@@ -99,7 +94,7 @@ def test_an_images_score_is_its_f1_over_the_ious():
         found(SQUARE, 0.8, image=3),
         found(SQUARE, 0.1, image=3),  # below the threshold
     ]
-    _, looked = looked_into(data(truths, images=(1, 2, 3)), detections_)
+    looked = looked_into(data(truths, images=(1, 2, 3)), detections_)
     assert looked.threshold == 0.8  # 2 of 2 are right, and 2 of 3 found
     assert looked.images[0] == ImageInsight(1, pytest.approx(0.7 * 200 / 3, abs=0.01), 1, 1, 0)
     assert looked.images[1] == ImageInsight(2, None, 0, 0, 0)  # nothing to be found
@@ -120,17 +115,16 @@ def best_threshold(matches):
 
 
 def test_the_best_and_the_worst_have_the_most_objects_of_equal_ones():
-    _, looked = looked_into(data([truth(SQUARE)]), [])
     images = [(1, 100.0, 1, 0, 0), (2, 100.0, 2, 0, 0), (3, 0.0, 0, 1, 0), (4, 0.0, 0, 5, 0)]
     images += [(5, None, 0, 0, 3), (6, 50.0, 1, 1, 0)]
-    looked = replace(looked, images=tuple(ImageInsight(*image) for image in images))
+    looked = replace(looked_into(), images=tuple(ImageInsight(*image) for image in images))
     assert [image.id for image in looked.best(3)] == [2, 1, 6]
     assert [image.id for image in looked.worst(3)] == [4, 3, 6]
     assert len(looked.best(9)) == 5  # never one without a score
 
 
 def test_written_and_read_it_is_the_same():
-    _, looked = looked_into(*scene())
+    looked = looked_into()
     assert convert(json.loads(json.dumps(asdict(looked), allow_nan=False)), Insight) == looked
     for broken in ({}, {**asdict(looked), "images": [[1, 2]]}):
         with pytest.raises(ValueError):
@@ -266,7 +260,12 @@ def scenes(draw):
     return data(truths), detections
 
 
+TIED = [found(APART, 0.5, DOG), found(SQUARE, 0.5, DOG, 2), found(SQUARE, 0.5, CAT, 2)]
+
+
 @given(scenes())
+@example((data([truth(SQUARE, DOG, 2)]), TIED))  # of equal ones the true one stays
+@example((data([truth(SQUARE), truth(APART)]), [found(SQUARE, 0.9), *[found(APART, 0.5)] * 4]))
 def test_errors_and_gains_are_those_of_the_plain_version(scene):
     ground_truth, detections_ = scene
     numbers, matches = measure(ground_truth, detections_)

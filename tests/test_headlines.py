@@ -61,9 +61,6 @@ FINDINGS = {
     "AP 18.5 (“RetinaNet (#A=1)”) to 19.6 (“RetinaNet (#A=1) + ATSS”), +1.1 against "
     "“RetinaNet (#A=1)”. The paper: 37.0 (“RetinaNet (#A=1)”) to 39.3 (“RetinaNet (#A=1) + "
     "ATSS”).": make_bundle("table3"),
-    "AP 19.0 (“k = 3”) to 19.6 (“k = 9”). The paper: 38.0 (“k = 3”) to 39.3 (“k = 9”).": (
-        make_bundle("table4")
-    ),
     "No run is finished.": make_bundle("table2", missing=[(label, 0) for label in LABELS]),
     "AP 18.5 (“Intersection over Union, Box”). The paper: 36.9 (“Intersection over Union, Point”) "
     "to 37.8 (“Spatial and Scale Constraint, Box”).": (
