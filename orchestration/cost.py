@@ -9,6 +9,7 @@ import heapq
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, astuple, dataclass, replace
 from pathlib import Path
 from statistics import median
@@ -105,30 +106,28 @@ def _pace_there(
     from orchestration.tune import cluster, run_trials
 
     missing, recipe = plan.missing(store), plan.setup.recipe
-    run = missing[0].run
-    if resources.address is None:  # what cannot be had is refused here as by a launch
-        allocation = allocate([this_machine(recipe)], resources, recipe)
+    run, is_here = missing[0].run, resources.address is None
+    with ExitStack() as stack:
+        if is_here:  # what cannot be had is refused here as by a launch
+            allocation = allocate([this_machine(recipe)], resources, recipe)
+        else:
+            allocation = stack.enter_context(cluster(resources, recipe))
         pace = finished_pace(run, store, allocation)
         if pace is not None or not is_measured:
             return pace, allocation
-    load_weights([run.recipe])
-    with cluster(resources, recipe) as allocation:
-        pace = finished_pace(run, store, allocation)
-        if pace is None and is_measured:
-            at_once = min(allocation.at_once, len(missing))
-            console.print(f"Measuring the time of a run, {at_once} at once: about a minute")
-            places = store.root / f"{PACES}-{os.getpid()}"
-            watch = Stopwatch([places / str(number) for number in range(at_once)])
-            job = Job(
-                run, places, plan.setup.where, {}, micro_batch_size=resources.micro_batch_size
-            )
-            jobs = [replace(job, folder=folder.path) for folder in watch.folders.values()]
-            try:
-                run_trials(jobs, allocation, watch.tell, root=store.root)
-                pace = watch.pace()
-            finally:
-                shutil.rmtree(places, ignore_errors=True)
-    return pace, allocation
+        load_weights([run.recipe])
+        if is_here:
+            stack.enter_context(cluster(resources, recipe))
+        at_once = min(allocation.at_once, len(missing))
+        console.print(f"Measuring the time of a run, {at_once} at once: about a minute")
+        places = store.root / f"{PACES}-{os.getpid()}"
+        stack.callback(shutil.rmtree, places, ignore_errors=True)
+        watch = Stopwatch([places / str(number) for number in range(at_once)])
+        micro, where = resources.micro_batch_size, plan.setup.where
+        job = Job(run, places, where, {}, micro_batch_size=micro)
+        jobs = [replace(job, folder=folder.path) for folder in watch.folders.values()]
+        run_trials(jobs, allocation, watch.tell, root=store.root)
+        return watch.pace(), allocation
 
 
 def finished_pace(run: Run, store: Store, allocation: Allocation) -> Pace | None:

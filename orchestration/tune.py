@@ -81,14 +81,13 @@ def cluster(resources: Resources, recipe: Recipe) -> Iterator[Allocation]:
     """Ray on this machine or at an address; yields what each run of a recipe gets there."""
     address = resources.address
     options: dict[str, Any] = {"logging_level": "CRITICAL", "log_to_driver": False}
-    if address is not None:
-        require_answer(address)
-    else:
-        here = this_machine(recipe)
-        allocate([here], resources, recipe)  # refuses before Ray starts what cannot be had
-        options |= {"include_dashboard": False, "num_cpus": int(here["CPU"])}
     with ExitStack() as stack:
-        if address is None:
+        if address is not None:
+            require_answer(address)
+        else:
+            here = this_machine(recipe)
+            allocate([here], resources, recipe)  # refuses before Ray starts what cannot be had
+            options |= {"include_dashboard": False, "num_cpus": int(here["CPU"])}
             stack.enter_context(_private())
             if len(tempfile.gettempdir()) > LONGEST_FOLDER:
                 short = tempfile.TemporaryDirectory(dir="/tmp", ignore_cleanup_errors=True)

@@ -52,6 +52,14 @@ def _random_numbers_start_anew() -> None:
         sys.modules["torch"].manual_seed(0)
 
 
+@pytest.fixture(scope="session")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small data set that nobody changes."""
+    from test_trial import write_small_data
+
+    return write_small_data(tmp_path_factory.mktemp("data") / "squares")
+
+
 @pytest.fixture
 def atss(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

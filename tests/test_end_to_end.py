@@ -11,7 +11,6 @@ from pathlib import Path
 
 import psutil
 import pytest
-from test_trial import write_small_data
 
 from detector.data.coco import open_data
 from experiments import TABLES
@@ -23,11 +22,6 @@ ROOT = Path(__file__).parents[1]
 SHORT = ["iterations=6", "batch_size=2", "warmup_iterations=1", "evaluations=2", "short_side=64,64"]
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_small_data(tmp_path_factory.mktemp("data") / "squares")
 
 
 def start(out: Path, data: Path, *arguments: str, settings: list[str]) -> subprocess.Popen[str]:

@@ -9,7 +9,6 @@ import time
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
@@ -37,10 +36,6 @@ def launch(job: Job, root: Path, processes: int) -> str:
     return log.getvalue()
 
 
-def numbers(folder: RunFolder) -> list[dict[str, Any]]:
-    return [dict(entry) for entry in folder.history()]
-
-
 @pytest.mark.slow
 def test_two_processes_give_the_numbers_of_one(tmp_path: Path) -> None:
     data = write_small_data(tmp_path / "squares")
@@ -50,16 +45,13 @@ def test_two_processes_give_the_numbers_of_one(tmp_path: Path) -> None:
     one, two = RunFolder(alone.folder), RunFolder(together.folder)
     assert two.is_done, two.failure()
     assert two.facts()["environment"]["processes"] == "2"
-    for ours, its in zip(numbers(one), numbers(two), strict=True):
+    for ours, its in zip(one.history(), two.history(), strict=True):
         losses = {name: value for name, value in ours.items() if "AP" not in name}
         assert {name: its[name] for name in losses} == pytest.approx(losses, rel=1e-3)
         assert its.get("AP") == pytest.approx(ours.get("AP"), abs=2.0)
-    shown = [{item["image_id"] for item in folder_detections(folder)} for folder in (one, two)]
+    found = [json.loads(folder.detections.read_text()) for folder in (one, two)]
+    shown = [{item["image_id"] for item in its} for its in found]
     assert shown[0] == shown[1]  # each process tested its share, and all of it arrived
-
-
-def folder_detections(folder: RunFolder) -> list[dict[str, Any]]:
-    return json.loads(folder.detections.read_text())
 
 
 @pytest.mark.slow

@@ -16,7 +16,6 @@ import pytest
 from rich.console import Console
 from test_cli import Atss
 from test_plan import SETUP, facts, finish
-from test_trial import write_small_data
 
 from experiments import TABLES
 from experiments.baselines import ATSS
@@ -24,7 +23,7 @@ from experiments.experiment import OwnAssigner, Row, Table
 from experiments.schedules import DEMO
 from experiments.sweep import Sweep, parse_axis
 from orchestration.commands.train import BASES, find_base
-from orchestration.plan import Job, PlannedRun, Setup, make_plan
+from orchestration.plan import Job, PlannedRun, make_plan
 from orchestration.results import bundle, reproduce_line
 from orchestration.run_folder import RunFolder, Store, open_store
 from orchestration.search import Search, steps_tested, stop, stopped
@@ -44,11 +43,6 @@ def sweep(*texts: str, base: Row | None = None) -> Sweep:
 def table_of(*texts: str) -> Table:
     grid = sweep(*texts)
     return grid.table(grid.grid())
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_small_data(tmp_path_factory.mktemp("data") / "squares")
 
 
 # --- values
@@ -273,14 +267,9 @@ def test_asha_ends_who_is_behind_at_a_test_but_nobody_at_the_end(tmp_path: Path)
 # --- a search
 
 
-def search_in(
-    store: Store,
-    samples: int,
-    *texts: str,
-    setup: Setup = SETUP,
-    seeds: tuple[int, ...] = (0,),
-) -> Search:
-    base = make_plan(setup, [Table(name="base", rows=(Row("ATSS", ATSS),))], seeds=seeds)
+def search_in(store: Store, samples: int, *texts: str, **of_plan: Any) -> Search:
+    of_plan = {"setup": SETUP, **of_plan}
+    base = make_plan(tables=[Table(name="base", rows=(Row("ATSS", ATSS),))], **of_plan)
     return Search(sweep(*(texts or ("k=3..19",))), samples, base, store)
 
 

@@ -19,21 +19,21 @@ from detector.backbone import build_backbone
 from detector.config import Recipe
 from detector.data.batches import batches
 from detector.data.coco import open_data
-from detector.detector import Detector, build_detector, postprocess_of
+from detector.detector import build_detector, postprocess_of
 from detector.evaluation.detect import detect_all, measure, six
 from detector.layers import DeformableConv2d
 from detector.metrics import Metrics
 from detector.training import assemble, build_optimizer, train
 from detector.weights.conventions import own_layout
 from detector.weights.load import load_detector
-from experiments import STUDY, TABLES
+from experiments import TABLES
 from experiments.baselines import ATSS
 from experiments.experiment import Run, signature
 from experiments.schedules import DEMO, PAPER, PAPER_2X
 from experiments.sweep import Sweep, parse_axis
 from orchestration import launch
 from orchestration.launch import failures, load_weights
-from orchestration.plan import Job, Setup, find_tables, make_plan
+from orchestration.plan import Job, Setup, make_plan
 from orchestration.run_folder import RunFolder, Store, open_store
 from orchestration.terminal import summary
 from orchestration.trial import run_trial
@@ -64,17 +64,15 @@ def test_all_rows_are_atss_and_differ_in_backbone_convolutions_and_test_alone() 
     assert {row.config for row in TABLE.rows} == {ATSS}
 
 
-def test_the_last_two_rows_train_nothing() -> None:
-    *trained, one, other = make_plan(AT_PAPERS, [TABLE]).runs
-    assert len(trained) == 6 and all(run.training is None for run in trained)
-    assert [run.training and run.training.signature for run in (one, other)] == [
-        trained[4].signature,
-        trained[5].signature,
-    ]
-    assert trained[4].run.recipe == replace(one.run.recipe, multi_scale_test=False)
+def test_the_last_two_rows_train_nothing_and_come_after_all_trainings() -> None:
     plan = make_plan(AT_PAPERS, [TABLE])
+    *trained, one, other = plan.runs
+    assert [run.training for run in plan.runs] == [None] * 6 + trained[4:]
+    assert trained[4].run.recipe == replace(one.run.recipe, multi_scale_test=False)
     told = summary(plan, Store(Path("/nowhere")))
     assert told == "8 rows, 1 seed: 8 distinct runs, 0 done, 6 to train, 2 to test anew"
+    both = make_plan(AT_PAPERS, [TABLE], seeds=[0, 1]).runs
+    assert [run.training is None for run in both] == [True] * 12 + [False] * 4
 
 
 def test_a_test_alone_is_planned_with_its_training() -> None:
@@ -84,17 +82,6 @@ def test_a_test_alone_is_planned_with_its_training() -> None:
     own = replace(TABLE, number=0, name="own", rows=TABLE.rows[6:])
     training, *_ = make_plan(AT_PAPERS, [own]).runs
     assert training.rows == (f"own: {TABLE.rows[6].label} (its training)",)
-
-
-def test_tests_of_all_seeds_come_after_all_trainings() -> None:
-    runs = make_plan(AT_PAPERS, [TABLE], seeds=[0, 1]).runs
-    assert [run.training is None for run in runs] == [True] * 12 + [False] * 4
-
-
-def test_all_stands_for_tables_1_to_7() -> None:
-    assert list(STUDY) == [f"table{number}" for number in range(1, 8)]
-    assert find_tables(["all"]) == tuple(STUDY.values())
-    assert find_tables(["table8"]) == (TABLE,)
 
 
 def test_at_demo_scale_the_small_backbone_stands_for_all_three() -> None:
@@ -121,13 +108,15 @@ def test_a_report_says_whose_numbers_the_papers_are_and_what_stands_in(tmp_path:
     assert load_bundle(tmp_path / "table8.json").table == TABLE
 
 
-def test_values_are_held_against_the_papers_only_at_the_tables_own_schedule() -> None:
-    bundle = make_bundle("table8", scale="paper-2x", recipe=PAPER_2X, data="COCO 2017")
-    assert bundle.is_as_in_paper
-    assert not replace(bundle, recipe=PAPER).is_as_in_paper
-    table2 = make_bundle("table2", scale="paper", recipe=PAPER, data="COCO 2017")
-    assert table2.is_as_in_paper
-    assert not replace(table2, recipe=PAPER_2X).is_as_in_paper
+@pytest.mark.parametrize(
+    ("table", "scale", "recipe", "other"),
+    [("table8", "paper-2x", PAPER_2X, PAPER), ("table2", "paper", PAPER, PAPER_2X)],
+)
+def test_values_are_held_against_the_papers_only_at_the_tables_own_schedule(
+    table: str, scale: str, recipe: Recipe, other: Recipe
+) -> None:
+    bundle = make_bundle(table, scale=scale, recipe=recipe, data="COCO 2017")
+    assert bundle.is_as_in_paper and not replace(bundle, recipe=other).is_as_in_paper
 
 
 def test_a_sweep_over_backbones_of_a_row_is_not_overruled_by_its_stand_in() -> None:
@@ -205,8 +194,8 @@ def test_a_deformable_backbone_begins_with_the_weights_of_the_plain_one(tmp_path
 SMALL_DCN = replace(RECIPE, deformable="c4-c5", iterations=3, batch_size=2, evaluations=1)
 
 
-def test_offsets_are_trained_at_the_learning_rate_of_all_else() -> None:
-    detector, optimizer = assemble(CONFIG, SMALL_DCN, 2, seed=0)
+def test_offsets_are_trained_at_the_learning_rate_of_all_else(tmp_path: Path) -> None:
+    detector, optimizer = assemble(CONFIG, SMALL_DCN, 1, seed=0)
     offset = detector.get_parameter("head.cls_tower.3.conv.offset.weight")
     bias = detector.get_parameter("backbone.body.stages.1.0.residual.3.offset.bias")
     factors = {
@@ -215,22 +204,18 @@ def test_offsets_are_trained_at_the_learning_rate_of_all_else() -> None:
     assert factors[id(offset)] == 1 and factors[id(bias)] == 2
     assert len(factors) == len(list(detector.parameters()))
     assert len(build_optimizer(detector, SMALL_DCN).param_groups) == 2
-
-
-def test_training_moves_the_offsets(tmp_path: Path) -> None:
-    data = open_data(write_small_data(tmp_path / "squares"))
-    detector, optimizer = assemble(CONFIG, SMALL_DCN, 1, seed=0)
-    list(train(detector, optimizer, batches(data.train, SMALL_DCN, seed=0), replace(
-        SMALL_DCN, iterations=2)))  # fmt: skip
+    images = batches(open_data(write_small_data(tmp_path / "squares")).train, SMALL_DCN, seed=0)
+    list(train(detector, optimizer, images, replace(SMALL_DCN, iterations=2)))
     for name in places(detector):
         assert detector.get_submodule(name).get_submodule("offset").weight.abs().max() > 0, name
 
 
-@pytest.mark.parametrize("part", ["offsets", "masks", "all"])
-def test_an_offset_that_is_no_number_makes_the_output_none_and_reads_no_memory(part: str) -> None:
+@pytest.mark.parametrize("channels", [slice(7, 8), slice(20, 21), slice(None)])
+def test_an_offset_or_a_mask_that_is_no_number_makes_the_output_none_and_reads_no_memory(
+    channels: slice,
+) -> None:
     convolution = DeformableConv2d(torch.nn.Conv2d(4, 3, 3, padding=1))
     assert convolution.offset.bias is not None
-    channels = {"offsets": slice(7, 8), "masks": slice(20, 21), "all": slice(None)}[part]
     convolution.offset.bias.data[channels] = torch.nan
     maps = torch.randn(1, 4, 6, 5, requires_grad=True)
     found = convolution(maps)
@@ -273,12 +258,7 @@ def make_job(data: Path, out: Path, recipe: Recipe = SMALL_DCN) -> Job:
     return replace(second, training=first)
 
 
-class Reports(list[dict[str, Any]]):
-    """What a trial says, in order."""
-
-    @property
-    def states(self) -> list[str]:
-        return list(dict.fromkeys(values["state"] for values in self))
+Reports = list[dict[str, Any]]  # what a trial says, in order
 
 
 @pytest.fixture(scope="module")
@@ -301,10 +281,14 @@ def test_a_test_trains_what_is_not_trained_and_then_only_tests(tested: Any, data
     assert training.weights.read_bytes()[-1000:] == test.weights.read_bytes()[-1000:]
     assert [entry["step"] for entry in test.history()] == [SMALL_DCN.iterations]
     # Of a test that takes less than a second between two reports nothing is told.
-    assert [state for state in told.states if state != "testing"] == ["training", "done"]
+    states = dict.fromkeys(values["state"] for values in told)
+    assert [state for state in states if state != "testing"] == ["training", "done"]
     assert told[-1]["AP"] == (test.result() or {})["metrics"]["ap"]
     # Its numbers are those of the trained detector under the multi-scale test.
-    detector, val = load_detector(training.weights).detector, open_data(data).val
+    loaded = load_detector(training.weights)
+    detector, val = loaded.detector, open_data(data).val
+    assert len(places(detector)) == 4 + 2
+    assert any("deformable convolutions: layer3, layer4" in note for note in loaded.notes)
     detector.postprocess = postprocess_of(job.run.recipe)
     parts = detect_all(detector, val, job.run.recipe, device="cpu")
     detections = [detection for part in parts for image in part for detection in image]
@@ -337,20 +321,19 @@ def test_evaluate_tests_a_run_at_many_scales_too(tested: Any, atss: Atss) -> Non
     assert found["settings"]["multi_scale_test"] is True
 
 
-def test_a_weights_file_with_deformable_convolutions_is_a_detector_again(tested: Any) -> None:
-    job, _ = tested
-    loaded = load_detector(training_folder(job).weights)
-    assert isinstance(loaded.detector, Detector) and len(places(loaded.detector)) == 4 + 2
-    assert any("deformable convolutions: layer3, layer4" in note for note in loaded.notes)
-
-
-def test_a_training_that_fails_fails_its_test_in_one_line(data: Path, tmp_path: Path) -> None:
-    job = make_job(data, tmp_path, replace(SMALL_DCN, learning_rate=1e30))
+def test_a_training_that_fails_or_is_cancelled_leaves_its_test_untested(
+    data: Path, tmp_path: Path
+) -> None:
     told = Reports()
+    job = make_job(data, tmp_path / "failed", replace(SMALL_DCN, learning_rate=1e30))
     run_trial(job, told.append)
-    assert training_folder(job).failure() is not None
+    assert training_folder(job).failure() is not None and not RunFolder(job.folder).is_done
     reason = (RunFolder(job.folder).failure() or {})["reason"]
     assert "could not be trained: the loss is" in reason and told[-1]["reason"] == reason
+    job = make_job(data, tmp_path / "cancelled")
+    training_folder(job).write("cancel", {"by": "me", "at": "noon"})
+    run_trial(job, told.append)
+    assert told[-1]["state"] == "cancelled" and "by me at noon" in told[-1]["reason"]
     assert not RunFolder(job.folder).is_done
 
 
@@ -364,17 +347,8 @@ def test_a_test_waits_for_a_training_that_is_going_on(data: Path, tmp_path: Path
     assert begun.wait(60)
     run_trial(job, told.append)
     trainer.join()
-    assert told.states[0] == "waiting"
-    assert "is trained by another process" in told[0]["reason"]
+    assert told[0]["state"] == "waiting" and "is trained by another process" in told[0]["reason"]
     assert RunFolder(job.folder).is_done
-
-
-def test_a_cancelled_training_leaves_its_test_untested(data: Path, tmp_path: Path) -> None:
-    job, told = make_job(data, tmp_path), Reports()
-    training_folder(job).write("cancel", {"by": "me", "at": "noon"})
-    run_trial(job, told.append)
-    assert told[-1]["state"] == "cancelled" and "by me at noon" in told[-1]["reason"]
-    assert not RunFolder(job.folder).is_done
 
 
 def test_the_weights_of_every_backbone_are_fetched_before_anything_is_trained(

@@ -70,11 +70,6 @@ def write_small_data(root: Path) -> Path:
     return root
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_small_data(tmp_path_factory.mktemp("data") / "squares")
-
-
 def make_job(data: Path, out: Path, recipe: Recipe = RECIPE) -> Job:
     run = Run(CONFIG, recipe, open_data(data).fingerprint, 0)
     return Job(run, out / "runs" / signature(run), str(data), {**facts(0), "name": "squares"})
