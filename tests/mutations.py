@@ -45,7 +45,6 @@ FIRST = {
     "anchors": ["anchors", "head"],
     "annotations": ["annotations", "coco"],
     "assigners": ["assigners", "prediction_assigners"],
-    "backbone": ["backbone", "pyramid"],
     "batches": ["batches", "parallel"],
     "boxes": ["boxes", "assigners"],
     "coco_bootstrap": ["intervals", "matching"],

@@ -59,6 +59,12 @@ def scenes(draw):
     return size, scales, ratios, draw(gt_boxes(*size))
 
 
+def random_boxes(draw, count, start=(-40, 400), side=(1, 400)):
+    """In quarters of a pixel."""
+    corners = [(draw.randint(*start) / 4, draw.randint(*start) / 4) for _ in range(count)]
+    return [(x, y, x + draw.randint(*side) / 4, y + draw.randint(*side) / 4) for x, y in corners]
+
+
 def kinds_of(scene):
     """What a scene is an example of."""
     (height, width), scales, ratios, boxes = scene

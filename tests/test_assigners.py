@@ -13,7 +13,7 @@ import reference
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scenes import ALL_KINDS, anchors_of, coco_like, kinds_of, scenes
+from scenes import ALL_KINDS, anchors_of, coco_like, kinds_of, random_boxes, scenes
 from torchvision.models.detection._utils import Matcher
 from torchvision.ops import box_iou
 
@@ -32,12 +32,6 @@ NINE = (4.0, 4 * 2 ** (1 / 3), 4 * 2 ** (2 / 3)), (0.5, 1.0, 2.0)  # RetinaNet's
 NAMES = ["iou", "iou in box", "ssc", "center sampling", "atss"]
 every_selection = pytest.mark.parametrize("config", ALL, ids=NAMES)
 limited_to_the_box = pytest.mark.parametrize("config", ALL[1:], ids=NAMES[1:])
-
-
-def random_boxes(draw, count, start=(-40, 400), side=(1, 400)):
-    """In quarters of a pixel."""
-    corners = [(draw.randint(*start) / 4, draw.randint(*start) / 4) for _ in range(count)]
-    return [(x, y, x + draw.randint(*side) / 4, y + draw.randint(*side) / 4) for x, y in corners]
 
 
 def plain(levels):

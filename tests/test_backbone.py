@@ -10,9 +10,10 @@ from foreign import Payload
 from torch import nn
 from torchvision.models import ResNet50_Weights, resnet18, resnet34, resnet50
 from torchvision.models.feature_extraction import create_feature_extractor
-from torchvision.ops import FrozenBatchNorm2d
+from torchvision.ops import FeaturePyramidNetwork, FrozenBatchNorm2d
+from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
-from detector.backbone import build_backbone
+from detector.backbone import PyramidBackbone, build_backbone
 from detector.detector import build_detector
 from detector.layers import DeformableConv2d, FrozenBatchNorm, GroupNorm
 from detector.weights.conventions import Layout
@@ -138,6 +139,45 @@ def test_with_group_norm_everything_trains(small):
     for backbone in (small, build_backbone("resnet18", "group_norm")):
         assert all(parameter.requires_grad for parameter in backbone.parameters())
         assert not any(isinstance(m, FrozenBatchNorm2d) for m in backbone.modules())
+
+
+# The feature pyramid
+
+CHANNELS = [2, 3, 4]  # of C3, C4, C5
+
+
+class GivenMaps(nn.Module):
+    """A body whose C3 to C5 are given."""
+
+    def forward(self, maps):
+        return dict(zip("012", maps, strict=True))
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(2, 3), (1, 1), (3, 5)])  # of C5
+def test_the_pyramid_is_the_plain_one_and_torchvisions(rows, columns):
+    pairs = zip(CHANNELS, (4, 2, 1), strict=True)
+    maps = [torch.randn(1, channels, rows * it, columns * it).double() for channels, it in pairs]
+    backbone = PyramidBackbone(GivenMaps(), CHANNELS, 2).double()
+    for parameter in backbone.parameters():
+        nn.init.normal_(parameter)
+    with torch.no_grad():
+        found = backbone(maps)
+    fpn = backbone.fpn
+
+    def weights(conv):
+        return conv.weight.tolist(), conv.bias.tolist()
+
+    blocks = [[weights(it[0]) for it in part] for part in (fpn.inner_blocks, fpn.layer_blocks)]
+    top = weights(fpn.extra_blocks.p6), weights(fpn.extra_blocks.p7)
+    expected = reference.pyramid([level[0].tolist() for level in maps], *blocks, *top)
+    for level, plain in zip(found, expected, strict=True):
+        torch.testing.assert_close(level[0], torch.tensor(plain, dtype=torch.float64))
+    theirs = FeaturePyramidNetwork(CHANNELS, 2, extra_blocks=LastLevelP6P7(2, 2)).double()
+    theirs.load_state_dict(fpn.state_dict())
+    with torch.no_grad():
+        again = theirs(dict(zip("012", maps, strict=True)))
+    for level, other in zip(found, again.values(), strict=True):
+        assert torch.equal(level, other)
 
 
 # Conventions of other codes' weights

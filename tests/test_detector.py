@@ -11,7 +11,7 @@ import reference
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scenes import gt_boxes, plain_coder, plain_levels
+from scenes import gt_boxes, plain_coder, plain_levels, random_boxes
 
 from detector.backbone import build_backbone
 from detector.config import DetectorConfig
@@ -64,11 +64,8 @@ NOTHING, BEYOND = target(), target((9000, 9000, 9010, 9020))
 
 
 def scene(size=128, count=4, seed=0):
-    draw, boxes = random.Random(seed), []
-    for _ in range(count):
-        x, y = draw.randint(0, 3 * size) / 4, draw.randint(0, 3 * size) / 4
-        boxes.append((x, y, x + draw.randint(16, 2 * size) / 4, y + draw.randint(16, 2 * size) / 4))
-    return target(*boxes)
+    reach = {"start": (0, 3 * size), "side": (16, 2 * size)}
+    return target(*random_boxes(random.Random(seed), count, **reach))
 
 
 def plain_images(detector, config, size, targets, predictions):

@@ -10,9 +10,9 @@ import pytest
 import reference
 import torch
 from reference import IGNORED, NEGATIVE, center, distances, iou, is_inside
-from scenes import anchors_of
+from scenes import anchors_of, random_boxes
 from sklearn.mixture import GaussianMixture
-from test_assigners import ATSS, boxes_tensor, in_fp32, plain, random_boxes
+from test_assigners import ATSS, boxes_tensor, in_fp32, plain
 from torch.nn.utils.rnn import pad_sequence
 
 from detector.assigners import assign_atss, build_assigner
