@@ -37,11 +37,6 @@ def documents(name: str) -> list[dict[str, Any]]:
     return list(yaml.safe_load_all((DOCS / name).read_text()))
 
 
-def container(pod: dict[str, Any]) -> dict[str, Any]:
-    (found,) = pod["template"]["spec"]["containers"]
-    return found
-
-
 def test_the_slurm_script_is_a_shell_script_that_ends_in_a_launch() -> None:
     script = DOCS / "slurm.sh"
     subprocess.run(["bash", "-n", str(script)], check=True)
@@ -67,10 +62,11 @@ def test_the_kubernetes_files_have_what_kuberay_needs() -> None:
     address = f"{service['metadata']['name']}:{service['spec']['ports'][0]['port']}"
     for group in (spec["headGroupSpec"], *spec["workerGroupSpecs"]):
         pod = group["template"]["spec"]
-        mounted = {mount["name"] for mount in container(group)["volumeMounts"]}
-        assert isinstance(group["rayStartParams"], dict) and container(group)["image"]
+        (container,) = pod["containers"]
+        mounted = {mount["name"] for mount in container["volumeMounts"]}
+        assert isinstance(group["rayStartParams"], dict) and container["image"]
         assert mounted == {volume["name"] for volume in pod["volumes"]}
-        variables = {item["name"]: item["value"] for item in container(group)["env"]}
+        variables = {item["name"]: item["value"] for item in container["env"]}
         assert variables["MLFLOW_TRACKING_URI"] == f"http://{address}"
     for group in spec["workerGroupSpecs"]:
         assert group["groupName"]
@@ -81,7 +77,8 @@ def test_the_kubernetes_files_have_what_kuberay_needs() -> None:
     check_launch(job["spec"]["entrypoint"].split())
     labels = deployment["spec"]["template"]["metadata"]["labels"]
     assert service["spec"]["selector"] == labels == deployment["spec"]["selector"]["matchLabels"]
-    allowed = [text for text in container(deployment["spec"])["args"] if "--allowed-hosts" in text]
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    allowed = [text for text in container["args"] if "--allowed-hosts" in text]
     assert address in allowed[0]
 
 

@@ -104,7 +104,7 @@ def test_rows_are_chosen_by_number_or_label(
 @pytest.mark.parametrize("text", ["0", "5", "nothing", "", "point"])
 def test_a_row_that_is_not_there_is_answered_with_those_that_are(text: str) -> None:
     with pytest.raises(ValueError, match="of Table 2.* there are: 1 Intersection over Union, Box;"):
-        find_rows(TABLES["table2"], [text])
+        find_rows(TABLES["table2"], ["1", text])
 
 
 def test_settings_change_the_recipe_and_the_name_only_if_they_tell() -> None:

@@ -56,18 +56,8 @@ def test_a_machine_is_shared_out(
         ([CPU_NODE], 1, {"processes": 5}, "needs 5 processes of 1 CPU"),
         ([BIG_NODE, BIG_NODE, BIG_NODE], 1, {"processes": 20}, "20 processes .* batch_size=16"),
         ([GPU_NODE], 1, {"gpus_per_run": 1.5}, "one GPU, or a share of one: --gpus-per-run 1.5"),
-        (
-            [GPU_NODE],
-            1,
-            {"gpus_per_run": 2, "processes": 4},
-            "--gpus-per-run 2 does not go with 4 processes",
-        ),
-        (
-            [GPU_NODE],
-            1,
-            {"gpus_per_run": 0.5, "processes": 2},
-            "--gpus-per-run 0.5 does not go with 2 processes",
-        ),
+        ([GPU_NODE], 1, {"gpus_per_run": 2, "processes": 4}, "-run 2 does not go with 4 processes"),
+        ([GPU_NODE], 1, {"gpus_per_run": 0.5, "processes": 2}, "-run 0.5 does not go with 2 proc"),
     ],
 )
 def test_what_can_never_be_scheduled_is_refused_with_the_numbers(

@@ -89,21 +89,13 @@ def files(folder: RunFolder) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def whole(data: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     """A run that nothing disturbed."""
-    job = make_job(data, tmp_path_factory.mktemp("whole"))
-    run_trial(job, lambda values: None)
-    return RunFolder(job.folder)
+    return trained(make_job(data, tmp_path_factory.mktemp("whole")))[0]
 
 
-def trained(job: Job, report: Callable[[dict[str, Any]], None] | None = None) -> Any:
+def trained(job: Job, report: Callable[[dict[str, Any]], None] = lambda values: None) -> Any:
     """The run's folder after an attempt, and what the attempt reported."""
     told: list[dict[str, Any]] = []
-
-    def note(values: dict[str, Any]) -> None:
-        told.append(values)
-        if report is not None:
-            report(values)
-
-    run_trial(job, note)
+    run_trial(job, lambda values: (told.append(values), report(values)))
     return RunFolder(job.folder), told
 
 
@@ -299,26 +291,14 @@ def test_mini_begins_from_a_file_in_torchvisions_layout_and_keeps_what_is_frozen
     given = resnet18().state_dict()
     given["bn1.running_mean"] += 0.5  # as after pretraining
     torch.save(given, tmp_path / "resnet18.pth")
-    recipe = replace(
-        MINI,
-        weights=str(tmp_path / "resnet18.pth"),
-        iterations=2,
-        batch_size=2,
-        short_side=(64, 64),
-        long_side=64,
-    )
-    job = make_job(data, tmp_path, recipe)
-    run_trial(job, lambda values: None)
-    learnt = load_file(RunFolder(job.folder).weights)
-    for name, is_frozen in {
-        "conv1.weight": True,
-        "bn1.running_mean": True,
-        "layer1.0.conv1.weight": True,
-        "layer4.1.bn2.weight": True,
-        "layer2.0.conv1.weight": False,
-        "layer4.1.conv2.weight": False,
-    }.items():
-        assert torch.equal(learnt[f"backbone.body.{name}"], given[name]) == is_frozen, name
+    small = {"iterations": 2, "batch_size": 2, "short_side": (64, 64), "long_side": 64}
+    recipe = replace(MINI, weights=str(tmp_path / "resnet18.pth"), **small)
+    learnt = load_file(trained(make_job(data, tmp_path, recipe))[0].weights)
+    learns = {"layer2.0.conv1.weight", "layer4.1.conv2.weight"}
+    frozen = {"conv1.weight", "bn1.running_mean", "layer1.0.conv1.weight", "layer4.1.bn2.weight"}
+    for name in learns | frozen:
+        is_kept = torch.equal(learnt[f"backbone.body.{name}"], given[name])
+        assert is_kept == (name in frozen), name
 
 
 def refuse(patch: pytest.MonkeyPatch, owner: Any, name: str, number: int, after: int = 0) -> None:

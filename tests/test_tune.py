@@ -73,9 +73,8 @@ def work(job: Job, report: Any) -> None:
         report({"state": "failed", "reason": "the loss is nan"})
         return
     metrics = {"ap": 20.0 + job.run.seed}
-    folder.write(
-        "result", {"signature": folder.signature, "seed": job.run.seed, "metrics": metrics}
-    )
+    result = {"signature": folder.signature, "seed": job.run.seed, "metrics": metrics}
+    folder.write("result", result)
     report({"state": "done", "AP": metrics["ap"]})
 
 
@@ -107,29 +106,23 @@ def test_trials_run_and_a_killed_one_is_tried_again(
     from orchestration.tune import SETTINGS
 
     log = launch(tmp_path, 0, 1, 2, 3)
-    ok, killed_once, killed_always, failed = (
-        RunFolder(job.folder) for job in jobs(tmp_path, 0, 1, 2, 3)
-    )
-    assert ok.is_done and killed_once.is_done
-    assert not killed_always.is_done and not failed.is_done
+    folders = [RunFolder(job.folder) for job in jobs(tmp_path, 0, 1, 2, 3)]
+    ok, killed_once, killed_always, failed = folders
+    assert [folder.is_done for folder in folders] == [True, True, False, False]
     failure = killed_always.failure() or {}
     assert failure["reason"] == "crashed 3 times, at last: its process was killed"
     assert "Worker unexpectedly exits" in failure["traceback"]
     assert (failed.failure() or {})["reason"] == "the loss is nan"
-    attempts = [len(list(folder.path.glob("attempt.*"))) for folder in (ok, killed_once)]
-    assert attempts == [1, 2]
-    assert len(list(killed_always.path.glob("attempt.*"))) == 3
-    assert len(list(failed.path.glob("attempt.*"))) == 1  # another attempt would fail the same way
+    attempts = [len(list(folder.path.glob("attempt.*"))) for folder in folders]
+    assert attempts == [1, 2, 3, 1]  # another attempt would fail the same way
     assert "seed 0: done, AP 20.0" in log and "seed 1: retrying" in log
     assert "seed 2: failed: crashed 3 times" in log and "seed 3: failed: the loss is nan" in log
     for attempt in ok.path.glob("attempt.*"):
         assert attempt.read_text() == SETTINGS["MALLOC_TRIM_THRESHOLD_"]  # it reached the process
     assert not list(tmp_path.glob(".ray*"))
     output = capfd.readouterr()
-    said = (output.out + output.err).strip().splitlines()
-    assert all(
-        "(raylet)" in line and "worker died" in line for line in said
-    )  # and no more than that
+    for line in (output.out + output.err).strip().splitlines():  # and no more than that
+        assert "(raylet)" in line and "worker died" in line
 
 
 @pytest.mark.slow
