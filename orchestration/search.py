@@ -62,8 +62,7 @@ class Search:
         base = canonical(self.plan.setup.row_run(self.sweep.base, 0))
         content = {"base": base, "axes": [asdict(axis) for axis in self.sweep.axes]}
         name = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # options that Optuna calls experimental
+        with warnings.catch_warnings(action="ignore"):  # it calls some options experimental
             sampler = optuna.samplers.TPESampler(
                 seed=SEED,
                 n_startup_trials=max(1, min(MAX_RANDOM, self.samples // RANDOM_SHARE)),

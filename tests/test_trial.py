@@ -152,7 +152,7 @@ def kill_at(
 
 
 @pytest.mark.parametrize(
-    ("steps", "is_killed", "step", "state", "resumed_at"),
+    "case",
     [
         ("saved_steps", True, 2, "training", 2),  # with a checkpoint of this very step
         ("every_step", True, 3, "training", 0),  # before the first checkpoint: from the start
@@ -167,16 +167,10 @@ def kill_at(
     ],
 )
 def test_a_run_that_was_killed_or_cancelled_ends_as_if_it_had_not_been(
-    request: pytest.FixtureRequest,
-    data: Path,
-    tmp_path: Path,
-    whole: RunFolder,
-    steps: str,
-    is_killed: bool,
-    step: int,
-    state: str,
-    resumed_at: int,
+    request: pytest.FixtureRequest, data: Path, tmp_path: Path, whole: RunFolder, case: Any
 ) -> None:
+    """case: what is reported or saved, whether it is killed, when, and where it goes on."""
+    steps, is_killed, step, state, resumed_at = case
     request.getfixturevalue(steps)
     job = make_job(data, tmp_path)
     folder = RunFolder(job.folder)
@@ -314,7 +308,7 @@ def refuse(patch: pytest.MonkeyPatch, owner: Any, name: str, number: int, after:
 
 
 @pytest.mark.parametrize(
-    ("owner", "name", "after", "resumed_at"),
+    "case",  # a write, after how many calls it fails, and the step from which the run goes on
     [
         (RunFolder, "append", 5, 4),  # the history
         (checkpoint, "save", 3, 3),
@@ -324,16 +318,9 @@ def refuse(patch: pytest.MonkeyPatch, owner: Any, name: str, number: int, after:
 )
 @pytest.mark.usefixtures("saved_steps")
 def test_a_full_disk_ends_a_run_with_its_reason_and_the_last_checkpoint(
-    data: Path,
-    tmp_path: Path,
-    whole: RunFolder,
-    monkeypatch: pytest.MonkeyPatch,
-    owner: Any,
-    name: str,
-    after: int,
-    resumed_at: int,
+    data: Path, tmp_path: Path, whole: RunFolder, monkeypatch: pytest.MonkeyPatch, case: Any
 ) -> None:
-    job = make_job(data, tmp_path)
+    job, (owner, name, after, resumed_at) = make_job(data, tmp_path), case
     with monkeypatch.context() as patch:
         refuse(patch, owner, name, errno.ENOSPC, after)
         folder, reports = trained(job)
