@@ -5,9 +5,13 @@ HYPOTHESIS_PROFILE=thorough draws thousands of fresh scenes instead of the fixed
 
 import os
 import re
+import secrets
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +22,8 @@ from hypothesis import HealthCheck, settings
 
 # A shell that runs tests in the background ignores Ctrl-C, and so would what tests start and end.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+ROOT = Path(__file__).parents[1]
 
 settings.register_profile(
     "default",
@@ -58,6 +64,52 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from test_trial import write_small_data
 
     return write_small_data(tmp_path_factory.mktemp("data") / "squares")
+
+
+@dataclass
+class Machine:
+    """A process with a session of its own, and what it said."""
+
+    process: subprocess.Popen[bytes]
+    output: Path
+
+    def said(self) -> str:
+        return self.output.read_text()
+
+    def is_lost(self) -> None:
+        """Everything in its session dies at once."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+
+Start = Callable[..., Machine]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Start a Python module as another machine would; at the end all of them are ended."""
+    token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    settings = {"RAY_USAGE_STATS_ENABLED": "0", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    settings |= {"PYTHONPATH": str(ROOT), "COLUMNS": "120", "PYTHONDONTWRITEBYTECODE": ""}
+    started: list[Machine] = []
+
+    def run(*command: object, **variables: str) -> Machine:
+        output = tmp_path / f"{len(started)}.log"
+        process = subprocess.Popen(
+            [sys.executable, "-m", *map(str, command)],
+            cwd=tmp_path,
+            env={**os.environ, **settings, **token, **variables},
+            stdout=output.open("wb"),
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        started.append(Machine(process, output))
+        return started[-1]
+
+    yield run
+    for machine in reversed(started):
+        machine.is_lost()
 
 
 @pytest.fixture

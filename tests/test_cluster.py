@@ -1,22 +1,18 @@
 """A table on a real Ray cluster of two nodes, with a real MLflow server, and a node that goes."""
 
 import os
-import secrets
 import shlex
-import signal
 import socket
 import subprocess
-import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from conftest import ROOT, Machine, Start
 from test_trial import files, write_small_data
 
 from detector.data.coco import open_data
@@ -26,7 +22,6 @@ from orchestration.plan import Job, resolve_scale
 from orchestration.run_folder import RunFolder, open_store
 from orchestration.trial import run_trial
 
-ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs" / "cluster"
 ROWS = TABLES["table2"].rows[:2]
 SETTINGS = ["iterations=100", "batch_size=2", "warmup_iterations=1", "evaluations=10"]
@@ -80,52 +75,6 @@ def test_the_kubernetes_files_have_what_kuberay_needs() -> None:
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
     allowed = [text for text in container["args"] if "--allowed-hosts" in text]
     assert address in allowed[0]
-
-
-@dataclass
-class Machine:
-    """A process with a session of its own, and what it said."""
-
-    process: subprocess.Popen[bytes]
-    output: Path
-
-    def said(self) -> str:
-        return self.output.read_text()
-
-    def is_lost(self) -> None:
-        """Everything in its session dies at once."""
-        with suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-
-
-Start = Callable[..., Machine]
-
-
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Start]:
-    """Start a Python module as another machine would; at the end all of them are ended."""
-    token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
-    settings = {"RAY_USAGE_STATS_ENABLED": "0", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    settings |= {"PYTHONPATH": str(ROOT), "COLUMNS": "120", "PYTHONDONTWRITEBYTECODE": ""}
-    started: list[Machine] = []
-
-    def run(*command: object, **variables: str) -> Machine:
-        output = tmp_path / f"{len(started)}.log"
-        process = subprocess.Popen(
-            [sys.executable, "-m", *map(str, command)],
-            cwd=tmp_path,
-            env={**os.environ, **settings, **token, **variables},
-            stdout=output.open("wb"),
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        started.append(Machine(process, output))
-        return started[-1]
-
-    yield run
-    for machine in reversed(started):
-        machine.is_lost()
 
 
 def wait_for(happened: Callable[[], object], seconds: float, machine: Machine) -> None:

@@ -1,15 +1,12 @@
 """Many write records at once, and somebody reads: nothing is lost, nothing stands twice."""
 
 import json
-import os
-import subprocess
-import sys
-import time
 from collections import Counter
 from pathlib import Path
 
 import pytest
-from test_cluster import ROOT, free_port, is_healthy
+from conftest import Machine, Start
+from test_cluster import free_port, is_healthy, wait_for
 from test_tracking import FACTS
 
 from orchestration.records import TRAININGS
@@ -57,40 +54,24 @@ print(tracker.problem)
 
 
 @pytest.mark.slow
-def test_two_launches_of_eight_trials_and_an_open_page_share_the_records(tmp_path: Path) -> None:
+def test_two_launches_of_eight_trials_and_an_open_page_share_the_records(
+    start: Start, tmp_path: Path
+) -> None:
     store = open_store(tmp_path)
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    environment.pop("MLFLOW_TRACKING_URI", None)
-    values = [json.dumps(FACTS), str(TRIALS), str(STEPS)]
-    launches = [
-        subprocess.Popen(
-            [sys.executable, "-c", LAUNCH, str(tmp_path), name, *values],
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for name in "ab"  # both find no database, and make it
-    ]
-    wait_for_files(tmp_path / "a.ready", tmp_path / "b.ready")
+    (tmp_path / "launch_trials.py").write_text(LAUNCH)
+    values = [json.dumps(FACTS), TRIALS, STEPS]
+    here = {"MLFLOW_TRACKING_URI": ""}  # both find no database there, and make it
+    both = [start("launch_trials", tmp_path, name, *values, **here) for name in "ab"]
+    ready = [tmp_path / "a.ready", tmp_path / "b.ready"]
+    wait_for(lambda: all(path.exists() for path in ready), 300, both[0])
     port = free_port()
-    page = subprocess.Popen(
-        [sys.executable, "-m", "orchestration.cli", "ui", "--out", tmp_path, "--port", str(port)],
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+    page = start(
+        "orchestration.cli", "ui", "--out", tmp_path, "--port", port, MLFLOW_TRACKING_URI=""
     )
-    try:
-        while not is_healthy(f"http://127.0.0.1:{port}"):
-            assert page.poll() is None
-            time.sleep(0.1)
-        (tmp_path / "go").touch()
-        reads = read_until_over(f"http://127.0.0.1:{port}", launches)
-    finally:
-        page.terminate()
-        said = [launch.communicate()[0] for launch in launches]
-    page.wait()
-    assert said == ["None\n", "None\n"]
+    wait_for(lambda: is_healthy(f"http://127.0.0.1:{port}"), 300, page)
+    (tmp_path / "go").touch()
+    reads = read_until_over(f"http://127.0.0.1:{port}", both)
+    assert [launch.said() for launch in both] == ["None\n", "None\n"]
     assert reads > 3
 
     client = open_tracker(store).client
@@ -106,21 +87,14 @@ def test_two_launches_of_eight_trials_and_an_open_page_share_the_records(tmp_pat
         assert Path(weights).read_text() == training.data.tags["signature"]
 
 
-def read_until_over(address: str, launches: list[subprocess.Popen[str]]) -> int:
+def read_until_over(address: str, launches: list[Machine]) -> int:
     """Look at the records as a person with the page open does; how often that worked."""
     from mlflow import MlflowClient
 
     client, reads = MlflowClient(address), 0
-    while any(launch.poll() is None for launch in launches):
+    while any(launch.process.poll() is None for launch in launches):
         experiment = client.get_experiment_by_name(TRAININGS)
         for training in client.search_runs([experiment.experiment_id])[:4]:
             client.get_metric_history(training.info.run_id, "loss")
         reads += 1
     return reads
-
-
-def wait_for_files(*paths: Path) -> None:
-    limit = time.monotonic() + 300
-    while not all(path.exists() for path in paths):
-        assert time.monotonic() < limit
-        time.sleep(0.1)

@@ -14,7 +14,6 @@ import torch
 from made_up_coco import annotation, content, write, write_both
 from made_up_counts import frame
 from PIL import Image
-from scenes import random_boxes
 
 from detector.config import DetectorConfig
 from detector.data.coco import CocoDataset
