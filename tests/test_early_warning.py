@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_trial import RECIPE, make_job
+from test_trial import make_job
 
 from detector.config import DetectorConfig, Recipe
 from detector.training import assemble
@@ -139,15 +139,6 @@ def test_finding_nothing_is_seen_once_it_means_something(
 
 
 # In a run's folder
-
-
-def test_a_right_run_has_no_warnings(data: Path, tmp_path: Path) -> None:
-    job = make_job(data, tmp_path, replace(RECIPE, iterations=150))
-    reports: list[dict[str, Any]] = []
-    run_trial(job, reports.append)
-    folder = RunFolder(job.folder)
-    assert folder.is_done and not (folder.path / "warnings.json").exists()
-    assert all(values.get("warnings", []) == [] for values in reports)
 
 
 def without_prior(*arguments: Any, **others: Any) -> Any:
