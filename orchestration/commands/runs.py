@@ -35,11 +35,10 @@ def status(watch: Watch = False, out: options.Out = DEFAULT_OUT) -> None:
     - `atss status --watch`
     """
     store = open_store(out).require_there()
+    if not watch:
+        return console.print(show_status(store))
     with suppress(KeyboardInterrupt):
-        if watch:
-            follow(store)
-        else:
-            console.print(show_status(store))
+        follow(store)
 
 
 def follow(store: Store) -> None:
