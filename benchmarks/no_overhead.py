@@ -8,6 +8,7 @@ never is, by the ratio of neighbouring measurements in one interleaved run. Sele
 timed as well: that is what differs, in training only. Writes no_overhead.json and no_overhead.md.
 """
 
+from collections.abc import Callable
 from functools import partial
 
 import pages
@@ -66,13 +67,13 @@ def measure(
     targets = made_up_targets(1, size, OBJECTS, device)
     found = [detector.detect(images)[0] for detector in pair]
     shapes = [{name: it.shape for name, it in d.state_dict().items()} for d in pair]
-    inference, selecting = (
-        in_turns({"without": works[0], "with": works[1]}, rounds, device)
-        for works in (
-            [partial(detector.detect, images) for detector in pair],
-            [partial(detector.select_samples, size, targets) for detector in pair],
-        )
-    )
+
+    def turns(work: Callable[[Detector], object]) -> dict[str, list[float]]:
+        works = {"without": partial(work, pair[0]), "with": partial(work, pair[1])}
+        return in_turns(works, rounds, device)
+
+    inference = turns(lambda detector: detector.detect(images))
+    selecting = turns(lambda detector: detector.select_samples(size, targets))
     return {
         "parameters": [sum(p.numel() for p in d.parameters()) for d in pair],
         "same names and shapes": shapes[0] == shapes[1],

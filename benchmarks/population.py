@@ -49,7 +49,10 @@ def make_world(num_images: int, num_classes: int, random: np.random.Generator) -
 
 
 def detect(world: World, skill: Floats, random: np.random.Generator) -> Matches:
-    """What a detector of some skill [C] for each class finds."""
+    """What a detector of some skill [C] for each class finds, as COCO judges it.
+
+    A detection of another size's object, or of no object and another size, is ignored.
+    """
     ease = world.ease + skill[world.category] + random.normal(0, 0.7, len(world.ease))
     iou = 1 - 0.5 * np.exp(-0.45 * ease) * random.uniform(0.5, 1.3, len(ease))
     seen = np.flatnonzero(iou > 0.3)
@@ -57,16 +60,30 @@ def detect(world: World, skill: Floats, random: np.random.Generator) -> Matches:
     own_size = np.where(
         random.random(len(seen)) < 0.9, world.size[seen], random.choice(SIZES, len(seen))
     )
-    image, category, size, wrong_score = _background(world, random)
-    none = np.full(len(image), -1)
-    return _matches(
-        world,
-        image=np.concatenate([world.image[seen], image]),
-        category=np.concatenate([world.category[seen], category]),
-        score=np.concatenate([score, wrong_score]),
-        iou=np.concatenate([iou[seen], np.zeros(len(image))]),
-        size=np.concatenate([own_size, size]),
-        truth_size=np.concatenate([world.size[seen], none]),
+    no_image, no_category, no_size, no_score = _background(world, random)
+    image = np.concatenate([world.image[seen], no_image])
+    category = np.concatenate([world.category[seen], no_category])
+    score = np.concatenate([score, no_score])
+    order = np.lexsort((image, -score, category))
+    none = np.full(len(no_image), -1)
+    iou = np.concatenate([iou[seen], 0.0 * none])[order, None, None]
+    size = np.concatenate([own_size, no_size])[order, None]
+    truth_size = np.concatenate([world.size[seen], none])[order, None]
+    areas = np.arange(-1, SIZES)  # all, small, medium, large
+    hit = np.where((truth_size == areas) | (areas < 0), TRUE, IGNORED)[:, :, None]
+    miss = np.where((size == areas) | (areas < 0), FALSE, IGNORED)[:, :, None]
+    return Matches(
+        image_ids=np.arange(len(world.difficulty)),
+        category_ids=np.arange(world.num_classes),
+        image=image[order].astype(np.int32),
+        category=category[order].astype(np.int16),
+        score=score[order],
+        state=np.where(iou >= IOUS, hit, miss).astype(np.uint8),
+        source=order.astype(np.int32),
+        truth_image=world.image.astype(np.int32),
+        truth_category=world.category.astype(np.int16),
+        truth_counts=(world.size[:, None] == areas) | (areas < 0),
+        truth_source=np.arange(len(world.image), dtype=np.int32),
     )
 
 
@@ -78,38 +95,6 @@ def _background(world: World, random: np.random.Generator) -> tuple[Ints, Ints, 
     category = np.where(random.random(len(image)) < 0.6, world.subject[image], anything)
     size = random.choice(SIZES, len(image))
     return image, category, size, expit(random.normal(-1.2, 1.1, len(image)))
-
-
-def _matches(
-    world: World,
-    *,
-    image: Ints,
-    category: Ints,
-    score: Floats,
-    iou: Floats,
-    size: Ints,
-    truth_size: Ints,
-) -> Matches:
-    """As COCO judges them: of another size's object, or of no object and another size, ignored."""
-    order = np.lexsort((image, -score, category))
-    areas = np.arange(-1, SIZES)  # all, small, medium, large
-    is_found = (iou[order, None] >= IOUS)[:, None, :]
-    is_mine = ((truth_size[order, None] == areas) | (areas < 0))[:, :, None]
-    is_sized = ((size[order, None] == areas) | (areas < 0))[:, :, None]
-    hit, miss = np.where(is_mine, TRUE, IGNORED), np.where(is_sized, FALSE, IGNORED)
-    return Matches(
-        image_ids=np.arange(len(world.difficulty)),
-        category_ids=np.arange(world.num_classes),
-        image=image[order].astype(np.int32),
-        category=category[order].astype(np.int16),
-        score=score[order],
-        state=np.where(is_found, hit, miss).astype(np.uint8),
-        source=order.astype(np.int32),
-        truth_image=world.image.astype(np.int32),
-        truth_category=world.category.astype(np.int16),
-        truth_counts=(world.size[:, None] == areas) | (areas < 0),
-        truth_source=np.arange(len(world.image), dtype=np.int32),
-    )
 
 
 class Images:
