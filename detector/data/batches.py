@@ -52,9 +52,8 @@ def batches(
     A step's batch is the same whatever start, workers and device are, to the bit. It is all
     landscape or all portrait, so that little is padded. (The paper's code does so for the two
     images of each of its 8 GPUs: 5.8 % are padding there, 13.6 % here, where a step is the
-    same for any number of GPUs.) share: the places
-    of a batch to load; they are the images of the whole batch at these places, padded as there.
-    device: where the images are wanted.
+    same for any number of GPUs.) share: the places of a batch to load; they are the images of the
+    whole batch at these places, padded as there. device: where the images are wanted.
     """
     steps = islice(enumerate(_order(dataset, recipe.batch_size, seed)), start, None)
     prepare = partial(_train_batch, dataset, recipe, seed, share)
