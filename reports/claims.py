@@ -3,7 +3,7 @@
 docs/claims.md says which claims there are, and by which rules they are judged.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from math import comb, inf
 from statistics import fmean
@@ -291,26 +291,23 @@ def number(value: float, sign: str = "") -> str:
 def claims_grid(verdicts: Sequence[Verdict], title: str = TITLE, papers: str = "paper") -> Grid:
     """The verdicts of one setting as a table; papers: whose numbers are beside ours."""
     settings = dict.fromkeys(verdict.setting for verdict in verdicts if verdict.setting)
+    known = [it.estimate for verdict in verdicts for it in verdict.findings if it.estimate]
+    notes = []
+    if known:
+        is_as_in_paper = any(verdict.is_as_in_paper for verdict in verdicts)
+        notes = [VERDICTS, AS_IN_PAPER if is_as_in_paper else DIRECTIONS]
+        notes += [MANY.format(number=len(verdicts))] if len(verdicts) > 1 else []
+    elif any(verdict.claim.evidence == "training" for verdict in verdicts):
+        notes = [PAPERS]
+    alone = {it.seed_error is None for it in known if it.num_seeds == 1}
+    notes += [OF_ONE_SEED if is_unknown else OF_RERUNS for is_unknown in sorted(alone)]
     return Grid(
         name="claims",
         title=": ".join([title, *(settings or [UNTRAINED])]),
         head=line("", "claim", papers, "agrees", "ours", "verdict"),
         blocks=tuple(map(_block, verdicts)),
-        notes=tuple(_notes(verdicts)),
+        notes=tuple(notes),
     )
-
-
-def _notes(verdicts: Sequence[Verdict]) -> Iterator[str]:
-    known = [it.estimate for verdict in verdicts for it in verdict.findings if it.estimate]
-    if known:
-        is_as_in_paper = any(verdict.is_as_in_paper for verdict in verdicts)
-        yield from (VERDICTS, AS_IN_PAPER if is_as_in_paper else DIRECTIONS)
-        if len(verdicts) > 1:
-            yield MANY.format(number=len(verdicts))
-    elif any(verdict.claim.evidence == "training" for verdict in verdicts):
-        yield PAPERS
-    alone = {it.seed_error is None for it in known if it.num_seeds == 1}
-    yield from (OF_ONE_SEED if is_unknown else OF_RERUNS for is_unknown in sorted(alone))
 
 
 def _block(verdict: Verdict) -> tuple[Line, ...]:

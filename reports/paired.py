@@ -211,13 +211,17 @@ def holm(estimates: Sequence[Estimate | None], chance: float = 1 - LEVEL) -> set
 
 def grids(paired: Paired) -> list[Grid]:
     """Metrics, classes, errors, images."""
+    (first, second), is_one = paired.names, len(paired.seeds[0]) == 1
+    seeds = " and ".join(dict.fromkeys(", ".join(map(str, they)) for they in paired.seeds))
+    seeds = f"seed {seeds}" if is_one else f"seeds {seeds}"
+    about = f"A: {first}. B: {second}. {paired.num_images:,} images; {seeds}."
     told = sum(it.is_told_apart for it in paired.classes)
     of_classes = (
         f"{TOLD}: told apart with all {len(paired.classes)} classes taken into account (Holm, 5 % "
         f"for all together): {told}. An interval is of its class alone. {MISSING}: too few images."
     )
     tables: dict[str, tuple[Sequence[Sequence[Difference]], Iterable[str]]] = {
-        "metrics": ([paired.metrics], _about(paired)),
+        "metrics": ([paired.metrics], [about, OF_ONE_SEED if is_one else OF_SEEDS, *paired.notes]),
         "classes": ([paired.classes[:CLASSES]], [of_classes]),
         "errors": ([paired.errors[: len(ERRORS)], paired.errors[len(ERRORS) :]], [OF_ERRORS]),
         "images": (extremes(paired), [OF_IMAGES]),
@@ -246,15 +250,6 @@ def _line(table: str, it: Difference) -> Line:
         "95 % interval": Cell(signed_interval(it.estimate), "interval"),
     }
     return tuple(cells[head] for head in ("", *SIDES, *TABLES[table][1:]))
-
-
-def _about(paired: Paired) -> Iterator[str]:
-    (first, second), is_one = paired.names, len(paired.seeds[0]) == 1
-    seeds = " and ".join(dict.fromkeys(", ".join(map(str, they)) for they in paired.seeds))
-    seeds = f"seed {seeds}" if is_one else f"seeds {seeds}"
-    yield f"A: {first}. B: {second}. {paired.num_images:,} images; {seeds}."
-    yield OF_ONE_SEED if is_one else OF_SEEDS
-    yield from paired.notes
 
 
 def extremes(paired: Paired) -> list[list[Difference]]:

@@ -219,45 +219,39 @@ def save_bundle(bundle: Bundle, path: Path) -> None:
 
 
 def load_bundle(path: Path) -> Bundle:
-    """The inverse of save_bundle; ValueError for a file that is no bundle of this version."""
-    from reports.breakdown import Insight
+    """The inverse of save_bundle; ValueError for a file that is no bundle of this version.
 
+    Without its draws it has no scores; ValueError where they are another bundle's.
+    """
+    import numpy as np
+
+    from reports.breakdown import Insight
+    from reports.coco_bootstrap import Scores
+
+    archive, scores = path.with_suffix(".npz"), dict[str, Scores]()
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         if content["format"] != FORMAT:
             raise ValueError(f"format {content['format']}, needs {FORMAT}")
         results = convert(content["results"], dict[str, Result])
+        if content["scores"] and archive.exists():
+            with np.load(archive, allow_pickle=False) as draws:
+                for name, facts in content["scores"].items():
+                    run, images = results[name], (facts["images"], facts["num_images"])
+                    scores[name] = Scores(name, run.seed, run.metrics, draws[name], *images)
+                    if scores[name].digest != facts["digest"]:
+                        raise ValueError(f"{archive.name} has other draws for {name}")
         return Bundle(
             table=table_of(content["table"]),
             **{name: content[name] for name in PLAIN} | {"recipe": Recipe(**content["recipe"])},
             signatures={row["label"]: row["signatures"] for row in content["table"]["rows"]},
             results=results,
             stopped=convert(content["stopped"], dict[str, Stopped]),
-            scores=_scores(content["scores"], results, path.with_suffix(".npz")),
+            scores=scores,
             insights=convert(content["insights"], dict[str, Insight]),
         )
     except (EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path} is no report bundle of this version: {error}") from error
-
-
-def _scores(
-    told: Mapping[str, Any], results: Mapping[str, Result], path: Path
-) -> dict[str, "Scores"]:
-    """Empty where the draws are not there; ValueError where they are another bundle's."""
-    if not told or not path.exists():
-        return {}
-    import numpy as np
-
-    from reports.coco_bootstrap import Scores
-
-    found = {}
-    with np.load(path, allow_pickle=False) as draws:
-        for name, facts in told.items():
-            run, images = results[name], (facts["images"], facts["num_images"])
-            found[name] = Scores(name, run.seed, run.metrics, draws[name], *images)
-            if found[name].digest != facts["digest"]:
-                raise ValueError(f"{path.name} has other draws for {name}")
-    return found
 
 
 def table_content(table: Table, signatures: Mapping[str, Sequence[str]]) -> dict[str, Any]:

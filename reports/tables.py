@@ -22,7 +22,7 @@ from reports.numbers import (
     spread,
 )
 from reports.render import BREAK, Cell, Grid, Line, Rank, line
-from reports.results import Bundle, Compared, ComparedRow
+from reports.results import Bundle, Compared
 
 Block = tuple[Line, ...]
 Stack = dict[str, Cell]  # whose it is -> a number of one row and metric: paper's, ours ...
@@ -142,7 +142,17 @@ def _merged(texts: Iterable[str]) -> Line:
 def gains_grid(bundle: Bundle) -> Grid:
     """AP of every row, and what it changes against the reference row: the paper's and ours."""
     letters, notes = differing(bundle)
-    rows = [_gain(row, bundle, letters.get(row.row.label, "")) for row in bundle.rows]
+    rows: list[dict[tuple[str, str], Cell]] = []  # below which two heads -> cell
+    for row in bundle.rows:
+        change = {("change", whose): cell for whose, cell in _changes(bundle, row.ap).items()}
+        for source, error in zip(("images", "seeds"), errors(row.ap.gain_estimate), strict=True):
+            change["error from", source] = Cell(error, "interval")
+        if row is bundle.reference:
+            change = {head: Cell("", cell.kind) for head, cell in change.items()}
+        stack = _numbers(bundle, row.ap, letters.get(row.row.label, ""))
+        aps = {("AP", whose): cell for whose, cell in stack.items()}
+        rows.append({("", "Run"): Cell(row.row.label)} | aps | change)
+        rows[-1]["", "n"] = Cell(f"{row.ap.n}")
     changes = {row.row.label: it for row in bundle.rows if (it := row.ap.gain_estimate)}
     shown = [head for head in rows[0] if any(row[head].text for row in rows)]
     if all(it.seed_error is None for it in changes.values()):  # images are the only source
@@ -163,21 +173,6 @@ def gains_grid(bundle: Bundle) -> Grid:
         blocks=(tuple(tuple(row[head] for head in shown) for row in rows),),
         notes=(*_notes(bundle, ["ap"]), "n: seeds of a row.", *[power] * bool(unclear), *notes),
     )
-
-
-def _gain(row: ComparedRow, bundle: Bundle, letter: str) -> dict[tuple[str, str], Cell]:
-    """A row's AP, and what it changes unless it is the reference, each below its two heads."""
-    changes = {("change", whose): cell for whose, cell in _changes(bundle, row.ap).items()}
-    for source, error in zip(("images", "seeds"), errors(row.ap.gain_estimate), strict=True):
-        changes["error from", source] = Cell(error, "interval")
-    if row is bundle.reference:
-        changes = {head: Cell("", cell.kind) for head, cell in changes.items()}
-    return {
-        ("", "Run"): Cell(row.row.label),
-        **{("AP", whose): cell for whose, cell in _numbers(bundle, row.ap, letter).items()},
-        **changes,
-        ("", "n"): Cell(f"{row.ap.n}"),
-    }
 
 
 def changes_grid(bundle: Bundle) -> tuple[Grid, ...]:

@@ -230,7 +230,7 @@ CHANGES: dict[str, tuple[Change, str]] = {  # what -> how, and the kind and text
     "a row's label": (at(ROWS, "rows", 0, "label", "IoU"), 'table: "label": "IoU"'),
     "a table's title": (at(ROWS, "title", "Nothing"), "table: title"),
     "a row's stand-in": (
-        at(ROWS, "rows", 0, "at_scale", {"demo": {}}),
+        at(ROWS, "rows", 0, "at_scale", {"demo": {"iterations": 2}}),
         'table: "at_scale": {"demo"',
     ),
     "a printed number": (wording(PAGE, "37.0", "31.0"), "text: made again it is"),
