@@ -24,6 +24,7 @@ from experiments.claims import (
     places,
 )
 from reports.measurements import BY_NUMBER, Measurements, find_row, spread
+from reports.numbers import MISSING
 from reports.render import Cell, Grid, Line, line
 
 if TYPE_CHECKING:  # it imports numpy and scipy, which lists need not wait for
@@ -32,7 +33,7 @@ if TYPE_CHECKING:  # it imports numpy and scipy, which lists need not wait for
 State = Literal["supported", "contradicted", "undecided"]
 Costs = Mapping[DetectorConfig, tuple[int, int]]  # a network's parameters, and its operations
 
-MISSING, NOT_JUDGED, ONE_SEED = "–", "not judged", "*"
+NOT_JUDGED, ONE_SEED = "not judged", "*"
 GOOD_SEEDS = 3  # two tell a spread, but badly
 # Detectors that hardly find anything are equal for that alone: one row of a part has to reach it.
 LEAST_AP = 5.0

@@ -304,10 +304,8 @@ def test_one_seed_as_in_the_paper_borrows_the_spread_of_reruns() -> None:
 def test_elsewhere_only_directions_are_judged() -> None:
     """FCOS 3 AP better than RetinaNet: not the paper's 4, but the same direction."""
     study = demo_study(moved={claims.FCOS: -2.0})
-    gap = judge(BY_NAME["H1"], study)
+    gap, steps = (judge(BY_NAME[name], study) for name in ("H1", "H2"))
     assert (gap.state, gap.is_as_in_paper) == ("supported", False)
-    assert gap.setting == "scale demo on shapes"
-    steps = judge(BY_NAME["H2"], study)
     assert [it.state for it in steps.findings] == ["supported"] * 5 + [None]
     worse = demo_study(moved={claims.FCOS: -6.0})
     assert judge(BY_NAME["H1"], worse).state == "contradicted"
@@ -432,9 +430,9 @@ def test_elsewhere_equality_is_said_to_have_the_papers_tolerance() -> None:
 
 
 def test_bundles_of_two_setups_are_no_study() -> None:
-    one, other = made_up_study().bundles[0], made_up_study(data="other").bundles[1]
+    one, other = made_up_study().bundles[:2]
     with pytest.raises(ValueError, match=r"one scale, data and settings, got Table 1 .* Table 2"):
-        Measurements([one, replace(other, fingerprint="0" * 16)])
+        Measurements([one, replace(other, data="other", fingerprint="0" * 16)])
 
 
 def test_table_8_is_judged_by_directions_at_its_own_scale() -> None:
@@ -457,11 +455,9 @@ def test_costs_are_equal_exactly_or_not_at_all() -> None:
 
 def test_the_grid_and_the_json_hold_every_claim_and_part() -> None:
     found = judge_all(made_up_study())
-    grid = claims_grid(found)
-    assert len(grid.blocks) == len(found)
-    text = markdown(grid)
+    text = markdown(claims_grid(found))
     for verdict in found:
-        assert f"| {verdict.claim.name} |" in text
+        assert text.count(f"| {verdict.claim.name} |") == 1
         content = json.loads(json.dumps(as_json(verdict)))
         assert content["verdict"] == verdict.state
         assert len(content["parts"]) == len(verdict.findings)
