@@ -26,7 +26,6 @@ from reports.results import Bundle, save_bundle
 
 TABLE = Path(__file__).parent / "notebooks" / "table.py"
 ROOT = Path(__file__).parents[1]  # the folder of the packages
-AGAIN = "again"  # the cell that says how to run a notebook again, which its page leaves out
 CELL_SECONDS = 300
 QUIET = {"PYTHONWARNINGS": "ignore", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
 LONGEST_FOLDER = 60  # letters of a folder for a kernel's sockets, whose paths may have 107
@@ -123,4 +122,5 @@ def _set_parameters(notebook: NotebookNode, parameters: Mapping[str, Any]) -> No
 
 
 def _is_heading(cell: NotebookNode) -> bool:
-    return cell.cell_type == "markdown" and AGAIN not in cell.metadata.get("tags", ())
+    """Not so the cell that says how to run a notebook again, which its page leaves out."""
+    return cell.cell_type == "markdown" and cell.source.startswith("#")

@@ -89,7 +89,7 @@ def fill(
         test = {HEADINGS[name]: value for name, value in metrics.items()}
         folder.append({"step": 20, "loss": 2.0}, {"step": 40, "loss": 1.0}, {"step": 40, **test})
         save_matches(matches, folder.matches)
-        told = insight(matches, truth, found).to_json()
+        told = asdict(insight(matches, truth, found))
         (folder.path / "insight.json").write_text(json.dumps(told))
         folder.write("result", _result(folder, planned.run.seed, metrics))
     return store

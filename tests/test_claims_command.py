@@ -33,7 +33,7 @@ def measure(store: Store, table: str, seeds: tuple[int, ...], setup: Setup = SET
             about = {"metrics": asdict(result.metrics), "signature": folder.signature}
             folder.write("run", facts(seed, setup))
             folder.write("result", {**about, "seed": seed, "seconds": 1.0, "facts": {}})
-            folder.write("insight", nothing.to_json())
+            folder.write("insight", asdict(nothing))
             folder.matches.write_bytes(b"made up")
             save_scores(scores, folder.scores, source=source)
 

@@ -6,7 +6,6 @@
 #     name: python3
 # ---
 
-# + [markdown] tags=["again"]
 # To run this notebook again, start Jupyter in the folder where it lies, which holds what it reads,
 # with the Python of this project: one that can import its packages (`reports`, `detector`,
 # `experiments`). In its repository that is `uv run --with jupyterlab jupyter lab FOLDER`; elsewhere
