@@ -186,9 +186,9 @@ BY_HAND = {  # selection, anchors of each level, objects, what the anchors learn
         [1],
     ),
     "with one candidate its own overlap is the threshold": (ATSS, [column(10)], column(7), [0]),
-    # unbiased: mean + std = (a + b) / 2 + (a - b) / sqrt(2) > a; with the biased std it would be a
+    # of IoU 1 and 1/2: mean + std is 3/4 + sqrt(2)/4; with the biased std it would be 1
     "two unequal candidates are both below their threshold": (
-        *(ATSS, [[[0, 0, 10, 10], [2, 2, 12, 12]]], [(0, 0, 9, 9)]),
+        *(ATSS, [column(10, 20)], column(10)),
         [NEGATIVE] * 2,
     ),
 }
