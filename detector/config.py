@@ -153,6 +153,9 @@ class Recipe:
         _coerce(self)
         _check_positive(self, "iterations", "batch_size", "learning_rate", "candidates_per_level")
         _check_positive(self, "short_side", "long_side", "max_detections", "threads", "evaluations")
+        for name in ("score_threshold", "nms_threshold"):
+            if not 0 <= (value := getattr(self, name)) <= 1:
+                raise ValueError(f"{name} needs a number from 0 to 1, got {value:g}")
         if self.pyramid_channels < 1 or self.pyramid_channels % CHANNELS_PER_GROUP:
             raise ValueError(
                 f"pyramid_channels needs a multiple of {CHANNELS_PER_GROUP}, the channels of a "

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from detector.anchors import STRIDES, cell_anchors, grid_anchors, level_sizes
-from detector.assigners import IGNORED, NEGATIVE, Assigner, atss_candidates
+from detector.assigners import IGNORED, NEGATIVE, BatchAssigner, atss_candidates
 from detector.boxes import centers
 from detector.data.batches import ahead
 from detector.data.coco import CocoDataset
@@ -35,7 +35,7 @@ class Selection:
     """An assigner with its anchors: height / width ratios, and scales in strides."""
 
     name: str
-    assigner: Assigner
+    assigner: BatchAssigner
     anchor_scales: tuple[float, ...] = (8.0,)
     aspect_ratios: tuple[float, ...] = (1.0,)
     k: int | None = None  # ATSS's candidates per level: then its candidates are counted too

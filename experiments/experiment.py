@@ -10,7 +10,14 @@ from itertools import product
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from detector.config import ADDED_LATER, OUTSIDE_IDENTITY, DetectorConfig, K, Recipe
+from detector.config import (
+    ADDED_LATER,
+    OUTSIDE_IDENTITY,
+    DetectorConfig,
+    K,
+    Recipe,
+    did_you_mean,
+)
 from detector.metrics import HEADINGS, Metrics
 
 # Raised by hand when the same config and recipe begin to mean another computation: results measured
@@ -64,6 +71,16 @@ class Row:
     assigner: Callable[..., Any] | OwnAssigner | None = None
     recipe: Mapping[str, Any] = field(default_factory=dict)
     at_scale: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """ValueError for what no run could be made of, where a user's file says it."""
+        if not isinstance(self.config, DetectorConfig):
+            raise ValueError(f"row '{self.label}' needs a DetectorConfig, got {self.config!r}")
+        known = [item.name for item in fields(Recipe)]
+        for name in {*self.recipe, *(name for its in self.at_scale.values() for name in its)}:
+            if name not in known:
+                hint = did_you_mean(name, known)
+                raise ValueError(f"row '{self.label}': recipe has no setting '{name}'{hint}")
 
     @property
     def cells(self) -> tuple[str, ...]:

@@ -197,7 +197,12 @@ def records_uri(store: Store) -> str:
 
 def local_uri(store: Store) -> str:
     """The address of the database in the results folder."""
-    return f"sqlite:///{quote(str(database(store)))}"
+    return sqlite_uri(database(store))
+
+
+def sqlite_uri(path: Path) -> str:
+    """Of a database; MLflow makes the folder that is written here, so little is escaped."""
+    return f"sqlite:///{re.sub('[%?#]', lambda found: quote(found[0]), str(path))}"
 
 
 def database(store: Store) -> Path:

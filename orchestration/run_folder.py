@@ -210,7 +210,8 @@ class RunFolder:
             values |= self.live()
             state = "cancelling" if by else values.get("state", "starting")
         elif by:
-            state, values["reason"] = "cancelled", f"by {by}"
+            state = "cancelled"
+            values["reason"] = f"by {by}, after {values['step']} of {values['iterations']} steps"
         elif failure := self.failure():
             state, values["reason"] = "failed", failure["reason"]
         elif is_awaited:
@@ -319,4 +320,7 @@ class Store:
 
 def open_store(out: str | Path) -> Store:
     """The results folder as an absolute path: trials run in working directories of their own."""
-    return Store(Path(out).expanduser().absolute())
+    root = Path(out).expanduser().absolute()
+    if root.is_file():
+        raise ValueError(f"--out {root}: needs a folder for results, this is a file")
+    return Store(root)

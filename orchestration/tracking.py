@@ -21,7 +21,6 @@ from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from orchestration.json_files import read_json
 from orchestration.plan import Setup
@@ -35,6 +34,7 @@ from orchestration.records import (
     local_uri,
     page,
     records_uri,
+    sqlite_uri,
     table_records,
     table_view,
     texts,
@@ -178,7 +178,7 @@ def _create(database: Path) -> None:
     for left in database.parent.glob(f"{database.name}.*.tmp*"):  # of a launch that was killed
         left.unlink()
     temporary = database.with_name(f"{database.name}.{os.getpid()}.tmp")
-    mlflow.MlflowClient(f"sqlite:///{quote(str(temporary))}").search_experiments()
+    mlflow.MlflowClient(sqlite_uri(temporary)).search_experiments()
     os.replace(temporary, database)
     connection = sqlite3.connect(database)
     connection.execute("pragma journal_mode=wal")

@@ -144,6 +144,7 @@ def _members(job: Job) -> Iterator[str]:
     is_over = threading.Event()
 
     def watch() -> None:
+        """End this process when another has died."""
         try:
             while not members.join():
                 pass

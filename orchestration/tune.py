@@ -100,6 +100,11 @@ def cluster(resources: Resources, recipe: Recipe) -> Iterator[Allocation]:
             ray.init(address=address or "local", job_config=config, **options)
         except ConnectionError as error:
             raise ValueError(f"--address {address}: no Ray cluster is running here") from error
+        except Exception as error:  # Ray has no class for it
+            if "timed out during startup" not in str(error):
+                raise
+            text = "Ray did not start in time, as on a busy machine; the same line tries again"
+            raise ValueError(text) from error
         stack.callback(ray.shutdown)
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         yield allocate(nodes, resources, recipe)

@@ -28,7 +28,6 @@ def measure(store: Store, table: str, seeds: tuple[int, ...], setup: Setup = SET
     source = hashlib.sha256(b"made up").hexdigest()
     for row in TABLES[table].rows:
         for seed in seeds:
-<<<<<<< HEAD
             folder = store.folder(signature(setup.row_run(row, seed)))
             result, scores = made_up(folder.signature, seed, papers_numbers()[row.config])
             about = {"metrics": asdict(result.metrics), "signature": folder.signature}
@@ -37,55 +36,6 @@ def measure(store: Store, table: str, seeds: tuple[int, ...], setup: Setup = SET
             folder.write("insight", asdict(nothing))
             folder.matches.write_bytes(b"made up")
             save_scores(scores, folder.scores, source=source)
-||||||| parent of 03271b7 (Write made-up insights as the runs do)
-            run = setup.row_run(row, seed)
-            name = signature(run)
-            folder = store.folder(name)
-            result, scores = made_up(name, seed, papers_numbers()[row.config])
-            facts = {
-                "name": row.label,
-                "setup": setup.to_json(),
-                "canonical": canonical(run),
-                "seed": seed,
-                "data": {"name": "x", "notes": [], "where": "nowhere", "fingerprint": "f" * 16},
-            }
-            folder.write("run", facts)
-            numbers = {"metrics": asdict(result.metrics), "seed": seed, "signature": name}
-            folder.write("result", {**numbers, "seconds": 1.0, "facts": {}})
-            leave_records(folder, scores)
-
-
-def leave_records(folder: RunFolder, scores: Scores) -> None:
-    nothing = Insight(precision={}, classes=(), errors={}, threshold=0.5, images=())
-    folder.write("insight", nothing.to_json())
-    folder.matches.write_bytes(b"made up")
-    source = hashlib.sha256(b"made up").hexdigest()
-    save_scores(scores, folder.scores, source=source)
-=======
-            run = setup.row_run(row, seed)
-            name = signature(run)
-            folder = store.folder(name)
-            result, scores = made_up(name, seed, papers_numbers()[row.config])
-            facts = {
-                "name": row.label,
-                "setup": setup.to_json(),
-                "canonical": canonical(run),
-                "seed": seed,
-                "data": {"name": "x", "notes": [], "where": "nowhere", "fingerprint": "f" * 16},
-            }
-            folder.write("run", facts)
-            numbers = {"metrics": asdict(result.metrics), "seed": seed, "signature": name}
-            folder.write("result", {**numbers, "seconds": 1.0, "facts": {}})
-            leave_records(folder, scores)
-
-
-def leave_records(folder: RunFolder, scores: Scores) -> None:
-    nothing = Insight(precision={}, classes=(), errors={}, threshold=0.5, images=())
-    folder.write("insight", asdict(nothing))
-    folder.matches.write_bytes(b"made up")
-    source = hashlib.sha256(b"made up").hexdigest()
-    save_scores(scores, folder.scores, source=source)
->>>>>>> 03271b7 (Write made-up insights as the runs do)
 
 
 def test_a_fresh_folder_has_the_list_and_what_each_claim_needs(

@@ -115,6 +115,11 @@ def choose(
         except ValueError as error:
             raise ValueError(f"{label}: {error}") from error
         one = selection_of(config, own)
+        if one.assigner.needs_predictions:
+            raise ValueError(
+                f"{label} selects by what the network predicts, which only training has: --rows "
+                "chooses others"
+            )
         found.setdefault(one.name, (one, []))[1].append(label)
     return found
 

@@ -74,8 +74,9 @@ def cancel(runs: SomeRuns = None, out: options.Out = DEFAULT_OUT) -> None:
     chosen = wanted or [it for it in known.values() if it.is_moving]
     if not chosen and not launches:
         raise ValueError(f"nothing runs or waits in {store.root}: cancel needs something to")
-    if done := [it.signature for it in chosen if it.state == "done"]:
-        raise ValueError(f"run {done[0]} is done; only one that is not can be ended")
+    for it in chosen:
+        if it.state in ("done", "cancelled"):
+            raise ValueError(f"run {it.signature} is {it.state}; only one that is neither can be")
     by, now = f"{getpass.getuser()}@{socket.gethostname()}", time.strftime("%Y-%m-%d %H:%M:%S")
     folders = [store.folder(it.signature) for it in chosen]
     running, limit = [it for it in folders if it.is_running], time.monotonic() + PATIENCE
