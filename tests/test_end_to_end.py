@@ -116,7 +116,7 @@ def test_a_killed_launch_goes_on_and_ends_as_if_nothing_had_happened(
     folder = open_store(out).folder(signature(run))
 
     driver = start(out, data, "table2", "--rows", "1", settings=settings)
-    wait_for(folder.checkpoint.exists, seconds=120)
+    wait_for(folder.checkpoint.exists, seconds=300)
     of_ray = psutil.Process(driver.pid).children(recursive=True)
     driver.send_signal(signal.SIGKILL)
     driver.communicate()
