@@ -6,7 +6,7 @@
 What Ray and MLflow do beside training is left out: a host with PyTorch and pycocotools will do.
 A run that is done is skipped, one that was cut off goes on from its checkpoint when the same line
 is given again. `atss report table2 table3 --out results-gpu` prints the tables; for that a run
-needs neither its weights nor its detections, which --bare removes.
+needs neither its weights nor its detections, which --bare removes. --workers load a run's images.
 """
 
 import os
@@ -39,7 +39,7 @@ def train(job: Job) -> str:
 def main() -> None:
     """Train, seed by seed, as long as the time lasts."""
     defaults = {"out": "results-gpu", "scale": "scratch", "data": "shapes-large", "device": "cuda"}
-    numbers = {"at_once": 1, "workers": 1, "limit_minutes": 1e9}  # workers: of a run, load images
+    numbers = {"at_once": 1, "workers": 1, "limit_minutes": 1e9}
     options = pages.options(__doc__, **defaults, **numbers, bare=False)
     options.add_argument("tables", nargs="+")
     options.add_argument("--seeds", type=parse_seeds, default=[0])
