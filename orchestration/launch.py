@@ -96,13 +96,12 @@ def train_missing(
         if tracker.problem:
             warn([f"MLflow: {tracker.problem}; training goes on, the records come later"])
         what = "Searching" if search else f"Training {count(len(missing), 'run')}"
-        at_once = min(allocation.at_once, allocation.at_once if search else len(missing))
+        at_once = allocation.at_once if search else min(allocation.at_once, len(missing))
         console.print(f"{what}, {at_once} at once, {allocation}")
         jobs = search.jobs(begin, is_cancelled) if search else [begin(run) for run in missing]
         stack.enter_context(following(tracker, folders))
         stack.enter_context(progress)
-        planned = [store.folder(run.signature) for run in plan.runs]
-        past = [it for it in planned if it.is_done or stopped(it)] if asha else []
+        past = [store.folder(run.signature) for run in plan.runs if run not in missing]
         run_trials(jobs, allocation, tell, root=store.root, scheduler=halving(asha, past))
 
 
