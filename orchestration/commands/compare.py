@@ -48,7 +48,7 @@ def compare(
     Examples:
 
     - `atss compare table3:1 table3:2`
-    - `atss compare d0aff5 10c6df --pictures differences`
+    - `atss compare table2:1@0 table2:3@0 --pictures differences`
     - `atss compare table4:k=3 table4:k=9 --scale mini --format markdown`
     - `atss compare table3:1 table3:fcos --set iterations=20`
     """
