@@ -46,16 +46,17 @@ def main() -> None:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
     for name in given.only:
         begun, seconds = time.monotonic(), PARTS[name][1]
+        limited = [
+            "timeout",
+            f"{seconds}",
+            *arguments_of(name, given.out),
+        ]  # ends its children, too
         with (given.out / f"{name}.txt").open("w") as output:
-            try:
-                command = arguments_of(name, given.out)
-                done = subprocess.run(
-                    command, stdout=output, stderr=subprocess.STDOUT, cwd=ROOT,
-                    env=environment, timeout=seconds,
-                )  # fmt: skip
-                end = "done" if done.returncode == 0 else f"failed ({done.returncode})"
-            except subprocess.TimeoutExpired:
-                end = f"cut off after {seconds:.0f} s"
+            done = subprocess.run(
+                limited, stdout=output, stderr=subprocess.STDOUT, cwd=ROOT, env=environment
+            )
+        known = {0: "done", 124: f"cut off after {seconds:.0f} s"}
+        end = known.get(done.returncode, f"failed ({done.returncode})")
         print(f"{name}: {end}, {time.monotonic() - begun:.0f} s", flush=True)
 
 
