@@ -46,11 +46,8 @@ def main() -> None:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
     for name in given.only:
         begun, seconds = time.monotonic(), PARTS[name][1]
-        limited = [
-            "timeout",
-            f"{seconds}",
-            *arguments_of(name, given.out),
-        ]  # ends its children, too
+        # The program: it ends what a part has started as well.
+        limited = ["timeout", str(seconds), *arguments_of(name, given.out)]
         with (given.out / f"{name}.txt").open("w") as output:
             done = subprocess.run(
                 limited, stdout=output, stderr=subprocess.STDOUT, cwd=ROOT, env=environment
