@@ -23,7 +23,7 @@ import numpy as np
 import pages
 
 from detector.metrics import HEADINGS, Metrics
-from orchestration.inspection import inspect
+from orchestration.results import inspect
 from orchestration.run_folder import open_store
 from reports.coco_bootstrap import Scores
 from reports.intervals import LEVEL, Estimate, difference, told_apart

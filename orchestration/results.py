@@ -8,12 +8,14 @@
 import hashlib
 import shlex
 import shutil
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+import msgspec
 from rich.console import Console
 
 from detector.metrics import Metrics
@@ -23,8 +25,7 @@ from experiments.settings import show_setting
 from experiments.sweep import show
 from orchestration.commands.positives import POSITIVES, slug
 from orchestration.gallery import bring_gallery
-from orchestration.inspection import Progress, inspect
-from orchestration.json_files import needs, read_checked, read_json, write_json
+from orchestration.json_files import needs, read_checked, read_json, write_atomically, write_json
 from orchestration.plan import GENERATED, NAMED_DATA, Setup, folder_of, setups_in
 from orchestration.progress import count
 from orchestration.records import database, local_uri, records_uri, without_password
@@ -37,6 +38,10 @@ from reports.render import terminal
 from reports.results import Bundle, Result, load_bundle
 from reports.tables import paper_grid
 
+if TYPE_CHECKING:  # they import numpy, which an up-to-date report need not wait for
+    from reports.breakdown import Insight
+    from reports.coco_bootstrap import Scores
+
 EARLIER = (
     "{runs} of before images were tested as if alone: those of several sizes were padded to one, "
     "which moved AP by some tenths"
@@ -46,6 +51,8 @@ ENDINGS = (".json", ".html", ".ipynb", ".md", ".tex", ".csv")  # what a report c
 MARKS = ".marks.json"  # in a folder of reports: what they are made from, where they are recorded
 PARTS = ("table", "results", "stopped", "scores", "insights")
 TABLE = needs(format=int, **dict.fromkeys(PARTS, dict[str, Any]))  # a table's file among reports
+
+Progress = Callable[[str], None]
 
 
 def load_result(folder: RunFolder) -> Result | None:
@@ -63,6 +70,49 @@ def load_result(folder: RunFolder) -> Result | None:
         seconds=content.get("seconds"),
         facts=facts,
     )
+
+
+class Inspection(NamedTuple):
+    """Of several runs, by signature; reasons: why there is none of others, each in one line."""
+
+    scores: "dict[str, Scores]"
+    insights: "dict[str, Insight]"
+    reasons: list[str]
+
+
+def inspect(folders: Sequence[RunFolder], progress: Progress) -> Inspection:
+    """What done runs left behind; progress is told what has to be made first."""
+    from reports.breakdown import Insight
+
+    found, reasons = Inspection({}, {}, []), Counter[str]()
+    for folder in folders:
+        try:
+            insight = msgspec.convert(read_json(folder.insight), Insight)
+            found.scores[folder.signature] = _scores(folder, progress)
+            found.insights[folder.signature] = insight
+        except (msgspec.ValidationError, KeyError, TypeError, FileNotFoundError):
+            reasons["matches.npz or insight.json is missing, or none of this version"] += 1
+        except (ValueError, OSError) as error:
+            reasons[str(error)] += 1
+    for reason, number in reasons.items():
+        found.reasons.append(f"no intervals for {count(number, 'run')}: {reason}")
+    return found
+
+
+def _scores(folder: RunFolder, progress: Progress) -> "Scores":
+    """A run's numbers for resampled images, of its folder or made now."""
+    from detector.evaluation.match_records import load_matches
+    from reports.coco_bootstrap import load_scores, save_scores, score
+
+    result = folder.result() or {}
+    about = (folder.signature, result["seed"], Metrics(**result["metrics"]))
+    source = hashlib.sha256(folder.matches.read_bytes()).hexdigest()
+    with suppress(ValueError, FileNotFoundError):  # of other matches, or of another version
+        return load_scores(folder.scores, *about, source=source)
+    progress(f"{folder.facts()['name']}, seed {result['seed']}: what it would be for other images")
+    scores = score(*about, load_matches(folder.matches))
+    write_atomically(folder.scores, lambda part: save_scores(scores, part, source=source))
+    return scores
 
 
 def bundle(

@@ -8,6 +8,7 @@ have, to the bit.
 
 import ctypes
 import errno
+import json
 import os
 import signal
 import socket
@@ -18,21 +19,22 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from itertools import chain
 from statistics import fmean
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch.multiprocessing import start_processes
 
 from detector import checkpoint
 from detector.data.batches import batches
-from detector.data.coco import open_data
+from detector.data.coco import CocoDataset, open_data
 from detector.distributed import Group, in_order, joined
-from detector.evaluation.detect import detect_all
-from detector.metrics import HEADINGS
+from detector.evaluation.detect import detect_all, measure, six
+from detector.evaluation.match_records import Matches, save_matches
+from detector.metrics import HEADINGS, Metrics
 from detector.training import assemble, is_compiled, train
 from experiments.own_tables import load_assigner
 from orchestration.early_warning import early_warnings
-from orchestration.inspection import Tested, leave, tested
+from orchestration.json_files import write_atomically, write_json
 from orchestration.plan import Job
 from orchestration.provenance import environment
 from orchestration.resources import Spent, evaluation_steps
@@ -49,6 +51,14 @@ COUNTED = 500  # images whose objects are counted
 PASSED_ON = ("state", "reason", "step", "iterations", "loss", "seconds_left")
 
 Report = Callable[[dict[str, Any]], None]
+
+
+class Tested(NamedTuple):
+    """A test of a detector: its six numbers, and what they are made of."""
+
+    metrics: Metrics
+    detections: list[dict[str, Any]]
+    matches: Matches
 
 
 class Cancelled(Exception):
@@ -126,6 +136,16 @@ def _train_detector(job: Job, training: Job, report: Report) -> None:
         _check_cancelled(folder, f"with its training, run {folder.signature}, ")
         reason = (folder.failure() or {}).get("reason", "it ended")
         raise ValueError(f"its detector, of run {folder.signature}, could not be trained: {reason}")
+
+
+def leave(folder: RunFolder, data: CocoDataset, test: Tested) -> None:
+    """Write what a test found into the run's folder: all that its reports need of it."""
+    from reports.breakdown import insight
+
+    text, found = json.dumps(test.detections), test.detections
+    write_atomically(folder.detections, lambda part: part.write_text(text))
+    write_atomically(folder.matches, lambda part: save_matches(test.matches, part))
+    write_json(folder.insight, asdict(insight(test.matches, data.ground_truth, found)))
 
 
 @contextmanager
@@ -315,7 +335,8 @@ class Trial:
         detections = in_order(self.group.gather(mine))
         if not self.group.is_first:
             return None
-        found = tested(val, detections)
+        numbers, matches = measure(val.ground_truth, detections)
+        found = Tested(six(numbers), detections, matches)
         self.spent.testing += self.lap()
         named = {HEADINGS[name]: value for name, value in asdict(found.metrics).items()}
         self.note({"step": self.step} | named, len(detections))

@@ -9,11 +9,12 @@ from typing import Any
 from made_up_coco import annotation, write
 
 from detector.data.coco import DataSet, open_data
+from detector.evaluation.detect import measure, six
 from experiments.experiment import Row, signature
 from experiments.schedules import DEMO
-from orchestration.inspection import leave, tested
 from orchestration.plan import Setup
 from orchestration.run_folder import RunFolder, Store
+from orchestration.trial import Tested, leave
 
 CAT, DOG = 3, 7
 SIDE = 100  # pixels of every image
@@ -81,7 +82,8 @@ def finish_run(
     run = setup.row_run(row, seed)
     folder = store.folder(signature(run))
     found = detections(data.val.ground_truth["annotations"], right, seed)
-    test = tested(data.val, found)
+    numbers, matches = measure(data.val.ground_truth, found)
+    test = Tested(six(numbers), found, matches)
     facts = {
         "name": f"{row.label} - seed {seed}",
         "rows": [row.label],

@@ -12,7 +12,7 @@ from test_trial import make_job, write_small_data
 
 from detector.evaluation.match_records import load_matches
 from detector.metrics import Metrics
-from orchestration.inspection import inspect
+from orchestration.results import inspect
 from orchestration.run_folder import RunFolder
 from orchestration.trial import run_trial
 from reports import coco_bootstrap

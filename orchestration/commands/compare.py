@@ -1,5 +1,6 @@
 """`atss compare`: two configurations on the same images, and whether they can be told apart."""
 
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -9,7 +10,6 @@ import typer
 from experiments.settings import show_setting
 from orchestration import options
 from orchestration.find import Meant, find_pair
-from orchestration.inspection import Progress, inspect
 from orchestration.options import option
 from orchestration.run_folder import DEFAULT_OUT, open_store
 from orchestration.terminal import console, print_grid, print_json, say
@@ -85,12 +85,13 @@ def _show(found: "Paired", form: str) -> None:
     console.print(meaning(found), soft_wrap=form == "markdown")
 
 
-def side_of(meant: Meant, progress: Progress) -> "Side":
+def side_of(meant: Meant, progress: Callable[[str], None]) -> "Side":
     """All that is known of one configuration; ValueError where its runs left too little behind.
 
     Its facts are how its numbers came about: what differs between two of these may matter.
     """
     from detector.evaluation.match_records import load_matches
+    from orchestration.results import inspect
     from reports.paired import Measured, Side
 
     known, first = inspect(meant.folders, progress), meant.folders[0]
