@@ -159,6 +159,9 @@ def test_reports_are_made_from_the_results_alone(
         (["--data", "shape"], r"on a data set 'shape' .did you mean 'shapes'\?. in"),
     ):
         assert re.search(why, refused("report", "table2", *more, "--out", store.root))
+    for folder in store.folders():
+        folder.forget("result")
+    assert "1 run, none of them done: atss status" in refused("report", "all", "--out", store.root)
 
 
 def test_a_launch_whose_runs_failed_says_so(

@@ -80,6 +80,11 @@ CANNOT_TRAIN = [
     *(({name: 0}, f"{name} needs to be positive") for name in ("iterations", "evaluations")),
     *(({"batch_size": -1}, "batch_size needs"), ({"learning_rate": 0.0}, "learning_rate needs")),
     *(({"short_side": sides}, "short_side needs") for sides in ((800,), (900, 800))),
+    *(
+        ({"nms_threshold": value}, "nms_threshold needs a number from 0 to 1")
+        for value in (-0.1, 7)
+    ),
+    ({"score_threshold": 1.5}, "score_threshold needs a number from 0 to 1, got 1.5"),
     ({"weights": "none"}, "frozen_batch_norm.*needs pretrained weights"),
     ({"backbone": "small", "weights": "w.pth"}, "frozen_batch_norm.*needs pretrained weights"),
     ({"norm": "group_norm"}, "group_norm.*got 'imagenet'"),

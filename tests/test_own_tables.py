@@ -104,6 +104,10 @@ REFUSED = {
     'TABLE = Table(rows=[Row("a", ATSS, asigner=1)])': "line 3: TypeError: .*asigner",
     'TABLE = Table(rows=[Row("a", ATSS), Row("a", ATSS)])': "line 3: .*'a' twice",
     "TABLE = Table(rows=[])": "needs at least one Row, got none",
+    'TABLE = Table(rows=[Row("a", "atss")])': "line 3: row 'a' needs a DetectorConfig, got 'atss'",
+    'TABLE = Table(rows=[Row("a", ATSS, recipe={"iteration": 5})])': (
+        r"line 3: row 'a': recipe has no setting 'iteration' \(did you mean 'iterations'\?\)"
+    ),
     'TABLE = Table(rows=[Row("a", ATSS)], metrics=["AP"])': "metrics needs some of ap, ap50",
     'TABLE = Table(rows=[Row("a", ATSS)], reference=1)': "reference needs a row's index below 1",
     'TABLE = Table(rows=[Row("a", ATSS)], layout="grid")': "layout='grid' needs two printed cells",

@@ -200,8 +200,12 @@ def test_a_report_tells_how_to_make_its_runs() -> None:
 
 def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(ValueError, match="--out .*file: results need a folder that can be written"):
-        open_store(tmp_path / "file").require_writable()
+    with pytest.raises(
+        ValueError, match="--out .*file: needs a folder for results, this is a file"
+    ):
+        open_store(tmp_path / "file")
+    with pytest.raises(ValueError, match="--out .*inside: results need a folder that can be writt"):
+        open_store(tmp_path / "file" / "inside").require_writable()
     store = open_store(tmp_path / "new")
     store.require_writable()
     assert store == Store(tmp_path / "new") and list((store.root / "runs").iterdir()) == []

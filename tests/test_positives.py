@@ -281,6 +281,7 @@ def test_images_are_drawn_by_id_and_name_and_path(atss, tmp_path):
         (["--set", "iterations=5"], "iterations=5 moves no positive; needs one of assigner"),
         (["--rows", "1"], "--rows chooses from one table, got 0 tables"),
         (["table10"], "no table is called 'table10'"),
+        (["table9"], "TAL selects by what the network predicts, which only training has: --rows"),
         (["--annotations", "x.json"], "--annotations is one file of boxes, instead of --data"),
     ],
 )

@@ -90,6 +90,9 @@ def test_at_demo_scale_the_small_backbone_stands_for_all_three() -> None:
     assert [run.run.recipe.deformable for run in runs] == ["none", "c3-c5", "c4-c5", "c4-c5"]
     assert [run.training is None for run in runs] == [True, True, True, False]
     assert "Table 8: ResNeXt-64x4d-101" in runs[0].rows
+    _, note, *_ = summary(make_plan(AT_DEMO, [TABLE]), Store(Path("nowhere"))).splitlines()
+    three = "Table 8: ResNet-101; Table 8: ResNeXt-32x8d-101; Table 8: ResNeXt-64x4d-101"
+    assert note == f"At scale demo one run: {three}"
     mine = replace(AT_DEMO, settings={"backbone": "resnet18"})
     assert {it.run.recipe.backbone for it in make_plan(mine, [TABLE]).runs} == {"resnet18"}
 

@@ -46,7 +46,7 @@ THREE = replace(TABLES["table4"], rows=TABLES["table4"].rows[:3], reference=0)
 @pytest.fixture(scope="module")
 def fresh(tmp_path_factory: pytest.TempPathFactory) -> Store:
     """A store whose database has just been created: once, because that takes seconds."""
-    store = open_store(tmp_path_factory.mktemp("fresh"))
+    store = open_store(tmp_path_factory.mktemp("with spaces and ü"))
     open_tracker(store)
     return store
 
@@ -304,6 +304,7 @@ def test_the_store_lets_readers_in_while_it_is_written(tracker: Tracker) -> None
     connection = sqlite3.connect(tracker.store.root / "mlflow.db")
     assert connection.execute("pragma journal_mode").fetchone() == ("wal",)
     connection.close()
+    assert not list(tracker.store.root.parent.glob("*%*")), "MLflow made a folder of its address"
 
 
 def test_a_store_of_records_that_cannot_be_had_is_named_and_stops_nothing(
