@@ -77,7 +77,7 @@ class Row:
         if not isinstance(self.config, DetectorConfig):
             raise ValueError(f"row '{self.label}' needs a DetectorConfig, got {self.config!r}")
         known = [item.name for item in fields(Recipe)]
-        for name in {*self.recipe, *(name for its in self.at_scale.values() for name in its)}:
+        for name in (name for its in (self.recipe, *self.at_scale.values()) for name in its):
             if name not in known:
                 hint = did_you_mean(name, known)
                 raise ValueError(f"row '{self.label}': recipe has no setting '{name}'{hint}")

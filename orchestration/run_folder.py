@@ -210,8 +210,8 @@ class RunFolder:
             values |= self.live()
             state = "cancelling" if by else values.get("state", "starting")
         elif by:
-            state = "cancelled"
-            values["reason"] = f"by {by}, after {values['step']} of {values['iterations']} steps"
+            far = f", after {values['step']} of {values['iterations']} steps"
+            state, values["reason"] = "cancelled", f"by {by}" + far * bool(values["step"])
         elif failure := self.failure():
             state, values["reason"] = "failed", failure["reason"]
         elif is_awaited:

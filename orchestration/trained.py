@@ -76,7 +76,6 @@ def load_trained(
         step = int(torch.load(path, map_location="cpu", weights_only=True)["step"])
     if folder or "threads" in settings:
         torch.set_num_threads(recipe.threads)
-    store.require_writable()
     shown = [f"{key}={show_setting(value)}" for key, value in settings.items()]
     slug = "-".join([folder.signature if folder else path.stem, *shown])
     return Trained(loaded, path, folder, step, slug, where)

@@ -142,10 +142,11 @@ def leave(folder: RunFolder, data: CocoDataset, test: Tested) -> None:
     """Write what a test found into the run's folder: all that its reports need of it."""
     from reports.breakdown import insight
 
-    text, found = json.dumps(test.detections), test.detections
+    text = json.dumps(test.detections)
     write_atomically(folder.detections, lambda part: part.write_text(text))
     write_atomically(folder.matches, lambda part: save_matches(test.matches, part))
-    write_json(folder.insight, asdict(insight(test.matches, data.ground_truth, found)))
+    found = insight(test.matches, data.ground_truth, test.detections)
+    write_json(folder.insight, asdict(found))
 
 
 @contextmanager

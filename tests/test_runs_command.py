@@ -267,6 +267,8 @@ def test_cancel_marks_the_runs_that_are_named(atss: Atss, store: Store) -> None:
     assert "@" in by[0] and by[1] and not by[2]
     code, output, _ = atss("status", "--out", store.root)
     assert "cancelling" in output and f"cancelled   by {by[1]}" in output
+    code, _, errors = atss("cancel", SSC_POINT.signature, "--out", store.root)
+    assert code == 2 and "is cancelled; only one that is neither done nor cancelled" in errors
 
 
 def test_cancel_alone_ends_what_runs_or_waits_and_begins_no_more(atss: Atss, store: Store) -> None:

@@ -65,6 +65,7 @@ def evaluate(
     trained = load_trained(run, weights, store, settings or [], device)
     name, part, dataset = open_images(data, split, annotations, images, trained.run)
     dataset.check_images()
+    store.require_writable()
     title, started = f"{name}, {part}" if part else name, time.monotonic()
     found = _detect_all(trained, dataset, title, workers)
     from detector.evaluation.detect import measure
@@ -195,6 +196,7 @@ def predict(
         raise ValueError(f"'{run}' is taken for a RUN; needs images after it, or --weights FILE")
     store, files = open_store(out), find_images(places)
     trained = load_trained(run, weights, store, settings or [], device)
+    store.require_writable()
     trained.introduce()
     name = _as_name(f"{trained.slug}-{Path(places[0]).stem}")
     finish(_predict_all(trained, files, store.root / PREDICTIONS / name, score))

@@ -76,7 +76,8 @@ def cancel(runs: SomeRuns = None, out: options.Out = DEFAULT_OUT) -> None:
         raise ValueError(f"nothing runs or waits in {store.root}: cancel needs something to")
     for it in chosen:
         if it.state in ("done", "cancelled"):
-            raise ValueError(f"run {it.signature} is {it.state}; only one that is neither can be")
+            needs = "only one that is neither done nor cancelled can be ended"
+            raise ValueError(f"run {it.signature} is {it.state}; {needs}")
     by, now = f"{getpass.getuser()}@{socket.gethostname()}", time.strftime("%Y-%m-%d %H:%M:%S")
     folders = [store.folder(it.signature) for it in chosen]
     running, limit = [it for it in folders if it.is_running], time.monotonic() + PATIENCE
