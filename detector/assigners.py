@@ -292,10 +292,10 @@ def checked(own: Assigner, name: str = "") -> Assigner:
         except torch.OutOfMemoryError:
             raise  # says where, and is no fault of the function alone
         except Exception as error:
-            reason = " ".join(str(error).split())
-            raise ValueError(
-                f"the assigner {name} fails: {type(error).__name__}: {reason}"
-            ) from error
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            its = error.__traceback__ and error.__traceback__.tb_next  # none: it cannot be called
+            where = f" in line {its.tb_lineno}" if its else ""
+            raise ValueError(f"the assigner {name} fails{where}: {reason}") from error
         num_anchors = sum(map(len, anchors))
         if problem := _problem(matched, num_anchors, len(gt_boxes)):
             raise ValueError(

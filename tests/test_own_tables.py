@@ -240,7 +240,7 @@ NO_ASSIGNMENT = {
     "return torch.cat(anchors)[:, 0]": r"int64 \[1706\], got float32 \[1706\]",
     "return torch.zeros(3, dtype=torch.int64)": r"got int64 \[3\]",
     "return torch.full((1706,), 3)": "got values from 3 to 3 for 3 objects",
-    "return anchors[7]": "the assigner mine fails: IndexError: list index out of range",
+    "return anchors[7]": "the assigner mine fails in line 3: IndexError: list index out of range",
 }
 
 
