@@ -233,7 +233,7 @@ def canonical(run: Run, semantics: int | None = None) -> dict[str, Any]:
     resolved = {
         "semantics": (semantics or SEMANTICS) + of_bf16,
         "config": _settings(run.config),
-        "recipe": _settings(run.recipe) | {"weights": _weights_identity(run.recipe.weights)},
+        "recipe": _settings(run.recipe) | {"weights": weights_identity(run.recipe.weights)},
         "data": run.data,
         "seed": run.seed,
     }
@@ -262,7 +262,7 @@ def _settings(settings: DetectorConfig | Recipe) -> dict[str, Any]:
     }
 
 
-def _weights_identity(weights: str) -> str:
+def weights_identity(weights: str) -> str:
     """What the initial weights are, not where they lie: a moved file stays the same."""
     if weights == "imagenet":
         return "torchvision IMAGENET1K_V1"

@@ -7,35 +7,22 @@ What stays out: weights, detections, logs, who cancelled what, the commands of l
 data and weights lie. Initial weights are named by their digest, as they are in signatures.
 """
 
-import csv
 import json
-import re
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice, product
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from detector.config import DetectorConfig, Recipe
-from detector.metrics import HEADINGS
 from experiments import TABLES
 from experiments.claims import CLAIMS
-from experiments.experiment import Run, Table, canonical
+from experiments.experiment import Table, weights_identity
 from orchestration.json_files import write_json
 from orchestration.plan import NAMED_DATA, Setup, setups_in
 from orchestration.results import bundle
 from orchestration.run_folder import RunFolder, Store
-from reports.archive import (
-    MALFORMED,
-    Kind,
-    Problem,
-    Unsealed,
-    check_run,
-    is_same,
-    unlike,
-)
+from reports.archive import Unsealed, check_run, is_same
 from reports.claims import as_json, claims_grid, deciding, judge
 from reports.effects import effects_grids
 from reports.measurements import Measurements
@@ -45,12 +32,9 @@ from reports.results import Bundle, table_content, table_of
 from reports.tables import changes_grid, gains_grid, paper_grid, runs_grid
 
 RUN_FACTS = ("signature", "name", "rows", "seed", "canonical", "assigner", "code", "environment")
-DATA_FACTS = ("name", "fingerprint", "images", "classes", "notes")
-RESULT_FACTS = ("signature", "seed", "metrics", "seconds", "spent", "facts")
+COPIED = ("result.json", "history.jsonl", "matches.npz", "insight.json", "warnings.json")
 NOWHERE = "(sealed)"  # where the data of a sealed run is
-TEXTS = (".json", ".jsonl", ".md", ".csv", ".txt")
-RUN = re.compile("runs/[0-9a-f]{12}(/|$)")
-MOST_ROWS, MOST_TOLD = 1000, 20  # of a table; differences of a member
+MOST_ROWS = 1000  # of a sealed table
 
 Tell = Callable[[str], None]
 
@@ -66,34 +50,24 @@ def stage(
 
     ValueError where a text would tell of a path of this machine.
     """
-    names, found = dict[str, None](), list(setups)
-    sealed: dict[str, list[Table]] = {}
-    for slug, (setup, seeds) in zip(_slugs([_portable(it) for it, _ in found]), found, strict=True):
-        for table in tables:
-            if results := bundle(store, setup, table, seeds, tell).results:
-                names |= dict.fromkeys(results)
-                sealed.setdefault(slug, []).append(_portable_table(table))
-    for name in names:
-        tell(f"run {name}")
-        _stage_run(store.folder(name), folder / "runs" / name)
+    private, sealed = {store.root, Path.home()}, dict[str, list[Table]]()
+    for setup, seeds in setups:
+        private.add(Path(setup.where))
+        results = [bundle(store, setup, table, seeds, tell).results for table in tables]
+        if any(results):
+            if (slug := _portable(setup).slug) in sealed:
+                raise ValueError(f"two setups are called {slug}: choose by --data or --scale")
+            pairs = zip(tables, results, strict=True)
+            sealed[slug] = [_portable_table(table) for table, found in pairs if found]
+        for name in dict.fromkeys(name for found in results for name in found):
+            tell(f"run {name}")
+            _stage_run(store.folder(name), folder / "runs" / name)
     made, texts = _pages(Store(folder), sealed, tell)
     for name, text in texts.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text, encoding="utf-8")
-    for scores in folder.glob("runs/*/scores.npz"):
-        scores.unlink()
-    data = {Path(store.folder(name).facts()["data"]["where"]) for name in names}
-    _require_portable(folder, [store.root, Path.home(), *filter(Path.is_absolute, data)])
+    _require_portable(folder, private)
     return len(made)
-
-
-def _slugs(setups: Sequence[Setup]) -> list[str]:
-    """Each setup as a folder; with its data's fingerprint where another setup has that name."""
-    names = [setup.slug for setup in setups]
-    return [
-        f"{name}-{setup.fingerprint[:8]}" if names.count(name) > 1 else name
-        for name, setup in zip(names, setups, strict=True)
-    ]
 
 
 def _portable(setup: Setup) -> Setup:
@@ -112,26 +86,19 @@ def _portable_table(table: Table) -> Table:
 
 def _named_weights(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings with initial weights, if any are among them, named by what they are."""
-    if settings.get("weights", "none") in ("none", "imagenet"):
-        return dict(settings)
-    run = Run(DetectorConfig(), Recipe(weights=settings["weights"]), "", 0)
-    return {**settings, "weights": canonical(run)["recipe"]["weights"]}
+    is_file = settings.get("weights", "none") not in ("none", "imagenet")
+    named = {"weights": weights_identity(settings["weights"])} if is_file else {}
+    return {**settings, **named}
 
 
 def _stage_run(run: RunFolder, folder: Path) -> None:
-    """Copy what proves a run; of the rest only what is the same on any machine."""
+    """Copy what proves a run; of its facts only what is the same on any machine."""
     folder.mkdir(parents=True, exist_ok=True)
-    facts, result = run.facts(), run.result() or {}
-    setup = _portable(Setup.from_json(facts["setup"]))
+    facts = run.facts()
     kept = {name: facts[name] for name in RUN_FACTS if name in facts}
-    data = {name: facts["data"][name] for name in DATA_FACTS} | {"where": NOWHERE}
-    write_json(folder / "run.json", kept | {"setup": setup.to_json(), "data": data})
-    write_json(folder / "result.json", {key: result[key] for key in RESULT_FACTS if key in result})
-    lines = "".join(json.dumps(entry) + "\n" for entry in run.history())
-    (folder / "history.jsonl").write_text(lines, encoding="utf-8")
-    if run.warnings():
-        write_json(folder / "warnings.json", run.warnings())
-    for name in ("matches.npz", "insight.json", "scores.npz"):
+    kept["setup"] = _portable(Setup.from_json(facts["setup"])).to_json()
+    write_json(folder / "run.json", kept | {"data": facts["data"] | {"where": NOWHERE}})
+    for name in (*COPIED, run.scores.name):  # the last saves time, and is not sealed
         if (run.path / name).is_file():
             shutil.copyfile(run.path / name, folder / name)
 
@@ -142,7 +109,7 @@ def _require_portable(folder: Path, private: Iterable[Path]) -> None:
     "/" alone, the home of some containers, would be found anywhere.
     """
     wanted = [str(path) for path in private if len(path.parts) > 1]
-    for path in sorted(path for path in folder.rglob("*") if path.suffix in TEXTS):
+    for path in sorted(it for it in folder.rglob("*.*") if it.is_file() and it.suffix != ".npz"):
         text = path.read_text(encoding="utf-8")
         for place in (place for place in wanted if place in text):
             raise ValueError(
@@ -152,19 +119,19 @@ def _require_portable(folder: Path, private: Iterable[Path]) -> None:
 
 
 def _pages(
-    store: Store, tables: Mapping[str, Sequence[Table]], tell: Tell
+    store: Store, sealed: Mapping[str, Sequence[Table]], tell: Tell
 ) -> tuple[dict[str, Bundle], dict[str, str]]:
-    """All that is made of a staged folder's runs: "tables/demo-shapes/table2" -> bundle; texts.
+    """What is made of a folder's runs: "tables/demo-shapes/table2" -> bundle; page -> text.
 
-    tables: a setup's slug -> those that are sealed of it.
+    sealed: a setup's slug -> its tables. Of numbers and of claims a page has a line for each.
     """
-    made, texts = dict[str, Bundle](), dict[str, str]()
-    setups = setups_in(store)
-    slugs = _slugs([setup for setup, _ in setups])
-    for slug, (setup, seeds) in sorted(zip(slugs, setups, strict=True), key=lambda it: it[0]):
-        mine = [bundle(store, setup, table, seeds, tell) for table in tables.get(slug, ())]
-        for content in sorted(mine, key=lambda it: it.table.name):
-            where = f"tables/{slug}/{content.table.name}"
+    made = dict[str, Bundle]()
+    texts = {"README.txt": (TEMPLATES / "archive.txt").read_text(encoding="utf-8")}
+    for setup, seeds in sorted(setups_in(store), key=lambda it: it[0].slug):
+        asked = sorted(sealed.get(setup.slug, ()), key=lambda it: it.name)
+        tables = [bundle(store, setup, table, seeds, tell) for table in asked]
+        for content in tables:
+            where = f"tables/{setup.slug}/{content.table.name}"
             grids = [paper_grid(content), gains_grid(content), *changes_grid(content)]
             grids += [*effects_grids(content), runs_grid(content)]
             rows = table_content(content.table, content.signatures)
@@ -172,42 +139,15 @@ def _pages(
             texts[f"{where}.json"] = json.dumps(rows, indent=1) + "\n"
             texts[f"{where}.csv"] = csv_text(content)
             texts[f"{where}.md"] = "\n".join(map(markdown, grids))
-        texts |= _claims(slug, mine)
-    names = dict.fromkeys(name for content in made.values() for name in content.results)
-    data = {_about_data(store.folder(name).facts()["data"]) for name in names}
-    listed = "\n".join(f"    {where}\n        {_about(it)}" for where, it in made.items())
-    readme = (TEMPLATES / "archive.txt").read_text(encoding="utf-8")
-    texts["README.txt"] = readme.format(tables=listed, data="\n".join(sorted(data)))
+        numbers = {content.table.number for content in tables}
+        about = [it for it in CLAIMS if it.evidence == "training" and numbers & set(it.tables)]
+        if about:
+            verdicts = [judge(claim, Measurements(tables)) for claim in about]
+            needs = "".join(f"- {need}\n" for need in deciding(verdicts))
+            lines = "".join(json.dumps(as_json(it)) + "\n" for it in verdicts)
+            texts[f"claims/{setup.slug}.md"] = f"{markdown(claims_grid(verdicts))}\n{needs}"
+            texts[f"claims/{setup.slug}.jsonl"] = lines
     return made, texts
-
-
-def _claims(slug: str, tables: Sequence[Bundle]) -> dict[str, str]:
-    """What a setup's tables say about the claims that they are about."""
-    numbers = {content.table.number for content in tables}
-    about = [it for it in CLAIMS if it.evidence == "training" and numbers & set(it.tables)]
-    if not about:
-        return {}
-    verdicts = [judge(claim, Measurements(tables)) for claim in about]
-    needs = "".join(f"- {need}\n" for need in deciding(verdicts))
-    return {
-        f"claims/{slug}.md": markdown(claims_grid(verdicts)) + "\n" + needs,
-        f"claims/{slug}.json": json.dumps([as_json(it) for it in verdicts], indent=1) + "\n",
-    }
-
-
-def _about(content: Bundle) -> str:
-    changed = f", changed: {', '.join(content.settings)}" if content.settings else ""
-    setup = f"scale {content.scale} on {content.data}{changed}"
-    return f"{content.table.heading}; {len(content.results)} runs; {setup}"
-
-
-def _about_data(data: Mapping[str, Any]) -> str:
-    images, classes = data["images"], ", ".join(map(str, data["classes"]))
-    sizes = f"{images['train']} images to learn, {images['val']} to test"
-    return f"    {data['name']}: {sizes}; classes {classes}\n        {data['fingerprint']}"
-
-
-# Whether it stands
 
 
 @dataclass(frozen=True)
@@ -215,9 +155,8 @@ class Verification:
     """What stands of an archive, once everything was made again of its runs' records."""
 
     tables: Mapping[str, Bundle]  # made again: "tables/demo-shapes/table2" -> table
-    cells: Mapping[tuple[str, str, str], bool]  # table, row's label, metric's heading -> it stands
-    claims: Mapping[tuple[str, str], tuple[str, bool]]  # setup's slug, name -> verdict, it stands
-    problems: tuple[Problem, ...]  # whatever was found wrong, each once
+    pages: Mapping[str, tuple[int, int]]  # page -> how many of its lines stand, of how many
+    problems: tuple[str, ...]  # whatever was found wrong: where, and what
 
 
 def verify(archive: Unsealed, tell: Tell = lambda text: None) -> Verification:
@@ -225,47 +164,34 @@ def verify(archive: Unsealed, tell: Tell = lambda text: None) -> Verification:
 
     So a number that rests on a run with anything wrong is not made again, and does not stand.
     """
-    root, found = archive.folder, [*archive.problems]
+    root, problems = archive.folder, [*archive.problems]
     for folder in sorted(root.glob("runs/*")):
         tell(f"run {folder.name}")
-        found += check_run(folder)
-    for wrong in {Path(it.where).parts[1] for it in found if RUN.match(it.where)}:
-        shutil.rmtree(root / "runs" / wrong, ignore_errors=True)
-    tables: dict[str, list[Table]] = {}
-    made, texts = dict[str, Bundle](), dict[str, str]()
-    for path in sorted(root.glob("tables/*/*.json")):
-        with _told(found, path.relative_to(root).as_posix(), "no table that this version reads"):
-            tables.setdefault(path.parent.name, []).append(_table(path))
-    with _told(found, "tables", "no pages can be made of them"):
-        made, texts = _pages(Store(root), tables, tell)
-    cells, claims = dict[tuple[str, str, str], bool](), dict[tuple[str, str], tuple[str, bool]]()
-    for name, text in texts.items():
-        wrong_parts = _compare(root, name, text, found)
-        where, ending = name.rsplit(".", 1)
-        if ending == "csv":
-            # A change against another row may be wrong where the number itself stands.
-            cut = [part.rsplit(": ", 1) for part in wrong_parts]
-            numbers = {cell for cell, column in cut if "gain" not in column}
-            for row, metric in product(made[where].rows, made[where].table.metrics):
-                label, heading = row.row.label, HEADINGS[metric]
-                is_wrong = f"{label}, {heading}" in numbers
-                if is_wrong or row.metrics[metric].ours is not None:
-                    cells[where, label, heading] = not is_wrong
-        elif name.startswith("claims/") and ending == "json":
-            for it in json.loads(text):
-                claims[Path(name).stem, it["name"]] = it["verdict"], it["name"] not in wrong_parts
-    found += _left_over(root, made, texts)
-    return Verification(made, cells, claims, tuple(dict.fromkeys(found)))
-
-
-@contextmanager
-def _told(found: list[Problem], where: str, what: str) -> Iterator[None]:
-    """Add what stops the block to what was found."""
+        try:
+            check_run(folder)
+        except Exception as error:  # what nobody vouches for may raise anything
+            problems.append(f"runs/{folder.name}: {type(error).__name__}: {error!s:.200}")
+            shutil.rmtree(folder)
+    made, texts, pages = dict[str, Bundle](), dict[str, str](), dict[str, tuple[int, int]]()
     try:
-        yield
-    except MALFORMED as error:
-        text = f"{what}: {type(error).__name__}: {error!s:.200}"
-        found.append(Problem("table", where, text))
+        sealed = {it.name: [*map(_table, it.glob("*.json"))] for it in root.glob("tables/*")}
+        made, texts = _pages(Store(root), sealed, tell)
+    except Exception as error:
+        problems.append(f"tables: none can be made: {type(error).__name__}: {error!s:.200}")
+    files = {it.relative_to(root).as_posix(): it for it in root.rglob("*.*") if it.is_file()}
+    for name, text in texts.items():
+        stated = files[name].read_text("utf-8", "replace") if name in files else ""
+        pairs = [*zip_longest(stated.splitlines(), text.splitlines(), fillvalue="")]
+        same = [is_same(*pair) for pair in pairs]
+        counted = same[1:] if name.endswith(".csv") else same  # without the names of its columns
+        pages[name] = sum(counted), len(counted)
+        if not all(same):
+            first = pairs[same.index(False)]
+            told = f"{same.count(False)} of {len(same)} lines are not what the runs give"
+            problems.append(f"{name}: {told}, the first: {max(first):.100}")
+    left = [it for it in files if it not in texts and not it.startswith("runs/")]
+    problems += [f"{it}: no table and run of the archive gives such a page" for it in sorted(left)]
+    return Verification(made, pages, tuple(problems))
 
 
 def _table(path: Path) -> Table:
@@ -274,55 +200,6 @@ def _table(path: Path) -> Table:
     """
     content = json.loads(path.read_text(encoding="utf-8"))
     if len(content["rows"]) > MOST_ROWS:
-        raise ValueError(f"{len(content['rows']):,} rows, at most {MOST_ROWS:,} are read")
+        raise ValueError(f"{path.name} has more than {MOST_ROWS:,} rows")
     table = table_of(content)
-    if table.name != path.stem:
-        raise ValueError(f"it is called {table.name!r:.40}")
     return TABLES.get(table.name, table)
-
-
-def _compare(root: Path, name: str, made: str, found: list[Problem]) -> set[str]:
-    """The parts of a page that are not as it was made again; found gets why."""
-    kind: Kind = "table" if name.startswith("tables/") and name[-3:] != ".md" else "text"
-    again, stated = _parts(name, made), dict[str, str]()
-    if not (root / name).is_file():
-        found.append(Problem("text", name, "it is missing"))
-        return {*again}
-    text = (root / name).read_text(encoding="utf-8", errors="replace")
-    with suppress(*MALFORMED):
-        stated = _parts(name, text)
-    pairs = {key: (stated.get(key, ""), again.get(key, "")) for key in {**again, **stated}}
-    wrong = {key: pair for key, pair in pairs.items() if not is_same(*pair)}
-    told = islice(wrong.items(), MOST_TOLD)
-    found += [Problem(kind, name, f"{key} {unlike(*pair)}") for key, pair in told]
-    if not wrong and not is_same(text, made):  # a part stated twice, or in another order
-        found.append(Problem(kind, name, f"laid out otherwise: it {unlike(text, made)}"))
-    return {*wrong}
-
-
-def _parts(name: str, text: str) -> dict[str, str]:
-    """A page, cut into what stands or falls by itself: cells, rows, verdicts, else lines."""
-    if name.endswith(".csv"):
-        lines = csv.DictReader(text.splitlines())
-        return {f"{it['row']}, {it['metric']}: {key}": f"{it[key]}" for it in lines for key in it}
-    if not name.endswith(".json"):
-        return {f"line {place}": line for place, line in enumerate(text.splitlines(), start=1)}
-    content = json.loads(text)
-    if name.startswith("claims/"):
-        return {it["name"]: json.dumps(it) for it in content}
-    rows = {f"row {place}": row for place, row in enumerate(content.pop("rows"), start=1)}
-    return {key: json.dumps(value) for key, value in (content | rows).items()}
-
-
-def _left_over(
-    root: Path, made: Mapping[str, Bundle], texts: Mapping[str, str]
-) -> Iterator[Problem]:
-    """Runs without a table, and pages that nothing of the archive gives."""
-    used = {name for content in made.values() for name in content.results}
-    for folder in sorted(root.glob("runs/*")):
-        if folder.name not in used:
-            yield Problem("table", f"runs/{folder.name}", "no table has a result of it")
-    for path in sorted(path for path in root.rglob("*") if path.is_file()):
-        name = path.relative_to(root).as_posix()
-        if not name.startswith("runs/") and name not in texts:
-            yield Problem("text", name, "none of the archive's runs and tables gives such a page")

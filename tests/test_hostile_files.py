@@ -172,7 +172,7 @@ def test_broken_archives(tmp_path: Path) -> None:
     members, draw, found = read(whole), random.Random(2), []
     path = tmp_path / "a.zip"
     names = [name for name in members if name != "manifest.json"]
-    for number in range(500):
+    for number in range(240):
         changed = dict(members)
         name = draw.choice(names)
         is_json = name.endswith(".json")
@@ -187,5 +187,5 @@ def test_broken_archives(tmp_path: Path) -> None:
         told = outcome(lambda: found.append(check(path).problems), "a.zip")
         if told == "read" and number % 4 == 0:
             assert is_same or found[-1], f"case {number}: {name} was changed, and nothing is said"
-    assert sum(map(bool, found)) > 300
+    assert sum(map(bool, found)) > 140
     check_memory()

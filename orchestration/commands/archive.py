@@ -1,34 +1,25 @@
 """`atss export`, `atss verify`: results sealed in one file, and whether they stand."""
 
 import re
-import tempfile
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from tempfile import TemporaryDirectory
+from typing import Annotated
 
-from rich.table import Table as Grid
-from rich.text import Text
-
-from detector.metrics import HEADINGS
 from orchestration import options
 from orchestration.json_files import write_atomically
 from orchestration.options import argument, option
 from orchestration.plan import find_tables, setups_in
 from orchestration.progress import count
 from orchestration.run_folder import DEFAULT_OUT, open_store
-from orchestration.terminal import console, finish, nothing_found, warn
-from reports.numbers import number
-
-if TYPE_CHECKING:  # they import numpy, which help and lists need not wait for
-    from orchestration.archive import Verification
+from orchestration.terminal import console, finish, nothing_found, say, warn
+from reports.render import terminal
 
 ENDING = ".sealed.zip"
-MARKS = {True: " ✓", False: " ✗", None: ""}  # whether something stands
-LEAST_DIGITS = 12  # of a digest: with fewer somebody could find another archive of it
-To = Annotated[str | None, option(f"The archive.  [default: TABLE{ENDING}]", metavar="FILE")]
-Archives = Annotated[list[str], argument("ARCHIVE...", "What atss export wrote.")]
 DIGEST = "The digest that was published for the archive, or its first 12 digits or more."
+To = Annotated[str | None, option(f"The archive.  [default: TABLE{ENDING}]", metavar="FILE")]
+Archive = Annotated[str, argument("ARCHIVE", "What atss export wrote.")]
 Digest = Annotated[str | None, option(DIGEST, metavar="HEX")]
 
 
@@ -52,29 +43,25 @@ def export(
     """
     chosen, store = find_tables(tables), open_store(out)
     path = _destination(to, [it.name for it in chosen] if len(chosen) == 1 else tables)
-    store.require_there()
-    warn(store.unreadable())
+    warn(store.require_there().unreadable())
     found = setups_in(store, scale, data)
     from orchestration.archive import stage
     from orchestration.archive import verify as check
     from orchestration.provenance import code_version
     from reports.archive import seal, unseal
 
-    with tempfile.TemporaryDirectory() as name, console.status("Sealing") as status:
+    with TemporaryDirectory() as name, console.status("Sealing") as status:
         num_tables = stage(store, found, chosen, Path(name), status.update)
         if not num_tables:
             raise ValueError(nothing_found(store, tables, data))
         num_runs = len(list(Path(name).glob("runs/*")))
-        about = {"code": code_version()}
-        write_atomically(path, lambda part: seal(Path(name), about, part))
-    with tempfile.TemporaryDirectory() as name, console.status("Looking at it") as status:
+        write_atomically(path, lambda part: seal(Path(name), code_version(), part))
+    with TemporaryDirectory() as name, console.status("Looking at it") as status:
         unsealed = unseal(path, Path(name))
-        told = check(unsealed, status.update)
-    for problem in told.problems:
-        console.print(f"! {problem}", soft_wrap=True)
+        problems = check(unsealed, status.update).problems
+    say(*(f"! {problem}" for problem in problems))
     what = f"{count(num_tables, 'table')}, {count(num_runs, 'run')}"
-    console.print(f"{path}: {what}, {path.stat().st_size / 1e6:.1f} MB", soft_wrap=True)
-    console.print(f"digest {unsealed.digest}", soft_wrap=True)
+    say(f"{path}: {what}, {path.stat().st_size / 1e6:.1f} MB", f"digest {unsealed.digest}")
 
 
 def _destination(to: str | None, names: Sequence[str]) -> Path:
@@ -88,90 +75,38 @@ def _destination(to: str | None, names: Sequence[str]) -> Path:
     return path
 
 
-def verify(archives: Archives, digest: Digest = None) -> None:
-    """Say of each cell and claim of an archive whether it stands, and why not.
+def verify(archive: Archive, digest: Digest = None) -> None:
+    """Say how many cells and claims of an archive stand, and which do not and why.
 
     Everything is made again of the runs' match records: numbers, intervals, verdicts, pages.
 
-    Examples:
-
-    - `atss verify table2.sealed.zip --digest 3f2a...`
-    - `atss verify ours.zip theirs.zip`
+    Example: `atss verify table2.sealed.zip --digest 3f2a...`
 
     Exit codes: 0 all stand, 1 something does not, 2 not an archive.
     """
-    wanted, paths = _wanted(digest, archives), {name: _archive(name) for name in archives}
+    wanted = (digest or "").strip().lower()
+    if digest is not None and not re.fullmatch("[0-9a-f]{12,64}", wanted):
+        needed = "the 64 hex digits that atss export printed, or at least the first 12"
+        raise ValueError(f"--digest '{digest}': needs {needed}: fewer could be another archive's")
     from orchestration.archive import verify as check
-    from reports.archive import unseal
-
-    problems: list[str] = []
-    for name, path in paths.items():
-        with tempfile.TemporaryDirectory() as folder, console.status(path.name) as status:
-            unsealed = unseal(path, Path(folder))
-            if not unsealed.digest.startswith(wanted):
-                finish([f"{name}: its digest is {unsealed.digest}, not {wanted}: another archive"])
-            found = check(unsealed, status.update)
-        console.print(name, soft_wrap=True)
-        problems += [f"{name}: {text}" for text in _show(unsealed.manifest.get("code"), found)]
-        console.print(f"digest {unsealed.digest}", soft_wrap=True)
-    finish(problems)
-
-
-def _wanted(digest: str | None, archives: Sequence[str]) -> str:
-    """How the digest has to begin; ValueError for so little that another's could, too."""
-    if digest is None:
-        return ""
-    if len(archives) > 1:
-        raise ValueError(f"--digest is of one archive, got {len(archives)}")
-    wanted = digest.strip().lower()
-    if not re.fullmatch(f"[0-9a-f]{{{LEAST_DIGITS},64}}", wanted):
-        raise ValueError(
-            f"--digest '{digest}': needs the 64 hex digits that atss export printed, or at least "
-            f"the first {LEAST_DIGITS}"
-        )
-    return wanted
-
-
-def _archive(name: str) -> Path:
-    """Where it is; ValueError where there is no file."""
-    path = Path(name).expanduser()
-    if path.is_dir():
-        raise ValueError(f"{path} is a folder; needs a file that atss export wrote of one")
-    if not path.is_file():
-        raise ValueError(f"{path}: no such file; needs an archive of atss export")
-    return path
-
-
-def _show(code: Any, found: "Verification") -> list[str]:
-    """Print what stands and what does not; in a line, if so, how much does not."""
     from orchestration.provenance import code_version
+    from reports.archive import unseal
+    from reports.tables import paper_grid
 
-    if code != code_version():
-        console.print("sealed by other code than this: pages may be worded otherwise")
-    for where, content in found.tables.items():
-        title = f"{content.table.heading} ({where})"
-        grid = Grid("Run", title=title, box=None, pad_edge=False, title_justify="left")
-        for metric in content.table.metrics:
-            grid.add_column(HEADINGS[metric], justify="right")
-        for row in content.rows:
-            label, cells = row.row.label, list[str]()
-            for metric in content.table.metrics:
-                mark = MARKS[found.cells.get((where, label, HEADINGS[metric]))]
-                cells.append(f"{number(row.metrics[metric].ours)}{mark}")
-            grid.add_row(Text(label), *cells)
-        console.print("", grid, "")
-    for (slug, claim), (verdict, stands) in found.claims.items():
-        console.print(f"{slug}: {claim} {verdict}{MARKS[stands]}", soft_wrap=True)
-    for problem in found.problems:
-        console.print(f"!  {problem}", soft_wrap=True)
-    stand = sum(found.cells.values())
-    console.print(f"{stand} of {count(len(found.cells), 'cell')} stand")
-    claims = [stands for _, stands in found.claims.values()]
-    wrong = [
-        f"{stand.count(False)} of {len(stand)} {noun}s"
-        for noun, stand in (("cell", [*found.cells.values()]), ("claim", claims))
-        if not all(stand)
-    ]
-    if wrong:
-        return [f"{' and '.join(wrong)} do not stand"]
-    return [f"not as it was sealed: {found.problems[0]}"] if found.problems else []
+    path = Path(archive).expanduser()
+    with TemporaryDirectory() as folder, console.status(path.name) as status:
+        unsealed = unseal(path, Path(folder))
+        if not unsealed.digest.startswith(wanted):
+            finish([f"{path}: its digest is {unsealed.digest}, not {wanted}: another archive"])
+        found = check(unsealed, status.update)
+    if unsealed.code != code_version():
+        say("sealed by other code than this: pages may be worded otherwise")
+    for content in found.tables.values():
+        console.print("", terminal(paper_grid(content)))
+    say(*(f"!  {problem}" for problem in found.problems))
+    for page, (num_standing, num) in found.pages.items():
+        if noun := {".csv": "cell", ".jsonl": "claim"}.get(Path(page).suffix):
+            say(f"{page}: {num_standing} of {count(num, noun)} stand")
+    say(f"digest {unsealed.digest}")
+    what = count(len(found.problems), "problem")
+    finish([f"{path}: {what}, the first: {it}" for it in found.problems[:1]])
