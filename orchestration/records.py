@@ -79,36 +79,30 @@ def table_records(content: Bundle, setup: Setup, trainings: Mapping[str, Any]) -
     shared = {"table": table.name, "setup": setup.name, "scale": setup.scale, "data": setup.data}
     made = f"{table.heading}. Made by `{content.command}`."
     tags = shared | {"kind": "report", NOTE: f"Page and files of {made}"}
-    records = [Record(name="report", tags=tags, behind=len(table.rows))]
-    rows = [row.row for row in content.rows if row.results]
-    toggles = pd.DataFrame({row.label: _toggles(row, setup) for row in rows}).T
+    found = [Record(name="report", tags=tags, behind=len(table.rows))]
+    measured = {place: row for place, row in enumerate(content.rows) if row.results}
+    toggles = pd.DataFrame([_toggles(row.row, setup) for row in measured.values()], measured)
     varying = toggles.loc[:, toggles.nunique() > 1]
-    for place, row in enumerate(content.rows):
-        if row.row not in rows:
-            continue
+    for place, row in measured.items():
         label, runs = row.row.label, row.results
         told = {it.seed: trainings[it.signature] for it in runs if it.signature in trainings}
         links = [f"[Training, seed {seed}]({address(run)})" for seed, run in told.items()]
         tags = shared | {
             "kind": "row",
             "row": label,
-            "assigner": toggles.at[label, "assigner"],
+            "assigner": toggles.at[place, "assigner"],
             "seeds": " ".join(str(it.seed) for it in runs),
             "signatures": " ".join(it.signature for it in runs),
             "training_run": " ".join(run.info.run_id for run in told.values()),
             NOTE: "\n\n".join([*links, f"**{label}** of {made}"]),
         }
-        params = varying.loc[label].dropna().to_dict()
-        name, metrics = f"{place + 1:02} {label}", _metrics(lines.loc[label])
-        records.append(Record(name=name, tags=tags, params=params, metrics=metrics, behind=place))
-    return records
-
-
-def _metrics(lines: pd.DataFrame) -> dict[str, float]:
-    """AP first, then what is to be read beside it; only what is known. lines: of one row."""
-    found = {str(name): value for name, value in lines["ours"].items()}
-    found |= {name: lines.at["AP", column] for name, column in BESIDE_AP.items()}
-    return {name: round(float(it), 4) for name, it in found.items() if pd.notna(it)}
+        its = lines.loc[label]
+        metrics = {str(name): value for name, value in its["ours"].items()}  # AP first
+        metrics |= {name: its.at["AP", column] for name, column in BESIDE_AP.items()}
+        known = {name: round(float(it), 4) for name, it in metrics.items() if pd.notna(it)}
+        params, name = varying.loc[place].dropna().to_dict(), f"{place + 1:02} {label}"
+        found.append(Record(name=name, tags=tags, params=params, metrics=known, behind=place))
+    return found
 
 
 def _toggles(row: Row, setup: Setup) -> dict[str, str]:

@@ -17,30 +17,15 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from orchestration.json_files import read_json
+from orchestration import records
+from orchestration.json_files import read_json, write_atomically
 from orchestration.plan import Setup
-from orchestration.records import (
-    NOTE,
-    TRAININGS,
-    VIEW,
-    Record,
-    address,
-    database,
-    local_uri,
-    page,
-    records_uri,
-    sqlite_uri,
-    table_records,
-    table_view,
-    texts,
-    training_view,
-    without_password,
-)
+from orchestration.records import NOTE, TRAININGS, VIEW, Record, texts
 from orchestration.run_folder import RunFolder, Store
 from reports.render import markdown
 from reports.results import Bundle
@@ -100,7 +85,7 @@ class Tracker:
             self.problem = None
         except AWAY as error:
             line = (str(error).splitlines() or [type(error).__name__])[0]
-            self.problem = without_password(f"{line} ({self.uri})")
+            self.problem = records.without_password(f"{line} ({self.uri})")
 
     def experiment(self, name: str) -> Any:
         """The experiment of this name, made or brought back where needed."""
@@ -151,19 +136,20 @@ class Tracker:
     def pages(self, at: str) -> dict[str, str]:
         """Experiment -> its page as it is to open; by itself MLflow opens no records."""
         found = self.client.search_experiments(order_by=["name ASC"])
-        links = {it.name: page(it, has_view=VIEW in it.tags) for it in found if it.name != UNUSED}
-        return {name: f"{at}/{link}" for name, link in links.items()}
+        shown = {it.name: records.page(it, has_view=VIEW in it.tags) for it in found}
+        return {name: f"{at}/{page}" for name, page in shown.items() if name != UNUSED}
 
 
 def open_tracker(store: Store) -> Tracker:
     """Connect, making what is not there yet; problem says why records have to come later."""
-    tracker = Tracker(records_uri(store), store)
+    tracker = Tracker(records.records_uri(store), store)
     with tracker.tolerance(), tracker.alone():
-        if tracker.uri == local_uri(store):
-            _create(database(store))
+        if tracker.uri == records.local_uri(store):
+            _create(records.database(store))
         trainings = tracker.experiment(TRAININGS)
         if tracker.is_known and VIEW not in trainings.tags:
-            tracker.client.set_experiment_tag(trainings.experiment_id, VIEW, training_view())
+            view = records.training_view()
+            tracker.client.set_experiment_tag(trainings.experiment_id, VIEW, view)
     return tracker
 
 
@@ -175,14 +161,10 @@ def _create(database: Path) -> None:
     """
     if database.exists() and database.stat().st_size:
         return
-    for left in database.parent.glob(f"{database.name}.*.tmp*"):  # of a launch that was killed
-        left.unlink()
-    temporary = database.with_name(f"{database.name}.{os.getpid()}.tmp")
-    mlflow.MlflowClient(sqlite_uri(temporary)).search_experiments()
-    os.replace(temporary, database)
-    connection = sqlite3.connect(database)
-    connection.execute("pragma journal_mode=wal")
-    connection.close()
+    at = records.sqlite_uri
+    write_atomically(database, lambda part: mlflow.MlflowClient(at(part)).search_experiments())
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute("pragma journal_mode=wal")
 
 
 # Trainings: the image of a run's folder, which says in record.json where its record is.
@@ -228,16 +210,16 @@ def mirror(tracker: Tracker, folder: RunFolder, *, is_running: bool = False) -> 
 
 def _training(signature: str, facts: Mapping[str, Any]) -> Record:
     """What is known of a training before it begins."""
-    setup = facts["setup"]
-    known: dict[str, Any] = {"setup": setup["name"], "scale": setup["scale"], "data": setup["data"]}
-    for group in ("code", "environment"):
-        known |= {f"{group}.{name}": text for name, text in facts[group].items()}
-    known |= {"kind": "training", "signature": signature, "rows": "; ".join(facts["rows"])}
-    known |= {"seed": facts["seed"], "assigner": facts["params"]["assigner"]}
+    setup, rows = facts["setup"], "; ".join(facts["rows"])
+    known = {"kind": "training", "signature": signature, "rows": rows, "seed": facts["seed"]}
+    known |= {name: setup[name] for name in ("scale", "data")} | {"setup": setup["name"]}
+    known |= {f"code.{name}": text for name, text in facts["code"].items()}
+    known |= {f"environment.{name}": text for name, text in facts["environment"].items()}
+    known["assigner"] = facts["params"]["assigner"]
     known[NOTE] = (
         "One training, with its losses and AP step by step; detections, weights and settings are "
-        f"under Artifacts. It fills {known['rows']}.\n\nOn disk it is `runs/{signature}` of the "
-        f"results folder, trained by `{facts['command']}`."
+        f"under Artifacts. It fills {rows}.\n\nOn disk it is `runs/{signature}` of the results "
+        f"folder, trained by `{facts['command']}`."
     )
     return Record(name=facts["name"], tags=texts(known), params=texts(facts["params"]))
 
@@ -247,20 +229,19 @@ def _advance(tracker: Tracker, run: Any, folder: RunFolder, is_running: bool) ->
     run_id, client = run.info.run_id, tracker.client
     result = folder.result()  # before the history, which is whole once there is a result
     client.log_batch(run_id, _new_points(run, folder))
-    remarks = {"failure": (folder.failure() or {}).get("reason", "")}
-    remarks["cancelled"] = folder.cancellation()
-    remarks["warning"] = "; ".join(warning["text"] for warning in folder.warnings())
-    for name, text in remarks.items():
+    failure = (folder.failure() or {}).get("reason", "")
+    tags = {"failure": failure, "cancelled": folder.cancellation()}
+    tags["warning"] = "; ".join(warning["text"] for warning in folder.warnings())
+    status = "FAILED" if failure else "RUNNING" if is_running else "KILLED"
+    if result is not None:
+        status, seconds = "FINISHED", result.get("seconds")
+        tags["seconds"] = "" if seconds is None else str(round(seconds, 1))
+        tracker.attach(run, (folder.path / name for name in ATTACHED))
+    for name, text in tags.items():
         if text and text != run.data.tags.get(name):
             client.set_tag(run_id, name, text)
         elif not text and name in run.data.tags:
             client.delete_tag(run_id, name)
-    if result is not None:
-        tracker.attach(run, (folder.path / name for name in ATTACHED))
-        if (seconds := result.get("seconds")) is not None:
-            client.set_tag(run_id, "seconds", round(seconds, 1))
-    unfinished = "FAILED" if remarks["failure"] else "RUNNING" if is_running else "KILLED"
-    status = unfinished if result is None else "FINISHED"
     if status != run.info.status:
         end = client.update_run if status == "RUNNING" else client.set_terminated
         end(run_id, status)
@@ -286,16 +267,16 @@ def record_table(tracker: Tracker, content: Bundle, setup: Setup, folder: Path) 
         trained = tracker.find(tracker.experiment(TRAININGS), "tags.kind = 'training'")
         trainings = {run.data.tags["signature"]: run for run in trained}
         experiment = tracker.experiment(f"{content.table.label} - {setup.name}")
-        records = table_records(content, setup, trainings)
-        report, *rows = (tracker.put(experiment, record, data) for record in records)
+        wanted = records.table_records(content, setup, trainings)
+        report, *rows = (tracker.put(experiment, record, data) for record in wanted)
         kept = {run.info.run_id for run in (report, *rows)}
         for run in tracker.find(experiment, f"tags.table = '{name}'"):
             if run.info.run_id not in kept:
                 tracker.client.delete_run(run.info.run_id)
         tracker.attach(report, sorted(folder.glob(f"{name}.*")))
-        links = f"[Charts]({page(experiment, has_view=tracker.is_known)})"
-        links += f" · [report]({address(report, f'/artifacts/{name}.html')})"
+        links = f"[Charts]({records.page(experiment, has_view=tracker.is_known)})"
+        links += f" · [report]({records.address(report, f'/artifacts/{name}.html')})"
         note = f"{links}\n\n{markdown(paper_grid(content))}"[:MAX_EXPERIMENT_TAG]
-        view = {VIEW: table_view(records)} if tracker.is_known else {}
+        view = {VIEW: records.table_view(wanted)} if tracker.is_known else {}
         for tag, text in ({NOTE: note} | view).items():
             tracker.client.set_experiment_tag(experiment.experiment_id, tag, text)
