@@ -10,9 +10,10 @@ data and weights lie. Initial weights are named by their digest, as they are in 
 import json
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from experiments import TABLES
@@ -22,7 +23,7 @@ from orchestration.json_files import write_json
 from orchestration.plan import NAMED_DATA, Setup, setups_in
 from orchestration.results import bundle
 from orchestration.run_folder import RunFolder, Store
-from reports.archive import Unsealed, check_run, is_same
+from reports.archive import check_run, is_same, unseal
 from reports.claims import as_json, claims_grid, deciding, judge
 from reports.effects import effects_grids
 from reports.measurements import Measurements
@@ -154,44 +155,49 @@ def _pages(
 class Verification:
     """What stands of an archive, once everything was made again of its runs' records."""
 
-    tables: Mapping[str, Bundle]  # made again: "tables/demo-shapes/table2" -> table
-    pages: Mapping[str, tuple[int, int]]  # page -> how many of its lines stand, of how many
-    problems: tuple[str, ...]  # whatever was found wrong: where, and what
+    digest: str
+    code: Mapping[str, str]  # that sealed it
+    problems: Sequence[str] = ()  # whatever was found wrong: where, and what
+    tables: Mapping[str, Bundle] = field(default_factory=dict)  # made again, by their pages' names
+    pages: Mapping[str, tuple[int, int]] = field(default_factory=dict)  # lines that stand, of all
 
 
-def verify(archive: Unsealed, tell: Tell = lambda text: None) -> Verification:
+def verify(path: Path, tell: Tell = lambda text: None, wanted: str = "") -> Verification:
     """Make everything again of the runs that are what they say, and compare it with the archive.
 
     So a number that rests on a run with anything wrong is not made again, and does not stand.
+    Nothing is looked at unless the digest begins as is wanted. ValueError for what is no archive.
     """
-    root, problems = archive.folder, [*archive.problems]
-    for folder in sorted(root.glob("runs/*")):
-        tell(f"run {folder.name}")
+    with TemporaryDirectory() as name:
+        manifest, digest, problems = unseal(path, root := Path(name))
+        if not digest.startswith(wanted):
+            return Verification(digest, manifest.code)
+        for folder in sorted(root.glob("runs/*")):
+            tell(f"run {folder.name}")
+            try:
+                check_run(folder)
+            except Exception as error:  # what nobody vouches for may raise anything
+                problems.append(f"runs/{folder.name}: {type(error).__name__}: {error!s:.200}")
+                shutil.rmtree(folder)
+        made, texts, pages = dict[str, Bundle](), dict[str, str](), dict[str, tuple[int, int]]()
         try:
-            check_run(folder)
-        except Exception as error:  # what nobody vouches for may raise anything
-            problems.append(f"runs/{folder.name}: {type(error).__name__}: {error!s:.200}")
-            shutil.rmtree(folder)
-    made, texts, pages = dict[str, Bundle](), dict[str, str](), dict[str, tuple[int, int]]()
-    try:
-        sealed = {it.name: [*map(_table, it.glob("*.json"))] for it in root.glob("tables/*")}
-        made, texts = _pages(Store(root), sealed, tell)
-    except Exception as error:
-        problems.append(f"tables: none can be made: {type(error).__name__}: {error!s:.200}")
-    files = {it.relative_to(root).as_posix(): it for it in root.rglob("*.*") if it.is_file()}
-    for name, text in texts.items():
-        stated = files[name].read_text("utf-8", "replace") if name in files else ""
-        pairs = [*zip_longest(stated.splitlines(), text.splitlines(), fillvalue="")]
-        same = [is_same(*pair) for pair in pairs]
-        counted = same[1:] if name.endswith(".csv") else same  # without the names of its columns
-        pages[name] = sum(counted), len(counted)
-        if not all(same):
-            first = pairs[same.index(False)]
-            told = f"{same.count(False)} of {len(same)} lines are not what the runs give"
-            problems.append(f"{name}: {told}, the first: {max(first):.100}")
-    left = [it for it in files if it not in texts and not it.startswith("runs/")]
-    problems += [f"{it}: no table and run of the archive gives such a page" for it in sorted(left)]
-    return Verification(made, pages, tuple(problems))
+            sealed = {it.name: [*map(_table, it.glob("*.json"))] for it in root.glob("tables/*")}
+            made, texts = _pages(Store(root), sealed, tell)
+        except Exception as error:
+            problems.append(f"no table can be made: {type(error).__name__}: {error!s:.200}")
+        files = (it for it in root.rglob("*.*") if it.is_file() and root / "runs" not in it.parents)
+        stated = {it.relative_to(root).as_posix(): it.read_bytes() for it in files}
+        for page in sorted({*texts, *stated}):
+            one, other = stated.get(page, b"").decode(errors="replace"), texts.get(page, "")
+            pairs = [*zip_longest(one.splitlines(), other.splitlines(), fillvalue="")]
+            same = [is_same(*pair) for pair in pairs]
+            counted = same[1:] if page.endswith(".csv") else same  # without the columns' names
+            pages[page] = sum(counted), len(counted)
+            if not all(same):
+                first = max(pairs[same.index(False)])
+                told = f"{same.count(False)} of {len(same)} lines are not what its runs give"
+                problems.append(f"{page}: {told}, the first: {first:.100}")
+    return Verification(digest, manifest.code, problems, made, pages)
 
 
 def _table(path: Path) -> Table:

@@ -13,10 +13,8 @@ import json
 import re
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
 from math import isclose
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -47,23 +45,13 @@ class Manifest(msgspec.Struct):
     members: dict[str, str]
 
 
-@dataclass(frozen=True)
-class Unsealed:
-    """An archive's files in a folder, without those that are not as it says: problems are these."""
-
-    folder: Path
-    code: Mapping[str, str]
-    digest: str
-    problems: tuple[str, ...]
-
-
 def seal(folder: Path, code: Mapping[str, str], path: Path) -> str:
     """Write those of a folder's files that an archive has a place for; its digest."""
     found = {it.relative_to(folder).as_posix(): it for it in folder.rglob("*") if it.is_file()}
     files = {name: found[name] for name in sorted(found) if MEMBER.fullmatch(name)}
     members = {name: _sha256(file.read_bytes()) for name, file in files.items()}
     content = {"format": FORMAT, "code": dict(code), "members": members}
-    manifest = (json.dumps(content, indent=1) + "\n").encode()
+    manifest = json.dumps(content, indent=1).encode() + b"\n"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
         for name in (MANIFEST, *files):
             entry = zipfile.ZipInfo(name, EPOCH)  # nothing that is not content: no date, no owner
@@ -77,10 +65,11 @@ def _sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def unseal(path: Path, folder: Path) -> Unsealed:
-    """Write an archive's members into an empty folder, those that are as the manifest says.
+def unseal(path: Path, folder: Path) -> tuple[Manifest, str, list[str]]:
+    """Write an archive's members into an empty folder, but those that are not as it says.
 
-    ValueError for a file that is no archive, or one that no reader should unpack.
+    Returns its manifest, its digest, and what is wrong with members. ValueError for a file that is
+    no archive, or one that no reader should unpack.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -96,7 +85,7 @@ def unseal(path: Path, folder: Path) -> Unsealed:
                     (folder / name).write_bytes(content)
                 else:
                     problems.append(f"{name}: it is not what the manifest says, or has no place")
-            return Unsealed(folder, manifest.code, _sha256(text), tuple(problems))
+            return manifest, _sha256(text), problems
     except Exception as error:  # what nobody vouches for may raise anything
         reason = f"{path} is no archive of atss export: {error}"
         raise ValueError(" ".join(reason.split())) from error
@@ -135,7 +124,7 @@ def check_run(folder: Path) -> None:
         if sum(entry.file_size for entry in records.infolist()) > MOST_BYTES:
             raise ValueError(f"its match records have more than {MOST_BYTES:,} bytes")
     matches = load_matches(folder / "matches.npz")
-    if not _are_sound(matches, facts["data"]):
+    if not _are_sound(matches, facts["data"]["images"]["val"], len(facts["data"]["classes"])):
         raise ValueError("its match records are not those of an evaluation on its data")
     stated = [result["metrics"][name] for name in HEADINGS]
     made = metrics_of(matches, np.ones((1, len(matches.image_ids)), dtype=np.uint8))[0]
@@ -144,32 +133,29 @@ def check_run(folder: Path) -> None:
         raise ValueError(f"its numbers are {stated}, its match records give {made.tolist()}")
 
 
-def _are_sound(matches: Matches, data: Any) -> bool:
-    """Whether match records can be those of an evaluation on this data."""
-    images, classes = data["images"]["val"], len(data["classes"])
+def _are_sound(matches: Matches, num_images: int, num_classes: int) -> bool:
+    """Whether match records have the form, the values and the order of an evaluation's."""
     num_detections, num_objects = len(matches.score), len(matches.truth_counts)
-    for name, shape, kind, most in (
-        ("image_ids", (images,), np.integer, None),
-        ("category_ids", (classes,), np.integer, None),
-        ("image", (num_detections,), np.integer, images),
-        ("category", (num_detections,), np.integer, classes),
-        ("score", (num_detections,), np.floating, None),
-        ("state", (num_detections, len(AREAS), len(IOUS)), np.unsignedinteger, IGNORED + 1),
-        ("truth_image", (num_objects,), np.integer, images),
-        ("truth_category", (num_objects,), np.integer, classes),
-        ("truth_counts", (num_objects, len(AREAS)), np.bool_, None),
+    for name, shape, most in (
+        ("image_ids", (num_images,), None),
+        ("category_ids", (num_classes,), None),
+        ("image", (num_detections,), num_images),
+        ("category", (num_detections,), num_classes),
+        ("score", (num_detections,), None),
+        ("state", (num_detections, len(AREAS), len(IOUS)), IGNORED + 1),
+        ("truth_image", (num_objects,), num_images),
+        ("truth_category", (num_objects,), num_classes),
+        ("truth_counts", (num_objects, len(AREAS)), 2),
     ):
-        found = getattr(matches, name)
-        if found.shape != shape or not np.issubdtype(found.dtype, kind):
+        values = getattr(matches, name)
+        if values.shape != shape or (most and not np.isin(values, np.arange(most)).all()):
             return False
-        if most and found.size and not 0 <= found.min() <= found.max() < most:
-            return False
-    steps = np.diff(matches.category.astype(np.int64))
-    if (steps < 0).any() or (np.diff(matches.score)[steps == 0] > 0).any():
-        return False  # not in the order of classes and scores, in which precision is counted
+    steps, scores = np.diff(matches.category.astype(np.int64)), np.diff(matches.score)
+    if (steps < 0).any() or not (scores[steps == 0] <= 0).all():
+        return False
     # Of no class has an image more true detections than objects, at any area and IoU.
-    found = matches.image.astype(np.int64) * classes + matches.category
-    there = matches.truth_image.astype(np.int64) * classes + matches.truth_category
+    found = matches.image.astype(np.int64) * num_classes + matches.category
+    there = matches.truth_image.astype(np.int64) * num_classes + matches.truth_category
     keys, pairs = np.unique(np.concatenate([found, there]), return_inverse=True)
     for area, iou in np.ndindex(len(AREAS), len(IOUS)):
         is_true, counts = matches.state[:, area, iou] == TRUE, matches.truth_counts[:, area]

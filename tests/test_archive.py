@@ -22,7 +22,7 @@ from made_up_folder import RECIPE, fill
 from detector.metrics import HEADINGS
 from experiments import TABLES
 from experiments.experiment import Row, Table
-from orchestration.archive import Verification, stage, verify
+from orchestration.archive import stage, verify
 from orchestration.plan import setups_in
 from orchestration.run_folder import Store
 from reports import archive
@@ -75,11 +75,6 @@ def reseal(members: Members, path: Path) -> Path:
     hashes = {it: hashlib.sha256(members[it]).hexdigest() for it in members if it != MANIFEST}
     manifest = json.dumps({"format": FORMAT, "code": CODE, "members": hashes})
     return write({**members, MANIFEST: manifest.encode()}, path)
-
-
-def check(path: Path) -> Verification:
-    with TemporaryDirectory() as folder:
-        return verify(unseal(path, Path(folder)))
 
 
 # Changes of an archive; {0} and {1} in a member's name stand for its runs
@@ -193,7 +188,7 @@ CHANGES: dict[str, tuple[Change, str]] = {  # what -> how, and what is said of i
     "a state": (at(RECORDS, "state", first_is_wrong), NUMBERS_DIFFER),
     "the order": (at(RECORDS, "score", lambda it: it[::-1]), UNSOUND),
     "the images of detections": (other_images, "table2.csv"),
-    "scores of words": (at(RECORDS, "score", lambda it: it.astype(str)), UNSOUND),
+    "scores of words": (at(RECORDS, "score", lambda it: it.astype(str)), "ufunc 'subtract'"),
     "an object of any size": (at(RECORDS, "truth_counts", 0, True), NUMBERS_DIFFER),
     "objects that count not": (at(RECORDS, "truth_counts", slice(0, 20), False), UNSOUND),
     "images with too much right": (at(RECORDS, "image", lambda it: it * 0), UNSOUND),
@@ -230,7 +225,7 @@ CHANGES: dict[str, tuple[Change, str]] = {  # what -> how, and what is said of i
     "errors left out": (without("runs/{0}/insight.json"), "table2.csv: 12 of 25"),
     "a run left out": (without("runs/{0}"), "table2.csv: 12 of 25"),
     "a run put in": (copied_run, "its name is"),
-    "a table left out": (without(ROWS), "table2.csv: no table and run of the archive"),
+    "a table left out": (without(ROWS), "table2.csv: 25 of 25"),
     "a page left out": (without(PAGE), "table2.md"),
     "numbers left out": (without(NUMBERS), "table2.csv: 25 of 25"),
     "verdicts left out": (without(CLAIMS), "animals.jsonl: 2 of 2"),
@@ -238,8 +233,8 @@ CHANGES: dict[str, tuple[Change, str]] = {  # what -> how, and what is said of i
 
 
 def test_what_was_exported_stands(original: Path) -> None:
-    found = check(original)
-    assert found.problems == () and found.pages[NUMBERS] == (24, 24)
+    found = verify(original)
+    assert found.problems == [] and found.pages[NUMBERS] == (24, 24)
     assert found.pages[CLAIMS] == (2, 2) and [*found.tables] == [TABLE]
 
 
@@ -251,9 +246,9 @@ def test_a_change_is_found_by_its_hash_or_for_its_reason_where_all_was_sealed_an
     after = dict(before)
     change(after)
     touched = {it for it in before.keys() | after.keys() if after.get(it) != before.get(it)}
-    problems = unseal(write(after, tmp_path / "a.zip"), tmp_path / "members").problems
+    _, _, problems = unseal(write(after, tmp_path / "a.zip"), tmp_path / "members")
     assert touched and {it.split(":")[0] for it in problems} == touched
-    found = check(reseal(after, tmp_path / "b.zip")).problems
+    found = verify(reseal(after, tmp_path / "b.zip")).problems
     assert any(expected in it for it in found), found
     assert not [it for it in found if "manifest" in it]
 
@@ -264,7 +259,7 @@ def test_a_number_that_another_machine_sums_otherwise_stands(
     members = read(original)
     for off, stands in ((1e-12, True), (1e-6, False)):
         at(RESULT, "metrics", "ap", lambda it, off=off: it + off)(members)
-        assert (check(reseal(members, tmp_path / "a.zip")).problems == ()) is stands
+        assert (verify(reseal(members, tmp_path / "a.zip")).problems == []) is stands
 
 
 @pytest.mark.parametrize(
@@ -280,7 +275,7 @@ def test_nothing_is_written_outside_or_where_an_archive_has_no_place(
     path = reseal(read(original) | {name: b"1"}, tmp_path / "a.zip")
     inside = tmp_path / "a" / "b" / "c"
     inside.mkdir(parents=True)
-    (problem,) = unseal(path, inside).problems
+    _, _, (problem,) = unseal(path, inside)
     assert problem.startswith(f"{name}: ") and "has no place" in problem
     assert not list(tmp_path.rglob("*evil*")) and not Path("/tmp/evil.json").exists()
     assert not list(inside.rglob("notes*"))
@@ -293,7 +288,7 @@ def test_the_digest_is_of_the_manifest_and_so_of_all_members(
     text = members.pop(MANIFEST)
     hashes = {name: hashlib.sha256(content).hexdigest() for name, content in members.items()}
     assert json.loads(text) == {"format": FORMAT, "code": CODE, "members": hashes}
-    assert unseal(original, tmp_path).digest == hashlib.sha256(text).hexdigest()
+    assert unseal(original, tmp_path)[1] == hashlib.sha256(text).hexdigest()
 
 
 # What is sealed
@@ -322,7 +317,7 @@ def test_initial_weights_are_named_by_what_they_are(tmp_path: Path) -> None:
     ]
     weights.unlink()
     named = f"sha256:{hashlib.sha256(b'weights').hexdigest()}"
-    assert [check(path).problems for path in paths] == [(), ()]
+    assert [verify(path).problems for path in paths] == [[], []]
     of_setup, of_row = map(read, paths)
     run = json.loads(next(of_setup[name] for name in of_setup if name.endswith("run.json")))
     assert run["setup"]["recipe"]["weights"] == run["setup"]["settings"]["weights"] == named
@@ -358,8 +353,8 @@ OTHER_NMS |= {"rows": ("1",)}
 def test_whatever_is_sealed_stands(
     table: Table, options: dict[str, Any], where: str, tmp_path: Path
 ) -> None:
-    found = check(export(tmp_path / "a", tmp_path / "a.zip", table, seeds=(0,), **options))
-    assert found.problems == () and list(found.tables) == [where]
+    found = verify(export(tmp_path / "a", tmp_path / "a.zip", table, seeds=(0,), **options))
+    assert found.problems == [] and list(found.tables) == [where]
     assert found.pages[f"{where}.csv"] == (6 * len(table.rows),) * 2
 
 
@@ -370,7 +365,7 @@ def test_runs_without_records_do_not_stand_nor_what_is_compared_with_them(tmp_pa
     for records, standing in ((other, 18), (of_the_reference, 12)):
         kept = records.read_bytes()
         records.unlink()
-        found = check(sealed(store, tmp_path / "a.zip"))
+        found = verify(sealed(store, tmp_path / "a.zip"))
         assert found.problems[0].startswith(f"runs/{records.parent.name}: FileNotFoundError")
         assert found.pages[NUMBERS] == (standing, 24)
         records.write_bytes(kept)
@@ -385,7 +380,7 @@ def test_a_sealed_table_says_which_rows_are_of_other_code(tmp_path: Path) -> Non
     page = read(path)[PAGE].decode()
     assert f"a: code 0.1.0, commit {'b' * 12}, clean (most rows: 0.1.0" in page
     assert "and its change against" in page  # the report's other grids
-    assert not check(path).problems
+    assert not verify(path).problems
 
 
 # Archives that mean harm
@@ -466,7 +461,7 @@ def test_json_of_any_kind_is_a_problem_and_no_crash(
 ) -> None:
     members = read(original)
     members[place(members, name)] = text.encode(errors="surrogatepass")
-    assert check(reseal(members, tmp_path / "a.zip")).problems
+    assert verify(reseal(members, tmp_path / "a.zip")).problems
 
 
 # The commands

@@ -18,7 +18,7 @@ import pytest
 import torch
 from made_up_coco import annotation
 from PIL import Image
-from test_archive import check, export, read, reseal, write
+from test_archive import export, read, reseal, write
 
 from detector import checkpoint
 from detector.backbone import build_backbone
@@ -29,6 +29,7 @@ from detector.data.images import FORMATS, read_pixels
 from detector.detector import build_detector
 from detector.weights.load import load_detector
 from experiments.baselines import ATSS
+from orchestration.archive import verify
 
 pytestmark = pytest.mark.slow
 
@@ -184,7 +185,7 @@ def test_broken_archives(tmp_path: Path) -> None:
         is_same = changed[name] == members[name]
         # Half of them as they are, half with a manifest that fits, by somebody who knows how.
         (write if number % 4 == 0 else reseal)(changed, path)
-        told = outcome(lambda: found.append(check(path).problems), "a.zip")
+        told = outcome(lambda: found.append(verify(path).problems), "a.zip")
         if told == "read" and number % 4 == 0:
             assert is_same or found[-1], f"case {number}: {name} was changed, and nothing is said"
     assert sum(map(bool, found)) > 140

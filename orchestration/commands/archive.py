@@ -45,23 +45,20 @@ def export(
     path = _destination(to, [it.name for it in chosen] if len(chosen) == 1 else tables)
     warn(store.require_there().unreadable())
     found = setups_in(store, scale, data)
-    from orchestration.archive import stage
-    from orchestration.archive import verify as check
+    from orchestration import archive
     from orchestration.provenance import code_version
-    from reports.archive import seal, unseal
+    from reports.archive import seal
 
     with TemporaryDirectory() as name, console.status("Sealing") as status:
-        num_tables = stage(store, found, chosen, Path(name), status.update)
+        num_tables = archive.stage(store, found, chosen, Path(name), status.update)
         if not num_tables:
             raise ValueError(nothing_found(store, tables, data))
         num_runs = len(list(Path(name).glob("runs/*")))
         write_atomically(path, lambda part: seal(Path(name), code_version(), part))
-    with TemporaryDirectory() as name, console.status("Looking at it") as status:
-        unsealed = unseal(path, Path(name))
-        problems = check(unsealed, status.update).problems
-    say(*(f"! {problem}" for problem in problems))
+        sealed = archive.verify(path, status.update)
+    say(*(f"! {problem}" for problem in sealed.problems))
     what = f"{count(num_tables, 'table')}, {count(num_runs, 'run')}"
-    say(f"{path}: {what}, {path.stat().st_size / 1e6:.1f} MB", f"digest {unsealed.digest}")
+    say(f"{path}: {what}, {path.stat().st_size / 1e6:.1f} MB", f"digest {sealed.digest}")
 
 
 def _destination(to: str | None, names: Sequence[str]) -> Path:
@@ -75,7 +72,7 @@ def _destination(to: str | None, names: Sequence[str]) -> Path:
     return path
 
 
-def verify(archive: Archive, digest: Digest = None) -> None:
+def verify(file: Archive, digest: Digest = None) -> None:
     """Say how many cells and claims of an archive stand, and which do not and why.
 
     Everything is made again of the runs' match records: numbers, intervals, verdicts, pages.
@@ -88,18 +85,16 @@ def verify(archive: Archive, digest: Digest = None) -> None:
     if digest is not None and not re.fullmatch("[0-9a-f]{12,64}", wanted):
         needed = "the 64 hex digits that atss export printed, or at least the first 12"
         raise ValueError(f"--digest '{digest}': needs {needed}: fewer could be another archive's")
-    from orchestration.archive import verify as check
+    from orchestration import archive
     from orchestration.provenance import code_version
-    from reports.archive import unseal
     from reports.tables import paper_grid
 
-    path = Path(archive).expanduser()
-    with TemporaryDirectory() as folder, console.status(path.name) as status:
-        unsealed = unseal(path, Path(folder))
-        if not unsealed.digest.startswith(wanted):
-            finish([f"{path}: its digest is {unsealed.digest}, not {wanted}: another archive"])
-        found = check(unsealed, status.update)
-    if unsealed.code != code_version():
+    path = Path(file).expanduser()
+    with console.status(path.name) as status:
+        found = archive.verify(path, status.update, wanted)
+    if not found.digest.startswith(wanted):
+        finish([f"{path}: its digest is {found.digest}, not {wanted}: another archive"])
+    if found.code != code_version():
         say("sealed by other code than this: pages may be worded otherwise")
     for content in found.tables.values():
         console.print("", terminal(paper_grid(content)))
@@ -107,6 +102,6 @@ def verify(archive: Archive, digest: Digest = None) -> None:
     for page, (num_standing, num) in found.pages.items():
         if noun := {".csv": "cell", ".jsonl": "claim"}.get(Path(page).suffix):
             say(f"{page}: {num_standing} of {count(num, noun)} stand")
-    say(f"digest {unsealed.digest}")
+    say(f"digest {found.digest}")
     what = count(len(found.problems), "problem")
     finish([f"{path}: {what}, the first: {it}" for it in found.problems[:1]])
