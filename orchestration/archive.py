@@ -194,9 +194,9 @@ def verify(path: Path, tell: Tell = lambda text: None, wanted: str = "") -> Veri
             counted = same[1:] if page.endswith(".csv") else same  # without the columns' names
             pages[page] = sum(counted), len(counted)
             if not all(same):
-                first = max(pairs[same.index(False)])
+                one, other = pairs[same.index(False)]
                 told = f"{same.count(False)} of {len(same)} lines are not what its runs give"
-                problems.append(f"{page}: {told}, the first: {first:.100}")
+                problems.append(f"{page}: {told}, the first: {one or other:.100}")
     return Verification(digest, manifest.code, problems, made, pages)
 
 
