@@ -101,9 +101,9 @@ def report(
     found = setups_in(store, scale, data)
     done = [deliver(store, setup, chosen, seeds, console, is_asked=True) for setup, seeds in found]
     terminal.warn(store.unreadable())
-    if not any(delivered.num_tables for delivered in done):
+    if all(problems is None for problems in done):
         raise ValueError(terminal.nothing_found(store, tables, data))
-    terminal.finish([problem for delivered in done for problem in delivered.problems])
+    terminal.finish([problem for problems in done for problem in problems or ()])
 
 
 def ui(out: options.Out = DEFAULT_OUT, port: options.Port = 5000) -> None:

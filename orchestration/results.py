@@ -8,14 +8,12 @@
 import hashlib
 import shlex
 import shutil
-from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import NamedTuple
 
-import msgspec
+from msgspec import convert
 from rich.console import Console
 
 from detector.metrics import Metrics
@@ -25,32 +23,29 @@ from experiments.settings import show_setting
 from experiments.sweep import show
 from orchestration.commands.positives import POSITIVES, slug
 from orchestration.gallery import bring_gallery
-from orchestration.json_files import needs, read_checked, read_json, write_atomically, write_json
+from orchestration.json_files import read_json, write_atomically, write_json
 from orchestration.plan import GENERATED, NAMED_DATA, Setup, folder_of, setups_in
 from orchestration.progress import count
 from orchestration.records import database, local_uri, records_uri, without_password
 from orchestration.run_folder import CHECKED, RunFolder, Store
 from orchestration.search import stopped
 from orchestration.terminal import near, out_option, warn
+from reports.breakdown import Insight
+from reports.coco_bootstrap import Scores, load_scores, save_scores, score
+from reports.effects import effects_grids
 from reports.footnotes import code_version
-from reports.numbers import csv_text
 from reports.render import terminal
-from reports.results import Bundle, Result, load_bundle
+from reports.results import Bundle, Result, bundle_text, load_bundle
 from reports.tables import paper_grid
-
-if TYPE_CHECKING:  # they import numpy, which an up-to-date report need not wait for
-    from reports.breakdown import Insight
-    from reports.coco_bootstrap import Scores
 
 EARLIER = (
     "{runs} of before images were tested as if alone: those of several sizes were padded to one, "
     "which moved AP by some tenths"
 )
+UNKNOWN = "matches.npz or insight.json is missing, damaged, or of another version"
 REPORTS, INDEX = "reports", "index.html"
 ENDINGS = (".json", ".html", ".ipynb", ".md", ".tex", ".csv")  # what a report consists of
-MARKS = ".marks.json"  # in a folder of reports: what they are made from, where they are recorded
-PARTS = ("table", "results", "stopped", "scores", "insights")
-TABLE = needs(format=int, **dict.fromkeys(PARTS, dict[str, Any]))  # a table's file among reports
+MARKS = ".marks.json"  # in a folder of reports: which tables are recorded as they are, and where
 
 Progress = Callable[[str], None]
 
@@ -73,36 +68,29 @@ def load_result(folder: RunFolder) -> Result | None:
 
 
 class Inspection(NamedTuple):
-    """Of several runs, by signature; reasons: why there is none of others, each in one line."""
+    """Of several runs, by signature; reasons: why there is none of others, in a line."""
 
-    scores: "dict[str, Scores]"
-    insights: "dict[str, Insight]"
+    scores: dict[str, Scores]
+    insights: dict[str, Insight]
     reasons: list[str]
 
 
 def inspect(folders: Sequence[RunFolder], progress: Progress) -> Inspection:
     """What done runs left behind; progress is told what has to be made first."""
-    from reports.breakdown import Insight
-
-    found, reasons = Inspection({}, {}, []), Counter[str]()
+    scores, insights = dict[str, Scores](), dict[str, Insight]()
     for folder in folders:
-        try:
-            insight = msgspec.convert(read_json(folder.insight), Insight)
-            found.scores[folder.signature] = _scores(folder, progress)
-            found.insights[folder.signature] = insight
-        except (msgspec.ValidationError, KeyError, TypeError, FileNotFoundError):
-            reasons["matches.npz or insight.json is missing, or none of this version"] += 1
-        except (ValueError, OSError) as error:
-            reasons[str(error)] += 1
-    for reason, number in reasons.items():
-        found.reasons.append(f"no intervals for {count(number, 'run')}: {reason}")
-    return found
+        with suppress(ValueError, KeyError, TypeError, OSError):
+            insight = convert(read_json(folder.insight), Insight)
+            scores[folder.signature] = _scores(folder, progress)
+            insights[folder.signature] = insight
+    missing = len(folders) - len(insights)
+    reasons = [f"no intervals for {count(missing, 'run')}: {UNKNOWN}"] if missing else []
+    return Inspection(scores, insights, reasons)
 
 
-def _scores(folder: RunFolder, progress: Progress) -> "Scores":
+def _scores(folder: RunFolder, progress: Progress) -> Scores:
     """A run's numbers for resampled images, of its folder or made now."""
-    from detector.evaluation.match_records import load_matches
-    from reports.coco_bootstrap import load_scores, save_scores, score
+    from detector.evaluation.match_records import load_matches  # it waits for torch
 
     result = folder.result() or {}
     about = (folder.signature, result["seed"], Metrics(**result["metrics"]))
@@ -111,7 +99,8 @@ def _scores(folder: RunFolder, progress: Progress) -> "Scores":
         return load_scores(folder.scores, *about, source=source)
     progress(f"{folder.facts()['name']}, seed {result['seed']}: what it would be for other images")
     scores = score(*about, load_matches(folder.matches))
-    write_atomically(folder.scores, lambda part: save_scores(scores, part, source=source))
+    with suppress(OSError):  # it is only kept to be quick
+        write_atomically(folder.scores, lambda part: save_scores(scores, part, source=source))
     return scores
 
 
@@ -161,14 +150,6 @@ def bundle(
     )
 
 
-@dataclass(frozen=True)
-class Delivered:
-    """What a person gets: how many tables were printed, and whether all of it worked."""
-
-    num_tables: int
-    problems: tuple[str, ...]
-
-
 def deliver(
     store: Store,
     setup: Setup,
@@ -177,18 +158,17 @@ def deliver(
     console: Console,
     *,
     is_asked: bool = False,
-) -> Delivered:
-    """Print the tables, write their reports, record them; is_asked: even if nothing changed.
+) -> list[str] | None:
+    """Print the tables, write their reports, record them; what did not work.
 
-    Tables without a single result are left out.
+    Tables without a single result are left out; None where that are all. is_asked: written even if
+    nothing changed.
     """
-    from reports.effects import effects_grids  # imports numpy, which lists need not wait for
-
     with console.status("Intervals") as shown:
         bundles = [bundle(store, setup, table, seeds, shown.update) for table in tables]
     bundles = [content for content in bundles if content.results]
     if not bundles:
-        return Delivered(0, ())
+        return None
     for content in bundles:
         for grid in (paper_grid(content), *effects_grids(content)):
             console.print()
@@ -206,7 +186,7 @@ def deliver(
     else:
         lines.append(f"Records  atss ui{out_option(store)}")
     console.print("\n".join(lines), soft_wrap=True)
-    return Delivered(len(bundles), tuple(problems))
+    return problems
 
 
 def reports_folder(store: Store, setup: Setup) -> Path:
@@ -223,21 +203,22 @@ def write_reports(
     """
     folder, problems = reports_folder(store, setup), []
     for content in bundles:
-        name, digest = content.table.name, _digest(content)
-        is_whole = all((folder / f"{name}{ending}").is_file() for ending in ENDINGS)
-        if is_whole and not is_forced and _marks(folder).get(name) == digest:
+        name = content.table.name
+        files = [folder / f"{name}{ending}" for ending in ENDINGS]
+        is_whole = all(file.is_file() for file in files) and not is_forced
+        if is_whole and files[0].read_text(encoding="utf-8") == bundle_text(content):
             continue
         from reports import notebook  # seconds of imports, often not needed
 
         progress(f"Report of {name}")
+        (folder / MARKS).unlink(missing_ok=True)
         _bring_positives(store, setup, content.table, folder)
         bring_gallery(content, setup, store.folder, folder)
         try:
             notebook.write_report(content, folder, progress)
-            write_json(folder / MARKS, {**_marks(folder), name: digest, f"record {name}": ""})
         except (notebook.NotebookError, OSError) as error:  # a cell that fails, a full disk
             problems.append(f"the report of {name} failed: {error}")
-            (folder / MARKS).unlink(missing_ok=True)
+            files[0].unlink(missing_ok=True)  # so that the next time it is written anew
     if len(bundles) > 1 or (folder / INDEX).is_file():
         progress("Site")
         try:
@@ -252,9 +233,9 @@ def record(store: Store, setup: Setup, bundles: Sequence[Bundle]) -> str | None:
 
     Skipped, with the seconds MLflow takes to load, where it has these reports.
     """
-    folder = reports_folder(store, setup)
-    marks, there = _marks(folder), [f"record {content.table.name}" for content in bundles]
-    if all(marks.get(name) == _records_place(store) for name in there):
+    folder, names = reports_folder(store, setup), [content.table.name for content in bundles]
+    marks = read_json(folder / MARKS) or {}
+    if all(marks.get(name) == _records_place(store) for name in names):
         return None
     from orchestration.tracking import mirror, open_tracker, record_table
 
@@ -267,19 +248,8 @@ def record(store: Store, setup: Setup, bundles: Sequence[Bundle]) -> str | None:
         for content in bundles:
             record_table(tracker, content, setup, folder)
         folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / MARKS, marks | dict.fromkeys(there, _records_place(store)))
+        write_json(folder / MARKS, marks | dict.fromkeys(names, _records_place(store)))
     return tracker.problem
-
-
-def _marks(folder: Path) -> dict[str, str]:
-    """Table -> digest of what its report is made from, "record <table>" -> where it is recorded."""
-    return read_json(folder / MARKS) or {}
-
-
-def _digest(content: Bundle) -> str:
-    """Of all numbers of a table, and what else its report says."""
-    told = [content.table.heading, content.command, str(content.stopped), *content.notes]
-    return hashlib.sha256("\n".join([*told, csv_text(content)]).encode()).hexdigest()
 
 
 def _records_place(store: Store) -> str:
@@ -304,7 +274,6 @@ def _write_site(bundles: Sequence[Bundle], store: Store, setup: Setup, folder: P
     for file in sorted(folder.glob("*.json")):
         if file.stem not in found and file.with_suffix(".html").is_file():
             try:
-                read_checked(file, TABLE)
                 found[file.stem] = load_bundle(file)
             except ValueError as error:  # damaged, or another version's
                 warn([str(error)])

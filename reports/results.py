@@ -198,8 +198,8 @@ class Bundle:
 # The file
 
 
-def save_bundle(bundle: Bundle, path: Path) -> None:
-    """Write the bundle as JSON, and its scores' draws beside it as NumPy's archive."""
+def bundle_text(bundle: Bundle) -> str:
+    """The bundle as JSON; of its draws only digests."""
     content = {
         "format": FORMAT,
         "table": table_content(bundle.table, bundle.signatures),
@@ -208,6 +208,11 @@ def save_bundle(bundle: Bundle, path: Path) -> None:
             name: {told: getattr(it, told) for told in SCORED} for name, it in bundle.scores.items()
         },
     }
+    return json.dumps(content, indent=1, default=asdict) + "\n"
+
+
+def save_bundle(bundle: Bundle, path: Path) -> None:
+    """Write the bundle as JSON, and its scores' draws beside it as NumPy's archive."""
     archive = path.with_suffix(".npz")
     archive.unlink(missing_ok=True)
     if bundle.scores:
@@ -215,7 +220,7 @@ def save_bundle(bundle: Bundle, path: Path) -> None:
 
         draws: dict[str, Any] = {name: it.draws for name, it in bundle.scores.items()}
         np.savez_compressed(archive, **draws)
-    path.write_text(json.dumps(content, indent=1, default=asdict) + "\n", encoding="utf-8")
+    path.write_text(bundle_text(bundle), encoding="utf-8")
 
 
 def load_bundle(path: Path) -> Bundle:

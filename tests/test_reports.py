@@ -15,23 +15,21 @@ from reports.style import save
 @pytest.mark.parametrize("name", TABLES)
 def test_the_papers_numbers_are_drawn_beside_ours(name):
     bundle = make_bundle(name, seeds=(0, 1))
-    left, right = comparison_figure(bundle).axes
+    figure = comparison_figure(bundle)
+    left, right = figure.axes
     assert left.get_title(loc="left") == "paper, COCO val2017"
     assert right.get_title(loc="left") == "ours, demo on made-up"
     lengths = [high - low for low, high in (left.get_xlim(), right.get_xlim())]
     assert lengths[0] == pytest.approx(lengths[1])  # an AP point is as long on both
     numbers = [text.get_text() for text in left.texts]
     assert numbers == [f"{row.paper.ap:.1f}" for row in bundle.table.rows]
+    assert save(figure, "svg") == save(comparison_figure(bundle), "svg")
 
 
-def test_at_the_papers_scale_both_are_on_one_range():
-    bundle = make_bundle("table1", scale="paper", recipe=PAPER, data="coco2017")
-    left, right = comparison_figure(bundle).axes
+def test_at_the_papers_scale_both_are_on_one_range_and_what_is_missing_has_no_dot():
+    about = {"scale": "paper", "recipe": PAPER, "data": "coco2017"}
+    left, right = comparison_figure(make_bundle("table4", missing={("k = 5", 0)}, **about)).axes
     assert left.get_xlim() == right.get_xlim()
-
-
-def test_what_is_not_measured_has_no_dot():
-    left, right = comparison_figure(make_bundle("table4", missing={("k = 5", 0)})).axes
     values = right.lines[0].get_xdata()
     assert len(values) == 9 and values[1] != values[1]  # not a number
     assert len(right.texts) == 8 and left.get_yticklabels()[1].get_text() == "k = 5"
@@ -60,37 +58,23 @@ def test_changes_are_drawn_beside_the_papers():
     assert left.get_xlim() == right.get_xlim() and len(right.texts) == 4
 
 
-def test_the_same_figure_is_the_same_file():
-    bundle = make_bundle("table5", seeds=(0, 1))
-    first, second = (save(comparison_figure(bundle), "svg") for _ in range(2))
-    assert first == second
-
-
 # --- the notebook
+
+PARAMETERS = '# %% tags=["parameters"]\nvalue = 0\n\n# %% [markdown]\n# ## Numbers\n\n'
 
 
 def test_a_failing_cell_is_named(tmp_path):
     source = tmp_path / "broken.py"
-    source.write_text(
-        '# %% tags=["parameters"]\nbundle_path = ""\n\n'
-        "# %% [markdown]\n# ## Numbers\n\n"
-        "# %%\n{}[bundle_path]\n"
-    )
-    with pytest.raises(NotebookError) as error:
-        run_notebook(source, {"bundle_path": "b.json"})
-    assert str(error.value) == (
-        "the report notebook failed in cell 3 under 'Numbers': KeyError: 'b.json'"
-    )
+    source.write_text(f"{PARAMETERS}# %%\n{{}}[value]\n")
+    with pytest.raises(NotebookError, match="failed in cell 3 under 'Numbers': KeyError: 7$"):
+        run_notebook(source, {"value": 7})
 
 
 def test_the_page_has_no_heading_under_which_nothing_is_shown(tmp_path):
     source = tmp_path / "half.py"
-    source.write_text(
-        '# %% tags=["parameters"]\nnumber = 0\n\n'
-        "# %% [markdown]\n# ## Empty\n\n# %%\nNone\n\n# %%\nx = number\n\n"
-        "# %% [markdown]\n# ## Full\n\n# %%\nNone\n\n# %%\nx\n"
-    )
-    notebook = run_notebook(source, {"number": 7})
+    full = "# %% [markdown]\n# ## Full\n\n# %%\nNone\n\n# %%\nvalue\n"
+    source.write_text(f"{PARAMETERS}# %%\nNone\n\n# %%\nx = value\n\n{full}")
+    notebook = run_notebook(source, {"value": 7})
     assert notebook.cells[-1].outputs[0]["data"]["text/plain"] == "7"
     page = to_page(notebook, "Half")
-    assert "Full</h2>" in page and "Empty" not in page
+    assert "Full</h2>" in page and "Numbers" not in page

@@ -198,10 +198,10 @@ def _train(
         if search:
             tell_left_out(search.sweep)
             plan, tables = replace(plan, runs=search.asked()), (search.table(),)
-        delivered = deliver(store, plan.setup, tables, plan.seeds_measured(store), console)
+        problems = deliver(store, plan.setup, tables, plan.seeds_measured(store), console)
     except KeyboardInterrupt:
         raise typer.Abort("the same line goes on from the last checkpoints") from None
-    finish([*failures(plan, store, is_asha=bool(asha or search)), *delivered.problems])
+    finish([*failures(plan, store, is_asha=bool(asha or search)), *(problems or ())])
 
 
 def _define(
