@@ -3,11 +3,11 @@
 docs/claims.md says which claims there are, and by which rules they are judged.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from math import comb, inf
 from statistics import fmean
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from detector.config import DetectorConfig
 from detector.metrics import HEADINGS
@@ -23,15 +23,13 @@ from experiments.claims import (
     Spread,
     places,
 )
+from reports.intervals import LEVEL, Estimate
 from reports.measurements import BY_NUMBER, Measurements, find_row, spread
 from reports.numbers import MISSING
 from reports.render import Cell, Grid, Line, line
 
-if TYPE_CHECKING:  # it imports numpy and scipy, which lists need not wait for
-    from reports.intervals import Estimate
-
 State = Literal["supported", "contradicted", "undecided"]
-Costs = Mapping[DetectorConfig, tuple[int, int]]  # a network's parameters, and its operations
+Cost = Callable[[DetectorConfig], tuple[int, int]]  # a network's parameters, and its operations
 
 NOT_JUDGED, ONE_SEED = "not judged", "*"
 GOOD_SEEDS = 3  # two tell a spread, but badly
@@ -80,7 +78,7 @@ class Finding:
     ours: str = MISSING
     state: State | None = "undecided"
     reason: str = ""
-    estimate: "Estimate | None" = None
+    estimate: Estimate | None = None
     untrained: tuple[Place, ...] = ()
     needs: tuple[str, ...] = ()
 
@@ -100,14 +98,9 @@ class Verdict:
     setting: str = ""
     is_as_in_paper: bool = False
 
-    @property
-    def ours(self) -> tuple[str, ...]:
-        """What was measured, part by part."""
-        return tuple(finding.ours for finding in self.findings)
-
 
 def judge_all(
-    study: Measurements, claims: Sequence[Claim] = CLAIMS, costs: Costs | None = None
+    study: Measurements, claims: Sequence[Claim] = CLAIMS, cost: Cost | None = None
 ) -> list[Verdict]:
     """What a study says about each of these claims, as far as they belong to its scale.
 
@@ -115,7 +108,7 @@ def judge_all(
     """
     is_own = study.scale not in {table.scale for table in BY_NUMBER.values()}
     return [
-        judge(claim, study, costs)
+        judge(claim, study, cost)
         for claim in claims
         if is_own
         or claim.evidence != "training"
@@ -123,19 +116,19 @@ def judge_all(
     ]
 
 
-def judge(claim: Claim, study: Measurements, costs: Costs | None = None) -> Verdict:
+def judge(claim: Claim, study: Measurements, cost: Cost | None = None) -> Verdict:
     """What a study, or for a claim about costs the networks built, say about a claim.
 
     Counts are judged by reports.positives: they have nothing to do with a study's runs.
     """
     if claim.evidence == "counting":
         found = [Finding(paper=claim.paper, reason="nothing is counted yet")]
-        return _conclude(claim, found, ("atss positives",))
+        return _conclude(claim, found, ["atss positives"])
     if claim.evidence == "building":
         equal = (part for part in claim.parts if isinstance(part, Equal))
-        return _conclude(claim, [_compare_costs(part, costs or {}) for part in equal])
+        return _conclude(claim, [_compare_costs(part, cost) for part in equal])
     parts = [part for part in claim.parts if not isinstance(part, Equal)]
-    num_judged = sum(_regions(part, study)[0] is not None for part in parts)
+    num_judged = sum(_region(part, study) is not None for part in parts)
     found = [_look_at(part, study, max(1, num_judged)) for part in parts]
     is_as_in_paper = study.are_as_in_paper(claim.tables)
     rows = (place for it in found if it.state == "undecided" for place in it.untrained)
@@ -169,23 +162,18 @@ def _conclude(claim: Claim, findings: Sequence[Finding], needs: Sequence[str] = 
     )
 
 
-def _regions(part: Margin | Spread, study: Measurements) -> tuple[Region | None, bool]:
-    """Which values agree with the paper here, None if none is claimed; whether that is the paper's:
-    so it is where nothing is measured.
-    """
-    tables = (place.table for place in places(part))
+def _region(part: Margin | Spread, study: Measurements) -> Region | None:
+    """Which values agree with the paper here; None if none is claimed."""
+    tables = [place.table for place in places(part)]
     is_papers = not study.bundles or study.are_as_in_paper(tables)
     if part.region is None or is_papers or isinstance(part, Spread):
-        return part.region, is_papers
-    return part.region.direction, False
+        return part.region
+    return part.region.direction
 
 
 def _look_at(part: Margin | Spread, study: Measurements, num_judged: int) -> Finding:
     """One part of a claim about trained runs, of which so many are judged."""
-    from reports.intervals import LEVEL
-
-    rows, is_spread = places(part), isinstance(part, Spread)
-    region, is_papers = _regions(part, study)
+    rows, is_spread, region = places(part), isinstance(part, Spread), _region(part, study)
     sign = "" if is_spread else "+"
     agrees = replace(region, low=-inf) if region and is_spread else region
     finding = Finding(
@@ -222,7 +210,7 @@ def _look_at(part: Margin | Spread, study: Measurements, num_judged: int) -> Fin
         return replace(finding, reason=reason)
     state = compare(region, value, strict)
     reason = f"{SHARES[state]} of the interval is {region}"
-    if is_spread and not is_papers:
+    if is_spread and not study.are_as_in_paper(place.table for place in rows):
         reason += f", {TOLERANCE}"
     if value.num_seeds == 1:
         reason += f" (one seed; reruns taken to differ by {RERUN_DEVIATION[part.metric]:g})"
@@ -242,21 +230,21 @@ def _without_interval(part: Margin | Spread, study: Measurements) -> str:
     return ""
 
 
-def _compare_costs(part: Equal, costs: Costs) -> Finding:
+def _compare_costs(part: Equal, cost: Cost | None) -> Finding:
     """Two networks: as many parameters and operations, exactly."""
     finding = Finding(what=part.what, paper="equal", agrees="equal")
-    found = [it for place in places(part) if (it := costs.get(find_row(place).config))]
-    one, *other = [f"{it[0]:,} parameters, {it[1] / 1e9:,.2f} GFLOPs" for it in found] or [""]
-    if not other:
+    if cost is None:
         return replace(finding, reason="not built yet", needs=("atss claims --count",))
+    found = [cost(find_row(place).config) for place in places(part)]
+    one, other = (f"{it[0]:,} parameters, {it[1] / 1e9:,.2f} GFLOPs" for it in found)
     if found[0] == found[1]:
         reason = "parameters and operations are the same numbers"
         return replace(finding, ours=f"{one}: equal", state="supported", reason=reason)
     reason = "parameters or operations differ"
-    return replace(finding, ours=f"{one}, {other[0]}", state="contradicted", reason=reason)
+    return replace(finding, ours=f"{one}, {other}", state="contradicted", reason=reason)
 
 
-def compare(region: Region, loose: "Estimate", strict: "Estimate") -> State:
+def compare(region: Region, loose: Estimate, strict: Estimate) -> State:
     """Supported when all of the loose interval lies in the region, contradicted when no part of
     the strict one does."""
     if _holds(region, loose.low) and _holds(region, loose.high):
@@ -270,7 +258,7 @@ def _holds(region: Region, value: float) -> bool:
     return is_above and value <= region.high
 
 
-def power(estimate: "Estimate", region: Region, strict_level: float) -> str:
+def power(estimate: Estimate, region: Region, strict_level: float) -> str:
     """What more seeds or images have to bring about: how far from the nearest end of the region a
     value has to lie so that these would show it, inside by the loose interval, else the strict one.
     """

@@ -10,6 +10,7 @@ smallest, which, unlike COCO's areas, does not depend on how large the files are
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import inf, isnan, nan
 
 import numpy as np
@@ -67,8 +68,6 @@ RULES = {  # what is shown of ATSS: of every variant, the first has to lie withi
     "H19": ((BEFORE, "threshold"), (NEAR * NORMAL, 1.0)),
 }
 OLDER = ("IoU", "spatial and scale")  # how the selections of RetinaNet's and FCOS's rules begin
-COUNTING = "atss positives"  # which counts both of them
-UNSAID = "nothing we can count: the paper does not say with which variants of the rules it counted"
 LEGEND = "H17 and the like: numbers in our list of the paper's claims (atss claims)."
 
 
@@ -125,9 +124,8 @@ def claims(objects: pd.DataFrame) -> list[Verdict]:
 
 def _quantities(objects: pd.DataFrame) -> pd.DataFrame:
     """A line per selection: what the claims are judged by; not a number where it is unknown."""
-    candidates = ["candidates", "above_threshold", "threshold"]  # a file may be without
-    objects = objects.reindex(columns=objects.columns.union(candidates, sort=False))
-    found = objects.groupby("selection", sort=False)[["positives", *candidates]].mean()
+    counted = ["positives", "candidates", "above_threshold", "threshold"]
+    found = objects.groupby("selection", sort=False)[counted].mean()
     found[SHARE] = found["positives"] / found["candidates"]
     found[BEFORE] = found["above_threshold"] / found["candidates"]
     means, before = group_means(objects), group_means(objects, "above_threshold")
@@ -157,21 +155,25 @@ def _unfairness(found: pd.DataFrame, atss: pd.DataFrame) -> Verdict:
     favors = found[FAIRNESS].drop(atss.index) > fair
     yes, no = (", ".join(favors.index[favors == kind]) or "none" for kind in (True, False))
     than = " more than ATSS does" if len(atss) else ""
-    told = f"Favoring larger objects{than}: {yes}. Not so: {no}.", found[[FAIRNESS, *SIZES]]
+    reason = f"Favoring larger objects{than}: {yes}. Not so: {no}."
     rules = [set(favors[favors.index.str.startswith(rule)]) for rule in OLDER]
-    if {False} in rules or rules == [{True}, {True}]:
-        return _verdict("H23", "contradicted" if {False} in rules else "supported", *told)
-    return _verdict("H23", "undecided", *told, UNSAID if all(rules) else COUNTING)
+    state: State = "supported" if rules == [{True}, {True}] else "undecided"
+    if {False} in rules:
+        state = "contradicted"
+    needs = ("atss positives",) if state == "undecided" and set() in rules else ()
+    return _verdict("H23", state, reason, found[[FAIRNESS, *SIZES]], needs)
 
 
-def _verdict(claim: str, state: State, reason: str, shown: pd.DataFrame, *needs: str) -> Verdict:
+def _verdict(
+    claim: str, state: State, reason: str, shown: pd.DataFrame, needs: tuple[str, ...] = ()
+) -> Verdict:
     """The verdict on a claim, with a line per selection of the quantities shown."""
-    lines = shown.map(_number).iterrows()
-    told = [
-        (it, ", ".join(f"{name} {text}" for name, text in texts.items())) for it, texts in lines
-    ]
-    findings = tuple(Finding(ours=f"{selection}: {text}", state=None) for selection, text in told)
-    return Verdict(claim=BY_NAME[claim], state=state, reason=reason, findings=findings, needs=needs)
+    findings = []
+    for selection, values in shown.iterrows():
+        told = ", ".join(f"{name} {_number(value)}" for name, value in values.items())
+        findings.append(Finding(ours=f"{selection}: {told}", state=None))
+    found = Verdict(claim=BY_NAME[claim], state=state, reason=reason, findings=tuple(findings))
+    return replace(found, needs=needs)
 
 
 def _number(value: float) -> str:
@@ -185,5 +187,6 @@ def markdown_claims(found: Sequence[Verdict]) -> str:
     for verdict in found:
         claim = verdict.claim
         lines.append(f"- **{claim.name}: {claim.says}** ({claim.where}; the paper: {claim.paper})")
-        lines += [f"  - {text}" for text in (*verdict.ours, f"*{verdict.state}: {verdict.reason}*")]
+        lines += [f"  - {finding.ours}" for finding in verdict.findings]
+        lines.append(f"  - *{verdict.state}: {verdict.reason}*")
     return "\n".join(lines) + "\n"

@@ -10,13 +10,12 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-import numpy as np
 import pytest
-from made_up_studies import made_up, made_up_study, papers_numbers
+from made_up_studies import made_up, made_up_study
 
 from detector.metrics import Metrics
 from experiments import STUDY, TABLES, claims, table9
-from experiments.claims import BY_NAME, CLAIMS, Place, Region
+from experiments.claims import BY_NAME, CLAIMS, Place, Region, places
 from experiments.schedules import DEMO, SCALES
 from reports.claims import (
     Verdict,
@@ -34,7 +33,6 @@ from reports.measurements import Measurements, find_row, spread
 from reports.render import markdown
 from reports.results import Bundle
 
-INF = math.inf
 demo_study = partial(made_up_study, scale="demo", recipe=DEMO, data="shapes")
 TRAINED = [claim for claim in CLAIMS if claim.evidence == "training" and 8 not in claim.tables]
 
@@ -97,22 +95,21 @@ def test_a_spread_holds_what_any_pair_may_be() -> None:
         assert found.low <= found.value <= found.high
 
 
-def least(value: Estimate, num_looked_at: int = 1) -> float:
-    """The distance that the present seeds and images would show."""
-    text = power(value, Region(0.4), 1 - 0.05 / num_looked_at)
-    return float(text.partition("these show ")[2].split()[0])
-
-
 def test_what_would_decide_is_measured_from_the_nearest_end_of_the_region() -> None:
     """A value outside has to leave the region with its strict interval, the more so the more is
     looked at; to support, all parts have to hold at once."""
+
+    def least(value: float, seed_error: float, num_looked_at: int) -> float:
+        """The distance that the present seeds and images would show."""
+        found = estimate(value, value - 1, value + 1, seed_error=seed_error)
+        text = power(found, Region(0.4), 1 - 0.05 / num_looked_at)
+        return float(text.partition("these show ")[2].split()[0])
+
     assert "to tell 0.5 from 0.4 (" in power(estimate(0.5, 0.2, 0.8), Region(0.4), 0.95)
     assert "to tell 1.1 from 1.2 (" in power(estimate(1.1, 0.2, 1.6), Region(0.4, 1.2), 0.95)
-    one, other = (estimate(0.9, 0.3, 1.5, seed_error=error) for error in (0.3, 0.5))
-    assert 0.5 < least(one) < least(other) and least(replace(one, value=0.41)) == least(one)
-    outside, inside = (estimate(it, it - 1, it + 1, seed_error=0.4) for it in (-0.2, 1.0))
-    assert least(outside, 1) < least(outside, 6) < least(outside, 30)
-    assert least(inside, 1) == least(inside, 6)
+    assert 0.5 < least(0.9, 0.3, 1) == least(0.41, 0.3, 1) < least(0.9, 0.5, 1)
+    assert least(-0.2, 0.4, 1) < least(-0.2, 0.4, 6) < least(-0.2, 0.4, 30)
+    assert least(1.0, 0.4, 1) == least(1.0, 0.4, 6)
 
 
 def test_a_spread_knows_no_more_of_seeds_than_its_weakest_pair() -> None:
@@ -123,12 +120,8 @@ def test_a_spread_knows_no_more_of_seeds_than_its_weakest_pair() -> None:
 
 
 def test_numbers_are_printed_with_their_signs() -> None:
-    assert [number(it, "+") for it in (3.94, -0.04, 0.04, -1.25)] == [
-        "+3.9",
-        "+0.0",
-        "+0.0",
-        "−1.2",
-    ]
+    signed = " ".join(number(it, "+") for it in (3.94, -0.04, 0.04, -1.25))
+    assert signed == "+3.9 +0.0 +0.0 −1.2"
     assert [number(it) for it in (-0.4, -0.04, 0.3)] == ["−0.4", "0.0", "0.3"]
 
 
@@ -218,6 +211,12 @@ def one_run(bundle: Bundle) -> dict[str, Any]:
     return {"signatures": names, "results": {"0" * 12: next(iter(bundle.results.values()))}}
 
 
+def without_a_record(bundle: Bundle) -> dict[str, Any]:
+    """A seed without match records, which must not be passed over: it may be the worst."""
+    gone = bundle.signatures.get("k = 7", [])[:1]
+    return {"scores": {name: it for name, it in bundle.scores.items() if name not in gone}}
+
+
 UNDECIDED: dict[str, tuple[Callable[[], Measurements], str, str]] = {
     # a claim: a study of it, why it is open, and what would decide it
     "H3": (
@@ -248,8 +247,8 @@ UNDECIDED: dict[str, tuple[Callable[[], Measurements], str, str]] = {
         "atss reproduce table8 --scale paper-2x --data coco2017 --rows 1,2,3,4,5,6$",
     ),
     "H10": (
-        lambda: changed(made_up_study(), lambda bundle: {"scores": {}}),
-        "no interval: 5 of 5 runs of “k = 7” of Table 4 have no match records",
+        lambda: changed(made_up_study(), without_a_record),
+        "no interval: 1 of 5 runs of “k = 7” of Table 4 have no match records",
         "$",
     ),
     "H11": (
@@ -281,7 +280,7 @@ def test_one_seed_is_undecided_and_says_what_the_images_say() -> None:
     found = judge_all(study, TRAINED)
     assert set(states(found).values()) == {"undecided"}
     gap = next(verdict for verdict in found if verdict.claim.name == "H1")
-    assert re.fullmatch(r"\+5\.3 \(5\.\d to 5\.\d\)", gap.ours[0])
+    assert re.fullmatch(r"\+5\.3 \(5\.\d to 5\.\d\)", gap.findings[0].ours)
     text = markdown(claims_grid(found))
     assert text.count("one seed; over images alone, so of these trained weights") == 1
     assert gap.reason == "one seed, so other trainings may differ"
@@ -323,27 +322,6 @@ def test_rows_are_found_in_whatever_table_their_run_stands() -> None:
     assert judge(BY_NAME["H11"], study).state == "supported"
 
 
-def test_a_seed_without_match_records_is_not_passed_over() -> None:
-    """It is six points worse; the others alone would support the claim."""
-
-    def forget(bundle: Bundle) -> dict[str, Any]:
-        results, scores = dict(bundle.results), dict(bundle.scores)
-        for row in bundle.table.rows:
-            if row.config == find_row(claims.WITH_ATSS).config:
-                name = bundle.signatures[row.label][2]
-                worse = replace(results[name].metrics, ap=results[name].metrics.ap - 6)
-                results[name] = replace(results[name], metrics=worse)
-                del scores[name]
-        return {"results": results, "scores": scores}
-
-    study = made_up_study((0, 1, 2))
-    assert judge(BY_NAME["H6"], study).state == "supported"
-    found = judge(BY_NAME["H6"], changed(study, forget))
-    assert found.state == "undecided" and found.ours[0] == "–"
-    expected = "1 of 3 runs of “RetinaNet (#A=1) + ATSS” of Table 3 have no match records"
-    assert expected in found.findings[0].reason
-
-
 def with_one_seed(study: Measurements, place: Place) -> Measurements:
     """All other rows keep theirs."""
     config = find_row(place).config
@@ -356,15 +334,14 @@ def with_one_seed(study: Measurements, place: Place) -> Measurements:
     return changed(study, kept)
 
 
-@pytest.mark.parametrize("change", [0.0, -0.15, -1.0])
-def test_one_row_with_one_seed_leaves_a_spread_undecided(change: float) -> None:
-    alone = claims.FEWER_ATSS[1]
-    for moved in (alone, claims.FEWER_ATSS[0]):
-        study = demo_study((0, 1, 2), moved={moved: change})
-        assert judge(BY_NAME["H15"], study).findings[0].estimate.num_seeds == 3
-        found = judge(BY_NAME["H15"], with_one_seed(study, alone))
-        assert found.state == "undecided" and found.reason.startswith("one seed")
-        assert found.findings[0].estimate.num_seeds == 1
+@pytest.mark.parametrize("change", [0.0, -1.0])
+@pytest.mark.parametrize("moved", claims.FEWER_ATSS[:2])
+def test_one_row_with_one_seed_leaves_a_spread_undecided(moved: Place, change: float) -> None:
+    study = demo_study((0, 1, 2), moved={moved: change})
+    assert judge(BY_NAME["H15"], study).findings[0].estimate.num_seeds == 3
+    found = judge(BY_NAME["H15"], with_one_seed(study, claims.FEWER_ATSS[1]))
+    assert found.state == "undecided" and found.reason.startswith("one seed")
+    assert found.findings[0].estimate.num_seeds == 1
 
 
 def test_a_spread_says_so_when_any_of_its_pairs_borrows_the_spread_of_reruns() -> None:
@@ -376,27 +353,15 @@ def test_a_spread_says_so_when_any_of_its_pairs_borrows_the_spread_of_reruns() -
     assert "one seed; reruns taken to differ by 0.1" in found.reason
 
 
-@pytest.mark.parametrize(("ap", "seeds"), [(0.0, (0, 1, 2)), (4.9, (0,))])
-def test_detectors_that_find_nothing_are_not_compared(ap: float, seeds: tuple[int, ...]) -> None:
-    found = judge_all(of_equal_ap(demo_study(seeds), ap), TRAINED)
+@pytest.mark.parametrize("seeds", [(0, 1, 2), (0,)])
+def test_detectors_that_find_nothing_are_not_compared(seeds: tuple[int, ...]) -> None:
+    """All have 34.4 AP less than the paper's, of which the best has 39.3."""
+    every = {place: -34.4 for claim in TRAINED for part in claim.parts for place in places(part)}
+    found = judge_all(demo_study(seeds, moved=every), TRAINED)
     assert set(states(found).values()) == {"undecided"}
-    reason = f"the detectors have learnt too little to compare: AP {ap} at most"
-    assert {it.reason for it in found if len(it.findings) == 1} == {reason}
+    start = "the detectors have learnt too little to compare: AP "
+    assert all(it.reason.startswith(start) for it in found if len(it.findings) == 1)
     assert {it.needs for it in found} == {("a longer training",)}
-
-
-def of_equal_ap(study: Measurements, ap: float) -> Measurements:
-    """All runs have this AP, on whatever images."""
-
-    def equal(bundle: Bundle) -> dict[str, Any]:
-        results, scores = dict(bundle.results), dict(bundle.scores)
-        for name, it in results.items():
-            metrics, draws = replace(it.metrics, ap=ap), np.full_like(scores[name].draws, ap)
-            results[name] = replace(it, metrics=metrics)
-            scores[name] = replace(scores[name], metrics=metrics, draws=draws)
-        return {"results": results, "scores": scores}
-
-    return changed(study, equal)
 
 
 @pytest.mark.parametrize("name", ["coco2017-mini", "coco2017 people", "coco2017_v2", "mycoco2017"])
@@ -445,12 +410,16 @@ def test_table_8_is_judged_by_directions_at_its_own_scale() -> None:
 
 
 def test_costs_are_equal_exactly_or_not_at_all() -> None:
-    claim = BY_NAME["H20"]
-    networks = {config: (100, 200) for config in papers_numbers()}
-    assert judge(claim, Measurements(), networks).state == "supported"
-    atss = next(config for config in networks if config.assigner == "atss")
-    assert judge(claim, Measurements(), {**networks, atss: (100, 201)}).state == "contradicted"
-    assert judge(claim, Measurements()).needs == ("atss claims --count",)
+    def judged(operations: int) -> str:
+        """By networks of which those with ATSS have so many."""
+        return judge(
+            BY_NAME["H20"],
+            Measurements(),
+            lambda config: (100, operations if config.assigner == "atss" else 200),
+        ).state
+
+    assert (judged(200), judged(201)) == ("supported", "contradicted")
+    assert judge(BY_NAME["H20"], Measurements()).needs == ("atss claims --count",)
 
 
 def test_the_grid_and_the_json_hold_every_claim_and_part() -> None:

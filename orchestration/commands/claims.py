@@ -4,28 +4,22 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Literal
 
+from detector.config import DetectorConfig
 from experiments import TABLES, table9
-from experiments.claims import CLAIMS, Equal, places
+from experiments.claims import CLAIMS
 from orchestration import options
 from orchestration.plan import setups_in
 from orchestration.run_folder import DEFAULT_OUT, Store, open_store
 from orchestration.terminal import clean, console, out_option, print_grid, print_json, say, warn
 
-if TYPE_CHECKING:
-    from reports.claims import Costs, Verdict
+if TYPE_CHECKING:  # they import numpy and pandas, which help need not wait for
+    from reports.claims import Verdict
     from reports.coco_bootstrap import Scores
     from reports.measurements import Measurements
     from reports.results import Bundle
 
 NUM_CLASSES = 80  # COCO's
 SIZE = (800, 1344)  # pixels of one image, as most of COCO's are resized to and padded
-PAPERS = {table.scale for table in TABLES.values()}
-OF_PAPER = (
-    "But for those with paper-2x these lines train at scale {scale}, where only the sign of a "
-    "difference is judged. What agrees above is the paper's, for --scale paper --data coco2017 "
-    "(Table 8: --scale paper-2x)."
-)
-OF_OURS = f"Table 9 has {len(table9.CLAIMS)} claims of its own: atss reproduce table9"
 DECIDING = "What would decide the undecided:"
 OURS = "Claims of ours, written down before their runs"
 
@@ -62,25 +56,22 @@ def claims(
     if not store.root.is_dir() and (store.root.exists() or out != DEFAULT_OUT):
         store.require_there()
     with console.status("Intervals") as status:
-        studies = list(_measured(store, scale, data, lambda it: status.update(f"Intervals: {it}")))
-    counted, costs = _counted(store, data), _costs() if count else {}
+        studies = list(_measured(store, scale, data, status.update))
+    counted = _counted(store, data)
     # What is not known stands in one list of all, which is easier to read.
     known = [kind for kind, it in (("training", studies), ("counting", counted)) if it]
     trained = [claim for claim in CLAIMS if claim.evidence == "training"]
     left = [claim for claim in CLAIMS if claim.evidence not in known]
     blocks = [judge_all(study, trained) for study in studies]
-    blocks.append(judge_all(Measurements(scale=scale or "", data=data or ""), left, costs))
-    ours = [[judge(it, study) for it in table9.CLAIMS] for study in studies if study.crowds]
-    blocks = [[_of_folder(it, out_option(store)) for it in each] for each in (*blocks, *ours)]
+    nothing = Measurements(scale=scale or "", data=data or "")
+    blocks.append(judge_all(nothing, left, _cost if count else None))
+    blocks += [[judge(it, study) for it in table9.CLAIMS] for study in studies if study.crowds]
+    blocks = [[_of_folder(it, out_option(store)) for it in each] for each in blocks]
     if form == "json":
         found = {name: [*map(as_json, verdicts)] for name, verdicts in counted.items()}
         print_json({"judged": [[*map(as_json, it)] for it in blocks], "counted": found})
     else:
-        _print(blocks, counted, form)
-        if not studies and scale not in PAPERS:
-            console.print(f"\n{OF_PAPER.format(scale=scale or 'demo')}")
-        if not ours:
-            say(f"\n{OF_OURS}{out_option(store)}")
+        _print(blocks, counted, is_markdown=form == "markdown")
     warn(store.unreadable())
 
 
@@ -88,32 +79,30 @@ def _measured(
     store: Store, scale: str | None, data: str | None, progress: Callable[[str], None]
 ) -> Iterator["Measurements"]:
     """What is measured, setup by setup, of this scale and data if one is asked for."""
+    from orchestration.results import bundle
     from reports.measurements import Measurements
 
     for setup, seeds in setups_in(store, scale, data):
-        from orchestration.results import bundle  # it waits for pandas
-
         wanted = (*TABLES.values(), table9.TABLE)
         tables = [bundle(store, setup, table, seeds, progress) for table in wanted]
         if any(table.results for table in tables):
-            yield Measurements(tables, crowds=_crowds(store, tables[-1], progress))
+            yield Measurements(tables, crowds=_crowds(store, tables[-1]))
 
 
-def _crowds(
-    store: Store, content: "Bundle", progress: Callable[[str], None]
-) -> dict[str, "Scores"]:
+def _crowds(store: Store, content: "Bundle") -> dict[str, "Scores"]:
     """Of Table 9's runs that a claim compares in crowds; empty while it has none of its own."""
     from detector.evaluation.match_records import load_matches
     from reports.coco_bootstrap import of_crowds
 
-    its, found = content.signatures, {}
-    rows = [its.get(place.label, []) for place in (*table9.IN_CROWDS, table9.ATSS)]
-    done = [[name for name in names if name in content.scores] for names in rows]
-    for name in sum(done, []) if any(done[:-1]) else ():
-        progress(f"crowded images of {name}")
-        matches = load_matches(store.folder(name).matches)
-        found[name] = of_crowds(name, content.results[name].seed, matches)
-    return found
+    known, its = content.scores, content.signatures
+    own, atss = (
+        [name for place in places for name in its.get(place.label, []) if name in known]
+        for places in (table9.IN_CROWDS, [table9.ATSS])
+    )
+    return {
+        name: of_crowds(name, known[name].seed, load_matches(store.folder(name).matches))
+        for name in (own + atss if own else ())
+    }
 
 
 def _counted(store: Store, data: str | None) -> dict[str, list["Verdict"]]:
@@ -127,35 +116,25 @@ def _counted(store: Store, data: str | None) -> dict[str, list["Verdict"]]:
 
         from reports.positives import claims
 
-        try:
-            found[path.parent.name] = claims(pd.read_csv(path))
-        except (KeyError, ValueError) as error:
-            problem = f"{path} needs the columns that atss positives writes: {error}"
-            raise ValueError(problem) from error
+        found[path.parent.name] = claims(pd.read_csv(path))
     return {name: verdicts for name, verdicts in found.items() if len(verdicts) > 1}
 
 
-def _costs() -> "Costs":
-    """Of networks that claims compare: parameters, and the operations of one forward pass.
+def _cost(config: DetectorConfig) -> tuple[int, int]:
+    """Of a network, with the paper's ResNet-50: parameters, and operations of one forward pass.
 
-    With the paper's ResNet-50; multiplying and adding are two. Counted without computing anything:
-    torch's meta device has shapes only.
+    Multiplying and adding are two. Counted without computing anything: torch's meta device has
+    shapes only.
     """
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
     from detector.detector import build_detector
-    from reports.measurements import find_row
 
-    equal = (part for claim in CLAIMS for part in claim.parts if isinstance(part, Equal))
-    found = {}
-    for config in {find_row(place).config for part in equal for place in places(part)}:
-        with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:
-            detector = build_detector(config, NUM_CLASSES).eval()
-            detector(torch.empty(1, 3, *SIZE))
-        num_parameters = sum(one.numel() for one in detector.parameters())
-        found[config] = num_parameters, counter.get_total_flops()
-    return found
+    with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:
+        detector = build_detector(config, NUM_CLASSES).eval()
+        detector(torch.empty(1, 3, *SIZE))
+    return sum(it.numel() for it in detector.parameters()), counter.get_total_flops()
 
 
 def _of_folder(verdict: "Verdict", option: str) -> "Verdict":
@@ -165,18 +144,21 @@ def _of_folder(verdict: "Verdict", option: str) -> "Verdict":
 
 
 def _print(
-    blocks: Sequence[Sequence["Verdict"]], counted: dict[str, list["Verdict"]], form: Form
+    blocks: Sequence[Sequence["Verdict"]],
+    counted: dict[str, list["Verdict"]],
+    *,
+    is_markdown: bool,
 ) -> None:
     """Each setup's table, what would decide it, and what was counted."""
     from rich.markdown import Markdown
 
     from reports.claims import claims_grid, deciding
 
-    is_markdown = form == "markdown"
     bullet, gap = ("- ", "\n") if is_markdown else ("  ", "")
     for verdicts in blocks:
         is_ours = verdicts[0].claim in table9.CLAIMS
-        print_grid(claims_grid(verdicts, *(OURS, "published")[: 2 * is_ours]), form)
+        grid = claims_grid(verdicts, *(OURS, "published")[: 2 * is_ours])
+        print_grid(grid, "markdown" if is_markdown else "text")
         if texts := deciding(verdicts):
             say("", DECIDING + gap, *(bullet + text for text in texts))
         if verdicts is not blocks[-1]:

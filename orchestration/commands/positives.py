@@ -9,8 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from detector.config import DetectorConfig
 from experiments.baselines import ATSS, FCOS, FCOS_CENTER_SAMPLING, IMPROVED_RETINANET, RETINANET
 from experiments.experiment import OwnAssigner, Row
@@ -72,27 +70,25 @@ def positives(
     - `atss positives table3 --rows 1,2 --set anchor_scales=4`
     - `atss positives --image 200003`
     """
-    chosen = choose(tables or [], parse_rows(rows or []), parse_settings(settings or []))
+    selections = choose(tables or [], parse_rows(rows or []), parse_settings(settings or []))
     name, dataset = _open(data, split, annotations)
     asked = [*(tables or []), *(rows or []), *(settings or []), short_side, long_side]
     usual = DEMO if data in (None, GENERATED) and annotations is None else PAPER
     short, long = short_side or usual.short_side[-1], long_side or usual.long_side
     sides = {"short_side": short, "long_side": long}  # to what images are resized, in pixels
-    selections = [selection for selection, _ in chosen.values()]
     if image:
-        files = _draw(dataset, selections, sides, image)
+        files = dict(_drawn(dataset, text, selections, sides) for text in image)
     else:
         objects, images = _count(dataset, selections, sides, workers)
-        about = f"{name}, {len(objects) // len(chosen):,} objects, {short}/{long} pixels"
-        rows_of = {it: labels for it, (_, labels) in chosen.items() if labels != [it]}
-        files = _report(objects, images, about, rows_of)
+        num_objects = len(objects) // len(selections)
+        files = _report(objects, images, f"{name}, {num_objects:,} objects, {short}/{long} pixels")
     write_files(Path(out) / POSITIVES / slug(name, asked), files)
 
 
 def choose(
     tables: Sequence[str], rows: Sequence[str], settings: Mapping[str, Any]
-) -> dict[str, tuple["Selection", list[str]]]:
-    """Name -> a selection, and the labels of all rows that select so; by default the paper's five.
+) -> list["Selection"]:
+    """The selections of tables' rows, by default the paper's five; those that are equal once.
 
     Rows that train differently but select alike, such as Table 1's, are one selection. ValueError
     for a table or row that is not there, for a setting that selection does not read, and for one
@@ -103,25 +99,20 @@ def choose(
         raise ValueError(f"{idle} moves no positive; needs one of {', '.join(SELECTING)}")
     if rows and len(tables) != 1:
         raise ValueError(f"--rows chooses from one table, got {len(tables)} tables")
-    wanted = [
-        (f"{table.label}: {row.label}", row)
-        for table in find_tables(tables)
-        for row in find_rows(table, rows)
-    ]
-    found: dict[str, tuple[Selection, list[str]]] = {}
-    for label, row in wanted or [(selection_of(it).name, Row("", it)) for it in PAPERS]:
+    wanted = [row for table in find_tables(tables) for row in find_rows(table, rows)]
+    found: dict[str, Selection] = {}
+    for row in wanted or [Row(selection_of(config).name, config) for config in PAPERS]:
         try:
-            config, own = replace(row.config, **settings), own_assigner(row.assigner)
+            one = selection_of(replace(row.config, **settings), own_assigner(row.assigner))
         except ValueError as error:
-            raise ValueError(f"{label}: {error}") from error
-        one = selection_of(config, own)
+            raise ValueError(f"{row.label}: {error}") from error
         if one.assigner.needs_predictions:
             raise ValueError(
-                f"{label} selects by what the network predicts, which only training has: --rows "
-                "chooses others"
+                f"{row.label} selects by what the network predicts, which only training has: "
+                "--rows chooses others"
             )
-        found.setdefault(one.name, (one, []))[1].append(label)
-    return found
+        found.setdefault(one.name, one)
+    return list(found.values())
 
 
 def selection_of(config: DetectorConfig, own: OwnAssigner | None = None) -> "Selection":
@@ -182,22 +173,17 @@ def _count(
 
     processes = len(os.sched_getaffinity(0)) if workers is None else workers
     counted = []
-    try:
-        with Counter("counting positives", len(dataset), console) as counter:
-            for counts in count_positives(dataset, selections, workers=processes, **sides):
-                counted.append(counts)
-                counter.add(1)
-    except KeyboardInterrupt:
-        raise typer.Abort("nothing was written") from None
+    with Counter("counting positives", len(dataset), console) as counter:
+        for counts in count_positives(dataset, selections, workers=processes, **sides):
+            counted.append(counts)
+            counter.add(1)
     by_selection = [one for mine in zip(*counted, strict=True) for one in mine]
     objects, images = map(list, zip(*by_selection, strict=True))
     return pd.DataFrame(columns_of(objects)), pd.DataFrame(columns_of(images))
 
 
-def _report(
-    objects: "pd.DataFrame", images: "pd.DataFrame", about: str, rows_of: Mapping[str, list[str]]
-) -> dict[str, bytes]:
-    """Print the tables and the claims; files by name. rows_of: what a selection stands for."""
+def _report(objects: "pd.DataFrame", images: "pd.DataFrame", about: str) -> dict[str, bytes]:
+    """Print the tables and the claims; files by name."""
     from rich.markdown import Markdown
 
     from reports import positives as report
@@ -205,16 +191,15 @@ def _report(
     from reports.render import markdown, terminal
     from reports.style import save
 
-    summary, found = report.summarize(objects, images), report.claims(objects)
+    summary = report.summarize(objects, images)
     grids = report.summary_grids(summary, about)
+    claims = report.markdown_claims(report.claims(objects))
     for grid in grids:
         console.print(terminal(grid))
-    console.print(Markdown(clean(report.markdown_claims(found))))
+    console.print(Markdown(clean(claims)))
     command = f"Counted by `{shlex.join(['atss', *sys.argv[1:]])}`.\n"
-    rows = [f"- {name}: {'; '.join(labels)}" for name, labels in rows_of.items()]
-    page = [*map(markdown, grids), report.markdown_claims(found), command, *rows]
     texts = {
-        "summary.md": "\n".join(page) + "\n",
+        "summary.md": "\n".join([*map(markdown, grids), claims, command]),
         "summary.csv": summary.to_csv(),
         "positives.csv": objects.to_csv(index=False, float_format="%.6g"),
         "images.csv": images.to_csv(index=False),
@@ -233,47 +218,33 @@ def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
     say(f"Written to {folder}: {', '.join(files)}")
 
 
-def _draw(
-    dataset: "CocoDataset",
-    selections: Sequence["Selection"],
-    sides: Mapping[str, int],
-    wanted: Sequence[str],
-) -> dict[str, bytes]:
-    """Pictures of images by file name."""
+def _drawn(
+    dataset: "CocoDataset", text: str, selections: Sequence["Selection"], sides: Mapping[str, int]
+) -> tuple[str, bytes]:
+    """An image, by its id, its file name or its path, with its positives: file name, content.
+
+    ValueError where no image is called so, or more than one, or where its file cannot be read.
+    """
     from detector.data.images import read_image
     from detector.positives import anchors_of, scene_of
     from reports.positives_figures import selections_figure
     from reports.style import save
 
-    pictures = {}
-    for index, path in [find_image(dataset, text) for text in wanted]:
-        scene = scene_of(dataset, index, **sides)
-        picture = selections_figure(
-            read_image(path, dataset.sizes[index]).resize((scene.width, scene.height)),
-            scene.boxes.numpy(),
-            list(scene.described["category"]),
-            {one.name: anchors_of(one, scene) for one in selections},
-        )
-        pictures[f"{path.stem}.png"] = save(picture, "png")
-    return pictures
-
-
-def find_image(dataset: "CocoDataset", text: str) -> tuple[int, Path]:
-    """An image by its id, its file name or a path: its index, and its file.
-
-    Raises ValueError or FileNotFoundError where no image is called so, or more than one, or where
-    its file is not at hand.
-    """
+    names = zip(map(str, dataset.image_ids), dataset.file_names, strict=True)
     found = [
-        index
-        for index, name in enumerate(dataset.file_names)
-        if text == str(dataset.image_ids[index]) or Path(text).name == Path(name).name
+        i for i, (id, name) in enumerate(names) if text == id or Path(text).name == Path(name).name
     ]
     if len(found) != 1:
         one = f"such as {dataset.image_ids[0]} or {dataset.file_names[0]}"
         problem = f"{len(found) or 'no'} images are called '{text}'"
         raise ValueError(f"{problem}; --image needs the id or the file name of one, {one}")
-    path = Path(text) if Path(text).is_file() else dataset.path(found[0])
-    if not path.is_file():
-        raise FileNotFoundError(f"no image file {path}: without --data, --image needs its path")
-    return found[0], path
+    (index,) = found
+    path = Path(text) if Path(text).is_file() else dataset.path(index)
+    scene = scene_of(dataset, index, **sides)
+    picture = selections_figure(
+        read_image(path, dataset.sizes[index]).resize((scene.width, scene.height)),
+        scene.boxes.numpy(),
+        list(scene.described["category"]),
+        {one.name: anchors_of(one, scene) for one in selections},
+    )
+    return f"{path.stem}.png", save(picture, "png")
