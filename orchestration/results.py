@@ -58,13 +58,7 @@ def load_result(folder: RunFolder) -> Result | None:
     facts = content.get("facts", {}) | {"code": code_version(folder.facts().get("code"))}
     if where := read_json(folder.path / "record.json"):
         facts["MLflow run"] = where["run"]
-    return Result(
-        signature=content["signature"],
-        seed=content["seed"],
-        metrics=Metrics(**content["metrics"]),
-        seconds=content.get("seconds"),
-        facts=facts,
-    )
+    return convert({**content, "facts": facts}, Result)
 
 
 class Inspection(NamedTuple):
@@ -125,13 +119,13 @@ def bundle(
     folders = {name: store.folder(name) for row in signatures.values() for name in row}
     results = {name: it for name, folder in folders.items() if (it := load_result(folder))}
     done = [folders[name] for name in results]
-    inspection = inspect(done, progress)
+    scores, insights, reasons = inspect(done, progress)
     notes = [
         *(note for folder in done for note in folder.facts()["data"]["notes"]),
         *(folder.problem(name) for folder in folders.values() for name in CHECKED),
         *(f"warning: {it['text']}" for folder in done for it in folder.warnings()),
         EARLIER.format(runs=count(len(earlier), "run")) if earlier else "",
-        *inspection.reasons,
+        *reasons,
     ]
     return Bundle(
         table=table,
@@ -145,8 +139,8 @@ def bundle(
         settings=setup.settings,
         command=reproduce_line(setup, table, seeds),
         notes=list(dict.fromkeys(filter(None, notes))),
-        scores=inspection.scores,
-        insights=inspection.insights,
+        scores=scores,
+        insights=insights,
     )
 
 

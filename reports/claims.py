@@ -31,7 +31,7 @@ from reports.render import Cell, Grid, Line, line
 State = Literal["supported", "contradicted", "undecided"]
 Cost = Callable[[DetectorConfig], tuple[int, int]]  # a network's parameters, and its operations
 
-NOT_JUDGED, ONE_SEED = "not judged", "*"
+NOT_JUDGED = "not judged"
 GOOD_SEEDS = 3  # two tell a spread, but badly
 # Detectors that hardly find anything are equal for that alone: one row of a part has to reach it.
 LEAST_AP = 5.0
@@ -40,27 +40,18 @@ SHARES = {"supported": "all", "contradicted": "none", "undecided": "only a part"
 TOLD = ("what", "paper", "agrees", "ours", "estimate", "verdict", "reason")  # of a part, in JSON
 
 TITLE, UNTRAINED = "The paper's claims", "what needs no training"
-PAPERS = (
-    "Agrees: where a number of ours has to lie at the scale paper on COCO val2017; elsewhere only "
-    "the sign of a difference is judged."
-)
-VERDICTS = (
+NOTES = (
+    "Agrees: where a number of ours has to lie. The paper's regions hold at its scale on COCO "
+    "val2017; elsewhere only the sign of a difference is judged, and what is said to be equal has "
+    f"{TOLERANCE}.",
     "Supported: the whole interval (95 %, over images and seeds) agrees. Contradicted: none of it "
-    "does. Undecided: anything else."
+    "does. Undecided: anything else. The claims are not corrected for being many: of 20 "
+    "differences that are none one would be taken for one.",
 )
-AS_IN_PAPER = "Judged by the paper's numbers, with a tolerance for reruns."
-DIRECTIONS = (
-    "Not trained as in the paper, whose numbers are of COCO val2017: only the sign of a difference "
-    f"is judged. What is said to be equal has {TOLERANCE}."
-)
-MANY = (
-    "Each verdict stands for itself: they are not corrected for being {number}, so of 20 "
-    "differences that are none one would be taken for one."
-)
-OF_ONE_SEED = "*: one seed; over images alone, so of these trained weights, not of others."
-OF_RERUNS = (
-    "*: one seed; the spread of published reruns stands in for that of the seeds (standard "
-    f"deviation of a run: {RERUN_DEVIATION['ap']:g} in AP)."
+ONE_SEED = (
+    "*: one seed; over images alone, so of these trained weights, not of others. As in the paper "
+    "the spread of published reruns stands in for that of the seeds (standard deviation of a run: "
+    f"{RERUN_DEVIATION['ap']:g} in AP)."
 )
 
 
@@ -96,7 +87,6 @@ class Verdict:
     findings: tuple[Finding, ...]
     needs: tuple[str, ...] = ()
     setting: str = ""
-    is_as_in_paper: bool = False
 
 
 def judge_all(
@@ -130,11 +120,10 @@ def judge(claim: Claim, study: Measurements, cost: Cost | None = None) -> Verdic
     parts = [part for part in claim.parts if not isinstance(part, Equal)]
     num_judged = sum(_region(part, study) is not None for part in parts)
     found = [_look_at(part, study, max(1, num_judged)) for part in parts]
-    is_as_in_paper = study.are_as_in_paper(claim.tables)
+    num_seeds = 1 if study.are_as_in_paper(claim.tables) else GOOD_SEEDS
     rows = (place for it in found if it.state == "undecided" for place in it.untrained)
-    needs = study.commands(rows, 1 if is_as_in_paper else GOOD_SEEDS)
-    verdict = _conclude(claim, found, needs)
-    return replace(verdict, setting=study.name, is_as_in_paper=is_as_in_paper)
+    verdict = _conclude(claim, found, study.commands(rows, num_seeds))
+    return replace(verdict, setting=study.name)
 
 
 def _conclude(claim: Claim, findings: Sequence[Finding], needs: Sequence[str] = ()) -> Verdict:
@@ -280,16 +269,9 @@ def number(value: float, sign: str = "") -> str:
 def claims_grid(verdicts: Sequence[Verdict], title: str = TITLE, papers: str = "paper") -> Grid:
     """The verdicts of one setting as a table; papers: whose numbers are beside ours."""
     settings = dict.fromkeys(verdict.setting for verdict in verdicts if verdict.setting)
-    known = [it.estimate for verdict in verdicts for it in verdict.findings if it.estimate]
-    notes = []
-    if known:
-        is_as_in_paper = any(verdict.is_as_in_paper for verdict in verdicts)
-        notes = [VERDICTS, AS_IN_PAPER if is_as_in_paper else DIRECTIONS]
-        notes += [MANY.format(number=len(verdicts))] if len(verdicts) > 1 else []
-    elif any(verdict.claim.evidence == "training" for verdict in verdicts):
-        notes = [PAPERS]
-    alone = {it.seed_error is None for it in known if it.num_seeds == 1}
-    notes += [OF_ONE_SEED if is_unknown else OF_RERUNS for is_unknown in sorted(alone)]
+    notes = [*NOTES] if any(it.claim.evidence == "training" for it in verdicts) else []
+    if any(_is_alone(part) for verdict in verdicts for part in verdict.findings):
+        notes.append(ONE_SEED)
     return Grid(
         name="claims",
         title=": ".join([title, *(settings or [UNTRAINED])]),
@@ -313,9 +295,12 @@ def _block(verdict: Verdict) -> tuple[Line, ...]:
 
 
 def _numbers(finding: Finding, paper: str) -> Line:
-    is_alone = finding.estimate is not None and finding.estimate.num_seeds == 1
-    ours = Cell(finding.ours, "ours", mark=ONE_SEED if is_alone else "")
+    ours = Cell(finding.ours, "ours", mark=ONE_SEED[0] if _is_alone(finding) else "")
     return Cell(finding.paper or paper, "paper"), Cell(finding.agrees), ours
+
+
+def _is_alone(finding: Finding) -> bool:
+    return finding.estimate is not None and finding.estimate.num_seeds == 1
 
 
 def deciding(verdicts: Sequence[Verdict]) -> list[str]:

@@ -25,7 +25,6 @@ if TYPE_CHECKING:  # they import numpy, and take a second, which lists need not 
     from reports.coco_bootstrap import Scores
     from reports.intervals import Estimate
 
-FORMAT = 4  # of the JSON; raised when an older reader could not read it
 PLAIN = ("scale", "recipe", "data", "fingerprint", "settings", "command", "notes")  # as they are
 SCORED = ("images", "num_images", "digest")  # what the JSON says of draws
 
@@ -201,7 +200,6 @@ class Bundle:
 def bundle_text(bundle: Bundle) -> str:
     """The bundle as JSON; of its draws only digests."""
     content = {
-        "format": FORMAT,
         "table": table_content(bundle.table, bundle.signatures),
         **{name: getattr(bundle, name) for name in (*PLAIN, "results", "stopped", "insights")},
         "scores": {
@@ -236,8 +234,6 @@ def load_bundle(path: Path) -> Bundle:
     archive, scores = path.with_suffix(".npz"), dict[str, Scores]()
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        if content["format"] != FORMAT:
-            raise ValueError(f"format {content['format']}, needs {FORMAT}")
         results = convert(content["results"], dict[str, Result])
         if content["scores"] and archive.exists():
             with np.load(archive, allow_pickle=False) as draws:

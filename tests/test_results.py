@@ -54,7 +54,6 @@ def with_draws_of_another(path):
     ("spoil", "reason"),
     [
         *((lambda path, text=text: path.write_text(text), "") for text in ("", "[]", "{}")),
-        (lambda path: path.write_text('{"format": 99}'), "format 99, needs"),
         (of_another_recipe, "unheard_of"),
         (with_draws_of_another, "other draws"),
         (lambda path: path.with_suffix(".npz").write_bytes(b""), ""),
