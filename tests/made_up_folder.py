@@ -1,20 +1,19 @@
 """A results folder that nobody trained: made-up detections, really evaluated, and their results."""
 
-import json
 import random
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from detector.config import Recipe
 from detector.evaluation.detect import measure, six
-from detector.evaluation.match_records import save_matches
 from detector.metrics import HEADINGS
-from experiments.experiment import Table, canonical
+from experiments.experiment import Run, Table, canonical, signature
 from orchestration.plan import Setup, make_plan
 from orchestration.run_folder import RunFolder, Store
-from reports.breakdown import insight
+from orchestration.trial import Tested, leave
 
 FINGERPRINT = "f" * 64
 CLASSES = ["cat", "dog"]
@@ -77,54 +76,61 @@ def fill(
     num_images: int = 12,
 ) -> Store:
     """Every run of the tables' rows, done; each a little better than the one before."""
-    store = Store(root)
+    store, truth = Store(root), ground_truth(num_images)
     setup = Setup("demo", recipe, settings or {}, "animals", FINGERPRINT, where)
-    truth = ground_truth(num_images)
+    note = "animals, train: train.json: 2 boxes without area are not learnt"
     for number, planned in enumerate(make_plan(setup, tables, rows=rows, seeds=seeds).runs):
         found = detections(truth, number, skill + number / 100)
-        numbers, matches = measure(truth, found)
-        folder = store.folder(planned.signature)
-        folder.write("run", _facts(setup, planned, num_images))
-        metrics = asdict(six(numbers))
+        names = planned.name, *planned.rows
+        folder = finish(store, setup, planned.run, names, truth, found, notes=[note])
+        metrics = (folder.result() or {})["metrics"]
         test = {HEADINGS[name]: value for name, value in metrics.items()}
         folder.append({"step": 20, "loss": 2.0}, {"step": 40, "loss": 1.0}, {"step": 40, **test})
-        save_matches(matches, folder.matches)
-        told = asdict(insight(matches, truth, found))
-        (folder.path / "insight.json").write_text(json.dumps(told))
-        folder.write("result", _result(folder, planned.run.seed, metrics))
     return store
 
 
-def _facts(setup: Setup, planned: Any, num_images: int) -> dict[str, Any]:
-    return {
-        "signature": planned.signature,
-        "name": planned.name,
-        "rows": list(planned.rows),
-        "seed": planned.run.seed,
+def finish(
+    store: Store,
+    setup: Setup,
+    run: Run,
+    names: Sequence[str],
+    truth: dict[str, Any],
+    found: list[dict[str, Any]],
+    *,
+    notes: Sequence[str] = (),
+) -> RunFolder:
+    """A run as a trial leaves it, with these detections; names: its own, and its rows'."""
+    folder, (numbers, matches) = store.folder(signature(run)), measure(truth, found)
+    test = Tested(six(numbers), found, matches)
+    facts = {
+        "signature": folder.signature,
+        "name": names[0],
+        "rows": list(names[1:]),
+        "seed": run.seed,
         "setup": setup.to_json(),
         "data": {
             "name": setup.data,
             "fingerprint": setup.fingerprint,
             "where": setup.where,
-            "images": {"train": 30, "val": num_images},
+            "images": {"train": 30, "val": len(truth["images"])},
             "classes": CLASSES,
-            "notes": ["animals, train: train.json: 2 boxes without area are not learnt"],
+            "notes": list(notes),
         },
         "code": {"version": "0.1.0", "commit": "a" * 40, "tree": "clean"},
         "command": f"atss reproduce --data {setup.where} --out /home/someone/results",
-        "params": {**asdict(planned.run.config), **asdict(planned.run.recipe)},
-        "canonical": canonical(planned.run),
+        "params": {**asdict(run.config), **asdict(run.recipe)},
+        "canonical": canonical(run),
         "environment": {**ENVIRONMENT, "processes": "1"},
-        **({"assigner": asdict(planned.run.assigner)} if planned.run.assigner else {}),
     }
-
-
-def _result(folder: RunFolder, seed: int, metrics: dict[str, Any]) -> dict[str, Any]:
-    return {
+    folder.write("run", facts | ({"assigner": asdict(run.assigner)} if run.assigner else {}))
+    leave(folder, SimpleNamespace(ground_truth=truth), test)
+    result = {
         "signature": folder.signature,
-        "seed": seed,
-        "metrics": metrics,
+        "seed": run.seed,
+        "metrics": asdict(test.metrics),
         "seconds": 90.0,
         "spent": {"training": 60.0, "steps": 40, "testing": 30.0, "images": 12},
         "facts": ENVIRONMENT,
     }
+    folder.write("result", result)
+    return folder

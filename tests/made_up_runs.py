@@ -2,19 +2,17 @@
 
 import random
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from made_up_coco import annotation, write
+from made_up_folder import finish
 
 from detector.data.coco import DataSet, open_data
-from detector.evaluation.detect import measure, six
-from experiments.experiment import Row, signature
+from experiments.experiment import Row
 from experiments.schedules import DEMO
 from orchestration.plan import Setup
 from orchestration.run_folder import RunFolder, Store
-from orchestration.trial import Tested, leave
 
 CAT, DOG = 3, 7
 SIDE = 100  # pixels of every image
@@ -79,34 +77,6 @@ def finish_run(
     store: Store, setup: Setup, row: Row, data: DataSet, *, seed: int, right: float
 ) -> RunFolder:
     """A row's run as a trial leaves it, with so many of its detections right."""
-    run = setup.row_run(row, seed)
-    folder = store.folder(signature(run))
-    found = detections(data.val.ground_truth["annotations"], right, seed)
-    numbers, matches = measure(data.val.ground_truth, found)
-    test = Tested(six(numbers), found, matches)
-    facts = {
-        "name": f"{row.label} - seed {seed}",
-        "rows": [row.label],
-        "setup": setup.to_json(),
-        "seed": seed,
-        "canonical": {"recipe": asdict(run.recipe) | {"short_side": list(run.recipe.short_side)}},
-        "data": {
-            "name": data.name,
-            "fingerprint": data.fingerprint,
-            "where": setup.where,
-            "notes": [],
-        },
-    }
-    folder.write("run", facts)
-    leave(folder, data.val, test)
-    folder.write(
-        "result",
-        {
-            "signature": folder.signature,
-            "seed": seed,
-            "metrics": asdict(test.metrics),
-            "seconds": 60.0,
-            "facts": {"pycocotools": "2.0.11"},
-        },
-    )
-    return folder
+    run, truth = setup.row_run(row, seed), data.val.ground_truth
+    names = f"{row.label} - seed {seed}", row.label
+    return finish(store, setup, run, names, truth, detections(truth["annotations"], right, seed))
