@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from made_up_counts import frame
-from made_up_studies import made_up, papers_numbers
+from made_up_results import made_up, papers_numbers
 from test_plan import SETUP, facts
 
 from experiments import TABLES

@@ -25,8 +25,13 @@ from detector.positives import (
     scene_of,
 )
 from orchestration.commands.positives import PAPERS, choose, selection_of
-from reports.positives import claims, markdown_claims, summarize
-from reports.positives_figures import all_figures, selections_figure
+from reports.positives import (
+    all_figures,
+    claims,
+    markdown_claims,
+    selections_figure,
+    summarize,
+)
 
 NINE = DetectorConfig(
     in_gt_box=True, assigner="atss", k=3, anchor_scales=(4.0, 5.0, 6.0), aspect_ratios=(0.25, 1, 4)

@@ -1,12 +1,107 @@
-"""A table's runs: their file, and the draws beside it."""
+"""A table's runs: what each leaves for reports, their file, and a setup's folder of reports."""
 
 import json
-from dataclasses import replace
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
 
+import numpy as np
 import pytest
 from made_up_results import make_bundle, with_scores
+from test_plan import SETUP
+from test_trial import make_job, write_small_data
 
+from detector.evaluation.match_records import load_matches
+from detector.metrics import Metrics
+from orchestration.commands.positives import write_files
+from orchestration.results import inspect, reports_folder, write_reports
+from orchestration.run_folder import RunFolder, Store, open_store
+from orchestration.trial import run_trial
+from reports import coco_bootstrap, notebook
+from reports.coco_bootstrap import metrics_of
 from reports.results import load_bundle, save_bundle
+
+# What a run leaves
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """A run as `atss reproduce` leaves it."""
+    data = write_small_data(tmp_path_factory.mktemp("data") / "squares")
+    job = make_job(data, tmp_path_factory.mktemp("finished"))
+    where = {"where": str(data), "fingerprint": job.run.data, "name": "squares", "notes": []}
+    job.facts["data"] = where
+    run_trial(job, lambda values: None)
+    return RunFolder(job.folder)
+
+
+@pytest.fixture
+def folder(finished: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunFolder:
+    """A copy of its own for each test, to be resampled a few times."""
+    monkeypatch.setattr(coco_bootstrap, "RESAMPLES", 20)
+    shutil.copytree(finished.path, tmp_path / finished.signature)
+    return RunFolder(tmp_path / finished.signature)
+
+
+def test_a_runs_records_give_its_result_to_the_last_bit(folder: RunFolder) -> None:
+    matches = load_matches(folder.matches)
+    found = metrics_of(matches, np.ones((1, len(matches.image_ids)), dtype=np.uint8))[0]
+    values = [None if np.isnan(value) else float(value) for value in found]
+    assert asdict(Metrics(*values)) == (folder.result() or {})["metrics"]
+    detections = json.loads(folder.detections.read_text())
+    scores = [detections[source]["score"] for source in matches.source]
+    assert scores == matches.score.tolist()
+
+
+def leave_it(folder: RunFolder) -> None:
+    pass
+
+
+def rewrite_matches(folder: RunFolder) -> None:
+    matches = load_matches(folder.matches)
+    with folder.matches.open("wb") as file:
+        np.savez(file, **vars(matches))  # the same, written in another way
+
+
+def break_draws(folder: RunFolder) -> None:
+    folder.scores.write_bytes(b"")
+
+
+@pytest.mark.parametrize("spoil", [leave_it, rewrite_matches, break_draws])
+def test_draws_are_made_once_and_anew_where_broken_or_of_other_matches(
+    folder: RunFolder, spoil: Callable[[RunFolder], None]
+) -> None:
+    told: list[str] = []
+    first = inspect([folder], told.append)
+    spoil(folder)
+    again = inspect([folder], told.append)
+    times = 1 if spoil is leave_it else 2
+    assert told == ["squares, seed 0: what it would be for other images"] * times
+    assert first.reasons == again.reasons == []
+    mine, theirs = first.scores[folder.signature], again.scores[folder.signature]
+    assert np.array_equal(mine.draws, theirs.draws, equal_nan=True)
+    assert (mine.images, mine.num_images, mine.seed) == (theirs.images, 12, 0)
+    assert len(again.insights[folder.signature].images) == 12
+
+
+@pytest.mark.parametrize("content", [None, b"no archive", b'{"precision": {}}'])
+@pytest.mark.parametrize("file", ["matches.npz", "insight.json"])
+def test_what_a_run_left_not_or_damaged_is_told_in_one_line_and_keeps_the_others(
+    folder: RunFolder, tmp_path: Path, file: str, content: bytes | None
+) -> None:
+    other = RunFolder(tmp_path / "other" / folder.signature)
+    shutil.copytree(folder.path, other.path)
+    (other.path / file).unlink()
+    if content is not None:
+        (other.path / file).write_bytes(content)
+    found = inspect([other, other, folder], lambda text: None)
+    assert list(found.scores) == list(found.insights) == [folder.signature]
+    (told,) = found.reasons
+    assert told.startswith("no intervals for 2 runs: matches.npz or insight.json is missing")
+
+
+# The file of a table's runs
 
 
 @pytest.fixture
@@ -64,3 +159,86 @@ def test_a_file_that_is_no_bundle_of_this_version_is_refused(path, spoil, reason
     spoil(path)
     with pytest.raises(ValueError, match=rf"table3\.json is no report bundle of .*{reason}"):
         load_bundle(path)
+
+
+# A setup's folder of reports: what is written anew, and when its pages form a site
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return open_store(tmp_path / "out")
+
+
+def deliver(store: Store, *tables: str, ap: float = 0.0, is_forced: bool = False) -> list[str]:
+    bundles = [make_bundle(table, seeds=(int(ap),)) for table in tables]
+    return write_reports(bundles, store, SETUP, lambda text: None, is_forced=is_forced)
+
+
+def test_several_tables_are_a_site_whose_pages_lead_to_each_other_and_later_ones_join(
+    store: Store, written: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, one = reports_folder(store, SETUP), ["table2.html"]
+    two = ["claims.html", "index.html", "table1.html", "table2.html"]
+    for tables, everything in (
+        (("table2",), one),  # alone it is no site
+        (("table2", "table1"), two),
+        (("table3",), [*two, "table3.html"]),
+    ):
+        del written[:]
+        assert deliver(store, *tables) == []
+        assert written == [tables[-1]]
+        assert sorted(path.name for path in folder.glob("*.html")) == everything
+        for name in everything:
+            text = (folder / name).read_text()
+            links = [text.count(f'<li><a href="{other}"') for other in everything]
+            assert links == ([0] if everything == one else [1] * len(everything)), name
+    assert "Table 3. Verification" in (folder / "index.html").read_text()
+    for content in ("[3]", '{"format": 4}'):  # a damaged report is told and left out
+        (folder / "table1.json").write_text(content)
+        assert deliver(store, "table3") == []
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith(f"atss: {folder}/table1.json is no report bundle")
+        assert 'href="table1.html"' not in (folder / "index.html").read_text()
+
+
+def test_what_has_not_changed_is_not_written_again_unless_asked_or_a_file_is_gone(
+    store: Store, written: list[str]
+) -> None:
+    for ap, is_forced, expected in (
+        (0.0, False, ["table2", "table1"]),
+        (0.0, False, []),
+        (1.0, False, ["table2", "table1"]),
+        (1.0, True, ["table2", "table1"]),
+    ):
+        del written[:]
+        deliver(store, "table2", "table1", ap=ap, is_forced=is_forced)
+        assert written == expected
+    (reports_folder(store, SETUP) / "table2.html").unlink()
+    deliver(store, "table2", "table1", ap=1.0)
+    assert written == [*expected, "table2"]
+
+
+def test_counted_positives_are_brought_to_the_report(store: Store, written: list[str]) -> None:
+    own, five = (store.root / "positives" / name for name in ("shapes-val-table2", "shapes-val"))
+    write_files(own, {"positives-by-size.svg": b"of table 2"})
+    write_files(five, {"positives-by-size.svg": b"of five", "other.svg": b""})
+    deliver(store, "table2")
+    deliver(store, "table3")
+    folder = reports_folder(store, SETUP)
+    assert (folder / "table2-positives-by-size.svg").read_bytes() == b"of table 2"
+    assert (folder / "table3-positives-by-size.svg").read_bytes() == b"of five"
+    assert len(list(folder.glob("*.svg"))) == 2
+
+
+def test_a_full_disk_is_told_ends_nothing_and_the_report_is_written_next_time(
+    store: Store, written: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*arguments: object) -> list[Path]:
+        raise OSError(28, "No space left on device")
+
+    deliver(store, "table2")
+    with monkeypatch.context() as patch:
+        patch.setattr(notebook, "write_report", fails)
+        (problem,) = deliver(store, "table2", is_forced=True)
+    assert problem.startswith("the report of table2 failed") and "No space left" in problem
+    assert deliver(store, "table2") == [] and written == ["table2"] * 2

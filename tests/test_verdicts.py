@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from made_up_studies import made_up, made_up_study
+from made_up_results import made_up, made_up_study
 
 from detector.metrics import Metrics
 from experiments import STUDY, TABLES, claims, table9

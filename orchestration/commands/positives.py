@@ -187,7 +187,6 @@ def _report(objects: "pd.DataFrame", images: "pd.DataFrame", about: str) -> dict
     from rich.markdown import Markdown
 
     from reports import positives as report
-    from reports.positives_figures import all_figures
     from reports.render import markdown, terminal
     from reports.style import save
 
@@ -206,7 +205,7 @@ def _report(objects: "pd.DataFrame", images: "pd.DataFrame", about: str) -> dict
     }
     return {name: text.encode() for name, text in texts.items()} | {
         f"{name}.svg": save(figure, "svg", report.CAPTIONS[name])
-        for name, figure in all_figures(objects).items()
+        for name, figure in report.all_figures(objects).items()
     }
 
 
@@ -227,7 +226,7 @@ def _drawn(
     """
     from detector.data.images import read_image
     from detector.positives import anchors_of, scene_of
-    from reports.positives_figures import selections_figure
+    from reports.positives import selections_figure
     from reports.style import save
 
     names = zip(map(str, dataset.image_ids), dataset.file_names, strict=True)
