@@ -12,7 +12,6 @@ Shapes: A anchors, M ground truths of an image; in pixels of the resized image.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from fractions import Fraction
 from itertools import cycle
 from math import ceil, inf, isnan, nan
@@ -201,8 +200,8 @@ def _verdict(
     for selection, values in shown.iterrows():
         told = ", ".join(f"{name} {_number(value)}" for name, value in values.items())
         findings.append(Finding(ours=f"{selection}: {told}", state=None))
-    found = Verdict(claim=BY_NAME[claim], state=state, reason=reason, findings=tuple(findings))
-    return replace(found, needs=needs)
+    about = BY_NAME[claim]
+    return Verdict(claim=about, state=state, reason=reason, findings=tuple(findings), needs=needs)
 
 
 def _number(value: float) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, replace
 
 import numpy as np
+import pandas as pd
 
 from detector.config import DetectorConfig, Recipe
 from detector.metrics import HEADINGS, Metrics
@@ -19,6 +20,7 @@ from experiments.settings import with_settings
 from reports.breakdown import ERRORS, SPECIAL, ClassInsight, ImageInsight, Insight, Share
 from reports.coco_bootstrap import Scores
 from reports.measurements import Measurements, find_row
+from reports.positives import LEVELS
 from reports.results import Bundle, Result
 
 KINDS = (*ERRORS, *SPECIAL)
@@ -163,3 +165,29 @@ def made_up_study(
         command = f"atss reproduce {table.name} --scale {scale} --seeds 7"
         bundles.append(replace(bundle, results=results, scores=scores, command=command))
     return Measurements(bundles)
+
+
+# Positives that nobody counted
+
+CANDIDATES = {"candidates": 45, "above_threshold": 10, "threshold": 0.5}
+
+
+def frame(positives: dict[str, list[int]], **columns: list) -> pd.DataFrame:
+    """Objects of two sizes as positives.csv has them; candidates where a name begins with ATSS."""
+    parts = []
+    for name, counts in positives.items():
+        half = len(counts) // 2
+        part = {
+            "selection": name,
+            "size": ["small", "large"] * half,
+            "relative_size": [2.0, 50.0] * half,
+            "aspect_ratio": [1.0, 3.0] * half,
+            "x": [0.5, 0.1] * half,
+            "y": [0.5, 0.9] * half,
+            "positives": counts,
+            "lost": [0, 1] * half,
+            **{level: counts if level == "P4" else 0 for level in LEVELS},
+            **(CANDIDATES if name.startswith("ATSS") else dict.fromkeys(CANDIDATES)),
+        }
+        parts.append(pd.DataFrame(part | columns))
+    return pd.concat(parts, ignore_index=True).astype(dict.fromkeys(CANDIDATES, float))

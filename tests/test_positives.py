@@ -10,7 +10,7 @@ import pytest
 import reference
 import torch
 from made_up_coco import annotation, content, write, write_both
-from made_up_counts import frame
+from made_up_results import frame
 from PIL import Image
 
 from detector.config import DetectorConfig

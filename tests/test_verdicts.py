@@ -33,6 +33,7 @@ from reports.measurements import Measurements, find_row, spread
 from reports.render import markdown
 from reports.results import Bundle
 
+Ends = list[tuple[float, float]]
 demo_study = partial(made_up_study, scale="demo", recipe=DEMO, data="shapes")
 TRAINED = [claim for claim in CLAIMS if claim.evidence == "training" and 8 not in claim.tables]
 
@@ -46,31 +47,24 @@ def estimate(value: float, low: float, high: float, **changes: object) -> Estima
 
 
 @pytest.mark.parametrize(
-    ("region", "low", "high", "state"),
+    ("region", "supported", "undecided", "contradicted"),
     [
-        (Region(0.4), 0.4, 0.9, "supported"),
-        (Region(0.4), 0.39, 0.9, "undecided"),
-        (Region(0.4), 0.1, 0.4, "undecided"),  # its end lies in the region
-        (Region(0.4), 0.1, 0.39, "contradicted"),
-        (Region(4, is_open=True), 4.0, 5.0, "undecided"),
-        (Region(4, is_open=True), 4.01, 5.0, "supported"),
-        (Region(4, is_open=True), 3.0, 4.0, "contradicted"),
-        (Region(0.4, 1.2), 0.4, 1.2, "supported"),
-        (Region(0.4, 1.2), 0.5, 1.21, "undecided"),
-        (Region(0.4, 1.2), 1.2, 1.5, "undecided"),
-        (Region(0.4, 1.2), 1.21, 1.5, "contradicted"),
-        (Region(0.4, 1.2), 0.0, 2.0, "undecided"),  # as wide as can be
-        (Region(0, 0.3), 0.0, 0.3, "supported"),
-        (Region(0, 0.3), 0.0, 0.31, "undecided"),  # not significant, and not shown to be equal
-        (Region(0, 0.3), 0.31, 0.5, "contradicted"),
-        (Region(0, is_open=True), 0.0, 0.0, "contradicted"),  # no difference at all
+        (Region(0.4), [(0.4, 0.9)], [(0.39, 0.9), (0.1, 0.4)], [(0.1, 0.39)]),
+        (Region(4, is_open=True), [(4.01, 5.0)], [(4.0, 5.0)], [(3.0, 4.0)]),
+        (Region(0.4, 1.2), [(0.4, 1.2)], [(0.5, 1.21), (1.2, 1.5), (0.0, 2.0)], [(1.21, 1.5)]),
+        # Not significant, and not shown to be equal
+        (Region(0, 0.3), [(0.0, 0.3)], [(0.0, 0.31)], [(0.31, 0.5)]),
+        (Region(0, is_open=True), [], [], [(0.0, 0.0)]),  # no difference at all
     ],
 )
 def test_an_interval_is_judged_as_a_whole(
-    region: Region, low: float, high: float, state: str
+    region: Region, supported: Ends, undecided: Ends, contradicted: Ends
 ) -> None:
-    one = estimate((low + high) / 2, low, high)
-    assert compare(region, one, one) == state
+    found = {"supported": supported, "undecided": undecided, "contradicted": contradicted}
+    for state, intervals in found.items():
+        for low, high in intervals:
+            one = estimate((low + high) / 2, low, high)
+            assert compare(region, one, one) == state, (low, high)
 
 
 @pytest.mark.parametrize(("value", "state"), [(0.2, "undecided"), (0.7, "supported")])
