@@ -7,7 +7,6 @@
 
 import hashlib
 import shlex
-import shutil
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -206,7 +205,6 @@ def write_reports(
 
         progress(f"Report of {name}")
         (folder / MARKS).unlink(missing_ok=True)
-        _bring_positives(store, setup, content.table, folder)
         bring_gallery(content, setup, store.folder, folder)
         try:
             notebook.write_report(content, folder, progress)
@@ -272,26 +270,12 @@ def _write_site(bundles: Sequence[Bundle], store: Store, setup: Setup, folder: P
             except ValueError as error:  # damaged, or another version's
                 warn([str(error)])
     order = [*TABLES, *sorted(found.keys() - TABLES.keys())]
-    counts = _counted(store, setup, []) / "positives.csv"
+    counts = store.root / POSITIVES / slug(f"{setup.data} val", []) / "positives.csv"
     study = Measurements([found[name] for name in order if name in found])
     site.write_site(study, folder, counts if counts.is_file() else None)
     setups = [one for one, _ in setups_in(store) if (reports_folder(store, one) / INDEX).is_file()]
     if len(setups) > 1:
         site.write_top({one.slug: one.name for one in setups}, folder.parent)
-
-
-def _bring_positives(store: Store, setup: Setup, table: Table, folder: Path) -> None:
-    """Copy the figures of `atss positives`: of the table's selections, else of the paper's five."""
-    both = [_counted(store, setup, asked) for asked in ([table.name], [])]
-    counted = next((one for one in both if one.is_dir()), folder)
-    for file in sorted(counted.glob("positives-by-*.svg")):
-        folder.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(file, folder / f"{table.name}-{file.name}")
-
-
-def _counted(store: Store, setup: Setup, asked: Sequence[str]) -> Path:
-    """Where `atss positives` has written what it counted on a setup's test images."""
-    return store.root / POSITIVES / slug(f"{setup.data} val", asked)
 
 
 def reproduce_line(setup: Setup, table: Table, seeds: Sequence[int]) -> str:

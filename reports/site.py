@@ -22,7 +22,7 @@ from experiments.claims import CLAIMS, Claim, places
 from experiments.experiment import Table
 from reports import footnotes, positives
 from reports.claims import Verdict, claims_grid, deciding, judge_all
-from reports.figures import embedded, plates, study_plates
+from reports.figures import plates, study_plates
 from reports.measurements import Measurements, find_row
 from reports.numbers import signed
 from reports.render import part
@@ -161,10 +161,3 @@ def gallery(report: Path, table: str) -> list[str]:
         data = b64encode((folder / it["file"]).read_bytes()).decode()
         found.append(part("photo", f"data:image/jpeg;base64,{data}", it["caption"], it["alt"]))
     return found
-
-
-def counted(report: Path, table: str) -> list[str]:
-    """HTML of the figures of `atss positives` for a table, those that are there."""
-    files = [(report / f"{table}-{name}.svg", told) for name, told in positives.CAPTIONS.items()]
-    there = [(file, told) for file, told in files if file.is_file()]
-    return [part("plot", embedded(file.read_bytes()), told) for file, told in there]

@@ -14,7 +14,6 @@ from test_trial import make_job, write_small_data
 
 from detector.evaluation.match_records import load_matches
 from detector.metrics import Metrics
-from orchestration.commands.positives import write_files
 from orchestration.results import inspect, reports_folder, write_reports
 from orchestration.run_folder import RunFolder, Store, open_store
 from orchestration.trial import run_trial
@@ -216,18 +215,6 @@ def test_what_has_not_changed_is_not_written_again_unless_asked_or_a_file_is_gon
     (reports_folder(store, SETUP) / "table2.html").unlink()
     deliver(store, "table2", "table1", ap=1.0)
     assert written == [*expected, "table2"]
-
-
-def test_counted_positives_are_brought_to_the_report(store: Store, written: list[str]) -> None:
-    own, five = (store.root / "positives" / name for name in ("shapes-val-table2", "shapes-val"))
-    write_files(own, {"positives-by-size.svg": b"of table 2"})
-    write_files(five, {"positives-by-size.svg": b"of five", "other.svg": b""})
-    deliver(store, "table2")
-    deliver(store, "table3")
-    folder = reports_folder(store, SETUP)
-    assert (folder / "table2-positives-by-size.svg").read_bytes() == b"of table 2"
-    assert (folder / "table3-positives-by-size.svg").read_bytes() == b"of five"
-    assert len(list(folder.glob("*.svg"))) == 2
 
 
 def test_a_full_disk_is_told_ends_nothing_and_the_report_is_written_next_time(

@@ -11,11 +11,8 @@ from made_up_results import make_bundle, with_insights, with_scores
 
 from experiments import TABLES
 from reports import site
-from reports.figures import plates
 from reports.measurements import Measurements
 from reports.notebook import write_report
-from reports.positives import CAPTIONS as POSITIVES
-from reports.style import save
 
 
 def read(path):
@@ -60,11 +57,7 @@ def headings(page):
 
 
 def bring_pictures(folder, table):
-    """What `atss positives` and the gallery leave in a report's folder."""
-    figure = plates(make_bundle(table))["ap"].draw()
-    for name in POSITIVES:
-        svg = save(figure, "svg", f"A made-up figure of {name}.")
-        (folder / f"{table}-{name}.svg").write_bytes(svg)
+    """What the gallery leaves in a report's folder."""
     pictures = site.gallery_folder(folder, table)
     pictures.mkdir()
     (pictures / "1.jpg").write_bytes(b"\xff\xd8 no picture")
@@ -106,7 +99,7 @@ def test_every_page_is_whole_and_needs_nothing(full):
 def test_everything_that_is_known_is_shown(full):
     folder, bundles, _ = full
     curves = ["Precision and recall", "Kinds of errors"]
-    pictures = ["Images, from best to worst", "Where the positives are"]
+    pictures = ["Images, from best to worst"]
     first = ["The table", "What each row changes", "The paper’s claims about it"]
     last = ["How the runs were made", "How to reproduce it", "The results as a data frame"]
     page, empty = read(folder / "table2.html"), read(folder / "table5.html")
@@ -114,7 +107,7 @@ def test_everything_that_is_known_is_shown(full):
     for wanted in [*(row.label for row in bundles[0].table.rows), bundles[0].command, "H4"]:
         assert wanted in words(page)
     images = list(page.iter("img"))
-    assert sum(image.get("src").startswith("data:image/svg+xml") for image in images) == 4 + 3
+    assert sum(image.get("src").startswith("data:image/svg+xml") for image in images) == 4
     assert any(image.get("alt") == "a made-up image with a dog" for image in images)
     assert not {*curves, *pictures} & {*headings(empty)} and len(list(empty.iter("img"))) == 1
     assert "No run is finished" in words(empty)

@@ -82,7 +82,11 @@ def positives(
         objects, images = _count(dataset, selections, sides, workers)
         num_objects = len(objects) // len(selections)
         files = _report(objects, images, f"{name}, {num_objects:,} objects, {short}/{long} pixels")
-    write_files(Path(out) / POSITIVES / slug(name, asked), files)
+    folder = Path(out) / POSITIVES / slug(name, asked)
+    folder.mkdir(parents=True, exist_ok=True)
+    for file, content in files.items():
+        (folder / file).write_bytes(content)
+    say(f"Written to {folder}: {', '.join(files)}")
 
 
 def choose(
@@ -207,14 +211,6 @@ def _report(objects: "pd.DataFrame", images: "pd.DataFrame", about: str) -> dict
         f"{name}.svg": save(figure, "svg", report.CAPTIONS[name])
         for name, figure in report.all_figures(objects).items()
     }
-
-
-def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write files by name, and say so."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, content in files.items():
-        (folder / name).write_bytes(content)
-    say(f"Written to {folder}: {', '.join(files)}")
 
 
 def _drawn(

@@ -75,10 +75,6 @@ show(figures.get("errors", ""))
 
 show(*site.gallery(folder, table.name))
 
-# ## Where the positives are
-
-show(*site.counted(folder, table.name))
-
 # ## How the runs were made
 
 show(
