@@ -1,6 +1,5 @@
 """From finished runs to what a person reads: tables, reports and their site, records in MLflow.
 
-<out>/reports/index.html               above several setups
 <out>/reports/<setup>/<table>.html     and the table's other files
 <out>/reports/<setup>/index.html       with claims.html, for several tables
 """
@@ -23,7 +22,7 @@ from experiments.sweep import show
 from orchestration.commands.positives import POSITIVES, slug
 from orchestration.gallery import bring_gallery
 from orchestration.json_files import read_json, write_atomically, write_json
-from orchestration.plan import GENERATED, NAMED_DATA, Setup, folder_of, setups_in
+from orchestration.plan import GENERATED, NAMED_DATA, Setup, folder_of
 from orchestration.progress import count
 from orchestration.records import database, local_uri, records_uri, without_password
 from orchestration.run_folder import CHECKED, RunFolder, Store
@@ -251,13 +250,10 @@ def _records_place(store: Store) -> str:
     return f"{without_password(uri)} {file.stat().st_ino if is_here else ''}"
 
 
-# A setup's folder of reports is a site
-
-
 def _write_site(bundles: Sequence[Bundle], store: Store, setup: Setup, folder: Path) -> None:
-    """The pages about all tables of the folder, and the index above setups where several have them.
+    """The pages about all tables of the folder, the others' as their reports were written.
 
-    The other tables are taken as their reports were written; the paper's tables come first.
+    The paper's tables come first.
     """
     from reports import site
     from reports.measurements import Measurements
@@ -273,9 +269,6 @@ def _write_site(bundles: Sequence[Bundle], store: Store, setup: Setup, folder: P
     counts = store.root / POSITIVES / slug(f"{setup.data} val", []) / "positives.csv"
     study = Measurements([found[name] for name in order if name in found])
     site.write_site(study, folder, counts if counts.is_file() else None)
-    setups = [one for one, _ in setups_in(store) if (reports_folder(store, one) / INDEX).is_file()]
-    if len(setups) > 1:
-        site.write_top({one.slug: one.name for one in setups}, folder.parent)
 
 
 def reproduce_line(setup: Setup, table: Table, seeds: Sequence[int]) -> str:

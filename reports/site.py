@@ -6,7 +6,7 @@
     <table>.html    the notebook of a table
 
 What they are made of is in templates/parts.html. All addresses are of files in the same folder;
-nothing comes from outside. Several setups have a folder each, and an index above them.
+nothing comes from outside. Every setup has a folder of its own.
 """
 
 import json
@@ -62,12 +62,6 @@ def write_site(study: Measurements, folder: Path, counts: Path | None = None) ->
     for name in links:
         text = pages.get(name) or (folder / name).read_text(encoding="utf-8")
         (folder / name).write_text(linked(text, links, name), encoding="utf-8")
-
-
-def write_top(setups: Mapping[str, str], folder: Path) -> None:
-    """Write the index above several setups: folder's name -> what the setup is called."""
-    text = part("page", NAME, part("setups", setups))
-    (folder / INDEX).write_text(text, encoding="utf-8")
 
 
 # What the pages say

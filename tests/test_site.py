@@ -138,12 +138,3 @@ def test_a_report_is_these_files_and_says_what_it_makes_of_them(full):
     notebook = nbformat.read(folder / "table4.ipynb", as_version=4)
     nbformat.validate(notebook)
     assert all(cell.execution_count for cell in notebook.cells if cell.cell_type == "code")
-
-
-def test_several_setups_have_an_index_above_them(tmp_path):
-    names = {"demo-shapes": "demo - <shapes>", "mini-coco": "mini - coco"}
-    for name in names:
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "index.html").touch()
-    site.write_top(names, tmp_path)
-    assert "demo - <shapes>" in words(check(tmp_path / "index.html"))
