@@ -166,14 +166,10 @@ class Bundle:
 
     @cached_property
     def rows(self) -> tuple[ComparedRow, ...]:
-        """The table's rows with their numbers; ValueError for a row that it does not have."""
-        if unknown := sorted(set(self.signatures) - {row.label for row in self.table.rows}):
-            labels = ", ".join(f"'{row.label}'" for row in self.table.rows)
-            raise ValueError(f"{self.table.name} has no row {unknown[0]!r}; its rows are {labels}")
-        known = self.results, self.scores, self.stopped
-        asked = [(row, self.signatures.get(row.label, ())) for row in self.table.rows]
-        rows = [ComparedRow(row, names, *known) for row, names in asked]
-        return tuple(replace(row, reference=rows[self.table.reference]) for row in rows)
+        """The table's rows with their numbers."""
+        known, table = (self.results, self.scores, self.stopped), self.table
+        rows = [ComparedRow(it, self.signatures.get(it.label, ()), *known) for it in table.rows]
+        return tuple(replace(row, reference=rows[table.reference]) for row in rows)
 
     @property
     def reference(self) -> ComparedRow:
