@@ -55,12 +55,6 @@ def test_the_truth_is_worth_100_and_nothing_0_and_neither_argument_is_changed(da
         assert evaluate({**truth, "annotations": []}, some) == Metrics()
 
 
-@pytest.mark.parametrize("wrong", [found(99, 3, [0, 0, 1, 1]), found(10, 5, [0, 0, 1, 1])])
-def test_results_of_another_data_set_are_refused(dataset, wrong):
-    with pytest.raises(ValueError, match="1 detections have a .* that the ground truth lacks"):
-        measure(dataset.ground_truth, [wrong, *perfect(dataset)])
-
-
 class Oracle:
     """A detector that knows the data set and recognizes images by their size after resizing."""
 

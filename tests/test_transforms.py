@@ -86,21 +86,11 @@ def test_normalizing_is_the_formula_to_the_bit_in_place_too_and_by_looking_numbe
     mean, std = (torch.tensor(it)[:, None, None] for it in (normalize.mean, normalize.std))
     formula = (values[list(normalize.channels)].float() / normalize.scale - mean) / std
     assert torch.equal(normalize(values), formula)
-    assert torch.equal(normalize.on(values, "cpu"), formula)
-    for write in (normalize.write, normalize.look_up):
+    for write in (normalize, normalize.look_up):
         padded = torch.zeros(3, 8, 300)
         write(values, padded[:, :1, :256])
         assert torch.equal(padded[:, :1, :256], formula)
         assert not padded[:, 1:].any() and not padded[:, :, 256:].any()
-
-
-@pytest.mark.parametrize("layout", ["RGB side by side", "in planes"])
-def test_resizing_does_not_depend_on_how_pixels_lie_in_memory(layout: str) -> None:
-    pixels = torch.randint(0, 256, (61, 83, 3), dtype=torch.uint8).permute(2, 0, 1)
-    image = pixels if layout == "RGB side by side" else pixels.contiguous()
-    for size in ((200, 272), (40, 54), (61, 83)):
-        expected = resize(pixels.clone(memory_format=torch.contiguous_format), NONE, size)[0]
-        assert torch.equal(resize(image, NONE, size)[0], expected)
 
 
 def test_a_batch_is_padded_right_and_below_to_multiples_of_32() -> None:

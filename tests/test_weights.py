@@ -86,10 +86,10 @@ def official(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def narrow(tmp_path_factory):
-    """mmdetection's smallest, in a file and as a state."""
+    """mmdetection's smallest, as a state."""
     network, _, _ = run(foreign.mmdetection, **SMALLEST, classes=4)
     path = save(tmp_path_factory.mktemp("weights") / "narrow.pth", network)
-    return path, torch.load(path)["state_dict"]
+    return torch.load(path)["state_dict"]
 
 
 def normalized(layout):
@@ -113,6 +113,8 @@ def test_an_imported_detector_computes_what_the_other_code_computes(name, tmp_pa
         network.state = older
     loaded = load_detector(save(tmp_path / "weights.pth", network))
     assert loaded.description.recipe.backbone == backbone and not loaded.detector.training
+    told = "deformable convolutions: layer2, layer3, layer4, the towers' last"
+    assert (told in loaded.notes) == ("deformable" in settings and 2 in settings["deformable"])
     found = outputs(loaded.detector, images)
     assert min(float(part.std()) for part in expected) > 0.1  # there is something to compare
     for ours, theirs in zip(found, expected, strict=True):
@@ -133,30 +135,9 @@ def test_an_official_file_brings_its_conventions(official):
     assert description.names[:2] == ("person", "bicycle") and len(description.names) == 80
     assert loaded.notes == [
         "official ATSS weights: resnet50, 80 classes, 1 anchor per location",
-        "images: BGR from 0 to 255, minus (102.9801, 115.9465, 122.7717), "
-        "divided by (1.0, 1.0, 1.0)",
-        "network: stride in the 1x1 convolutions, P7 from ReLU(P6)",
-        "boxes: anchors of P3 at 8 i + 4.5 px, x2 and y2 are the last pixel",
-        "scores: root of probability x centerness",
-        "324 tensors mapped, 5 not needed",
-        "taken as regressed from boxes: the file itself does not tell, "
+        "taken as regressed from a box: the file itself does not tell, "
         "--set regress_from=point does",
     ]
-
-
-def test_an_mmdetection_file_brings_its_conventions_and_classes(tmp_path):
-    network, _, _ = run(foreign.mmdetection, **DEFORMED, depth=18, classes=2)
-    path = save(tmp_path / "weights.pth", network, dataset_meta={"classes": ("cat", "dog")})
-    loaded = load_detector(path)
-    assert not loaded.layout.inclusive_corners
-    expected = [(10 - 123.675) / 58.395, (20 - 116.28) / 57.12, (30 - 103.53) / 57.375]
-    assert normalized(loaded.layout) == pytest.approx(expected)
-    assert loaded.description.category_ids == (1, 2)
-    assert loaded.description.names == ("cat", "dog")
-    text = "\n".join(loaded.notes)
-    assert "resnet18, 2 classes" in text and "anchors of P3 at 8 i + 0 px" in text
-    assert "deformable convolutions: layer2, layer3, layer4; and the towers' last" in text
-    assert "P7 from P6\n" in text and "scores: probability x" in text
 
 
 NUMBERED = ("class 1", "class 2", "class 3", "class 4")
@@ -164,15 +145,26 @@ NUMBERED = ("class 1", "class 2", "class 3", "class 4")
 
 @pytest.mark.parametrize(
     ("meta", "names"),
-    [({"CLASSES": [*"abcd"]}, (*"abcd",)), ({"CLASSES": ("a", "b")}, NUMBERED), ({}, NUMBERED)],
+    [
+        ({"CLASSES": [*"abcd"]}, (*"abcd",)),
+        ({"dataset_meta": {"classes": (*"abcd",)}}, (*"abcd",)),
+        ({"CLASSES": ("a", "b")}, NUMBERED),
+        ({}, NUMBERED),
+    ],
     ids=str,
 )
-def test_other_classes_are_numbered_from_one(narrow, tmp_path, meta, names):
-    torch.save({"meta": meta, "state_dict": narrow[1]}, tmp_path / "weights.pth")
-    description = load_detector(tmp_path / "weights.pth").description
-    assert description.category_ids == (1, 2, 3, 4)
-    assert description.names == names
-    assert description.recipe.pyramid_channels == 32
+def test_an_mmdetection_file_brings_its_conventions_and_classes(narrow, tmp_path, meta, names):
+    torch.save({"meta": meta, "state_dict": narrow}, tmp_path / "weights.pth")
+    loaded = load_detector(tmp_path / "weights.pth")
+    assert not loaded.layout.inclusive_corners
+    expected = [(10 - 123.675) / 58.395, (20 - 116.28) / 57.12, (30 - 103.53) / 57.375]
+    assert normalized(loaded.layout) == pytest.approx(expected)
+    assert loaded.description.category_ids == (1, 2, 3, 4)
+    assert loaded.description.names == names
+    assert loaded.description.recipe.pyramid_channels == 32
+    save_file(narrow, tmp_path / "weights.safetensors")  # a published file may be converted
+    converted = load_detector(tmp_path / "weights.safetensors").detector.head.cls_logits.weight
+    assert torch.equal(converted, loaded.detector.head.cls_logits.weight)
 
 
 @pytest.mark.parametrize(
@@ -248,7 +240,7 @@ def detect_hot(detector, size):
 @pytest.mark.parametrize("start", ["box", "point"])
 def test_detections_of_an_official_file_are_those_of_its_own_pipeline(official, start):
     loaded = load_detector(official, start)
-    assert f"regressed from {start}" in loaded.notes[-1]
+    assert f"regressed from a {start}" in loaded.notes[-1]
     size, original = (60, 90), (54, 36)  # height, width as tested; width, height of the image
     found = detect_hot(loaded.detector, size)
     results = as_results(
@@ -300,12 +292,14 @@ def own(recipe):
     return detector, Description(ATSS, recipe, (3, 5), ("cat", "dog"))
 
 
+SMALL = Recipe(
+    backbone="small", norm="group_norm", weights="none", pyramid_channels=16, nms_threshold=0.5
+)
+
+
 @pytest.mark.parametrize("file", ["weights.safetensors", "last.ckpt"])
 def test_our_own_files_give_the_same_detector_back(tmp_path, file):
-    recipe = Recipe(
-        backbone="small", norm="group_norm", weights="none", pyramid_channels=16, nms_threshold=0.5
-    )
-    detector, description = own(recipe)
+    detector, description = own(SMALL)
     if file == "last.ckpt":
         optimizer = torch.optim.SGD(detector.parameters(), lr=0.1)
         checkpoint.save(tmp_path / file, detector, optimizer, step=1, description=description)
@@ -318,20 +312,19 @@ def test_our_own_files_give_the_same_detector_back(tmp_path, file):
     images = torch.randn(1, 3, 64, 64)
     with torch.no_grad():
         assert torch.equal(loaded.detector(images).codes, detector(images).codes)
+    with pytest.raises(ValueError, match="does not regress from a point"):
+        load_detector(tmp_path / file, "point")
 
 
-def test_our_weights_without_a_description_are_refused(tmp_path):
-    detector, _ = own(Recipe(backbone="small", norm="group_norm", weights="none"))
+def test_of_ours_a_description_is_needed_and_a_large_one_costs_nothing(tmp_path):
+    """Neither memory nor time: its tensors are compared before anything is built."""
+    detector, description = own(SMALL)
     save_file(detector.state_dict(), tmp_path / "weights.safetensors")
     check_refusal(tmp_path / "weights.safetensors", "description of its detector")
-
-
-def test_a_published_file_may_be_converted_to_safetensors(narrow, tmp_path):
-    save_file(narrow[1], tmp_path / "weights.safetensors")
-    loaded = load_detector(tmp_path / "weights.safetensors")
-    assert loaded.layout.name == "mmdetection ATSS"
-    theirs = narrow[1]["bbox_head.atss_cls.weight"]
-    assert torch.equal(loaded.detector.head.cls_logits.weight, theirs)
+    names = tuple(f"class {number}" for number in range(10**6))
+    large = replace(description, names=names, category_ids=tuple(range(10**6)))
+    checkpoint.save_weights(tmp_path / "large.safetensors", detector, large)
+    check_refusal(tmp_path / "large.safetensors", "tensors do not fit: ", "size mismatch for head.")
 
 
 # Refusals
@@ -346,7 +339,7 @@ def check_refusal(path, *parts, content=None):
     with pytest.raises(ValueError) as caught:
         load_detector(path)
     message = str(caught.value)
-    assert "\n" not in message and str(path) in message
+    assert "\n" not in message and str(path) in message and len(message) < 1000
     for part in parts:
         assert part in message, message
 
@@ -358,20 +351,17 @@ def zeros(*shape):
 BOXES, CENTERNESS = "bbox_head.atss_reg.weight", "bbox_head.atss_centerness.weight"
 UNFIT = {  # what changes in mmdetection's file (None: is gone), and what is said of it
     "missing": (
-        {"backbone.bn1.bias": None, "bbox_head.scales.4.scale": None, "bbox_head.a": zeros(1)},
+        {"backbone.bn1.bias": None, "bbox_head.scales.4.scale": None},
         "recognized as mmdetection ATSS",
-        "2 missing: backbone.bn1.bias, bbox_head.scales.4.scale",
-        "1 left over: bbox_head.a",
+        'Missing key(s) in state_dict: "backbone.body.bn1.bias", "head.scales"',
     ),
-    "many": (
-        {f"teacher.{number}": zeros(1) for number in range(9)},
-        "9 left over: teacher.0, teacher.1, teacher.2, ...",
+    "left over": (
+        {f"teacher.{n}": zeros(1) for n in range(99)},
+        "Unexpected key(s)",
+        '"teacher.0"',
     ),
-    "shape": (
-        {CENTERNESS: zeros(1, 32, 1, 1)},
-        f"1 of another shape: {CENTERNESS} [1, 32, 1, 1], not [1, 32, 3",
-    ),
-    "no boxes": ({BOXES: None}, f"'{BOXES}', got none"),
+    "shape": ({CENTERNESS: zeros(1, 32, 1, 1)}, "size mismatch for head.centerness.weight"),
+    "no boxes": ({BOXES: None}, "'head.bbox_pred.weight', got []"),
     "flat": ({"backbone.layer1.0.conv2.weight": zeros(64)}, "conv2.weight', got [64]"),
     "another backbone": ({"backbone.layer3.2.conv1.weight": zeros(1)}, "3 blocks in layer3"),
     "several anchors": ({BOXES: zeros(36, 32, 3, 3)}, "9 anchors per location"),
@@ -381,14 +371,8 @@ UNFIT = {  # what changes in mmdetection's file (None: is gone), and what is sai
 @pytest.mark.parametrize("name", UNFIT)
 def test_what_does_not_fit_is_named(narrow, tmp_path, name):
     changes, *parts = UNFIT[name]
-    state = {key: value for key, value in {**narrow[1], **changes}.items() if value is not None}
+    state = {key: value for key, value in {**narrow, **changes}.items() if value is not None}
     check_refusal(tmp_path / "weights.pth", *parts, content={"state_dict": state})
-
-
-@pytest.mark.parametrize("text", ["dict(type='ResNet', style='caffe')", '{"style": "caffe"}'])
-def test_mmdetections_other_style_would_only_detect_worse(narrow, tmp_path, text):
-    content = {"meta": {"config": text}, "state_dict": narrow[1]}
-    check_refusal(tmp_path / "a.pth", "style='caffe'", "needs 'pytorch'", content=content)
 
 
 RIGHT = torch.tensor([0, 0, 0.3, 0])
@@ -397,13 +381,12 @@ RIGHT = torch.tensor([0, 0, 0.3, 0])
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        (lambda cells: {}, "got none, as in files of FCOS"),
-        (lambda cells: {**cells, "2": cells["2"] + 1}, "cell_anchors.2' needs to be [[-111.5"),
-        (lambda cells: {**cells, "0": cells["0"].expand(2, 4)}, "got [2, 4]"),
-        (lambda cells: {k: v for k, v in cells.items() if k != "4"}, "whole pixels, got []"),
-        (lambda cells: {k: v + RIGHT for k, v in cells.items()}, "cell_anchors.0' needs to be"),
+        (lambda cells: {}, "got [[0], [0], [0], [0], [0]]; files of FCOS have none"),
+        (lambda cells: {**cells, "0": cells["0"].expand(2, 4)}, "got [[2, 4], [1, 4], "),
+        (lambda cells: {k: v for k, v in cells.items() if k != "4"}, "[1, 4], [0]]"),
+        (lambda cells: {k: v + RIGHT for k, v in cells.items()}, "got sides [[[64.29"),
     ],
-    ids=["none", "moved", "too many", "a level missing", "rounded"],
+    ids=["none", "too many", "a level missing", "rounded"],
 )
 def test_anchors_of_an_official_file_are_checked(official, tmp_path, change, complaint):
     content = torch.load(official)
@@ -414,56 +397,46 @@ def test_anchors_of_an_official_file_are_checked(official, tmp_path, change, com
     check_refusal(tmp_path / "weights.pth", complaint, content={"model": state})
 
 
-STRANGER = ("official ATSS ('rpn.head.cls_logits.weight')", "mmdetection")
-NO_TENSORS = ("saved by safetensors or torch.save",)
+STRANGER = "official ATSS ('rpn.head.cls_logits.weight'), mmdetection"
+NO_TENSORS = "a dict of tensors, saved by safetensors or torch.save; reading stopped at "
+UNFOLDS = "a tensor claims more bytes than the file has"
 
 
 @pytest.mark.parametrize(
-    ("content", "parts"),
+    ("content", "told"),
     [
-        (
-            {"conv1.weight": zeros(1), "layer1.0.conv1.weight": zeros(1)},
-            ("a backbone alone", "--set weights=FILE"),
-        ),
+        ({"conv1.weight": zeros(1)}, "of a whole detector"),
         ({"state_dict": {"bbox_head.retina_cls.weight": zeros(1)}}, STRANGER),
         ({}, STRANGER),
         ({"model": 3}, STRANGER),
-        ([zeros(1)], ("need to be a dict of tensors, got list",)),
+        ([zeros(1)], "it holds a list"),
         (b"", NO_TENSORS),
         (b"a plain text\n" * 9, NO_TENSORS),
         (b"12345678{not safetensors", NO_TENSORS),
         (b"PK\x03\x04 not a zip", NO_TENSORS),
+        ({"head.cls_logits.weight": torch.zeros(1).expand(10**9)}, UNFOLDS),  # four bytes
     ],
     ids=str,
 )
-def test_what_is_no_file_of_a_detector_is_refused(tmp_path, content, parts):
-    check_refusal(tmp_path / "weights.pth", *parts, content=content)
+def test_what_is_no_file_of_a_detector_is_refused(tmp_path, content, told):
+    check_refusal(tmp_path / "weights.pth", told, content=content)
 
 
-def test_a_small_file_that_describes_a_large_detector_costs_nothing(tmp_path):
-    """Neither memory nor time: its tensors are compared before anything is built."""
-    detector, description = own(Recipe(backbone="small", norm="group_norm", weights="none"))
-    names = tuple(f"class {number}" for number in range(10**6))
-    large = replace(description, names=names, category_ids=tuple(range(10**6)))
-    checkpoint.save_weights(tmp_path / "large.safetensors", detector, large)
-    check_refusal(tmp_path / "large.safetensors", "tensors do not fit: ", " of another shape")
-
-
-def test_a_file_that_unfolds_is_refused(tmp_path):
-    content = {"head.cls_logits.weight": torch.zeros(1).expand(10**9)}  # four bytes
-    told = "a tensor claims more bytes than the file has"
-    check_refusal(tmp_path / "a.pth", told, content=content)
+def test_a_file_that_unpacks_or_is_cut_off_and_none_at_all_are_refused(official, tmp_path):
     with zipfile.ZipFile(tmp_path / "b.pth", "w", zipfile.ZIP_DEFLATED) as file:
         file.writestr("archive/data.pkl", b"0" * 10_000_000)
     check_refusal(tmp_path / "b.pth", "unpacked it has 10,000,000 bytes")
-
-
-def test_a_truncated_file_and_none_at_all_are_refused(official, narrow, tmp_path):
-    for path in (official, narrow[0]):
-        half = path.read_bytes()[: path.stat().st_size // 2]
+    for data in (official.read_bytes(), checkpoint_of(tmp_path)):
+        half = data[: len(data) // 2]
         check_refusal(tmp_path / "weights.pth", "reading stopped at", content=half)
     with pytest.raises(FileNotFoundError, match="none.pth"):
         load_detector(tmp_path / "none.pth")
+
+
+def checkpoint_of(folder):
+    """The bytes of a zipped file of tensors."""
+    torch.save({"a": torch.arange(999.0)}, folder / "zipped.pth")
+    return (folder / "zipped.pth").read_bytes()
 
 
 # Nothing is executed
@@ -474,7 +447,6 @@ def payloads(trace):
         "os.system": Payload(os.system, f"touch {trace}"),
         "open": Payload(open, str(trace), "w"),
         "exec": Payload(exec, f"open({str(trace)!r}, 'w')"),
-        "os.mkdir": Payload(os.mkdir, str(trace)),
         "getattr": Payload(getattr, Payload(__import__, "os"), "getcwd"),
         "np.save": Payload(np.save, str(trace), 1),
     }
@@ -486,15 +458,12 @@ def test_a_hostile_file_does_nothing(tmp_path, name, zipped):
     trace, path = tmp_path / "trace", tmp_path / "weights.pth"
     content = {"meta": payloads(trace)[name], "state_dict": {"a": torch.arange(3.0)}}
     torch.save(content, path, _use_new_zipfile_serialization=zipped)
-    try:
+    if zipped and name != "os.system":
         read = tensor_files.read(path)
-    except ValueError as error:
-        assert "\n" not in str(error) and "reading stopped at" in str(error)
-        assert name != "os.system" or f"{os.system.__module__}.system" in str(error)
-    else:
-        assert name != "os.system"
         assert isinstance(read["meta"], tensor_files.Inert)
         assert read["state_dict"]["a"].tolist() == [0, 1, 2]
+    else:  # some names torch refuses whatever stands for them, and all of files of before 2020
+        check_refusal(path, "reading stopped at")
     assert not list(tmp_path.glob("trace*"))
     # ... and it would have, elsewhere:
     if name == "open":
@@ -520,7 +489,7 @@ class Settings:
 def test_tensors_are_read_beside_objects_of_other_codes(narrow, tmp_path):
     meta = {"cfg": Settings(), "best": np.float64(0.4), "path": tmp_path, "CLASSES": list("abcd")}
     path = tmp_path / "weights.pth"
-    torch.save({"meta": meta, "state_dict": narrow[1], "hook": print}, path)
+    torch.save({"meta": meta, "state_dict": narrow, "hook": print}, path)
     allowed = torch.serialization.get_safe_globals()
     with pytest.raises(pickle.UnpicklingError):
         torch.load(path, weights_only=True)

@@ -9,7 +9,7 @@ Shapes: B images of a batch; M ground truths of an image.
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import count, islice
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -106,20 +106,17 @@ def _train_batch(
 def _finish(pixels: Pixels, device: torch.device | str) -> tuple[Tensor, list[Target]]:
     """[B, 3, H, W], normalized, zeros (ImageNet's mean) beyond each image; its ground truths.
 
-    Made on the device out of the bytes: a quarter crosses the bus.
+    Made on the device out of the bytes: a quarter crosses the bus. On a GPU channels lie last, as
+    its convolutions want them, and the host waits for no copy.
     """
     stored = pixels.stored.to(device, non_blocking=True).permute(0, 3, 1, 2)
-    is_cpu = stored.device.type == "cpu"
-    layout = torch.contiguous_format if is_cpu else torch.channels_last  # as convolutions want it
+    layout = torch.channels_last if stored.is_cuda else torch.contiguous_format
     batch = torch.zeros_like(stored, dtype=torch.float32, memory_format=layout)
-    write = transforms.IMAGENET.write if is_cpu else transforms.IMAGENET.look_up
     for image, (height, width), place in zip(stored, pixels.sizes, batch, strict=True):
-        write(image[:, :height, :width], place[:, :height, :width])
-    targets = pixels.targets.to(device, non_blocking=True)  # the host does not wait for this copy
-    of_images = zip(
-        targets[:, :4].split(pixels.counts), targets[:, 4].long().split(pixels.counts), strict=True
-    )
-    return batch, [{"boxes": boxes, "labels": labels} for boxes, labels in of_images]
+        transforms.IMAGENET(image[:, :height, :width], place[:, :height, :width])
+    targets, counts = pixels.targets.to(device, non_blocking=True), pixels.counts
+    boxes, labels = targets[:, :4].split(counts), targets[:, 4].long().split(counts)
+    return batch, [{"boxes": b, "labels": c} for b, c in zip(boxes, labels, strict=True)]
 
 
 def ahead(
@@ -133,11 +130,11 @@ def ahead(
         yield from map(prepare, keys)
         return
     loader = DataLoader(
-        _Prepared(prepare),
+        _Keys(),
         sampler=keys,
         batch_size=None,
         num_workers=workers,
-        collate_fn=_as_it_is,
+        collate_fn=partial(_tried, prepare),
         pin_memory=pin,
         generator=torch.Generator(),  # else it draws from torch's, whose state belongs to the run
     )
@@ -147,18 +144,16 @@ def ahead(
         yield result
 
 
-class _Prepared(Dataset[Any], Generic[Key, Value]):
-    """What a worker does with a key. An error is a result: the loader would add a traceback."""
+class _Keys(Dataset[Any]):
+    """What a loader hands to a worker's function: the key itself."""
 
-    def __init__(self, prepare: Callable[[Key], Value]) -> None:
-        self.prepare = prepare
-
-    def __getitem__(self, key: Key) -> Value | Exception:
-        try:
-            return self.prepare(key)
-        except (ValueError, OSError) as error:
-            return error
+    def __getitem__(self, key: Key) -> Key:
+        return key
 
 
-def _as_it_is(result: Value) -> Value:
-    return result
+def _tried(prepare: Callable[[Key], Value], key: Key) -> Value | Exception:
+    """An error is a result: the loader would add a traceback."""
+    try:
+        return prepare(key)
+    except (ValueError, OSError) as error:
+        return error

@@ -14,7 +14,6 @@ import os
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from itertools import count
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -90,12 +89,12 @@ def _write(folder: Path, split: str, number: int, seed: int) -> None:
     with ProcessPoolExecutor(mp_context=get_context("fork")) as pool:  # nothing to import anew
         save = partial(_save, folder / split, seed)
         drawn = list(pool.map(save, range(number), chunksize=20))
-    ids = count(1)
+    items = [(image["id"], item) for image, objects in drawn for item in objects]
     content = {
         "images": [image for image, _ in drawn],
         "categories": [{"id": i, "name": name} for i, name in enumerate(drawing.CLASSES, start=1)],
         "annotations": [
-            annotation(item, next(ids), image["id"]) for image, objects in drawn for item in objects
+            annotation(item, n, image) for n, (image, item) in enumerate(items, start=1)
         ],
     }
     (folder / "annotations" / f"instances_{split}.json").write_text(json.dumps(content))
@@ -117,11 +116,5 @@ def annotation(item: drawing.Object, number: int, image_id: int) -> dict[str, An
     """An annotation of COCO's JSON, in hundredths of a pixel; its area is the box's."""
     x1, y1, x2, y2 = (round(side, 2) for side in item.box)
     w, h = round(x2 - x1, 2), round(y2 - y1, 2)
-    return {
-        "id": number,
-        "image_id": image_id,
-        "category_id": item.label + 1,
-        "bbox": [x1, y1, w, h],
-        "area": round(w * h, 2),
-        "iscrowd": 0,
-    }
+    facts = {"id": number, "image_id": image_id, "category_id": item.label + 1}
+    return facts | {"bbox": [x1, y1, w, h], "area": round(w * h, 2), "iscrowd": 0}

@@ -28,26 +28,18 @@ class Normalization:
     scale: float = 255.0
     channels: tuple[int, int, int] = (0, 1, 2)  # of RGB; (2, 1, 0) is BGR
 
-    def __call__(self, image: Tensor) -> Tensor:
-        """uint8 [3, H, W] RGB to float32 [3, H, W]."""
-        return self.write(image, torch.empty(image.shape, device=image.device))
-
-    def write(self, image: Tensor, place: Tensor) -> Tensor:
-        """The same into place, float32 [3, H, W]: channel by channel, which a cache can hold."""
-        mean, std = (torch.tensor(values, device=place.device) for values in (self.mean, self.std))
-        for plane, channel, mean_of, std_of in zip(place, self.channels, mean, std, strict=True):
-            plane.copy_(image[channel]).div_(self.scale).sub_(mean_of).div_(std_of)
+    def __call__(self, image: Tensor, place: Tensor | None = None) -> Tensor:
+        """uint8 [3, H, W] RGB to float32 [3, H, W] in place, by default a new one beside image."""
+        place = torch.empty(image.shape, device=image.device) if place is None else place
+        if place.is_cuda:
+            return self.look_up(image, place)
+        scaled = zip(place, self.channels, self.mean, self.std, strict=True)
+        for plane, channel, mean, std in scaled:  # one by one, which a cache can hold
+            plane.copy_(image[channel]).div_(self.scale).sub_(mean).div_(std)
         return place
 
-    def on(self, image: Tensor, device: torch.device | str) -> Tensor:
-        """uint8 [3, H, W] RGB -> float32 [3, H, W] there, to the bit what it is on a CPU."""
-        if torch.device(device).type == "cpu":
-            return self(image)
-        image = image.to(device, non_blocking=True)
-        return self.look_up(image, torch.empty(image.shape, device=device))
-
     def look_up(self, image: Tensor, place: Tensor) -> Tensor:
-        """As write, by a table: that gives the same bits on every device; to divide does not."""
+        """The same by a table: that gives the same bits on every device; to divide does not."""
         rows = _table(self, place.device)
         for plane, channel, row in zip(place, self.channels, rows, strict=True):
             plane.copy_(row[image[channel].long()])

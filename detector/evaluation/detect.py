@@ -48,10 +48,10 @@ def detect_all(
     weights were learnt with. category_ids are those of the detector's labels, by default the data
     set's. share: which of the batches to test.
     """
-    ids = category_ids or dataset.category_ids
+    ids, groups = category_ids or dataset.category_ids, _groups(dataset, recipe)[share]
     load, pin = partial(_load, dataset, recipe), torch.device(device).type == "cuda"
-    for indices, images in ahead(load, _groups(dataset, recipe)[share], workers, pin=pin):
-        about = [(dataset.image_ids[index], dataset.sizes[index]) for index in indices]
+    for group, images in zip(groups, ahead(load, groups, workers, pin=pin), strict=True):
+        about = [(dataset.image_ids[index], dataset.sizes[index]) for index in group]
         yield _find(detector, images, about, recipe, layout, ids, device)
 
 
@@ -83,10 +83,8 @@ def _groups(dataset: CocoDataset, recipe: Recipe) -> list[list[int]]:
     return [part[i : i + count] for part in largest_first for i in range(0, len(part), count)]
 
 
-def _load(
-    dataset: CocoDataset, recipe: Recipe, indices: list[int]
-) -> tuple[list[int], list[Tensor]]:
-    return indices, [_prepared(dataset[index][0], recipe) for index in indices]
+def _load(dataset: CocoDataset, recipe: Recipe, group: list[int]) -> list[Tensor]:
+    return [_prepared(dataset[index][0], recipe) for index in group]
 
 
 def _prepared(image: Tensor, recipe: Recipe) -> Tensor:
@@ -112,17 +110,14 @@ def _find(
         if recipe.multi_scale_test:
             found = [detect_in_passes(detector, it.to(device), recipe, layout) for it in images]
         else:
-            found = detector.detect([layout.normalization.on(it, device) for it in images])
+            sent = [image.to(device, non_blocking=True) for image in images]
+            found = detector.detect([layout.normalization(image) for image in sent])
+    results = partial(
+        as_results, category_ids=category_ids, inclusive_corners=layout.inclusive_corners
+    )
     return [
-        as_results(
-            detections,
-            image_id=image_id,
-            category_ids=category_ids,
-            size=size,
-            tested=(image.shape[2], image.shape[1]),
-            inclusive_corners=layout.inclusive_corners,
-        )
-        for detections, image, (image_id, size) in zip(found, images, about, strict=True)
+        results(each, image_id=number, size=size, tested=(image.shape[2], image.shape[1]))
+        for each, image, (number, size) in zip(found, images, about, strict=True)
     ]
 
 
@@ -163,16 +158,9 @@ def measure(
 ) -> tuple[dict[str, float | None], Matches]:
     """COCO_NUMBERS, and what was found of every detection, of one evaluation.
 
-    In percent, None where there is nothing to find. ground_truth: CocoDataset.ground_truth. Neither
-    argument is changed. No detections: AP is 0. pycocotools has the same to the last bit.
-    Raises ValueError for detections in an image, or of a category, that ground_truth lacks.
+    In percent, None where there is nothing to find. ground_truth: CocoDataset.ground_truth, of the
+    data set that was detected in. Neither argument is changed. No detections: AP is 0. pycocotools
+    has the same to the last bit.
     """
-    for key, name in (("image_id", "images"), ("category_id", "categories")):
-        known = {record["id"] for record in ground_truth[name]}
-        if unknown := [item[key] for item in detections if item[key] not in known]:
-            raise ValueError(
-                f"{len(unknown)} detections have a {key} that the ground truth lacks, the first "
-                f"{unknown[0]!r}; needs one of its {len(known)} {name}: is it the same data set?"
-            )
     matches = match(ground_truth, detections)
     return accumulate(matches), matches

@@ -12,13 +12,8 @@ differences into parts; only Layout knows whose they are.
 import re
 from dataclasses import dataclass, replace
 
-from detector.anchors import STRIDES
 from detector.config import Deformable
 from detector.data.transforms import IMAGENET, Normalization
-
-Names = tuple[tuple[str, str], ...]  # patterns in our tensors' names, each replaced in turn
-
-LEVEL_SCALES = (r"^head\.scales$", "head.scales.{}.scale")  # one tensor per level there
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +21,8 @@ class Layout:
     """Names and conventions of a file of weights; the defaults are this project's own."""
 
     name: str = "atss-suite"
-    names: Names = ()
+    mark: str = "head.cls_logits.weight"  # a tensor that no other layout has
+    names: tuple[tuple[str, str], ...] = ()  # patterns in theirs, each replaced in turn, give ours
     anchors_key: str = ""  # before a level's number: its first location's anchors, [A, 4], if kept
     normalization: Normalization = IMAGENET
     # Backbone
@@ -49,35 +45,11 @@ class Layout:
         """How far right of and below (i + 0.5) S a level's anchors stand, in pixels."""
         return self.anchor_offset_strides * stride + self.anchor_offset_pixels
 
-    def is_weight(self, theirs: str) -> bool:
-        """Whether one of their tensors is needed; batch norm's counts and kept anchors are not."""
-        is_anchors = self.anchors_key and theirs.startswith(self.anchors_key)
-        return not is_anchors and not theirs.endswith("num_batches_tracked")
-
-    def their_key(self, ours: str) -> str:
-        """Our tensor's name -> theirs; "{}" stands for a level."""
+    def our_key(self, theirs: str) -> str:
+        """Their tensor's name -> ours, but that their scalars are one tensor per level."""
         for pattern, replacement in self.names:
-            ours = re.sub(pattern, replacement, ours)
-        return ours
-
-    def sources(self, ours: str) -> list[str]:
-        """Their tensors that make up ours: one, or one per level."""
-        levels = range(len(STRIDES))
-        return list(dict.fromkeys(self.their_key(ours).format(level) for level in levels))
-
-    def conventions(self) -> list[str]:
-        """What differs between the layouts, in words."""
-        images, first = self.normalization, STRIDES[0]
-        order = "".join("RGB"[channel] for channel in images.channels)
-        return [
-            f"images: {order} from 0 to {255 / images.scale:g}, minus {images.mean}, "
-            f"divided by {images.std}",
-            f"network: stride in the {'1x1' if self.stride_in_1x1 else '3x3'} convolutions, "
-            f"P7 from {'ReLU(P6)' if self.rectified_p6 else 'P6'}",
-            f"boxes: anchors of P3 at {first} i + {first / 2 + self.anchor_offset(first):g} px, "
-            f"x2 and y2 are the {'last pixel' if self.inclusive_corners else 'end'}",
-            f"scores: {'root of ' if self.geometric_score else ''}probability x centerness",
-        ]
+            theirs = re.sub(pattern, replacement, theirs)
+        return theirs
 
 
 ATSS_SUITE = Layout()
@@ -94,17 +66,22 @@ def own_layout(deformable: Deformable) -> Layout:
 
 OFFICIAL = Layout(
     name="official ATSS",
+    mark="rpn.head.cls_logits.weight",
     names=(
-        (r"^backbone\.body\.(conv1|bn1)\.", r"backbone.body.stem.\1."),
+        (r"^backbone\.body\.stem\.", "backbone.body."),
         # Its pyramid counts from the stem's C1, ours from C3.
-        *((rf"fpn\.(inner|layer)_blocks\.{i}\.0", rf"fpn.fpn_\g<1>{i + 2}") for i in range(3)),
-        (r"fpn\.extra_blocks", "fpn.top_blocks"),
-        ("box_tower", "bbox_tower"),
+        *((rf"fpn\.fpn_(inner|layer){i + 2}\.", rf"fpn.\1_blocks.{i}.0.") for i in range(3)),
+        (r"fpn\.top_blocks", "fpn.extra_blocks"),
         # A tower is one flat list there: convolution, norm, ReLU, convolution, norm ...
-        *((rf"tower\.{i}\.conv", f"tower.{3 * i}") for i in range(4)),
-        *((rf"tower\.{i}\.norm", f"tower.{3 * i + 1}") for i in range(4)),
-        LEVEL_SCALES,
-        (r"^head\.", "rpn.head."),
+        *(
+            (rf"^rpn\.head\.b?(cls|box)_tower\.{3 * i}\.", rf"head.\1_tower.{i}.conv.")
+            for i in range(4)
+        ),
+        *(
+            (rf"^rpn\.head\.b?(cls|box)_tower\.{3 * i + 1}\.", rf"head.\1_tower.{i}.norm.")
+            for i in range(4)
+        ),
+        (r"^rpn\.head\.", "head."),
     ),
     anchors_key="rpn.anchor_generator.cell_anchors.",
     normalization=Normalization(
@@ -121,22 +98,20 @@ OFFICIAL = Layout(
 
 MMDETECTION = Layout(
     name="mmdetection ATSS",
+    mark="bbox_head.atss_cls.weight",
     names=(
-        (r"^backbone\.body\.", "backbone."),
-        (r"^backbone\.fpn\.inner_blocks\.(\d)\.0", r"neck.lateral_convs.\1.conv"),
-        (r"^backbone\.fpn\.layer_blocks\.(\d)\.0", r"neck.fpn_convs.\1.conv"),
-        *((rf"^backbone\.fpn\.extra_blocks\.p{i}", f"neck.fpn_convs.{i - 3}.conv") for i in (6, 7)),
-        # A deformable convolution is one module there, with the offsets' convolution inside.
-        (r"(conv2?)\.conv\.", r"\1."),
-        (r"(conv2?)\.offset\.", r"\1.conv_offset."),
-        (r"\.norm\.", ".gn."),
-        (r"head\.cls_tower", "head.cls_convs"),
-        (r"head\.box_tower", "head.reg_convs"),
-        (r"head\.cls_logits", "head.atss_cls"),
-        (r"head\.bbox_pred", "head.atss_reg"),
-        (r"head\.centerness", "head.atss_centerness"),
-        LEVEL_SCALES,
-        (r"^head\.", "bbox_head."),
+        (r"^backbone\.", "backbone.body."),
+        (r"^neck\.lateral_convs\.(\d)\.conv", r"backbone.fpn.inner_blocks.\1.0"),
+        (r"^neck\.fpn_convs\.([0-2])\.conv", r"backbone.fpn.layer_blocks.\1.0"),
+        *((rf"^neck\.fpn_convs\.{i - 3}\.conv", f"backbone.fpn.extra_blocks.p{i}") for i in (6, 7)),
+        (r"\.conv_offset(_mask)?\.", ".offset."),  # "_mask": its older name
+        (r"\.gn\.", ".norm."),
+        (r"\.cls_convs\.", ".cls_tower."),
+        (r"\.reg_convs\.", ".box_tower."),
+        (r"\.atss_cls\.", ".cls_logits."),
+        (r"\.atss_reg\.", ".bbox_pred."),
+        (r"\.atss_centerness\.", ".centerness."),
+        (r"^bbox_head\.", "head."),
     ),
     normalization=Normalization(
         mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375), scale=1.0

@@ -1,15 +1,15 @@
 """Detectors from files: this project's, the official ATSS code's and mmdetection's.
 
     read         the file's content, executing nothing         read.py
-    recognize    whose it is, by the names of its tensors      conventions.py
+    recognize    whose it is, by the name of a tensor           conventions.py
+    renamed      its tensors under this project's names
     infer        what it does not say of itself
     fit          every tensor in its place, or a refusal that says which are not
 
-A state is a file's tensors by name, as its code calls them. Shapes: A anchors per location.
+A state is a file's tensors by name. Shapes: A anchors per location.
 """
 
 import json
-import re
 from dataclasses import dataclass, replace
 from itertools import count, takewhile
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from detector.anchors import STRIDES, cell_anchors
+from detector.anchors import STRIDES
 from detector.checkpoint import METADATA, Description
 from detector.config import BackboneName, DetectorConfig, Recipe, RegressFrom
 from detector.data.locate import coco_categories
@@ -27,8 +27,7 @@ from detector.weights.conventions import ATSS_SUITE, LAYOUTS, Layout, own_layout
 from detector.weights.read import read
 
 CONTAINERS = ("detector", "model", "state_dict")  # where last.ckpt, official, mmdetection keep them
-MARK = "head.cls_logits.weight"  # every layout has its own name for it
-NAMED_AT_MOST = 3  # tensors of a kind in a refusal
+TOLD = 300  # characters of a refusal that names tensors
 
 # The paper's, of RetinaNet (Table 1)
 IMPROVEMENTS = dict.fromkeys(("group_norm", "giou_loss", "in_gt_box", "centerness", "scalar"), True)
@@ -53,7 +52,7 @@ class Loaded:
     detector: Detector  # on the CPU, in evaluation mode
     description: Description
     layout: Layout
-    notes: list[str]  # what was recognized and mapped, one line each
+    notes: list[str]  # what was recognized, one line each
 
 
 def load_detector(path: Path, regress_from: RegressFrom | None = None) -> Loaded:
@@ -67,58 +66,55 @@ def load_detector(path: Path, regress_from: RegressFrom | None = None) -> Loaded
     content = read(path)
     try:
         state = tensors(content)
-        layout = recognize(state)
+        layout, start = recognize(state), regress_from or "box"
+        state = renamed(state, layout)
         if layout == ATSS_SUITE:
             description = own_description(content, regress_from)
             layout = own_layout(description.recipe.deformable)
         else:
-            start = regress_from or "box"
             layout, description = infer(layout, state, content.get("meta"), start)
-        parts = description.config, description.recipe, len(description.names), layout
-        with torch.device("meta"):  # a small file may describe what no memory holds
-            fitted = fit(assemble_detector(*parts), state, layout)
-        detector = assemble_detector(*parts).eval()
-        detector.load_state_dict(fitted)
+        detector = fit(state, layout, description)
     except (RuntimeError, ValueError) as error:  # RuntimeError: torch's, for tensors of odd kinds
         raise ValueError(f"weights '{path}': {str(error).splitlines()[0]}") from error
-    notes = _notes(detector, description, layout)
-    if layout.name != ATSS_SUITE.name:
-        num_mapped = sum(map(layout.is_weight, state))
-        where = "points" if regress_from == "point" else "boxes"
-        anchors = "" if layout.anchors_key else ", of 8S anchors"
-        notes += [
-            *layout.conventions(),
-            f"{num_mapped} tensors mapped, {len(state) - num_mapped} not needed",
-            f"taken as regressed from {where}{anchors}: the file itself does not tell, "
-            "--set regress_from=point does",
-        ]
-    return Loaded(detector, description, layout, notes)
+    return Loaded(detector, description, layout, _notes(detector, description, layout, start))
 
 
 def tensors(content: dict[str, Any]) -> State:
     """The tensors among a file's content that are weights, by name."""
     inner = next((content[name] for name in CONTAINERS if name in content), content)
     return {
-        # "module.": from training on several GPUs; "_mask": mmdetection's older name.
-        name.removeprefix("module.").replace("conv_offset_mask", "conv_offset"): value.detach()
+        name.removeprefix("module."): value.detach()  # "module.": from training on several GPUs
         for name, value in (inner.items() if isinstance(inner, dict) else ())
         if isinstance(name, str) and isinstance(value, Tensor)
     }
 
 
 def recognize(state: State) -> Layout:
-    """The layout whose names the tensors have; ValueError for strangers."""
+    """The layout that has one of these names; ValueError for strangers."""
     for layout in LAYOUTS:
-        if layout.their_key(MARK) in state:
+        if layout.mark in state:
             return layout
-    if any(name.endswith("layer1.0.conv1.weight") for name in state) and not any(
-        "head." in name for name in state
-    ):
-        raise ValueError(
-            "a backbone alone, needs a whole detector; a training takes it: --set weights=FILE"
-        )
-    known = ", ".join(f"{layout.name} ('{layout.their_key(MARK)}')" for layout in LAYOUTS)
-    raise ValueError(f"needs the tensors of one of {known}, got {_first(list(state))}")
+    known = ", ".join(f"{layout.name} ('{layout.mark}')" for layout in LAYOUTS)
+    given = ", ".join(list(state)[:3]) or "none"
+    raise ValueError(f"needs the tensors of a whole detector, of one of {known}, got {given} ...")
+
+
+def renamed(state: State, layout: Layout) -> State:
+    """The tensors under our names; the anchors that a file may keep stay under theirs."""
+    ours = {layout.our_key(theirs): value for theirs, value in state.items()}
+    ours = {key: it for key, it in ours.items() if not key.endswith("num_batches_tracked")}
+    scales = [ours.pop(f"head.scales.{level}.scale", None) for level in range(len(STRIDES))]
+    if all(scale is not None for scale in scales):
+        ours["head.scales"] = torch.cat([scale.flatten() for scale in scales if scale is not None])
+    for module in [key.removesuffix(".offset.weight") for key in ours if ".offset.weight" in key]:
+        for part in ("weight", "bias"):  # in mmdetection the offsets' convolution is inside it
+            if f"{module}.{part}" in ours:
+                ours[f"{module}.conv.{part}"] = ours.pop(f"{module}.{part}")
+    if not layout.tower_bias:
+        for key in [key for key in ours if "_tower." in key and key.endswith("conv.weight")]:
+            zeros = ours[key].new_zeros(ours[key].shape[:1])
+            ours.setdefault(key.removesuffix("weight") + "bias", zeros)
+    return ours
 
 
 def own_description(content: dict[str, Any], regress_from: RegressFrom | None) -> Description:
@@ -129,55 +125,45 @@ def own_description(content: dict[str, Any], regress_from: RegressFrom | None) -
     if stored is None:
         raise ValueError("needs the description of its detector, which older versions did not keep")
     found = Description.from_json(stored)
-    if regress_from and replace(found.config, regress_from=regress_from) != found.config:
+    if regress_from and found.config != replace(found.config, regress_from=regress_from):
         raise ValueError(f"its detector does not regress from a {regress_from}")
     return found
 
 
-def fit(detector: Detector, state: State, layout: Layout) -> State:
-    """The file's tensors under the detector's names; ValueError if one is missing or left over."""
-    fitted: State = {}
-    missing: list[str] = []
-    misshapen: list[str] = []
-    left_over = {name for name in state if layout.is_weight(name)}
-    for key, own in detector.state_dict().items():
-        sources = layout.sources(key)
-        left_over -= set(sources)
-        if absent := [source for source in sources if source not in state]:
-            if key.endswith("conv.bias") and not layout.tower_bias:
-                fitted[key] = torch.zeros(own.shape, device="cpu")
-            else:
-                missing += absent
-            continue
-        parts = [state[source] for source in sources]
-        fitted[key] = parts[0] if len(parts) == 1 else torch.cat([it.flatten() for it in parts])
-        if fitted[key].shape != own.shape:
-            shape = list(fitted[key].shape)
-            misshapen.append(f"{sources[0]} {shape}, not {list(own.shape)}")
-    problems = {"missing": missing, "left over": sorted(left_over), "of another shape": misshapen}
-    found = [f"{len(names)} {kind}: {_first(names)}" for kind, names in problems.items() if names]
-    if found:
-        raise ValueError(f"recognized as {layout.name}, but tensors do not fit: {'; '.join(found)}")
-    return fitted
+def fit(state: State, layout: Layout, description: Description) -> Detector:
+    """The detector with these tensors; ValueError if one is missing, left over or misshapen."""
+    parts = description.config, description.recipe, len(description.names), layout
+    try:
+        with torch.device("meta"):  # a small file may describe what no memory holds
+            assemble_detector(*parts).load_state_dict(state, assign=True)
+        detector = assemble_detector(*parts).eval()
+        detector.load_state_dict(state)
+    except RuntimeError as error:
+        told = " ".join(str(error).split())
+        raise ValueError(
+            f"recognized as {layout.name}, but tensors do not fit: {told:.{TOLD}}"
+        ) from error
+    return detector
 
 
-def _first(names: list[str]) -> str:
-    rest = ", ..." if len(names) > NAMED_AT_MOST else ""
-    return ", ".join(names[:NAMED_AT_MOST]) + rest if names else "none"
-
-
-def _notes(detector: Detector, description: Description, layout: Layout) -> list[str]:
-    """What it is."""
+def _notes(
+    detector: Detector, description: Description, layout: Layout, start: RegressFrom
+) -> list[str]:
+    """What it is, and what was taken for granted."""
     num_anchors = len(detector.get_buffer("cells_0"))
-    anchors = "1 anchor" if num_anchors == 1 else f"{num_anchors} anchors"
     notes = [
         f"{layout.name} weights: {description.recipe.backbone}, {len(description.names)} classes, "
-        f"{anchors} per location"
+        f"{num_anchors} anchor{'s' * (num_anchors > 1)} per location"
     ]
-    if layout.deformable_stages or layout.deformable_towers:
-        stages = ", ".join(f"layer{stage}" for stage in layout.deformable_stages) or "none"
-        towers = "and the towers' last" if layout.deformable_towers else "not the towers"
-        notes.append(f"deformable convolutions: {stages}; {towers}")
+    deformable = [f"layer{stage}" for stage in layout.deformable_stages]
+    deformable += ["the towers' last"] * layout.deformable_towers
+    if deformable:
+        notes.append(f"deformable convolutions: {', '.join(deformable)}")
+    if layout.name != ATSS_SUITE.name:
+        notes.append(
+            f"taken as regressed from a {start}{'' if layout.anchors_key else ', of 8S anchors'}: "
+            "the file itself does not tell, --set regress_from=point does"
+        )
     return notes
 
 
@@ -191,19 +177,13 @@ def infer(
 
     The toggles are the paper's ATSS: improved RetinaNet with Algorithm 1. Backbone, deformable
     convolutions, anchors and classes show in the tensors' names and shapes; regress_from is the one
-    toggle that no tensor tells. ValueError for what is none of the paper's detectors.
+    toggle that no tensor tells. Kept anchors are taken out of the state. ValueError for what is
+    none of the paper's detectors.
     """
-    meta = meta if isinstance(meta, dict) else {}
-    if re.search(r"style\W{1,5}caffe", str(meta.get("config") or meta.get("cfg"))):
-        raise ValueError(
-            "its settings say style='caffe' (BGR images, stride in the 1x1 convolutions), needs "
-            "'pytorch', which mmdetection's ATSS has"
-        )
-    backbone = _backbone(layout, state)
+    backbone = _backbone(state)
     scales, ratios = _anchors(layout, state)
-    width = _shape(layout, state, "backbone.fpn.layer_blocks.0.0.weight")[0]
-    num_logits = _shape(layout, state, MARK)[0]
-    category_ids, names = _categories(num_logits // (len(scales) * len(ratios)), meta)
+    num_classes = _shape(state, "head.cls_logits.weight")[0] // (len(scales) * len(ratios))
+    category_ids, names = _categories(num_classes, meta if isinstance(meta, dict) else {})
     config = DetectorConfig(
         **IMPROVEMENTS,
         assigner="atss",
@@ -211,35 +191,32 @@ def infer(
         anchor_scales=scales,
         aspect_ratios=ratios,
     )
+    width = _shape(state, "backbone.fpn.layer_blocks.0.0.weight")[0]
     recipe = Recipe(backbone=backbone, pyramid_channels=width)
     offset = "backbone.body.layer{}.0.conv2.offset.weight"
     layout = replace(
         layout,
         stride_in_1x1=layout.stride_in_1x1 and not backbone.startswith("resnext"),
-        deformable_stages=tuple(
-            n for n in (1, 2, 3, 4) if layout.their_key(offset.format(n)) in state
-        ),
-        deformable_towers=layout.their_key("head.cls_tower.3.conv.offset.weight") in state,
+        deformable_stages=tuple(n for n in (2, 3, 4) if offset.format(n) in state),
+        deformable_towers="head.cls_tower.3.conv.offset.weight" in state,
     )
     return layout, Description(config, recipe, category_ids, names)
 
 
-def _shape(layout: Layout, state: State, key: str) -> list[int]:
-    """Of the file's tensor that we call key, a convolution's weights."""
-    theirs = layout.their_key(key)
-    if theirs not in state or state[theirs].ndim != 4:
-        found = f"{list(state[theirs].shape)}" if theirs in state else "none"
-        raise ValueError(f"{layout.name} files need a convolution '{theirs}', got {found}")
-    return list(state[theirs].shape)
+def _shape(state: State, key: str) -> list[int]:
+    """Of a convolution's weights."""
+    shape = list(state[key].shape) if key in state else []
+    if len(shape) != 4:
+        raise ValueError(f"needs a convolution's weights in what is here '{key}', got {shape}")
+    return shape
 
 
-def _backbone(layout: Layout, state: State) -> BackboneName:
+def _backbone(state: State) -> BackboneName:
     layer1, layer3 = "backbone.body.layer1.0", "backbone.body.layer3"
-    blocks = (layout.their_key(f"{layer3}.{number}.conv1.weight") in state for number in count())
+    blocks = (f"{layer3}.{number}.conv1.weight" in state for number in count())
     num_blocks = sum(takewhile(bool, blocks))
-    channels, per_group = _shape(layout, state, f"{layer1}.conv2.weight")[:2]
-    has_bottlenecks = layout.their_key(f"{layer1}.conv3.weight") in state
-    name = BACKBONES.get((num_blocks, channels, per_group, has_bottlenecks))
+    channels, per_group = _shape(state, f"{layer1}.conv2.weight")[:2]
+    name = BACKBONES.get((num_blocks, channels, per_group, f"{layer1}.conv3.weight" in state))
     if name is None:
         raise ValueError(
             f"its backbone needs to be one of {', '.join(BACKBONES.values())}, got {num_blocks} "
@@ -253,7 +230,7 @@ def _anchors(layout: Layout, state: State) -> tuple[tuple[float, ...], tuple[flo
 
     ValueError unless every level's anchors are those of the first's scales and ratios.
     """
-    num_anchors = _shape(layout, state, "head.bbox_pred.weight")[0] // 4
+    num_anchors = _shape(state, "head.bbox_pred.weight")[0] // 4
     if not layout.anchors_key:
         if num_anchors != 1:
             raise ValueError(
@@ -261,37 +238,33 @@ def _anchors(layout: Layout, state: State) -> tuple[tuple[float, ...], tuple[flo
                 f"{layout.name} files do not hold; only of a single one the paper's are taken"
             )
         return (8.0,), (1.0,)
-    first = f"{layout.anchors_key}0"
-    cells = state.get(first)
-    if cells is None or cells.shape != (num_anchors, 4) or not num_anchors:
-        found = "none, as in files of FCOS" if cells is None else f"{list(cells.shape)}"
-        raise ValueError(f"'{first}' needs to be the {num_anchors} anchors [A, 4], got {found}")
-    sides = (cells[:, 2:] - cells[:, :2] + 1).double()  # inclusive corners
-    all_ratios = (sides[:, 1] / sides[:, 0]).tolist()
+    keys = [f"{layout.anchors_key}{level}" for level in range(len(STRIDES))]
+    cells = [state.pop(key, torch.empty(0)) for key in keys]
+    if not num_anchors or any(cell.shape != (num_anchors, 4) for cell in cells):
+        shapes = [list(cell.shape) for cell in cells]
+        raise ValueError(
+            f"'{keys[0]}' and so on need to be {num_anchors} anchors [A, 4] of every level, got "
+            f"{shapes}; files of FCOS have none"
+        )
+    corners = torch.stack(cells).double()
+    sides = corners[..., 2:] - corners[..., :2] + 1  # their x2 and y2 are inside
+    in_strides = sides / torch.tensor(STRIDES)[:, None, None]
+    if not torch.allclose(in_strides, in_strides[:1], rtol=1e-4):
+        raise ValueError(
+            f"'{keys[0]}' and so on need to be of one size in strides, not rounded to whole pixels,"
+            f" got sides {sides.tolist()}"
+        )
+    all_ratios = (sides[0, :, 1] / sides[0, :, 0]).tolist()
     num_scales = all_ratios.count(all_ratios[0])
-    scales = tuple((sides[:num_scales].prod(dim=1).sqrt() / STRIDES[0]).tolist())
-    ratios = tuple(all_ratios[::num_scales])
-    last_pixel = torch.tensor([0.0, 0.0, 1.0, 1.0]) * layout.inclusive_corners
-    for level, stride in enumerate(STRIDES):
-        key = f"{layout.anchors_key}{level}"
-        offset = layout.anchor_offset(stride) + stride / 2
-        needed = cell_anchors(stride, scales, ratios) + offset - last_pixel
-        given = state.get(key, needed.new_zeros(0)).float()
-        if given.shape != needed.shape or not torch.allclose(given, needed, atol=0.01):
-            raise ValueError(
-                f"'{key}' needs to be {needed.tolist()}, as the first level's scales and ratios "
-                f"say, not rounded to whole pixels, got {given.tolist()}"
-            )
-    return scales, ratios
+    scales = in_strides[0, :num_scales].prod(dim=1).sqrt().tolist()
+    return tuple(scales), tuple(all_ratios[::num_scales])
 
 
 def _categories(num_classes: int, meta: dict[str, Any]) -> tuple[tuple[int, ...], tuple[str, ...]]:
     """Ids and names of the labels, which mmdetection may have left: COCO's, or from 1 on."""
     inner = meta.get("dataset_meta")
-    places = [meta, inner if isinstance(inner, dict) else {}]
-    kept = [place.get("CLASSES") or place.get("classes") for place in places]
-    lists = [tuple(each) for each in kept if isinstance(each, list | tuple)]
-    names = next((each for each in lists if all(isinstance(name, str) for name in each)), ())
+    kept = meta.get("CLASSES") or (inner.get("classes") if isinstance(inner, dict) else None)
+    names = tuple(map(str, kept)) if isinstance(kept, list | tuple) else ()
     category_ids, coco = coco_categories()
     if num_classes == len(coco) and names in ((), coco):
         return category_ids, coco

@@ -7,19 +7,17 @@ numbers. So the names in a refused file are listed without running it, and the s
 again with each of them standing for Inert, a class that does nothing.
 """
 
-import pickle
-import pickletools
 import warnings
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
 from safetensors import safe_open
 
 MOST_UNPACKED = 4  # times its bytes: torch.save compresses nothing
-PICKLES_OF_OLD_FILES = 4  # magic number, version, machine, content; then bare bytes
 
 
 class Inert:
@@ -43,17 +41,18 @@ def read(path: Path) -> dict[str, Any]:
     try:
         with warnings.catch_warnings(action="ignore"):  # what matters is in the refusal
             content = _read(path)
+        if not isinstance(content, dict):
+            raise ValueError(f"it holds a {type(content).__name__}")
+        if any(num_bytes > path.stat().st_size for num_bytes in _claimed(content)):
+            raise ValueError("a tensor claims more bytes than the file has")
     except Exception as error:  # a damaged or hostile file fails in many ways
+        # What the reader met, not torch's advice to read the file with risk.
+        met = error.__context__ if isinstance(error, UnpicklingError) else None
+        reason = (str(met or error).splitlines() or ["no more to read"])[0].split(". ")[0]
         raise ValueError(
-            f"weights '{path}' need to be tensors saved by safetensors or torch.save; reading "
-            f"stopped at {type(error).__name__}: {_reason(error)}"
+            f"weights '{path}' need to be a dict of tensors, saved by safetensors or torch.save; "
+            f"reading stopped at {type(error).__name__}: {reason}"
         ) from error
-    if not isinstance(content, dict):
-        raise ValueError(
-            f"weights '{path}' need to be a dict of tensors, got {type(content).__name__}"
-        )
-    if any(num_bytes > path.stat().st_size for num_bytes in _claimed(content)):
-        raise ValueError(f"weights '{path}': a tensor claims more bytes than the file has")
     return content
 
 
@@ -64,13 +63,6 @@ def _claimed(content: dict[str, Any]) -> Iterator[int]:
             yield value.numel() * value.element_size()
         elif isinstance(value, dict):
             yield from _claimed(value)
-
-
-def _reason(error: Exception) -> str:
-    """One sentence: what the reader met, not torch's advice to read the file with risk."""
-    met = error.__context__ if isinstance(error, pickle.UnpicklingError) else None
-    lines = str(met or error).splitlines()
-    return lines[0].split(". ")[0] if lines else "no more to read"
 
 
 def _read(path: Path) -> Any:
@@ -87,20 +79,10 @@ def _read(path: Path) -> Any:
             raise ValueError(f"unpacked it has {unpacked:,} bytes, which no such file has")
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:
-        inert: list[Any] = [(Inert, name) for name in _named_globals(path)]
+    except UnpicklingError:
+        if not zipfile.is_zipfile(path):  # nobody lists the names in a file of before 2020
+            raise
+        names = torch.serialization.get_unsafe_globals_in_checkpoint(path)
+        inert: list[Any] = [(Inert, name) for name in names]
         with torch.serialization.safe_globals(inert):
             return torch.load(path, map_location="cpu", weights_only=True)
-
-
-def _named_globals(path: Path) -> set[str]:
-    """Every class and function that a file's pickles name, found without running them."""
-    if zipfile.is_zipfile(path):
-        return set(torch.serialization.get_unsafe_globals_in_checkpoint(path))
-    with path.open("rb") as file:
-        return {
-            str(argument).replace(" ", ".")  # "module name"
-            for _ in range(PICKLES_OF_OLD_FILES)
-            for opcode, argument, _ in pickletools.genops(file)
-            if opcode.name == "GLOBAL"
-        }
