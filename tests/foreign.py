@@ -6,9 +6,11 @@ the forward pass is at once the list of a file's names and shapes. Nothing of th
 
 import math
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from torch.nn import functional
+from torchvision.ops import deform_conv2d
 
 BLOCKS = {18: (2, 2, 2, 2), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
 
@@ -74,27 +76,14 @@ class Foreign:
         return functional.conv2d(x, w, b, stride, size // 2, groups=groups)
 
     def deformed(self, name, x, out, stride=1, groups=1, bias=True):
-        """Nine bilinear samples, moved by (dy, dx) and weighed, then a product with the kernel."""
+        """18 offsets, (dy, dx) of nine samples, and their nine weights, before the sigmoid."""
         main, offset = (pattern.format(name) for pattern in self.names["deformable"])
         w = self.tensor(f"{main}.weight", (out, x.shape[1] // groups, 3, 3), he)
+        b = self.tensor(f"{main}.bias", (out,), near_zero) if bias else None
         found = self.conv(offset, x, 27, 3, stride)
-        batch, _, height, width = found.shape
-        y = torch.arange(height, dtype=x.dtype)[:, None] * stride
-        x0 = torch.arange(width, dtype=x.dtype)[None] * stride
-        total = torch.zeros(batch, out, height, width, dtype=x.dtype)
-        for tap in range(9):
-            dy, dx = found[:, 2 * tap], found[:, 2 * tap + 1]
-            at_y, at_x = y + tap // 3 - 1 + dy, x0 + tap % 3 - 1 + dx
-            grid = torch.stack(
-                [(2 * at_x + 1) / x.shape[3] - 1, (2 * at_y + 1) / x.shape[2] - 1], dim=-1
-            )
-            samples = functional.grid_sample(x, grid, align_corners=False)
-            weighed = samples * found[:, 18 + tap, None].sigmoid()
-            kernel = w[:, :, tap // 3, tap % 3, None, None]
-            total += functional.conv2d(weighed, kernel, groups=groups)
-        if bias:
-            total += self.tensor(f"{main}.bias", (out,), near_zero)[:, None, None]
-        return total
+        return deform_conv2d(
+            x, found[:, :18], w, b, stride, padding=1, mask=found[:, 18:].sigmoid()
+        )
 
     def frozen(self, name, x):
         """Small variances, so that an epsilon in the wrong place is seen."""
@@ -105,18 +94,15 @@ class Foreign:
             f"{name}.weight", count, lambda n: var.sqrt() * (0.5 + 0.5 * torch.rand(n))
         )
         bias = self.tensor(f"{name}.bias", count, near_zero)
-        mean, var, gain, bias = (one[:, None, None] for one in (mean, var, gain, bias))
-        return (x - mean) / (var + self.eps).sqrt() * gain + bias
+        return functional.batch_norm(x, mean, var, gain, bias, eps=self.eps)
 
     def block(self, name, x, out, inner, stride, deformable):
         first, second = (stride, 1) if self.stride_in_1x1 or self.depth == 18 else (1, stride)
         size = 3 if self.depth == 18 else 1
         y = self.conv(f"{name}.conv1", x, inner, size, first, bias=False)
         y = self.frozen(f"{name}.bn1", y).relu()
-        if deformable:
-            y = self.deformed(f"{name}.conv2", y, inner, second, self.groups, bias=False)
-        else:
-            y = self.conv(f"{name}.conv2", y, inner, 3, second, self.groups, bias=False)
+        conv2 = self.deformed if deformable else partial(self.conv, size=3)
+        y = conv2(f"{name}.conv2", y, inner, stride=second, groups=self.groups, bias=False)
         y = self.frozen(f"{name}.bn2", y)
         if self.depth != 18:
             y = self.conv(f"{name}.conv3", y.relu(), out, 1, bias=False)
@@ -150,10 +136,8 @@ class Foreign:
             above = x
             levels.insert(0, self.conv(self.names["output"][index], x, self.channels, 3))
         p6 = self.conv(self.names["top"][0], levels[-1], self.channels, 3, 2)
-        p7 = self.conv(
-            self.names["top"][1], p6.relu() if self.rectified else p6, self.channels, 3, 2
-        )
-        return [*levels, p6, p7]
+        below = p6.relu() if self.rectified else p6
+        return [*levels, p6, self.conv(self.names["top"][1], below, self.channels, 3, 2)]
 
     def tower(self, kind, x):
         for index in range(4):
@@ -175,9 +159,8 @@ class Foreign:
             cls, box = self.tower("cls", x), self.tower("box", x)
             last = self.names["last"]
             scale = self.tensor(self.names["scale"].format(level), self.scale_shape, around_one)
-            logits.append(
-                per_anchor(self.conv(last[0], cls, self.anchors * self.classes, 3), self.classes)
-            )
+            found = self.conv(last[0], cls, self.anchors * self.classes, 3)
+            logits.append(per_anchor(found, self.classes))
             codes.append(per_anchor(self.conv(last[1], box, self.anchors * 4, 3) * scale, 4))
             centerness.append(per_anchor(self.conv(last[2], box, self.anchors, 3), 1))
         return torch.cat(logits, 1), torch.cat(codes, 1), torch.cat(centerness, 1)[..., 0]
@@ -185,10 +168,7 @@ class Foreign:
 
 def per_anchor(x, values):
     """[B, A values, H, W] -> [B, H W A, values]."""
-    batch, _, height, width = x.shape
-    return (
-        x.view(batch, -1, values, height, width).permute(0, 3, 4, 1, 2).reshape(batch, -1, values)
-    )
+    return x.unflatten(1, (-1, values)).permute(0, 3, 4, 1, 2).flatten(1, 3)
 
 
 def he(shape):

@@ -20,11 +20,11 @@ from detector.data.coco import CocoDataset
 @pytest.fixture
 def dataset(tmp_path):
     """14 images, 9 landscape and 5 portrait; the box of image n is n + 1 pixels wide."""
+    widths = [60 if n < 9 else 40 for n in range(14)]
     described = {
         "images": [
             {"id": n, "file_name": f"{n}.png", "width": w, "height": 100 - w}
-            for n in range(14)
-            for w in [60 if n % 14 < 9 else 40]
+            for n, w in enumerate(widths)
         ],
         "annotations": [annotation(n, n, 1, [2, 3, n + 1, 20]) for n in range(14)],
         "categories": [{"id": 1, "name": "thing"}],
@@ -38,17 +38,19 @@ def take(dataset, count, **given):
 
 def equal(one, other):
     pairs = zip(one[1], other[1], strict=True)
-    return torch.equal(one[0], other[0]) and all(
-        torch.equal(a[key], b[key]) for a, b in pairs for key in ("boxes", "labels")
+    return torch.equal(one[0], other[0].cpu()) and all(
+        torch.equal(a[key], b[key].cpu()) for a, b in pairs for key in ("boxes", "labels")
     )
 
 
 @pytest.mark.parametrize(("start", "workers"), [(1, 0), (5, 0), (11, 0), (2, 2)])
 def test_batches_do_not_depend_on_where_one_starts_and_on_workers(dataset, start, workers):
+    before = torch.random.get_rng_state()
     late = take(dataset, 12 - start, start=start, workers=workers)
     assert all(equal(*pair) for pair in zip(take(dataset, 12)[start:], late, strict=True))
     other = zip(take(dataset, 3), take(dataset, 3, seed=1), strict=True)
     assert not any(equal(*pair) for pair in other)
+    assert torch.equal(before, torch.random.get_rng_state())  # which belong to the run
 
 
 @pytest.mark.parametrize("share", [slice(0, None, 3), slice(1, None, 3), slice(2, None, 3)])
@@ -57,13 +59,6 @@ def test_a_share_is_a_part_of_the_whole_batch_padded_as_there(dataset, share):
     parts = take(dataset, 6, recipe=recipe, share=share)
     for (images, targets), part in zip(take(dataset, 6, recipe=recipe), parts, strict=True):
         assert equal(part, (images[share], targets[share]))
-
-
-def test_batches_leave_torchs_random_numbers_alone(dataset):
-    before = torch.random.get_rng_state()
-    take(dataset, 2, workers=1)
-    take(dataset, 2)
-    assert torch.equal(before, torch.random.get_rng_state())
 
 
 def plainly(path, size):
@@ -100,29 +95,7 @@ def test_a_batch_is_to_the_bit_what_plain_steps_give(dataset, ending):
 def test_batches_on_a_gpu_are_those_on_the_cpu(dataset, workers):
     on_gpu = take(dataset, 3, workers=workers, device="cuda")
     for cpu, gpu in zip(take(dataset, 3), on_gpu, strict=True):
-        assert gpu[0].is_cuda
-        targets = [{key: value.cpu() for key, value in target.items()} for target in gpu[1]]
-        assert equal(cpu, (gpu[0].cpu(), targets))
-
-
-def workers_alive():
-    """Processes of ours that load images."""
-    gc.collect()
-    return len(multiprocessing.active_children())
-
-
-def test_workers_end_after_an_error_and_when_nobody_wants_batches_any_more(dataset):
-    before = workers_alive()
-    for _ in range(3):
-        wanted = batches(dataset, RECIPE, seed=0, workers=2)
-        next(wanted)
-        assert workers_alive() == before + 2
-        del wanted
-        assert workers_alive() == before
-    dataset.path(3).unlink()
-    with pytest.raises(ValueError, match="3.png"):
-        take(dataset, 14, workers=2)
-    assert workers_alive() == before
+        assert gpu[0].is_cuda and equal(cpu, gpu)
 
 
 def shown(target, image):
@@ -142,9 +115,7 @@ def test_every_image_comes_once_an_epoch_shuffled_and_batches_are_of_one_aspect(
         assert images.dtype == torch.float32
         assert not images.shape[2] % 32 and not images.shape[3] % 32
         for target in targets:
-            boxes = target["boxes"]
-            assert (boxes.dtype, target["labels"].dtype) == (torch.float32, torch.int64)
-            assert (boxes >= 0).all() and (boxes[:, 2:] > boxes[:, :2]).all()
+            assert (target["boxes"].dtype, target["labels"].dtype) == (torch.float32, torch.int64)
     seen = Counter(order)
     assert set(seen) == set(range(14))
     assert max(seen.values()) - min(seen.values()) <= 2  # an epoch's rest comes first in the next
@@ -162,6 +133,22 @@ def test_sides_are_drawn_between_the_recipes_two_and_about_half_is_flipped(datas
     assert 0.35 < sum(flipped) / len(flipped) < 0.65
 
 
+def workers_alive():
+    """Processes of ours that load images."""
+    gc.collect()
+    return len(multiprocessing.active_children())
+
+
+def test_workers_end_when_nobody_wants_batches_any_more(dataset):
+    before = workers_alive()
+    for _ in range(3):
+        wanted = batches(dataset, RECIPE, seed=0, workers=2)
+        next(wanted)
+        assert workers_alive() == before + 2
+        del wanted
+        assert workers_alive() == before
+
+
 def explode(key):
     if key == 3:
         raise ValueError("image 3 is broken")
@@ -170,8 +157,9 @@ def explode(key):
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_workers_error_arrives_as_it_was(workers):
-    results = ahead(explode, range(6), workers)
+    before, results = workers_alive(), ahead(explode, range(6), workers)
     assert [next(results) for _ in range(3)] == [0, 1, 2]
     with pytest.raises(ValueError) as raised:
         next(results)
     assert str(raised.value) == "image 3 is broken"
+    assert workers_alive() == before

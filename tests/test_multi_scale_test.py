@@ -29,9 +29,6 @@ TINY = Recipe(
 )  # a fifth of the paper's
 
 
-# --- the passes
-
-
 def test_the_passes_of_the_paper_are_26_and_shrink_with_the_short_side():
     usual = [(800, 1333, -float("inf"), float("inf"))]
     extra = [
@@ -59,7 +56,7 @@ def test_a_pass_keeps_areas_strictly_between_its_limits():
     assert Pass(1, 1, False).keeps(boxes).all()
 
 
-# --- the vote
+# The vote
 
 
 def plain_vote(items):
@@ -107,9 +104,9 @@ def test_boxes_vote_as_in_plain_python(seed, count):
     assert found == expected
 
 
-BEST = ([0, 0, 10, 10], 0.6)
-AWAY = ([50, 50, 60, 60], 0.3)
+BEST, AWAY = ([0, 0, 10, 10], 0.6), ([50, 50, 60, 60], 0.3)
 FLAT = [([5, 5, 5, 9], 0.5), ([5, 5, 5, 9], 0.4)]
+NEAR, LITTLE, SLIGHT = (([0, 0, 10, y], w) for y, w in ((6.6, 0.2), (6.5, 0.1), (6.7, 0.1)))
 
 
 @pytest.mark.parametrize(
@@ -117,13 +114,10 @@ FLAT = [([5, 5, 5, 9], 0.5), ([5, 5, 5, 9], 0.4)]
     [
         # IoU 0.66 votes: the mean's lower side is (6.6 x 0.2 + 10 x 0.6) / 0.8; the voter keeps
         # 0.2 x (1 - 0.66) = 0.068, the best itself nothing.
-        (
-            [([0, 0, 10, 6.6], 0.2), BEST, AWAY],
-            [([0, 0, 10, 9.15], 0.6), AWAY, ([0, 0, 10, 6.6], 0.068)],
-        ),
-        ([BEST, ([0, 0, 10, 6.5], 0.1)], [BEST, ([0, 0, 10, 6.5], 0.1)]),  # too little overlap
+        ([NEAR, BEST, AWAY], [([0, 0, 10, 9.15], 0.6), AWAY, ([0, 0, 10, 6.6], 0.068)]),
+        ([BEST, LITTLE], [BEST, LITTLE]),  # too little overlap
         # What is left of its score, 0.1 x 0.33, is less than a twentieth.
-        ([BEST, ([0, 0, 10, 6.7], 0.1)], [([0, 0, 10, 6.67 / 0.7], 0.6)]),
+        ([BEST, SLIGHT], [([0, 0, 10, 6.67 / 0.7], 0.6)]),
         (FLAT, FLAT),  # without area they overlap nothing
     ],
 )
@@ -142,7 +136,7 @@ def test_classes_vote_apart_and_the_best_come_first():
     assert found["scores"].tolist() == [0.7, 0.5]
 
 
-# --- whole images
+# Whole images
 
 
 class FindsTheBright:
@@ -173,7 +167,7 @@ IMAGE[:, 50:90, 30:90] = 255
 
 def test_what_every_pass_finds_in_its_place_becomes_one_box_in_pixels_of_the_image():
     detector = FindsTheBright()
-    found = detect_in_passes(detector, IMAGE, TINY)
+    found = detect_in_passes(detector, IMAGE, TINY, Layout())
     assert found["scores"][0] == pytest.approx(0.9)
     expected = torch.tensor([30, 50, 90, 90.0]).double()
     torch.testing.assert_close(found["boxes"][0], expected, rtol=0, atol=1)
@@ -209,7 +203,7 @@ def test_what_is_merged_is_limited_as_candidates_of_a_level_are():
             return found(boxes, torch.linspace(0.9, 0.5, 100).tolist())
 
     limited = Recipe(short_side=(160, 160), multi_scale_test=True, candidates_per_level=7)
-    scores = detect_in_passes(Many(), IMAGE, limited)["scores"].tolist()
+    scores = detect_in_passes(Many(), IMAGE, limited, Layout())["scores"].tolist()
     assert len(scores) == 7
     assert scores == sorted(scores, reverse=True)
 

@@ -21,7 +21,8 @@ DIGESTS = {
     ("shapes-large", "train"): "2802789d72d479c3",
     ("shapes-large", "val"): "5ff789c716030c20 68f052750abb7846",
 }
-TRAIN, VAL = (seed for _, seed in shapes.EDITIONS["shapes"].values())
+SEEDS = [seed for splits in shapes.EDITIONS.values() for _, seed in splits.values()]
+TRAIN, VAL = SEEDS[:2]
 
 
 @pytest.mark.parametrize(("name", "split"), DIGESTS)
@@ -31,48 +32,31 @@ def test_every_machine_draws_the_same(name, split):
         boxes = [shapes.annotation(item, 0, 0) for item in objects]
         found = hashlib.sha256(pixels.tobytes() + json.dumps(boxes).encode()).hexdigest()
         assert found[:16] == expected
-
-
-def test_no_image_is_in_two_sets():
-    seeds = [seed for splits in shapes.EDITIONS.values() for _, seed in splits.values()]
-    assert len(set(seeds)) == len(seeds) == 4
+    assert len(set(SEEDS)) == 4  # no image is in two sets
 
 
 def test_drawing_uses_only_what_is_rounded_alike_everywhere():
     exact = {"sqrt", "clip", "floor", "where", "any", "flatnonzero", "arange", "array", "zeros"}
     plumbing = {"ascontiguousarray", "float32", "uint8", "int64", "bool_", "maximum", "minimum"}
     tree = ast.parse(Path(drawing.__file__).read_text(encoding="utf-8"))
-
-    def used(module):
-        """The attributes of a name."""
-        return {
-            node.attr
-            for node in ast.walk(tree)
-            if isinstance(node, ast.Attribute) and getattr(node.value, "id", "") == module
-        }
-
-    assert used("np") <= exact | plumbing
-    assert used("rng") <= {"random", "integers"}
+    used = {
+        (getattr(node.value, "id", ""), node.attr)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute)
+    }
+    assert {name for module, name in used if module == "np"} <= exact | plumbing
+    assert {name for module, name in used if module == "rng"} <= {"random", "integers"}
     assert not [node for node in ast.walk(tree) if isinstance(node, ast.Pow | ast.MatMult)]
     imported = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
     from_math = [name.name for node in imported if node.module == "math" for name in node.names]
     assert from_math == ["sqrt"]
 
 
-@pytest.fixture(scope="module")
-def drawn():
-    return [shapes.draw(TRAIN, index) for index in range(150)]
-
-
-def test_images_are_of_three_shapes_full_of_contrast_and_never_alike(drawn):
-    counts = Counter(image.shape for image, _ in drawn[:120])
+def test_images_and_objects_are_as_many_as_large_and_as_long_as_intended():
+    drawn = [shapes.draw(TRAIN, index) for index in range(120)]
+    counts = Counter(image.shape for image, _ in drawn)
     assert counts == {(192, 256, 3): 60, (256, 192, 3): 30, (224, 224, 3): 30}
     assert all(image.dtype == np.uint8 and image.std() > 8 for image, _ in drawn)
-    others = [shapes.draw(VAL, index) for index in range(20)]
-    assert len({image.tobytes() for image, _ in drawn + others}) == 170
-
-
-def test_objects_are_as_many_as_large_and_as_long_as_intended_and_inside(drawn):
     counts = [len(objects) for _, objects in drawn]
     assert (min(counts), max(counts)) == (1, 8)
     assert 2.5 < np.mean(counts) < 4
@@ -86,8 +70,7 @@ def test_objects_are_as_many_as_large_and_as_long_as_intended_and_inside(drawn):
             ratios.append((y2 - y1) / (x2 - x1))
             labels[item.label] += 1
     assert 0.02 < min(sizes) < 0.07 < 0.8 < max(sizes) < 1
-    assert 0.25 < np.median(sizes) < 0.38
-    assert 0.9 < np.median(ratios) < 1.4
+    assert 0.25 < np.median(sizes) < 0.38 and 0.9 < np.median(ratios) < 1.4
     assert 0.1 < min(ratios) < 0.35 < 3 < max(ratios) < 8
     assert set(labels) == set(range(len(drawing.CLASSES)))  # equally frequent
     assert all(0.15 < count / labels.total() < 0.25 for count in labels.values())
@@ -149,7 +132,7 @@ def few(tmp_path, monkeypatch):
     return tmp_path / "cache"
 
 
-def test_shapes_open_like_any_data_set(few):
+def test_shapes_open_like_any_data_set_whose_fingerprint_is_the_drawings(few, monkeypatch):
     data = open_data("shapes")
     assert (data.name, len(data.train), len(data.val)) == ("shapes", 5, 3)
     assert data.train.names == ["disk", "box", "triangle", "ring", "cross"]
@@ -161,38 +144,35 @@ def test_shapes_open_like_any_data_set(few):
     assert target["labels"].tolist() == [item.label for item in objects]
     error = np.abs(image.permute(1, 2, 0).numpy().astype(int) - pixels.astype(int))
     assert error.mean() < 6  # JPEG
+    monkeypatch.setenv("ATSS_CACHE", str(few / "again"))
+    monkeypatch.setattr(shapes, "JPEG_QUALITY", 50)  # as another library would write them
+    assert open_data("shapes").fingerprint == data.fingerprint
+    monkeypatch.setattr(shapes, "VERSION", 99)
+    assert open_data("shapes").fingerprint != data.fingerprint
 
 
-def test_an_interrupted_generation_leaves_nothing_that_looks_whole(few, monkeypatch):
-    draw = shapes.draw
-
-    def stop(seed, index):
-        if (seed, index) == (VAL, 1):
-            raise KeyboardInterrupt
-        return draw(seed, index)
-
-    monkeypatch.setattr(shapes, "draw", stop)
-    with pytest.raises(KeyboardInterrupt):
-        shapes.make("shapes")
-    assert list(few.iterdir()) == []
-
-
-def test_the_slower_of_two_processes_takes_the_fasters_images(few, monkeypatch):
-    write = shapes._write
+def test_an_interrupted_generation_leaves_nothing_and_the_slower_process_takes_the_fasters_images(
+    few, monkeypatch
+):
+    write, faster = shapes._write, []
 
     def overtaken(folder, split, *how):
         write(folder, split, *how)
+        if split == "val" and not faster:
+            raise KeyboardInterrupt
         if split == "val":
-            final = few / "shapes-v1-5-3"
-            final.mkdir()
-            (final / "faster").touch()
+            (few / "shapes-v1-5-3").mkdir()
+            (few / "shapes-v1-5-3" / "faster").touch()
 
     monkeypatch.setattr(shapes, "_write", overtaken)
-    monkeypatch.setattr(shapes, "VERSION", 1)
+    with pytest.raises(KeyboardInterrupt):
+        shapes.make("shapes")
+    assert list(few.iterdir()) == []
+    faster.append(True)
     folder = shapes.make("shapes")
     assert [path.name for path in folder.iterdir()] == ["faster"]
     assert list(few.iterdir()) == [folder]
-    monkeypatch.setattr(shapes, "draw", None)  # images are drawn once
+    monkeypatch.setattr(shapes, "_write", None)  # images are drawn once
     assert shapes.make("shapes") == folder
 
 
@@ -210,12 +190,3 @@ def test_the_cache_is_where_people_keep_caches_or_what_is_wrong_with_it_is_said(
     monkeypatch.setenv("ATSS_CACHE", str(tmp_path / "file"))
     with pytest.raises(ValueError, match="cannot be written .* set ATSS_CACHE to another folder"):
         shapes.make("shapes")
-
-
-def test_the_fingerprint_is_that_of_the_drawings_not_of_the_jpeg_library(few, monkeypatch):
-    first = open_data("shapes").fingerprint
-    monkeypatch.setenv("ATSS_CACHE", str(few / "again"))
-    monkeypatch.setattr(shapes, "JPEG_QUALITY", 50)
-    assert open_data("shapes").fingerprint == first
-    monkeypatch.setattr(shapes, "VERSION", 99)
-    assert open_data("shapes").fingerprint != first

@@ -25,7 +25,7 @@ from detector.boxes import area
 from detector.config import Recipe
 from detector.data import transforms
 from detector.postprocess import Detections, Detects
-from detector.weights.conventions import ATSS_SUITE, Layout
+from detector.weights.conventions import Layout
 
 PAPER_SHORT_SIDE = 800
 LARGE_LONG_SIDE = 3000  # at most, of the passes above it; below, the usual limit holds
@@ -80,7 +80,7 @@ def relative_cost(recipe: Recipe) -> float:
 
 
 def detect_in_passes(
-    detector: Detects, image: Tensor, recipe: Recipe, layout: Layout = ATSS_SUITE
+    detector: Detects, image: Tensor, recipe: Recipe, layout: Layout
 ) -> Detections:
     """An image as it is stored, uint8 [3, H, W] RGB -> its detections, in its own pixels.
 
