@@ -22,7 +22,6 @@ Image = NDArray[Any]  # float32 [H, W, 3]
 Plane = NDArray[Any]  # float32 [h, w], [1, w] or [h, 1]
 Box = tuple[float, float, float, float]
 Polygon = list[tuple[float, float]]  # convex
-Mask = NDArray[np.bool_]  # [H, W]
 Window = tuple[slice, slice]  # rows and columns of an image
 Quantiles = tuple[tuple[float, float], ...]  # a distribution as (quantile, value), linear between
 
@@ -33,14 +32,10 @@ COLOR_JITTER = 0.25
 
 # COCO's spread (python -m benchmarks.data_statistics), from tiny to the whole image, but larger and
 # fewer objects: a network must learn them in minutes on a CPU.
-RELATIVE_SIZES = (  # root of the box's area, over the root of the image's
-    *((0.0, 0.04), (0.05, 0.09), (0.25, 0.21), (0.5, 0.32)),
-    *((0.75, 0.46), (0.95, 0.75), (1.0, 0.95)),
-)
-ASPECT_RATIOS = (  # height / width
-    *((0.0, 0.25), (0.05, 0.36), (0.25, 0.74), (0.5, 1.12)),
-    *((0.75, 1.75), (0.95, 3.1), (1.0, 4.0)),
-)
+QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
+# Root of the box's area, over the root of the image's; height / width.
+RELATIVE_SIZES = tuple(zip(QUANTILES, (0.04, 0.09, 0.21, 0.32, 0.46, 0.75, 0.95), strict=True))
+ASPECT_RATIOS = tuple(zip(QUANTILES, (0.25, 0.36, 0.74, 1.12, 1.75, 3.1, 4.0), strict=True))
 OBJECT_COUNTS = ((0.0, 1.0), (0.25, 2.0), (0.5, 3.2), (0.75, 5.0), (1.0, 9.0))  # rounded down
 TRUNCATED = 0.15  # share of objects that may reach over the image's border ...
 OVERHANG = 0.4  # ... by this share of a side at most
@@ -69,7 +64,7 @@ def draw(rng: Generator, height: int, width: int) -> tuple[NDArray[np.uint8], li
     image = _background(rng, height, width)
     sizes = [_size(rng, height, width) for _ in range(int(_pick(rng, OBJECT_COUNTS)))]
     objects: list[Object] = []
-    visible: list[tuple[Mask, int]] = []  # what is left of each object, and its pixels at first
+    visible: list[tuple[Plane, int]] = []  # [H, W] what is left of each, and its pixels at first
     for size in sorted(sizes, key=lambda size: -size[0] * size[1]):
         for _ in range(TRIES):
             label = int(rng.integers(len(CLASSES)))
