@@ -14,14 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detector.evaluation.detect import Detection, measure
-from detector.evaluation.match_records import (
-    FALSE,
-    IGNORED,
-    TRUE,
-    Matches,
-    load_matches,
-    save_matches,
-)
+from detector.evaluation.match_records import FALSE, IGNORED, Matches, load_matches, save_matches
 from detector.evaluation.matching import match
 from detector.metrics import Metrics
 from reports.coco_bootstrap import image_weights, metrics_of, of_crowds
@@ -225,12 +218,6 @@ def test_records_tell_each_detection_and_object_by_its_place():
     truth, boxes = one_image(objects, [[110, 110, 40, 40], [300, 300, 200, 200], [0, 0, 20, 14]])
     matches = match(truth, boxes[::-1])
     assert matches.source.tolist() == [2, 1, 0] and matches.score.tolist() == [1, 0.9, 0.8]
-    crowd, nothing, loose = matches.state
-    assert (crowd == IGNORED).all()  # whatever it overlaps
-    assert [set(area) for area in nothing] == [{FALSE}, {IGNORED}, {IGNORED}, {FALSE}]  # large
-    reaches = [TRUE] * 5 + [FALSE] * 5  # IoU 0.50 to 0.70
-    assert loose[:2].tolist() == [reaches, reaches]
-    assert (loose[2] == IGNORED).all()  # no medium object, and it is none
     assert matches.truth_source.tolist() == [0, 1]
     assert matches.truth_counts.tolist() == [[False] * 4, [True, True, False, False]]
     assert six(match(truth, [])) == Metrics(0, 0, 0, 0, None, None)

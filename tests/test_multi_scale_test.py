@@ -7,11 +7,8 @@ import reference
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from made_up_coco import content, write
 
 from detector.config import Recipe
-from detector.data.coco import CocoDataset
-from detector.evaluation.detect import detect_all, detect_one
 from detector.evaluation.multi_scale import (
     Pass,
     detect_in_passes,
@@ -206,19 +203,3 @@ def test_what_is_merged_is_limited_as_candidates_of_a_level_are():
     scores = detect_in_passes(Many(), IMAGE, limited, Layout())["scores"].tolist()
     assert len(scores) == 7
     assert scores == sorted(scores, reverse=True)
-
-
-def test_an_image_is_tested_alone_as_it_is_in_a_data_set(tmp_path):
-    class FindsAHalf(FindsTheBright):
-        def one(self, image):
-            return found([[0.0, 0, image.shape[2] / 2, image.shape[1]]])
-
-    dataset, detector = CocoDataset(*write(tmp_path, content())), FindsAHalf()
-    parts = list(detect_all(detector, dataset, TINY, device="cpu"))
-    image, number = dataset[0][0], dataset.image_ids[0]
-    ids = {"image_id": number, "category_ids": dataset.category_ids}
-    alone = detect_one(detector, image, TINY, **ids, device="cpu")
-    assert alone == [part for batch in parts for part in batch if part[0]["image_id"] == number][0]
-    width, height = dataset.sizes[0]
-    halves = [it["bbox"] for it in alone if it["score"] == 0.9]
-    assert halves == [[0, 0, width / 2, height], [width / 2, 0, width / 2, height]]  # mirrored
