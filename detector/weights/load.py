@@ -240,19 +240,15 @@ def _anchors(layout: Layout, state: State) -> tuple[tuple[float, ...], tuple[flo
         return (8.0,), (1.0,)
     keys = [f"{layout.anchors_key}{level}" for level in range(len(STRIDES))]
     cells = [state.pop(key, torch.empty(0)) for key in keys]
-    if not num_anchors or any(cell.shape != (num_anchors, 4) for cell in cells):
-        shapes = [list(cell.shape) for cell in cells]
-        raise ValueError(
-            f"'{keys[0]}' and so on need to be {num_anchors} anchors [A, 4] of every level, got "
-            f"{shapes}; files of FCOS have none"
-        )
-    corners = torch.stack(cells).double()
+    is_whole = num_anchors > 0 and all(cell.shape == (num_anchors, 4) for cell in cells)
+    corners = torch.stack(cells).double() if is_whole else torch.empty(5, 0, 4)
     sides = corners[..., 2:] - corners[..., :2] + 1  # their x2 and y2 are inside
     in_strides = sides / torch.tensor(STRIDES)[:, None, None]
-    if not torch.allclose(in_strides, in_strides[:1], rtol=1e-4):
+    if not is_whole or not torch.allclose(in_strides, in_strides[:1], rtol=1e-4):
+        given = str([cell.tolist() for cell in cells])
         raise ValueError(
-            f"'{keys[0]}' and so on need to be of one size in strides, not rounded to whole pixels,"
-            f" got sides {sides.tolist()}"
+            f"'{keys[0]}' and so on need to be the {num_anchors} anchors [A, 4] of every level, of "
+            f"one size in strides, not rounded to whole pixels, got {given:.{TOLD}}"
         )
     all_ratios = (sides[0, :, 1] / sides[0, :, 0]).tolist()
     num_scales = all_ratios.count(all_ratios[0])
