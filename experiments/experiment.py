@@ -183,8 +183,6 @@ class Run:
     assigner: OwnAssigner | None = None  # instead of the config's
 
     def __post_init__(self) -> None:
-        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
-            raise ValueError(f"seed needs a whole number from 0 on, got {self.seed!r}")
         if self.assigner and self.config.k != K:
             raise ValueError(
                 f"k={self.config.k} needs assigner='atss', got the own assigner '{self.assigner}': "

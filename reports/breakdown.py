@@ -1,6 +1,6 @@
 """What is behind one run's numbers: precision and recall, classes, errors, images.
 
-    precision   the mean of each curve is one of the six numbers
+    precision   curves, of which the mean of each is one of the six numbers
     errors      how often each kind occurs, and what AP50 would gain without it
     images      of each a score: how well its objects are found when only detections above a
                 threshold count, the one at which most is right and least is wrong over all images
@@ -30,9 +30,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector.evaluation.errors import ALL, HALF, KINDS, NOBODY, Errors, errors_of
-from detector.evaluation.match_records import AREAS, FALSE, IGNORED, IOUS, TRUE, Matches
-from detector.metrics import HEADINGS
-from reports.coco_bootstrap import NONE, RECALLS, Numbers, precisions
+from detector.evaluation.match_records import AREAS, FALSE, IGNORED, TRUE, Matches
+from reports.coco_bootstrap import NONE, RECALLS, Numbers, by_metric, precisions
 
 ERRORS = (*KINDS, "missed")  # in the order in which they are shown
 SPECIAL = ("false positives", "false negatives")
@@ -42,13 +41,11 @@ DIGITS = 2  # of percent
 
 @dataclass(frozen=True)
 class ClassInsight:
-    """One class: AP in percent, None where there is nothing to find."""
+    """One class, and how many of its objects have to be found."""
 
     id: int
     name: str
     num_truths: int
-    ap: float | None
-    ap50: float | None
 
 
 class ImageInsight(NamedTuple):
@@ -101,10 +98,15 @@ def insight(
     """ground_truth and detections are those that matches was made of."""
     once = np.ones((1, len(matches.image_ids)), dtype=np.float32)
     by_area = [precisions(matches, once, area)[0] for area in range(len(AREAS))]
+    names = {item["id"]: item["name"] for item in ground_truth["categories"]}
+    counts = _by_class(matches, matches.truth_counts[:, ALL])
     threshold = _best_threshold(matches)
     return Insight(
         precision=_curves(by_area),
-        classes=_classes(matches, by_area[ALL], ground_truth["categories"]),
+        classes=tuple(
+            ClassInsight(number, names[number], count)
+            for number, count in zip(matches.category_ids.tolist(), counts.tolist(), strict=True)
+        ),
         errors=shares(matches, errors_of(matches, ground_truth, detections)),
         threshold=threshold,
         images=_images(matches, threshold),
@@ -113,30 +115,13 @@ def insight(
 
 def _curves(by_area: Sequence[Numbers]) -> dict[str, tuple[float, ...]]:
     """[10, 101, C] of each area -> each metric's curve, meaned over its IoUs and the classes."""
-    every, *by_size = by_area
-    parts = (every, every[IOUS == 0.5], every[IOUS == 0.75], *by_size)
     found = {}
-    for name, part in zip(HEADINGS, parts, strict=True):
+    for name, part in by_metric(by_area).items():
         is_there = part[0, 0] > NONE  # [C]
         if is_there.any():
             curve = 100 * part[:, :, is_there].mean(axis=(0, 2))
             found[name] = tuple(curve.round(DIGITS).tolist())
     return found
-
-
-def _classes(
-    matches: Matches, precision: Numbers, categories: Sequence[Mapping[str, Any]]
-) -> tuple[ClassInsight, ...]:
-    """precision: [10, 101, C]."""
-    names = {item["id"]: item["name"] for item in categories}
-    counts = _by_class(matches, matches.truth_counts[:, ALL]).tolist()
-    found = []
-    for place, number in enumerate(matches.category_ids.tolist()):
-        of_class = 100 * precision[:, :, place]
-        values = [round(float(it.mean()), DIGITS) for it in (of_class, of_class[HALF])]
-        ap, ap50 = values if counts[place] else (None, None)
-        found.append(ClassInsight(number, names[number], counts[place], ap, ap50))
-    return tuple(found)
 
 
 def _by_class(matches: Matches, is_meant: NDArray[np.bool_]) -> NDArray[np.int64]:

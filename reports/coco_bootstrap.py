@@ -9,7 +9,8 @@ recalls; the last axis of numbers is the six fields of Metrics, in their order.
 
 import hashlib
 import zipfile
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from scipy.sparse import csr_array
 
 from detector.evaluation.errors import ALL
 from detector.evaluation.match_records import AREAS, IGNORED, IOUS, TRUE, Matches
-from detector.metrics import Metrics
+from detector.metrics import HEADINGS, Metrics
 
 RESAMPLES = 1000
 SEED = 2020  # the paper's year; the same for all runs, so that their draws are paired
@@ -54,29 +55,27 @@ class Scores:
         return hashlib.sha256(np.ascontiguousarray(self.draws, "<f8").tobytes()).hexdigest()
 
 
-def score(
-    signature: str, seed: int, metrics: Metrics, matches: Matches, draws: Numbers | None = None
-) -> Scores:
-    """A run's six numbers under resampled images; draws: of another quantity than COCO's."""
-    if draws is None:
-        draws = metrics_of(matches, image_weights(len(matches.image_ids)))
+def score(signature: str, seed: int, metrics: Metrics, matches: Matches) -> Scores:
+    """A run's six numbers under resampled images."""
+    num_images = len(matches.image_ids)
+    draws = metrics_of(matches, image_weights(num_images, RESAMPLES))
     images = hashlib.sha256(matches.image_ids.astype("<i8").tobytes()).hexdigest()
-    return Scores(signature, seed, metrics, draws, images, len(matches.image_ids))
+    return Scores(signature, seed, metrics, draws, images, num_images)
 
 
-def of_crowds(signature: str, seed: int, matches: Matches) -> Scores:
-    """The same on images with more objects than the median, less that on all others.
+def of_crowds(scores: Scores, matches: Matches) -> Scores:
+    """A run's numbers on images with more objects than the median, less those on all others.
 
     A difference of two of them is how much more one run gains in crowds.
     """
-    num_images = len(matches.image_ids)
     num_objects = truths_of(matches).sum(axis=1)
     is_crowd = num_objects > np.median(num_objects)
-    weights = np.vstack([np.ones(num_images, np.uint8), image_weights(num_images)])
+    drawn = image_weights(len(num_objects), RESAMPLES)
+    weights = np.concatenate([np.ones_like(drawn[:1]), drawn])  # every image once, then as drawn
     crowds, others = (metrics_of(matches, weights * it) for it in (is_crowd, ~is_crowd))
     value, *draws = crowds - others
     metrics = Metrics(*(float(it) if np.isfinite(it) else None for it in value))
-    return score(signature, seed, metrics, matches, np.array(draws))
+    return replace(scores, metrics=metrics, draws=np.array(draws))
 
 
 def save_scores(scores: Scores, path: Path, *, source: str) -> None:
@@ -98,7 +97,7 @@ def load_scores(path: Path, signature: str, seed: int, metrics: Metrics, *, sour
         raise ValueError(f"{path} has no draws of this run: {error}") from error
 
 
-def image_weights(num_images: int, resamples: int = RESAMPLES) -> Ints:
+def image_weights(num_images: int, resamples: int) -> Ints:
     """[R, I]: how often each image is drawn when num_images are, with replacement, R times.
 
     They depend on nothing else: so the r-th sample of two runs on the same images is the same.
@@ -113,45 +112,33 @@ def metrics_of(matches: Matches, weights: Ints) -> Numbers:
 
     Equal to pycocotools' for a data set in which every image stands as often as its weight says.
     """
-    return np.concatenate([_numbers(matches, block) for block in _blocks(weights)])
-
-
-def _blocks(weights: Ints) -> list[Ints]:
-    return [weights[start : start + BLOCK] for start in range(0, len(weights), BLOCK)]
+    blocks = (weights[start : start + BLOCK] for start in range(0, len(weights), BLOCK))
+    return np.concatenate([_numbers(matches, block) for block in blocks])
 
 
 def _numbers(matches: Matches, weights: Ints) -> Numbers:
     """[R, I] -> [R, 6], for as many samples as memory holds."""
-    every, *by_size = (precisions(matches, weights, area) for area in range(len(AREAS)))
-    parts = (every, *(every[:, iou == IOUS] for iou in (0.5, 0.75)), *by_size)
-    return np.stack([_mean(part) for part in parts], axis=1)
+    parts = by_metric([precisions(matches, weights, area) for area in range(len(AREAS))])
+    return np.array([[_mean(one) for one in part] for part in parts.values()]).T
 
 
-def _mean(precision: Numbers) -> Numbers:
-    """[R, T, 101, C] -> [R]: the mean over all that is defined, summed as pycocotools does."""
-    defined = (part[part > NONE] for part in precision)
-    return np.array([100 * part.mean() if part.size else np.nan for part in defined])
+def by_metric(precision: Sequence[Numbers]) -> dict[str, Numbers]:
+    """[.., 10, 101, C] by area -> [.., T, 101, C], of which a field of Metrics is the mean."""
+    every, *by_size = precision
+    parts = (every, *(every[..., iou == IOUS, :, :] for iou in (0.5, 0.75)), *by_size)
+    return dict(zip(HEADINGS, parts, strict=True))
+
+
+def _mean(precision: Numbers) -> float:
+    """In percent, over all that is defined, summed as pycocotools does."""
+    defined = precision[precision > NONE]
+    return 100 * float(defined.mean()) if defined.size else np.nan
 
 
 def class_precisions(matches: Matches, weights: Ints) -> Numbers:
     """[R, I] -> [R, C]: AP of each class in percent, NaN where there is nothing to find."""
-    parts = []
-    for block in _blocks(weights):
-        precision = precisions(matches, block, ALL)  # [R, 10, 101, C]
-        is_there = precision[:, 0, 0] > NONE
-        parts.append(np.where(is_there, 100 * precision.mean(axis=(1, 2)), np.nan))
-    return np.concatenate(parts)
-
-
-def recalls(matches: Matches, weights: Ints) -> Numbers:
-    """[R, I] -> [R]: COCO's AR for at most 100 detections in percent; NaN with nothing to find."""
-    truths = truths_of(matches)
-    share = (matches.state[:, ALL] == TRUE).mean(axis=1)  # of the IoUs
-    found = csr_array((share, (matches.image, matches.category)), shape=truths.shape)
-    num_truths, num_found = weights @ truths, weights @ found  # [R, C]
-    with np.errstate(invalid="ignore"):
-        of_classes = num_found / np.maximum(num_truths, 1)
-        return 100 * of_classes.sum(axis=1) / (num_truths > 0).sum(axis=1)
+    precision = precisions(matches, weights, ALL)  # [R, 10, 101, C]
+    return np.where(precision[:, 0, 0] > NONE, 100 * precision.mean(axis=(1, 2)), np.nan)
 
 
 def truths_of(matches: Matches) -> csr_array:

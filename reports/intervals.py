@@ -10,7 +10,6 @@ Shapes: S seeds, R resamples of the images, K rows.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import inf, sqrt
-from typing import Any
 
 import numpy as np
 from scipy.special import stdtrit
@@ -49,7 +48,7 @@ class Estimate:
 
     def at(self, level: float = LEVEL) -> "Estimate":
         """A difference with its interval of another level, or of the errors that it now has."""
-        reach = float(_reach(self, (1 + level) / 2))
+        reach = self._reach((1 + level) / 2)
         return replace(self, low=self.value - reach, high=self.value + reach)
 
     def visible(self, level: float = LEVEL) -> float:
@@ -57,7 +56,14 @@ class Estimate:
 
         At this level, two-sided, in 80 % of all cases; it does not depend on the value observed.
         """
-        return float(sum(_reach(self, share) for share in ((1 + level) / 2, POWER)))
+        return self._reach((1 + level) / 2) + self._reach(POWER)
+
+    def _reach(self, share: float) -> float:
+        """The quantile of the error of both sources together."""
+        images, seeds = (error * error for error in (self.image_error, self.seed_error or 0.0))
+        spread = seeds**2 / self.seed_degrees
+        degrees = (images + seeds) ** 2 / spread if spread else inf
+        return float(stdtrit(min(degrees, MOST_DEGREES), share)) * sqrt(images + seeds)
 
 
 def contrast(
@@ -70,12 +76,12 @@ def contrast(
     1946). A number alone is moved down by the draws' mean less the value (Efron & Tibshirani, An
     Introduction to the Bootstrap, 1993, ch. 10); docs/statistics.md says why.
     """
-    found = [(weight, numbers) for weight, part in parts if (numbers := _numbers(part, metric))]
+    found = [(weight, *its) for weight, part in parts if (its := _numbers(part, metric))]
     if not parts or len(found) < len(parts):
         return None
-    value = float(sum(weight * values.mean() for weight, (values, _) in found))
-    draws = np.sum([weight * drawn.mean(axis=0) for weight, (_, drawn) in found], axis=0)
-    seed_error, degrees = _of_seeds([(weight, values) for weight, (values, _) in found])
+    value = float(sum(weight * values.mean() for weight, values, _ in found))
+    draws = np.sum([weight * drawn.mean(axis=0) for weight, _, drawn in found], axis=0)  # [R]
+    seed_error, degrees = _of_seeds([(weight, values) for weight, values, _ in found])
     estimate = Estimate(
         value=value,
         low=value,
@@ -88,7 +94,7 @@ def contrast(
     ).at()
     if len(parts) > 1:
         return estimate
-    ((weight, (_, drawn)),) = found
+    ((weight, _, drawn),) = found
     bias = weight * float(np.nanmean(drawn)) - value
     return replace(estimate, low=estimate.low - bias, high=estimate.high - bias)
 
@@ -134,14 +140,6 @@ def _of_seeds(parts: Sequence[tuple[float, Numbers]]) -> tuple[float | None, flo
     return sqrt(sum(variances)), sum(variances) ** 2 / spread
 
 
-def _reach(of: Estimate, share: float) -> Any:
-    """The quantile of the error of both sources together."""
-    images, seeds = np.square(of.image_error), np.square(of.seed_error or 0.0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        degrees = np.where(seeds > 0, (images + seeds) ** 2 / (seeds**2 / of.seed_degrees), inf)
-    return stdtrit(np.minimum(degrees, MOST_DEGREES), share) * np.sqrt(images + seeds)
-
-
 def told_apart(runs: Sequence[Sequence[Scores]], metric: str) -> list[bool | None]:
     """Which rows of a table are worse than its highest, with all its rows looked at at once.
 
@@ -150,15 +148,16 @@ def told_apart(runs: Sequence[Sequence[Scores]], metric: str) -> list[bool | Non
     rows has to be exceeded (Tukey's range, docs/statistics.md): by its distribution under the
     shared resamples, and normal seeds of one variance, pooled, with its own chi-square.
     """
-    rows = {tuple(run.signature for run in row): row for row in runs}
+    names = [tuple(run.signature for run in row) for row in runs]
+    rows = dict(zip(names, runs, strict=True))
     numbers = {name: it for name, row in rows.items() if (it := _numbers(row, metric))}
-    is_worse: dict[tuple[str, ...], bool] = {}
-    if len(numbers) > 1:
-        top = max(numbers, key=lambda name: float(numbers[name][0].mean()))
-        known = [name for name in numbers if rows[name][0].images == rows[top][0].images]
-        found = _are_worse([numbers[name] for name in known], known.index(top))
-        is_worse = dict(zip(known, found, strict=True))
-    return [is_worse.get(tuple(run.signature for run in row)) for row in runs]
+    if len(numbers) < 2:
+        return [None] * len(runs)
+    top = max(numbers, key=lambda name: float(numbers[name][0].mean()))
+    known = [name for name in numbers if rows[name][0].images == rows[top][0].images]
+    is_worse = _are_worse([numbers[name] for name in known], known.index(top))
+    found = dict(zip(known, is_worse, strict=True))
+    return [found.get(name) for name in names]
 
 
 def _are_worse(rows: Sequence[tuple[Numbers, Numbers]], top: int) -> list[bool]:

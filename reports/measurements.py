@@ -117,21 +117,19 @@ class Measurements:
 
         In this setting; at the table's own scale where smaller backbones would stand in.
         """
-        by_table: dict[int, set[str]] = {}
-        for place in wanted:
-            by_table.setdefault(place.table, set()).add(place.label)
+        places, commands = set(wanted), []
         seeds = {result.seed for bundle in self.bundles for result in bundle.results.values()}
         asked = ["--scale", self.scale] * bool(self.scale) + ["--data", self.data] * bool(self.data)
         made = (shlex.split(bundle.command) for bundle in self.bundles)
         setting = next((it[3:] for it in made if it[:2] == ["atss", "reproduce"]), asked)
-        commands = []
-        for number, labels in sorted(by_table.items()):
+        for number in sorted({place.table for place in places}):
             table, options, least = BY_NUMBER[number], [*setting], num_seeds
             if any((self.scale or USUAL_SCALE) in row.at_scale for row in table.rows):
                 options, least = ["--scale", table.scale, "--data", PAPERS_DATA], 1
-            if len(labels) < len(table.rows):
-                rows = [place for place, row in enumerate(table.rows, 1) if row.label in labels]
-                options += ["--rows", ",".join(map(str, rows))]
+            numbered = enumerate(table.rows, 1)
+            rows = [str(n) for n, row in numbered if Place(number, row.label) in places]
+            if len(rows) < len(table.rows):
+                options += ["--rows", ",".join(rows)]
             if least > max(1, len(seeds)):
                 if "--seeds" in options:
                     del options[(at := options.index("--seeds")) : at + 2]

@@ -102,7 +102,7 @@ def with_insights(bundle: Bundle) -> Bundle:
         curve = tuple(round(max(0.0, 2.5 * ap - recall), 2) for recall in range(101))
         insights[name] = Insight(
             precision={"ap": curve, "ap50": curve[:50] + (0.0,) * 51, "ap75": curve},
-            classes=(ClassInsight(1, "disc", 5, ap, ap + 1), ClassInsight(2, "<b>", 0, None, None)),
+            classes=(ClassInsight(1, "disc", 5), ClassInsight(2, "<b>", 0)),
             errors={kind: Share(10 * i + number, i + ap / 10) for i, kind in enumerate(KINDS)},
             threshold=0.5,
             images=(ImageInsight(7, 80.0, 4, 1, 0), ImageInsight(9, None, 0, 0, 2)),

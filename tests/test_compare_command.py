@@ -50,8 +50,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
             finish_run(store, setup, row, data, seed=seed, right=right)
     alone = finish_run(store, at(setup, "mini"), SSC_POINT, data, seed=0, right=0.5)
     with pytest.MonkeyPatch.context() as patch:
-        for module in (coco_bootstrap, paired):
-            patch.setattr(module, "RESAMPLES", 50)
+        patch.setattr(coco_bootstrap, "RESAMPLES", 50)
         patch.setattr(paired, "CLASS_RESAMPLES", 50)
         yield Made(store, setup, alone)
 

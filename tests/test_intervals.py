@@ -12,6 +12,7 @@ from reports.coco_bootstrap import Scores, load_scores, save_scores
 from reports.intervals import Estimate, contrast, difference, told_apart
 
 RESAMPLES = 400
+INF = math.inf
 
 
 def noise(number: int) -> np.ndarray:
@@ -48,15 +49,12 @@ def t_quantile(share: float, degrees: float) -> float:
     return x
 
 
-SHARED, OWN = 2.0 * noise(0), 0.1 * noise(1)
+N0, N1 = noise(0), noise(1)
 EXPECTED = {  # value, errors of the images and of the seeds, degrees of freedom in all
-    "one seed: the images alone": (
-        alone(runs({0: 30.0}, 0.5 * noise(0))),
-        *(30, 0.5, None, math.inf),
-    ),
+    "one seed: the images alone": (alone(runs({0: 30.0}, 0.5 * N0)), 30, 0.5, None, INF),
     "what images do to both cancels in a difference": (
-        difference(runs({0: 31.0}, SHARED + OWN), runs({0: 30.0}, SHARED)),
-        *(1, 0.1, None, math.inf),
+        difference(runs({0: 31.0}, 2 * N0 + 0.1 * N1), runs({0: 30.0}, 2 * N0)),
+        *(1, 0.1, None, INF),
     ),
     "variances 2 and 8, each of a mean of two: 1 + 4; Satterthwaite: 5^2 / (1 + 16)": (
         difference(runs({1: 33.0, 0: 31.0}), runs({0: 28.0, 1: 32.0})),
@@ -71,7 +69,7 @@ EXPECTED = {  # value, errors of the images and of the seeds, degrees of freedom
         *(2.5, 0, 0.5, 1),
     ),
     "both sources: images 0.09; seeds 0.04 of three; 0.10333^2 / (0.01333^2 / 2)": (
-        alone(runs({0: 31.0, 1: 31.4, 2: 31.2}, 0.3 * noise(0))),
+        alone(runs({0: 31.0, 1: 31.4, 2: 31.2}, 0.3 * N0)),
         *(31.2, 0.3, math.sqrt(0.04 / 3), 120.1),
     ),
     "seeds known from two degrees of freedom elsewhere, hardly": (
@@ -79,9 +77,7 @@ EXPECTED = {  # value, errors of the images and of the seeds, degrees of freedom
         *(1, 0, 0.1, 2),
     ),
     "weights: images 0.5 x 1 - 2 x 0.1; seeds 0.5^2 x 1 + 2^2 x 0.25; 1.25^2 / (1 + 1/16)": (
-        contrast(
-            [(0.5, runs({0: 10.0, 1: 12.0}, noise(0))), (-2, runs({0: 5, 1: 6}, noise(0) / 10))]
-        ),
+        contrast([(0.5, runs({0: 10.0, 1: 12.0}, N0)), (-2, runs({0: 5, 1: 6}, N0 / 10))]),
         *(-5.5, 0.3, math.sqrt(1.25), (1.25 + 0.09) ** 2 / (1 + 1 / 16)),
     ),
 }
@@ -89,42 +85,40 @@ EXPECTED = {  # value, errors of the images and of the seeds, degrees of freedom
 
 @pytest.mark.parametrize("case", EXPECTED)
 def test_an_interval_is_made_of_images_and_seeds(case: str) -> None:
+    """Also at other levels; and what is visible is seen in 80 % of all cases."""
     found, value, image_error, seed_error, degrees = EXPECTED[case]
     assert found is not None and found.num_images == 1000
     assert (found.value, found.image_error) == pytest.approx((value, image_error))
     assert found.seed_error == (None if seed_error is None else pytest.approx(seed_error))
-    quantile = 1.95996 if degrees == math.inf else t_quantile(0.975, degrees)
-    reach = quantile * math.hypot(image_error, seed_error or 0)
-    assert (found.low, found.high) == pytest.approx((value - reach, value + reach), rel=1e-3)
-    assert found.excludes_zero == (abs(value) > reach)
+    quantiles = {0.8: 0.84162, 0.9: 1.28155, 0.975: 1.95996}
+    if degrees != INF:
+        quantiles = {share: t_quantile(share, degrees) for share in quantiles}
+    reach = {it: at * math.hypot(image_error, seed_error or 0) for it, at in quantiles.items()}
+    for estimate, share in ((found, 0.975), (found.at(0.95), 0.975), (found.at(0.8), 0.9)):
+        ends = (value - reach[share], value + reach[share])
+        assert (estimate.low, estimate.high) == pytest.approx(ends, rel=1e-3)
+        assert found.visible(2 * share - 1) == pytest.approx(reach[share] + reach[0.8], rel=1e-3)
+    assert found.excludes_zero == (abs(value) > reach[0.975])
+    assert replace(found, value=9.0).visible() == found.visible()
 
 
 def test_draws_that_are_too_high_on_average_move_the_interval_down() -> None:
-    found = alone([run(0, 30.0, 30.4 + 0.5 * noise(0))], "ap_s")
+    found = alone([run(0, 30.0, 30.4 + 0.5 * N0)], "ap_s")
     assert found is not None and found.value == 30
     assert (found.low + found.high) / 2 == pytest.approx(29.6)
     assert found.high - found.low == pytest.approx(1.96, abs=1e-4)
-    change = difference([run(0, 30.0, 30.4 + noise(0))], [run(0, 28.0, 28.1 + noise(1))])
+    change = difference([run(0, 30.0, 30.4 + N0)], [run(0, 28.0, 28.1 + N1)])
     assert change is not None and (change.low + change.high) / 2 == pytest.approx(2)
 
 
-def test_the_level_widens_the_interval() -> None:
-    usual = difference(runs({0: 30.0}, noise(0)), runs({0: 29.0}))
-    assert usual is not None and usual == usual.at(0.95)
-    assert usual.high - usual.low == pytest.approx(2 * 1.95996, abs=1e-4)
-    assert usual.at(0.99).high - usual.value == pytest.approx(2.57583, abs=1e-4)
-
-
-def test_an_undefined_sample_voids_nothing_but_many_leave_the_spread_unknown() -> None:
-    draws, other = 30 + noise(0), [run(0, 30.0, 30 + noise(1))]
+def test_there_is_no_estimate_of_what_is_undefined_or_of_other_images() -> None:
+    """An undefined sample, without an object of that size, voids nothing; many do."""
+    draws, other = 30 + N0, [run(0, 30.0, 30 + N1)]
     for undefined, is_known in ((1, True), (RESAMPLES // 10, False)):
-        draws[:undefined] = np.nan  # samples without an object of that size
+        draws[:undefined] = np.nan
         found = alone([run(0, 30.0, draws)], "ap_l")
         assert (found is not None and found.image_error == pytest.approx(1, rel=0.02)) == is_known
         assert (difference([run(0, 30.0, draws)], other, "ap_l") is not None) == is_known
-
-
-def test_there_is_no_estimate_of_what_is_undefined_or_of_other_images() -> None:
     nothing, known = [run(0, None, np.full(RESAMPLES, np.nan))], runs({0: 1.0})
     assert alone(nothing, "ap_s") is None and alone([]) is None
     for others in (nothing, [], [run(0, 1, images="b")]):
@@ -145,17 +139,6 @@ def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
     assert 0.92 <= held / 400 <= 0.98  # four standard errors around 0.95 are 0.906 to 0.994
 
 
-def test_what_is_visible_depends_on_the_errors_and_not_on_what_was_observed() -> None:
-    """Quantiles of 97.5 and 80 %: 1.95996 + 0.84162, of two degrees of freedom 4.303 + 1.061."""
-    by_images = Estimate(
-        value=0.5, low=0, high=1, image_error=0.3, seed_error=None, num_seeds=1, num_images=1000
-    )
-    assert by_images.visible() == pytest.approx((1.95996 + 0.84162) * 0.3, abs=1e-4)
-    by_seeds = replace(by_images, image_error=0.0, seed_error=0.2, num_seeds=3, seed_degrees=2)
-    assert by_seeds.visible() == pytest.approx((4.302653 + 1.060660) * 0.2, abs=1e-4)
-    assert replace(by_seeds, value=9.0).visible() == by_seeds.visible() < by_seeds.visible(0.99)
-
-
 def scattered_run(number: int, ap: float, seed: int = 0) -> Scores:
     """A run whose draws share what the images do, and have noise of their own."""
     shared = np.random.default_rng(99).normal(0, 2, RESAMPLES)
@@ -170,10 +153,9 @@ def test_of_nine_equal_rows_hardly_a_table_has_one_that_is_worse(num_seeds: int)
     spread = math.sqrt(2.0 if num_seeds > 1 else 1.0)  # of the images, and of the seeds
     wrong = 0
     for _ in range(150):
-        moved = random.normal(40, spread, (9, num_seeds))
         rows = [
             [scattered_run(number, float(ap), seed) for seed, ap in enumerate(row)]
-            for number, row in enumerate(moved)
+            for number, row in enumerate(random.normal(40, spread, (9, num_seeds)))
         ]
         wrong += any(told_apart(rows, "ap"))
     assert wrong <= 16  # of 5 %, so many or more come in 1 of 1,000 samples
@@ -189,7 +171,7 @@ def test_a_row_that_is_far_worse_is_told_apart_and_an_unknown_one_is_not() -> No
 
 
 def test_draws_are_kept_to_the_bit(tmp_path: Path) -> None:
-    path, scores = tmp_path / "scores.npz", run(3, 30.0, 30 + noise(0))
+    path, scores = tmp_path / "scores.npz", run(3, 30.0, 30 + N0)
     save_scores(scores, path, source="m")
     about = (scores.signature, scores.seed, scores.metrics)
     loaded = load_scores(path, *about, source="m")

@@ -17,7 +17,7 @@ from detector.evaluation.detect import Detection, measure
 from detector.evaluation.match_records import FALSE, IGNORED, Matches, load_matches, save_matches
 from detector.evaluation.matching import match
 from detector.metrics import Metrics
-from reports.coco_bootstrap import image_weights, metrics_of, of_crowds
+from reports.coco_bootstrap import image_weights, metrics_of, of_crowds, score
 
 Truth = dict[str, Any]
 Scene = tuple[Truth, list[Detection]]
@@ -206,9 +206,9 @@ def test_in_crowds_means_on_images_with_more_objects_than_half_of_all() -> None:
         six(match(*copied(truth, detections, its.astype(int).tolist())))
         for its in (is_crowd, ~is_crowd)
     )
-    found = of_crowds("a" * 12, 3, matches)
+    found = of_crowds(score("a" * 12, 3, Metrics(), matches), matches)
     assert found.metrics.ap == pytest.approx(inside.ap - outside.ap) and found.seed == 3
-    weights = image_weights(9)[5]
+    weights = image_weights(9, 6)[5]
     crowds, others = (six(matches, weights * it) for it in (is_crowd, ~is_crowd))
     assert found.draws[5, 0] == pytest.approx(crowds.ap - others.ap)
 

@@ -100,7 +100,7 @@ def _crowds(store: Store, content: "Bundle") -> dict[str, "Scores"]:
         for places in (table9.IN_CROWDS, [table9.ATSS])
     )
     return {
-        name: of_crowds(name, known[name].seed, load_matches(store.folder(name).matches))
+        name: of_crowds(known[name], load_matches(store.folder(name).matches))
         for name in (own + atss if own else ())
     }
 
