@@ -2,14 +2,12 @@
 what AP50 would gain without it; by hand, and by plain loops.
 """
 
-import json
 from dataclasses import asdict, replace
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from made_up_runs import CAT, DOG, described, detections
-from msgspec import convert
 
 from detector.evaluation.detect import measure, six
 from detector.evaluation.errors import KINDS, NO_ERROR, NOBODY, errors_of
@@ -19,7 +17,6 @@ from reports.breakdown import (
     SPECIAL,
     ClassInsight,
     ImageInsight,
-    Insight,
     insight,
 )
 
@@ -104,14 +101,6 @@ def test_the_best_and_the_worst_have_the_most_objects_of_equal_ones():
     assert [image.id for image in looked.best(3)] == [2, 1, 6]
     assert [image.id for image in looked.worst(3)] == [4, 3, 6]
     assert len(looked.best(9)) == 5  # never one without a score
-
-
-def test_written_and_read_it_is_the_same():
-    looked = looked_into()
-    assert convert(json.loads(json.dumps(asdict(looked), allow_nan=False)), Insight) == looked
-    for broken in ({}, {**asdict(looked), "images": [[1, 2]]}):
-        with pytest.raises(ValueError):
-            convert(broken, Insight)
 
 
 # The plain version of what is wrong with each detection, and of what AP50 gains without it

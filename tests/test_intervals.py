@@ -2,13 +2,12 @@
 
 import math
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from detector.metrics import Metrics
-from reports.coco_bootstrap import Scores, load_scores, save_scores
+from reports.coco_bootstrap import Scores
 from reports.intervals import Estimate, contrast, difference, told_apart
 
 RESAMPLES = 400
@@ -168,14 +167,3 @@ def test_a_row_that_is_far_worse_is_told_apart_and_an_unknown_one_is_not() -> No
     rows = [far, near, top, [], undefined, elsewhere, far]
     assert told_apart(rows, "ap") == [True, False, False, None, None, None, True]
     assert told_apart([far, []], "ap") == [None, None]
-
-
-def test_draws_are_kept_to_the_bit(tmp_path: Path) -> None:
-    path, scores = tmp_path / "scores.npz", run(3, 30.0, 30 + N0)
-    save_scores(scores, path, source="m")
-    about = (scores.signature, scores.seed, scores.metrics)
-    loaded = load_scores(path, *about, source="m")
-    assert np.array_equal(loaded.draws, scores.draws)
-    assert (loaded.images, loaded.num_images, loaded.digest) == ("a", 1000, scores.digest)
-    with pytest.raises(ValueError, match="made of other matches"):
-        load_scores(path, *about, source="n")
