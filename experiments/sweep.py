@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import product
-from math import exp, log
+from math import exp, log, prod
 from typing import Any
 
 from detector.config import Recipe
@@ -31,7 +31,7 @@ from experiments.settings import (
 
 NUMBERS = (int, float)
 DIGITS = 4  # significant ones of a number that is proposed: it is part of a label
-MOST_VALUES = 1000  # of a range: nobody trains more
+MOST_VALUES = 1000  # of a range, and combinations of a grid: nobody trains more
 
 
 @dataclass(frozen=True)
@@ -121,6 +121,11 @@ class Sweep:
             raise ValueError(
                 f"{name} needs values or a step in a grid, such as {name}=LOW..HIGH..STEP; "
                 "a search draws without"
+            )
+        if (number := prod(len(axis.values) for axis in self.axes)) > MOST_VALUES:
+            raise ValueError(
+                f"a grid needs at most {MOST_VALUES} combinations, got {number}: "
+                "--search optuna --samples N takes some"
             )
         points = product(*([(axis.name, it) for it in axis.values] for axis in self.axes))
         return [row for point in points if (row := self.row(dict(point)))]

@@ -150,6 +150,7 @@ REFUSED = {
     "--set learning_rate=0..1..log": "learning_rate needs .*log above 0, got",
     "--set learning_rate=0.1..0.2,0.5": "learning_rate needs a number, got '0.2,0.5'",
     "--set k=1..100000": "k needs at most 1000 values, got 100000 in '1..100000'",
+    "--set k=1..1000 --set candidates_per_level=1000..1999": "1000 combinations, got 1000000",
     "--set learning_rate=0.001..0.1": "learning_rate=LOW..HIGH..STEP; a search draws without",
     "--base retinanet --set k=3,5": "no combination is left to train; k = 3: k=3 needs",
     "--set k=3": "a sweep needs a setting with several values",
