@@ -33,11 +33,8 @@ TABLES = {  # title, and the heads after A, B and their difference
 }
 OF_SEEDS = (
     "Error from images, from seeds: standard errors of the difference from the sample of images, "
-    "which is paired, and from that of seeds; the interval holds both."
-)
-OF_ONE_SEED = (
-    "Error from images: standard error of the difference from the sample of images, which is "
-    "paired. One seed: the interval is of these trained weights, not of configurations."
+    "which is paired, and from that of seeds; the interval holds both. With one seed it is of "
+    "these trained weights, not of configurations."
 )
 OF_CLASSES = (
     "An interval is of its class alone: of 20 that do not differ one would be told apart. "
@@ -192,12 +189,12 @@ def _quantities(run: Measured) -> Iterator[tuple[str, str, int | None, Scores]]:
 
 def grids(paired: Paired) -> list[Grid]:
     """Metrics, classes, errors, images."""
-    (first, second), is_one = paired.names, len(paired.seeds[0]) == 1
+    first, second = paired.names
     seeds = " and ".join(dict.fromkeys(", ".join(map(str, they)) for they in paired.seeds))
-    seeds = f"seed {seeds}" if is_one else f"seeds {seeds}"
+    seeds = f"seed {seeds}" if seeds.isdigit() else f"seeds {seeds}"
     about = f"A: {first}. B: {second}. {paired.num_images:,} images; {seeds}."
     tables: dict[str, tuple[Sequence[Sequence[Difference]], Iterable[str]]] = {
-        "metrics": ([paired.metrics], [about, OF_ONE_SEED if is_one else OF_SEEDS, *paired.notes]),
+        "metrics": ([paired.metrics], [about, OF_SEEDS, *paired.notes]),
         "classes": ([paired.classes[:CLASSES]], [OF_CLASSES]),
         "errors": ([paired.errors[: len(ERRORS)], paired.errors[len(ERRORS) :]], [OF_ERRORS]),
         "images": (extremes(paired), [OF_IMAGES]),
