@@ -9,7 +9,7 @@ recalls; the last axis of numbers is the six fields of Metrics, in their order.
 
 import hashlib
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -112,12 +112,16 @@ def metrics_of(matches: Matches, weights: Ints) -> Numbers:
 
     Equal to pycocotools' for a data set in which every image stands as often as its weight says.
     """
-    blocks = (weights[start : start + BLOCK] for start in range(0, len(weights), BLOCK))
-    return np.concatenate([_numbers(matches, block) for block in blocks])
+    return np.concatenate([_numbers(matches, block) for block in _blocks(weights)])
+
+
+def _blocks(weights: Ints) -> Iterator[Ints]:
+    """For as many samples as memory holds."""
+    return (weights[start : start + BLOCK] for start in range(0, len(weights), BLOCK))
 
 
 def _numbers(matches: Matches, weights: Ints) -> Numbers:
-    """[R, I] -> [R, 6], for as many samples as memory holds."""
+    """[R, I] -> [R, 6]."""
     parts = by_metric([precisions(matches, weights, area) for area in range(len(AREAS))])
     return np.array([[_mean(one) for one in part] for part in parts.values()]).T
 
@@ -137,8 +141,9 @@ def _mean(precision: Numbers) -> float:
 
 def class_precisions(matches: Matches, weights: Ints) -> Numbers:
     """[R, I] -> [R, C]: AP of each class in percent, NaN where there is nothing to find."""
-    precision = precisions(matches, weights, ALL)  # [R, 10, 101, C]
-    return np.where(precision[:, 0, 0] > NONE, 100 * precision.mean(axis=(1, 2)), np.nan)
+    parts = (precisions(matches, block, ALL) for block in _blocks(weights))  # [.., 10, 101, C]
+    found = [np.where(it[:, 0, 0] > NONE, 100 * it.mean(axis=(1, 2)), np.nan) for it in parts]
+    return np.concatenate(found)
 
 
 def truths_of(matches: Matches) -> csr_array:
