@@ -146,6 +146,17 @@ def class_precisions(matches: Matches, weights: Ints) -> Numbers:
     return np.concatenate(found)
 
 
+def recalls(matches: Matches, weights: Ints) -> Numbers:
+    """[R, I] -> [R]: COCO's AR for at most 100 detections in percent; NaN with nothing to find."""
+    truths = truths_of(matches)
+    share = (matches.state[:, ALL] == TRUE).mean(axis=1)  # of the IoUs
+    found = csr_array((share, (matches.image, matches.category)), shape=truths.shape)
+    num_truths, num_found = weights @ truths, weights @ found  # [R, C]
+    with np.errstate(invalid="ignore"):
+        of_classes = num_found / np.maximum(num_truths, 1)
+        return 100 * of_classes.sum(axis=1) / (num_truths > 0).sum(axis=1)
+
+
 def truths_of(matches: Matches) -> csr_array:
     """[I, C]: how many objects have to be found."""
     counts = matches.truth_counts[:, ALL]

@@ -1,7 +1,7 @@
 """Two configurations on the same images: in what they differ, and whether that may be chance.
 
 All differences are the second minus the first, paired as intervals.difference does it: the six
-numbers, AP of each class, kinds of errors and the images' scores (breakdown.py).
+numbers and AR, AP of each class, kinds of errors and the images' scores (breakdown.py).
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,7 +14,14 @@ import numpy as np
 from detector.evaluation.match_records import Matches
 from detector.metrics import HEADINGS, Metrics
 from reports.breakdown import ERRORS, SPECIAL, Insight
-from reports.coco_bootstrap import Scores, class_precisions, image_weights, truths_of
+from reports.coco_bootstrap import (
+    RESAMPLES,
+    Scores,
+    class_precisions,
+    image_weights,
+    recalls,
+    truths_of,
+)
 from reports.intervals import Estimate, difference
 from reports.numbers import MISSING, errors, number, signed, signed_interval
 from reports.render import BREAK, Cell, Grid, Kind, Line, line
@@ -170,9 +177,11 @@ def _quantities(run: Measured) -> Iterator[tuple[str, str, int | None, Scores]]:
 
     for place, (field, label) in enumerate(HEADINGS.items()):
         yield "metrics", label, None, of(getattr(scores.metrics, field), scores.draws[:, place])
-    drawn = image_weights(scores.num_images, CLASS_RESAMPLES)
+    drawn = image_weights(scores.num_images, RESAMPLES)
     weights = np.concatenate([np.ones_like(drawn[:1]), drawn])  # every image once, then as drawn
-    aps = class_precisions(matches, weights)  # [1 + R, C]
+    recall, *draws_of_it = recalls(matches, weights).tolist()
+    yield "metrics", "AR", None, of(recall, draws_of_it)
+    aps = class_precisions(matches, weights[: 1 + CLASS_RESAMPLES])  # [1 + R, C]
     num_images = (truths_of(matches) > 0).sum(axis=0)  # [C]
     for place, item in enumerate(insight.classes):
         draws = aps[1:, place] if num_images[place] >= LEAST_IMAGES else np.nan

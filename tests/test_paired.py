@@ -14,7 +14,7 @@ from test_matching import copied
 from detector.evaluation.detect import measure, six
 from reports import coco_bootstrap, paired
 from reports.breakdown import insight
-from reports.coco_bootstrap import class_precisions, score
+from reports.coco_bootstrap import class_precisions, recalls, score
 from reports.intervals import Estimate
 from reports.paired import Difference, Measured, Side, compare, extremes, grids, meaning
 
@@ -34,7 +34,8 @@ def side(name: str, right: float, seeds: Sequence[int], truth: Any = None, **fac
 def _fewer_samples() -> Iterator[None]:
     """Nothing here depends on how many there are."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(coco_bootstrap, "RESAMPLES", 100)
+        for module in (coco_bootstrap, paired):
+            patch.setattr(module, "RESAMPLES", 100)
         patch.setattr(paired, "CLASS_RESAMPLES", 100)
         yield
 
@@ -56,8 +57,12 @@ def test_classes_of_resampled_images_are_those_of_the_data_set_that_they_make() 
     draw = random.Random(0)
     weights = [[draw.randrange(3) for _ in range(8)] for _ in range(6)] + [[1] * 8, [0] * 8]
     of_classes = class_precisions(matches, np.array(weights, dtype=np.uint8))
+    of_recall = recalls(matches, np.array(weights, dtype=np.uint8))
     for row, drawn in enumerate(weights):
         data, results = copied(truth, found, drawn)
+        recall = measure(data, results)[0]["AR100"]
+        expected = pytest.approx(np.nan if recall is None else recall, nan_ok=True)
+        assert of_recall[row] == expected
         for column, category in enumerate((CAT, DOG)):
             mine, theirs = (
                 [it for it in items if it["category_id"] == category]
@@ -72,9 +77,10 @@ def test_what_is_much_better_is_told_apart_in_everything(weak: Side, strong: Sid
     found = compare(weak, strong)
     assert found.seeds == ([0, 1, 2], [0, 1, 2]) and found.num_images == 30
     assert found.notes == ["Of the seeds that both have, so without 3."]
-    assert [it.name for it in found.metrics] == ["AP", "AP50", "AP75", "AP_S", "AP_M", "AP_L"]
-    ap = found.metrics[0]
+    assert [it.name for it in found.metrics] == ["AP", "AP50", "AP75", "AP_S", "AP_M", "AP_L", "AR"]
+    ap, *_, recall = found.metrics
     assert ap.estimate.low > 0 and ap.estimate.num_seeds == 3
+    assert recall.estimate.low > 0 and recall.estimate.seed_error is not None
     assert ap.difference == pytest.approx(ap.second - ap.first)
     assert all(it.estimate.low > 0 and it.num_truths > 30 for it in found.classes)
     points = {it.name: it.difference for it in found.errors}
