@@ -44,7 +44,7 @@ def paper_grid(bundle: Bundle) -> Grid:
                 for row in rows
             )
         case "columns":  # Tables 1 and 4: a run per column, under it what it has, then the AP
-            head = (*line(heading, *whose), *_merged(row.cells[0] for row in rows))
+            head = line(heading, *whose, *(row.cells[0] for row in rows))
             toggles = tuple(
                 line(other, *whose, *(row.cells[i] for row in rows))
                 for i, other in enumerate(others, start=1)
@@ -54,7 +54,7 @@ def paper_grid(bundle: Bundle) -> Grid:
         case "grid":  # Table 2: the first cell goes down, the second across
             crossed = {row.cells: stacks[row.label, "ap"] for row in rows}
             down, across = (dict.fromkeys(it[i] for it in crossed) for i in (0, 1))
-            over = (*line("", *whose), Cell(others[0], span=len(across)))
+            over = line("", *whose, *[others[0]] * len(across))
             head = line(heading, *whose, *across)
             blocks = tuple(_block([it], whose, [crossed[it, to] for to in across]) for it in down)
         case _:
@@ -134,11 +134,6 @@ def _together(rows: Iterable[Block]) -> tuple[Block, ...]:
     return tuple(blocks)
 
 
-def _merged(texts: Iterable[str]) -> Line:
-    """Equal neighbours as one wide cell."""
-    return tuple(Cell(text, span=len(list(cells))) for text, cells in groupby(texts))
-
-
 def gains_grid(bundle: Bundle) -> Grid:
     """AP of every row, and what it changes against the reference row: the paper's and ours."""
     letters, notes = differing(bundle)
@@ -168,7 +163,7 @@ def gains_grid(bundle: Bundle) -> Grid:
     return Grid(
         name=f"{bundle.table.name}-gains",
         title=f"AP (%), and its change against {reference}",
-        over=_merged(over for over, _ in shown),
+        over=line(*(over for over, _ in shown)),
         head=line(*(head for _, head in shown)),
         blocks=(tuple(tuple(row[head] for head in shown) for row in rows),),
         notes=(*_notes(bundle, ["ap"]), "n: seeds of a row.", *[power] * bool(unclear), *notes),

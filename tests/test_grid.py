@@ -20,7 +20,7 @@ OURS = {"rank": "tied", "mark": "a"}
 SMALL = Grid(
     name="small",
     title="Of 100% & more",
-    over=(*line("", ""), Cell("over both", span=2)),
+    over=line("", "", "over both", "over both"),
     head=line("#A_1|x", "", "AP50", "AP_S"),
     blocks=(
         (
