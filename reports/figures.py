@@ -31,11 +31,9 @@ from reports.results import Bundle, Compared
 from reports.style import CYCLE, DASHES, OURS_STYLE, PAPER, PAPER_STYLE, STYLE, WIDTH, save
 
 PRECISIONS = {"ap50": "IoU 0.50", "ap75": "IoU 0.75", "ap": "mean of IoU 0.50 to 0.95"}
-BARS = (
-    "Bars are 95 % intervals, of a single seed for its trained weights; without match records the "
-    "standard deviation of the seeds."
-)
 CAPTIONS = {
+    "ap": "AP of every row{beside}. {bars}",
+    "gains": "AP against “{first}”{beside}. {bars}",
     "precision": "Precision against recall, averaged over the categories and seeds.",
     "errors": "What AP50 would gain if one kind of error were mended, each by itself, as TIDE "
     "(Bolya et al., ECCV 2020) counts it. A row left of the dashed line loses less to that kind "
@@ -45,6 +43,10 @@ CAPTIONS = {
     "sweeps": "What ATSS is robust to: AP against ATSS as it is used elsewhere. Bars are 95 % "
     "intervals.",
 }
+BARS = (
+    "Bars are 95 % intervals, of a single seed for its trained weights; without match records the "
+    "standard deviation of the seeds."
+)
 MIN_RANGE = 3.0  # AP points an axis covers at least: noise shall not look like an effect
 LEGEND_LETTERS, LEGEND_HANDLE = 80, 7  # that fit into a line; what a line sample takes of them
 
@@ -90,28 +92,23 @@ def embedded(svg: bytes) -> str:
 
 def plates(bundle: Bundle) -> dict[str, Plate]:
     """The figures that a table's results allow, by a short name, which also ends their files'."""
-    table, label, known = bundle.table, bundle.reference.row.label, insights_by_row(bundle)
+    table, first, known = bundle.table, bundle.reference.row.label, bundle.insights
     others = {row.row.label: row.ap for row in bundle.rows if row is not bundle.reference}
-    beside = f"{' beside the paper’s' * table.has_paper}. {BARS}"
-    found: dict[str, tuple[str, Callable[[], Figure]]] = {
-        "ap": (f"AP of every row{beside}", partial(comparison_figure, bundle))
-    }
+    found = {"ap": partial(comparison_figure, bundle)}
     if any(it.gains for it in others.values()):
-        axis = f"AP against {label} (points)"
-        draw = partial(changes_figure, others, axis, has_paper=table.has_paper)
-        found["gains"] = f"AP against “{label}”{beside}", draw
-    if known:
-        is_series = bool(table.axis)
-        found["precision"] = CAPTIONS["precision"], partial(precision_figure, known, is_series)
-        found["errors"] = CAPTIONS["errors"], partial(errors_figure, known, label)
-    return {name: Plate(f"{table.name}-{name}", *it) for name, it in found.items()}
-
-
-def insights_by_row(bundle: Bundle) -> dict[str, list[Insight]]:
-    """Of each row of which anything is known."""
-    known = bundle.insights
-    found = ([known[it] for it in row.signatures if it in known] for row in bundle.rows)
-    return {row.row.label: it for row, it in zip(bundle.rows, found, strict=True) if it}
+        axis = f"AP against {first} (points)"
+        found["gains"] = partial(changes_figure, others, axis, has_paper=table.has_paper)
+    told = {
+        row.row.label: [known[it] for it in row.signatures if it in known] for row in bundle.rows
+    }
+    if insights := {label: of_runs for label, of_runs in told.items() if of_runs}:
+        found["precision"] = partial(precision_figure, insights, bool(table.axis))
+        found["errors"] = partial(errors_figure, insights, first)
+    beside = " beside the paper’s" * table.has_paper
+    captions = {
+        name: CAPTIONS[name].format(first=first, beside=beside, bars=BARS) for name in found
+    }
+    return {name: Plate(f"{table.name}-{name}", captions[name], found[name]) for name in found}
 
 
 def study_plates(study: Measurements) -> dict[str, Plate]:

@@ -8,7 +8,7 @@ from typing import Any
 from detector.config import Recipe
 from experiments.schedules import SCALES
 from experiments.settings import show_setting
-from reports.numbers import EARLY, MISSING, SURE
+from reports.render import notes
 from reports.results import Bundle, Result
 
 MAX_FACT = 80  # letters; longer ones differ from run to run
@@ -18,98 +18,41 @@ UNKNOWN = "unknown"
 
 def footnotes(bundle: Bundle) -> tuple[str, ...]:
     """What must stand under the numbers so that nobody misreads them."""
-    known = [*_setup(bundle), *_legend(bundle), *differing(bundle)[1], *_gaps(bundle)]
-    return tuple(filter(None, [*known, bundle.table.note, *bundle.notes]))
-
-
-def _setup(bundle: Bundle) -> list[Any]:
-    """What was trained and tested; what distinguishes rows, and what takes its place here.
-
-    In these lists what is empty or False goes without saying.
-    """
-    table, papers, settings = bundle.table, SCALES[bundle.table.scale], bundle.settings
-    sizes = {score.num_images for row in bundle.rows for score in row.scores}
+    table, papers, rows = bundle.table, SCALES[bundle.table.scale], bundle.rows
+    sizes = {score.num_images for row in rows for score in row.scores}
     versions = told_by(bundle.results.values()).get("pycocotools", [])
     told = [bundle.fingerprint[:12], *(f"{it:,} test images" for it in sizes if len(sizes) == 1)]
     told += [f"pycocotools {it}" for it in versions if len(versions) == 1]
-    known = sorted({result.seed for row in bundle.rows for result in row.results})
-    listed = ", ".join(map(str, known))
-    seeds = f"seeds {listed}: mean ±sd, the sample standard deviation over seeds"
-    if len(known) < 2:
-        alone = f"seed {listed} alone, so the spread between seeds is unknown"
-        seeds = alone if listed else "no run is finished"
-    elif bundle.has_intervals:
-        seeds = f"mean of seeds {listed}"
     here = {
         name: it for row in table.rows for name, it in row.at_scale.get(bundle.scale, {}).items()
     }
-    replaced = {name: value for name, value in here.items() if name not in settings}
-    kept = ", ".join(name for name in _varied(bundle) if name not in here)
     backbones = [row.recipe_at(table.scale).get("backbone", papers.backbone) for row in table.rows]
     theirs = ", ".join(dict.fromkeys(backbones)).replace("_", " ")
     theirs = theirs.replace("resnet", "ResNet-").replace("resnext", "ResNeXt-")
-    return [
-        f"{'Ours: s' if table.has_paper else 'S'}cale {bundle.scale} on {bundle.data} "
-        f"(fingerprint {', '.join(told)}); {schedule(bundle.recipe)}, "
-        f"{image_size(bundle.recipe)}; {seeds}."
-        + " Δ is ours minus the paper's."
-        * table.has_paper,
-        settings and f"Changed in every row: {assigned(settings)}.",
-        kept and f"Changed from row to row: {kept}.",
-        replaced
-        and f"At this scale every row has {assigned(replaced)}, so rows that the paper "
-        "distinguishes by it alone are one run.",
-        table.has_paper
-        and not bundle.is_as_in_paper
-        and f"The paper's numbers are of {table.tested_on} with {theirs} and the full schedule "
-        f"({schedule(papers)}, {image_size(papers)}): beside ours only directions can be "
-        "compared, not values.",
-    ]
-
-
-def _legend(bundle: Bundle) -> list[Any]:
-    """What the ranks and the intervals mean, of those that there are."""
-    counts = [len(row.results) for row in bundle.rows]
-    single, several, sure = 1 in counts, max(counts) > 1, SURE * bundle.has_intervals
-    whose = ["the paper's numbers"] * bundle.table.has_paper
-    whose += ["ours"] * (sum(map(bool, counts)) > 1)
-    tied = "{tied}: of ours, not told apart from it when all rows are looked at at once"
-    tied += " (with one seed, for these trained weights)" * single
-    doubt = tied if sure else "whether by more than chance is not known"
-    return [
-        whose and f"{{best}}: the highest of {' and of '.join(whose)}; {doubt}.",
-        sure
-        and several
-        and f"{sure}: confidence interval of the mean over seeds, of images and seeds together.",
-        sure
-        and single
-        and f"{sure}: {'of rows with one seed, ' * several}confidence interval of the images "
-        "alone: it holds for these trained weights, not for training again.",
-    ]
-
-
-def _gaps(bundle: Bundle) -> list[Any]:
-    """Why numbers of ours are missing."""
-    unasked = ", ".join(f"“{row.row.label}”" for row in bundle.rows if not row.signatures)
-    early = "; ".join(
+    early = (
         f"“{row.row.label}” after {stopped.step:,} steps"
         + ("" if stopped.ap is None else f", AP {stopped.ap:.1f}")
-        for row in bundle.rows
+        for row in rows
         for stopped in row.stopped
     )
-    asked, finished, ended = (
-        sum(len(getattr(row, name)) for row in bundle.rows)
-        for name in ("signatures", "results", "stopped")
+    known = notes(
+        "footnotes",
+        bundle=bundle,
+        told=told,
+        setup=f"{schedule(bundle.recipe)}, {image_size(bundle.recipe)}",
+        seeds=sorted({result.seed for row in rows for result in row.results}),
+        changed=assigned(bundle.settings),
+        kept=", ".join(name for name in _varied(bundle) if name not in here),
+        replaced=assigned({name: it for name, it in here.items() if name not in bundle.settings}),
+        full=f"{theirs} and the full schedule ({schedule(papers)}, {image_size(papers)})",
+        odd=differing(bundle)[1],
+        unasked=", ".join(f"“{row.row.label}”" for row in rows if not row.signatures),
+        early="; ".join(early),
+        is_undefined=any(
+            not row.metrics[it].n for row in rows if row.results for it in table.metrics
+        ),
     )
-    runs = f"{finished} of {asked:,} {'run' if asked == 1 else 'runs'} finished"
-    measured = [row for row in bundle.rows if row.results]
-    is_undefined = any(not row.metrics[it].n for row in measured for it in bundle.table.metrics)
-    return [
-        asked > finished + ended and f"{MISSING}: not measured; {runs}.",
-        unasked and f"{MISSING}: no run was asked for in {unasked}.",
-        is_undefined and f"{MISSING}: undefined, for want of an object of that size.",
-        early and f"{EARLY}: stopped early, the AP of its last test: {early}.",
-    ]
+    return (*known, *filter(None, [table.note, *bundle.notes]))
 
 
 def differing(bundle: Bundle) -> tuple[dict[str, str], tuple[str, ...]]:
@@ -124,19 +67,16 @@ def differing(bundle: Bundle) -> tuple[dict[str, str], tuple[str, ...]]:
             known["test images"] = [f"{it.num_images:,} ({it.images[:8]})" for it in row.scores]
         moving = {name: it for name, it in known.items() if not name.lower().startswith(HARMLESS)}
         rows[row.row.label] = {name: " and ".join(dict.fromkeys(it)) for name, it in moving.items()}
-    names = dict.fromkeys(name for told in rows.values() for name in told)
-    usual = {
-        name: Counter(told.get(name, UNKNOWN) for told in rows.values()).most_common(1)[0][0]
-        for name in names
-    }
-    letters: dict[str, str] = {}
-    notes: dict[str, str] = {}  # what a footnote says -> its letter
-    for label, told in rows.items():
-        odd = [name for name in names if told.get(name, UNKNOWN) != usual[name]]
-        text = "; ".join(f"{it} {told.get(it, UNKNOWN)} (most rows: {usual[it]})" for it in odd)
-        if odd and (text in notes or len(notes) < len(ascii_lowercase)):
-            letters[label] = notes.setdefault(text, ascii_lowercase[len(notes)])
-    return letters, tuple(f"{letter}: {text}." for text, letter in notes.items())
+    texts = dict.fromkeys(rows, "")
+    for name in dict.fromkeys(name for told in rows.values() for name in told):
+        values = {label: told.get(name, UNKNOWN) for label, told in rows.items()}
+        usual = Counter(values.values()).most_common(1)[0][0]
+        for label, value in values.items():
+            if value != usual:
+                texts[label] += f"; {name} {value} (most rows: {usual})"
+    letters = dict(zip(dict.fromkeys(filter(None, texts.values())), ascii_lowercase, strict=False))
+    marks = {label: letters[text] for label, text in texts.items() if text in letters}
+    return marks, tuple(f"{letter}: {text[2:]}." for text, letter in letters.items())
 
 
 def told_by(results: Iterable[Result]) -> dict[str, list[str]]:

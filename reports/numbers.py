@@ -2,8 +2,8 @@
 written: one decimal as in the paper, a sign on what is a change.
 """
 
+import json
 from itertools import product
-from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from detector.metrics import HEADINGS
@@ -32,15 +32,16 @@ def numbers(bundle: Bundle) -> "pd.DataFrame":
     table, lines = bundle.table.number or bundle.table.name, []
     for row, name in product(bundle.rows, HEADINGS):
         found = row.metrics[name]
-        told: dict[str, Any] = {"table": table, "row": row.row.label, "metric": HEADINGS[name]}
-        told |= {it: getattr(found, it) for it in ("paper", "ours", "std", "n")}
-        told |= {it: getattr(found.estimate, it, None) for it in ERRORS}
-        told["images"] = getattr(found.estimate, "num_images", None)
-        told |= {it: getattr(found, it) for it in ("difference", "paper_gain", "gain", "gain_std")}
-        told |= {f"gain_{it}": getattr(found.gain_estimate, it, None) for it in ERRORS}
-        told["seeds"] = " ".join(map(str, found.by_seed))
-        lines.append(told | {"signatures": " ".join(row.signatures)})
-    return pd.DataFrame(lines, dtype=object)
+        estimate, change = found.estimate, found.gain_estimate
+        lines.append(
+            {"table": table, "row": row.row.label, "metric": HEADINGS[name]}
+            | {it: getattr(found, it) for it in ("paper", "ours", "std", "n")}
+            | {it: getattr(estimate, it, None) for it in (*ERRORS, "num_images")}
+            | {it: getattr(found, it) for it in ("difference", "paper_gain", "gain", "gain_std")}
+            | {f"gain_{it}": getattr(change, it, None) for it in ERRORS}
+            | {"seeds": " ".join(map(str, found.by_seed)), "signatures": " ".join(row.signatures)}
+        )
+    return pd.DataFrame(lines, dtype=object).rename(columns={"num_images": "images"})
 
 
 def csv_text(bundle: Bundle) -> str:
@@ -58,10 +59,8 @@ def number(value: float | None, missing: str = MISSING) -> str:
 
 def signed(value: float | None, missing: str = MISSING) -> str:
     """A difference with its sign."""
-    if value is None:
-        return missing
-    text = f"{value:+.1f}".replace("-", "−")
-    return "±0.0" if text[1:] == "0.0" else text
+    text = f"{value or 0.0:+z.1f}".replace("-", "−").replace("+0.0", "±0.0")
+    return missing if value is None else text
 
 
 def spread(std: float | None) -> str:
@@ -91,8 +90,4 @@ def errors(estimate: "Estimate | None") -> list[str]:
 
 def finite(value: Any) -> Any:
     """The same content for JSON, which has neither infinity nor NaN: null in their place."""
-    if isinstance(value, dict):
-        return {name: finite(part) for name, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [finite(part) for part in value]
-    return None if isinstance(value, float) and not isfinite(value) else value
+    return json.loads(json.dumps(value), parse_constant=lambda _: None)

@@ -80,11 +80,9 @@ class Grid:
     @cached_property
     def columns(self) -> list[Line]:
         """Of each what stands over its head, its head, and its cells."""
-        texts = [[""] * len(self.head) for _ in range(2)]
-        for told, cells in zip(texts, (self.over, self.head), strict=True):
-            for first, text, _ in _spans(cells):
-                told[first] = text
-        return list(zip(*(line(*told) for told in texts), *self.lines, strict=True))
+        spans = [{first: text for first, text, _ in _spans(it)} for it in (self.over, self.head)]
+        heads = (line(*(told.get(i, "") for i in range(len(self.head)))) for told in spans)
+        return list(zip(*heads, *self.lines, strict=True))
 
     @cached_property
     def sides(self) -> tuple[Literal["left", "right"], ...]:
@@ -126,7 +124,7 @@ ESCAPES = {
     },
     "html": {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#x27;", BREAK: "<wbr>"},
 }
-# Braces are text in LaTeX: its template, and Markdown's, have angles in their place.
+# Braces are text in LaTeX: all templates but those of HTML have angles in their place.
 ANGLES: Any = {
     **{"block_start_string": "<%", "block_end_string": "%>"},
     **{"variable_start_string": "<<", "variable_end_string": ">>"},
@@ -135,13 +133,13 @@ ANGLES: Any = {
 
 
 @cache
-def _template(name: str) -> Any:
+def template(name: str) -> Any:
     """A template of ours, whose filter "text" escapes, and sets the index of a metric low."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined  # lists need not wait for it
     from markupsafe import Markup
 
     language = name.partition(".")[2]
-    signs = str.maketrans(ESCAPES[language])
+    signs = str.maketrans(ESCAPES.get(language, {}))
     low = r"AP$_{\1}$" if language == "tex" else r"AP<sub>\1</sub>"
     syntax: Any = dict.fromkeys(("trim_blocks", "lstrip_blocks", "keep_trailing_newline"), True)
     syntax |= {"autoescape": True} if language == "html" else ANGLES
@@ -155,7 +153,7 @@ def _template(name: str) -> Any:
 
 def markdown(grid: Grid) -> str:
     """A GitHub table, which has one line of heads: what stands over one goes in front of it."""
-    return str(_template("grid.md").render(grid=grid))
+    return str(template("grid.md").render(grid=grid))
 
 
 def latex(grid: Grid) -> str:
@@ -163,12 +161,18 @@ def latex(grid: Grid) -> str:
 
     Classes have no room below a caption; a table wider than the text is made smaller.
     """
-    return str(_template("grid.tex").render(grid=grid))
+    return str(template("grid.tex").render(grid=grid))
+
+
+def notes(name: str, **given: Any) -> list[str]:
+    """What is said of a table, note by note: a macro of notes.txt, such as "footnotes"."""
+    text = str(getattr(template("notes.txt").module, name)(**given))
+    return [note for note in text.split("\n") if note]
 
 
 def part(name: str, *given: Any) -> str:
     """HTML of what pages and notebooks are made of: a macro of parts.html, such as "grid"."""
-    return str(getattr(_template("parts.html").module, name)(*given))
+    return str(getattr(template("parts.html").module, name)(*given))
 
 
 STYLE = f"<style>\n{(TEMPLATES / 'grid.css').read_text()}</style>"  # of a grid in HTML
@@ -207,14 +211,15 @@ class terminal:
             if Measurement.get(console, endless, table).minimum <= options.max_width:
                 break
         if sum(1 + (column.min_width or 0) for column in table.columns) >= options.max_width:
-            table = _table(self.grid, break_at, padding, is_folded=True)
+            for column in table.columns:
+                column.min_width, column.no_wrap = 1, False
         yield table
         for note in self.grid.notes_with(best=f"{SIGNS['best']} bold", tied=SIGNS["tied"]):
             yield from map(Text, wrap(note, width))
 
 
-def _table(grid: Grid, break_at: str, padding: int, *, is_folded: bool = False) -> Table:
-    """break_at: what an interval that may be broken has there; is_folded: so may be all numbers."""
+def _table(grid: Grid, break_at: str, padding: int) -> Table:
+    """break_at: what an interval that may be broken has there."""
     table = Table(box=HORIZONTALS, pad_edge=False, header_style="", padding=(0, padding, 0, 0))
     columns = []
     for (over, head, *cells), side in zip(grid.columns, grid.sides, strict=True):
@@ -224,17 +229,15 @@ def _table(grid: Grid, break_at: str, padding: int, *, is_folded: bool = False) 
         kept = [it for text in texts for it in text.plain.split("\n")]  # not to be broken
         kept += " ".join(heads).split() if is_right else []
         widest = max(map(cell_len, ["-", *kept]))
-        least = widest if is_right else min(NAME, widest)
         table.add_column(
             Text("\n".join(heads), no_wrap=False),
             justify=side,
-            min_width=1 if is_folded else least,
+            min_width=widest if is_right else min(NAME, widest),
             max_width=widest if is_right else None,
-            no_wrap=is_right and not is_folded,
+            no_wrap=is_right,
             overflow="fold",
         )
-        is_aligned = is_right and not is_folded
-        columns.append([_to_the_right(it, widest) for it in texts] if is_aligned else texts)
+        columns.append([_to_the_right(it, widest) for it in texts] if is_right else texts)
     rows = zip(*columns, strict=True)
     for block in grid.blocks:
         for _ in block:

@@ -20,12 +20,13 @@ import pandas as pd
 
 from experiments.claims import CLAIMS, Claim, places
 from experiments.experiment import Table
-from reports import footnotes, positives
+from reports import positives
 from reports.claims import Verdict, claims_grid, deciding, judge_all
 from reports.figures import plates, study_plates
+from reports.footnotes import facts, image_size, schedule
 from reports.measurements import Measurements, find_row
 from reports.numbers import signed
-from reports.render import part
+from reports.render import notes, part
 from reports.results import Bundle
 
 INDEX, CLAIMS_PAGE = "index.html", "claims.html"
@@ -48,9 +49,9 @@ def write_site(study: Measurements, folder: Path, counts: Path | None = None) ->
     for plate in figures.values():
         plate.write(folder)
     shown = [figures.get("path") or plates(first)["ap"], figures.get("sweeps")]
-    setup = f"{footnotes.schedule(first.recipe).capitalize()}; {footnotes.image_size(first.recipe)}"
+    setup = f"{schedule(first.recipe).capitalize()}; {image_size(first.recipe)}"
     findings = [(bundle.table, finding(bundle)) for bundle in study.bundles]
-    made = [footnotes.facts(first), cost(study.bundles)]
+    made = [facts(first), cost(study.bundles)]
     overview = part("overview", study, setup, verdicts, shown, findings, *made)
     claims = part("claims", study, verdicts, claims_grid(verdicts), deciding(verdicts))
     pages = {
@@ -80,36 +81,24 @@ def judged(study: Measurements, counts: Path | None) -> list[Verdict]:
 def claims_about(table: Table) -> list[Claim]:
     """The paper's claims about trained runs that need no other table's rows."""
     known = [(row.config, row.recipe) for row in table.rows] if table.number else []
-
-    def is_there(claim: Claim) -> bool:
-        rows = (find_row(place) for part in claim.parts for place in places(part))
-        return all((row.config, row.recipe) in known for row in rows)
-
-    return [claim for claim in CLAIMS if claim.evidence == "training" and is_there(claim)]
+    rows = ([find_row(it) for part in claim.parts for it in places(part)] for claim in CLAIMS)
+    return [
+        claim
+        for claim, needed in zip(CLAIMS, rows, strict=True)
+        if claim.evidence == "training" and all((row.config, row.recipe) in known for row in needed)
+    ]
 
 
 def finding(bundle: Bundle) -> str:
     """What our numbers of a table say, beside the paper's if it has any."""
     aps = {row.row.label: row.ap for row in bundle.rows}
-    ours = {label: it.ours for label, it in aps.items() if it.ours is not None}
-    papers = {label: it.paper for label, it in aps.items() if it.paper is not None}
-    if not ours:
-        return "No run is finished."
-    best, reference = max(ours, key=ours.__getitem__), bundle.reference.row.label
-    gain, found, told = aps[best].gain, aps[best].gain_estimate, f"AP {_span(ours)}"
-    if best != reference and gain is not None:
-        told += f", {signed(gain)}"
-        if found:
-            of = ", these weights" if found.seed_error is None else ""  # of one seed: of what alone
-            told += f" (95 %{of}: {signed(found.low)} to {signed(found.high)})"
-        told += f" against “{reference}”"
-    return f"{told}." + (f" The paper: {_span(papers)}." if papers else "")
-
-
-def _span(numbers: Mapping[str, float]) -> str:
-    """From the lowest to the highest, by name; of equal ones the first."""
-    ends = dict.fromkeys(pick(numbers, key=numbers.__getitem__) for pick in (min, max))
-    return " to ".join(f"{numbers[label]:.1f} (“{label}”)" for label in ends)
+    ours, papers = (
+        {label: getattr(it, of) for label, it in aps.items() if getattr(it, of) is not None}
+        for of in ("ours", "paper")
+    )
+    best = aps[max(ours, key=ours.__getitem__)] if ours else None
+    about = {"ours": ours, "papers": papers, "best": best, "reference": bundle.reference}
+    return " ".join(notes("finding", signed=signed, **about))
 
 
 def cost(bundles: Sequence[Bundle]) -> list[str]:

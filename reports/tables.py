@@ -3,9 +3,9 @@
 The best of the paper's numbers and of ours are marked, and those of ours not told apart from it.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import chain, groupby
+from itertools import chain, groupby, zip_longest
 from typing import assert_never
 
 from detector.metrics import HEADINGS
@@ -21,8 +21,8 @@ from reports.numbers import (
     signed_interval,
     spread,
 )
-from reports.render import BREAK, Cell, Grid, Line, Rank, line
-from reports.results import Bundle, Compared
+from reports.render import Cell, Grid, Line, Rank, line, notes
+from reports.results import Bundle, Compared, ComparedRow
 
 Block = tuple[Line, ...]
 Stack = dict[str, Cell]  # whose it is -> a number of one row and metric: paper's, ours ...
@@ -33,35 +33,49 @@ COUNTS, COUNTS_FOR_THESE = "*", "(*)"  # marks of a change whose interval exclud
 def paper_grid(bundle: Bundle) -> Grid:
     """The table in the paper's form, our numbers under the paper's if any, footnotes below."""
     table, rows, stacks = bundle.table, bundle.table.rows, _stacks(bundle)
-    whose = [""] if table.has_paper or bundle.has_intervals else []  # a column for it
-    heading, *others = table.headings
-    over = Line()
+    whose, (heading, *others), over = _whose(bundle), table.headings, Line()
     match table.layout:
         case "rows":  # Tables 3, 5, 6, 7, 8: a run per block, a metric per column
             head = line(*table.headings, *whose, *(HEADINGS[name] for name in table.metrics))
-            blocks = _together(
+            parts = [
                 _block(row.cells, whose, [stacks[row.label, name] for name in table.metrics])
                 for row in rows
-            )
+            ]
+            groups = groupby(parts, lambda part: len(part) <= SHORT)
+            blocks = [
+                block
+                for is_short, group in groups
+                for block in ([tuple(chain(*group))] if is_short else group)
+            ]
         case "columns":  # Tables 1 and 4: a run per column, under it what it has, then the AP
-            head = line(heading, *whose, *(row.cells[0] for row in rows))
-            toggles = tuple(
-                line(other, *whose, *(row.cells[i] for row in rows))
-                for i, other in enumerate(others, start=1)
+            cells = zip(*(row.cells for row in rows), strict=True)
+            head, *toggles = (
+                line(name, *whose, *texts)
+                for name, texts in zip(table.headings, cells, strict=True)
             )
             ap = _block(["AP (%)"], whose, [stacks[row.label, "ap"] for row in rows])
-            blocks = (toggles, ap) if toggles else (ap,)
+            blocks = [tuple(toggles), ap] if toggles else [ap]
         case "grid":  # Table 2: the first cell goes down, the second across
             crossed = {row.cells: stacks[row.label, "ap"] for row in rows}
-            down, across = (dict.fromkeys(it[i] for it in crossed) for i in (0, 1))
-            over = line("", *whose, *[others[0]] * len(across))
+            down, across = (dict.fromkeys(cells) for cells in zip(*crossed, strict=True))
+            over = line("", *whose, *others * len(across))
             head = line(heading, *whose, *across)
-            blocks = tuple(_block([it], whose, [crossed[it, to] for to in across]) for it in down)
+            blocks = [_block([it], whose, [crossed[it, to] for to in across]) for it in down]
         case _:
             assert_never(table.layout)
-    title = f"{table.label} of the paper. {table.title}" if table.number else table.heading
-    notes = footnotes(bundle)
-    return Grid(name=table.name, title=title, head=head, blocks=blocks, notes=notes, over=over)
+    return Grid(
+        name=table.name,
+        title=f"{table.label} of the paper. {table.title}" if table.number else table.heading,
+        head=head,
+        blocks=tuple(blocks),
+        notes=footnotes(bundle),
+        over=over,
+    )
+
+
+def _whose(bundle: Bundle) -> list[str]:
+    """The head of a column that tells whose numbers are in a line, where there is one."""
+    return [""] if bundle.table.has_paper or bundle.has_intervals else []
 
 
 def _stacks(bundle: Bundle) -> dict[tuple[str, str], Stack]:
@@ -116,122 +130,93 @@ def _block(stub: Sequence[str], whose: Sequence[str], stacks: Sequence[Stack]) -
     is_change = "Δ" not in stacks[0]
     for name in stacks[0]:
         cells = [stack[name] for stack in stacks]
-        texts = {cell.text for cell in cells}
-        if texts != {""} and (is_change or name != SURE or texts != {MISSING}):
-            has_spread = not is_change and any(f" {BREAK}±" in text for text in texts)
+        silent = {""} if is_change or name != SURE else {"", MISSING}
+        if any(cell.text not in silent for cell in cells):
+            has_spread = name == "ours" and not is_change and any("±" in it.text for it in cells)
             said = Cell(f"{name} ±sd" if has_spread else name, cells[0].kind)
             names = line(*([""] * len(stub) if lines else stub))
             lines.append((*names, *(said for _ in whose), *cells))
     return tuple(lines)
 
 
-def _together(rows: Iterable[Block]) -> tuple[Block, ...]:
-    """Rows as blocks; short neighbours need no rule between them."""
-    blocks: list[Block] = []
-    for is_short, group in groupby(rows, lambda row: len(row) <= SHORT):
-        neighbours = list(group)
-        blocks += [tuple(chain(*neighbours))] if is_short else neighbours
-    return tuple(blocks)
-
-
 def gains_grid(bundle: Bundle) -> Grid:
     """AP of every row, and what it changes against the reference row: the paper's and ours."""
-    letters, notes = differing(bundle)
-    rows: list[dict[tuple[str, str], Cell]] = []  # below which two heads -> cell
-    for row in bundle.rows:
-        change = {("change", whose): cell for whose, cell in _changes(bundle, row.ap).items()}
-        for source, error in zip(("images", "seeds"), errors(row.ap.gain_estimate), strict=True):
-            change["error from", source] = Cell(error, "interval")
-        if row is bundle.reference:
-            change = {head: Cell("", cell.kind) for head, cell in change.items()}
-        stack = _numbers(bundle, row.ap, letters.get(row.row.label, ""))
-        aps = {("AP", whose): cell for whose, cell in stack.items()}
-        rows.append({("", "Run"): Cell(row.row.label)} | aps | change)
-        rows[-1]["", "n"] = Cell(f"{row.ap.n}")
-    changes = {row.row.label: it for row in bundle.rows if (it := row.ap.gain_estimate)}
+    letters, odd = differing(bundle)
+    rows = [_gains_line(bundle, row, letters.get(row.row.label, "")) for row in bundle.rows]
     shown = [head for head in rows[0] if any(row[head].text for row in rows)]
+    changes = {row.row.label: it for row in bundle.rows if (it := row.ap.gain_estimate)}
     if all(it.seed_error is None for it in changes.values()):  # images are the only source
         shown = [head for head in shown if head[0] != "error from"]
-    reference = f"“{bundle.reference.row.label}”"
-    unclear = "; ".join(
-        f"“{label}” {it.visible():.1f} AP" for label, it in changes.items() if not it.excludes_zero
-    )
-    power = (
-        f"Not told apart from {reference}, and the smallest change that these seeds and images "
-        f"would have shown in 4 cases of 5: {unclear}."
-    )
+    first = bundle.reference.row.label
     return Grid(
         name=f"{bundle.table.name}-gains",
-        title=f"AP (%), and its change against {reference}",
+        title=f"AP (%), and its change against “{first}”",
         over=line(*(over for over, _ in shown)),
         head=line(*(head for _, head in shown)),
         blocks=(tuple(tuple(row[head] for head in shown) for row in rows),),
-        notes=(*_notes(bundle, ["ap"]), "n: seeds of a row.", *[power] * bool(unclear), *notes),
+        notes=tuple(notes("gains", by_row=changes, first=first, odd=odd)),
     )
+
+
+def _gains_line(bundle: Bundle, row: ComparedRow, letter: str) -> dict[tuple[str, str], Cell]:
+    """Its cells by the two heads above each; the reference row changes nothing."""
+    told = {("change", whose): cell for whose, cell in _changes(bundle, row.ap).items()}
+    for source, error in zip(("images", "seeds"), errors(row.ap.gain_estimate), strict=True):
+        told["error from", source] = Cell(error, "interval")
+    if row is bundle.reference:
+        told = {head: Cell("", cell.kind) for head, cell in told.items()}
+    aps = {("AP", whose): cell for whose, cell in _numbers(bundle, row.ap, letter).items()}
+    return {("", "Run"): Cell(row.row.label), **aps, **told, ("", "n"): Cell(f"{row.ap.n}")}
 
 
 def changes_grid(bundle: Bundle) -> tuple[Grid, ...]:
     """What each row changes in all metrics of the table; nothing where AP is the only one."""
-    metrics = bundle.table.metrics
+    metrics, whose = bundle.table.metrics, _whose(bundle)
     rows = [row for row in bundle.rows if row is not bundle.reference]
     if len(metrics) < 2 or not rows:
         return ()
-    whose = [""] if bundle.table.has_paper or bundle.has_intervals else []
-    stacks = {
-        row.row.label: [_changes(bundle, row.metrics[name]) for name in metrics] for row in rows
-    }
+    known = [[row.metrics[name] for name in metrics] for row in rows]
+    changes = [it.gain_estimate for of_row in known for it in of_row if it.gain_estimate]
+    blocks = (
+        _block([row.row.label], whose, [_changes(bundle, it) for it in of_row])
+        for row, of_row in zip(rows, known, strict=True)
+    )
     grid = Grid(
         name=f"{bundle.table.name}-changes",
         title=f"Changes against “{bundle.reference.row.label}” (AP points)",
         head=line("Run", *whose, *(HEADINGS[name] for name in metrics)),
-        blocks=tuple(_block([label], whose, it) for label, it in stacks.items()),
-        notes=tuple(_notes(bundle, metrics)),
+        blocks=tuple(blocks),
+        notes=tuple(notes("changes", changes=changes)),
     )
     return (grid,)
 
 
-def _notes(bundle: Bundle, metrics: Sequence[str]) -> list[str]:
-    """What the numbers are, and what the marks mean."""
-    found = [row.metrics[name].gain_estimate for row in bundle.rows for name in metrics]
-    changes = [change for change in found if change is not None]
-    is_single = {change.seed_error is None for change in changes}
-    is_any_clear = len(changes) > 1 and any(change.excludes_zero for change in changes)
-    told = {
-        "Changes of ours are of the seeds that both rows have. ±: standard deviation of one seed's "
-        "change, the two trainings of which are independent.": not changes,
-        "Changes of ours are paired by image, and of the seeds that both rows have.": changes,
-        f"{COUNTS}: the {SURE} interval, of the images and of the seeds together, excludes "
-        "zero.": False in is_single,
-        f"{COUNTS_FOR_THESE}: the {SURE} interval excludes zero for these trained weights. With "
-        "one seed it is of the images alone: what training again would change is not in it, so it "
-        "decides nothing about the configurations.": True in is_single,
-        f"Each of the {len(changes)} intervals stands for itself: of 20 changes that are none, one "
-        "would be marked by chance.": is_any_clear,
-    }
-    return [text for text, holds in told.items() if holds]
-
-
 def runs_grid(bundle: Bundle) -> Grid:
     """Every run: its name, seed, AP and time, and by which code they were made."""
-    blocks = []
-    for row in bundle.rows:
-        lines: list[Line] = []
-        for name in row.signatures:
-            told = [MISSING] * 3
-            if run := bundle.results.get(name):
-                minutes = MISSING if run.seconds is None else f"{run.seconds / 60:.1f}"
-                told = [f"{run.seed}", number(run.metrics.ap), minutes]
-            lines.append(line("" if lines else row.row.label, name, *told))
-        blocks += [tuple(lines)] if lines else []
+
+    def told(name: str) -> list[str]:
+        run = bundle.results.get(name)
+        if run is None:
+            return [MISSING] * 3
+        minutes = MISSING if run.seconds is None else f"{run.seconds / 60:.1f}"
+        return [f"{run.seed}", number(run.metrics.ap), minutes]
+
     codes = told_by(bundle.results.values()).get("code", [])
+    about = f"Data: {bundle.data}, fingerprint {bundle.fingerprint}."
     return Grid(
         name=f"{bundle.table.name}-runs",
         title="Runs, by signature",
         head=line("Run", "signature", "seed", "AP", "minutes"),
-        blocks=tuple(blocks),
+        blocks=tuple(
+            tuple(
+                line(label, name, *told(name))
+                for label, name in zip_longest([row.row.label], row.signatures, fillvalue="")
+            )
+            for row in bundle.rows
+            if row.signatures
+        ),
         notes=(
-            f"Data: {bundle.data}, fingerprint {bundle.fingerprint}. A run's folder is called by "
-            "its signature.",
+            f"{about} A run's folder is called by its signature.",
             *([f"Code: {'; '.join(codes)}."] if codes else []),
         ),
     )

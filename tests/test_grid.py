@@ -1,4 +1,7 @@
-"""The writers of a table, letter by letter, and what no writer may do to a text."""
+"""The writers of a table: what is written, and what none of them may do to a text.
+
+Markdown, LaTeX and the terminal of all tables are frozen by test_oracles.py.
+"""
 
 import io
 import re
@@ -16,7 +19,6 @@ from reports.effects import effects_grids
 from reports.render import BREAK, STYLE, Cell, Grid, latex, line, markdown, part, terminal
 from reports.tables import changes_grid, gains_grid, paper_grid, runs_grid
 
-OURS = {"rank": "tied", "mark": "a"}
 SMALL = Grid(
     name="small",
     title="Of 100% & more",
@@ -25,55 +27,15 @@ SMALL = Grid(
     blocks=(
         (
             (Cell("✓ <a>"), Cell("paper", "paper"), Cell("37.8", "paper", rank="best"), Cell("–")),
-            (Cell(), Cell("ours", "ours"), Cell("16.3", "ours", **OURS), Cell("\u20075.0", "ours")),
             (
-                *(Cell(), Cell("95 %", "interval")),
-                *(Cell(f"15.0–{BREAK}17.9", "interval"), Cell(f"4.0–{BREAK}6.0", "interval")),
+                *(Cell(), Cell("95 %", "interval"), Cell(f"15.0–{BREAK}17.9", "interval")),
+                Cell("16.3", "ours", rank="tied", mark="a"),
             ),
         ),
         ((*line("", "Δ", "−21.5"), Cell("+0.1", "difference", mark="*")),),
     ),
     notes=("{best}: most; {tied}: as much.", "÷ and AP_S."),
 )
-MARKDOWN = r"""**Of 100% & more**
-
-| #A\_1\|x |  | over both: AP<sub>50</sub> | over both: AP<sub>S</sub> |
-|:--|:--|--:|--:|
-| ✓ \<a\> | paper | **37.8** | – |
-|  | ours | <ins>16.3</ins><sup>a</sup> | 5.0 |
-|  | 95 % | 15.0–17.9 | 4.0–6.0 |
-|  | Δ | −21.5 | +0.1<sup>\*</sup> |
-
-Bold: most; underlined: as much.
-
-÷ and AP<sub>S</sub>.
-"""
-LATEX = r"""% needs \usepackage{amssymb,booktabs,graphicx}
-\begin{table}
-\centering\small
-\setlength{\belowcaptionskip}{4pt}
-\caption{Of 100\% \& more}
-\label{tab:small}
-\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%
-\begin{tabular}{@{}llrr@{}}
-\toprule
- &  & \multicolumn{2}{c}{over both} \\
-\cmidrule(lr){3-4}
-\#A\_1|x &  & AP$_{50}$ & AP$_{S}$ \\
-\midrule
-$\checkmark$ $<$a$>$ & paper & \textbf{37.8} & -- \\
- & ours & \underline{16.3}\rlap{\textsuperscript{a}} & \phantom{0}5.0 \\
- & {\scriptsize 95 \%} & {\scriptsize 15.0--17.9} & {\scriptsize 4.0--6.0} \\
-\addlinespace
- & $\Delta$ & $-$21.5 & +0.1\rlap{\textsuperscript{{*}}} \\
-\bottomrule
-\end{tabular}}
-
-\smallskip
-\parbox{\linewidth}{\footnotesize Bold: most; underlined: as much. \\
-$\div$ and AP$_{S}$.}
-\end{table}
-"""
 HTML = """<figure class="grid" id="small">
 <figcaption id="small-title">Of 100% &amp; more</figcaption>
 <div class="wide" role="region" aria-labelledby="small-title" tabindex="0">\
@@ -83,33 +45,23 @@ HTML = """<figure class="grid" id="small">
 <tr><th scope="col" class="first">#A_1|x</th><td></td>\
 <th scope="col" class="number">AP<sub>50</sub></th>\
 <th scope="col" class="number">AP<sub>S</sub></th></tr></thead>
-<tbody><tr><th scope="rowgroup" class="first" rowspan="3">✓ &lt;a&gt;</th>\
+<tbody><tr><th scope="rowgroup" class="first" rowspan="2">✓ &lt;a&gt;</th>\
 <th scope="row" class="paper">paper</th>\
 <td class="number paper"><strong><span class="said">best: </span>37.8</strong></td>\
 <td class="number">–</td></tr>\
-<tr><th scope="row" class="ours">ours</th><td class="number ours">\
-<u>16.3<span class="said"> (not told apart from the best)</span></u><sup>a</sup></td>\
-<td class="number ours">\u20075.0</td></tr>\
 <tr><th scope="row" class="interval">95 %</th><td class="number interval">15.0–<wbr>17.9</td>\
-<td class="number interval">4.0–<wbr>6.0</td></tr></tbody>
+<td class="number ours"><u>16.3<span class="said"> (not told apart from the best)</span></u>\
+<sup>a</sup></td></tr></tbody>
 <tbody><tr><td class="first"></td><td>Δ</td><td class="number">−21.5</td>\
 <td class="number difference">+0.1<sup>*</sup></td></tr></tbody>
 </table></div>
 <p>Bold: most; underlined: as much.</p><p>÷ and AP<sub>S</sub>.</p></figure>
 """
-TERMINAL = """Of 100% & more
- ─────────────────────────────────
-                over both
- #A_1|x              AP50     AP_S
- ─────────────────────────────────
- ✓ <a>   paper     37.8●        –
-         ours      16.3○a    \u20075.0
-         95 %   15.0–17.9  4.0–6.0
- ─────────────────────────────────
-         Δ        −21.5      +0.1*
- ─────────────────────────────────
-● bold: most; ○: as much.
-÷ and AP_S."""
+MARKDOWN = r"""| #A\_1\|x |  | over both: AP<sub>50</sub> | over both: AP<sub>S</sub> |
+|:--|:--|--:|--:|
+| ✓ \<a\> | paper | **37.8** | – |
+|  | 95 % | 15.0–17.9 | <ins>16.3</ins><sup>a</sup> |
+|  | Δ | −21.5 | +0.1<sup>\*</sup> |"""
 NASTY = 'a_b & 100% #1 $x ~^ {c} \\d "e" <script>|*`'
 all_tables = pytest.mark.parametrize("table", [*TABLES.values(), FACTORIAL], ids=lambda it: it.name)
 
@@ -130,17 +82,9 @@ def grids_of(table, seeds=(0, 1)):
     ]
 
 
-@pytest.mark.parametrize(
-    ("written", "expected"),
-    [
-        (markdown(SMALL), MARKDOWN),
-        (latex(SMALL), LATEX),
-        (part("grid", SMALL), HTML),
-        (printed(SMALL), TERMINAL),
-    ],
-)
-def test_a_grid_letter_by_letter(written, expected):
-    assert written == expected
+def test_a_grid_letter_by_letter():
+    assert part("grid", SMALL) == HTML
+    assert MARKDOWN in markdown(SMALL)
 
 
 @pytest.mark.parametrize("width", [20, 80])
@@ -156,16 +100,14 @@ def test_nothing_is_wider_than_the_terminal_or_lost_in_it(table, width):
             assert width < 80 or "\n".join(lines).count(number) >= numbers.count(number)
 
 
-def test_wide_letters_keep_the_columns_straight():
-    lines = (line("a name", "1.0"), line("検出", "1.0"))  # two letters, four columns
-    grid = Grid(name="n", title="", head=line("Run", "AP"), blocks=(lines,))
-    assert printed(grid).splitlines()[3:-1] == [" a name  1.0", " 検出    1.0"]
-
-
-def test_numbers_are_set_to_the_right_and_words_to_the_left():
-    lines = (line("1", "a", "−1.0", "✓", "1,000"), line("2", "", "–", "", "5"))
+def test_numbers_are_set_to_the_right_and_words_to_the_left_however_wide_their_letters_are():
+    lines = (line("1", "a", "−1.0", "✓", "1,000"), line("検出", "", "–", "", "5"))
     grid = Grid(name="n", title="", head=line(*"abcde"), blocks=(lines,))
     assert grid.sides == ("left", "left", "right", "right", "right")
+    assert printed(grid).splitlines()[3:-1] == [
+        " 1     a  −1.0  ✓  1,000",
+        " 検出        –         5",
+    ]
 
 
 # --- texts that could be misread
