@@ -51,18 +51,20 @@ def stage(
 
     ValueError where a text would tell of a path of this machine.
     """
-    private, sealed = {store.root, Path.home()}, dict[str, list[Table]]()
+    private, called = {store.root, Path.home()}, dict[str, Setup]()
+    sealed, names = dict[str, dict[str, Table]](), dict[str, None]()
     for setup, seeds in setups:
         private.add(Path(setup.where))
-        results = [bundle(store, setup, table, seeds, tell).results for table in tables]
-        if any(results):
-            if (slug := _portable(setup).slug) in sealed:
-                raise ValueError(f"two setups are called {slug}: choose by --data or --scale")
-            pairs = zip(tables, results, strict=True)
-            sealed[slug] = [_portable_table(table) for table, found in pairs if found]
-        for name in dict.fromkeys(name for found in results for name in found):
-            tell(f"run {name}")
-            _stage_run(store.folder(name), folder / "runs" / name)
+        slug = _portable(setup).slug
+        for table in tables:
+            if results := bundle(store, setup, table, seeds, tell).results:
+                if called.setdefault(slug, setup) != setup:
+                    raise ValueError(f"two setups are called {slug}: choose by --data or --scale")
+                sealed.setdefault(slug, {})[table.name] = _portable_table(table)
+                names |= dict.fromkeys(results)
+    for name in names:
+        tell(f"run {name}")
+        _stage_run(store.folder(name), folder / "runs" / name)
     made, texts = _pages(Store(folder), sealed, tell)
     for name, text in texts.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -120,7 +122,7 @@ def _require_portable(folder: Path, private: Iterable[Path]) -> None:
 
 
 def _pages(
-    store: Store, sealed: Mapping[str, Sequence[Table]], tell: Tell
+    store: Store, sealed: Mapping[str, Mapping[str, Table]], tell: Tell
 ) -> tuple[dict[str, Bundle], dict[str, str]]:
     """What is made of a folder's runs: "tables/demo-shapes/table2" -> bundle; page -> text.
 
@@ -128,11 +130,13 @@ def _pages(
     """
     made = dict[str, Bundle]()
     texts = {"README.txt": (TEMPLATES / "archive.txt").read_text(encoding="utf-8")}
-    for setup, seeds in sorted(setups_in(store), key=lambda it: it[0].slug):
-        asked = sorted(sealed.get(setup.slug, ()), key=lambda it: it.name)
+    found = setups_in(store)  # also one for each of the initial weights that rows have
+    for slug, setup in sorted({setup.slug: setup for setup, _ in found}.items()):
+        seeds = sorted({seed for one, its in found if one.slug == slug for seed in its})
+        asked = [table for _, table in sorted(sealed.get(slug, {}).items())]
         tables = [bundle(store, setup, table, seeds, tell) for table in asked]
         for content in tables:
-            where = f"tables/{setup.slug}/{content.table.name}"
+            where = f"tables/{slug}/{content.table.name}"
             grids = [paper_grid(content), gains_grid(content), *changes_grid(content)]
             grids += [*effects_grids(content), runs_grid(content)]
             rows = table_content(content.table, content.signatures)
@@ -146,8 +150,8 @@ def _pages(
             verdicts = [judge(claim, Measurements(tables)) for claim in about]
             needs = "".join(f"- {need}\n" for need in deciding(verdicts))
             lines = "".join(json.dumps(as_json(it)) + "\n" for it in verdicts)
-            texts[f"claims/{setup.slug}.md"] = f"{markdown(claims_grid(verdicts))}\n{needs}"
-            texts[f"claims/{setup.slug}.jsonl"] = lines
+            texts[f"claims/{slug}.md"] = f"{markdown(claims_grid(verdicts))}\n{needs}"
+            texts[f"claims/{slug}.jsonl"] = lines
     return made, texts
 
 
@@ -162,14 +166,14 @@ class Verification:
     pages: Mapping[str, tuple[int, int]] = field(default_factory=dict)  # lines that stand, of all
 
 
-def verify(path: Path, tell: Tell = lambda text: None, wanted: str = "") -> Verification:
+def verify(file: Path, tell: Tell = lambda text: None, wanted: str = "") -> Verification:
     """Make everything again of the runs that are what they say, and compare it with the archive.
 
     So a number that rests on a run with anything wrong is not made again, and does not stand.
     Nothing is looked at unless the digest begins as is wanted. ValueError for what is no archive.
     """
     with TemporaryDirectory() as name:
-        manifest, digest, problems = unseal(path, root := Path(name))
+        manifest, digest, problems = unseal(file, root := Path(name))
         if not digest.startswith(wanted):
             return Verification(digest, manifest.code)
         for folder in sorted(root.glob("runs/*")):
@@ -181,7 +185,9 @@ def verify(path: Path, tell: Tell = lambda text: None, wanted: str = "") -> Veri
                 shutil.rmtree(folder)
         made, texts, pages = dict[str, Bundle](), dict[str, str](), dict[str, tuple[int, int]]()
         try:
-            sealed = {it.name: [*map(_table, it.glob("*.json"))] for it in root.glob("tables/*")}
+            sealed = dict[str, dict[str, Table]]()
+            for path in root.glob("tables/*/*.json"):
+                sealed.setdefault(path.parent.name, {})[path.stem] = _table(path)
             made, texts = _pages(Store(root), sealed, tell)
         except Exception as error:
             problems.append(f"no table can be made: {type(error).__name__}: {error!s:.200}")

@@ -279,7 +279,8 @@ def test_initial_weights_are_named_by_what_they_are(tmp_path: Path) -> None:
     weights.write_bytes(b"weights")
     changed = {"weights": str(weights)}
     options = {"settings": changed, "recipe": replace(RECIPE, **changed), "rows": ("1",)}
-    table = Table(name="own", rows=(Row("a", TABLE2.rows[0].config, recipe=changed),))
+    config = TABLE2.rows[0].config
+    table = Table(name="own", rows=(Row("a", config, recipe=changed), Row("b", config)))
     paths = [
         export(tmp_path / "of-setup", tmp_path / "a.zip", seeds=(0,), **options),
         export(tmp_path / "of-row", tmp_path / "b.zip", table, seeds=(0,)),
