@@ -19,7 +19,6 @@ import numpy as np
 import pytest
 from made_up_folder import RECIPE, fill
 
-from detector.metrics import HEADINGS
 from experiments import TABLES
 from experiments.experiment import Row, Table
 from orchestration.archive import stage, verify
@@ -127,11 +126,6 @@ def without(name: str) -> Change:
     return change
 
 
-def more(value: float) -> float:
-    """The last digits of what is printed, changed."""
-    return value + 0.1
-
-
 def first_is_wrong(state: Any) -> Any:
     """The best detection that is right is called wrong."""
     state[np.flatnonzero(state[:, 0, 0] == 1)[0]] = 0
@@ -155,13 +149,9 @@ class Evil:
 
 NUMBERS_DIFFER, UNSOUND = "its match records give", "not those of an evaluation"
 CHANGES: dict[str, tuple[Change, str]] = {  # what -> how, and what is said of it
-    **{
-        f"{name} of a result": (at(RESULT, "metrics", name, more), NUMBERS_DIFFER)
-        for name in HEADINGS
-    },
+    "a result's number": (at(RESULT, "metrics", "ap_s", lambda it: it + 0.1), NUMBERS_DIFFER),
     "a result's seed": (at(RESULT, "seed", 1), "its seed is 1"),
     "a result's run": (at(RESULT, "signature", "0" * 12), "table2.csv: 12 of 25"),
-    "a result's versions": (at(RESULT, "facts", "pycocotools", "1"), "table2.md"),
     "a state": (at(RECORDS, "state", first_is_wrong), NUMBERS_DIFFER),
     "the order": (at(RECORDS, "score", lambda it: it[::-1]), UNSOUND),
     "the images of detections": (other_images, "table2.csv"),
@@ -173,7 +163,6 @@ CHANGES: dict[str, tuple[Change, str]] = {  # what -> how, and what is said of i
     "a state that is none": (at(RECORDS, "state", 0, 7), UNSOUND),
     "a pickle": (at(RECORDS, "score", lambda it: np.array([Evil()])), "Object arrays cannot be"),
     "a toggle": (at(RUN, "canonical", "config", "centerness", False), "its name is"),
-    "the schedule": (at(RUN, "canonical", "recipe", "iterations", 41), "its name is"),
     "a setup's schedule": (at(RUN, "setup", "recipe", "iterations", 41), "table2.csv"),
     "a run's seed": (at(RUN, "seed", 1), "its seed is 1"),
     "the data's fingerprint": (at(RUN, "data", "fingerprint", "e" * 64), "its data set is 'eee"),
@@ -182,7 +171,6 @@ CHANGES: dict[str, tuple[Change, str]] = {  # what -> how, and what is said of i
     "an assigner": (at(RUN, "assigner", {"name": "a", "source": "b"}), "its assigner is {'name"),
     "a number of a table": (wording(NUMBERS, ",37.0,", ",36.0,"), "table2.csv: 1 of 25"),
     "a number of the paper": (at(ROWS, "rows", 0, "paper", "ap", 31.0), "table2.json"),
-    "a table's title": (at(ROWS, "title", "Nothing"), "table2.json"),
     "a row's stand-in": (at(ROWS, "rows", 0, "at_scale", {"demo": {"lr": 2}}), "table"),
     "a printed number": (wording(PAGE, "37.0", "31.0"), "table2.md: 1 of"),
     "a printed fact": (wording("README.txt", "no GPU", "a GPU"), "README.txt: 1 of"),
@@ -440,7 +428,7 @@ def test_export_and_verify_say_what_stands_and_exit_so(
     code, output, errors = atss("verify", "table2.sealed.zip", "--digest", "0" * 12)
     assert code == 1 and not output and f"its digest is {digest}, not 000000000000" in errors
     members = read(tmp_path / "table2.sealed.zip")
-    at(RESULT, "metrics", "ap", more)(members)
+    at(RESULT, "metrics", "ap", 99.0)(members)
     write(members, tmp_path / "changed.zip")
     code, output, errors = atss("verify", "changed.zip")
     assert code == 1 and f"{NUMBERS}: 12 of 24 cells stand" in output
