@@ -12,7 +12,6 @@ import re
 from collections.abc import Sequence
 from contextlib import suppress
 from itertools import product
-from pathlib import Path
 from typing import NamedTuple
 
 from experiments import TABLES
@@ -32,8 +31,7 @@ from orchestration.plan import (
 from orchestration.run_folder import Facts, RunFolder, Store
 
 LISTED = 5  # runs in a line that refuses one
-SHOWN = 12  # digits of a fingerprint
-A_ROW = re.compile(r"[^\W\d][^:]*:\S")  # "table3:2", and not "Table 3: FCOS" or the label "1:2"
+A_ROW = re.compile(r"(?!\d+:)([^:]+):(.+?)(?:@(\d+))?")  # "table3:2@1", and not the label "1:2"
 
 
 class NamedRow(NamedTuple):
@@ -45,35 +43,29 @@ class NamedRow(NamedTuple):
 
 
 def named_row(text: str) -> NamedRow | None:
-    """The row that a text such as table3:5@1 names; None where it names no table."""
-    before, _, rest = text.partition(":")
-    is_own = before.endswith(OWN) and bool(rest)
-    if not (is_own or A_ROW.match(text) or squeezed(before) in TABLES | ABLATIONS):
+    """The row that a text such as table3:5@1 names; None where it is no such text."""
+    if (parts := A_ROW.fullmatch(text)) is None:
         return None
-    label, _, seed = rest.rpartition("@") if re.search(r"@\d+$", rest) else (rest, "", "")
-    tables, found = find_tables([before if is_own else squeezed(before)]), []
-    for table in tables:  # of one file: the label tells which
-        try:
-            rows = find_rows(table, [label.strip()])
-            found += [(f"{table.label}: {row.label}", row) for row in rows]
-        except ValueError:
-            if len(tables) == 1:
-                raise
+    of, label, seed = parts.groups()
+    if label[0] == " " and squeezed(of) not in TABLES | ABLATIONS:  # a sweep's row, as printed
+        return None
+    label, found = label.strip(), []
+    tables = find_tables([of if of.endswith(OWN) else squeezed(of)])
+    passed_over = [ValueError] if len(tables) > 1 else []  # of a file: the label tells which
+    for table in tables:
+        with suppress(*passed_over):
+            found += [(f"{table.label}: {it.label}", it) for it in find_rows(table, [label])]
     if len(found) != 1:
         labels = "; ".join(row.label for table in tables for row in table.rows)
-        raise ValueError(f"'{label}' is {len(found)} rows of {before}; there are: {labels}")
+        raise ValueError(f"'{label}' is {len(found)} rows of {of}; there are: {labels}")
     return NamedRow(*found[0], int(seed) if seed else None)
 
 
 def find_run(store: Store, wanted: str) -> RunFolder:
     """The only run that is meant, begun or not; ValueError with a list where that is unclear."""
     known = store.planned() | {folder.signature: folder.facts() for folder in store.folders()}
-    if not known:
-        raise ValueError(
-            f"no run '{wanted}' in {store.root}, which holds none; --out names another"
-        )
     text, names = wanted.strip().lower(), {it: _names(facts) for it, facts in known.items()}
-    if re.search(r":\S", wanted) and (named := named_row(wanted)):  # table3:2@1
+    if ": " not in wanted and (named := named_row(wanted)):  # else it is as printed
         text = (named.name + ("" if named.seed is None else f" - seed {named.seed}")).lower()
     found = text and (
         [it for it in known if it == text]
@@ -86,19 +78,17 @@ def find_run(store: Store, wanted: str) -> RunFolder:
     problem, hint = f"means {len(found)} runs of", ", and a signature, or its beginning, one"
     if not found:
         problem, hint = "is no run of", did_you_mean(text, [*names, *sum(names.values(), [])])
-        if Path(wanted).exists():
-            hint = " (it is a file or folder; a RUN or --weights FILE is needed before images)"
-    facts = [(it, known[it].get("name"), known[it].get("setup", {})) for it in found or known]
-    shown = [f"{it} ({name}, {setup.get('name')})" for it, name, setup in facts]
+    shown = [f"{it} ({known[it].get('name')})" for it in found or known]
     if (more := len(shown) - LISTED) > 0:
         shown[LISTED:] = [f"and {more} more: atss status lists them"]
-    raise ValueError(f"'{wanted}' {problem} {store.root}{hint}; there are {'; '.join(shown)}")
+    listed = "; ".join(shown) or "none"
+    raise ValueError(f"'{wanted}' {problem} {store.root}{hint}; there are {listed}")
 
 
 def _names(facts: Facts) -> list[str]:
     """All that a run is called, in small letters: "table 2: box", "box", each with its seed."""
     rows = [str(row).lower() for row in facts.get("rows", [])]
-    names = [name for row in rows for name in (row, row.partition(": ")[2])]
+    names = [name for row in rows for name in (row, row.partition(": ")[2]) if name]
     return names + [f"{name} - seed {facts.get('seed', 0)}" for name in names]
 
 
@@ -132,27 +122,25 @@ def find_pair(
         if not settings or resolve_scale(setup.scale, settings)[1] == setup.settings
     ]
     every = list(product(*(_meant(store, text, setups) for text in texts)))
-    alike = [
-        pair for pair in every if len({(it.setup.name, it.setup.fingerprint) for it in pair}) == 1
+    pairs = [
+        it for it in every if len({(one.setup.name, one.setup.fingerprint) for one in it}) == 1
     ]
-    # Of two single runs the notes of their comparison tell in what they differ.
-    pairs = alike or (every if len(every) == 1 else [])
-    names, note = "; ".join(dict.fromkeys(one.setup.name for one, _ in pairs or every)), ""
+    names, note = "; ".join(one.setup.name for one, _ in pairs) or "none", ""
     plain = [pair for pair in pairs if not pair[0].setup.settings]
     if len(pairs) > 1 and len(plain) == 1:
         note, pairs = f"Taken from {plain[0][0].setup.name}; measured in {names}.", plain
+    if not pairs and len(every) == 1:  # in what they differ, the notes of their comparison tell
+        pairs = every
     if len(pairs) != 1:
-        problem = "both are measured in several setups" if pairs else "no setup has both"
-        raise ValueError(f"{problem}: {names}; --scale, --data and --set choose, or signatures")
+        choose = "needs one, which --scale, --data and --set choose, or signatures"
+        raise ValueError(f"setups in which both are measured: {names}; a comparison {choose}")
     ((first, second),) = pairs
     both = f"'{first.name}' and '{second.name}'"
     if shared := {it.signature for it in first.folders} & {it.signature for it in second.folders}:
-        problem = f"{both} are the same run ({min(shared)})"
-        raise ValueError(f"{problem}: equal configurations are trained once")
+        raise ValueError(f"{both} are the same run ({min(shared)}): equal configurations are one")
     if first.setup.fingerprint != second.setup.fingerprint:
-        of = [f"{it.setup.data} ({it.setup.fingerprint[:SHOWN]})" for it in (first, second)]
-        problem = f"{both} are of different data, {' and '.join(of)}"
-        raise ValueError(f"{problem}: a comparison needs the same images")
+        of = f"{first.setup.data} and {second.setup.data}"
+        raise ValueError(f"{both} are of different data, {of}: a comparison needs the same images")
     return first, second, note
 
 
@@ -173,9 +161,8 @@ def _meant(store: Store, text: str, setups: Sequence[tuple[Setup, tuple[int, ...
             if done := tuple(folder for folder in runs if folder.is_done):
                 found.append(Meant(named.name, setup, done))
     if not found:
-        known = [(setup.name, ", ".join(map(str, seeds))) for setup, seeds in setups_in(store)]
-        there = "; ".join(f"{name}, seeds {seeds}" for name, seeds in known) or "none"
+        known = "; ".join(setup.name for setup, _ in setups_in(store)) or "none"
         raise ValueError(
-            f"no finished run of '{text}' as asked for in {store.root}; there are: {there}"
+            f"no finished run of '{text}' as asked for in {store.root}; there are: {known}"
         )
     return found

@@ -6,7 +6,6 @@ import re
 import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import product
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -20,7 +19,7 @@ from experiments import STUDY, TABLES
 from experiments.ablations import ABLATIONS
 from experiments.experiment import Run, Table, signature
 from experiments.schedules import SCALES
-from experiments.settings import did_you_mean, show_setting, with_settings
+from experiments.settings import show_setting, with_settings
 from orchestration.plan import Plan, setups_in
 from orchestration.progress import STYLES, Status, count, duration
 from orchestration.run_folder import DEFAULT_OUT, Store
@@ -85,8 +84,8 @@ def list_tables() -> RenderableType:
     """Every table of the paper, and how many runs stand behind its rows."""
     grid = _grid("Name", "Rows", "Runs", "Section", "Title")
     for name, table in (TABLES | ABLATIONS).items():
-        counted = str(len(table.rows)), str(len(_signatures(table)))
-        grid.add_row(name, *counted, table.section, table.title)
+        counts = str(len(table.rows)), str(len(_signatures(table)))
+        grid.add_row(name, *counts, table.section, table.title)
     runs = len(set().union(*map(_signatures, STUDY.values())))
     rows = sum(len(table.rows) for table in STUDY.values())
     return Group(
@@ -99,8 +98,7 @@ def list_tables() -> RenderableType:
 
 def _signatures(table: Table) -> set[str]:
     """The distinct runs behind its rows, at the paper's scale."""
-    recipe = SCALES[table.scale]
-    settings = (with_settings(row.config, recipe, row.recipe) for row in table.rows)
+    settings = [with_settings(it.config, SCALES[table.scale], it.recipe) for it in table.rows]
     return {signature(Run(*it, "", 0)) for it in settings}
 
 
@@ -136,27 +134,23 @@ def show_plan(plan: Plan, store: Store, times: Mapping[str, str] | None = None) 
 
 
 def summary(plan: Plan, store: Store) -> str:
-    """ "4 rows, 1 seed: 4 distinct runs, 1 done, 3 to train", and which rows are one run."""
+    """ "4 rows, 1 seed: 4 distinct runs, 1 done, 3 to train"."""
     missing = plan.missing(store)
     tests = sum(run.training is not None for run in missing)
     rows, seeds = count(plan.num_rows, "row"), count(len(plan.seeds), "seed")
-    runs = count(len(plan.runs), "distinct run")
+    runs, num_done = count(len(plan.runs), "distinct run"), len(plan.runs) - len(missing)
     to_do = f"{len(missing) - tests} to train" + (f", {tests} to test anew" if tests else "")
-    told = [f"{rows}, {seeds}: {runs}, {len(plan.runs) - len(missing)} done, {to_do}"]
-    for run, table in product(plan.runs, plan.tables):  # as Table 8's, but for its own scales
-        alike = [row for row in run.rows if row.startswith(f"{table.label}: ")]
-        if len(alike) > 1 and run.run.seed == plan.seeds[0]:
-            told.append(f"At scale {plan.setup.scale} one run: {'; '.join(alike)}")
-    return "\n".join(told)
+    return f"{rows}, {seeds}: {runs}, {num_done} done, {to_do}"
 
 
 def show_status(store: Store) -> RenderableType:
     """Every run of a results folder, by setup; a run says how far it got, or why it failed."""
-    parts, by_setup = list[RenderableType](), dict[str, list[Status]]()
-    for it in (statuses := store.statuses()):
-        by_setup.setdefault(it.facts.get("setup", {}).get("name", "unknown"), []).append(it)
-    for setup, ours in by_setup.items():
+    statuses = store.statuses()
+    setups = [it.facts.get("setup", {}).get("name", "unknown") for it in statuses]
+    parts: list[RenderableType] = []
+    for setup in dict.fromkeys(setups):
         grid, signs = _grid("Run", "Seed", "State", "", "Time", "Fills"), list[Text]()
+        ours = [it for it, name in zip(statuses, setups, strict=True) if name == setup]
         for it in sorted(ours, key=lambda it: it.name):
             state, rows = Text(it.state, STYLES.get(it.state, "")), it.facts.get("rows", [])
             seed, time = str(it.facts.get("seed", "")), duration(it.values.get("seconds"))
@@ -175,14 +169,10 @@ def total(store: Store, statuses: Sequence[Status]) -> str:
 
 def nothing_found(store: Store, tables: Sequence[str], data: str | None = None) -> str:
     """Why there is nothing to report, and what there would be. data: where only that is wanted."""
-    setups, runs = [setup for setup, _ in setups_in(store)], store.folders()
-    found = ", ".join(f"'{setup.name}'" for setup in setups) or "no runs"
-    if runs and not any(run.is_done for run in runs):
+    found = ", ".join(f"'{setup.name}'" for setup, _ in setups_in(store)) or "no runs"
+    if (runs := store.folders()) and not any(run.is_done for run in runs):
         found = f"{count(len(runs), 'run')}, none of them done: atss status"
-    known = [name for setup in setups for name in (setup.data, setup.where)]
-    on = ""
-    if data is not None and data not in known:
-        on = f" on a data set '{data}'{did_you_mean(data, known)}"
+    on = "" if data is None else f" on a data set '{data}'"
     return f"no results for {', '.join(tables)}{on} in {store.root}, which holds {found}"
 
 

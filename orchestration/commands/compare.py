@@ -5,17 +5,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-import typer
-
 from experiments.settings import show_setting
 from orchestration import options
 from orchestration.find import Meant, find_pair
-from orchestration.options import option
+from orchestration.options import argument, option
 from orchestration.run_folder import DEFAULT_OUT, open_store
 from orchestration.terminal import console, print_grid, print_json, say
 
 if TYPE_CHECKING:  # it imports numpy, which lists need not wait for
-    from reports.paired import Paired, Side
+    from reports.paired import Side
 
 MEANT = (
     "A row of a table, with all its seeds: table3:5, or by its label or a part of it, without "
@@ -23,20 +21,22 @@ MEANT = (
     "beginning of one."
 )
 Form = Annotated[Literal["terminal", "markdown", "json"], option("How it is printed.", "--format")]
-PICTURES = "Draw the images on which they differ most: ground truth, A, B."
-Pictures = Annotated[
-    Path | None, option(PICTURES, metavar="FOLDER", show_default=False, file_okay=False)
-]
+PICTURES = option(
+    "Draw the images on which they differ most: ground truth, A, B.",
+    metavar="FOLDER",
+    show_default=False,
+    file_okay=False,
+)
 
 
 def compare(
-    first: Annotated[str, typer.Argument(metavar="A", help=MEANT, show_default=False)],
-    second: Annotated[str, typer.Argument(metavar="B", help="Likewise.", show_default=False)],
+    first: Annotated[str, argument("A", MEANT)],
+    second: Annotated[str, argument("B", "Likewise.")],
     scale: options.OnlyScale = None,
     data: options.OnlyData = None,
     settings: options.OnlySettings = None,
     form: Form = "terminal",
-    pictures: Pictures = None,
+    pictures: Annotated[Path | None, PICTURES] = None,
     out: options.Out = DEFAULT_OUT,
 ) -> None:
     """Compare two configurations on the same images, B against A: can they be told apart?
@@ -54,35 +54,35 @@ def compare(
     """
     store, texts = open_store(out).require_there(), (first, second)
     one, other, note = find_pair(store, texts, scale=scale, data=data, settings=settings or ())
-    with console.status("Comparing") as status:
-        from reports.paired import compare as paired
+    from reports.paired import compare as paired
+    from reports.paired import extremes, grids, meaning
 
+    with console.status("Comparing") as status:
         before, after = (side_of(meant, status.update) for meant in (one, other))
         status.update("Comparing")
         found = paired(before, after, note)
-    _show(found, form)
-    if pictures is not None:
-        from orchestration.gallery import Drawn, draw_differences
-
-        runs = [  # by each side's run of the lowest seed
-            Drawn(f"{letter}: {meant.name}", meant.folders[0], side.runs[0].insight.threshold)
-            for letter, meant, side in (("A", one, before), ("B", other, after))
-        ]
-        setup, folder = one.setup, pictures.expanduser()
-        count = draw_differences(found, runs, setup.where, setup.fingerprint, folder)
-        say(f"Pictures {folder} ({count})")
-
-
-def _show(found: "Paired", form: str) -> None:
-    from reports.paired import grids, meaning
-
     if form == "json":  # everything, also what the tables leave out
-        return print_json(asdict(found) | {"meaning": meaning(found)})
-    for grid in grids(found):
-        print_grid(grid, form)
-        if form == "terminal":
-            console.print()
-    console.print(meaning(found), soft_wrap=form == "markdown")
+        print_json(asdict(found) | {"meaning": meaning(found)})
+    else:
+        for grid in grids(found):
+            print_grid(grid, form)
+            if form == "terminal":
+                say("")
+        console.print(meaning(found), soft_wrap=form == "markdown")
+    if pictures is None:
+        return
+    from orchestration.gallery import dataset_of, draw_sheets, surest
+
+    dataset = dataset_of(one.setup.where, one.setup.fingerprint)
+    if dataset is None:
+        raise ValueError(f"--pictures needs the images of {one.setup.where}, which are not there")
+    shown = {  # of each side's run of the lowest seed
+        f"{letter}: {meant.name}": surest(meant.folders[0], side.runs[0].insight.threshold)
+        for letter, meant, side in (("A", one, before), ("B", other, after))
+    }
+    images = [int(image.name) for part in extremes(found) for image in part]
+    draw_sheets(dataset, images, shown, pictures.expanduser())
+    say(f"Pictures {pictures.expanduser()} ({len(images)})")
 
 
 def side_of(meant: Meant, progress: Callable[[str], None]) -> "Side":
@@ -97,15 +97,15 @@ def side_of(meant: Meant, progress: Callable[[str], None]) -> "Side":
     known, first = inspect(meant.folders, progress), meant.folders[0]
     if known.reasons:
         raise ValueError(f"{meant.name}: {'; '.join(known.reasons)}")
-    runs = tuple(
+    runs = [
         Measured(
             scores=known.scores[folder.signature],
             matches=load_matches(folder.matches),
             insight=known.insights[folder.signature],
         )
         for folder in meant.folders
-    )
+    ]
     recipe, result = first.facts()["canonical"]["recipe"], first.result() or {}
     facts = {"scale": meant.setup.scale} | {key: show_setting(it) for key, it in recipe.items()}
     facts["pycocotools"] = result.get("facts", {}).get("pycocotools", "unknown")
-    return Side(name=meant.name, runs=runs, facts=facts)
+    return Side(name=meant.name, runs=tuple(runs), facts=facts)

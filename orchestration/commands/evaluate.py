@@ -4,32 +4,37 @@ What is tested is a run of the results folder or a file of weights. Both write C
 and draw; the one tests on annotated images, the other looks at a person's own.
 """
 
-import hashlib
 import json
 import re
 import shutil
-import time
 from collections import Counter as Tally
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from detector.metrics import COCO_NUMBERS
+from experiments.experiment import TEST_ONLY
+from experiments.settings import parse_settings
 from orchestration import options
+from orchestration.find import find_run
 from orchestration.json_files import write_atomically, write_json
 from orchestration.progress import Counter, count
-from orchestration.run_folder import DEFAULT_OUT, open_store
-from orchestration.terminal import console, finish
-from orchestration.trained import TEST_SETTINGS, Trained, category_ids, load_trained, open_images
+from orchestration.run_folder import DEFAULT_OUT, RunFolder, Store, open_store
+from orchestration.terminal import console, finish, say
 
 if TYPE_CHECKING:
+    import torch
+
     from detector.data.coco import CocoDataset
+    from detector.weights.load import Loaded
 
 EVALUATIONS, PREDICTIONS, PICTURES = "evaluations", "predictions", "pictures"
 ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
-LINES = 20  # for more images than these there is a count instead of a line each
+TEST_SETTINGS = ("short_side", "long_side", *TEST_ONLY, "batch_size", "threads")
 GPU_WORKERS, CPU_WORKERS = 4, 0  # processes that load images, where a user asks for none
+SHOWN = 100  # letters of the classes in a line that refuses some
 
 Record = dict[str, Any]
 
@@ -61,113 +66,62 @@ def evaluate(
     - `atss evaluate --weights ATSS_R_50_FPN_1x.pth --data coco2017`
     - `atss evaluate --weights detector.safetensors --annotations boxes.json --images photos`
     """
-    store = open_store(out)
-    trained = load_trained(run, weights, store, settings or [], device)
-    name, part, dataset = open_images(data, split, annotations, images, trained.run)
+    store, texts = open_store(out), settings or []
+    loaded, folder, slug = load_trained(store, run, weights, texts, device)
+    title, dataset = open_images(data, split, annotations, images, folder)
     dataset.check_images()
     store.require_writable()
-    title, started = f"{name}, {part}" if part else name, time.monotonic()
-    found = _detect_all(trained, dataset, title, workers)
+    found = _detect_all(loaded, dataset, title, workers)
     from detector.evaluation.detect import measure
-
-    numbers = measure(dataset.ground_truth, found)[0]
-    folder = store.root / EVALUATIONS / _as_name(f"{trained.slug}-{name}-{part}").strip("-")
-    folder.mkdir(parents=True, exist_ok=True)
-    _write_detections(folder, found)
-    told = _about(trained, name, part, dataset) | {"seconds": time.monotonic() - started}
-    write_json(folder / "metrics.json", {"numbers": numbers} | told)
-    _draw(folder / PICTURES, dataset, found, draw, score)
-    line = "{:<6} {:>5}  {:<10} {:<20} {}".format
-    console.print(line("", "%", "IoU", "objects", "detections per image"))
-    for number, over in COCO_NUMBERS.items():
-        value = numbers[number]
-        console.print(line(number, "-" if value is None else f"{value:.1f}", *over))
-    where = f"{len(dataset)} images of {title}: {folder}"
-    console.print(f"{len(found)} detections in {where}", soft_wrap=True)
-
-
-def _about(trained: Trained, name: str, split: str, dataset: "CocoDataset") -> Record:
-    """All that the numbers depend on."""
+    from orchestration.gallery import draw_sheets
     from orchestration.provenance import environment
 
-    recipe = trained.loaded.description.recipe
-    with trained.path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return {
-        "detector": {
-            "name": trained.name,
-            "run": trained.run.signature if trained.run else None,
-            "step": trained.step,
-            "file": str(trained.path),
-            "sha256": digest,
-            "notes": trained.loaded.notes,
-        },
+    recipe, where = loaded.description.recipe, device_of(loaded)
+    told = {  # all that the numbers depend on
+        "numbers": (numbers := measure(dataset.ground_truth, found)[0]),
+        "detector": loaded.notes,
         "settings": {key: getattr(recipe, key) for key in TEST_SETTINGS},
-        "data": {
-            "name": name,
-            "split": split or None,
-            "annotations": str(dataset.annotation_file),
-            "images": len(dataset),
-            "fingerprint": dataset.digest(),
-        },
-        "device": str(trained.device),
-        "environment": environment(trained.device.type),
+        "data": {"name": title, "images": len(dataset), "fingerprint": dataset.digest()},
+        "environment": {"device": str(where)} | environment(where.type),
     }
+    to = store.root / EVALUATIONS / _as_name(f"{slug}-{title}")
+    _write(to, found, metrics=told)
+    shutil.rmtree(to / PICTURES, ignore_errors=True)  # they were of other detections
+    if draw:
+        shown = {f"score {score:g} and more": [it for it in found if it["score"] >= score]}
+        draw_sheets(dataset, dataset.image_ids[:draw], shown, to / PICTURES)
+    line = "{:<6} {:>5}  {:<10} {:<20} {}".format
+    say(line("", "%", "IoU", "objects", "detections per image"))
+    for number, over in COCO_NUMBERS.items():
+        value = numbers[number]
+        say(line(number, "-" if value is None else f"{value:.1f}", *over))
+    say(f"{len(found)} detections in {len(dataset)} images of {title}: {to}")
 
 
 def _detect_all(
-    trained: Trained, dataset: "CocoDataset", title: str, workers: int | None
+    loaded: "Loaded", dataset: "CocoDataset", title: str, workers: int | None
 ) -> list[Record]:
     """COCO's results of the detector on all images, counted as they come."""
     from detector.evaluation.detect import detect_all
 
-    loaded, description = trained.loaded, trained.loaded.description
-    ids = category_ids(description.category_ids, description.names, dataset, title)
-    trained.introduce(dataset.notes)
-    default = GPU_WORKERS if trained.device.type == "cuda" else CPU_WORKERS
-    found: list[Record] = []
+    device = device_of(loaded)
+    default = GPU_WORKERS if device.type == "cuda" else CPU_WORKERS
     parts = detect_all(
         loaded.detector,
         dataset,
-        description.recipe,
-        device=trained.device,
+        loaded.description.recipe,
+        device=device,
         workers=default if workers is None else workers,
         layout=loaded.layout,
-        category_ids=ids,
+        category_ids=category_ids(loaded, dataset, title),
     )
+    say(*loaded.notes, *dataset.notes)
+    found: list[Record] = []
     with Counter("testing", len(dataset), console) as counter:
         for part in parts:
             found += chain(*part)
             counter.add(len(part))
     return found
-
-
-def _as_name(text: str) -> str:
-    """As the name of a folder."""
-    return re.sub(r"[^\w.,=-]+", "-", text)
-
-
-def _write_detections(folder: Path, found: list[Record]) -> None:
-    text = json.dumps(found)
-    write_atomically(folder / "detections.json", lambda part: part.write_text(text))
-
-
-def _draw(
-    folder: Path, dataset: "CocoDataset", found: list[Record], number: int, score: float
-) -> None:
-    """The first images, ground truth beside the detections of a score; those of before go."""
-    from orchestration.gallery import sheet
-
-    shutil.rmtree(folder, ignore_errors=True)
-    sure = [item for item in found if item["score"] >= score]
-    shown = {
-        "ground truth": dataset.ground_truth["annotations"],
-        f"detections, score {score:g} and more": sure,
-    }
-    for index, path in enumerate(dataset.file_names[:number]):
-        folder.mkdir(exist_ok=True)
-        name = path.replace("/", "-").removesuffix(".jpg")
-        sheet(dataset, index, shown).save(folder / f"{name}.jpg", quality=92)
 
 
 def predict(
@@ -195,15 +149,15 @@ def predict(
     if not places:
         raise ValueError(f"'{run}' is taken for a RUN; needs images after it, or --weights FILE")
     store, files = open_store(out), find_images(places)
-    trained = load_trained(run, weights, store, settings or [], device)
+    loaded, _, slug = load_trained(store, run, weights, settings or [], device)
     store.require_writable()
-    trained.introduce()
-    name = _as_name(f"{trained.slug}-{Path(places[0]).stem}")
-    finish(_predict_all(trained, files, store.root / PREDICTIONS / name, score))
+    say(*loaded.notes)
+    name = _as_name(f"{slug}-{Path(places[0]).stem}")
+    finish(_predict_all(loaded, files, store.root / PREDICTIONS / name, score))
 
 
 def find_images(places: Sequence[str]) -> list[Path]:
-    """The files, and the images below the folders, sorted; hidden ones left out.
+    """The files, and the images below the folders, sorted.
 
     FileNotFoundError for a place that is not there, ValueError for a folder without images.
     """
@@ -211,20 +165,14 @@ def find_images(places: Sequence[str]) -> list[Path]:
     for place in map(Path, places):
         if not place.exists():
             raise FileNotFoundError(f"no image or folder {place}")
-        inside = [
-            path
-            for path in sorted(place.rglob("*"))
-            if path.suffix.lower() in ENDINGS
-            and path.is_file()
-            and not any(part.startswith(".") for part in path.relative_to(place).parts)
-        ]
+        inside = [it for it in sorted(place.rglob("[!.]*")) if it.suffix.lower() in ENDINGS]
         if place.is_dir() and not inside:
             raise ValueError(f"no images in {place}, needs files that end in {', '.join(ENDINGS)}")
         found += inside if place.is_dir() else [place]
     return list(dict.fromkeys(found))
 
 
-def _predict_all(trained: Trained, files: list[Path], folder: Path, score: float) -> list[str]:
+def _predict_all(loaded: "Loaded", files: list[Path], folder: Path, score: float) -> list[str]:
     """Detect, draw and write; returns what was wrong with the images that were left out."""
     from detector.data.images import as_tensor, read_image
     from detector.evaluation.detect import detect_one
@@ -232,42 +180,173 @@ def _predict_all(trained: Trained, files: list[Path], folder: Path, score: float
 
     shutil.rmtree(folder / PICTURES, ignore_errors=True)
     (folder / PICTURES).mkdir(parents=True)
-    loaded, description = trained.loaded, trained.loaded.description
-    categories = dict(zip(description.category_ids, description.names, strict=True))
-    times = Tally(file.name for file in files)
+    categories = dict(zip(loaded.description.category_ids, loaded.description.names, strict=True))
     images, detections, problems = list[Record](), list[Record](), list[str]()
-    with Counter("images", len(files), console) as counter:
-        for number, file in enumerate(files, start=1):
-            counter.add(1)
-            try:
-                picture = read_image(file)
-            except ValueError as error:
-                problems.append(f"{error}; left out")
-                continue
-            found = detect_one(
-                loaded.detector,
-                as_tensor(picture),
-                description.recipe,
-                image_id=number,
-                category_ids=[*categories],
-                device=trained.device,
-                layout=loaded.layout,
-            )
-            found = [item for item in found if item["score"] >= score]
-            # The drawn copy has the file's own name, unless another file has that, too.
-            copy = file.name if file.suffix.lower() in ENDINGS else f"{file.name}.png"
-            copy = f"{PICTURES}/{copy}" if times[file.name] == 1 else f"{PICTURES}/{number}-{copy}"
-            drawn(picture, found, categories).save(folder / copy, quality=92)
-            size = {"width": picture.width, "height": picture.height}
-            images.append({"id": number, "file_name": str(file), **size, "drawn": copy})
-            detections += found
-            if len(files) <= LINES:
-                tally = Tally(categories[item["category_id"]] for item in found).most_common()
-                told = ", ".join(f"{times} {name}" for name, times in tally) or "nothing"
-                console.print(f"{file}: {told}", soft_wrap=True)
+    for number, file in enumerate(files, start=1):
+        try:
+            picture = read_image(file)
+        except ValueError as error:
+            problems.append(f"{error}; left out")
+            continue
+        found = detect_one(
+            loaded.detector,
+            as_tensor(picture),
+            loaded.description.recipe,
+            image_id=number,
+            category_ids=[*categories],
+            device=device_of(loaded),
+            layout=loaded.layout,
+        )
+        found = [item for item in found if item["score"] >= score]
+        copy = f"{PICTURES}/{number:04}-{file.stem}.jpg"
+        drawn(picture, found, categories).save(folder / copy, quality=92)
+        size = {"width": picture.width, "height": picture.height}
+        images.append({"id": number, "file_name": str(file), **size, "drawn": copy})
+        detections += found
+        tally = Tally(categories[item["category_id"]] for item in found).most_common()
+        told = ", ".join(f"{times} {name}" for name, times in tally) or "nothing"
+        say(f"{number} of {len(files)}, {file}: {told}")
     named = [{"id": number, "name": name} for number, name in categories.items()]
-    write_json(folder / "images.json", {"images": images, "categories": named})
-    _write_detections(folder, detections)
-    objects = f"{count(len(detections), 'object')} in {count(len(images), 'image')}"
-    console.print(f"{objects}: {folder}", soft_wrap=True)
+    _write(folder, detections, images={"images": images, "categories": named})
+    say(f"{count(len(detections), 'object')} in {count(len(images), 'image')}: {folder}")
     return problems
+
+
+def _as_name(text: str) -> str:
+    """As the name of a folder."""
+    return re.sub(r"[^\w.,=-]+", "-", text)
+
+
+def _write(folder: Path, detections: list[Record], **others: Record) -> None:
+    """detections.json, in COCO's results format, and the others by name."""
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(detections)
+    write_atomically(folder / "detections.json", lambda part: part.write_text(text))
+    for name, content in others.items():
+        write_json(folder / f"{name}.json", content)
+
+
+# The detector
+
+
+def device_of(loaded: "Loaded") -> "torch.device":
+    """Where its weights are."""
+    return next(loaded.detector.parameters()).device
+
+
+def load_trained(
+    store: Store, run: str | None, weights: str | None, texts: Sequence[str], device: str | None
+) -> tuple["Loaded", RunFolder | None, str]:
+    """The detector of a run or file on its device, the run, and what files of it are called.
+
+    texts: what --set changes in how it is tested. ValueError or FileNotFoundError in one line.
+    Threads are the run's, because sums depend on their number; of a file those asked for, else
+    torch's.
+    """
+    if (run is None) == (weights is None):
+        given = "neither" if run is None else f"both '{run}' and --weights {weights}"
+        raise ValueError(f"needs a RUN of the results folder, or --weights FILE, got {given}")
+    settings = _test_settings(texts)
+    folder = None if run is None else find_run(store, run)
+    path = _weights_of(folder) if folder else Path(str(weights)).expanduser()
+    import torch
+
+    from detector.detector import postprocess_of
+    from detector.weights.load import load_detector
+
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0].partition(". ")[0]
+        raise ValueError(f"--device {device} cannot be used here ({reason}), needs cpu") from None
+    loaded = load_detector(path, settings.pop("regress_from", None))
+    recipe = replace(loaded.description.recipe, **settings)
+    loaded.detector.to(device).postprocess = postprocess_of(recipe)
+    if folder or "threads" in settings:
+        torch.set_num_threads(recipe.threads)
+    notes = [f"{folder.facts()['name']} ({folder.signature})" if folder else str(path)]
+    if folder and path != folder.weights:
+        step = torch.load(path, map_location="cpu", weights_only=True)["step"]
+        notes.append(f"not finished: tested as of step {step}")
+    description = replace(loaded.description, recipe=recipe)
+    loaded = replace(loaded, description=description, notes=notes + loaded.notes)
+    return loaded, folder, "-".join([folder.signature if folder else path.stem, *texts])
+
+
+def _test_settings(texts: Sequence[str]) -> dict[str, Any]:
+    """--set of a trained detector, typed; ValueError for what only training could change."""
+    settings = parse_settings(texts)
+    for name in settings.keys() - {*TEST_SETTINGS, "regress_from"}:
+        raise ValueError(
+            f"{name} is a setting of training, and the detector is trained; "
+            f"there are {', '.join(TEST_SETTINGS)}, and regress_from for files of other code"
+        )
+    if len(settings.get("short_side", ())) == 1:  # nothing is drawn at random in a test
+        settings["short_side"] *= 2
+    return settings
+
+
+def _weights_of(folder: RunFolder) -> Path:
+    """The weights of a run, or its newest checkpoint."""
+    from detector.checkpoint import previous
+
+    for path in (folder.weights, folder.checkpoint, previous(folder.checkpoint)):
+        if path.is_file():
+            return path
+    raise ValueError(f"run {folder.signature} has no checkpoint yet, which a test needs")
+
+
+# The images
+
+
+def open_images(
+    data: str | None,
+    split: str | None,
+    annotations: str | None,
+    images: str | None,
+    run: RunFolder | None,
+) -> tuple[str, "CocoDataset"]:
+    """What the options name, by default what a run was trained on, and how people call it.
+
+    FileNotFoundError or ValueError, in one line, if it is not as needed, or no longer.
+    """
+    from detector.data.coco import CocoDataset, open_data, open_split
+
+    if annotations is not None and images is not None and data is None and split is None:
+        file = Path(annotations).expanduser()
+        return file.stem, CocoDataset(Path(images).expanduser(), file)
+    if annotations is not None or images is not None:
+        raise ValueError("--annotations and --images name a set together, without --data, --split")
+    if data is None:
+        if run is None:
+            pair = "--annotations FILE and --images FOLDER"
+            raise ValueError(f"--weights needs images to be tested on: --data WHERE, or {pair}")
+        facts = run.facts()["data"]
+        data = str(facts["where"])
+        if open_data(data).fingerprint != facts["fingerprint"]:
+            raise ValueError(
+                f"run {run.signature} was trained on another edition of {facts['name']}: its "
+                f"content changed in {data}; --data tests on what it is today"
+            )
+    name, dataset = open_split(data, split or "val")
+    return f"{name}-{split or 'val'}", dataset
+
+
+def category_ids(loaded: "Loaded", dataset: "CocoDataset", title: str) -> Sequence[int]:
+    """The data's id for each label of a detector that knows ids and names: by equal names.
+
+    ValueError where the classes differ: a detection counts as one of the data's, or not at all.
+    """
+    known = loaded.description
+    if (list(known.category_ids), list(known.names)) == (dataset.category_ids, dataset.names):
+        return known.category_ids
+    mine, theirs = ([name.strip().casefold() for name in it.names] for it in (known, dataset))
+    if sorted(mine) != sorted(theirs) or len(set(mine)) < len(mine):
+        odd = ", ".join(sorted(set(mine) ^ set(theirs))) or "none, but some are there twice"
+        raise ValueError(
+            f"the detector knows {len(mine)} classes, {title} has {len(theirs)}: a test needs the "
+            f"same ones, by name; only on one side: {odd:.{SHOWN}}"
+        )
+    by_name = dict(zip(theirs, dataset.category_ids, strict=True))
+    return [by_name[name] for name in mine]
