@@ -37,13 +37,9 @@ def trained(seed=0):
     return detector, optimizer
 
 
-def states(detector, optimizer):
-    remembered = [value for one in optimizer.state.values() for value in one.values()]
-    return [*detector.state_dict().values(), *remembered]
-
-
 def assert_same(one, other):
-    assert all(torch.equal(*pair) for pair in zip(states(*one), states(*other), strict=True))
+    states = [[it.state_dict() for it in pair] for pair in (one, other)]
+    torch.testing.assert_close(*states, rtol=0, atol=0)
 
 
 @pytest.fixture
@@ -63,7 +59,12 @@ def test_what_was_saved_is_loaded(path):
     assert torch.equal(torch.rand(3), expected)  # random numbers go on where they stopped
 
 
-def test_no_checkpoint_is_step_zero_and_changes_nothing(path):
+@pytest.mark.parametrize(
+    "content", [None, b"", b"no checkpoint", *(pickle.dumps(it, 2) for it in ({"step": 3}, [1]))]
+)
+def test_without_a_checkpoint_it_is_step_zero_and_nothing_changes(path, content):
+    if content is not None:
+        path.write_bytes(content)
     fresh = trained()
     before = copy.deepcopy(fresh)
     assert checkpoint.load(path, *fresh) == (0, {})
@@ -79,30 +80,17 @@ def saved(path):
     return both
 
 
-@pytest.mark.parametrize(
-    ("share", "is_flipped"),
-    [
-        *((share, False) for share in (0.0, 0.1, 0.5, 0.9, 0.999)),
-        *((share, True) for share in (0.2, 0.5, 0.8)),
-    ],
-)
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9, 0.999])
+@pytest.mark.parametrize("is_flipped", [True, False])
 def test_a_damaged_file_is_never_loaded_the_one_before_it_is(path, saved, share, is_flipped):
     """Half a file, or one with a single bit at which torch.load gives wrong weights wordlessly."""
     content = path.read_bytes()
-    place = int(share * len(content))
+    place = int((0.2 + 0.6 * share if is_flipped else share) * len(content))
     rest = bytes([content[place] ^ 1]) + content[place + 1 :] if is_flipped else b""
     path.write_bytes(content[:place] + rest)
     fresh = build()
     assert checkpoint.load(path, *fresh)[0] == 1
     assert_same(fresh, saved[1])
-
-
-@pytest.mark.parametrize(
-    "content", [b"", b"no checkpoint", pickle.dumps({"step": 3}, 2), pickle.dumps([1, 2], 2)]
-)
-def test_what_is_no_checkpoint_is_none(path, content):
-    path.write_bytes(content)
-    assert checkpoint.load(path, *build()) == (0, {})
 
 
 @pytest.mark.parametrize("newest", [1, 2])
@@ -145,19 +133,11 @@ for step in itertools.count(1):
     assert_same(fresh, trained())
 
 
-@pytest.mark.parametrize(
-    "other",
-    [
-        {"num_classes": 3},
-        {"config": DetectorConfig(group_norm=True)},
-        {"config": DetectorConfig(anchor_scales=(4, 8))},
-    ],
-)
+@pytest.mark.parametrize("other", [{"num_classes": 3}, {"config": DetectorConfig(group_norm=True)}])
 def test_a_checkpoint_of_another_detector_is_refused_in_one_line(path, other):
     checkpoint.save(path, *trained(), step=1)
-    with pytest.raises(ValueError, match=f"'{path}' is of another detector: .*$") as caught:
+    with pytest.raises(ValueError, match=rf"\A'?.*'{path}' is of another detector: [^\n]*\Z"):
         checkpoint.load(path, *build(**other))
-    assert "\n" not in str(caught.value)
 
 
 def test_loading_executes_nothing(path, tmp_path):
@@ -169,24 +149,20 @@ def test_loading_executes_nothing(path, tmp_path):
 DESCRIPTION = checkpoint.Description(DetectorConfig(), RECIPE, (3, 7), ("cat", "dog"))
 
 
-def test_weights_alone_are_saved_and_loaded_and_say_what_they_belong_to(tmp_path):
-    path, (detector, _) = tmp_path / "weights.safetensors", trained()
-    checkpoint.save_weights(path, detector, DESCRIPTION)
+def test_what_is_saved_says_what_it_belongs_to(path, tmp_path):
+    weights, saved = tmp_path / "weights.safetensors", trained()
+    checkpoint.save(path, *saved, step=1, description=DESCRIPTION)
+    content = torch.load(path, weights_only=True)["description"]
+    assert checkpoint.Description.from_json(content) == DESCRIPTION
+    checkpoint.save_weights(weights, saved[0], DESCRIPTION)
     fresh, _ = build(seed=1)
-    checkpoint.load_weights(path, fresh)
-    torch.testing.assert_close(fresh.state_dict(), detector.state_dict(), rtol=0, atol=0)
-    assert list(tmp_path.iterdir()) == [path]
-    with safe_open(path, "pt") as file:
+    checkpoint.load_weights(weights, fresh)
+    torch.testing.assert_close(fresh.state_dict(), saved[0].state_dict(), rtol=0, atol=0)
+    assert sorted(tmp_path.iterdir()) == [path, weights]
+    with safe_open(weights, "pt") as file:
         content = json.loads(file.metadata()[checkpoint.METADATA])
     assert content["categories"] == [{"id": 3, "name": "cat"}, {"id": 7, "name": "dog"}]
     assert checkpoint.Description.from_json(content) == DESCRIPTION
-
-
-def test_a_checkpoint_of_an_unfinished_run_says_what_it_belongs_to(path):
-    checkpoint.save(path, *trained(), step=1, description=DESCRIPTION)
-    content = torch.load(path, weights_only=True)["description"]
-    assert checkpoint.Description.from_json(content) == DESCRIPTION
-    assert checkpoint.load(path, *build())[0] == 1
 
 
 OTHERS = ({"categories": [3]}, {"config": {"no such": 1}}, {"recipe": {"norm": "none"}})

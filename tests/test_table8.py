@@ -19,13 +19,10 @@ from detector.backbone import build_backbone
 from detector.config import Recipe
 from detector.data.batches import batches
 from detector.data.coco import open_data
-from detector.detector import build_detector, postprocess_of
-from detector.evaluation.detect import detect_all, measure, six
+from detector.detector import build_detector
 from detector.layers import DeformableConv2d
-from detector.metrics import Metrics
 from detector.training import assemble, build_optimizer, train
 from detector.weights.conventions import own_layout
-from detector.weights.load import load_detector
 from experiments import TABLES
 from experiments.baselines import ATSS
 from experiments.experiment import Run, signature
@@ -59,8 +56,7 @@ def test_all_rows_are_atss_and_differ_in_backbone_convolutions_and_test_alone() 
         expected[f"{label}-DCN"] = {"backbone": name, "deformable": stages}
     for label in list(expected)[-2:]:
         expected[f"{label}, multi-scale test"] = expected[label] | {"multi_scale_test": True}
-    assert {row.label: dict(row.recipe) for row in TABLE.rows} == expected
-    assert list(expected) == [row.label for row in TABLE.rows]
+    assert [(row.label, dict(row.recipe)) for row in TABLE.rows] == list(expected.items())
     assert {row.config for row in TABLE.rows} == {ATSS}
 
 
@@ -73,9 +69,7 @@ def test_the_last_two_rows_train_nothing_and_come_after_all_trainings() -> None:
     assert told == "8 rows, 1 seed: 8 distinct runs, 0 done, 6 to train, 2 to test anew"
     both = make_plan(AT_PAPERS, [TABLE], seeds=[0, 1]).runs
     assert [run.training is None for run in both] == [True] * 12 + [False] * 4
-
-
-def test_a_test_alone_is_planned_with_its_training() -> None:
+    # A test that is asked for alone is planned with its training.
     training, test = make_plan(AT_PAPERS, [TABLE], rows=["7"], seeds=[3]).runs
     assert test.training == training and training.run == test.run.training
     assert training.name == "Table 8: ResNeXt-32x8d-101-DCN - seed 3"
@@ -89,21 +83,30 @@ def test_at_demo_scale_the_small_backbone_stands_for_all_three() -> None:
     assert {run.run.recipe.backbone for run in runs} == {"small"}
     assert [run.run.recipe.deformable for run in runs] == ["none", "c3-c5", "c4-c5", "c4-c5"]
     assert [run.training is None for run in runs] == [True, True, True, False]
-    assert "Table 8: ResNeXt-64x4d-101" in runs[0].rows
-    _, note, *_ = summary(make_plan(AT_DEMO, [TABLE]), Store(Path("nowhere"))).splitlines()
-    three = "Table 8: ResNet-101; Table 8: ResNeXt-32x8d-101; Table 8: ResNeXt-64x4d-101"
-    assert note == f"At scale demo one run: {three}"
+    three = ("ResNet-101", "ResNeXt-32x8d-101", "ResNeXt-64x4d-101")
+    assert runs[0].rows[:3] == tuple(f"Table 8: {label}" for label in three)
     mine = replace(AT_DEMO, settings={"backbone": "resnet18"})
     assert {it.run.recipe.backbone for it in make_plan(mine, [TABLE]).runs} == {"resnet18"}
+    # Nor is a sweep over backbones of a row overruled by its stand-in.
+    axes = (parse_axis("backbone=small,resnet18"), parse_axis("k=5,9"))
+    rows = Sweep(TABLE.rows[3], DEMO, axes, "sweep", ()).grid()
+    recipes = [AT_DEMO.row_run(row, 0).recipe for row in rows]
+    assert [recipe.backbone for recipe in recipes] == ["small"] * 2 + ["resnet18"] * 2
+    assert {recipe.deformable for recipe in recipes} == {"c3-c5"}
+    (row, _) = Sweep(TABLE.rows[3], DEMO, axes[1:], "sweep", ()).grid()
+    assert AT_DEMO.row_run(row, 0).recipe.backbone == "small"
 
 
 def test_a_report_says_whose_numbers_the_papers_are_and_what_stands_in(tmp_path: Path) -> None:
     bundle = make_bundle("table8", scale="demo")
     notes = " ".join(footnotes(bundle))
-    assert "COCO test-dev with ResNet-101, ResNeXt-101 32x8d, ResNeXt-101 64x4d" in notes
-    assert "180,000 iterations of 16 images, short side 640 to 800 px" in notes
-    assert "every row has backbone=small" in notes
-    assert "Changed from row to row: deformable, multi_scale_test." in notes
+    for text in (
+        "COCO test-dev with ResNet-101, ResNeXt-101 32x8d, ResNeXt-101 64x4d",
+        "180,000 iterations of 16 images, short side 640 to 800 px",
+        "every row has backbone=small",
+        "Changed from row to row: deformable, multi_scale_test.",
+    ):
+        assert text in notes
     at_mini = " ".join(footnotes(replace(bundle, scale="mini")))
     assert "Changed from row to row: backbone, deformable, multi_scale_test." in at_mini
     assert "every row has" not in at_mini
@@ -122,33 +125,7 @@ def test_values_are_held_against_the_papers_only_at_the_tables_own_schedule(
     assert bundle.is_as_in_paper and not replace(bundle, recipe=other).is_as_in_paper
 
 
-def test_a_sweep_over_backbones_of_a_row_is_not_overruled_by_its_stand_in() -> None:
-    axes = (parse_axis("backbone=small,resnet18"), parse_axis("k=5,9"))
-    rows = Sweep(TABLE.rows[3], DEMO, axes, "sweep", ()).grid()
-    recipes = [AT_DEMO.row_run(row, 0).recipe for row in rows]
-    assert [recipe.backbone for recipe in recipes] == ["small"] * 2 + ["resnet18"] * 2
-    assert {recipe.deformable for recipe in recipes} == {"c3-c5"}
-    (row, _) = Sweep(TABLE.rows[3], DEMO, axes[1:], "sweep", ()).grid()
-    assert AT_DEMO.row_run(row, 0).recipe.backbone == "small"
-
-
 # --- their detectors
-
-
-@pytest.mark.parametrize(
-    ("name", "parameters"),  # torchvision's, less those of the classifier: 2048 x 1000 + 1000
-    [
-        ("resnet101", 44_549_160 - 2_049_000),
-        ("resnext101_32x8d", 88_791_336 - 2_049_000),
-        ("resnext101_64x4d", 83_455_272 - 2_049_000),
-    ],
-)
-def test_backbones_have_as_many_parameters_as_their_publications(
-    name: Any, parameters: int
-) -> None:
-    with torch.device("meta"):
-        body = build_backbone(name, "group_norm").body  # as many as batch norm's
-    assert sum(parameter.numel() for parameter in body.parameters()) == parameters
 
 
 def places(detector: torch.nn.Module) -> list[str]:
@@ -156,32 +133,43 @@ def places(detector: torch.nn.Module) -> list[str]:
     return [name for name, module in modules if isinstance(module, DeformableConv2d)]
 
 
+PARAMETERS = {  # torchvision's, less those of the classifier: 2048 x 1000 + 1000
+    "resnet101": 44_549_160 - 2_049_000,
+    "resnext101_32x8d": 88_791_336 - 2_049_000,
+    "resnext101_64x4d": 83_455_272 - 2_049_000,
+}
+BLOCKS: dict[str, dict[int, int]] = {"none": {}, "c3-c5": {2: 4, 3: 23, 4: 3}}
+BLOCKS["c4-c5"] = {3: 23, 4: 3}
+
+
 @pytest.mark.parametrize("row", TABLE.rows, ids=lambda row: row.label)
-def test_a_row_is_deformable_where_the_paper_says(row: Any) -> None:
+def test_a_row_has_its_backbones_parameters_and_is_deformable_where_the_paper_says(
+    row: Any,
+) -> None:
     run = AT_PAPERS.row_run(row, 0)
     layout = own_layout(run.recipe.deformable)
     with torch.device("meta"):
+        plain = build_backbone(run.recipe.backbone, "group_norm").body  # as many as batch norm's
         body = build_backbone(run.recipe.backbone, "group_norm", layout=layout)
         detector = build_detector(run.config, 80, backbone=body, layout=layout)
-    blocks = {"none": {}, "c3-c5": {2: 4, 3: 23, 4: 3}, "c4-c5": {3: 23, 4: 3}}
+    assert sum(it.numel() for it in plain.parameters()) == PARAMETERS[run.recipe.backbone]
     expected = [
         f"backbone.body.layer{stage}.{block}.conv2"
-        for stage, count in blocks[run.recipe.deformable].items()
+        for stage, count in BLOCKS[run.recipe.deformable].items()
         for block in range(count)
     ]
-    if expected:
-        expected += ["head.cls_tower.3.conv", "head.box_tower.3.conv"]
-    assert places(detector) == expected
+    towers = ["head.cls_tower.3.conv", "head.box_tower.3.conv"]
+    assert places(detector) == expected + (towers if expected else [])
 
 
-def test_the_small_backbones_stages_are_deformable_likewise() -> None:
-    def convolutions(deformable: Any) -> list[str]:
-        return places(build_backbone("small", "group_norm", layout=own_layout(deformable)))
-
-    stages = [[f"body.stages.{stage}.{block}.residual.3" for block in (0, 1)] for stage in range(3)]
-    assert convolutions("none") == []
-    assert convolutions("c3-c5") == sum(stages, [])
-    assert convolutions("c4-c5") == sum(stages[1:], [])
+@pytest.mark.parametrize(
+    ("deformable", "stages"), [("none", ""), ("c3-c5", "012"), ("c4-c5", "12")]
+)
+def test_the_small_backbones_stages_are_deformable_likewise(deformable: Any, stages: str) -> None:
+    found = places(build_backbone("small", "group_norm", layout=own_layout(deformable)))
+    assert found == [
+        f"body.stages.{stage}.{block}.residual.3" for stage in stages for block in "01"
+    ]
 
 
 def test_a_deformable_backbone_begins_with_the_weights_of_the_plain_one(tmp_path: Path) -> None:
@@ -197,17 +185,15 @@ def test_a_deformable_backbone_begins_with_the_weights_of_the_plain_one(tmp_path
 SMALL_DCN = replace(RECIPE, deformable="c4-c5", iterations=3, batch_size=2, evaluations=1)
 
 
-def test_offsets_are_trained_at_the_learning_rate_of_all_else(tmp_path: Path) -> None:
+def test_offsets_are_trained_at_the_learning_rate_of_all_else(data: Path) -> None:
     detector, optimizer = assemble(CONFIG, SMALL_DCN, 1, seed=0)
     offset = detector.get_parameter("head.cls_tower.3.conv.offset.weight")
     bias = detector.get_parameter("backbone.body.stages.1.0.residual.3.offset.bias")
-    factors = {
-        id(p): group["lr_factor"] for group in optimizer.param_groups for p in group["params"]
-    }
-    assert factors[id(offset)] == 1 and factors[id(bias)] == 2
+    groups = build_optimizer(detector, SMALL_DCN).param_groups
+    factors = {id(p): group["lr_factor"] for group in groups for p in group["params"]}
+    assert factors[id(offset)] == 1 and factors[id(bias)] == 2 and len(groups) == 2
     assert len(factors) == len(list(detector.parameters()))
-    assert len(build_optimizer(detector, SMALL_DCN).param_groups) == 2
-    images = batches(open_data(write_small_data(tmp_path / "squares")).train, SMALL_DCN, seed=0)
+    images = batches(open_data(data).train, SMALL_DCN, seed=0)
     list(train(detector, optimizer, images, replace(SMALL_DCN, iterations=2)))
     for name in places(detector):
         assert detector.get_submodule(name).get_submodule("offset").weight.abs().max() > 0, name
@@ -245,8 +231,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = write_small_data(tmp_path_factory.mktemp("data") / "squares")
     path = root / "annotations" / "instances_val.json"
     content = json.loads(path.read_text())
-    path.write_text(json.dumps({**content, "images": content["images"][:2], "annotations": [
-        item for item in content["annotations"] if item["image_id"] <= 2]}))  # fmt: skip
+    kept = [item for item in content["annotations"] if item["image_id"] <= 2]
+    path.write_text(json.dumps(content | {"images": content["images"][:2], "annotations": kept}))
     return root
 
 
@@ -264,20 +250,16 @@ def make_job(data: Path, out: Path, recipe: Recipe = SMALL_DCN) -> Job:
 Reports = list[dict[str, Any]]  # what a trial says, in order
 
 
-@pytest.fixture(scope="module")
-def tested(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Job, Reports]:
-    job, told = make_job(data, tmp_path_factory.mktemp("out")), Reports()
-    run_trial(job, told.append)
-    return job, told
-
-
 def training_folder(job: Job) -> RunFolder:
     assert job.training is not None
     return RunFolder(job.training.folder)
 
 
-def test_a_test_trains_what_is_not_trained_and_then_only_tests(tested: Any, data: Path) -> None:
-    job, told = tested
+def test_a_test_trains_what_is_not_trained_and_then_only_tests(
+    data: Path, tmp_path: Path, atss: Atss
+) -> None:
+    job, told = make_job(data, tmp_path), Reports()
+    run_trial(job, told.append)
     training, test = training_folder(job), RunFolder(job.folder)
     assert training.is_done and test.is_done
     assert training.facts()["name"] == "the training" and test.facts()["name"] == "the test"
@@ -286,42 +268,25 @@ def test_a_test_trains_what_is_not_trained_and_then_only_tests(tested: Any, data
     # Of a test that takes less than a second between two reports nothing is told.
     states = dict.fromkeys(values["state"] for values in told)
     assert [state for state in states if state != "testing"] == ["training", "done"]
-    assert told[-1]["AP"] == (test.result() or {})["metrics"]["ap"]
+    result = test.result() or {}
+    assert told[-1]["AP"] == result["metrics"]["ap"]
     # Its numbers are those of the trained detector under the multi-scale test.
-    loaded = load_detector(training.weights)
-    detector, val = loaded.detector, open_data(data).val
-    assert len(places(detector)) == 4 + 2
-    assert any("deformable convolutions: layer3, layer4" in note for note in loaded.notes)
-    detector.postprocess = postprocess_of(job.run.recipe)
-    parts = detect_all(detector, val, job.run.recipe, device="cpu")
-    detections = [detection for part in parts for image in part for detection in image]
-    assert json.loads(test.detections.read_text()) == detections
-    numbers = measure(val.ground_truth, detections)[0]
-    assert Metrics(**(test.result() or {})["metrics"]) == six(numbers)
-
-
-def test_what_is_trained_is_not_trained_again(tested: Any) -> None:
-    job, _ = tested
-    before = (training_folder(job).path / "result.json").stat().st_mtime_ns
-    (job.folder / "result.json").unlink()
-    told = Reports()
-    run_trial(job, told.append)
-    assert RunFolder(job.folder).is_done
-    assert (training_folder(job).path / "result.json").stat().st_mtime_ns == before
-
-
-def test_evaluate_tests_a_run_at_many_scales_too(tested: Any, atss: Atss) -> None:
-    job, _ = tested
-    out = job.folder.parents[1]
-    run = training_folder(job).signature
-    setting = ("--set", "multi_scale_test=true", "--data", job.where, "--out", out)
-    code, output, errors = atss("evaluate", run, *setting)
+    settings = ("--set", "multi_scale_test=true", "--set", "score_threshold=0.001")
+    where = ("--data", job.where, "--out", tmp_path)
+    code, output, errors = atss("evaluate", training.signature, *settings, *where)
     assert code == 0, errors
-    (metrics,) = out.glob("evaluations/*multi_scale_test=true*/metrics.json")
+    assert "deformable convolutions: layer3, layer4; and the towers' last" in output
+    (metrics,) = tmp_path.glob("evaluations/*multi_scale_test=true*/metrics.json")
     found = json.loads(metrics.read_text())
-    result = RunFolder(job.folder).result() or {}
     assert found["numbers"]["AP"] == result["metrics"]["ap"]
     assert found["settings"]["multi_scale_test"] is True
+    detections = (metrics.parent / "detections.json").read_bytes()
+    assert detections == test.detections.read_bytes()
+    # What is trained is not trained again.
+    before = (training.path / "result.json").stat().st_mtime_ns
+    (job.folder / "result.json").unlink()
+    run_trial(job, told.append)
+    assert test.is_done and (training.path / "result.json").stat().st_mtime_ns == before
 
 
 def test_a_training_that_fails_or_is_cancelled_leaves_its_test_untested(
