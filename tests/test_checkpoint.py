@@ -136,7 +136,7 @@ for step in itertools.count(1):
 @pytest.mark.parametrize("other", [{"num_classes": 3}, {"config": DetectorConfig(group_norm=True)}])
 def test_a_checkpoint_of_another_detector_is_refused_in_one_line(path, other):
     checkpoint.save(path, *trained(), step=1)
-    with pytest.raises(ValueError, match=rf"\A'?.*'{path}' is of another detector: [^\n]*\Z"):
+    with pytest.raises(ValueError, match=rf"'{path}' is of another detector: [^\n]*\Z"):
         checkpoint.load(path, *build(**other))
 
 

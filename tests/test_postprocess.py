@@ -80,19 +80,6 @@ def test_detections_of_random_predictions_are_those_of_plain_arithmetic(max_exam
     assert 0 in counts and max(counts) == 100
 
 
-def test_an_image_of_a_batch_has_the_detections_it_has_alone():
-    torch.manual_seed(0)
-    each = [random_predictions(True) for _ in range(4)]
-    each[1].cls_logits.fill_(-9)
-    whole = Predictions(*(torch.cat([getattr(it, n) for it in each]) for n in vars(each[0])))
-    sizes = [(90, 120), (96, 128), (50, 128), (96, 70)]
-    postprocess = Postprocess(candidates_per_level=40)
-    together = postprocess(whole, ANCHORS, BoxCoder(), sizes)
-    for predictions, size, found in zip(each, sizes, together, strict=True):
-        (alone,) = postprocess(predictions, ANCHORS, BoxCoder(), [size])
-        assert all(torch.equal(found[name], alone[name]) for name in alone)
-
-
 def one_by_one(boxes, logits, centerness=None, **settings):
     """Detections of predictions that are exactly these boxes, all on the first level."""
     anchors = [torch.tensor(boxes), *[torch.zeros(0, 4)] * 4]

@@ -130,12 +130,6 @@ STEPS = {  # before, after, the parts that differ, the parameters added, what st
 }
 
 
-def steps_of(part):
-    """Those that change this part alone of detectors with In GT Box, for a test of each."""
-    found = {name: it[:2] for name, it in STEPS.items() if it[2] == {part} and it[0].in_gt_box}
-    return pytest.mark.parametrize(("config", "changed"), found.values(), ids=found)
-
-
 @pytest.mark.parametrize(("config", "changed", "named", "added", "same"), STEPS.values(), ids=STEPS)
 def test_a_step_changes_the_part_it_names_and_adds_the_parameters_it_names(
     config, changed, named, added, same
@@ -210,20 +204,3 @@ def test_centerness_adds_its_loss_and_weighs_the_box_loss_and_the_score_and_noth
     for plain, rooted in zip(one.detect(IMAGES), other.detect(IMAGES), strict=True):
         assert are_equal(plain, rooted | {"scores": plain["scores"]})
         torch.testing.assert_close(plain["scores"].sqrt(), rooted["scores"])
-
-
-@steps_of("coder")
-def test_where_regression_starts_is_what_codes_mean(config, changed):
-    anchors = torch.cat(build(config).anchors(128, 160))
-    for start in (build(config), build(changed)):
-        nn.init.zeros_(start.head.bbox_pred.weight)
-        codes = start(IMAGES).codes[0].detach()
-        torch.testing.assert_close(start.coder.decode(anchors, codes), anchors)
-
-
-@steps_of("assigner")
-def test_an_assigner_chooses_samples(config, changed):
-    one, other = neighbors(config, changed)
-    assert not torch.equal(samples_of(one).classes, samples_of(other).classes)
-    other.assigner = one.assigner
-    assert agreement(one, other) == ALL
