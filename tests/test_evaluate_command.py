@@ -231,7 +231,7 @@ def test_other_classes_are_refused(
         ("evaluate --weights WEIGHTS", "--weights needs images to be tested on"),
         ("evaluate SIGNATURE --draw -1", "Invalid value for '--draw'"),
         ("predict SIGNATURE", "is taken for a RUN; needs images after it"),
-        ("predict SIGNATURE nowhere.jpg", "no image or folder nowhere.jpg"),
+        ("predict SIGNATURE nowhere.jpg", "no images in nowhere.jpg: needs a file, or a folder"),
         ("predict SIGNATURE EMPTY", "no images in"),
         ("predict README.md CHANGELOG.md", "'README.md' is no run of"),
         ("predict SIGNATURE PHOTO --set iterations=3", "iterations is a setting of training"),

@@ -21,12 +21,8 @@ MEANT = (
     "beginning of one."
 )
 Form = Annotated[Literal["terminal", "markdown", "json"], option("How it is printed.", "--format")]
-PICTURES = option(
-    "Draw the images on which they differ most: ground truth, A, B.",
-    metavar="FOLDER",
-    show_default=False,
-    file_okay=False,
-)
+PICTURES = "Draw the images on which they differ most: ground truth, A, B."
+Pictures = Annotated[Path | None, option(PICTURES, metavar="FOLDER", file_okay=False)]
 
 
 def compare(
@@ -36,7 +32,7 @@ def compare(
     data: options.OnlyData = None,
     settings: options.OnlySettings = None,
     form: Form = "terminal",
-    pictures: Annotated[Path | None, PICTURES] = None,
+    pictures: Pictures = None,
     out: options.Out = DEFAULT_OUT,
 ) -> None:
     """Compare two configurations on the same images, B against A: can they be told apart?

@@ -157,18 +157,14 @@ def predict(
 
 
 def find_images(places: Sequence[str]) -> list[Path]:
-    """The files, and the images below the folders, sorted.
-
-    FileNotFoundError for a place that is not there, ValueError for a folder without images.
-    """
+    """The files, and the images below the folders, sorted; ValueError for a place without any."""
     found: list[Path] = []
     for place in map(Path, places):
-        if not place.exists():
-            raise FileNotFoundError(f"no image or folder {place}")
         inside = [it for it in sorted(place.rglob("[!.]*")) if it.suffix.lower() in ENDINGS]
-        if place.is_dir() and not inside:
-            raise ValueError(f"no images in {place}, needs files that end in {', '.join(ENDINGS)}")
-        found += inside if place.is_dir() else [place]
+        if not inside and not place.is_file():
+            needed = f"needs a file, or a folder with {', '.join(ENDINGS)} files"
+            raise ValueError(f"no images in {place}: {needed}")
+        found += inside or [place]
     return list(dict.fromkeys(found))
 
 
