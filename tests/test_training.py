@@ -165,23 +165,6 @@ def test_gradients_are_clipped_only_when_asked():
         assert norm == pytest.approx(1e-3, rel=1e-3) if limit else norm > 0.1
 
 
-@pytest.mark.parametrize("name", ["sgd", "adamw"])
-def test_a_call_for_all_parameters_gives_the_numbers_of_a_call_for_each(name, monkeypatch):
-    """Bit for bit: the names of stored results promise it."""
-    recipe = replace(RECIPE, optimizer=name, clip_gradient_norm=0.1)
-    fast, _, history = run(recipe)
-    clip = torch.nn.utils.clip_grad_norm_
-    monkeypatch.setattr(
-        torch.nn.utils, "clip_grad_norm_", lambda p, norm, foreach: clip(p, norm, foreach=False)
-    )
-    plain, optimizer = assemble(ATSS, recipe, 3, seed=0)
-    for settings in optimizer.param_groups:
-        assert settings["foreach"]
-        settings["foreach"] = False
-    assert list(train(plain, optimizer, batches(), recipe)) == history
-    assert_equal_states(plain.state_dict(), fast.state_dict())
-
-
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_a_loss_that_is_not_finite_stops_the_run_before_the_weights_change(value):
     detector, optimizer = assemble(ATSS, RECIPE, 3, seed=0)

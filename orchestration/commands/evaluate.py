@@ -88,7 +88,9 @@ def evaluate(
     _write(to, found, metrics=told)
     shutil.rmtree(to / PICTURES, ignore_errors=True)  # they were of other detections
     if draw:
-        shown = {f"score {score:g} and more": [it for it in found if it["score"] >= score]}
+        shown = {
+            f"detections, score {score:g} and more": [it for it in found if it["score"] >= score]
+        }
         draw_sheets(dataset, dataset.image_ids[:draw], shown, to / PICTURES)
     line = "{:<6} {:>5}  {:<10} {:<20} {}".format
     say(line("", "%", "IoU", "objects", "detections per image"))
