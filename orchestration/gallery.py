@@ -48,17 +48,19 @@ def bring_gallery(
     folder = gallery_folder(to, bundle.table.name)
     shutil.rmtree(folder, ignore_errors=True)
     known = [it for it in bundle.rows if it.results and it.results[0].signature in bundle.insights]
-    dataset = dataset_of(setup.where, bundle.fingerprint)
-    if not known or dataset is None:
+    if not known:
         return
     row = max(known, key=lambda row: row.ap.ours or 0.0)
     label, run = row.row.label, row.results[0]
     insight, of = bundle.insights[run.signature], run_of(run.signature)
-    if not of.detections.is_file():  # they may have been removed
+    try:
+        dataset = images_of(setup.where, bundle.fingerprint)
+        sure = surest(of, insight.threshold)
+    except (OSError, ValueError):  # they may be away, others, or removed
         return
     best, pictures = insight.best(BEST), []
     images = list(dict.fromkeys([*best, *insight.worst(WORST)]))
-    shown = {f"{label}, score {insight.threshold:.2f} and more": surest(of, insight.threshold)}
+    shown = {f"{label}, score {insight.threshold:.2f} and more": sure}
     files = draw_sheets(dataset, [image.id for image in images], shown, folder)
     for image, (file, name) in zip(images, files, strict=True):
         found = f"{image.found} of {image.num_truths} objects found, {image.false} false"
@@ -69,15 +71,14 @@ def bring_gallery(
     write_json(folder / PICTURES, {"pictures": pictures})
 
 
-def dataset_of(where: str, fingerprint: str) -> "CocoDataset | None":
-    """The images that runs were tested on; None where they are away, or others."""
+def images_of(where: str, fingerprint: str) -> "CocoDataset":
+    """The images that runs were tested on; OSError or ValueError where they are away, or others."""
     from detector.data.coco import open_data
 
-    try:
-        data = open_data(where)
-    except (OSError, ValueError):
-        return None
-    return data.val if data.fingerprint == fingerprint else None
+    data = open_data(where)
+    if data.fingerprint != fingerprint:
+        raise ValueError(f"{where} is no longer what was trained on: its content changed")
+    return data.val
 
 
 def surest(run: RunFolder, score: float) -> Records:

@@ -175,7 +175,7 @@ def test_it_is_printed_and_drawn_and_ends_with_what_it_means(
     finally:
         where.with_name("away").rename(where)
     assert code == 2 and "Told apart" in output and errors.count("\n") == 1
-    assert f"--pictures needs the images of {where}" in errors
+    assert f"no data set {where}: needs" in errors
 
 
 def test_it_is_markdown_and_json_too(compare: Atss) -> None:

@@ -67,11 +67,9 @@ def compare(
         console.print(meaning(found), soft_wrap=form == "markdown")
     if pictures is None:
         return
-    from orchestration.gallery import dataset_of, draw_sheets, surest
+    from orchestration.gallery import draw_sheets, images_of, surest
 
-    dataset = dataset_of(one.setup.where, one.setup.fingerprint)
-    if dataset is None:
-        raise ValueError(f"--pictures needs the images of {one.setup.where}, which are not there")
+    dataset = images_of(one.setup.where, one.setup.fingerprint)
     shown = {  # of each side's run of the lowest seed
         f"{letter}: {meant.name}": surest(meant.folders[0], side.runs[0].insight.threshold)
         for letter, meant, side in (("A", one, before), ("B", other, after))

@@ -246,7 +246,11 @@ def load_trained(
         raise ValueError(f"needs a RUN of the results folder, or --weights FILE, got {given}")
     settings = _test_settings(texts)
     folder = None if run is None else find_run(store, run)
-    path = _weights_of(folder) if folder else Path(str(weights)).expanduser()
+    path = Path(str(weights)).expanduser()
+    if folder:
+        path = folder.weights if folder.weights.is_file() else folder.checkpoint
+        if not path.is_file():
+            raise ValueError(f"run {folder.signature} has no checkpoint yet, which a test needs")
     import torch
 
     from detector.detector import postprocess_of
@@ -285,16 +289,6 @@ def _test_settings(texts: Sequence[str]) -> dict[str, Any]:
     return settings
 
 
-def _weights_of(folder: RunFolder) -> Path:
-    """The weights of a run, or its newest checkpoint."""
-    from detector.checkpoint import previous
-
-    for path in (folder.weights, folder.checkpoint, previous(folder.checkpoint)):
-        if path.is_file():
-            return path
-    raise ValueError(f"run {folder.signature} has no checkpoint yet, which a test needs")
-
-
 # The images
 
 
@@ -309,7 +303,8 @@ def open_images(
 
     FileNotFoundError or ValueError, in one line, if it is not as needed, or no longer.
     """
-    from detector.data.coco import CocoDataset, open_data, open_split
+    from detector.data.coco import CocoDataset, open_split
+    from orchestration.gallery import images_of
 
     if annotations is not None and images is not None and data is None and split is None:
         file = Path(annotations).expanduser()
@@ -320,13 +315,8 @@ def open_images(
         if run is None:
             pair = "--annotations FILE and --images FOLDER"
             raise ValueError(f"--weights needs images to be tested on: --data WHERE, or {pair}")
-        facts = run.facts()["data"]
-        data = str(facts["where"])
-        if open_data(data).fingerprint != facts["fingerprint"]:
-            raise ValueError(
-                f"run {run.signature} was trained on another edition of {facts['name']}: its "
-                f"content changed in {data}; --data tests on what it is today"
-            )
+        data, fingerprint = (str(run.facts()["data"][name]) for name in ("where", "fingerprint"))
+        images_of(data, fingerprint)
     name, dataset = open_split(data, split or "val")
     return f"{name}-{split or 'val'}", dataset
 
