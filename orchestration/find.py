@@ -68,8 +68,7 @@ def find_run(store: Store, wanted: str) -> RunFolder:
     if ": " not in wanted and (named := named_row(wanted)):  # else it is as printed
         text = (named.name + ("" if named.seed is None else f" - seed {named.seed}")).lower()
     found = text and (
-        [it for it in known if it == text]
-        or [it for it in known if text in names[it]]
+        [it for it in known if text in (it, *names[it])]
         or [it for it in known if it.startswith(text)]
         or [it for it in known if any(text in name for name in names[it])]
     )

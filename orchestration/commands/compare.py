@@ -13,7 +13,7 @@ from orchestration.run_folder import DEFAULT_OUT, open_store
 from orchestration.terminal import console, print_grid, print_json, say
 
 if TYPE_CHECKING:  # it imports numpy, which lists need not wait for
-    from reports.paired import Side
+    from reports.paired import Paired, Side
 
 MEANT = (
     "A row of a table, with all its seeds: table3:5, or by its label or a part of it, without "
@@ -51,20 +51,13 @@ def compare(
     store, texts = open_store(out).require_there(), (first, second)
     one, other, note = find_pair(store, texts, scale=scale, data=data, settings=settings or ())
     from reports.paired import compare as paired
-    from reports.paired import extremes, grids, meaning
+    from reports.paired import extremes
 
     with console.status("Comparing") as status:
         before, after = (side_of(meant, status.update) for meant in (one, other))
         status.update("Comparing")
         found = paired(before, after, note)
-    if form == "json":  # everything, also what the tables leave out
-        print_json(asdict(found) | {"meaning": meaning(found)})
-    else:
-        for grid in grids(found):
-            print_grid(grid, form)
-            if form == "terminal":
-                say("")
-        console.print(meaning(found), soft_wrap=form == "markdown")
+    _show(found, form)
     if pictures is None:
         return
     from orchestration.gallery import draw_sheets, images_of, surest
@@ -77,6 +70,18 @@ def compare(
     images = [int(image.name) for part in extremes(found) for image in part]
     draw_sheets(dataset, images, shown, pictures.expanduser())
     say(f"Pictures {pictures.expanduser()} ({len(images)})")
+
+
+def _show(found: "Paired", form: str) -> None:
+    from reports.paired import grids, meaning
+
+    if form == "json":  # everything, also what the tables leave out
+        return print_json(asdict(found) | {"meaning": meaning(found)})
+    for grid in grids(found):
+        print_grid(grid, form)
+        if form == "terminal":
+            say("")
+    console.print(meaning(found), soft_wrap=form == "markdown")
 
 
 def side_of(meant: Meant, progress: Callable[[str], None]) -> "Side":

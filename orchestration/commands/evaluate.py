@@ -72,25 +72,14 @@ def evaluate(
     dataset.check_images()
     store.require_writable()
     found = _detect_all(loaded, dataset, title, workers)
-    from detector.evaluation.detect import measure
-    from orchestration.gallery import draw_sheets
-    from orchestration.provenance import environment
-
-    recipe, where = loaded.description.recipe, device_of(loaded)
-    told = {  # all that the numbers depend on
-        "numbers": (numbers := measure(dataset.ground_truth, found)[0]),
-        "detector": loaded.notes,
-        "settings": {key: getattr(recipe, key) for key in TEST_SETTINGS},
-        "data": {"name": title, "images": len(dataset), "fingerprint": dataset.digest()},
-        "environment": {"device": str(where)} | environment(where.type),
-    }
     to = store.root / EVALUATIONS / _as_name(f"{slug}-{title}")
-    _write(to, found, metrics=told)
+    numbers = _measure(loaded, dataset, title, found, to)
     shutil.rmtree(to / PICTURES, ignore_errors=True)  # they were of other detections
     if draw:
-        shown = {
-            f"detections, score {score:g} and more": [it for it in found if it["score"] >= score]
-        }
+        from orchestration.gallery import draw_sheets
+
+        sure = [it for it in found if it["score"] >= score]
+        shown = {f"detections, score {score:g} and more": sure}
         draw_sheets(dataset, dataset.image_ids[:draw], shown, to / PICTURES)
     line = "{:<6} {:>5}  {:<10} {:<20} {}".format
     say(line("", "%", "IoU", "objects", "detections per image"))
@@ -98,6 +87,25 @@ def evaluate(
         value = numbers[number]
         say(line(number, "-" if value is None else f"{value:.1f}", *over))
     say(f"{len(found)} detections in {len(dataset)} images of {title}: {to}")
+
+
+def _measure(
+    loaded: "Loaded", dataset: "CocoDataset", title: str, found: list[Record], to: Path
+) -> dict[str, float | None]:
+    """COCO's twelve numbers, written with all that they depend on."""
+    from detector.evaluation.detect import measure
+    from orchestration.provenance import environment
+
+    numbers, recipe = measure(dataset.ground_truth, found)[0], loaded.description.recipe
+    told = {
+        "numbers": numbers,
+        "detector": loaded.notes,
+        "settings": {key: getattr(recipe, key) for key in TEST_SETTINGS},
+        "data": {"name": title, "images": len(dataset), "fingerprint": dataset.digest()},
+        "environment": {"device": str(device_of(loaded))} | environment(device_of(loaded).type),
+    }
+    _write(to, found, metrics=told)
+    return numbers
 
 
 def _detect_all(
