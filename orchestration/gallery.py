@@ -19,11 +19,12 @@ from orchestration.json_files import write_json
 from orchestration.plan import Setup
 from orchestration.run_folder import RunFolder
 from reports.results import Bundle
-from reports.site import PICTURES, gallery_folder
+from reports.site import PICTURES, gallery_folder, load_gallery
 
 if TYPE_CHECKING:  # it imports torch, which lists need not wait for
     from detector.data.coco import CocoDataset
 
+VERSION = 2  # of the pictures; raised when they are drawn in another way
 BEST, WORST = 2, 3  # images of a row
 WIDEST, QUALITY = 1200, 70  # pixels of a report's sheet; of its JPEG
 # Okabe and Ito's, told apart by every kind of eye; without their black and their darkest blue, on
@@ -42,15 +43,18 @@ def bring_gallery(
 ) -> None:
     """Draw the best and the worst images of the row of the highest AP, of its first run.
 
-    run_of: signature -> folder; to: the report's folder. Where the images or the detections are
-    not at hand, there are none: pictures of other runs would be wrong.
+    run_of: signature -> folder; to: the report's folder. What is there of this run stays; else,
+    where the images or the detections are not at hand, there are none.
     """
     folder = gallery_folder(to, bundle.table.name)
-    shutil.rmtree(folder, ignore_errors=True)
     known = [it for it in bundle.rows if it.results and it.results[0].signature in bundle.insights]
-    if not known:
+    row = max(known, key=lambda row: row.ap.ours or 0.0, default=None)
+    made_of = [VERSION, row and row.results[0].signature, bundle.fingerprint]
+    if row and load_gallery(folder).get("made_of") == made_of:
         return
-    row = max(known, key=lambda row: row.ap.ours or 0.0)
+    shutil.rmtree(folder, ignore_errors=True)
+    if row is None:
+        return
     label, run = row.row.label, row.results[0]
     insight, of = bundle.insights[run.signature], run_of(run.signature)
     try:
@@ -68,7 +72,7 @@ def bring_gallery(
         caption = f"{rank}: {name}, F1 {image.score:.0f} %, {found}"
         alt = f"{name}: ground truth on the left, detections on the right. {found}."
         pictures.append({"file": file, "caption": caption, "alt": alt})
-    write_json(folder / PICTURES, {"pictures": pictures})
+    write_json(folder / PICTURES, {"made_of": made_of, "pictures": pictures})
 
 
 def images_of(where: str, fingerprint: str) -> "CocoDataset":

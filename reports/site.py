@@ -126,8 +126,8 @@ def gallery_folder(report: Path, table: str) -> Path:
 def load_gallery(folder: Path) -> dict[str, Any]:
     """A folder's PICTURES; nothing where it or a picture is missing.
 
-    pictures: of each its file, the caption below it, and as alt what it shows for those who cannot
-    see it.
+    made_of: what they depend on; pictures: of each its file, the caption below it, and as alt what
+    it shows for those who cannot see it.
     """
     try:
         content: dict[str, Any] = json.loads((folder / PICTURES).read_text(encoding="utf-8"))

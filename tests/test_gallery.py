@@ -99,8 +99,10 @@ def test_the_best_rows_images_are_shown_or_none_rather_than_old_ones(
         (made, setup, Store(tmp_path / "elsewhere")),  # its runs may lack their detections
     ):
         bring_gallery(made, setup, store.folder, tmp_path)
+        (folder / "mark").touch()
+        bring_gallery(made, replace(setup, where="away"), store.folder, tmp_path)
+        assert (folder / "mark").exists()  # what is there of this run is not drawn again
+        (folder / pictures[0]["file"]).unlink()
+        assert load_gallery(folder) == {} and gallery(tmp_path, "table2") == []
         bring_gallery(*lacking[:2], lacking[2].folder, tmp_path)
-        assert gallery(tmp_path, "table2") == []
-    bring_gallery(made, setup, store.folder, tmp_path)
-    (folder / pictures[0]["file"]).unlink()
-    assert load_gallery(folder) == {} and gallery(tmp_path, "table2") == []
+        assert not folder.exists() and gallery(tmp_path, "table2") == []
