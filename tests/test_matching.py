@@ -14,7 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detector.evaluation.detect import Detection, measure
-from detector.evaluation.match_records import FALSE, IGNORED, Matches, load_matches, save_matches
+from detector.evaluation.match_records import (
+    FALSE,
+    IGNORED,
+    TRUE,
+    Matches,
+    load_matches,
+    save_matches,
+)
 from detector.evaluation.matching import match
 from detector.metrics import Metrics
 from reports.coco_bootstrap import image_weights, metrics_of, of_crowds, score
@@ -141,6 +148,16 @@ def one_image(objects, boxes):
     ]
     images, categories = [{"id": 1}], [{"id": 1, "name": "cat"}]
     return {"images": images, "categories": categories, "annotations": annotations}, detections
+
+
+def test_of_equal_overlaps_the_last_is_taken():
+    """Two objects mirrored about the first detection, and a second one that only the last fits."""
+    objects = [{"bbox": [0, 0, 20, 20]}, {"bbox": [10, 0, 20, 20]}]
+    truth, detections = one_image(objects, [[0, 0, 30, 20], [10, 0, 20, 20]])
+    require_equal(truth, detections)
+    state = match(truth, detections).state[:, 0]  # IoU 2/3 with both; 1, and 1/3
+    assert state[0].tolist() == [TRUE] * 4 + [FALSE] * 6
+    assert state[1].tolist() == [FALSE] * 4 + [TRUE] * 6
 
 
 def test_a_crowd_is_never_taken():
