@@ -198,7 +198,7 @@ def write_reports(
         name = content.table.name
         files = [folder / f"{name}{ending}" for ending in ENDINGS]
         is_whole = all(file.is_file() for file in files) and not is_forced
-        if is_whole and files[0].read_text(encoding="utf-8") == bundle_text(content):
+        if is_whole and files[0].read_bytes() == bundle_text(content).encode():
             continue
         from reports import notebook  # seconds of imports, often not needed
 

@@ -268,13 +268,13 @@ def number(value: float, sign: str = "") -> str:
 
 def claims_grid(verdicts: Sequence[Verdict], title: str = TITLE, papers: str = "paper") -> Grid:
     """The verdicts of one setting as a table; papers: whose numbers are beside ours."""
-    settings = dict.fromkeys(verdict.setting for verdict in verdicts if verdict.setting)
+    setting = next((verdict.setting for verdict in verdicts if verdict.setting), UNTRAINED)
     notes = [*NOTES] if any(it.claim.evidence == "training" for it in verdicts) else []
     if any(_is_alone(part) for verdict in verdicts for part in verdict.findings):
         notes.append(ONE_SEED)
     return Grid(
         name="claims",
-        title=": ".join([title, *(settings or [UNTRAINED])]),
+        title=f"{title}: {setting}",
         head=line("", "claim", papers, "agrees", "ours", "verdict"),
         blocks=tuple(map(_block, verdicts)),
         notes=tuple(notes),
@@ -284,19 +284,17 @@ def claims_grid(verdicts: Sequence[Verdict], title: str = TITLE, papers: str = "
 def _block(verdict: Verdict) -> tuple[Line, ...]:
     """A claim's line; of several parts each has one below it."""
     claim, findings = verdict.claim, verdict.findings
-    says = line(claim.name, f"{claim.says} ({claim.where})")
+    says = claim.name, f"{claim.says} ({claim.where})"
     if len(findings) == 1:
-        return ((*says, *_numbers(findings[0], claim.paper), Cell(verdict.state)),)
-    parts = (
-        (*line("", f"· {part.what}"), *_numbers(part, ""), Cell(part.state or NOT_JUDGED))
-        for part in findings
-    )
-    return ((*says, *line(claim.paper, "", ""), Cell(verdict.state)), *parts)
+        return (_line(*says, findings[0], claim.paper, verdict.state),)
+    parts = (_line("", f"· {it.what}", it, "", it.state or NOT_JUDGED) for it in findings)
+    return (line(*says, claim.paper, "", "", verdict.state), *parts)
 
 
-def _numbers(finding: Finding, paper: str) -> Line:
-    ours = Cell(finding.ours, "ours", mark=ONE_SEED[0] if _is_alone(finding) else "")
-    return Cell(finding.paper or paper, "paper"), Cell(finding.agrees), ours
+def _line(name: str, says: str, found: Finding, paper: str, state: str) -> Line:
+    ours = Cell(found.ours, "ours", mark=ONE_SEED[0] if _is_alone(found) else "")
+    numbers = Cell(found.paper or paper, "paper"), Cell(found.agrees), ours
+    return *line(name, says), *numbers, Cell(state)
 
 
 def _is_alone(finding: Finding) -> bool:
