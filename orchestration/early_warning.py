@@ -11,7 +11,6 @@ with batches of 2 to 16 images.
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import product
 from statistics import fmean
 from typing import Any
 
@@ -20,55 +19,48 @@ from experiments.experiment import Run
 PRIOR = 0.01  # the score that every anchor starts with
 POSITIVE = 0.25 * (1 - PRIOR) ** 2 * -math.log(PRIOR)  # its focal loss then: 1.13
 NEGATIVE = 0.75 * PRIOR**2 * -math.log(1 - PRIOR)  # and that of an anchor and class: 7.5e-7
+POSITIVES = 0.5  # of an image, at worst: it has an object, and every second one a positive
 ANCHOR_SHARE = sum(1 / stride**2 for stride in (8, 16, 32, 64, 128))  # locations per pixel, P3..P7
 MIN_IMAGES = 4_000  # seen in training, before finding nothing means anything
 FEW = 20  # entries of a history that are many enough for a mean
-CAUSES = {
-    "loss/cls": "the head's prior, and what the loss is divided by (all positives of a batch)",
-    "loss/box": "the box coder, the anchors, and what the loss is divided by",
-    "loss/centerness": "its targets, and what the loss is divided by (all positives)",
-}
 
 
 def early_warnings(
-    run: Run,
-    num_classes: int,
-    objects: float,
-    history: Sequence[Mapping[str, Any]],
-    num_detections: int | None = None,
+    run: Run, num_classes: int, history: Sequence[Mapping[str, Any]]
 ) -> Iterator[tuple[str, str]]:
-    """Code and text of what looks wrong after the history's last entry.
+    """Code and text of what looks wrong after the history's last entry."""
+    recipe, now = run.recipe, history[-1]
+    losses = [entry for entry in history if "loss/cls" in entry]
+    first = losses[0] if losses and losses[0]["step"] == 1 else {}  # a mean of several tells less
+    for name, (least, most) in _first_losses(run, num_classes).items():
+        if (value := first.get(name)) is not None and not least <= value <= most:
+            text = f"{name} begins at {value:.3g}, needs {least:.2g} to {most:.2g} before anything "
+            text += "is learnt; check how the head begins, and what the loss is divided by"
+            yield f"first {name}", text
+    recent = [entry["loss/centerness"] for entry in losses[-FEW:] if "loss/centerness" in entry]
+    if len(recent) == FEW and (mean := fmean(recent)) < (floor := _centerness_floor(run)):
+        text = f"loss/centerness is {mean:.3g}, needs {floor:.2g}: its targets' entropy is about "
+        yield "centerness floor", f"{text}0.6; check their rounding, and what it is divided by"
+    # From scratch the first half of a schedule may pass before anything is found.
+    share, step = 0.5 if recipe.weights == "none" else 0.2, now["step"]
+    is_late = step >= share * recipe.iterations and step * recipe.batch_size >= MIN_IMAGES
+    if is_late and now.get("AP") == 0.0:
+        text = f"AP is 0 after {step} steps, with a score threshold of {recipe.score_threshold:g}"
+        yield "no detections", f"{text}; check it, and the classification loss"
 
-    objects: ground truths per training image. num_detections: of the last entry, if it is a test's.
-    """
-    recipe, config, step = run.recipe, run.config, history[-1]["step"]
+
+def _first_losses(run: Run, num_classes: int) -> dict[str, tuple[float, float]]:
+    """Between what and what each loss begins."""
+    recipe, config = run.recipe, run.config
     anchors = recipe.short_side[1] * recipe.long_side * ANCHOR_SHARE * config.anchors_per_location
-    # At worst every second object has one positive, and random logits double the negatives' part.
-    negatives = 2 * NEGATIVE * anchors * num_classes / max(objects / 2, 0.1)
-    # Boxes: twice a mean GIoU loss within 0 and 2, or smooth L1 of codes that are seldom beyond 5.
-    ranges = {
+    # Random logits double the negatives' part. Boxes: twice a mean GIoU loss within 0 and 2, or
+    # smooth L1 of codes that are seldom beyond 5.
+    negatives = 2 * NEGATIVE * anchors * num_classes / POSITIVES
+    return {
         "loss/cls": (0.65 * POSITIVE, 1.3 * POSITIVE + negatives),
         "loss/box": (0.3, 3.3) if config.giou_loss else (0.1, 8.0),
         "loss/centerness": (0.5, 0.95),
     }
-    losses = [entry for entry in history if "loss/cls" in entry]
-    firsts = [entry for entry in losses[:1] if entry["step"] == 1]  # means tell less
-    for first, (name, (least, most)) in product(firsts, ranges.items()):
-        if (value := first.get(name)) is not None and not least <= value <= most:
-            text = f"{name} begins at {value:.3g}, which needs to be within {least:.2g} and "
-            text += f"{most:.2g} before anything is learnt; check {CAUSES[name]}"
-            yield f"first {name}", text
-    recent = [entry["loss/centerness"] for entry in losses[-FEW:] if "loss/centerness" in entry]
-    if len(recent) == FEW and fmean(recent) < (floor := _centerness_floor(run)):
-        text = f"loss/centerness is {fmean(recent):.3g}, which needs to stay above {floor:.2g}: its"
-        text += " targets' entropy is about 0.6; check that they are not rounded, and what the loss"
-        yield "centerness floor", f"{text} is divided by (all positives)"
-    # From scratch the first half of a schedule may pass before anything is found.
-    share = 0.5 if recipe.weights == "none" else 0.2
-    is_late = step >= share * recipe.iterations and step * recipe.batch_size >= MIN_IMAGES
-    if is_late and num_detections == 0:
-        text = f"no detection after {step} steps scores above {recipe.score_threshold:g}; check the"
-        yield "no detections", f"{text} classification loss and the score threshold"
 
 
 def _centerness_floor(run: Run) -> float:

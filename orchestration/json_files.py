@@ -65,12 +65,9 @@ def read_checked(path: Path, kind: Any) -> Any:
         return msgspec.json.decode(text)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except msgspec.ValidationError as error:
-        raise ValueError(f"{path} cannot be read: {error}") from None
     except (ValueError, RecursionError) as error:
-        raise ValueError(
-            f"{path} cannot be read: no JSON ({error}; NaN and Infinity are none)"
-        ) from None
+        what = "" if isinstance(error, msgspec.ValidationError) else "no JSON, "
+        raise ValueError(f"{path} cannot be read: {what}{error}") from None
 
 
 def write_json(path: Path, value: Any) -> None:

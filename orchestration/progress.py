@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rich import progress
-from rich.console import Console, Group
+from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -16,6 +16,7 @@ ENDED = ("done", "failed", "cancelled", "stopped", "missing")  # the last two: l
 WORKING = ("training", "testing")
 MARK = "!"  # before the state of a run that looks wrong
 HEADINGS = ("Run", "", "Iteration", "Loss", "AP", "Left")
+IN_A_LINE = ("{}", "loss {}", "AP {}", "{} left")  # the last four of them
 STYLES = {"waiting": "dim", "done": "green", "failed": "red"}
 STYLES |= dict.fromkeys(("retrying", "cancelled", "stopped"), "yellow")
 Clock = Callable[[], float]
@@ -48,21 +49,6 @@ class Status:
     logged: float = 0.0  # when its last line was printed
 
     @property
-    def cells(self) -> tuple[str, ...]:
-        """What stands under HEADINGS: the state says how far it is where that takes long."""
-        told, mark = self.values, f"{MARK} " if self.warnings else ""
-        part = told.get("tested") if self.state == "testing" else None
-        loss, ap = told.get("loss"), told.get("AP")
-        return (
-            self.name,
-            mark + self.state + ("" if part is None else f" {part:.0%}"),
-            f"{told.get('step', 0)}/{told['iterations']}" if told.get("iterations") else "",
-            "" if loss is None else f"{loss:.3f}",
-            "" if ap is None else f"{ap:.1f}",
-            duration(told.get("seconds_left")) if self.is_moving else "",
-        )
-
-    @property
     def warnings(self) -> list[str]:
         """What looks wrong with it."""
         return list(self.values.get("warnings", ()))
@@ -73,35 +59,42 @@ class Status:
         return self.state not in ENDED
 
     @property
+    def cells(self) -> tuple[str, ...]:
+        """What stands under HEADINGS; empty where it is not known."""
+        told, mark = self.values, f"{MARK} " if self.warnings else ""
+        loss, ap = told.get("loss"), told.get("AP")
+        return (
+            self.name,
+            mark + self.state,
+            f"{told['step']}/{told.get('iterations')}" if told.get("step") else "",
+            "" if loss is None else f"{loss:.3f}",
+            "" if ap is None else f"{ap:.1f}",
+            duration(told.get("seconds_left")) if self.is_moving else "",
+        )
+
+    @property
     def detail(self) -> str:
-        """How far it is, or why it is no further, in one line."""
-        if reason := self.values.get("reason"):
-            return str(reason)
-        shown = []
-        if self.state not in ("done", "waiting", "missing"):
-            shown.append(f"after {self.values['step']} of {self.values['iterations']} steps")
-        if (ap := self.values.get("AP")) is not None:
-            shown.append(f"AP {ap:.1f}")
-        if self.is_moving and (left := duration(self.values.get("seconds_left"))):
-            shown.append(f"{left} left")
-        return ", ".join(shown)
+        """Why it is no further, or how far it is, in one line."""
+        known = zip(IN_A_LINE, self.cells[2:], strict=True)
+        far = ", ".join(form.format(cell) for form, cell in known if cell)
+        return str(self.values.get("reason") or far)
 
     def take(self, told: Mapping[str, Any]) -> list[str]:
         """Take in what was reported; returns what is new in it, in words."""
-        state, ap, known = self.state, self.values.get("AP"), self.warnings
-        self.state = told.get("state", state)
-        self.values |= {"tested": None, "reason": None, **told}
+        before, ap, known = self.state, self.values.get("AP"), self.warnings
+        self.state = told.get("state", before)
+        self.values |= {"reason": None, **told}
         news = [f"warning: {text}" for text in self.warnings if text not in known]
-        now, of = self.values.get("AP"), self.values.get("iterations")
-        if self.state != state and self.state not in WORKING:
+        step, of, now = (self.values.get(name) for name in ("step", "iterations", "AP"))
+        if self.state not in WORKING and self.state != before:
             reached = f", AP {now:.1f}" if self.state == "done" and now is not None else ""
             reason = self.values["reason"]
             news.append(self.state + reached + (f": {reason}" if reason else ""))
-        elif state not in WORKING and self.state == "training":
-            step = self.values.get("resumed_at", 0)
-            news.append(f"goes on after step {step} of {of}" if step else "training")
+        elif self.state == "training" and before not in WORKING:
+            resumed_at = self.values.get("resumed_at")
+            news.append(f"goes on after step {resumed_at} of {of}" if resumed_at else "training")
         elif now is not None and now != ap:
-            news.append(f"AP {now:.1f} after step {self.values.get('step')} of {of}")
+            news.append(f"AP {now:.1f} after step {step} of {of}")
         return news
 
 
@@ -133,32 +126,27 @@ class Progress:
         if self.console.is_terminal:
             return
         if not news and now - line.logged >= LOG_SECONDS and line.state in WORKING:
-            _, doing, at, loss, _, left = line.cells
-            loss, left = (f", loss {loss}" if loss else ""), (f", {left} left" if left else "")
-            news = [f"{doing} {at}{loss}{left}"]
+            news = [f"{line.cells[1]} {line.detail}"]
         for event in news:
             line.logged = now
             text = f"{duration(now - self.started):>8}  {line.name}: {event}"
             self.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
-    def render(self) -> Group:
-        """The live table; where the terminal is too low, what runs comes before what ended."""
-        lines, below = list(self.lines.values()), list[Text]()
-        room = max(4, self.console.height - 6)
-        if len(lines) > room:
-            ended = sum(not line.is_moving for line in lines)
-            below.append(Text(f"... {len(lines)} runs in all, {ended} ended", "dim"))
-            lines.sort(key=lambda line: (not line.is_moving, line.state == "waiting"))
-        if odd := sum(bool(line.warnings) for line in lines):
-            below.append(Text(f"{MARK} {count(odd, 'run')} with warnings: atss logs", "yellow"))
-        table = Table(box=None, pad_edge=False, header_style="dim")
+    def render(self) -> Table:
+        """The live table: first what runs, because a low terminal shows no more."""
+        table = Table(box=None, pad_edge=False, header_style="dim", title_justify="left")
+        if odd := sum(bool(line.warnings) for line in self.lines.values()):
+            table.title = Text(f"{MARK} {count(odd, 'run')} with warnings: atss logs", "yellow")
         for place, heading in enumerate(HEADINGS):  # names give way, states and numbers do not
             table.add_column(heading, justify="right" if place > 1 else "left", no_wrap=place > 0)
-        for line in lines[:room]:
+        order = sorted(
+            self.lines.values(), key=lambda it: (not it.is_moving, it.state == "waiting")
+        )
+        for line in order:
             name, *others = line.cells
             shown = Text(name, no_wrap=True, overflow="ellipsis")
             table.add_row(shown, *others, style=STYLES.get(line.state, ""))
-        return Group(table, *below)
+        return table
 
 
 class Counter(progress.Progress):
@@ -170,17 +158,17 @@ class Counter(progress.Progress):
         columns = (progress.BarColumn(), progress.MofNCompleteColumn())
         left, is_hidden = progress.TimeRemainingColumn(), not console.is_terminal
         super().__init__("{task.description}", *columns, left, console=console, disable=is_hidden)
-        self.task = self.add_task(what, total=total)
         self.what, self.total, self.done, self.clock = what, total, 0, clock
-        self.begun = self.logged = clock()
+        self.bar, self.begun = self.add_task(what, total=total), clock()
+        self.logged = self.begun
 
     def add(self, count: int) -> None:
         """So many more are done."""
-        self.done = min(self.done + count, self.total)
-        self.update(self.task, completed=self.done)
+        self.done += count
+        self.update(self.bar, completed=self.done)
         now = self.clock()
         if self.disable and now - self.logged >= LOG_SECONDS:
             self.logged, passed = now, now - self.begun
-            left = duration(passed * (self.total - self.done) / max(1, self.done))
+            left = duration(passed * (self.total - self.done) / self.done)
             done = f"{self.what}: {self.done} of {self.total}, {left} left"
             self.console.print(f"{duration(passed):>8}  {done}")

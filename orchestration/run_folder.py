@@ -15,15 +15,14 @@
         stopped.json         how far it came when ASHA ended it early
         warnings.json        signs that the run is set up wrongly
         record.json          what MLflow calls the record of the run
-        live.json            what its process said last; gone when that ends
+        live.json            what its process said last; gone when the run is done
         log.txt              what its processes printed
     <out>/launches/<time>-<process>/
         launch.json          the runs that one command was asked to train
-        live.json, cancel.json   of the launch: it goes on; it is to begin no further run
+        live.json, cancel.json   which process it is; that it is to begin no further run
 
 Every file is written beside its place and then renamed, so a file that is there is whole. Whoever
-trains a run, or is a launch, holds the lock of its folder; on machines that do not see each other's
-locks live.json tells of it.
+trains a run, or is a launch, holds the lock of its folder.
 """
 
 import fcntl
@@ -46,8 +45,6 @@ from orchestration.progress import Status
 DEFAULT_OUT = "results"
 RUNS = "runs"
 LOCK = ".lock"
-STALE_SECONDS = 120.0  # a process on another machine that has said nothing for so long has ended
-LOG_HEADER = "--- "  # before the line that every process begins with
 
 Facts = Mapping[str, Any]
 
@@ -143,11 +140,11 @@ class RunFolder:
         return reason
 
     def forget_checkpoints(self) -> None:
-        """The run is done: what it would go on from, or wait for, is no longer needed."""
+        """The run is done: what it would go on from, or be asked, is no longer needed."""
         for pattern in (f"{self.checkpoint.name}*", "*.tmp", ".*.part"):  # what a kill left, too
             for path in self.path.glob(pattern):
                 path.unlink()
-        self.forget("cancel")
+        self.forget("cancel", "live")
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -162,23 +159,19 @@ class RunFolder:
 
     def heartbeat(self, values: Mapping[str, Any]) -> None:
         """Leave word in live.json. It may be lost, so neither a sick disk nor a sync matters."""
-        spoken = {**values, "time": time.time(), "host": socket.gethostname(), "pid": os.getpid()}
-        part = self.path / f".live.json.{os.getpid()}.part"
+        spoken = {**values, "host": socket.gethostname(), "pid": os.getpid()}
+        part = self.path / ".live.json.part"
         with suppress(OSError):
             part.write_text(json.dumps(spoken))
             part.replace(self.path / "live.json")
 
     def live(self) -> dict[str, Any]:
-        """live.json: where the run stood when its process spoke last; empty if none trains it."""
+        """live.json: where the run stood when its process spoke last; empty if it never did."""
         return self.read("live") or {}
 
     @property
     def is_running(self) -> bool:
-        """Whether some process trains it: by its lock or, from another machine, by its word."""
-        live = self.live()
-        is_elsewhere = bool(live) and live["host"] != socket.gethostname()
-        if is_elsewhere and time.time() - live["time"] < STALE_SECONDS:
-            return True
+        """Whether some process, on whatever machine, trains it, and so holds its lock."""
         try:
             with (self.path / LOCK).open() as file:  # a share of it: two may ask at once
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -196,22 +189,22 @@ class RunFolder:
             begun = self.facts()
         except ValueError as error:
             return Status(self.signature, "failed", {"reason": str(error)}, self.signature)
-        facts = begun or planned or {}
-        name = str(facts.get("name", self.signature))
+        facts, by = begun or planned or {}, self.cancellation()
+        name, state = str(facts.get("name", self.signature)), "stopped" if begun else "missing"
         values: dict[str, Any] = {"warnings": [warning["text"] for warning in self.warnings()]}
-        if result := self.result():
-            values |= {"AP": result["metrics"]["ap"], "seconds": result.get("seconds")}
-            return Status(name, "done", values, self.signature, facts)
-        values |= {"step": 0, "iterations": facts.get("params", {}).get("iterations", 0)}
+        values["iterations"] = facts.get("params", {}).get("iterations")
         for entry in self.history():
             values |= {key: entry[key] for key in ("step", "AP") if entry.get(key) is not None}
-        state, by = "stopped" if begun else "missing", self.cancellation()
-        if self.is_running:
+        if result := self.result():
+            state, ap = "done", result["metrics"]["ap"]
+            values |= {"step": None, "AP": ap, "seconds": result.get("seconds")}
+        elif self.is_running:
             values |= self.live()
             state = "cancelling" if by else values.get("state", "starting")
         elif by:
-            far = f", after {values['step']} of {values['iterations']} steps"
-            state, values["reason"] = "cancelled", f"by {by}" + far * bool(values["step"])
+            step, of = values.get("step"), values["iterations"]
+            far = f", after {step} of {of} steps" if step else ""
+            state, values["reason"] = "cancelled", f"by {by}{far}"
         elif failure := self.failure():
             state, values["reason"] = "failed", failure["reason"]
         elif is_awaited:
@@ -223,12 +216,11 @@ class RunFolder:
 
     @contextmanager
     def logged(self) -> Iterator[None]:
-        """Append all that this process prints to log.txt while the block runs, and why it failed.
+        """Append all that this process prints from now on to log.txt, and why the block fails.
 
-        It is caught where the system writes it, so that C libraries and a dying interpreter are
-        heard, too. Where the log cannot be written, it is as it would be without.
+        It is caught where the system writes it, so that C libraries, children and a dying
+        interpreter are heard, too. Where the log cannot be written, it is as it would be without.
         """
-        before = [os.dup(number) for number in (1, 2)]
         with suppress(OSError):
             sys.stdout.flush()
             self.path.mkdir(parents=True, exist_ok=True)
@@ -236,7 +228,7 @@ class RunFolder:
                 os.dup2(file.fileno(), 1)
                 os.dup2(file.fileno(), 2)
             now = time.strftime("%Y-%m-%d %H:%M:%S")
-            print(f"{LOG_HEADER}{now}, process {os.getpid()} on {socket.gethostname()}", flush=True)
+            print(f"--- {now}, process {os.getpid()} on {socket.gethostname()}", flush=True)
         try:
             yield
         except Exception:
@@ -246,9 +238,6 @@ class RunFolder:
         finally:
             with suppress(OSError):
                 sys.stdout.flush()
-            for number, copy in enumerate(before, start=1):
-                os.dup2(copy, number)
-                os.close(copy)
 
 
 @dataclass(frozen=True)

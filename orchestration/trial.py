@@ -15,11 +15,11 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from itertools import chain
 from statistics import fmean
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch.multiprocessing import start_processes
@@ -43,22 +43,12 @@ from orchestration.run_folder import RunFolder
 CHECKPOINT_SECONDS = 10.0  # so much work may be lost when a process is killed
 CHECKPOINT_SHARE = 50  # but a save takes at most 1/50 of the time between two
 REPORT_SECONDS = 1.0
-GRACE_SECONDS = 20.0  # for the processes of a run to end when one of them has
-# Trying again at once is no help: no room, or a folder that has become read-only.
-CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
+GRACE_SECONDS = 20.0  # for a run to end by itself when one of its processes has
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT}  # for more: trying again at once is no help
 HISTORY_STEPS = 500  # entries in a history, each the mean over the steps since the one before
-COUNTED = 500  # images whose objects are counted
 PASSED_ON = ("state", "reason", "step", "iterations", "loss", "seconds_left")
 
 Report = Callable[[dict[str, Any]], None]
-
-
-class Tested(NamedTuple):
-    """A test of a detector: its six numbers, and what they are made of."""
-
-    metrics: Metrics
-    detections: list[dict[str, Any]]
-    matches: Matches
 
 
 class Cancelled(Exception):
@@ -67,26 +57,20 @@ class Cancelled(Exception):
 
 def run_trial(job: Job, report: Report) -> None:
     """Train and test until result.json is there, or failure.json where no retry would help."""
-    folder, reason = RunFolder(job.folder), None
+    folder = RunFolder(job.folder)
     try:
-        if has_waited := folder.is_running:
-            text = f"run {folder.signature} is trained by another process"
-            report({"state": "waiting", "reason": text})
+        if folder.is_running:
+            reason = f"run {folder.signature} is trained by another process"
+            report({"state": "waiting", "reason": reason})
         with folder.locked():
-            if not folder.is_done and not (has_waited and folder.failure()):
+            if not folder.is_done:
                 _attempt(job, folder, report)
     except Cancelled as end:
         report({"state": "cancelled", "reason": str(end)})
-        return
     except (FloatingPointError, ValueError, OSError) as error:
-        if isinstance(error, OSError) and error.errno not in CANNOT_WRITE:
+        if isinstance(error, OSError) and error.errno not in NO_ROOM:
             raise
-        reason = folder.fail(error)
-    except RuntimeError:
-        if folder.failure() is None:  # which another process of the run may have left
-            raise
-    if reason := reason or (folder.failure() or {}).get("reason"):
-        report({"state": "failed", "reason": reason})
+        report({"state": "failed", "reason": folder.fail(error)})
     else:
         metrics = (folder.result() or {}).get("metrics", {})
         report({"state": "done", "AP": metrics.get("ap"), "seconds_left": 0.0})
@@ -94,27 +78,23 @@ def run_trial(job: Job, report: Report) -> None:
 
 def _attempt(job: Job, folder: RunFolder, report: Report) -> None:
     """What run_trial does while it holds the folder's lock; the end of an attempt is raised."""
-    try:
-        _check_cancelled(folder)
-        folder.forget("failure")
-        facts = environment(job.device) | {"processes": str(job.processes)}
-        if job.device.startswith("cuda"):
-            how = "yes" if is_compiled(job.run.recipe, job.device) else "no"
-            print(f"compiled: {how}; --set compiled=yes or no decides otherwise")
-            facts |= {"compiled": how, "tf32": "yes"}
-        folder.write("run", {**job.facts, "environment": facts})
-        if job.training is not None:
-            _train_detector(job, job.training, report)
-        with _members(job) as address, joined(address, 0, job.processes, job.device) as group:
-            Trial(job, report, group).run()
-    finally:
-        with suppress(OSError):
-            folder.forget("live")
+    _check_cancelled(folder)
+    folder.forget("failure", "live")
+    facts = environment(job.device) | {"processes": str(job.processes)}
+    if job.device.startswith("cuda"):
+        how = "yes" if is_compiled(job.run.recipe, job.device) else "no"
+        print(f"compiled: {how}; --set compiled=yes or no decides otherwise")
+        facts |= {"compiled": how, "tf32": "yes"}
+    folder.write("run", {**job.facts, "environment": facts})
+    if job.training is not None:
+        _train_detector(job, job.training, report)
+    with _members(job) as address, joined(address, 0, job.processes, job.device) as group:
+        Trial(job, report, group).run()
 
 
-def _check_cancelled(folder: RunFolder, why: str = "") -> None:
+def _check_cancelled(folder: RunFolder) -> None:
     if by := folder.cancellation():
-        raise Cancelled(f"{why}by {by}")
+        raise Cancelled(f"by {by}")
 
 
 def _train_detector(job: Job, training: Job, report: Report) -> None:
@@ -133,19 +113,21 @@ def _train_detector(job: Job, training: Job, report: Report) -> None:
         alike = {name: getattr(job, name) for name in ("device", "workers", "processes")}
         run_trial(replace(training, **alike), pass_on)
     if not folder.is_done:
-        _check_cancelled(folder, f"with its training, run {folder.signature}, ")
+        _check_cancelled(folder)
         reason = (folder.failure() or {}).get("reason", "it ended")
         raise ValueError(f"its detector, of run {folder.signature}, could not be trained: {reason}")
 
 
-def leave(folder: RunFolder, data: CocoDataset, test: Tested) -> None:
+def leave(
+    folder: RunFolder, data: CocoDataset, detections: list[dict[str, Any]], matches: Matches
+) -> None:
     """Write what a test found into the run's folder: all that its reports need of it."""
     from reports.breakdown import insight
 
-    text = json.dumps(test.detections)
+    text = json.dumps(detections)
     write_atomically(folder.detections, lambda part: part.write_text(text))
-    write_atomically(folder.matches, lambda part: save_matches(test.matches, part))
-    found = insight(test.matches, data.ground_truth, test.detections)
+    write_atomically(folder.matches, lambda part: save_matches(matches, part))
+    found = insight(matches, data.ground_truth, detections)
     write_json(folder.insight, asdict(found))
 
 
@@ -174,13 +156,11 @@ def _members(job: Job) -> Iterator[str]:
             if not is_over.wait(GRACE_SECONDS):  # the sum may fail by itself, and say why
                 os.kill(os.getpid(), signal.SIGKILL)
 
-    watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
+    threading.Thread(target=watch, daemon=True).start()
     try:
         yield address
     finally:
         is_over.set()
-        watcher.join(GRACE_SECONDS)
         for member in members.processes:
             member.kill()
 
@@ -192,11 +172,8 @@ def _join(place: int, job: Job, address: str) -> None:
     if job.device == "cuda":
         shown = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(job.processes)))
         os.environ["CUDA_VISIBLE_DEVICES"] = shown.split(",")[rank]
-    try:
-        with joined(address, rank, job.processes, job.device) as group:
-            Trial(job, lambda values: None, group).run()
-    except (FloatingPointError, ValueError) as error:
-        RunFolder(job.folder).fail(error)
+    with joined(address, rank, job.processes, job.device) as group:
+        Trial(job, lambda values: None, group).run()
 
 
 class Trial:
@@ -221,38 +198,35 @@ class Trial:
             device=job.device,
             assigner=load_assigner(own) if own else None,
         )
-        self.how: dict[str, Any] = {"device": job.device, "workers": job.workers}
-        self.how["share"] = group.share
         self.description = checkpoint.Description(
             job.run.config, self.recipe, tuple(train_set.category_ids), tuple(train_set.names)
         )
+        self.how: dict[str, Any] = {"device": job.device, "workers": job.workers}
+        self.how["share"] = group.share
         self.step, facts = self.recipe.iterations, dict[str, Any]()
         if job.training is None:
             where = self.folder.checkpoint
             self.step, facts = checkpoint.load(where, self.detector, self.optimizer)
         else:
             checkpoint.load_weights(RunFolder(job.training.folder).weights, self.detector)
-        self.first_step = self.step
         self.window: list[dict[str, float]] = facts.get("window", [])  # not in the history yet
         self.spent = Spent(**facts.get("spent", {}))
         self.tests = evaluation_steps(self.recipe, len(self.data.val))
-        self.untested = 0  # images of the test that is going on
         if group.is_first:
             self.folder.forget_after(self.step)
         self.history = self.folder.history()
-        counted = range(0, len(train_set), max(1, len(train_set) // COUNTED))
-        self.objects = fmean(len(train_set.target(index)["labels"]) for index in counted)
         self.warnings = [it for it in self.folder.warnings() if it["step"] <= self.step]
-        self.latest: dict[str, Any] = {}
+        self.latest: dict[str, Any] = {"resumed_at": self.step}
+        self.latest["iterations"] = self.recipe.iterations
         self.last_lap = self.last_save = time.monotonic()
         self.save_seconds, self.last_report = 0.0, -REPORT_SECONDS
 
     def run(self) -> None:
-        """Train to the end, then test once more and write the result."""
+        """Train and test to the end; after the last test all is written."""
         self.tell("training")
-        # Stopped between the checkpoint and the end of the test?
-        found = self.test() if self.step in self.tests else None
         seed, start = self.job.run.seed, self.step
+        if start in self.tests:  # stopped between the checkpoint and the end of the test
+            self.test()
         images = batches(self.data.train, self.recipe, seed=seed, start=start, **self.how)
         for values in train(
             self.detector,
@@ -268,14 +242,11 @@ class Trial:
             self.spent.steps += 1
             self.keep(values)
             pause = max(CHECKPOINT_SECONDS, CHECKPOINT_SHARE * self.save_seconds)
-            if self.step in self.tests:
-                self.save()
-                found = self.test()
-            elif time.monotonic() - self.last_save >= pause:
+            if self.step in self.tests or time.monotonic() - self.last_save >= pause:
                 self.save()
             self.tell("training", loss=values["loss"])
-        if found is not None:
-            self.finish(found)
+            if self.step in self.tests:
+                self.test()
 
     def keep(self, values: dict[str, float]) -> None:
         """Add a step to the history, averaged with others so that a long run's stays short."""
@@ -288,17 +259,15 @@ class Trial:
             self.note(means | {"step": self.step, "learning_rate": values["learning_rate"]})
             self.window = []
 
-    def note(self, entry: dict[str, Any], num_detections: int | None = None) -> None:
+    def note(self, entry: dict[str, Any]) -> None:
         """Add an entry to the history, and write down what looks wrong and did not before."""
         self.folder.append(entry)
         self.history.append(entry)
-        known = {warning["code"] for warning in self.warnings}
-        about = (self.job.run, len(self.data.train.names), self.objects, self.history)
-        for code, text in early_warnings(*about, num_detections):
-            if code not in known:
+        about = (self.job.run, len(self.data.train.names))
+        for code, text in early_warnings(*about, self.history):
+            if code not in [warning["code"] for warning in self.warnings]:
                 self.warnings.append({"code": code, "step": self.step, "text": text})
-        if len(self.warnings) > len(known):
-            self.folder.write("warnings", self.warnings)
+                self.folder.write("warnings", self.warnings)
 
     def save(self) -> None:
         """Write a checkpoint, and remember what it cost; if that fails, the one before remains."""
@@ -316,43 +285,39 @@ class Trial:
         self.last_save = time.monotonic()
         self.save_seconds = self.last_save - begun
 
-    def test(self) -> Tested | None:
-        """The six numbers on the validation images, and the detections behind them.
+    def test(self) -> None:
+        """Add the six numbers on the validation images to the history; the last ones finish it.
 
-        Every process tests its share of the images; only the first evaluates what all found, the
-        others have None.
+        Every process tests its share of the images; only the first evaluates what all found.
         """
         val, mine = self.data.val, list[list[dict[str, Any]]]()
         self.spent.training += self.lap()
-        self.untested = len(val)
         self.detector.eval()
         for part in detect_all(self.detector, val, self.recipe, **self.how):
             mine.append([*chain(*part)])
-            images = min(len(part) * self.group.size, self.untested)
-            self.untested -= images
-            self.spent.images += images
-            self.spent.testing += self.lap()
-            self.tell("testing", tested=1 - self.untested / len(val))
+            self.tell("testing")
         detections = in_order(self.group.gather(mine))
         if not self.group.is_first:
-            return None
+            return
         numbers, matches = measure(val.ground_truth, detections)
-        found = Tested(six(numbers), detections, matches)
         self.spent.testing += self.lap()
-        named = {HEADINGS[name]: value for name, value in asdict(found.metrics).items()}
-        self.note({"step": self.step} | named, len(detections))
-        self.tell("training", is_urgent=True, tested_at=self.step, **named)
-        return found
+        self.spent.images += len(val)
+        metrics = six(numbers)
+        named = {HEADINGS[name]: value for name, value in asdict(metrics).items()}
+        self.note({"step": self.step} | named)
+        self.tell("training", tested_at=self.step, **named)
+        if self.step == self.recipe.iterations:
+            leave(self.folder, val, detections, matches)
+            self.finish(metrics)
 
-    def finish(self, found: Tested) -> None:
+    def finish(self, metrics: Metrics) -> None:
         """Write what is left of the run; result.json last, because it says that all is there."""
-        leave(self.folder, self.data.val, found)
         checkpoint.save_weights(self.folder.weights, self.detector, self.description)
         self.spent.testing += self.lap()
         result = {
             "signature": self.folder.signature,
             "seed": self.job.run.seed,
-            "metrics": asdict(found.metrics),
+            "metrics": asdict(metrics),
             "seconds": self.spent.training + self.spent.testing,
             "spent": asdict(self.spent),
             "facts": environment(self.job.device),
@@ -366,21 +331,18 @@ class Trial:
         before, self.last_lap = self.last_lap, time.monotonic()
         return self.last_lap - before
 
-    def tell(self, state: str, *, is_urgent: bool = False, **values: Any) -> None:
-        """Report where the run stands, at most once a second; Cancelled if it shall end."""
+    def tell(self, state: str, **values: Any) -> None:
+        """Report where the run stands, each second and after a test; Cancelled if it is to end."""
         self.latest |= values
-        if not is_urgent and time.monotonic() - self.last_report < REPORT_SECONDS:
+        if "tested_at" not in values and time.monotonic() - self.last_report < REPORT_SECONDS:
             return
         self.last_report = time.monotonic()
-        tests_left = sum(test > self.step for test in self.tests)
-        images, steps = len(self.data.val) * tests_left, self.recipe.iterations - self.step
-        left = self.spent.seconds_for(steps, images + self.untested, self.recipe)
+        steps, next_test = self.recipe.iterations - self.step, self.step + (state != "testing")
+        images = len(self.data.val) * sum(test >= next_test for test in self.tests)
         self.latest |= {
             "state": state,
             "step": self.step,
-            "iterations": self.recipe.iterations,
-            "resumed_at": self.first_step,
-            "seconds_left": left if self.spent.steps or self.spent.images else None,
+            "seconds_left": self.spent.seconds_for(steps, images, self.recipe) or None,
             "warnings": [warning["text"] for warning in self.warnings],
         }
         self.report(dict(self.latest))

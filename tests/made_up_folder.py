@@ -13,7 +13,7 @@ from detector.metrics import HEADINGS
 from experiments.experiment import Run, Table, canonical, signature
 from orchestration.plan import Setup, make_plan
 from orchestration.run_folder import RunFolder, Store
-from orchestration.trial import Tested, leave
+from orchestration.trial import leave
 
 FINGERPRINT = "f" * 64
 CLASSES = ["cat", "dog"]
@@ -101,7 +101,6 @@ def finish(
 ) -> RunFolder:
     """A run as a trial leaves it, with these detections; names: its own, and its rows'."""
     folder, (numbers, matches) = store.folder(signature(run)), measure(truth, found)
-    test = Tested(six(numbers), found, matches)
     facts = {
         "signature": folder.signature,
         "name": names[0],
@@ -123,11 +122,11 @@ def finish(
         "environment": {**ENVIRONMENT, "processes": "1"},
     }
     folder.write("run", facts | ({"assigner": asdict(run.assigner)} if run.assigner else {}))
-    leave(folder, SimpleNamespace(ground_truth=truth), test)
+    leave(folder, SimpleNamespace(ground_truth=truth), found, matches)
     result = {
         "signature": folder.signature,
         "seed": run.seed,
-        "metrics": asdict(test.metrics),
+        "metrics": asdict(six(numbers)),
         "seconds": 90.0,
         "spent": {"training": 60.0, "steps": 40, "testing": 30.0, "images": 12},
         "facts": ENVIRONMENT,

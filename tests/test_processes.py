@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 from rich.console import Console
-from test_trial import RECIPE, make_job, write_small_data
+from test_trial import RECIPE, make_job
 
 from orchestration.plan import Job
 from orchestration.progress import Progress
@@ -21,27 +21,24 @@ from orchestration.resources import Resources
 from orchestration.run_folder import RunFolder
 from orchestration.trial import run_trial
 
-LONGER = replace(RECIPE, iterations=60)
+pytestmark = pytest.mark.slow
 
 
-def launch(job: Job, root: Path, processes: int) -> str:
-    """Train the job through Ray, as `atss reproduce --processes N` does; what the log said."""
+def launch(job: Job, root: Path) -> str:
+    """Train the job in two processes through Ray; what the log said."""
     from orchestration.tune import cluster, run_trials
 
     log = io.StringIO()
     progress = Progress({job.folder.name: "run"}, Console(file=log, width=200))
-    asked = Resources(gpus_per_run=0, processes=processes)
-    with cluster(asked, job.run.recipe) as allocation, progress:
+    with cluster(Resources(gpus_per_run=0, processes=2), job.run.recipe) as allocation, progress:
         run_trials([job], allocation, progress.update, root=root)
     return log.getvalue()
 
 
-@pytest.mark.slow
-def test_two_processes_give_the_numbers_of_one(tmp_path: Path) -> None:
-    data = write_small_data(tmp_path / "squares")
+def test_two_processes_give_the_numbers_of_one(data: Path, tmp_path: Path) -> None:
     alone, together = make_job(data, tmp_path / "one"), make_job(data, tmp_path / "two")
     run_trial(alone, lambda values: None)
-    launch(together, tmp_path, processes=2)
+    launch(together, tmp_path)
     one, two = RunFolder(alone.folder), RunFolder(together.folder)
     assert two.is_done, two.failure()
     assert two.facts()["environment"]["processes"] == "2"
@@ -54,32 +51,24 @@ def test_two_processes_give_the_numbers_of_one(tmp_path: Path) -> None:
     assert shown[0] == shown[1]  # each process tested its share, and all of it arrived
 
 
-@pytest.mark.slow
-def test_a_run_goes_on_when_one_of_its_processes_is_killed(tmp_path: Path) -> None:
-    data = write_small_data(tmp_path / "squares")
-    job = make_job(data, tmp_path / "two", LONGER)
-    killed: list[int] = []
+def test_a_run_goes_on_when_one_of_its_processes_is_killed(data: Path, tmp_path: Path) -> None:
+    job = make_job(data, tmp_path / "two", replace(RECIPE, iterations=60))
+    killed, limit = list[int](), time.monotonic() + 600
 
     def kill_a_member() -> None:
-        limit = time.monotonic() + 600
+        """End a process that shares the run's batches with the one that Ray has started."""
         while time.monotonic() < limit and not killed:
-            if len(RunFolder(job.folder).history()) >= 10 and (found := members()):
-                os.kill(found[0], signal.SIGKILL)
-                killed.append(found[0])
+            is_begun = len(RunFolder(job.folder).history()) >= 10
+            for process in psutil.Process().children(recursive=True) if is_begun else ():
+                with suppress(psutil.NoSuchProcess):
+                    if "from multiprocessing.spawn" in str(process.cmdline()) and not killed:
+                        os.kill(process.pid, signal.SIGKILL)
+                        killed.append(process.pid)
             time.sleep(0.02)
 
     threading.Thread(target=kill_a_member, daemon=True).start()
-    log = launch(job, tmp_path, processes=2)
+    log = launch(job, tmp_path)
     folder = RunFolder(job.folder)
     assert killed and "run: retrying" in log
     assert folder.is_done, folder.failure()
     assert [entry["step"] for entry in folder.history()] == list(range(1, 61))
-
-
-def members() -> list[int]:
-    """Processes that share a run's batches with the one that Ray has started."""
-    found = []
-    for process in psutil.Process().children(recursive=True):
-        with suppress(psutil.NoSuchProcess):
-            found += [process.pid] if "from multiprocessing.spawn" in str(process.cmdline()) else []
-    return found

@@ -10,7 +10,7 @@ from orchestration import options
 from orchestration.find import find_run
 from orchestration.options import argument, option
 from orchestration.progress import Progress, Status, count
-from orchestration.run_folder import DEFAULT_OUT, LOG_HEADER, Store, open_store
+from orchestration.run_folder import DEFAULT_OUT, Store, open_store
 from orchestration.terminal import console, say, show_status, total
 
 WATCH_SECONDS = 2.0
@@ -68,10 +68,10 @@ def cancel(runs: SomeRuns = None, out: options.Out = DEFAULT_OUT) -> None:
     - `atss cancel 3f2a "Table 2: Intersection over Union, Box"`
     """
     store = open_store(out).require_there()
-    known = {it.signature: it for it in store.statuses()}
+    statuses = {it.signature: it for it in store.statuses()}
     launches = [] if runs else store.going_on()
-    wanted = [known[find_run(store, text).signature] for text in runs or ()]
-    chosen = wanted or [it for it in known.values() if it.is_moving]
+    chosen = [statuses[find_run(store, text).signature] for text in runs or ()]
+    chosen = chosen or [it for it in statuses.values() if it.is_moving]
     if not chosen and not launches:
         raise ValueError(f"nothing runs or waits in {store.root}: cancel needs something to")
     for it in chosen:
@@ -79,12 +79,11 @@ def cancel(runs: SomeRuns = None, out: options.Out = DEFAULT_OUT) -> None:
             needs = "only one that is neither done nor cancelled can be ended"
             raise ValueError(f"run {it.signature} is {it.state}; {needs}")
     by, now = f"{getpass.getuser()}@{socket.gethostname()}", time.strftime("%Y-%m-%d %H:%M:%S")
-    folders = [store.folder(it.signature) for it in chosen]
-    running, limit = [it for it in folders if it.is_running], time.monotonic() + PATIENCE
+    folders, limit = [store.folder(it.signature) for it in chosen], time.monotonic() + PATIENCE
     for folder in (*launches, *folders):
         if not folder.cancellation():
             folder.write("cancel", {"by": by, "at": now})
-    while any(folder.is_running for folder in running) and time.monotonic() < limit:
+    while any(folder.is_running for folder in folders) and time.monotonic() < limit:
         time.sleep(0.5)
     for it, folder in zip(chosen, folders, strict=True):
         how = "will end at its next step" if folder.is_running else "cancelled"
@@ -112,11 +111,8 @@ def logs(run: OneRun = None, lines: Lines = 40, out: options.Out = DEFAULT_OUT) 
         return say(*said, f"{count(len(statuses), 'run')} in {store.root}; {more}")
     folder = find_run(store, run)
     (it,) = (it for it in statuses if it.signature == folder.signature)
-    detail, trace = it.detail, (folder.failure() or {}).get("traceback", "").strip()
-    head = f"{it.name} ({it.signature}): {it.state}" + (f", {detail}" if detail else "")
-    say(head, *(f"warning: {text}" for text in it.warnings), *[f"\n{trace}"][: bool(trace)])
-    printed = folder.log.read_text(errors="replace") if folder.log.exists() else ""
-    shown = printed.splitlines()[-lines:] if lines else []
-    say("", *(shown or [f"no log: {folder.log} is not there, or empty"]))
-    if shown and all(line.startswith(LOG_HEADER) for line in shown):
-        say("its processes printed nothing")
+    trace = (folder.failure() or {}).get("traceback", "").strip()
+    say(f"{it.name} ({it.signature}): " + ", ".join(filter(None, (it.state, it.detail))))
+    say(*(f"warning: {text}" for text in it.warnings), *[f"\n{trace}"][: bool(trace)], "")
+    printed = folder.log.read_text(errors="replace").splitlines() if folder.log.exists() else []
+    say(*(printed[-lines:] if lines else []) or [f"no log: {folder.log} is not there, or empty"])
