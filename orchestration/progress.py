@@ -8,15 +8,14 @@ from typing import Any
 from rich import progress
 from rich.console import Console
 from rich.live import Live
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 LOG_SECONDS = 15.0  # between two lines of a running run where the output is no terminal
 ENDED = ("done", "failed", "cancelled", "stopped", "missing")  # the last two: left, not begun
 WORKING = ("training", "testing")
 MARK = "!"  # before the state of a run that looks wrong
-HEADINGS = ("Run", "", "Iteration", "Loss", "AP", "Left")
-IN_A_LINE = ("{}", "loss {}", "AP {}", "{} left")  # the last four of them
+DETAIL_WIDTH = 48  # letters in the live table; a reason may be longer
 STYLES = {"waiting": "dim", "done": "green", "failed": "red"}
 STYLES |= dict.fromkeys(("retrying", "cancelled", "stopped"), "yellow")
 Clock = Callable[[], float]
@@ -59,25 +58,20 @@ class Status:
         return self.state not in ENDED
 
     @property
-    def cells(self) -> tuple[str, ...]:
-        """What stands under HEADINGS; empty where it is not known."""
-        told, mark = self.values, f"{MARK} " if self.warnings else ""
-        loss, ap = told.get("loss"), told.get("AP")
-        return (
-            self.name,
-            mark + self.state,
-            f"{told['step']}/{told.get('iterations')}" if told.get("step") else "",
-            "" if loss is None else f"{loss:.3f}",
-            "" if ap is None else f"{ap:.1f}",
-            duration(told.get("seconds_left")) if self.is_moving else "",
-        )
-
-    @property
     def detail(self) -> str:
-        """Why it is no further, or how far it is, in one line."""
-        known = zip(IN_A_LINE, self.cells[2:], strict=True)
-        far = ", ".join(form.format(cell) for form, cell in known if cell)
-        return str(self.values.get("reason") or far)
+        """Why it is no further, or how far it is: "111/1100, loss 1.874, AP 20.1, 2:19 left"."""
+        told, shown = self.values, list[str]()
+        if reason := told.get("reason"):
+            return str(reason)
+        if told.get("step"):
+            shown.append(f"{told['step']}/{told.get('iterations')}")
+        if (loss := told.get("loss")) is not None:
+            shown.append(f"loss {loss:.3f}")
+        if (ap := told.get("AP")) is not None:
+            shown.append(f"AP {ap:.1f}")
+        if self.is_moving and (left := duration(told.get("seconds_left"))):
+            shown.append(f"{left} left")
+        return ", ".join(shown)
 
     def take(self, told: Mapping[str, Any]) -> list[str]:
         """Take in what was reported; returns what is new in it, in words."""
@@ -126,7 +120,7 @@ class Progress:
         if self.console.is_terminal:
             return
         if not news and now - line.logged >= LOG_SECONDS and line.state in WORKING:
-            news = [f"{line.cells[1]} {line.detail}"]
+            news = [f"{line.state} {line.detail}"]
         for event in news:
             line.logged = now
             text = f"{duration(now - self.started):>8}  {line.name}: {event}"
@@ -134,18 +128,17 @@ class Progress:
 
     def render(self) -> Table:
         """The live table: first what runs, because a low terminal shows no more."""
-        table = Table(box=None, pad_edge=False, header_style="dim", title_justify="left")
-        if odd := sum(bool(line.warnings) for line in self.lines.values()):
-            table.title = Text(f"{MARK} {count(odd, 'run')} with warnings: atss logs", "yellow")
-        for place, heading in enumerate(HEADINGS):  # names give way, states and numbers do not
-            table.add_column(heading, justify="right" if place > 1 else "left", no_wrap=place > 0)
+        columns = "Run", "", Column(max_width=DETAIL_WIDTH)
+        table = Table(*columns, box=None, pad_edge=False, header_style="dim", title_justify="left")
         order = sorted(
             self.lines.values(), key=lambda it: (not it.is_moving, it.state == "waiting")
         )
-        for line in order:
-            name, *others = line.cells
-            shown = Text(name, no_wrap=True, overflow="ellipsis")
-            table.add_row(shown, *others, style=STYLES.get(line.state, ""))
+        for it in order:
+            texts = it.name, f"{MARK} {it.state}" if it.warnings else it.state, it.detail
+            cells = (Text(text, no_wrap=True, overflow="ellipsis") for text in texts)
+            table.add_row(*cells, style=STYLES.get(it.state, ""))
+        if odd := sum(bool(it.warnings) for it in order):
+            table.title = Text(f"{MARK} {count(odd, 'run')} with warnings: atss logs", "yellow")
         return table
 
 

@@ -46,7 +46,6 @@ REPORT_SECONDS = 1.0
 GRACE_SECONDS = 20.0  # for a run to end by itself when one of its processes has
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT}  # for more: trying again at once is no help
 HISTORY_STEPS = 500  # entries in a history, each the mean over the steps since the one before
-PASSED_ON = ("state", "reason", "step", "iterations", "loss", "seconds_left")
 
 Report = Callable[[dict[str, Any]], None]
 
@@ -107,7 +106,7 @@ def _train_detector(job: Job, training: Job, report: Report) -> None:
     def pass_on(values: dict[str, Any]) -> None:
         """Not its AP, and not its end: the test is still to come."""
         if values["state"] in ("waiting", "training", "testing"):
-            report({name: value for name, value in values.items() if name in PASSED_ON})
+            report(values | {"AP": None, "tested_at": None})
 
     if folder.failure() is None:
         alike = {name: getattr(job, name) for name in ("device", "workers", "processes")}
@@ -244,9 +243,10 @@ class Trial:
             pause = max(CHECKPOINT_SECONDS, CHECKPOINT_SHARE * self.save_seconds)
             if self.step in self.tests or time.monotonic() - self.last_save >= pause:
                 self.save()
-            self.tell("training", loss=values["loss"])
             if self.step in self.tests:
                 self.test()
+            else:
+                self.tell("training", loss=values["loss"])
 
     def keep(self, values: dict[str, float]) -> None:
         """Add a step to the history, averaged with others so that a long run's stays short."""

@@ -66,8 +66,8 @@ def test_a_terminal_has_a_line_per_run_and_those_that_run_come_first() -> None:
     text = re.sub(r"\x1b\[[\d;]*m", "", screen.getvalue())
     odd, head, first, *_, last = [line.rstrip() for line in text.splitlines()]
     assert odd == "! 1 run with warnings: atss logs" and head.split()[0] == "Run"
-    assert re.match(r"run 15 +! training +5/9 +1.000 +7.0", first)
-    assert re.match(r"run 3 +done +33.0", last)
+    assert re.match(r"run 15 +! training +5/9, loss 1.000, AP 7.0$", first)
+    assert re.match(r"run 3 +done +AP 33.0$", last)
 
 
 def test_times_and_numbers_are_said_as_people_do() -> None:

@@ -144,9 +144,7 @@ SPOILT = {
         "Object missing required field `seed`",
     ),
     "a wrong type": (having('"x"'), "Expected `int`, got `str` - at `$.seed`"),
-    "no object": (lambda content: "[]", "Expected `object`, got `array`"),
     "truncated": (lambda content: json.dumps(content)[:-9], "no JSON"),
-    "too large a number": (having("1e999"), "Number out of range - at `$.seed`"),
     "NaN": (having("NaN"), "no JSON"),
     "brackets": (lambda content: "[" * 100_000, ""),
 }
@@ -204,30 +202,17 @@ def test_what_a_launch_has_not_begun_waits_while_it_goes_on(store: Store) -> Non
         assert store.planned().keys() == {POINT.signature}
 
 
-LAUNCH = """
-import sys, time
-from rich.console import Console
-from orchestration.launch import recorded
-from orchestration.run_folder import open_store
-store = open_store(sys.argv[1])
-with recorded(store, {}, (), Console(quiet=True)):
-    print("begun", flush=True)
-    time.sleep(60)
-"""
-
-
-def test_a_second_launch_is_told_of_the_first_which_goes_on_until_it_is_killed(
+def test_a_second_launch_is_told_of_the_first(
     store: Store, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    line = [sys.executable, "-c", LAUNCH, str(store.root)]
-    first = subprocess.Popen(line, cwd=ROOT, stdout=subprocess.PIPE, text=True)
-    assert first.stdout is not None and first.stdout.readline() == "begun\n"
-    with recorded(store, {}, (), Console(width=200)):
-        assert {going.live()["pid"] for going in store.going_on()} == {first.pid, os.getpid()}
-    assert capsys.readouterr().out.startswith(f"process {first.pid} on ")
-    assert [going.live()["pid"] for going in store.going_on()] == [first.pid]
-    first.kill()
-    first.wait()
+    first = RunFolder(store.root / "launches" / "first")
+    with first.locked():
+        first.heartbeat({})
+        first.write("launch", {})
+        with recorded(store, {}, (), Console(width=200)):
+            assert len(store.going_on()) == 2
+        assert capsys.readouterr().out.startswith(f"process {os.getpid()} on ")
+        assert [going.path for going in store.going_on()] == [first.path]
     assert store.going_on() == []
 
 
@@ -327,25 +312,16 @@ for folder in sys.argv[1:]:
 """
 
 
-def speak(*folders: Path) -> subprocess.CompletedProcess[str]:
-    line = [sys.executable, "-c", SPEAK, *map(str, folders)]
-    return subprocess.run(line, cwd=ROOT, capture_output=True, text=True)
-
-
 def test_a_log_keeps_all_that_is_printed_and_each_run_has_its_own(tmp_path: Path) -> None:
-    folders = [tmp_path / "a", tmp_path / "b"]
+    folders = [Path("/dev/null/run"), tmp_path / "a", tmp_path / "b"]  # one cannot be written
+    line = [sys.executable, "-c", SPEAK, *map(str, folders)]
     for _ in range(2):
-        done = speak(*folders)
-        assert (done.returncode, done.stdout, done.stderr) == (0, "before\n", "")
-    for text in ((folder / "log.txt").read_text() for folder in folders):
+        done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True)
+        assert done.returncode == 0 and done.stdout.count("\n") == 4  # of the first
+    for text in ((folder / "log.txt").read_text() for folder in folders[1:]):
         for said in ("printed", "written by a library", "by a child", "noted", "the end"):
             assert text.count(f"{said}\n") == 2, said
         assert text.count("Traceback") == text.count(", process ") == text.count(": odd ") == 2
-
-
-def test_a_log_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
-    done = speak(Path("/dev/null/run"))
-    assert done.returncode == 0 and "printed" in done.stdout
 
 
 # All of it, through Ray
