@@ -23,6 +23,9 @@ POSITIVES = 0.5  # of an image, at worst: it has an object, and every second one
 ANCHOR_SHARE = sum(1 / stride**2 for stride in (8, 16, 32, 64, 128))  # locations per pixel, P3..P7
 MIN_IMAGES = 4_000  # seen in training, before finding nothing means anything
 FEW = 20  # entries of a history that are many enough for a mean
+# Three quarters of the entropy of a typical target, (8 - 0.75) / (8 + 0.75): a positive is about
+# 0.75 strides from the center of an object as large as its anchor, of 16 strides at most.
+FLOOR = 0.34
 
 
 def early_warnings(
@@ -38,9 +41,10 @@ def early_warnings(
             text += "is learnt; check how the head begins, and what the loss is divided by"
             yield f"first {name}", text
     recent = [entry["loss/centerness"] for entry in losses[-FEW:] if "loss/centerness" in entry]
-    if len(recent) == FEW and (mean := fmean(recent)) < (floor := _centerness_floor(run)):
-        text = f"loss/centerness is {mean:.3g}, needs {floor:.2g}: its targets' entropy is about "
-        yield "centerness floor", f"{text}0.6; check their rounding, and what it is divided by"
+    is_known = len(recent) == FEW and run.assigner is None  # a user's own may choose any targets
+    if is_known and (mean := fmean(recent)) < FLOOR:
+        text = f"loss/centerness is {mean:.3g}, needs {FLOOR}: its targets' entropy is about 0.6; "
+        yield "centerness floor", f"{text}check their rounding, and what it is divided by"
     # From scratch the first half of a schedule may pass before anything is found.
     share, step = 0.5 if recipe.weights == "none" else 0.2, now["step"]
     is_late = step >= share * recipe.iterations and step * recipe.batch_size >= MIN_IMAGES
@@ -61,17 +65,3 @@ def _first_losses(run: Run, num_classes: int) -> dict[str, tuple[float, float]]:
         "loss/box": (0.3, 3.3) if config.giou_loss else (0.1, 8.0),
         "loss/centerness": (0.5, 0.95),
     }
-
-
-def _centerness_floor(run: Run) -> float:
-    """Three quarters of the entropy of a typical target, which is closer to 1 for large anchors.
-
-    A positive is about 0.75 strides from the center of an object as large as its anchor. A user's
-    own assigner may choose any, so nothing is known of its targets.
-    """
-    if run.assigner is not None:
-        return 0.0
-    half = max(run.config.anchor_scales) / 2
-    target = (half - 0.75) / (half + 0.75) if half > 1.5 else 0.5
-    entropy = -target * math.log(target) - (1 - target) * math.log(1 - target)
-    return min(0.45, 0.75 * entropy)

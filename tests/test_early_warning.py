@@ -100,12 +100,10 @@ def test_a_wrong_first_loss_is_named(first: dict[str, Any], code: str) -> None:
 
 
 def test_a_centerness_loss_below_its_targets_entropy_is_seen() -> None:
-    low = falling(centerness=0.39)
+    low = falling(centerness=0.31)  # divided by twice the positives
     assert codes(low) == ["centerness floor"]
-    few = [*falling()[:40], *[losses(400 + n, 0.5, 0.8, 0.40) for n in range(5)]]
-    assert codes(few) == []
-    # Large anchors may have less, and own assigners any.
-    assert codes(low, replace(ATSS, anchor_scales=(16.0,))) == codes(low, assigner=BY_HAND) == []
+    few = [*falling()[:40], *[losses(400 + n, 0.5, 0.8, 0.31) for n in range(5)]]
+    assert codes(few) == codes(low, assigner=BY_HAND) == []  # own assigners may choose any targets
 
 
 @pytest.mark.parametrize(

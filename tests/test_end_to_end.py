@@ -88,16 +88,12 @@ def check_records(out: Path, labels: list[str]) -> None:
 
     client = open_tracker(open_store(out)).client
     by_name = {it.name: it.experiment_id for it in client.search_experiments()}
-    trainings = client.search_runs([by_name[TRAININGS]])
-    for training in trainings:
-        assert training.info.status == "FINISHED" and training.data.params["iterations"] == "6"
-        losses = client.get_metric_history(training.info.run_id, "loss/cls")
-        assert [point.step for point in losses] == [1, 2, 3, 4, 5, 6]
-    (experiment,) = (by_name[name] for name in by_name if name.startswith("Table 2 - demo "))
-    *rows, report = client.search_runs([experiment], order_by=["start_time DESC"])
+    trainings = client.search_runs([by_name.pop(TRAININGS)])
+    assert [training.info.status for training in trainings] == ["FINISHED"] * len(labels)
+    (table,) = (it for name, it in by_name.items() if name.startswith("Table 2 - demo "))
+    *rows, report = client.search_runs([table], order_by=["start_time DESC"])
     expected = [f"{number:02} {label}" for number, label in enumerate(labels, start=1)]
     assert [row.info.run_name for row in (*rows, report)] == [*expected, "report"]
-    assert "table2.html" in {file.path for file in client.list_artifacts(report.info.run_id)}
     assert {row.data.tags["training_run"] for row in rows} == {t.info.run_id for t in trainings}
 
 

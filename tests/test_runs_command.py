@@ -263,32 +263,23 @@ def test_what_cannot_be_cancelled_is_refused(
 # atss logs
 
 
-def test_logs_begin_with_the_reason_in_one_line(atss: Atss, store: Store) -> None:
-    folder = store.folder(POINT.signature)
+def test_logs_begin_with_the_reason_and_alone_list_what_failed_or_looks_wrong(
+    atss: Atss, store: Store
+) -> None:
+    name, folder = f"{POINT.name} ({POINT.signature}): ", store.folder(POINT.signature)
     line = ("logs", POINT.signature, "--lines", 3, "--out", store.root)
     assert f"no log: {folder.log} is not there" in atss(*line)[1]
     folder.log.write_text("".join(f"line {number}\n" for number in range(100)))
     warn(store, POINT, "so high")
-    code, output, _ = atss(*line)
-    assert code == 0
-    assert output.splitlines() == [
-        f"{POINT.name} ({POINT.signature}): failed, the loss is nan at step 7",
+    assert atss(*line)[1].splitlines() == [
+        f"{name}failed, the loss is nan at step 7",
         "warning: so high",
-        "",
-        "Traceback ...",
-        "ValueError: x",
-        "",
-        *("line 97", "line 98", "line 99"),
+        *("", "Traceback ...", "ValueError: x"),
+        *("", "line 97", "line 98", "line 99"),
     ]
-
-
-def test_logs_alone_list_what_failed_or_looks_wrong(atss: Atss, store: Store) -> None:
-    warn(store, BOX, "so high")
-    code, output, _ = atss("logs", "--out", store.root)
-    assert code == 0
-    assert output.splitlines() == [
-        f"{POINT.name} ({POINT.signature}): the loss is nan at step 7",
-        f"{BOX.name} ({BOX.signature}): warning: so high",
+    assert atss("logs", "--out", store.root)[1].splitlines() == [
+        f"{name}the loss is nan at step 7",
+        f"{name}warning: so high",
         f"4 runs in {store.root}; atss logs RUN shows more",
     ]
 
