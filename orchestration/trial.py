@@ -34,7 +34,7 @@ from detector.metrics import HEADINGS, Metrics
 from detector.training import assemble, is_compiled, train
 from experiments.own_tables import load_assigner
 from orchestration.early_warning import early_warnings
-from orchestration.json_files import write_atomically, write_json
+from orchestration.json_files import write_atomically
 from orchestration.plan import Job
 from orchestration.provenance import environment
 from orchestration.resources import Spent, evaluation_steps
@@ -126,8 +126,7 @@ def leave(
     text = json.dumps(detections)
     write_atomically(folder.detections, lambda part: part.write_text(text))
     write_atomically(folder.matches, lambda part: save_matches(matches, part))
-    found = insight(matches, data.ground_truth, detections)
-    write_json(folder.insight, asdict(found))
+    folder.write("insight", asdict(insight(matches, data.ground_truth, detections)))
 
 
 @contextmanager
@@ -151,7 +150,8 @@ def _members(job: Job) -> Iterator[str]:
             while not members.join():
                 pass
         except Exception as error:
-            print(error)
+            if not is_over.is_set():
+                print(error)
             if not is_over.wait(GRACE_SECONDS):  # the sum may fail by itself, and say why
                 os.kill(os.getpid(), signal.SIGKILL)
 

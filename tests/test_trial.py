@@ -296,7 +296,7 @@ def refuse(patch: pytest.MonkeyPatch, owner: Any, name: str, number: int, after:
         (RunFolder, "append", 5, 4),  # the history
         (checkpoint, "save", 3, 3),
         (checkpoint, "save_weights", 0, 7),
-        (RunFolder, "write", 1, 7),  # the result, and then the reason
+        (RunFolder, "write", 2, 7),  # the result, and then the reason
     ],
 )
 def test_a_full_disk_ends_a_run_with_its_reason_and_the_last_checkpoint(
