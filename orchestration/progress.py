@@ -64,7 +64,7 @@ class Status:
         if reason := told.get("reason"):
             return str(reason)
         if told.get("step"):
-            shown.append(f"{told['step']}/{told.get('iterations')}")
+            shown.append(f"{told['step']}/{told.get('iterations') or '?'}")
         if (loss := told.get("loss")) is not None:
             shown.append(f"loss {loss:.3f}")
         if (ap := told.get("AP")) is not None:

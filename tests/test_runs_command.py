@@ -30,7 +30,7 @@ LATER = make_plan(SETUP, find_tables(["table4"])).runs[0]
 MARK = {"by": "me@here", "at": "2020-06-14 12:00:00"}
 SPOKEN = {"state": "training", "step": 30, "iterations": 300, "seconds_left": 75.0}
 
-Atss = Callable[..., tuple[int, str, str]]
+Said = Callable[..., Any]
 
 
 @pytest.fixture
@@ -60,6 +60,18 @@ def store(tmp_path: Path, trainer: ExitStack, monkeypatch: pytest.MonkeyPatch) -
     return store
 
 
+@pytest.fixture
+def said(atss: Said, store: Store) -> Said:
+    """What a command that succeeds says of the folder."""
+
+    def run(*line: object) -> str:
+        code, output, errors = atss(*line, "--out", store.root)
+        assert (code, errors) == (0, "")
+        return output
+
+    return run
+
+
 def warn(store: Store, run: PlannedRun, text: str) -> None:
     store.folder(run.signature).write("warnings", [{"code": "x", "step": 1, "text": text}])
 
@@ -78,11 +90,11 @@ def test_a_folder_without_results_is_refused_in_one_line(
 # atss status
 
 
-def test_status_says_where_every_run_stands(atss: Atss, store: Store, trainer: ExitStack) -> None:
+def test_status_says_where_every_run_stands(said: Said, store: Store, trainer: ExitStack) -> None:
     warn(store, SSC_BOX, "loss/cls begins at 9")
-    code, output, _ = atss("status", "--out", store.root)
+    output = said("status")
     lines = {line.split()[0]: line for line in output.splitlines() if line.strip()}
-    assert code == 0 and output.startswith("demo - shapes")
+    assert output.startswith("demo - shapes")
     assert "done      AP 33.3" in lines[BOX.signature] and BOX.rows[0] in lines[BOX.signature]
     assert "failed    the loss is nan at step 7" in lines[POINT.signature]
     assert "training  30/300, 1:15 left" in lines[SSC_BOX.signature]
@@ -100,7 +112,7 @@ def test_status_says_where_every_run_stands(atss: Atss, store: Store, trainer: E
 
 
 def test_watching_prints_a_line_per_change_and_ends_when_nothing_runs(
-    atss: Atss, store: Store, monkeypatch: pytest.MonkeyPatch
+    said: Said, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     running, name = store.folder(SSC_BOX.signature), SSC_BOX.name
     known = SPOKEN | {"AP": 11.5}
@@ -112,10 +124,9 @@ def test_watching_prints_a_line_per_change_and_ends_when_nothing_runs(
         ]
     )
     monkeypatch.setattr(command.time, "sleep", lambda seconds: next(changes)())
-    code, output, _ = atss("status", "--watch", "--out", store.root)
-    *said, last = output.splitlines()
-    assert code == 0 and last.startswith("Nothing runs or waits: 4 runs in ")
-    assert [line[10:] for line in said] == [
+    *lines, last = said("status", "--watch").splitlines()
+    assert last.startswith("Nothing runs or waits: 4 runs in ")
+    assert [line[10:] for line in lines] == [
         f"{name}: training",
         f"{name}: AP 11.5 after step 60 of 300",
         f"{name}: warning: AP is 11.5",
@@ -123,12 +134,9 @@ def test_watching_prints_a_line_per_change_and_ends_when_nothing_runs(
     ]
 
 
-def test_ctrl_c_ends_the_watching_as_it_should(
-    atss: Atss, store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_ctrl_c_ends_the_watching(said: Said, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(command.time, "sleep", lambda _: os.kill(os.getpid(), signal.SIGINT))
-    code, _, errors = atss("status", "--watch", "--out", store.root)
-    assert (code, errors) == (0, "")
+    assert said("status", "--watch")
 
 
 # Files that are not as they need to be
@@ -153,7 +161,7 @@ SPOILT = {
 @pytest.mark.parametrize("name", ["run", "result"])
 @pytest.mark.parametrize("fault", SPOILT)
 def test_a_file_that_is_not_as_needed_is_told_in_a_line_and_the_others_are_shown(
-    atss: Atss, store: Store, name: str, fault: str
+    said: Said, atss: Said, store: Store, name: str, fault: str
 ) -> None:
     spoil, why = SPOILT[fault]
     finish(store.folder(POINT.signature), 20.0)
@@ -166,8 +174,8 @@ def test_a_file_that_is_not_as_needed_is_told_in_a_line_and_the_others_are_shown
     assert told.startswith(f"run {BOX.signature}: {problem}; ")
     content = bundle(store, SETUP, TABLES["table2"], [0])
     assert list(content.results) == [POINT.signature] and problem in content.notes
-    code, output, errors = atss("status", "--out", store.root)
-    assert (code, errors) == (0, "") and "4 runs in" in output and "1 done" in output
+    output = said("status")
+    assert "4 runs in" in output and "1 done" in output
     code, output, errors = atss("logs", BOX.signature, "--out", store.root)
     assert (name == "result") == (code == 0) and errors.count("\n") <= 1
     with launched(store, BOX):
@@ -219,23 +227,21 @@ def test_a_second_launch_is_told_of_the_first(
 # atss cancel
 
 
-def test_cancel_marks_the_runs_that_are_named(atss: Atss, store: Store) -> None:
-    named = (SSC_BOX.signature[:6], "constraint, point")
-    code, output, _ = atss("cancel", *named, "--out", store.root)
-    assert code == 0 and "given again, goes on from there" in output
+def test_cancel_marks_the_runs_that_are_named(said: Said, store: Store) -> None:
+    output = said("cancel", SSC_BOX.signature[:6], "constraint, point")
+    assert "given again, goes on from there" in output
     assert f"{SSC_BOX.name} ({SSC_BOX.signature}): will end at its next step" in output
     assert f"{SSC_POINT.name} ({SSC_POINT.signature}): cancelled" in output
     by = [store.folder(run.signature).cancellation() for run in (SSC_BOX, SSC_POINT, POINT)]
     assert "@" in by[0] and by[1] and not by[2]
-    code, output, _ = atss("status", "--out", store.root)
+    output = said("status")
     assert "cancelling" in output and f"cancelled   by {by[1]}, after 120 of 300 steps" in output
 
 
-def test_cancel_alone_ends_what_runs_or_waits_and_begins_no_more(atss: Atss, store: Store) -> None:
+def test_cancel_alone_ends_what_runs_or_waits_and_begins_no_more(said: Said, store: Store) -> None:
     with launched(store, POINT) as is_cancelled:
         assert not is_cancelled()
-        assert atss("cancel", "--out", store.root)[0] == 0
-        assert is_cancelled()
+        assert said("cancel") and is_cancelled()
     marked = {path.parent.name for path in store.root.glob("runs/*/cancel.json")}
     assert marked == {POINT.signature, SSC_BOX.signature}
     plan = make_plan(SETUP, find_tables(["table2"]))
@@ -264,20 +270,20 @@ def test_what_cannot_be_cancelled_is_refused(
 
 
 def test_logs_begin_with_the_reason_and_alone_list_what_failed_or_looks_wrong(
-    atss: Atss, store: Store
+    said: Said, store: Store
 ) -> None:
     name, folder = f"{POINT.name} ({POINT.signature}): ", store.folder(POINT.signature)
-    line = ("logs", POINT.signature, "--lines", 3, "--out", store.root)
-    assert f"no log: {folder.log} is not there" in atss(*line)[1]
+    line = ("logs", POINT.signature, "--lines", 3)
+    assert f"no log: {folder.log} is not there" in said(*line)
     folder.log.write_text("".join(f"line {number}\n" for number in range(100)))
     warn(store, POINT, "so high")
-    assert atss(*line)[1].splitlines() == [
+    assert said(*line).splitlines() == [
         f"{name}failed, the loss is nan at step 7",
         "warning: so high",
         *("", "Traceback ...", "ValueError: x"),
         *("", "line 97", "line 98", "line 99"),
     ]
-    assert atss("logs", "--out", store.root)[1].splitlines() == [
+    assert said("logs").splitlines() == [
         f"{name}the loss is nan at step 7",
         f"{name}warning: so high",
         f"4 runs in {store.root}; atss logs RUN shows more",

@@ -86,6 +86,11 @@ def files(folder: RunFolder) -> dict[str, Any]:
     }
 
 
+@pytest.fixture
+def job(data: Path, tmp_path: Path) -> Job:
+    return make_job(data, tmp_path)
+
+
 @pytest.fixture(scope="module")
 def whole(data: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     """A run that nothing disturbed."""
@@ -161,11 +166,10 @@ def kill_at(
     ],
 )
 def test_a_run_that_was_killed_or_cancelled_ends_as_if_it_had_not_been(
-    data: Path, tmp_path: Path, whole: RunFolder, monkeypatch: pytest.MonkeyPatch, case: Any
+    job: Job, whole: RunFolder, monkeypatch: pytest.MonkeyPatch, case: Any
 ) -> None:
     is_killed, is_saved, step, state, resumed_at = case
     every_step(monkeypatch, is_saved=is_saved)
-    job = make_job(data, tmp_path)
     folder = RunFolder(job.folder)
     if is_killed:
         with pytest.raises(Killed):
@@ -183,8 +187,7 @@ def test_a_run_that_was_killed_or_cancelled_ends_as_if_it_had_not_been(
     assert again[0]["resumed_at"] == resumed_at
 
 
-def test_a_run_cancelled_before_it_began_is_not_begun(data: Path, tmp_path: Path) -> None:
-    job = make_job(data, tmp_path)
+def test_a_run_cancelled_before_it_began_is_not_begun(job: Job) -> None:
     RunFolder(job.folder).write("cancel", {"by": "me@here", "at": "noon"})
     folder, reports = trained(job)
     assert reports == [{"state": "cancelled", "reason": "by me@here at noon"}]
@@ -192,11 +195,10 @@ def test_a_run_cancelled_before_it_began_is_not_begun(data: Path, tmp_path: Path
 
 
 def test_steps_are_averaged_over_where_a_run_is_long(
-    data: Path, tmp_path: Path, whole: RunFolder, monkeypatch: pytest.MonkeyPatch
+    job: Job, whole: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     every_step(monkeypatch, is_saved=True)
     monkeypatch.setattr(trial, "HISTORY_STEPS", 3)
-    job = make_job(data, tmp_path)
     with pytest.raises(Killed):
         run_trial(job, kill_at(3, "training"))
     every, means = whole.history(), trained(job)[0].history()
@@ -226,11 +228,9 @@ def test_what_no_retry_would_help_ends_a_run_with_its_reason(data: Path, tmp_pat
     assert "its content changed since the launch" in (folder.failure() or {})["reason"]
 
 
-def test_a_run_says_where_it_stands(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_says_where_it_stands(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     every_step(monkeypatch)
-    job, heard = make_job(data, tmp_path), list[dict[str, Any]]()
+    heard: list[dict[str, Any]] = []
     trained(job, lambda values: heard.append(RunFolder(job.folder).live()))
     words = [words for words in heard if words]
     assert {"training", "testing"} == {word["state"] for word in words}
@@ -248,8 +248,7 @@ with folder.locked():
 """
 
 
-def test_a_run_that_another_process_trains_is_waited_for(data: Path, tmp_path: Path) -> None:
-    job = make_job(data, tmp_path)
+def test_a_run_that_another_process_trains_is_waited_for(job: Job) -> None:
     folder = RunFolder(job.folder)
     assert not folder.is_running
     process = subprocess.Popen([sys.executable, "-c", HOLD, str(folder.path)], cwd=ROOT)
@@ -300,10 +299,10 @@ def refuse(patch: pytest.MonkeyPatch, owner: Any, name: str, number: int, after:
     ],
 )
 def test_a_full_disk_ends_a_run_with_its_reason_and_the_last_checkpoint(
-    data: Path, tmp_path: Path, whole: RunFolder, monkeypatch: pytest.MonkeyPatch, case: Any
+    job: Job, whole: RunFolder, monkeypatch: pytest.MonkeyPatch, case: Any
 ) -> None:
     every_step(monkeypatch, is_saved=True)
-    job, (owner, name, after, resumed_at) = make_job(data, tmp_path), case
+    owner, name, after, resumed_at = case
     with monkeypatch.context() as patch:
         refuse(patch, owner, name, errno.ENOSPC, after)
         folder, reports = trained(job)
@@ -318,11 +317,11 @@ def test_a_full_disk_ends_a_run_with_its_reason_and_the_last_checkpoint(
 
 
 def test_an_error_that_another_machine_may_not_have_is_left_to_the_scheduler(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     refuse(monkeypatch, checkpoint, "save_weights", errno.ESTALE)
     with pytest.raises(OSError, match="Stale"):
-        trained(make_job(data, tmp_path))
+        trained(job)
 
 
 def test_ap_is_measured_evenly_at_the_end_and_no_longer_than_trained() -> None:
