@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
+from itertools import chain, takewhile
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -21,7 +22,7 @@ from orchestration.progress import ENDED, Progress, Status, count
 from orchestration.provenance import code_version
 from orchestration.resources import RAY_FOLDER, Resources
 from orchestration.run_folder import RunFolder, Store
-from orchestration.search import Search, stopped
+from orchestration.search import Search
 from orchestration.terminal import warn
 
 if TYPE_CHECKING:
@@ -65,13 +66,14 @@ def train_missing(
 ) -> None:
     """Train the runs without a result; those that fail leave the reason in their folders.
 
-    asha: the steps after which runs that are far behind are ended. search: proposes these and more
-    as they fit. Raises ValueError for what cannot work, before any training.
+    asha: the steps after which runs that are far behind are ended. search: proposes what to train,
+    as it fits. Raises ValueError for what cannot work, before any training.
     """
-    setup, missing = plan.setup, lacking(plan, store, is_asha=bool(asha))
-    if not missing and search is None:
+    setup, missing = plan.setup, plan.missing(store, is_asha=bool(asha))
+    wanted = search.runs() if search else iter(missing)
+    if (first := next(wanted, None)) is None:
         return
-    load_weights([run.run.recipe for run in missing] or [setup.recipe])
+    load_weights([run.run.recipe for run in missing or [first]])
     from orchestration.tracking import following, open_tracker
     from orchestration.tune import cluster, halving, run_trials
 
@@ -98,30 +100,24 @@ def train_missing(
         what = "Searching" if search else f"Training {count(len(missing), 'run')}"
         at_once = allocation.at_once if search else min(allocation.at_once, len(missing))
         console.print(f"{what}, {at_once} at once, {allocation}")
-        jobs = search.jobs(begin, is_cancelled) if search else [begin(run) for run in missing]
+        jobs = map(begin, takewhile(lambda _: not is_cancelled(), chain([first], wanted)))
         stack.enter_context(following(tracker, folders))
         stack.enter_context(progress)
-        past = [store.folder(run.signature) for run in plan.runs if run not in missing]
-        run_trials(jobs, allocation, tell, root=store.root, scheduler=halving(asha, past))
-
-
-def lacking(plan: Plan, store: Store, *, is_asha: bool = False) -> tuple[PlannedRun, ...]:
-    """The runs to train: without a result, and for ASHA those that it did not give up before."""
-    missing = plan.missing(store)
-    return tuple(run for run in missing if not (is_asha and stopped(store.folder(run.signature))))
+        run_trials(
+            jobs if search else list(jobs),
+            allocation,
+            tell,
+            root=store.root,
+            scheduler=halving(asha),
+        )
 
 
 def failures(plan: Plan, store: Store, *, is_asha: bool = False) -> list[str]:
     """One line for each run that has no result; those that somebody cancelled share one."""
-    lines, cancelled = list[str](), 0
-    for run in lacking(plan, store, is_asha=is_asha):
-        folder = store.folder(run.signature)
-        if folder.cancellation():
-            cancelled += 1
-        else:
-            reason = (folder.failure() or {}).get("reason", "ended")
-            lines.append(f"{run.name} failed: {reason}")
-    if cancelled:
+    missing = [(run, store.folder(run.signature)) for run in plan.missing(store, is_asha=is_asha)]
+    failed = [(run, it.failure() or {}) for run, it in missing if not it.cancellation()]
+    lines = [f"{run.name} failed: {why.get('reason', 'ended')}" for run, why in failed]
+    if cancelled := len(missing) - len(failed):
         what = count(cancelled, "run")
         lines.append(f"{what} cancelled as asked: the same line goes on, atss status lists them")
     return lines
@@ -172,11 +168,11 @@ def make_job(
     facts["canonical"] = canonical(run.run)
     if own := run.run.assigner:  # whole, so that the run can go on and be understood without a file
         params["assigner"], facts["assigner"] = str(own), asdict(own)
-    training = None
+    training, micro = None, micro_batch_size
     if run.training:
         known = {**shared, "setup": setup.as_trained.to_json()}
-        training = make_job(run.training, setup.as_trained, store, known, micro_batch_size)
-    path, micro = store.folder(run.signature).path, micro_batch_size
+        training = make_job(run.training, setup.as_trained, store, known, micro)
+    path = store.folder(run.signature).path
     return Job(run.run, path, setup.where, facts, micro_batch_size=micro, training=training)
 
 

@@ -45,12 +45,6 @@ THESIS = (  # what is trained first: it carries the paper's argument
     FCOS_ATSS,
     FCOS_CENTER_SAMPLING,
 )
-GROUPS = (  # in the order of training
-    THESIS,
-    tuple(row.config for row in TABLES["table1"].rows),
-    tuple(row.config for row in TABLES["table7"].rows),
-    tuple(replace(ATSS, k=k) for k in (3, 5, 19, 15)),
-)
 
 
 @dataclass(frozen=True)
@@ -145,9 +139,11 @@ class Plan:
     seeds: tuple[int, ...]
     runs: tuple[PlannedRun, ...]
 
-    def missing(self, store: Store) -> tuple[PlannedRun, ...]:
-        """The runs without a result, in order."""
-        return tuple(run for run in self.runs if not store.folder(run.signature).is_done)
+    def missing(self, store: Store, *, is_asha: bool = False) -> tuple[PlannedRun, ...]:
+        """The runs without a result, in order; for ASHA not those that it ended early before."""
+        folders = [(run, store.folder(run.signature)) for run in self.runs]
+        left = [(run, folder) for run, folder in folders if not folder.is_done]
+        return tuple(run for run, it in left if not (is_asha and it.read("stopped")))
 
     def seeds_measured(self, store: Store) -> tuple[int, ...]:
         """The seeds asked for, and those of earlier launches of this setup: a report shows all."""
@@ -268,13 +264,10 @@ def make_plan(
     seeds = tuple(dict.fromkeys(seeds))
     runs: dict[str, Run] = {}
     fills: dict[str, dict[str, None]] = {}  # the rows of each run, those asked for first
-    lends: dict[str, dict[str, None]] = {}  # and of those that only test what it trains
     for seed, (table, row) in product(seeds, wanted):
-        run, label = setup.row_run(row, seed), f"{table.label}: {row.label}"
+        run = setup.row_run(row, seed)
         runs |= {signature(it): it for it in (run.training, run) if it}
-        fills.setdefault(signature(run), {})[label] = None
-        if run.training:
-            lends.setdefault(signature(run.training), {})[f"{label} (its training)"] = None
+        fills.setdefault(signature(run), {})[f"{table.label}: {row.label}"] = None
     for seed, (table, row) in product(seeds, others):
         with suppress(ValueError):  # settings that contradict the row: it has no run
             name = signature(setup.row_run(row, seed))
@@ -282,14 +275,16 @@ def make_plan(
 
     def planned(run: Run) -> PlannedRun:
         name = signature(run)
-        filled = tuple(fills.get(name) or lends[name])
+        tests = [
+            label for it in runs.values() if it.training == run for label in fills[signature(it)]
+        ]
+        filled = tuple(fills.get(name) or [f"{label} (its training)" for label in tests])
         return PlannedRun(run, name, filled, planned(run.training) if run.training else None)
 
-    def order(run: Run) -> tuple[bool, int, int, int]:
-        """By a config's first group, seed by seed; tests of what others train need not wait."""
-        found = [(n, its.index(run.config)) for n, its in enumerate(GROUPS) if run.config in its]
-        group, place = found[0] if found else (len(GROUPS), 0)
-        return run.training is not None, group, seeds.index(run.seed), place
+    def order(run: Run) -> tuple[bool, bool, int, int]:
+        """The thesis first, seed by seed; tests of what others train need not wait."""
+        place = THESIS.index(run.config) if run.config in THESIS else len(THESIS)
+        return run.training is not None, place == len(THESIS), seeds.index(run.seed), place
 
     ordered = map(planned, sorted(runs.values(), key=order))
     return Plan(setup, tuple(tables), len(wanted), seeds, tuple(ordered))

@@ -11,39 +11,34 @@ keep their folders and checkpoints, so another launch without it trains them to 
 import hashlib
 import json
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from itertools import chain
 from statistics import fmean
 from typing import Any
 
 from detector.config import Recipe
 from experiments.experiment import Row, Table, canonical
 from experiments.sweep import Axis, Sweep
-from orchestration.plan import Job, Plan, PlannedRun, make_plan
+from orchestration.plan import Plan, PlannedRun, make_plan
 from orchestration.resources import evaluation_steps
 from orchestration.run_folder import RunFolder, Store
 from reports.results import Stopped
 
 ATTEMPTS = 100  # for each sample, to find one that is new and that a detector can be
+MAX_RANDOM = 10  # the first third of the samples, but no more, is drawn blindly
 SEED = 0  # of the proposals: the same results lead to the same search
-RANDOM_SHARE, MAX_RANDOM = 3, 10  # the first third of the samples, at most ten, is drawn blindly
 
 
 class Search:
     """So many samples of a sweep. ValueError where Optuna is not installed."""
 
-    def __init__(self, sweep: Sweep, samples: int | None, plan: Plan, store: Store) -> None:
+    def __init__(self, sweep: Sweep, samples: int, plan: Plan, store: Store) -> None:
         """plan: of the base, for its setup and seeds."""
-        self.sweep, self.samples, self.plan, self.store = sweep, samples or 1, plan, store
-        self.attempts = ATTEMPTS * self.samples
-        self.rows: dict[str, Row] = {}  # by label, in the order in which they were asked for
-        self.trials: dict[str, int] = {}  # Optuna's number of each
-        self.waiting: list[PlannedRun] = []  # those to train next
-        self.open: dict[str, str] = {}  # signature -> label, of runs that have not ended
+        self.sweep, self.samples, self.plan, self.store = sweep, samples, plan, store
+        self.rows: dict[int, Row] = {}  # by Optuna's number, in the order they were asked for
+        self.open: dict[str, int] = {}  # signature -> that number, of runs that have not ended
         self.study = self._open_study()
-        for trial in self.study.get_trials(deepcopy=False):
-            if (row := self._row(trial.params)) and len(self.rows) < self.samples:
-                self._take(trial.number, row)
 
     def _open_study(self) -> Any:
         """Optuna's, new or as its journal has kept it.
@@ -62,10 +57,10 @@ class Search:
         base = canonical(self.plan.setup.row_run(self.sweep.base, 0))
         content = {"base": base, "axes": [asdict(axis) for axis in self.sweep.axes]}
         name = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
-        with warnings.catch_warnings(action="ignore"):  # it calls some options experimental
+        with warnings.catch_warnings(action="ignore"):  # it calls one option experimental
             sampler = optuna.samplers.TPESampler(
                 seed=SEED,
-                n_startup_trials=max(1, min(MAX_RANDOM, self.samples // RANDOM_SHARE)),
+                n_startup_trials=max(1, min(MAX_RANDOM, self.samples // 3)),
                 constant_liar=True,  # what still trains counts as bad: no two alike at once
             )
         backend = optuna.storages.journal.JournalFileBackend(str(journal))
@@ -77,44 +72,38 @@ class Search:
             load_if_exists=True,
         )
 
-    @property
-    def is_wanting(self) -> bool:
-        """Whether runs wait, or there are too few samples yet and some are left to be found."""
-        return bool(self.waiting) or (len(self.rows) < self.samples and self.attempts > 0)
+    def runs(self) -> Iterator[PlannedRun]:
+        """What to train, until there are enough samples, each proposed when it is asked for.
 
-    def jobs(
-        self, job_of: Callable[[PlannedRun], Job], is_cancelled: Callable[[], bool]
-    ) -> Iterator[Job]:
-        """What to train, each proposed when it is asked for, until there are enough of them.
-
-        is_cancelled: whether to begin no more.
+        Those of earlier launches come first.
         """
-        while self.is_wanting and not is_cancelled():
-            while self.is_wanting and not self.waiting:
-                self.attempts -= 1
-                trial = self.study.ask()
-                places = {axis.name: _place(axis, trial) for axis in self.sweep.axes}
-                self._take(trial.number, self._row(places))
-            if self.waiting:
-                yield job_of(self.waiting.pop(0))
+        earlier = [(it.number, it.params) for it in self.study.get_trials(deepcopy=False)]
+        for number, places in chain(earlier, self._proposals()):
+            row, lacking = self._row(places), list[PlannedRun]()
+            if row and row not in self.rows.values():
+                self.rows[number] = row
+                folders = [(run, self.store.folder(run.signature)) for run in self._runs(row)]
+                lacking = [run for run, it in folders if not (it.is_done or stopped(it))]
+            if not lacking:  # no new one, or its results are there
+                self._tell(number, row)
+            self.open |= {run.signature: number for run in lacking}
+            for run in lacking:
+                self.store.folder(run.signature).forget("failure", "cancel")  # that is over
+                yield run
+            if len(self.rows) == self.samples:
+                return
 
-    def _take(self, number: int, row: Row | None) -> None:
-        """One more sample, if it is a new one; what is trained already is told at once."""
-        lacking = []
-        if row and row.label not in self.rows:
-            self.rows[row.label], self.trials[row.label] = row, number
-            runs = [(run, self.store.folder(run.signature)) for run in self._runs(row)]
-            lacking = [run for run, folder in runs if not folder.is_done and not stopped(folder)]
-            self.waiting += lacking
-            self.open |= {run.signature: row.label for run in lacking}
-        if not lacking:
-            self._tell(number, row)
+    def _proposals(self) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Optuna's number of a combination, and its place on every axis."""
+        for _ in range(ATTEMPTS * self.samples):
+            trial = self.study.ask()
+            yield trial.number, {axis.name: _place(axis, trial) for axis in self.sweep.axes}
 
     def ended(self, signature: str) -> None:
         """Let Optuna know what a combination has reached, once its last run has ended."""
-        label = self.open.pop(signature, None)
-        if label and label not in self.open.values():
-            self._tell(self.trials[label], self.rows[label])
+        number = self.open.pop(signature, None)
+        if number is not None and number not in self.open.values():
+            self._tell(number, self.rows[number])
 
     def _tell(self, number: int, row: Row | None) -> None:
         """What a row reached; it may have been told before, by this launch or another."""
@@ -129,20 +118,17 @@ class Search:
         return tuple(run for row in self.rows.values() for run in self._runs(row))
 
     def table(self) -> Table:
-        """All rows asked for so far; the note below it names the best, if any ended."""
-        table = self.sweep.table(list(self.rows.values()))
-        known = [(self._reached(row), label) for label, row in self.rows.items()]
-        ap, label = max(((ap, label) for ap, label in known if ap is not None), default=(None, ""))
-        best = "" if ap is None else f"The best of {len(table.rows)}: {label} (AP {ap:.1f})."
-        return replace(table, note=best)
+        """All rows asked for so far."""
+        return self.sweep.table(list(self.rows.values()))
 
     def _row(self, places: Mapping[str, Any]) -> Row | None:
         """The row at a place on every axis; None where no detector can be that, or one lacks."""
-        if len(places) < len(self.sweep.axes):  # killed while it was proposed
+        axes = self.sweep.axes
+        if len(places) < len(axes):  # killed while it was proposed
             return None
-        of_axes = [(axis, places[axis.name]) for axis in self.sweep.axes]
+        at = [(axis, places[axis.name]) for axis in axes]
         return self.sweep.row(
-            {it.name: it.at(place) if it.ends else it.values[int(place)] for it, place in of_axes}
+            {axis.name: axis.at(it) if axis.ends else axis.values[int(it)] for axis, it in at}
         )
 
     def _runs(self, row: Row) -> tuple[PlannedRun, ...]:
@@ -151,14 +137,12 @@ class Search:
 
     def _reached(self, row: Row) -> float | None:
         """The mean AP of a row's runs that ended; of one ended early its last."""
-        aps: list[float | None] = []
+        aps = list[float]()
         for folder in (self.store.folder(run.signature) for run in self._runs(row)):
-            if result := folder.result():
-                aps.append(result["metrics"]["ap"])
-            elif early := stopped(folder):
-                aps.append(early.ap)
-        known = [ap for ap in aps if ap is not None]
-        return fmean(known) if known else None
+            early, metrics = stopped(folder), (folder.result() or {}).get("metrics", {})
+            ap = early.ap if early else metrics.get("ap")
+            aps += [] if ap is None else [ap]
+        return fmean(aps) if aps else None
 
 
 def _place(axis: Axis, trial: Any) -> float:
@@ -181,17 +165,12 @@ def steps_tested(recipe: Recipe, num_images: int) -> list[int]:
     return steps
 
 
-def tests(folder: RunFolder) -> list[tuple[int, float]]:
-    """Every AP that a run has measured, and after which step."""
-    entries = [(entry["step"], entry.get("AP")) for entry in folder.history()]
-    return [(step, ap) for step, ap in entries if ap is not None]
-
-
 def stop(folder: RunFolder) -> Stopped | None:
     """Note that a run was ended early; None if it was not: it is done, failed, or cancelled."""
     if folder.is_done or folder.failure() or folder.cancellation():
         return None
-    where = Stopped(*tests(folder)[-1]) if tests(folder) else Stopped(0, None)
+    tests = [(it["step"], it["AP"]) for it in folder.history() if it.get("AP") is not None]
+    where = Stopped(*(tests or [(0, None)])[-1])
     folder.write("stopped", asdict(where))
     return where
 

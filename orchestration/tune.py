@@ -12,13 +12,11 @@ import re
 import secrets
 import shutil
 import signal
-import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
@@ -59,7 +57,7 @@ from orchestration.resources import (
     this_machine,
 )
 from orchestration.run_folder import RunFolder
-from orchestration.search import stop, tests
+from orchestration.search import stop
 
 MAX_CRASHES = 2  # of a trial's process, each followed by another attempt from the last checkpoint
 REDUCTION = 3  # a run goes on if it is among the best third of those that came there before
@@ -69,8 +67,8 @@ PRIVATE = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
     "RAY_AUTH_MODE": "token",
     "RAY_AUTH_TOKEN": secrets.token_hex(32),
+    "RAY_TMPDIR": os.environ.get("RAY_TMPDIR", "/tmp"),  # for sockets: a path may have 107 letters
 }
-LONGEST_FOLDER = 40  # letters of a folder for sockets, whose paths may have 107
 Report = Callable[[dict[str, Any]], None]
 Work = Callable[[Job, Report], None]
 Tell = Callable[[str, Mapping[str, Any]], None]  # a run's signature, and what is told of it
@@ -89,23 +87,13 @@ def cluster(resources: Resources, recipe: Recipe) -> Iterator[Allocation]:
             allocate([here], resources, recipe)  # refuses before Ray starts what cannot be had
             options |= {"include_dashboard": False, "num_cpus": int(here["CPU"])}
             stack.enter_context(_private())
-            if len(tempfile.gettempdir()) > LONGEST_FOLDER:
-                short = tempfile.TemporaryDirectory(dir="/tmp", ignore_cleanup_errors=True)
-                options["_temp_dir"] = stack.enter_context(short)
         # Ray would let the user's folder come first in the trials' path, where a detector.py, or a
         # package called experiments, would be taken for ours: what takes all it adds keeps nothing.
         config = JobConfig()
         config._py_driver_sys_path = deque(maxlen=0)
-        try:
-            ray.init(address=address or "local", job_config=config, **options)
-        except ConnectionError as error:
-            raise ValueError(f"--address {address}: no Ray cluster is running here") from error
-        except Exception as error:  # Ray has no class for it
-            if "timed out during startup" not in str(error):
-                raise
-            text = "Ray did not start in time, as on a busy machine; the same line tries again"
-            raise ValueError(text) from error
+        ray.init(address=address or "local", job_config=config, **options)
         stack.callback(ray.shutdown)
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # Ray's would exit on the spot
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         yield allocate(nodes, resources, recipe)
 
@@ -182,12 +170,9 @@ def run_trials(
             failure_config=tune.FailureConfig(max_failures=MAX_CRASHES),
         ),
     )
-    # Ray's own handler would exit on the spot.
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         tuner.fit()
     finally:
-        signal.signal(signal.SIGTERM, before)
         shutil.rmtree(own, ignore_errors=True)
 
 
@@ -203,14 +188,14 @@ def trial(config: dict[str, Any], work: Work, allocation: Allocation) -> None:
     work(replace(config["job"], device=device, workers=workers, processes=processes), report)
 
 
-def halving(steps: Sequence[int], past: Iterable[RunFolder]) -> ASHAScheduler | None:
-    """ASHA over the tests after these steps, with what earlier launches have shown it; None for []
+def halving(steps: Sequence[int]) -> ASHAScheduler | None:
+    """ASHA over the tests after these steps; None for [].
 
     Nobody is ended at the last test, whose result is still to be written.
     """
     if not steps:
         return None
-    scheduler = ASHAScheduler(
+    return ASHAScheduler(
         time_attr="tested_at",
         metric="AP",
         mode="max",
@@ -219,12 +204,6 @@ def halving(steps: Sequence[int], past: Iterable[RunFolder]) -> ASHAScheduler | 
         reduction_factor=REDUCTION,
         stop_last_trials=False,
     )
-    for folder in past:
-        earlier = SimpleNamespace(trial_id=folder.signature)
-        scheduler.on_trial_add(None, earlier)
-        for step, ap in tests(folder):
-            scheduler.on_trial_result(None, earlier, {"tested_at": step, "AP": ap})
-    return scheduler
 
 
 class _Jobs(Searcher):
@@ -286,8 +265,6 @@ class _Watch(tune.Callback):
         reason, job = f"crashed {MAX_CRASHES + 1} times, at last: {last}", trial.config["job"]
         folder = RunFolder(job.folder)
         with suppress(OSError):  # a full disk; the terminal and Ray's own logs say it, too
-            if folder.read("run") is None:  # not even begun
-                folder.write("run", {**job.facts, "environment": {}})
             folder.write("failure", {"reason": reason, "traceback": text})
         self._tell(trial, "failed", reason)
 

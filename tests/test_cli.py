@@ -26,11 +26,6 @@ Atss = Callable[..., tuple[int, str, str]]
 Refused = Callable[..., str]
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_small_data(tmp_path_factory.mktemp("data") / "squares")
-
-
 @pytest.mark.parametrize(
     ("command", "told"),
     [("tables", "41 rows, 33 distinct runs"), ("claims", "H1: atss reproduce table1 --rows 1,2")],
@@ -54,10 +49,9 @@ finally:
 
 def test_tables_are_shown_with_the_papers_numbers(atss: Atss) -> None:
     code, output, _ = atss("show", "table3")
-    assert code == 0 and "Table 3. " in output
+    assert code == 0 and "Table 3. " in output and "assigner=atss" in output
     for row in TABLES["table3"].rows:
         assert re.search(rf"{re.escape(row.label)} .*{row.paper.ap}", output)
-    assert "assigner=atss" in output
 
 
 @pytest.mark.parametrize("command", ["tables", "show", "reproduce", "status", "report", "ui"])
@@ -71,13 +65,9 @@ REFUSED = {
     "show my_ablation.py": "my_ablation.py is no file of tables: No such file in /.* defines TABLE",
     "reproduce tabel2": "no table is called 'tabel2' .did you mean 'table2'.*table1, .* all",
     "reproduce table2 --rows 9": "'9' is no row of Table 2",
-    "reproduce table2 --rows point": "'point' is part of several rows of Table 2",
     "reproduce all --rows 1": "--rows chooses from one table, got 7",
     "reproduce table2 --set k=5": "k=5 needs assigner='atss', got 'iou'",
     "reproduce table2 --set iteration=5": "'iteration' .did you mean 'iterations'",
-    "reproduce table2 --set iterations=many": "iterations needs a whole number, got 'many'",
-    "reproduce table2 --set iterations=0": "iterations needs to be positive, got 0",
-    "reproduce table2 --set norm=frozen_batch_norm": "norm='frozen_batch_norm' needs pretrained",
     "reproduce table1 --set in_gt_box=false": "row 'FCOS': assigner='ssc' needs in_gt_box=true",
     "reproduce table2 --set weights=none.pth": "weights needs .* readable file",
     "reproduce table2 --scale papper": "'papper' is not one of 'demo', 'mini', ",
@@ -92,7 +82,6 @@ REFUSED = {
     "claims --out /nowhere": "this does not exist",
     "claims --out /dev/null": "this is none",
     "claims --format pdf": "'pdf' is not one of 'text', 'markdown', 'json'",
-    "reproduce table2 --gpus-per-run 8 --dry-run": "but there is: ",
     "bogus": "No such command 'bogus'. .*; atss --help tells more",
     "reproduce": "Missing argument 'TABLE...'; atss --help tells more",
     "reproduce table2 --concurrent 0": "Invalid value for '--concurrent'",
@@ -126,14 +115,9 @@ def test_a_dry_run_prints_the_plan_and_leaves_nothing(
     assert code == 0 and not out.exists()
     assert "5 rows, 1 seed: 5 distinct runs, 0 done, 5 to train" in output
     assert "Table 2: Spatial and Scale Constraint, Point" in output  # trained for it, too
-    assert "Time: unknown yet, atss plan measures it" in output
-    output = atss(*line, "--seeds", "0,1", "--rows", "1,3", "--rows", "FCOS + ATSS")[1]
+    output = atss(*line, "--seeds", "0, 1", "--rows", "1, 3", "--rows", "FCOS + ATSS")[1]
     assert "3 rows, 2 seeds: 6 distinct runs, 0 done, 6 to train" in output
-
-
-def test_numbers_of_seeds_and_rows_are_lists_and_labels_keep_their_commas() -> None:
-    assert options.parse_seeds("0, 1,5") == [0, 1, 5]
-    assert options.parse_rows(["1, 3", "Union, Box"]) == ["1", "3", "Union, Box"]
+    assert options.parse_rows(["Union, Box"]) == ["Union, Box"]  # labels keep their commas
 
 
 @pytest.fixture
@@ -164,32 +148,26 @@ def test_reports_are_made_from_the_results_alone(
     assert "1 run, none of them done: atss status" in refused("report", "all", "--out", store.root)
 
 
-def test_a_launch_whose_runs_failed_says_so(
+def test_a_launch_says_what_failed_or_how_to_go_on(
     atss: Atss, data: Path, tmp_path: Path, written: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(plan: Any, store: Store, *_: object, **__: object) -> None:
         folder = store.folder(plan.runs[0].signature)
         folder.write("failure", {"reason": "the loss is nan at step 7"})
 
-    monkeypatch.setattr(train, "train_missing", fail)
-    place = ("--rows", "1", "--data", data, "--out", tmp_path / "out")
-    code, _, errors = atss("reproduce", "table2", *place)
-    name = "Table 2: Intersection over Union, Box - seed 0"
-    assert (code, errors) == (1, f"atss: {name} failed: the loss is nan at step 7\n")
-    assert written == []
-
-
-def test_a_launch_that_is_stopped_says_how_to_go_on(
-    atss: Atss, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
     def interrupt(*_: object, **__: object) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
         signal.pause()
 
-    monkeypatch.setattr(train, "train_missing", interrupt)
-    code, _, errors = atss("reproduce", "table2", "--data", data, "--out", tmp_path / "out")
-    assert code == 130
-    assert errors == "atss: stopped; the same line goes on from the last checkpoints\n"
+    name = "Table 2: Intersection over Union, Box - seed 0"
+    line = ("reproduce", "table2", "--rows", "1", "--data", data, "--out", tmp_path / "out")
+    for done, code, told in (
+        (fail, 1, f"{name} failed: the loss is nan at step 7"),
+        (interrupt, 130, "stopped; the same line goes on from the last checkpoints"),
+    ):
+        monkeypatch.setattr(train, "train_missing", done)
+        ended, _, errors = atss(*line)
+        assert (ended, errors) == (code, f"atss: {told}\n") and written == []
 
 
 def test_the_page_is_for_this_machine_only(
@@ -253,6 +231,7 @@ def test_what_was_not_foreseen_is_one_line_too(
     assert unexpected in refused("reproduce", "table2", "--dry-run")
 
 
-def test_a_launch_refuses_gpus_that_are_not_here(atss: Atss, tmp_path: Path) -> None:
-    code, _, errors = atss("reproduce", "table2", "--gpus-per-run", "8", "--out", tmp_path)
+def test_a_launch_refuses_gpus_that_are_not_here(atss: Atss, data: Path, tmp_path: Path) -> None:
+    place = ("--data", data, "--out", tmp_path)
+    code, _, errors = atss("reproduce", "table2", "--gpus-per-run", "8", *place)
     assert code == 2 and "but there is: " in errors and errors.count("\n") == 1

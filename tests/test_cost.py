@@ -1,24 +1,26 @@
 """What a plan costs: by finished runs, by a measurement, and over the machines' places."""
 
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import pytest
 from rich.filesize import decimal
-from test_plan import SETUP, facts, finish
+from test_plan import SETUP, TABLE2, facts, finish
 from test_trial import RECIPE, make_job, write_small_data
 
 from experiments.experiment import canonical
 from orchestration import cost
 from orchestration.cost import Pace, Stopwatch, finished_pace, wall_time
-from orchestration.plan import PlannedRun, find_tables, make_plan
+from orchestration.plan import make_plan
 from orchestration.progress import duration
 from orchestration.resources import Allocation, Resources, Spent, evaluation_steps
-from orchestration.run_folder import Store
+from orchestration.run_folder import RunFolder, Store
 from orchestration.trial import run_trial
 
 SHARE = Allocation(cpus=1, gpus=0.0, workers=0, processes=1, at_once=2)
+ON_GPUS = Allocation(cpus=4, gpus=1.0, workers=3, processes=4, at_once=2)
 PACE = Pace(Spent(training=10.0, steps=100, testing=5.0, images=500), "measured", 2000)
 
 
@@ -32,22 +34,22 @@ def test_runs_take_the_first_place_that_is_free(
     assert wall_time(seconds, at_once) == expected
 
 
-@pytest.mark.parametrize("num_gpus", [0, 4])
+@pytest.mark.parametrize("share", [SHARE, ON_GPUS])
 def test_only_missing_runs_cost(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-    num_gpus: int,
+    share: Allocation,
 ) -> None:
     """Each its steps, its tests and its start; GPUs count as often as a run has them."""
-    on_gpus = Allocation(cpus=4, gpus=1.0, workers=3, processes=4, at_once=2)
-    share = on_gpus if num_gpus else SHARE
-    monkeypatch.setattr(cost, "_pace_there", lambda *_, **__: (PACE, share))
-    store, plan = Store(tmp_path), make_plan(SETUP, find_tables(["table2"]))
+    monkeypatch.setattr("orchestration.tune.cluster", lambda *_: nullcontext(share))
+    monkeypatch.setattr(cost, "measured_pace", lambda *_: PACE)
+    store, plan = Store(tmp_path), make_plan(SETUP, TABLE2)
     tested = 100 * len(evaluation_steps(SETUP.recipe, 100))
     each = cost.START_SECONDS + SETUP.recipe.iterations * 0.1 + tested * 0.01
+    num_gpus = share.gpus * share.processes
     for missing in (4, 3):
-        cost.show_cost(plan, store, Resources(), 100, is_measured=True)
+        cost.show_cost(plan, store, Resources(), 100)
         output = " ".join(capsys.readouterr().out.split())
         hours = missing * each * (num_gpus or 1) / 3600
         assert (
@@ -62,39 +64,38 @@ def test_only_missing_runs_cost(
 
 
 def test_finished_runs_tell_the_pace_of_their_like(tmp_path: Path) -> None:
-    store, plan = Store(tmp_path), make_plan(SETUP, find_tables(["table2"]))
+    store, plan = Store(tmp_path), make_plan(SETUP, TABLE2)
     run = plan.runs[0].run
     assert finished_pace(run, store, SHARE) is None
-    for planned, seconds in zip(plan.runs, (10.0, 30.0, 20.0), strict=False):
-        done(store, planned, {"training": seconds, "steps": 10, "testing": seconds, "images": 100})
+    environment = {"gpu": "none", "cpu": "a CPU", "processes": "1"}
+    for planned, seconds in zip(plan.runs, (10.0, 30.0), strict=False):
+        folder = store.folder(planned.signature)
+        finish(folder, 30.0)
+        data = facts(0)["data"] | {"fingerprint": planned.run.data}
+        known = {"environment": environment, "data": data, "canonical": canonical(planned.run)}
+        folder.write("run", folder.facts() | known)
+        spent = {"training": seconds, "steps": 10, "testing": seconds, "images": 100}
+        folder.write("result", (folder.result() or {}) | {"spent": spent})
+        folder.weights.write_bytes(b"0" * 10)
     pace = finished_pace(run, store, SHARE)
-    assert pace == Pace(Spent(2.0, 1, 0.2, 1), "by 3 finished, a CPU", 20)
+    assert pace == Pace(Spent(**spent), f"as run {folder.signature}, a CPU", 20)
     assert finished_pace(run, store, replace(SHARE, gpus=1.0)) is None
     assert finished_pace(run, store, replace(SHARE, processes=2)) is None
     longer = replace(run, recipe=replace(SETUP.recipe, iterations=77))
     assert finished_pace(longer, store, SHARE) is None
 
 
-def done(store: Store, planned: PlannedRun, spent: dict[str, float]) -> None:
-    """A finished run with the time it took."""
-    folder = store.folder(planned.signature)
-    finish(folder, 30.0)
-    environment = {"gpu": "none", "cpu": "a CPU", "processes": "1"}
-    data = facts(0)["data"] | {"fingerprint": planned.run.data}
-    known = {"environment": environment, "data": data, "canonical": canonical(planned.run)}
-    folder.write("run", folder.facts() | known)
-    folder.write("result", (folder.result() or {}) | {"spent": spent})
-    folder.weights.write_bytes(b"0" * 10)
-
-
-def test_runs_are_timed_between_their_tests_and_asked_to_end(tmp_path: Path) -> None:
-    watch = Stopwatch([tmp_path / "0"], iter([0.0, 1.0, 2.0, 17.0]).__next__)
-    for step in (0, 1, 2):
-        watch.tell("0", {"state": "training", "step": step})
-    for state, step in (("testing", 2), ("training", 2), ("training", 3), ("training", 20)):
-        assert not watch.folders["0"].cancellation()
+def test_runs_are_timed_between_their_tests_and_asked_to_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cost, "monotonic", iter([0.0, 1.0, 2.0, 17.0]).__next__)
+    folder = RunFolder(tmp_path / "0")
+    watch = Stopwatch([folder])
+    told = [("training", 0), ("training", 1), ("training", 2), ("testing", 2), ("training", 2)]
+    for state, step in (*told, ("training", 3), ("training", 20)):
+        assert not folder.cancellation()
         watch.tell("0", {"state": state, "step": step})
-    assert watch.folders["0"].cancellation() == "atss plan"
+    assert folder.cancellation() == "atss plan"
 
 
 @pytest.mark.parametrize(("iterations", "timed"), [(7, 1), (2, 2)])  # the second is over before
@@ -104,16 +105,17 @@ def test_what_nobody_has_trained_is_measured(
     monkeypatch.setattr("orchestration.trial.REPORT_SECONDS", 0.0)
     data = write_small_data(tmp_path / "squares")
     job = make_job(data, tmp_path, replace(RECIPE, iterations=iterations))
-    watch = Stopwatch([job.folder])
-    run_trial(job, partial(watch.tell, job.folder.name))
-    assert watch.folders[job.folder.name].is_done == (iterations == 2)
+    folder = RunFolder(job.folder)
+    watch = Stopwatch([folder])
+    run_trial(job, partial(watch.tell, folder.signature))
+    assert folder.is_done == (iterations == 2)
     pace = watch.pace()
     assert pace.source.startswith("measured, ") and pace.checkpoint_bytes > 1000
     assert pace.spent.training > 0 and pace.spent.steps == timed
 
 
 def test_a_measurement_that_fails_says_why(tmp_path: Path) -> None:
-    watch = Stopwatch([tmp_path / "0"])
-    watch.folders["0"].write("failure", {"reason": "no room", "traceback": ""})
+    folder = RunFolder(tmp_path / "0")
+    folder.write("failure", {"reason": "no room", "traceback": ""})
     with pytest.raises(ValueError, match="could not be measured: no room"):
-        watch.pace()
+        Stopwatch([folder]).pace()

@@ -1,9 +1,6 @@
 """A user's own file: its tables, its assigners, what names their runs, and what is refused."""
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from functools import partial
@@ -74,17 +71,15 @@ def name_of(path: Path) -> str:
 # --- the table
 
 
-def test_a_file_is_a_table_called_like_the_file(write: WriteFile) -> None:
+def test_a_file_is_a_table_called_like_the_file_and_may_have_several(write: WriteFile) -> None:
     path = write(HEAD + 'TABLE = Table(title="One", rows=[Row("ATSS", ATSS)])')
     (table,) = find_tables([str(path)])
     assert (table.name, table.label, table.heading) == ("my_ablation",) * 2 + ("my_ablation. One",)
     assert reproduce_line(SETUP, table, [0, 1]) == f"atss reproduce {path} --seeds 0,1"
-
-
-def test_a_file_may_have_several_tables_each_with_a_name(write: WriteFile) -> None:
     rows = 'rows=[Row("ATSS", ATSS)]'
     path = write(HEAD + f'TABLES = [Table(name="a", {rows}), Table(name="b", {rows})]')
     assert [table.name for table in find_tables([str(path), "table3"])] == ["a", "b", "table3"]
+    assert list(path.parent.iterdir()) == [path]  # read anew, and nothing is left beside it
 
 
 def test_a_row_may_have_a_schedule_of_its_own(write: WriteFile) -> None:
@@ -128,18 +123,6 @@ def test_a_file_that_is_no_table_is_refused_in_one_line(write: WriteFile, body: 
     assert "\n" not in str(refused.value)
 
 
-def test_a_file_that_is_not_there_is_refused() -> None:
-    with pytest.raises(ValueError, match="/nowhere/my.py is no file of tables: .*No such file"):
-        find_tables(["/nowhere/my.py"])
-
-
-def test_loading_a_file_twice_sees_it_change_and_leaves_nothing_beside_it(write: WriteFile) -> None:
-    first = load_tables(write(HEAD + 'TABLE = Table(title="a", rows=[Row("a", ATSS)])'))
-    path = write(HEAD + 'TABLE = Table(title="b", rows=[Row("a", ATSS)])')
-    assert [table.title for table in (*first.values(), *load_tables(path).values())] == ["a", "b"]
-    assert list(path.parent.iterdir()) == [path]
-
-
 # --- the assigner and its identity
 
 
@@ -152,25 +135,20 @@ def test_an_assigner_runs_without_its_file(write: WriteFile) -> None:
     assert load_assigner(OwnAssigner(**kept))([], None) == pytest.approx(3 * 8 * 3.14159, abs=1e-3)
 
 
-def test_a_run_is_another_when_a_line_of_its_assigners_file_is(write: WriteFile) -> None:
+def test_a_run_is_another_when_its_assigner_or_a_line_of_that_file_is(write: WriteFile) -> None:
     name = name_of(write(FILE))
     assert name_of(write(FILE, "renamed.py")) == name
     for before in ("x * SIZES", "SIZES = [8]", "append(16)", "k=3", "rows=["):
         changed = FILE.replace(before, before + "  ")
         assert changed != FILE and name_of(write(changed, "renamed.py")) != name
-
-
-def test_a_row_without_an_assigner_keeps_its_name_whatever_the_file_says(write: WriteFile) -> None:
-    written = FILE.replace(", assigner=mine", "")
-    assert name_of(write(written)) == signature(Run(IMPROVED_RETINANET, DEMO, "data", 0))
-
-
-def test_partial_sets_what_an_assigner_takes_and_names_another_run(write: WriteFile) -> None:
+    # A row without an assigner keeps its name whatever its file says.
+    plain = name_of(write(FILE.replace(", assigner=mine", "")))
+    assert plain == signature(Run(IMPROVED_RETINANET, DEMO, "data", 0))
     text = PARTIAL + FILE.replace("assigner=mine", "assigner=partial(mine, k=5)")
     own = only_row(write(text)).assigner
     assert isinstance(own, OwnAssigner) and str(own) == "mine(k=5)"
     assert load_assigner(own)([], None) == pytest.approx(5 / 3 * 75.398, abs=1e-2)
-    assert name_of(write(FILE)) != name_of(write(text))
+    assert name_of(write(text)) != name
 
 
 def test_an_assigner_takes_the_place_of_the_configs() -> None:
@@ -221,18 +199,6 @@ def test_an_assigner_with_a_part_in_another_file_is_refused(
 def test_a_stored_source_that_does_not_run_here_says_why() -> None:
     with pytest.raises(ValueError, match="<assigner mine>, line 1: ModuleNotFoundError"):
         load_assigner(OwnAssigner("mine", "import nothing_there\ndef mine(a, b): ...\n"))
-
-
-def test_our_files_are_read_without_torch(write: WriteFile) -> None:
-    path = write(HEAD + 'TABLE = Table(rows=[Row("ATSS", ATSS)])')
-    code = f"""
-import sys; from pathlib import Path; from experiments.own_tables import load_tables
-load_tables(Path({str(path)!r})); print(sorted({{"torch", "numpy", "ray"}} & set(sys.modules)))
-"""
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-c", code]
-    answer = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    assert answer.stdout == "[]\n"
 
 
 NO_ASSIGNMENT = {

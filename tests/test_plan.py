@@ -23,6 +23,7 @@ from orchestration.results import bundle, load_result, reproduce_line
 from orchestration.run_folder import RunFolder, Store, open_store
 
 SETUP = Setup("demo", DEMO, {}, "shapes", "f00d", "shapes")
+TABLE2 = [TABLES["table2"]]
 
 
 def setup_at(scale: str, *settings: str) -> Setup:
@@ -61,33 +62,32 @@ def test_the_thesis_comes_first_and_seed_by_seed() -> None:
     assert first == [(config, seed) for seed in (1, 0) for config in THESIS]
     assert len({run.signature for run in plan.runs}) == len(plan.runs) == 66
     assert plan.runs[0].name.endswith("- seed 1")
-    iou_box, iou_point, ssc_box, ssc_point = (row.label for row in TABLES["table2"].rows)
-    order = [run.rows[0] for run in make_plan(SETUP, find_tables(["table2"])).runs]
-    assert order == [f"Table 2: {it}" for it in (iou_box, ssc_point, ssc_box, iou_point)]
+    table1 = [f"Table 1: {row.label}" for row in TABLES["table1"].rows if row.config not in THESIS]
+    assert [run.rows[0] for run in plan.runs[14 : 14 + len(table1)]] == table1
 
 
 def test_what_is_done_is_not_missing_also_for_another_table(tmp_path: Path) -> None:
-    store = open_store(tmp_path)
-    table2 = make_plan(SETUP, find_tables(["table2"]))
+    store, table2 = open_store(tmp_path), make_plan(SETUP, TABLE2)
     folders = [store.folder(run.signature) for run in table2.runs]
     for folder in folders:
         finish(folder, 30.0)
     assert table2.missing(store) == ()
     assert len(make_plan(SETUP, find_tables(["table3"])).missing(store)) == 3
     longer = replace(SETUP, recipe=replace(DEMO, iterations=301))
-    assert len(make_plan(longer, find_tables(["table2"])).missing(store)) == 4
+    assert len(make_plan(longer, TABLE2).missing(store)) == 4
     # A result that is broken, or of another run, counts not.
     result = folders[0].path / "result.json"
     result.write_text(result.read_text()[:-20])
     folders[1].write("result", {"signature": folders[2].signature, "metrics": {"ap": 1.0}})
     assert table2.missing(store) == table2.runs[:2]
+    folders[0].write("stopped", {"step": 20, "ap": 6.5})  # by ASHA, which gives it up
+    assert table2.missing(store, is_asha=True) == table2.runs[1:2]
 
 
 @pytest.mark.parametrize(
     ("name", "wanted", "numbers"),
     [
         ("table2", [], [1, 2, 3, 4]),
-        ("table2", ["2"], [2]),
         ("table2", ["4", "1"], [1, 4]),
         ("table2", ["spatial and scale constraint, box"], [3]),
         ("table2", ["Union, P"], [2]),
@@ -107,38 +107,33 @@ def test_a_row_that_is_not_there_is_answered_with_those_that_are(text: str) -> N
         find_rows(TABLES["table2"], ["1", text])
 
 
-def test_settings_change_the_recipe_and_the_name_only_if_they_tell() -> None:
+def test_settings_change_the_recipe_and_the_name_only_if_they_tell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     setup = setup_at("demo", "iterations=50", "batch_size=8", "evaluations=2")
     assert (setup.recipe.iterations, setup.recipe.evaluations) == (50, 2)
     # The batch is the scale's own, evaluations move nothing.
     assert setup.settings == {"iterations": 50}
     assert setup.name == "demo iterations=50 - shapes" and setup.slug == "demo-iterations=50-shapes"
     assert resolve_scale("paper", []) == (PAPER, {})
+    monkeypatch.chdir(tmp_path)
+    setup = setup_at("demo", "weights=body.pth")  # found from anywhere
+    assert setup.recipe.weights == str(tmp_path / "body.pth")
+    assert setup.name == "demo weights=body.pth - shapes"
 
 
 def test_a_setting_of_the_test_trains_nothing_that_is_there(tmp_path: Path) -> None:
     """As Table 8's rows of tests at many scales: a run of its own, of a detector trained once."""
     changed, usual = setup_at("demo", "nms_threshold=0.5"), setup_at("demo")
     assert changed.as_trained == usual
-    trained, *tested = make_plan(changed, [TABLES["table2"]], rows=["1"]).runs
-    (whole,) = make_plan(usual, [TABLES["table2"]], rows=["1"]).runs
+    plan, store = make_plan(changed, TABLE2, rows=["1"]), open_store(tmp_path)
+    trained, *tested = plan.runs
+    (whole,) = make_plan(usual, TABLE2, rows=["1"]).runs
     assert [it.training for it in tested] == [trained]
+    assert trained.rows[0] == f"{tested[0].rows[0]} (its training)"
     assert trained.signature == whole.signature != tested[0].signature
-    store = open_store(tmp_path)
     finish(store.folder(whole.signature), 30.0)
-    plan = make_plan(changed, [TABLES["table2"]], rows=["1"])
     assert [it.signature for it in plan.missing(store)] == [tested[0].signature]
-
-
-def test_a_weights_file_is_found_from_anywhere(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    setup = setup_at("demo", "weights=body.pth")
-    assert setup.recipe.weights == str(tmp_path / "body.pth")
-    assert setup.name == "demo weights=body.pth - shapes"
-    with pytest.raises(ValueError, match="weights needs .* a readable file"):
-        make_plan(setup, find_tables(["table2"]))
 
 
 def test_toggles_are_set_in_every_row_and_contradictions_named() -> None:
@@ -146,8 +141,8 @@ def test_toggles_are_set_in_every_row_and_contradictions_named() -> None:
     plan = make_plan(setup, find_tables(["table5"]))
     assert {run.run.config.k for run in plan.runs} == {5} and len(plan.runs) == 5
     with pytest.raises(ValueError, match="row 'Intersection over Union, Box': k=5 needs"):
-        make_plan(setup, find_tables(["table2"]))
-    assert bundle(open_store("/nowhere"), setup, TABLES["table2"], [0]).signatures == {}
+        make_plan(setup, TABLE2)
+    assert bundle(open_store("/nowhere"), setup, *TABLE2, [0]).signatures == {}
 
 
 def test_a_setup_survives_its_json() -> None:
@@ -163,26 +158,25 @@ def test_a_setup_survives_its_json() -> None:
 def test_the_store_tells_its_setups_and_their_seeds(tmp_path: Path) -> None:
     store = open_store(tmp_path)
     for seed in (2, 0):
-        run = make_plan(SETUP, find_tables(["table2"]), seeds=[seed]).runs[0]
+        run = make_plan(SETUP, TABLE2, seeds=[seed]).runs[0]
         finish(store.folder(run.signature), 30.0, seed)
     longer = replace(SETUP, recipe=replace(DEMO, iterations=900), settings={"iterations": 900})
     store.folder("0" * 12).write("run", facts(1, longer))
     store.folder("1" * 12).write("run", {"setup": {"name": "of a later version"}})
     assert setups_in(store) == [(SETUP, (0, 2)), (longer, (1,))]
-    plan = make_plan(SETUP, find_tables(["table2"]), seeds=[5])
-    assert plan.seeds_measured(store) == (0, 2, 5)
+    assert make_plan(SETUP, TABLE2, seeds=[5]).seeds_measured(store) == (0, 2, 5)
 
 
 def test_results_are_read_as_reports_want_them(tmp_path: Path) -> None:
     store = open_store(tmp_path)
-    runs = make_plan(SETUP, find_tables(["table2"])).runs
-    finish(store.folder(runs[0].signature), 33.0)
-    result = load_result(store.folder(runs[0].signature))
+    first, second, *_ = (run.signature for run in make_plan(SETUP, TABLE2).runs)
+    finish(store.folder(first), 33.0)
+    result = load_result(store.folder(first))
     assert result is not None and result.metrics == Metrics(33.0, 53.0)
-    assert load_result(store.folder(runs[1].signature)) is None
-    content = bundle(store, SETUP, TABLES["table2"], [0])
-    assert list(content.results) == [runs[0].signature]
-    assert list(content.signatures) == [row.label for row in TABLES["table2"].rows]
+    assert load_result(store.folder(second)) is None
+    content = bundle(store, SETUP, *TABLE2, [0])
+    assert list(content.results) == [first]
+    assert list(content.signatures) == [row.label for row in TABLE2[0].rows]
     dropped, missing = content.notes
     assert dropped == "shapes, train: 2 boxes without area dropped"
     assert missing.startswith("no intervals for 1 run: matches.npz or insight.json is")
@@ -190,19 +184,17 @@ def test_results_are_read_as_reports_want_them(tmp_path: Path) -> None:
 
 def test_a_report_tells_how_to_make_its_runs() -> None:
     setup = replace(setup_at("mini", "lr_drops=0.5,0.75"), where="/data/my photos.toml")
-    assert reproduce_line(setup, TABLES["table2"], [0, 1]) == (
+    assert reproduce_line(setup, *TABLE2, [0, 1]) == (
         "atss reproduce table2 --scale mini --data '/data/my photos.toml' --seeds 0,1 "
         "--set lr_drops=0.5,0.75"
     )
-    assert reproduce_line(SETUP, TABLES["table2"], [0]) == "atss reproduce table2"
+    assert reproduce_line(SETUP, *TABLE2, [0]) == "atss reproduce table2"
     assert show_setting(True) == "true" and show_setting((8.0, 10.5)) == "8,10.5"
 
 
 def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(
-        ValueError, match="--out .*file: needs a folder for results, this is a file"
-    ):
+    with pytest.raises(ValueError, match="--out .*file: needs a folder for results, this is a fil"):
         open_store(tmp_path / "file")
     with pytest.raises(ValueError, match="--out .*inside: results need a folder that can be writt"):
         open_store(tmp_path / "file" / "inside").require_writable()

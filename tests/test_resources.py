@@ -1,6 +1,6 @@
 """Machines are shared out among runs; what could never be scheduled is refused with numbers."""
 
-from dataclasses import replace
+from dataclasses import astuple, replace
 from typing import Any
 
 import pytest
@@ -13,14 +13,9 @@ GPU_NODE = {"CPU": 16.0, "GPU": 2.0}
 BIG_NODE = {"CPU": 64.0, "GPU": 8.0}
 
 
-def shared(nodes: list[dict[str, float]], threads: int = 1, **asked: Any) -> Any:
-    recipe = replace(DEMO, threads=threads, batch_size=16)
-    return allocate(nodes, Resources(**asked), recipe)
-
-
 @pytest.mark.parametrize(
     ("nodes", "threads", "asked", "expected"),
-    [
+    [  # CPUs, GPUs and workers of each process, processes of each run, runs at once
         ([CPU_NODE], 1, {}, (1, 0.0, 0, 1, 4)),
         ([CPU_NODE], 3, {}, (3, 0.0, 0, 1, 1)),
         ([CPU_NODE], 1, {"workers": 1}, (2, 0.0, 1, 1, 2)),
@@ -35,33 +30,28 @@ def shared(nodes: list[dict[str, float]], threads: int = 1, **asked: Any) -> Any
         ([GPU_NODE], 2, {"processes": 2}, (8, 1.0, 6, 2, 1)),
         ([GPU_NODE], 2, {"gpus_per_run": 0, "processes": 4}, (2, 0.0, 0, 4, 2)),
         ([CPU_NODE], 1, {"concurrent": 3}, (1, 0.0, 0, 1, 3)),
-        ([BIG_NODE, BIG_NODE], 1, {"gpus_per_run": 4}, (8, 1.0, 7, 4, 4)),
-        ([GPU_NODE, GPU_NODE, BIG_NODE], 1, {"gpus_per_run": 4}, (8, 1.0, 7, 4, 2)),
-    ],
-)
-def test_a_machine_is_shared_out(
-    nodes: list[dict[str, float]], threads: int, asked: dict[str, Any], expected: tuple[float, ...]
-) -> None:
-    share = shared(nodes, threads, **asked)
-    assert (share.cpus, share.gpus, share.workers, share.processes, share.at_once) == expected
-
-
-@pytest.mark.parametrize(
-    ("nodes", "threads", "asked", "message"),
-    [
+        ([GPU_NODE, BIG_NODE], 1, {"gpus_per_run": 4}, (8, 1.0, 7, 4, 2)),
+        # what can never be
         ([CPU_NODE], 1, {"gpus_per_run": 1}, "1 CPU .* and 1 GPU.* is: 4 CPU and 0 GPU"),
-        ([CPU_NODE, CPU_NODE], 5, {}, "needs 1 process of 5 CPU .* 4 CPU and 0 GPU, 4 CPU"),
+        ([CPU_NODE] * 2, 5, {}, "needs 1 process of 5 CPU .* 4 CPU and 0 GPU, 4 CPU"),
         ([], 1, {}, "no machine"),
-        ([GPU_NODE, GPU_NODE], 1, {"gpus_per_run": 4}, "4 processes .* on one machine, .* 2 GPU"),
+        ([GPU_NODE] * 2, 1, {"gpus_per_run": 4}, "4 processes .* on one machine, .* 2 GPU"),
         ([CPU_NODE], 1, {"processes": 5}, "needs 5 processes of 1 CPU"),
-        ([BIG_NODE, BIG_NODE, BIG_NODE], 1, {"processes": 20}, "20 processes .* batch_size=16"),
+        ([BIG_NODE] * 3, 1, {"processes": 20}, "20 processes .* batch_size=16"),
         ([GPU_NODE], 1, {"gpus_per_run": 1.5}, "one GPU, or a share of one: --gpus-per-run 1.5"),
         ([GPU_NODE], 1, {"gpus_per_run": 2, "processes": 4}, "-run 2 does not go with 4 processes"),
         ([GPU_NODE], 1, {"gpus_per_run": 0.5, "processes": 2}, "-run 0.5 does not go with 2 proc"),
     ],
 )
-def test_what_can_never_be_scheduled_is_refused_with_the_numbers(
-    nodes: list[dict[str, float]], threads: int, asked: dict[str, Any], message: str
+def test_machines_are_shared_out_or_refused_with_the_numbers(
+    nodes: list[dict[str, float]],
+    threads: int,
+    asked: dict[str, Any],
+    expected: tuple[float, ...] | str,
 ) -> None:
-    with pytest.raises(ValueError, match=message):
-        shared(nodes, threads, **asked)
+    recipe = replace(DEMO, threads=threads, batch_size=16)
+    if isinstance(expected, tuple):
+        assert astuple(allocate(nodes, Resources(**asked), recipe)) == expected
+    else:
+        with pytest.raises(ValueError, match=expected):
+            allocate(nodes, Resources(**asked), recipe)

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -132,35 +133,28 @@ def test_an_interrupted_launch_leaves_no_process_behind(tmp_path: Path, number: 
     driver = subprocess.Popen(
         [sys.executable, "-c", code], start_new_session=True, stderr=subprocess.PIPE, text=True
     )
-    marker = wait_for(lambda: next(tmp_path.glob("runs/*/attempt.*"), None), seconds=90)
-    worker = int(marker.suffix[1:])
+    assert driver.stderr is not None
+    wait_for(lambda: bool(list(tmp_path.glob("runs/*/attempt.*"))), seconds=90)
+    assert any(name.startswith("ray::") for name in left_of(driver.pid))
     time.sleep(1)
     driver.send_signal(number)
     assert driver.wait(timeout=30) != 0
-    wait_for(lambda: not is_alive(worker) or None, seconds=15)
-    wait_for(lambda: not group_members(driver.pid) or None, seconds=15)
-    assert "KeyboardInterrupt" in (driver.stderr.read() if driver.stderr else "")
+    wait_for(lambda: not left_of(driver.pid), seconds=15)
+    assert "KeyboardInterrupt" in driver.stderr.read()
 
 
-def wait_for(found: Any, seconds: float) -> Any:
+def left_of(session: int) -> list[str]:
+    """The names of a session's processes that still live."""
+    names = []
+    for process in psutil.process_iter():
+        with suppress(psutil.NoSuchProcess, ProcessLookupError):
+            if os.getsid(process.pid) == session and process.status() != psutil.STATUS_ZOMBIE:
+                names.append(" ".join(process.cmdline()))
+    return names
+
+
+def wait_for(happened: Callable[[], bool], seconds: float) -> None:
     limit = time.monotonic() + seconds
-    while time.monotonic() < limit:
-        if (value := found()) is not None:
-            return value
+    while not happened():
+        assert time.monotonic() < limit
         time.sleep(0.2)
-    raise TimeoutError
-
-
-def is_alive(pid: int) -> bool:
-    with suppress(psutil.NoSuchProcess):
-        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
-    return False
-
-
-def group_members(session: int) -> list[int]:
-    """Processes of a session that still live."""
-    found = []
-    for pid in filter(is_alive, psutil.pids()):
-        with suppress(ProcessLookupError):
-            found += [pid] if os.getsid(pid) == session else []
-    return found

@@ -23,7 +23,7 @@ from orchestration.plan import Plan, Setup, asked_setup, find_tables
 from orchestration.resources import Resources
 from orchestration.run_folder import DEFAULT_OUT, Store, open_store
 from orchestration.search import Search, steps_tested
-from orchestration.terminal import console, finish, say, summary
+from orchestration.terminal import console, finish, say, show_plan, summary
 
 if TYPE_CHECKING:
     from detector.data.coco import DataSet
@@ -78,14 +78,14 @@ def reproduce(
     Exit codes: 0 all rows are there, 1 some failed or were cancelled, 2 refused, 130 stopped.
     """
     chosen, setup, store = find_tables(tables), asked_setup(scale, data, settings), open_store(out)
-    resources = Resources(address, concurrent, gpus_per_run, processes, micro_batch, workers)
     if not dry_run:
         store.require_writable()
     planned, data_set = open_plan(setup, store, chosen, parse_rows(rows or []), parse_seeds(seeds))
-    if not dry_run:
-        _train(planned, store, data_set, resources)
     say(*data_notes(data_set))
-    show_cost(planned, store, resources, len(data_set.val), is_measured=False)
+    if dry_run:
+        return console.print(show_plan(planned, store))
+    resources = Resources(address, concurrent, gpus_per_run, processes, micro_batch, workers)
+    _train(planned, store, data_set, resources)
 
 
 def plan(
@@ -105,7 +105,7 @@ def plan(
 ) -> None:
     """Say what tables still lack, in the order of training, and what it costs; nothing is trained.
 
-    The time of a run is that of finished runs of the same schedule, or measured in about a minute
+    The time of a run is that of the last finished one of its schedule, or measured in about a minute
     on the machines that would train, as many at once as there.
 
     Examples:
@@ -114,11 +114,11 @@ def plan(
     - `atss plan table3 --scale paper --data coco2017 --gpus-per-run 8 --address auto`
     """
     chosen, setup, store = find_tables(tables), asked_setup(scale, data, settings), open_store(out)
-    resources = Resources(address, concurrent, gpus_per_run, processes, micro_batch, workers)
     planned, data_set = open_plan(setup, store, chosen, parse_rows(rows or []), parse_seeds(seeds))
     store.require_writable()
+    resources = Resources(address, concurrent, gpus_per_run, processes, micro_batch, workers)
     try:
-        show_cost(planned, store, resources, len(data_set.val), is_measured=True)
+        show_cost(planned, store, resources, len(data_set.val))
     except KeyboardInterrupt:
         raise typer.Abort("nothing was trained") from None
 
@@ -156,23 +156,25 @@ def sweep(
 
     Exit codes: 0 all runs are there, 1 some failed, 2 refused, 130 stopped.
     """
-    how = (search, samples, scheduler)
-    (what, setup), store = _define(settings, base, name, how, scale, data), open_store(out)
+    if (search == "grid") != (samples is None):
+        raise ValueError("--search optuna needs --samples, and --samples needs --search optuna")
+    how = ["--search", search, "--samples", str(samples)] if samples else []
+    how += ["--scheduler", scheduler] if scheduler == "asha" else []
+    what, setup = _define(settings, base, name, how, scale, data)
+    store = open_store(out)
     if not dry_run:
         store.require_writable()
-    is_grid = search == "grid"
-    table = what.table(what.grid()) if is_grid else Table(name=what.name, rows=(what.base,))
+    base_alone = Table(name=what.name, rows=(what.base,))  # it stands for all that a search tries
+    table = base_alone if samples else what.table(what.grid())
     tell_left_out(what)
     planned, data_set = open_plan(setup, store, [table], (), parse_seeds(seeds))
     asha = steps_tested(setup.recipe, len(data_set.val)) if scheduler == "asha" else []
+    say(*data_notes(data_set))
+    if dry_run:
+        return console.print(show_plan(planned, store))
     resources = Resources(address, concurrent, gpus_per_run, processes, micro_batch, workers)
-    if not dry_run:
-        sought = None if is_grid else Search(what, samples, planned, store)
-        _train(planned, store, data_set, resources, asha, sought)
-    show_cost(planned, store, resources, len(data_set.val), is_measured=False)
-    if not is_grid:
-        console.print(f"The search proposes {samples} runs, each by what the others reached.")
-        console.print(f"The base above stands for them: they take {samples} times as much.")
+    sought = Search(what, samples, planned, store) if samples else None
+    _train(planned, store, data_set, resources, asha, sought)
 
 
 def _train(
@@ -186,19 +188,16 @@ def _train(
     """Train what a plan lacks, or what a search asks for, report it, and end."""
     from orchestration.results import deliver  # help does not wait for reports
 
-    tables = plan.tables
-    say(*data_notes(data))
     try:
         if search:
-            plan = replace(plan, runs=search.asked())
+            plan = replace(plan, runs=())
         else:
             console.print(summary(plan, store))
-        if search is None or search.is_wanting:
-            train_missing(plan, store, data, resources, console, asha=asha, search=search)
+        train_missing(plan, store, data, resources, console, asha=asha, search=search)
         if search:
             tell_left_out(search.sweep)
-            plan, tables = replace(plan, runs=search.asked()), (search.table(),)
-        problems = deliver(store, plan.setup, tables, plan.seeds_measured(store), console)
+            plan = replace(plan, runs=search.asked(), tables=(search.table(),))
+        problems = deliver(store, plan.setup, plan.tables, plan.seeds_measured(store), console)
     except KeyboardInterrupt:
         raise typer.Abort("the same line goes on from the last checkpoints") from None
     finish([*failures(plan, store, is_asha=bool(asha or search)), *(problems or ())])
@@ -208,17 +207,14 @@ def _define(
     texts: Sequence[str],
     base: str,
     name: str | None,
-    how: tuple[str, int | None, str],
+    how: Sequence[str],
     scale: str,
     data: str | None,
 ) -> tuple[Sweep, Setup]:
     """What is varied, and what all runs share; settings with one value are no axes.
 
-    how: search, samples, scheduler.
+    how: the options that say how it is trained.
     """
-    search, samples, scheduler = how
-    if (search == "grid") != (samples is None):
-        raise ValueError("--search optuna needs --samples, and --samples needs --search optuna")
     axes = [parse_axis(text) for text in texts]
     names = [axis.name for axis in axes]
     varied = [axis for axis in axes if len(axis.values) != 1]
@@ -226,18 +222,15 @@ def _define(
         raise ValueError(f"{twice} is set twice; its values are separated by commas")
     if not varied:
         raise ValueError("a sweep needs a setting with several values, such as --set k=3,5,7")
-    if scheduler == "asha" and any(axis.name == "iterations" for axis in varied):
+    if "asha" in how and any(axis.name == "iterations" for axis in varied):
         raise ValueError("--scheduler asha needs runs of one length, so iterations cannot vary")
     fixed = {axis.name: axis.values[0] for axis in axes if axis not in varied}
     toggles = {key: value for key, value in fixed.items() if key in OF_CONFIG}
     shared = [f"{key}={show_setting(it)}" for key, it in fixed.items() if key not in OF_CONFIG]
-    setup = asked_setup(scale, data, shared)
-    row = find_base(base)
+    setup, row = asked_setup(scale, data, shared), find_base(base)
     row = replace(row, config=with_settings(row.config, setup.recipe, toggles)[0])
     own = [t for t, axis in zip(texts, axes, strict=True) if axis in varied or axis.name in toggles]
-    line = ["sweep", "--base", base, *(part for text in own for part in ("--set", text))]
-    line += ["--search", search, "--samples", str(samples)] if samples else []
-    line += ["--scheduler", scheduler] if scheduler == "asha" else []
+    line = ["sweep", "--base", base, *(part for text in own for part in ("--set", text)), *how]
     table, *number = base.rsplit(":", 1)  # "sweep-table3-2-k" from "table3:2" and k
     words = ["sweep", Path(table).stem, *number, *(axis.name for axis in varied)]
     called = name or re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join(words))
