@@ -7,7 +7,6 @@ bandwidth, cores, a shared GPU) is in the numbers, and are ended and removed whe
 
 import heapq
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import monotonic
@@ -112,8 +111,8 @@ def measured_pace(
     console.print(f"Measuring the time of a run, {at_once} at once: about a minute")
     with TemporaryDirectory(dir=store.root, ignore_cleanup_errors=True) as places:
         watch = Stopwatch([RunFolder(Path(places, str(number))) for number in range(at_once)])
-        job = Job(run, store.root, plan.setup.where, {}, micro_batch_size=micro_batch_size)
-        jobs = [replace(job, folder=folder.path) for folder in watch.folders]
+        how: dict[str, Any] = {"where": plan.setup.where, "micro_batch_size": micro_batch_size}
+        jobs = [Job(run, folder.path, facts={}, **how) for folder in watch.folders]
         run_trials(jobs, allocation, watch.tell, root=store.root)
         return watch.pace()
 

@@ -28,8 +28,8 @@ from orchestration.terminal import warn
 if TYPE_CHECKING:
     from detector.data.coco import DataSet
 
-MADE_UP_BOXES = ((20, 30, 120, 200), (200, 40, 230, 60), (210, 44, 300, 250))
 HEARTBEAT_SECONDS = 20.0
+MADE_UP_BOXES = ((20, 30, 120, 200), (200, 40, 230, 60), (210, 44, 300, 250))
 
 
 def open_plan(
@@ -98,18 +98,12 @@ def train_missing(
         if tracker.problem:
             warn([f"MLflow: {tracker.problem}; training goes on, the records come later"])
         what = "Searching" if search else f"Training {count(len(missing), 'run')}"
-        at_once = allocation.at_once if search else min(allocation.at_once, len(missing))
-        console.print(f"{what}, {at_once} at once, {allocation}")
-        jobs = map(begin, takewhile(lambda _: not is_cancelled(), chain([first], wanted)))
+        console.print(f"{what}, up to {allocation.at_once} at once, {allocation}")
+        going_on = takewhile(lambda _: not is_cancelled(), chain([first], wanted))
+        jobs = map(begin, going_on) if search else [begin(run) for run in going_on]
         stack.enter_context(following(tracker, folders))
         stack.enter_context(progress)
-        run_trials(
-            jobs if search else list(jobs),
-            allocation,
-            tell,
-            root=store.root,
-            scheduler=halving(asha),
-        )
+        run_trials(jobs, allocation, tell, root=store.root, scheduler=halving(asha))
 
 
 def failures(plan: Plan, store: Store, *, is_asha: bool = False) -> list[str]:

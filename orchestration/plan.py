@@ -15,7 +15,6 @@ from typing import Any
 from detector.config import OUTSIDE_IDENTITY, Recipe
 from experiments import STUDY, TABLES
 from experiments.ablations import ABLATIONS
-from experiments.baselines import ATSS, FCOS, FCOS_ATSS, FCOS_CENTER_SAMPLING, IMPROVED_RETINANET
 from experiments.experiment import (
     EARLIER,
     TEST_ONLY,
@@ -36,14 +35,8 @@ OWN = ".py"  # the ending of a user's own tables
 GENERATED = "shapes"  # the data set that demo scale brings along
 NAMED_DATA = (GENERATED, "shapes-large", "coco2017")  # data sets that are no paths
 MAX_SLUG = 100  # letters; a file name holds 255
-THESIS = (  # what is trained first: it carries the paper's argument
-    ATSS,
-    IMPROVED_RETINANET,
-    FCOS,
-    replace(IMPROVED_RETINANET, assigner="ssc"),
-    replace(IMPROVED_RETINANET, regress_from="point"),
-    FCOS_ATSS,
-    FCOS_CENTER_SAMPLING,
+THESIS = tuple(  # what is trained first: the two tables that carry the paper's argument
+    dict.fromkeys(row.config for row in (*TABLES["table3"].rows, *TABLES["table2"].rows[::-1]))
 )
 
 
@@ -141,9 +134,9 @@ class Plan:
 
     def missing(self, store: Store, *, is_asha: bool = False) -> tuple[PlannedRun, ...]:
         """The runs without a result, in order; for ASHA not those that it ended early before."""
-        folders = [(run, store.folder(run.signature)) for run in self.runs]
-        left = [(run, folder) for run, folder in folders if not folder.is_done]
-        return tuple(run for run, it in left if not (is_asha and it.read("stopped")))
+        runs = [(run, store.folder(run.signature)) for run in self.runs]
+        runs = [(run, it) for run, it in runs if not (is_asha and it.read("stopped"))]
+        return tuple(run for run, it in runs if not it.is_done)
 
     def seeds_measured(self, store: Store) -> tuple[int, ...]:
         """The seeds asked for, and those of earlier launches of this setup: a report shows all."""

@@ -4,7 +4,6 @@ A run takes one process, or several that share each batch, each with its CPUs an
 of one; all of them on one machine.
 """
 
-import os
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -56,8 +55,7 @@ def allocate(
     """
     gpus, processes = resources.gpus_per_run, resources.processes
     if gpus is None:
-        has_gpu = any(node.get("GPU", 0) >= 1 for node in nodes)
-        gpus = float(processes or 1) if has_gpu else 0.0
+        gpus = any(node.get("GPU", 0) >= 1 for node in nodes) * float(processes or 1)
     processes = processes or max(1, int(gpus))
     if gpus and gpus != processes and max(gpus, processes) > 1:
         raise ValueError(
@@ -70,8 +68,7 @@ def allocate(
             f"{count(processes, 'process')} per run need at least as many images per step, "
             f"got batch_size={recipe.batch_size}: each takes its share of the batch"
         )
-    workers = resources.workers
-    if workers is None:  # a GPU waits for images, so the CPUs beside it load them
+    if (workers := resources.workers) is None:  # a GPU waits for images: the CPUs beside load them
         beside = [node["CPU"] * gpus / node["GPU"] for node in nodes if gpus and node.get("GPU")]
         workers = int(min(MAX_WORKERS, max(0.0, min(beside, default=0.0) - recipe.threads)))
     cpus = recipe.threads + workers
@@ -88,15 +85,6 @@ def allocate(
             "--gpus-per-run, --processes or --workers"
         )
     return Allocation(cpus, gpus, workers, processes, min(at_once, resources.concurrent or at_once))
-
-
-def this_machine(recipe: Recipe) -> dict[str, float]:
-    """What a launch without an address has."""
-    import torch
-
-    # Threads beyond the cores are slow but right, so a small machine may still run every scale.
-    cores = max(len(os.sched_getaffinity(0)), recipe.threads)
-    return {"CPU": float(cores), "GPU": float(torch.cuda.device_count())}
 
 
 def require_answer(address: str) -> None:

@@ -48,14 +48,7 @@ from ray.tune.search import Searcher
 
 from detector.config import Recipe
 from orchestration.plan import Job
-from orchestration.resources import (
-    RAY_FOLDER,
-    Allocation,
-    Resources,
-    allocate,
-    require_answer,
-    this_machine,
-)
+from orchestration.resources import RAY_FOLDER, Allocation, Resources, allocate, require_answer
 from orchestration.run_folder import RunFolder
 from orchestration.search import stop
 
@@ -83,9 +76,13 @@ def cluster(resources: Resources, recipe: Recipe) -> Iterator[Allocation]:
         if address is not None:
             require_answer(address)
         else:
-            here = this_machine(recipe)
+            import torch
+
+            # Threads beyond the cores are slow but right: a small machine may run every scale.
+            cores = max(len(os.sched_getaffinity(0)), recipe.threads)
+            here = {"CPU": cores, "GPU": torch.cuda.device_count()}
             allocate([here], resources, recipe)  # refuses before Ray starts what cannot be had
-            options |= {"include_dashboard": False, "num_cpus": int(here["CPU"])}
+            options |= {"include_dashboard": False, "num_cpus": cores}
             stack.enter_context(_private())
         # Ray would let the user's folder come first in the trials' path, where a detector.py, or a
         # package called experiments, would be taken for ours: what takes all it adds keeps nothing.

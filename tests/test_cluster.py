@@ -7,6 +7,7 @@ import subprocess
 import time
 import urllib.request
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -85,17 +86,14 @@ def wait_for(happened: Callable[[], object], seconds: float, machine: Machine) -
 
 
 def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])
 
 
 def is_healthy(address: str) -> bool:
-    try:
-        with urllib.request.urlopen(f"{address}/health", timeout=2) as answer:
-            return bool(answer.status == 200)
-    except OSError:
-        return False
+    with suppress(OSError), urllib.request.urlopen(f"{address}/health", timeout=2) as answer:
+        return bool(answer.status == 200)
+    return False
 
 
 def start_server(start: Start, place: Path) -> tuple[str, Machine]:
@@ -140,7 +138,7 @@ def test_a_table_survives_the_loss_of_a_node(start: Start, tmp_path: Path) -> No
     assert launch.process.wait(timeout=300) == 0, launch.said()
 
     log = launch.said()
-    assert "Training 2 runs, 2 at once" in log
+    assert "Training 2 runs, up to 2 at once" in log
     assert log.count(": done, AP") == 2
     assert log.count(": retrying") == 1 and log.count(": goes on after step") == 1, log
     for run, folder in zip(runs, folders, strict=True):
@@ -155,8 +153,8 @@ def check_records(address: str, folders: list[RunFolder], tmp_path: Path) -> Non
     from mlflow import MlflowClient
 
     client = MlflowClient(address)
-    experiments = {found.name: found for found in client.search_experiments()}
-    trainings = client.search_runs([experiments.pop("trainings").experiment_id])
+    experiments = {it.name: it.experiment_id for it in client.search_experiments()}
+    trainings = client.search_runs([experiments.pop("trainings")])
     by_signature = {training.data.tags["signature"]: training for training in trainings}
     assert len(trainings) == 2 and set(by_signature) == {folder.signature for folder in folders}
     for folder in folders:
@@ -165,14 +163,10 @@ def check_records(address: str, folders: list[RunFolder], tmp_path: Path) -> Non
         losses = client.get_metric_history(info.run_id, "loss/cls")
         told = [(entry["step"], entry["loss/cls"]) for entry in folder.history()]
         assert [(point.step, point.value) for point in losses] == told
-        back = tmp_path / "back" / folder.signature
-        back.mkdir(parents=True)
-        weights = client.download_artifacts(info.run_id, folder.weights.name, str(back))
+        weights = client.download_artifacts(info.run_id, folder.weights.name, str(tmp_path))
         assert Path(weights).read_bytes() == folder.weights.read_bytes()
-    experiments.pop("Default", None)
-    ((name, table),) = experiments.items()
-    rows = client.search_runs([table.experiment_id], order_by=["start_time DESC"])
+    (table,) = (it for name, it in experiments.items() if name.startswith("Table 2 - demo "))
+    rows = [it.info for it in client.search_runs([table], order_by=["start_time DESC"])]
     labels = [f"{number:02} {row.label}" for number, row in enumerate(ROWS, start=1)]
-    assert name.startswith("Table 2 - demo ")
-    assert [row.info.run_name for row in rows] == [*labels, "report"]
-    assert all(row.info.status == "FINISHED" for row in rows)
+    assert [row.run_name for row in rows] == [*labels, "report"]
+    assert {row.status for row in rows} == {"FINISHED"}

@@ -1,7 +1,6 @@
 """A user's own file: its tables, its assigners, what names their runs, and what is refused."""
 
 import json
-from collections.abc import Callable
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -22,6 +21,7 @@ ROOT = Path(__file__).parents[1]
 EXAMPLE = ROOT / "docs" / "my_ablation.py"
 
 HEAD = """\
+from functools import partial
 from experiments.baselines import ATSS, IMPROVED_RETINANET
 from experiments.experiment import Row, Table
 """
@@ -43,19 +43,12 @@ def mine(anchors, gt_boxes, k=3):
 """
 TAIL = 'TABLE = Table(rows=[Row("mine", IMPROVED_RETINANET, assigner=mine)])\n'
 FILE = HEAD + BODY + TAIL
-PARTIAL = "from functools import partial\n"
-
-WriteFile = Callable[..., Path]
 
 
-@pytest.fixture
-def write(tmp_path: Path) -> WriteFile:
-    def write(text: str, name: str = "my_ablation.py") -> Path:
-        path = tmp_path / name
-        path.write_text(text)
-        return path
-
-    return write
+def write(folder: Path, text: str, name: str = "my_ablation.py") -> Path:
+    path = folder / name
+    path.write_text(text)
+    return path
 
 
 def only_row(path: Path) -> Row:
@@ -71,20 +64,20 @@ def name_of(path: Path) -> str:
 # --- the table
 
 
-def test_a_file_is_a_table_called_like_the_file_and_may_have_several(write: WriteFile) -> None:
-    path = write(HEAD + 'TABLE = Table(title="One", rows=[Row("ATSS", ATSS)])')
+def test_a_file_is_a_table_called_like_the_file_and_may_have_several(tmp_path: Path) -> None:
+    path = write(tmp_path, HEAD + 'TABLE = Table(title="One", rows=[Row("ATSS", ATSS)])')
     (table,) = find_tables([str(path)])
     assert (table.name, table.label, table.heading) == ("my_ablation",) * 2 + ("my_ablation. One",)
     assert reproduce_line(SETUP, table, [0, 1]) == f"atss reproduce {path} --seeds 0,1"
     rows = 'rows=[Row("ATSS", ATSS)]'
-    path = write(HEAD + f'TABLES = [Table(name="a", {rows}), Table(name="b", {rows})]')
+    path = write(tmp_path, HEAD + f'TABLES = [Table(name="a", {rows}), Table(name="b", {rows})]')
     assert [table.name for table in find_tables([str(path), "table3"])] == ["a", "b", "table3"]
     assert list(path.parent.iterdir()) == [path]  # read anew, and nothing is left beside it
 
 
-def test_a_row_may_have_a_schedule_of_its_own(write: WriteFile) -> None:
+def test_a_row_may_have_a_schedule_of_its_own(tmp_path: Path) -> None:
     rows = '[Row("long", ATSS), Row("short", ATSS, recipe={"iterations": 50})]'
-    table = find_tables([str(write(HEAD + f"TABLE = Table(rows={rows})"))])[0]
+    table = find_tables([str(write(tmp_path, HEAD + f"TABLE = Table(rows={rows})"))])[0]
     plan = make_plan(SETUP, [table])
     assert [run.run.recipe.iterations for run in plan.runs] == [DEMO.iterations, 50]
     assert list(table.rows[1].changes.items())[-1] == ("iterations", 50)
@@ -93,15 +86,15 @@ def test_a_row_may_have_a_schedule_of_its_own(write: WriteFile) -> None:
 REFUSED = {
     "TABLE = 1": "my_ablation.py needs TABLE = Table(...)",
     "x = 1": "my_ablation.py needs TABLE = Table(...)",
-    "x = (": "my_ablation.py, line 3: '.' was never closed",
-    "raise SystemExit(3)": "line 3: SystemExit: 3",
-    "import nothing_there": "line 3: ModuleNotFoundError: No module named 'nothing_there'",
-    'TABLE = Table(rows=[Row("a", ATSS, asigner=1)])': "line 3: TypeError: .*asigner",
-    'TABLE = Table(rows=[Row("a", ATSS), Row("a", ATSS)])': "line 3: .*'a' twice",
+    "x = (": "my_ablation.py, line 4: '.' was never closed",
+    "raise SystemExit(3)": "line 4: SystemExit: 3",
+    "import nothing_there": "line 4: ModuleNotFoundError: No module named 'nothing_there'",
+    'TABLE = Table(rows=[Row("a", ATSS, asigner=1)])': "line 4: TypeError: .*asigner",
+    'TABLE = Table(rows=[Row("a", ATSS), Row("a", ATSS)])': "line 4: .*'a' twice",
     "TABLE = Table(rows=[])": "needs at least one Row, got none",
-    'TABLE = Table(rows=[Row("a", "atss")])': "line 3: row 'a' needs a DetectorConfig, got 'atss'",
+    'TABLE = Table(rows=[Row("a", "atss")])': "line 4: row 'a' needs a DetectorConfig, got 'atss'",
     'TABLE = Table(rows=[Row("a", ATSS, recipe={"iteration": 5})])': (
-        r"line 3: row 'a': recipe has no setting 'iteration' \(did you mean 'iterations'\?\)"
+        r"line 4: row 'a': recipe has no setting 'iteration' \(did you mean 'iterations'\?\)"
     ),
     'TABLE = Table(rows=[Row("a", ATSS)], metrics=["AP"])': "metrics needs some of ap, ap50",
     'TABLE = Table(rows=[Row("a", ATSS)], reference=1)': "reference needs a row's index below 1",
@@ -111,13 +104,13 @@ REFUSED = {
     'TABLE = Table(name="a b", rows=[Row("a", ATSS)])': "name needs letters, .* got 'a b'",
     'TABLE = Table(name="table2", rows=[Row("a", ATSS)])': "needs another name than 'table2'",
     'TABLES = [Table(rows=[Row("a", ATSS)])] * 2': "two tables are called 'my_ablation'; set name=",
-    "import dataclasses\ndataclasses.replace(ATSS, k=0)": "line 4: k needs to be positive, got 0",
+    "import dataclasses\ndataclasses.replace(ATSS, k=0)": "line 5: k needs to be positive, got 0",
 }
 
 
 @pytest.mark.parametrize("body", REFUSED)
-def test_a_file_that_is_no_table_is_refused_in_one_line(write: WriteFile, body: str) -> None:
-    path = write(HEAD + body + "\n")
+def test_a_file_that_is_no_table_is_refused_in_one_line(tmp_path: Path, body: str) -> None:
+    path = write(tmp_path, HEAD + body + "\n")
     with pytest.raises(ValueError, match=REFUSED[body]) as refused:
         find_tables([str(path)])
     assert "\n" not in str(refused.value)
@@ -126,8 +119,8 @@ def test_a_file_that_is_no_table_is_refused_in_one_line(write: WriteFile, body: 
 # --- the assigner and its identity
 
 
-def test_an_assigner_runs_without_its_file(write: WriteFile) -> None:
-    path = write(FILE)
+def test_an_assigner_runs_without_its_file(tmp_path: Path) -> None:
+    path = write(tmp_path, FILE)
     own = only_row(path).assigner
     path.unlink()
     assert isinstance(own, OwnAssigner) and own.source == FILE
@@ -135,20 +128,20 @@ def test_an_assigner_runs_without_its_file(write: WriteFile) -> None:
     assert load_assigner(OwnAssigner(**kept))([], None) == pytest.approx(3 * 8 * 3.14159, abs=1e-3)
 
 
-def test_a_run_is_another_when_its_assigner_or_a_line_of_that_file_is(write: WriteFile) -> None:
-    name = name_of(write(FILE))
-    assert name_of(write(FILE, "renamed.py")) == name
+def test_a_run_is_another_when_its_assigner_or_a_line_of_that_file_is(tmp_path: Path) -> None:
+    name = name_of(write(tmp_path, FILE))
+    assert name_of(write(tmp_path, FILE, "renamed.py")) == name
     for before in ("x * SIZES", "SIZES = [8]", "append(16)", "k=3", "rows=["):
         changed = FILE.replace(before, before + "  ")
-        assert changed != FILE and name_of(write(changed, "renamed.py")) != name
+        assert changed != FILE and name_of(write(tmp_path, changed, "renamed.py")) != name
     # A row without an assigner keeps its name whatever its file says.
-    plain = name_of(write(FILE.replace(", assigner=mine", "")))
+    plain = name_of(write(tmp_path, FILE.replace(", assigner=mine", "")))
     assert plain == signature(Run(IMPROVED_RETINANET, DEMO, "data", 0))
-    text = PARTIAL + FILE.replace("assigner=mine", "assigner=partial(mine, k=5)")
-    own = only_row(write(text)).assigner
+    text = FILE.replace("assigner=mine", "assigner=partial(mine, k=5)")
+    own = only_row(write(tmp_path, text)).assigner
     assert isinstance(own, OwnAssigner) and str(own) == "mine(k=5)"
     assert load_assigner(own)([], None) == pytest.approx(5 / 3 * 75.398, abs=1e-2)
-    assert name_of(write(text)) != name
+    assert name_of(write(tmp_path, text)) != name
 
 
 def test_an_assigner_takes_the_place_of_the_configs() -> None:
@@ -179,18 +172,18 @@ NO_ASSIGNER = {
 
 
 @pytest.mark.parametrize("text", NO_ASSIGNER)
-def test_what_cannot_be_stored_is_refused(write: WriteFile, text: str) -> None:
+def test_what_cannot_be_stored_is_refused(tmp_path: Path, text: str) -> None:
     nested = "def nested():\n    def inner(a, b): ...\n    return inner\n"
     table = TAIL.replace("assigner=mine", f"assigner={text}")
     with pytest.raises(ValueError, match=NO_ASSIGNER[text]):
-        load_tables(write(PARTIAL + HEAD + BODY + nested + table))
+        load_tables(write(tmp_path, HEAD + BODY + nested + table))
 
 
 def test_an_assigner_with_a_part_in_another_file_is_refused(
-    write: WriteFile, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write("def helper(x):\n    return x\n", "my_helpers.py")
-    path = write("from my_helpers import helper\n" + FILE.replace("def helper", "def h"))
+    write(tmp_path, "def helper(x):\n    return x\n", "my_helpers.py")
+    path = write(tmp_path, "from my_helpers import helper\n" + FILE.replace("def helper", "def h"))
     monkeypatch.syspath_prepend(path.parent)
     with pytest.raises(ValueError, match="my_ablation.py, line 1: .*all of its source in one file"):
         load_tables(path)
@@ -237,9 +230,9 @@ def test_the_example_takes_all_the_candidates_of_atss_and_so_its_positives() -> 
     assert 0 < (closest >= 0).sum() <= 2 * 9 * 5
 
 
-def test_the_page_shows_files_that_load_and_the_example_as_it_is(write: WriteFile) -> None:
+def test_the_page_shows_files_that_load_and_the_example_as_it_is(tmp_path: Path) -> None:
     first, example = (ROOT / "docs" / "own-tables.md").read_text().split("```python\n")[1:]
-    (table,) = load_tables(write(first.partition("```")[0])).values()
+    (table,) = load_tables(write(tmp_path, first.partition("```")[0])).values()
     assert [row.changes.get("iterations") for row in table.rows] == [None, None, None, 550]
     assert example.partition("```")[0] in EXAMPLE.read_text()
 

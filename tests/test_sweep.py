@@ -90,17 +90,18 @@ def test_a_sweep_is_a_table_that_compares_with_its_base() -> None:
     table = table_of("k=3,5,9")
     assert (table.axis, table.headings, table.reference) == ("k", ("k",), 2)
     assert [row.cells for row in table.rows] == [("3",), ("5",), ("9",)] and not table.has_paper
-    table = table_of("scalar=false,true", "centerness=false,true")
-    assert table.factors == ("scalar", "centerness")
-    table = table_of("scalar=false,true", "iterations=5,6")
-    assert table.factors == () and table.rows[0].recipe == {"iterations": 5}
-    assert table.axis == "" and table.rows[0].label == "scalar = false, iterations = 5"
-
-
-def test_its_runs_are_those_of_the_papers_tables_where_they_are_equal() -> None:
-    by_row = {run.rows[0]: run.rows[1:] for run in make_plan(SETUP, [table_of("k=3,9")]).runs}
-    assert by_row["my-sweep: k = 3"] == ("Table 4: k = 3",)
+    setup = replace(SETUP, settings={"short_side": (64, 64)})
+    assert reproduce_line(setup, table, [0, 1]) == (
+        "atss sweep --base atss --set k=3,5,9 --seeds 0,1 --set short_side=64+64"
+    )
+    by_row = {run.rows[0]: run.rows[1:] for run in make_plan(SETUP, [table]).runs}
+    assert by_row["my-sweep: k = 3"] == ("Table 4: k = 3",)  # one run
     assert "Table 5: 8S" in by_row["my-sweep: k = 9"]
+    toggles = table_of("scalar=false,true", "centerness=false,true")
+    assert toggles.factors == ("scalar", "centerness")
+    mixed = table_of("scalar=false,true", "iterations=5,6")
+    assert (mixed.factors, mixed.axis, mixed.rows[0].recipe) == ((), "", {"iterations": 5})
+    assert mixed.rows[0].label == "scalar = false, iterations = 5"
 
 
 def test_the_base_is_a_detector_or_a_row_of_any_table(tmp_path: Path) -> None:
@@ -119,14 +120,6 @@ def test_the_base_is_a_detector_or_a_row_of_any_table(tmp_path: Path) -> None:
     assert row.assigner == base.assigner
     refused = sweep("k=5,7", base=base)
     assert refused.grid() == [] and "got the own assigner 'mine'" in str(refused.left_out)
-
-
-def test_a_report_tells_how_to_make_a_sweep() -> None:
-    table = table_of("k=3,5,9")
-    setup = replace(SETUP, settings={"short_side": (64, 64)})
-    assert reproduce_line(setup, table, [0, 1]) == (
-        "atss sweep --base atss --set k=3,5,9 --seeds 0,1 --set short_side=64+64"
-    )
 
 
 REFUSED = {
@@ -177,39 +170,26 @@ def test_a_dry_run_shows_the_runs_and_what_is_left_out(
 # --- ending runs early
 
 
-def after_tests(folder: RunFolder, *aps: float, is_done: bool = False) -> RunFolder:
+def after_tests(folder: RunFolder, *aps: float) -> RunFolder:
     """A run that was tested after every tenth step."""
     folder.write("run", {**facts(0), "name": "a", "params": {"iterations": 90}})
-    for place, ap in enumerate(aps, start=1):
-        folder.append({"step": 10 * place, "AP": ap})
-    if is_done:
-        metrics = {"ap": aps[-1]}
-        folder.write("result", {"signature": folder.signature, "seed": 0, "metrics": metrics})
+    folder.append(*({"step": 10 * place, "AP": ap} for place, ap in enumerate(aps, start=1)))
     return folder
 
 
-def test_a_run_that_was_ended_early_says_so_until_somebody_trains_it(tmp_path: Path) -> None:
-    store = open_store(tmp_path)
-    folder, failed, done = (store.folder(name * 12) for name in "abc")
-    after_tests(folder, 5.0, 6.5)
+def test_a_run_that_was_ended_early_says_so_and_nothing_is_compared_with_it(tmp_path: Path) -> None:
+    store, table = open_store(tmp_path), table_of("k=3,5,9")
+    runs = make_plan(SETUP, [table]).runs
+    by_row = {run.rows[0].removeprefix("my-sweep: "): store.folder(run.signature) for run in runs}
+    done, early, failed = by_row["k = 9"], by_row["k = 3"], store.folder("f" * 12)
+    finish(done, 30.0)
     after_tests(failed, 5.0).write("failure", {"reason": "x", "traceback": ""})
-    after_tests(done, 7.0, is_done=True)
-    assert [stop(one) for one in (folder, failed, done)] == [Stopped(20, 6.5), None, None]
-    assert stopped(folder) == Stopped(20, 6.5) and stopped(failed) is None
+    ended = [stop(one) for one in (done, failed, after_tests(early, 5.0, 6.5))]
+    assert ended == [None, None, Stopped(20, 6.5)]
+    assert stopped(early) == Stopped(20, 6.5) and stopped(failed) is None
     text = io.StringIO()
     Console(file=text, width=200).print(show_status(store))
     assert re.search(r"stopped +early, AP 6.5 after 20 steps", text.getvalue())
-    finish(folder, 30.0)
-    assert stopped(folder) is None
-
-
-def test_its_table_marks_what_was_ended_early_and_compares_nothing_with_it(tmp_path: Path) -> None:
-    store = open_store(tmp_path)
-    table = table_of("k=3,5,9")
-    runs = make_plan(SETUP, [table]).runs
-    by_row = {run.rows[0].removeprefix("my-sweep: "): store.folder(run.signature) for run in runs}
-    finish(by_row["k = 9"], 30.0)
-    stop(after_tests(by_row["k = 3"], 5.0, 6.5))
     content = bundle(store, SETUP, table, [0])
     cells = {line[0].text: line[1].text for line in paper_grid(content).blocks[0]}
     assert cells == {"3": "†6.5", "5": "–", "9": "30.0"}
@@ -218,6 +198,8 @@ def test_its_table_marks_what_was_ended_early_and_compares_nothing_with_it(tmp_p
     notes = " ".join(footnotes(content))
     assert "†: stopped early, the AP of its last test: “k = 3” after 20 steps, AP 6.5." in notes
     assert "–: not measured; 1 of 3 runs finished." in notes
+    finish(early, 30.0)
+    assert stopped(early) is None  # somebody trained it
 
 
 def test_asha_ends_who_is_behind_at_a_test_but_nobody_at_the_end() -> None:

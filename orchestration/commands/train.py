@@ -78,8 +78,6 @@ def reproduce(
     Exit codes: 0 all rows are there, 1 some failed or were cancelled, 2 refused, 130 stopped.
     """
     chosen, setup, store = find_tables(tables), asked_setup(scale, data, settings), open_store(out)
-    if not dry_run:
-        store.require_writable()
     planned, data_set = open_plan(setup, store, chosen, parse_rows(rows or []), parse_seeds(seeds))
     say(*data_notes(data_set))
     if dry_run:
@@ -105,8 +103,8 @@ def plan(
 ) -> None:
     """Say what tables still lack, in the order of training, and what it costs; nothing is trained.
 
-    The time of a run is that of the last finished one of its schedule, or measured in about a minute
-    on the machines that would train, as many at once as there.
+    The time of a run is that of the last finished one of its schedule, or measured in about a
+    minute on the machines that would train, as many at once as there.
 
     Examples:
 
@@ -117,10 +115,7 @@ def plan(
     planned, data_set = open_plan(setup, store, chosen, parse_rows(rows or []), parse_seeds(seeds))
     store.require_writable()
     resources = Resources(address, concurrent, gpus_per_run, processes, micro_batch, workers)
-    try:
-        show_cost(planned, store, resources, len(data_set.val))
-    except KeyboardInterrupt:
-        raise typer.Abort("nothing was trained") from None
+    show_cost(planned, store, resources, len(data_set.val))
 
 
 def sweep(
@@ -162,8 +157,6 @@ def sweep(
     how += ["--scheduler", scheduler] if scheduler == "asha" else []
     what, setup = _define(settings, base, name, how, scale, data)
     store = open_store(out)
-    if not dry_run:
-        store.require_writable()
     base_alone = Table(name=what.name, rows=(what.base,))  # it stands for all that a search tries
     table = base_alone if samples else what.table(what.grid())
     tell_left_out(what)
@@ -188,13 +181,15 @@ def _train(
     """Train what a plan lacks, or what a search asks for, report it, and end."""
     from orchestration.results import deliver  # help does not wait for reports
 
+    store.require_writable()
     try:
-        if search:
-            plan = replace(plan, runs=())
-        else:
+        if search is None:
             console.print(summary(plan, store))
-        train_missing(plan, store, data, resources, console, asha=asha, search=search)
-        if search:
+            train_missing(plan, store, data, resources, console, asha=asha)
+        else:
+            train_missing(
+                replace(plan, runs=()), store, data, resources, console, asha=asha, search=search
+            )
             tell_left_out(search.sweep)
             plan = replace(plan, runs=search.asked(), tables=(search.table(),))
         problems = deliver(store, plan.setup, plan.tables, plan.seeds_measured(store), console)
@@ -243,12 +238,10 @@ def find_base(text: str) -> Row:
     """A detector's name, or a row of a table, such as table3:2 or my_ablation.py:mine."""
     if text in BASES:
         return Row(text, BASES[text])
-    named = named_row(text)
-    if named is None or named.seed is not None:
-        raise ValueError(
-            f"--base needs one of {', '.join(BASES)}, or a row such as table3:2, got '{text}'"
-        )
-    return named.row
+    if (named := named_row(text)) and named.seed is None:
+        return named.row
+    names = ", ".join(BASES)
+    raise ValueError(f"--base needs one of {names}, or a row such as table3:2, got '{text}'")
 
 
 def tell_left_out(sweep: Sweep) -> None:
