@@ -4,7 +4,6 @@ import os
 import shlex
 import shutil
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -28,7 +27,6 @@ from orchestration.terminal import warn
 if TYPE_CHECKING:
     from detector.data.coco import DataSet
 
-HEARTBEAT_SECONDS = 20.0
 MADE_UP_BOXES = ((20, 30, 120, 200), (200, 40, 230, 60), (210, 44, 300, 250))
 
 
@@ -214,20 +212,10 @@ def recorded(
         it.signature: {"name": it.name, "rows": it.rows, "seed": it.run.seed, "setup": setup}
         for it in runs
     }
-    is_over = threading.Event()
-
-    def keep_beating() -> None:
-        while not is_over.wait(HEARTBEAT_SECONDS):
-            launch.heartbeat({})
-
-    beating = threading.Thread(target=keep_beating, daemon=True)
     with launch.locked():
-        launch.heartbeat({})
+        launch.heartbeat({})  # which process it is
         launch.write("launch", facts)
-        beating.start()
         try:
             yield lambda: bool(launch.cancellation())
         finally:
-            is_over.set()
-            beating.join()
             launch.forget("live", "cancel")
