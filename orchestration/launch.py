@@ -64,10 +64,10 @@ def train_missing(
 ) -> None:
     """Train the runs without a result; those that fail leave the reason in their folders.
 
-    asha: the steps after which runs that are far behind are ended. search: proposes what to train,
-    as it fits. Raises ValueError for what cannot work, before any training.
+    asha: the steps after which runs that are far behind are ended. search: proposes what to train
+    instead, as it fits. Raises ValueError for what cannot work, before any training.
     """
-    setup, missing = plan.setup, plan.missing(store, is_asha=bool(asha))
+    setup, missing = plan.setup, () if search else plan.missing(store, is_asha=bool(asha))
     wanted = search.runs() if search else iter(missing)
     if (first := next(wanted, None)) is None:
         return
@@ -98,7 +98,7 @@ def train_missing(
         what = "Searching" if search else f"Training {count(len(missing), 'run')}"
         console.print(f"{what}, up to {allocation.at_once} at once, {allocation}")
         going_on = takewhile(lambda _: not is_cancelled(), chain([first], wanted))
-        jobs = map(begin, going_on) if search else [begin(run) for run in going_on]
+        jobs = map(begin, going_on) if search else [begin(run) for run in missing]
         stack.enter_context(following(tracker, folders))
         stack.enter_context(progress)
         run_trials(jobs, allocation, tell, root=store.root, scheduler=halving(asha))

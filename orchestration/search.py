@@ -11,14 +11,14 @@ keep their folders and checkpoints, so another launch without it trains them to 
 import hashlib
 import json
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from itertools import chain
 from statistics import fmean
 from typing import Any
 
 from detector.config import Recipe
-from experiments.experiment import Row, Table, canonical
+from experiments.experiment import Row, canonical
 from experiments.sweep import Axis, Sweep
 from orchestration.plan import Plan, PlannedRun, make_plan
 from orchestration.resources import evaluation_steps
@@ -82,7 +82,9 @@ class Search:
             row, lacking = self._row(places), list[PlannedRun]()
             if row and row not in self.rows.values():
                 self.rows[number] = row
-                folders = [(run, self.store.folder(run.signature)) for run in self._runs(row)]
+                folders = [
+                    (run, self.store.folder(run.signature)) for run in self._plan([row]).runs
+                ]
                 lacking = [run for run, it in folders if not (it.is_done or stopped(it))]
             if not lacking:  # no new one, or its results are there
                 self._tell(number, row)
@@ -113,13 +115,9 @@ class Search:
         state = TrialState.FAIL if reached is None else None
         self.study.tell(number, reached, state=state, skip_if_finished=True)
 
-    def asked(self) -> tuple[PlannedRun, ...]:
-        """All runs asked for so far."""
-        return tuple(run for row in self.rows.values() for run in self._runs(row))
-
-    def table(self) -> Table:
-        """All rows asked for so far."""
-        return self.sweep.table(list(self.rows.values()))
+    def asked(self) -> Plan:
+        """All rows asked for so far, as a table."""
+        return self._plan([*self.rows.values()])
 
     def _row(self, places: Mapping[str, Any]) -> Row | None:
         """The row at a place on every axis; None where no detector can be that, or one lacks."""
@@ -131,14 +129,13 @@ class Search:
             {axis.name: axis.at(it) if axis.ends else axis.values[int(it)] for axis, it in at}
         )
 
-    def _runs(self, row: Row) -> tuple[PlannedRun, ...]:
-        table = self.sweep.table([row])
-        return make_plan(self.plan.setup, [table], seeds=self.plan.seeds).runs
+    def _plan(self, rows: Sequence[Row]) -> Plan:
+        return make_plan(self.plan.setup, [self.sweep.table(rows)], seeds=self.plan.seeds)
 
     def _reached(self, row: Row) -> float | None:
         """The mean AP of a row's runs that ended; of one ended early its last."""
         aps = list[float]()
-        for folder in (self.store.folder(run.signature) for run in self._runs(row)):
+        for folder in (self.store.folder(run.signature) for run in self._plan([row]).runs):
             early, metrics = stopped(folder), (folder.result() or {}).get("metrics", {})
             ap = early.ap if early else metrics.get("ap")
             aps += [] if ap is None else [ap]

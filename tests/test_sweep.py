@@ -322,7 +322,7 @@ def test_what_failed_or_was_ended_early_teaches_a_search_too(tmp_path: Path) -> 
 
 def test_a_search_learns_the_mean_of_all_seeds(tmp_path: Path) -> None:
     search = search_in(open_store(tmp_path), 2, seeds=(0, 1))
-    assert len(train(search, lambda run: 20.0 + 2 * run.seed)) == len(search.asked()) == 4
+    assert len(train(search, lambda run: 20.0 + 2 * run.seed)) == len(search.asked().runs) == 4
     assert values(search) == {21.0}
 
 
@@ -361,11 +361,11 @@ def test_ray_asks_for_runs_one_by_one_and_ends_those_that_are_behind(tmp_path: P
 
     for name in (__name__, "test_plan"):
         ray.cloudpickle.register_pickle_by_value(sys.modules[name])  # trials cannot import a test
-    store, log, known = open_store(tmp_path), io.StringIO(), []
+    store, log, begun = open_store(tmp_path), io.StringIO(), list[tuple[PlannedRun, int]]()
     progress, search = Progress({}, Console(file=log, width=200)), search_in(store, 6)
 
     def begin(run: PlannedRun) -> Job:
-        known.append(sum(folder.is_done for folder in store.folders()))
+        begun.append((run, sum(folder.is_done for folder in store.folders())))
         progress.lines[run.signature] = Status(f"k = {run.run.config.k}")
         return Job(run.run, store.folder(run.signature).path, "shapes", {})
 
@@ -377,8 +377,8 @@ def test_ray_asks_for_runs_one_by_one_and_ends_those_that_are_behind(tmp_path: P
     with cluster(Resources(concurrent=1), DEMO) as allocation, progress:
         jobs, rungs = map(begin, search.runs()), halving(range(10, 61, 10))
         run_trials(jobs, allocation, tell, root=tmp_path, work=work, scheduler=rungs)
-    best, ks = 0, [run.run.config.k for run in search.asked()]
-    for run, done_before in zip(search.asked(), known, strict=True):
+    best, ks = 0, [run.run.config.k for run, _ in begun]
+    for run, done_before in begun:
         folder, k = store.folder(run.signature), run.run.config.k
         where = stopped(folder)
         assert folder.is_done if k >= max(ks[: ks.index(k) + 1]) else where is not None

@@ -185,13 +185,10 @@ def _train(
     try:
         if search is None:
             console.print(summary(plan, store))
-            train_missing(plan, store, data, resources, console, asha=asha)
-        else:
-            train_missing(
-                replace(plan, runs=()), store, data, resources, console, asha=asha, search=search
-            )
+        train_missing(plan, store, data, resources, console, asha=asha, search=search)
+        if search:
             tell_left_out(search.sweep)
-            plan = replace(plan, runs=search.asked(), tables=(search.table(),))
+            plan = search.asked()
         problems = deliver(store, plan.setup, plan.tables, plan.seeds_measured(store), console)
     except KeyboardInterrupt:
         raise typer.Abort("the same line goes on from the last checkpoints") from None
