@@ -53,11 +53,10 @@ def main() -> None:
     except Exception as error:
         if os.environ.get("ATSS_TRACEBACK"):
             raise
-        kind, told = type(error).__name__, " ".join(str(error).split())
+        told = " ".join(str(error).split()) or type(error).__name__
         if not isinstance(error, ValueError | OSError):  # of a foreign file, or our own mistake
             more = "unexpected; ATSS_TRACEBACK=1 in front of the command tells where"
-            told = f"{kind}: {told} ({more})"
-        told = told or kind
+            told = f"{type(error).__name__}: {told} ({more})"
     terminal.warn([told] if told else [])
     sys.exit(terminal.REFUSED)
 

@@ -178,20 +178,17 @@ def find_rows(table: Table, wanted: Sequence[str]) -> tuple[Row, ...]:
 
     All if none is asked for.
     """
-    labels = {squeezed(row.label): row for row in table.rows}
     numbered = {str(number): row for number, row in enumerate(table.rows, start=1)}
-    exact = labels | numbered
-    chosen: list[Row] = []
+    labels = {squeezed(row.label): row for row in table.rows}
+    exact, chosen = labels | numbered, list[Row]()
     for text in wanted:
         part = squeezed(text)
         within = [row for label, row in labels.items() if part and part in label]
         found = [exact[part]] if part in exact else within
         if len(found) != 1:
             hint = "" if found else did_you_mean(text, [row.label for row in table.rows])
-            rows = "; ".join(
-                f"{place} {row.label}" for place, row in enumerate(table.rows, start=1)
-            )
             problem = "is part of several rows" if found else "is no row"
+            rows = "; ".join(f"{number} {row.label}" for number, row in numbered.items())
             raise ValueError(f"'{text}' {problem} of {table.label}{hint}; there are: {rows}")
         chosen += found
     return tuple(row for row in table.rows if not wanted or row in chosen)

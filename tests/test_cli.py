@@ -177,9 +177,7 @@ def test_the_page_is_for_this_machine_only(
     (store.root / "mlflow.db").touch()
     called: list[Any] = []
     monkeypatch.setattr(os, "execve", lambda *arguments: called.append(arguments))
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         assert f"port {port} is taken" in refused("ui", "--out", store.root, "--port", port)
         assert called == []

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from detector.metrics import Metrics
 from experiments import TABLES
 from experiments.schedules import DEMO, PAPER
 from orchestration.plan import (
@@ -19,7 +18,7 @@ from orchestration.plan import (
     setups_in,
     show_setting,
 )
-from orchestration.results import bundle, load_result, reproduce_line
+from orchestration.results import bundle, reproduce_line
 from orchestration.run_folder import RunFolder, open_store
 
 SETUP = Setup("demo", DEMO, {}, "shapes", "f00d", "shapes")
@@ -143,6 +142,8 @@ def test_toggles_are_set_in_every_row_and_contradictions_named() -> None:
     with pytest.raises(ValueError, match="row 'Intersection over Union, Box': k=5 needs"):
         make_plan(setup, TABLE2)
     assert bundle(open_store("/nowhere"), setup, *TABLE2, [0]).signatures == {}
+    content = bundle(open_store("/nowhere"), SETUP, *TABLE2, [0])
+    assert list(content.signatures) == [row.label for row in TABLE2[0].rows]
 
 
 def test_a_setup_survives_its_json() -> None:
@@ -165,21 +166,6 @@ def test_the_store_tells_its_setups_and_their_seeds(tmp_path: Path) -> None:
     store.folder("1" * 12).write("run", {"setup": {"name": "of a later version"}})
     assert setups_in(store) == [(SETUP, (0, 2)), (longer, (1,))]
     assert make_plan(SETUP, TABLE2, seeds=[5]).seeds_measured(store) == (0, 2, 5)
-
-
-def test_results_are_read_as_reports_want_them(tmp_path: Path) -> None:
-    store = open_store(tmp_path)
-    first, second, *_ = (run.signature for run in make_plan(SETUP, TABLE2).runs)
-    finish(store.folder(first), 33.0)
-    result = load_result(store.folder(first))
-    assert result is not None and result.metrics == Metrics(33.0, 53.0)
-    assert load_result(store.folder(second)) is None
-    content = bundle(store, SETUP, *TABLE2, [0])
-    assert list(content.results) == [first]
-    assert list(content.signatures) == [row.label for row in TABLE2[0].rows]
-    dropped, missing = content.notes
-    assert dropped == "shapes, train: 2 boxes without area dropped"
-    assert missing.startswith("no intervals for 1 run: matches.npz or insight.json is")
 
 
 def test_a_report_tells_how_to_make_its_runs() -> None:
