@@ -264,6 +264,7 @@ def make_plan(
             fills.setdefault(name, {})[f"{table.label}: {row.label}"] = None
 
     def planned(run: Run) -> PlannedRun:
+        """With the rows it fills or, of a training that is only tested otherwise, those tests'."""
         name = signature(run)
         tests = [
             label for it in runs.values() if it.training == run for label in fills[signature(it)]

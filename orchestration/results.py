@@ -20,7 +20,6 @@ from experiments.experiment import Table, signature
 from experiments.settings import show_setting
 from experiments.sweep import show
 from orchestration.commands.positives import POSITIVES, slug
-from orchestration.gallery import bring_gallery
 from orchestration.json_files import read_json, write_atomically, write_json
 from orchestration.plan import GENERATED, NAMED_DATA, Setup, folder_of
 from orchestration.progress import count
@@ -200,7 +199,8 @@ def write_reports(
         is_whole = all(file.is_file() for file in files) and not is_forced
         if is_whole and files[0].read_bytes() == bundle_text(content).encode():
             continue
-        from reports import notebook  # seconds of imports, often not needed
+        from orchestration.gallery import bring_gallery  # seconds of imports, often not needed
+        from reports import notebook
 
         progress(f"Report of {name}")
         (folder / MARKS).unlink(missing_ok=True)

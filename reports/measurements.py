@@ -55,6 +55,12 @@ class Measurements:
         changed = assigned(self.bundles[0].settings)
         return f"scale {self.scale} on {self.data}" + (f", {changed}" if changed else "")
 
+    @property
+    def is_as_in_paper(self) -> bool:
+        """Whether values of all its measured tables may be compared with the paper's."""
+        measured = [bundle.is_as_in_paper for bundle in self.bundles if bundle.results]
+        return bool(measured) and all(measured)
+
     def are_as_in_paper(self, tables: Iterable[int]) -> bool:
         """Whether values of these tables may be compared with the paper's, not only directions.
 

@@ -195,6 +195,7 @@ def runs_grid(bundle: Bundle) -> Grid:
     """Every run: its name, seed, AP and time, and by which code they were made."""
 
     def told(name: str) -> list[str]:
+        """Seed, AP and minutes."""
         run = bundle.results.get(name)
         if run is None:
             return [MISSING] * 3

@@ -79,10 +79,11 @@ def _measured(
     store: Store, scale: str | None, data: str | None, progress: Callable[[str], None]
 ) -> Iterator["Measurements"]:
     """What is measured, setup by setup, of this scale and data if one is asked for."""
-    from orchestration.results import bundle
     from reports.measurements import Measurements
 
     for setup, seeds in setups_in(store, scale, data):
+        from orchestration.results import bundle  # it waits for pandas
+
         wanted = (*TABLES.values(), table9.TABLE)
         tables = [bundle(store, setup, table, seeds, progress) for table in wanted]
         if any(table.results for table in tables):
