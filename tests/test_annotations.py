@@ -25,49 +25,76 @@ def spoiled(table, position, **changes):
     return described
 
 
-def test_a_file_becomes_columns_whose_categories_are_sorted_by_id_whatever_the_gaps(tmp_path):
-    table = read(tmp_path, "\ufeff" + json.dumps(spoiled("annotations", 1, area=150.5)))
+def without(table):
+    return {name: records for name, records in content().items() if name != table}
+
+
+def test_categories_are_sorted_by_id_whatever_the_gaps(tmp_path):
+    table = read(tmp_path, content())
     assert (table.category_ids, table.names) == ([3, 7], ["cat", "dog"])
     assert table.labels.tolist() == [1, 0, 1, 0, 0]
     assert table.images.tolist() == [1, 0, 0, 0, 1]
     assert table.is_crowd.tolist() == [False, False, False, True, False]
     assert table.sizes.tolist() == [[60, 40], [40, 60], [50, 50]]
-    assert table.areas.tolist() == [1500, 150.5, 450, 2400, 72]  # the file's, or else the box's
+
+
+def test_area_is_the_files_or_else_the_boxs(tmp_path):
+    table = read(tmp_path, spoiled("annotations", 1, area=150.5))
+    assert table.areas.tolist() == [1500, 150.5, 450, 2400, 72]
     table = read(tmp_path, content() | {"annotations": []})
     assert (table.boxes.shape, table.areas.shape, len(table.image_ids)) == ((0, 4), (0,), 3)
 
 
-DEEP = 10**5 * "[" + 10**5 * "]"
 BAD = {
-    "not JSON": ("{not json", "malformed"),
-    "nested too deeply": (f'{{"licenses":{DEEP}}}', "maximum recursion depth"),
+    "not JSON": ("{not json", "not JSON"),
+    "not text": ("\udcff".encode("utf-8", "surrogateescape").decode("latin-1"), "not JSON"),
+    "nested too deeply": ('{"images":' + 10**5 * "[" + 10**5 * "]" + "}", "Expected `object`"),
+    "nested where nothing is read": (
+        *('{"licenses":' + 10**5 * "[" + 10**5 * "]" + "}", "brackets nested too deeply"),
+    ),
     "a list": ([], "Expected `object`, got `array`; annotations need COCO's JSON format"),
+    "no categories": (without("categories"), "missing required field `categories`"),
     "nothing": ({}, "missing required field `images`"),
+    "images no list": (content() | {"images": {}}, "got `object` - at `$.images`"),
     "no images": (content() | {"images": [], "annotations": []}, "of length >= 1 - at `$.images`"),
     "no category": (content() | {"categories": [], "annotations": []}, "1 - at `$.categories`"),
     "image a text": (content() | {"images": ["a.jpg"]}, "got `str` - at `$.images[0]`"),
     "no width": (spoiled("images", 1, width=None), "field `width` - at `$.images[1]`"),
     "no bbox": (spoiled("annotations", 2, bbox=None), "field `bbox` - at `$.annotations[2]`"),
-    "blank name": (spoiled("categories", 0, name=" "), "id 7 has a blank name"),
-    "name of control": (spoiled("categories", 1, name="a\x1b]0;b"), "id 3 has a blank name, or"),
+    "no id": (spoiled("annotations", 2, id=None), "field `id` - at `$.annotations[2]`"),
+    "no name": (spoiled("categories", 0, name=None), "field `name` - at `$.categories[0]`"),
+    "blank name": (spoiled("categories", 0, name=" "), "id 7 has a name that is blank"),
+    "name of control": (spoiled("categories", 1, name="a\x1b]0;b"), "id 3 has a name that is"),
     "width 0": (spoiled("images", 0, width=0), "`int` >= 1 - at `$.images[0].width`"),
+    "height a text": (spoiled("images", 0, height="40"), "got `str` - at `$.images[0].height`"),
     "height a fraction": (spoiled("images", 0, height=40.5), "at `$.images[0].height`"),
     "file name empty": (spoiled("images", 0, file_name=""), "at `$.images[0].file_name`"),
+    "id a text": (spoiled("images", 0, id="10"), "got `str` - at `$.images[0].id`"),
     "id too large": (spoiled("images", 0, id=2**70), "at `$.images[0].id`"),
+    "id of 400 digits": (spoiled("annotations", 0, id=10**400), "at `$.annotations[0].id`"),
     "area of 400 digits": (spoiled("annotations", 0, area=10**400), "out of range - at"),
     "image twice": (spoiled("images", 2, id=10), "image with id 10 is there twice"),
     "annotation twice": (spoiled("annotations", 3, id=1), "annotation with id 1 is there twice"),
     "category twice": (spoiled("categories", 1, id=7), "category with id 7 is there twice"),
-    "image unknown": (spoiled("annotations", 4, image_id=99), "with id 5 has an image_id that no"),
-    "class unknown": (spoiled("annotations", 0, category_id=1), "id 1 has a category_id that no"),
+    "image unknown": (
+        spoiled("annotations", 4, image_id=99),
+        "annotation with id 5 has an image_id that is not the id of one of the 3 images",
+    ),
+    "category unknown": (
+        spoiled("annotations", 0, category_id=1),
+        "annotation with id 1 has a category_id that is not the id of one of the 2 categories",
+    ),
     "bbox of 3": (spoiled("annotations", 0, bbox=[1, 2, 3]), "at `$.annotations[0].bbox`"),
     "bbox of texts": (spoiled("annotations", 0, bbox=["1", 2, 3, 4]), "annotations[0].bbox[0]`"),
-    "bbox infinite": (
+    "bbox with null": (spoiled("annotations", 0, bbox=[None, 2, 3, 4]), "annotations[0].bbox[0]`"),
+    "bbox infinite": (spoiled("annotations", 0, bbox=[1, 2, 3, 1e999]), "NaN and Infinity"),
+    "bbox too large": (
         json.dumps(spoiled("annotations", 0, bbox=[1, 2, 3, 7.5])).replace("7.5", "1e999"),
         "out of range - at `$.annotations[0].bbox[3]`",
     ),
-    "bbox NaN": (spoiled("annotations", 0, bbox=[1, 2, 3, float("nan")]), "malformed"),
-    "bbox negative": (spoiled("annotations", 0, bbox=[1, 2, -3, 4]), "annotations[0].bbox[2]`"),
+    "bbox NaN": (spoiled("annotations", 0, bbox=[1, 2, 3, float("nan")]), "NaN and Infinity"),
+    "bbox negative": (spoiled("annotations", 0, bbox=[1, 2, -3, 4]), "a bbox of negative size"),
+    "area a text": (spoiled("annotations", 0, area="big"), "at `$.annotations[0].area`"),
     "area negative": (spoiled("annotations", 0, area=-1), "at `$.annotations[0].area`"),
     "crowd of many": (spoiled("annotations", 0, iscrowd=5), "at `$.annotations[0].iscrowd`"),
 }
@@ -79,14 +106,25 @@ def test_what_is_wrong_is_said_in_one_line(tmp_path, name):
     with pytest.raises(ValueError) as raised:
         read(tmp_path, described)
     told = str(raised.value)
-    assert told.startswith(str(tmp_path / "set.json")) and message in told and "\n" not in told
+    assert message in told
+    assert told.startswith(str(tmp_path / "set.json"))
+    assert "\n" not in told
 
 
-def test_many_annotations_are_read_in_linear_time_and_a_missing_file_is_named(tmp_path):
+def test_how_many_are_wrong_is_said_too_and_a_missing_file_is_named(tmp_path):
+    described = content()
+    for record in described["annotations"][1:4]:
+        record["category_id"] = 80
+    with pytest.raises(ValueError, match=r"annotation with id 2 \(and 2 more\) has a category_id"):
+        read(tmp_path, described)
+    with pytest.raises(FileNotFoundError, match="no annotation file .*nowhere.json"):
+        read_annotations(tmp_path / "nowhere.json")
+
+
+def test_many_annotations_are_read_in_linear_time(tmp_path):
     """COCO has 860,000; a quadratic step would already take minutes for 60,000."""
     described = content()
     described["annotations"] = [annotation(n, 10, 7, [n % 50, 1.5, 2, 3]) for n in range(60_000)]
     table = read(tmp_path, described)
-    assert len(table.ids) == 60_000 and np.isclose(table.boxes[:, 0].max(), 49)
-    with pytest.raises(FileNotFoundError, match="no annotation file .*nowhere.json"):
-        read_annotations(tmp_path / "nowhere.json")
+    assert len(table.ids) == 60_000
+    assert np.isclose(table.boxes[:, 0].max(), 49)

@@ -23,11 +23,12 @@ NEEDED = (
     "annotations need COCO's JSON format: an object with the lists images (id, file_name, width, "
     "height), annotations (id, image_id, category_id, bbox) and categories (id, name)"
 )
+BOX = "it is [x, y, width, height] in pixels"
+UNCLEAN = "blank or has control characters; people must be able to read it"
 
 Id = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 Length = Annotated[int, Meta(gt=0, le=10**6)]  # in pixels
 Pixel = Annotated[float, Meta(ge=-1e6, le=1e6)]  # no image is so large
-Side = Annotated[float, Meta(ge=0, le=1e6)]
 Text = Annotated[str, Meta(min_length=1)]
 
 
@@ -46,7 +47,7 @@ class Annotation(Struct, gc=False):
     id: Id
     image_id: Id
     category_id: Id
-    bbox: tuple[Pixel, Pixel, Side, Side]  # x, y, width, height
+    bbox: tuple[Pixel, Pixel, Pixel, Pixel]
     area: Annotated[float, Meta(ge=0, le=1e12)] | None = None
     iscrowd: bool | Annotated[int, Meta(ge=0, le=1)] = 0
 
@@ -88,12 +89,7 @@ def read_annotations(path: Path) -> Annotations:
 
     Raises FileNotFoundError, or ValueError with the first thing that is wrong.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"no annotation file {path}: a data set needs one in COCO's format")
-    try:
-        content = msgspec.json.decode(path.read_bytes().removeprefix(BOM_UTF8), type=Content)
-    except (RecursionError, ValueError) as error:
-        raise ValueError(f"{path}: {error}; {NEEDED}") from None
+    content = _read(path)
     images, annotations = content.images, content.annotations
     categories = sorted(content.categories, key=lambda one: one.id)
     image_ids, category_ids = [one.id for one in images], [one.id for one in categories]
@@ -112,25 +108,43 @@ def read_annotations(path: Path) -> Annotations:
         areas=np.where(np.isnan(areas), boxes[:, 2] * boxes[:, 3], areas),
         is_crowd=np.array([one.iscrowd for one in annotations], dtype=bool),
     )
-    _check(path, table)
-    return table
-
-
-def _check(path: Path, table: Annotations) -> None:
-    """ValueError for the first record that its own fields' types do not refuse."""
-    annotation_ids = table.ids.tolist()
-    ids = {"image": table.image_ids, "category": table.category_ids, "annotation": annotation_ids}
+    ids = {"image": image_ids, "category": category_ids, "annotation": table.ids.tolist()}
     is_twice = {kind: positions(its, its) != np.arange(len(its)) for kind, its in ids.items()}
     is_unclean = [not it.strip() or any(category(c) == "Cc" for c in it) for it in table.names]
+    of = "that is not the id of one of the"
     faults: list[tuple[str, ArrayLike, str]] = [
         *((kind, its, "is there twice; ids must be unique") for kind, its in is_twice.items()),
-        ("annotation", table.images < 0, "has an image_id that no image has as its id"),
-        ("annotation", table.labels < 0, "has a category_id that no category has as its id"),
-        ("category", is_unclean, "has a blank name, or control characters that nobody can read"),
+        ("annotation", table.images < 0, f"has an image_id {of} {len(images)} images"),
+        ("annotation", table.labels < 0, f"has a category_id {of} {len(categories)} categories"),
+        ("annotation", (boxes[:, 2:] < 0).any(axis=1), f"has a bbox of negative size; {BOX}"),
+        (
+            "category",
+            is_unclean,
+            f"has a name that is {UNCLEAN}",
+        ),
     ]
     for kind, is_bad, problem in faults:
         if len(bad := np.flatnonzero(is_bad)):
-            raise ValueError(f"{path}: {kind} with id {ids[kind][bad[0]]} {problem}")
+            more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
+            raise ValueError(f"{path}: {kind} with id {ids[kind][bad[0]]}{more} {problem}")
+    return table
+
+
+def _read(path: Path) -> Content:
+    """The file's content, of the types that COCO's format has."""
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"no annotation file {path}: a data set needs a JSON file in COCO format"
+        )
+    try:
+        return msgspec.json.decode(path.read_bytes().removeprefix(BOM_UTF8), type=Content)
+    except (RecursionError, ValueError) as error:
+        problem = f"not JSON ({error}; NaN and Infinity are none either)"
+        if isinstance(error, RecursionError):
+            problem = "brackets nested too deeply"
+        elif isinstance(error, msgspec.ValidationError):
+            problem = str(error)
+        raise ValueError(f"{path}: {problem}; {NEEDED}") from None
 
 
 def positions(numbers: Sequence[int], ids: Sequence[int]) -> NDArray[np.int64]:

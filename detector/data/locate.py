@@ -49,21 +49,19 @@ def coco_categories() -> tuple[tuple[int, ...], tuple[str, ...]]:
 
 def _find_split(folder: Path, split: str) -> tuple[Path, Path]:
     """Image folder and annotation file of a split, named as COCO and its derivatives name them."""
-    file = _only_one(folder, [f"annotations/instances_{split}*.json"])
+    pattern = f"annotations/instances_{split}*.json"
+    file = _only_one(folder, pattern, sorted(folder.glob(pattern)))
     stem = file.stem.removeprefix("instances_")
-    names = dict.fromkeys([stem, f"images/{stem}", split, f"images/{split}"])
-    return _only_one(folder, [f"{name}/" for name in names]), file
+    names = list(dict.fromkeys([stem, f"images/{stem}", split, f"images/{split}"]))
+    found = [folder / name for name in names if (folder / name).is_dir()]
+    return _only_one(folder, f"image folder for {file.name} ({', '.join(names)})", found), file
 
 
-def _only_one(folder: Path, patterns: list[str]) -> Path:
-    """The path in the folder that has one of the names; ValueError for none and for several."""
-    found = [path for pattern in patterns for path in sorted(folder.glob(pattern))]
+def _only_one(folder: Path, what: str, found: list[Path]) -> Path:
     if len(found) == 1:
         return found[0]
     names = " and ".join(path.relative_to(folder).as_posix() for path in found) or "none"
-    raise ValueError(
-        f"{folder}: needs one {' or '.join(patterns)}, found {names}; a TOML file can name any"
-    )
+    raise ValueError(f"{folder}: needs one {what}, found {names}; a TOML file can name any")
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
@@ -77,18 +75,22 @@ def _read_toml(path: Path) -> dict[str, Any]:
 
 def _toml_split(path: Path, content: dict[str, Any], split: str) -> tuple[Path, Path]:
     """Paths are relative to the file; $VARIABLES and ~ are expanded."""
-    match content.get(split):
-        case {"images": str(images), "annotations": str(annotations)}:
-            return _expand(path, images), _expand(path, annotations)
-        case other:
-            raise ValueError(
-                f'{path}: needs [{split}] with images = "FOLDER" and annotations = "FILE.json", '
-                f"got {other!r:.80}"
-            )
+    table = content.get(split)
+    given = table if isinstance(table, dict) else {}
+    images, annotations = given.get("images"), given.get("annotations")
+    if not isinstance(images, str) or not isinstance(annotations, str):
+        raise ValueError(
+            f'{path}: needs [{split}] with images = "FOLDER" and annotations = "FILE.json", got '
+            f"{table!r:.80}"
+        )
+    return _expand(path, images), _expand(path, annotations)
 
 
 def _expand(toml: Path, given: str) -> Path:
     expanded = os.path.expandvars(given)
     if "$" in expanded:
-        raise ValueError(f"{toml.name}: set the environment variable that '{expanded}' begins with")
+        name = given[given.index("$") :].lstrip("${").split("/")[0].rstrip("}")
+        raise ValueError(
+            f"{toml.name}: set the environment variable {name} to the folder that '{given}' lies in"
+        )
     return toml.parent / Path(expanded).expanduser()
