@@ -6,6 +6,7 @@ import re
 import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -134,13 +135,18 @@ def show_plan(plan: Plan, store: Store, times: Mapping[str, str] | None = None) 
 
 
 def summary(plan: Plan, store: Store) -> str:
-    """ "4 rows, 1 seed: 4 distinct runs, 1 done, 3 to train"."""
+    """ "4 rows, 1 seed: 4 distinct runs, 1 done, 3 to train", and which rows are one run."""
     missing = plan.missing(store)
     tests = sum(run.training is not None for run in missing)
     rows, seeds = count(plan.num_rows, "row"), count(len(plan.seeds), "seed")
     runs, num_done = count(len(plan.runs), "distinct run"), len(plan.runs) - len(missing)
     to_do = f"{len(missing) - tests} to train" + (f", {tests} to test anew" if tests else "")
-    return f"{rows}, {seeds}: {runs}, {num_done} done, {to_do}"
+    told = [f"{rows}, {seeds}: {runs}, {num_done} done, {to_do}"]
+    for run, table in product(plan.runs, plan.tables):  # as Table 8's, but for its own scales
+        alike = [row for row in run.rows if row.startswith(f"{table.label}: ")]
+        if len(alike) > 1 and run.run.seed == plan.seeds[0]:
+            told.append(f"At scale {plan.setup.scale} one run: {'; '.join(alike)}")
+    return "\n".join(told)
 
 
 def show_status(store: Store) -> RenderableType:

@@ -82,8 +82,12 @@ def test_at_demo_scale_the_small_backbone_stands_for_all_three() -> None:
     assert {run.run.recipe.backbone for run in runs} == {"small"}
     assert [run.run.recipe.deformable for run in runs] == ["none", "c3-c5", "c4-c5", "c4-c5"]
     assert [run.training is None for run in runs] == [True, True, True, False]
-    three = ("ResNet-101", "ResNeXt-32x8d-101", "ResNeXt-64x4d-101")
-    assert runs[0].rows[:3] == tuple(f"Table 8: {label}" for label in three)
+    three = [
+        f"Table 8: {label}" for label in ("ResNet-101", "ResNeXt-32x8d-101", "ResNeXt-64x4d-101")
+    ]
+    assert runs[0].rows[:3] == (*three,)
+    _, note, *_ = summary(make_plan(AT_DEMO, [TABLE]), Store(Path("nowhere"))).splitlines()
+    assert note == f"At scale demo one run: {'; '.join(three)}"
     mine = replace(AT_DEMO, settings={"backbone": "resnet18"})
     assert {it.run.recipe.backbone for it in make_plan(mine, [TABLE]).runs} == {"resnet18"}
     # Nor is a sweep over backbones of a row overruled by its stand-in.
