@@ -286,10 +286,10 @@ def test_a_run_is_found_by_what_people_call_it(tmp_path: Path) -> None:
 def photos(tmp_path: Path) -> Path:
     """Images of every kind, one of them cut off, one no image, and things that are none."""
     folder = tmp_path / "photos"
-    (folder / "sub").mkdir(parents=True)
+    (folder / "sub" / ".hidden").mkdir(parents=True)
     pixels = np.random.default_rng(0).integers(0, 256, (50, 70, 3), dtype=np.uint8)
     picture = Image.fromarray(pixels)
-    for name in ("b.jpg", "sub/b.jpg", "A.PNG", "sub/map.bmp", "sub/._c.jpg"):
+    for name in ("b.jpg", "sub/b.jpg", "A.PNG", "sub/map.bmp", "sub/._c.jpg", "sub/.hidden/d.jpg"):
         picture.save(folder / name)
     picture.convert("L").save(folder / "gray.png")
     picture.quantize(16).save(folder / "palette.png", transparency=bytes([0, 9]))

@@ -167,10 +167,15 @@ def predict(
 
 
 def find_images(places: Sequence[str]) -> list[Path]:
-    """The files, and the images below the folders, sorted; ValueError for a place without any."""
+    """The files, and the images below the folders, sorted, none that is hidden.
+
+    ValueError for a place without any.
+    """
     found: list[Path] = []
     for place in map(Path, places):
-        inside = [it for it in sorted(place.rglob("[!.]*")) if it.suffix.lower() in ENDINGS]
+        below = [it for it in sorted(place.rglob("*")) if it.suffix.lower() in ENDINGS]
+        hidden = [it for it in below if "/." in f"/{it.relative_to(place).as_posix()}"]
+        inside = [it for it in below if it.is_file() and it not in hidden]
         if not inside and not place.is_file():
             needed = f"needs a file, or a folder with {', '.join(ENDINGS)} files"
             raise ValueError(f"no images in {place}: {needed}")
