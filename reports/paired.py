@@ -2,6 +2,8 @@
 
 All differences are the second minus the first, paired as intervals.difference does it: the six
 numbers and AR, AP of each class, kinds of errors and the images' scores (breakdown.py).
+
+Shapes: R resamples, I images, C classes.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -22,13 +24,14 @@ from reports.coco_bootstrap import (
     recalls,
     truths_of,
 )
-from reports.intervals import Estimate, difference
+from reports.intervals import LEVEL, Estimate, difference
 from reports.numbers import MISSING, errors, number, signed, signed_interval
 from reports.render import BREAK, Cell, Grid, Kind, Line, line
 
 CLASS_RESAMPLES = 300  # their standard deviation is known to 4 %
 LEAST_IMAGES = 10  # with an object of a class, for an interval of its AP
 CLASSES, IMAGES = 12, 5  # lines of a table, of images: on either side
+TOLD = "*"
 MORE_SEEDS = "only more seeds can tell"
 
 SIDES = ("A", "B", "B − A")
@@ -40,12 +43,11 @@ TABLES = {  # title, and the heads after A, B and their difference
 }
 OF_SEEDS = (
     "Error from images, from seeds: standard errors of the difference from the sample of images, "
-    "which is paired, and from that of seeds; the interval holds both. With one seed it is of "
-    "these trained weights, not of configurations."
+    "which is paired, and from that of seeds; the interval holds both."
 )
-OF_CLASSES = (
-    "An interval is of its class alone: of 20 that do not differ one would be told apart. "
-    f"{MISSING}: too few images."
+OF_ONE_SEED = (
+    "Error from images: standard error of the difference from the sample of images, which is "
+    "paired. One seed: the interval is of these trained weights, not of configurations."
 )
 OF_ERRORS = (
     "Each kind is mended by itself, as TIDE does; less is better. Means over seeds; no intervals."
@@ -73,11 +75,6 @@ class Side:
     runs: tuple[Measured, ...]
     facts: Mapping[str, str]
 
-    @property
-    def seeds(self) -> set[int]:
-        """Those of its runs."""
-        return {run.scores.seed for run in self.runs}
-
 
 @dataclass(frozen=True)
 class Difference:
@@ -89,6 +86,7 @@ class Difference:
     difference: float | None
     estimate: Estimate | None
     num_truths: int | None = None  # of a class
+    is_told_apart: bool = False  # of a class: with all others taken into account
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,69 +94,67 @@ class Paired:
     """All that they differ in; of classes and images the largest differences first."""
 
     names: tuple[str, str]
-    seeds: tuple[list[int], list[int]]  # of the runs that are compared
-    metrics: list[Difference]
-    classes: list[Difference]
-    errors: list[Difference]
-    images: list[Difference]  # their names are their ids
+    seeds: tuple[tuple[int, ...], tuple[int, ...]]  # of the runs that are compared
+    metrics: tuple[Difference, ...]
+    classes: tuple[Difference, ...]
+    errors: tuple[Difference, ...]
+    images: tuple[Difference, ...]  # their names are their ids
     num_images: int
-    notes: list[str]
+    notes: tuple[str, ...]
 
 
 def compare(first: Side, second: Side, note: str = "") -> Paired:
     """note: what else to say. ValueError where they were tested on other images or classes."""
-    tested = [(run.scores.images, run.matches.category_ids) for run in (*first.runs, *second.runs)]
-    if len({(images, *classes.tolist()) for images, classes in tested}) > 1:
+    runs = [*first.runs, *second.runs]
+    if len({(run.scores.images, *run.matches.category_ids.tolist()) for run in runs}) > 1:
         raise ValueError(
             f"'{first.name}' and '{second.name}' were tested on other images or classes: "
             "differences are paired by image, so both need the same"
         )
-    shared = first.seeds & second.seeds
-    before, after = (
-        [run for run in side.runs if run.scores.seed in shared or not shared]
-        for side in (first, second)
-    )
+    every = [{run.scores.seed for run in side.runs} for side in (first, second)]
+    seeds = [every[0] & every[1] or side for side in every]
+    sides = [
+        [list(_quantities(run)) for run in side.runs if run.scores.seed in chosen]
+        for side, chosen in zip((first, second), seeds, strict=True)
+    ]
     found: dict[str, list[Difference]] = {name: [] for name in TABLES}
-    for its in zip(*map(_quantities, [*before, *after]), strict=True):
-        (kind, name, num_truths, _), scores = its[0], [it for *_, it in its]
-        sides = scores[: len(before)], scores[len(before) :]
-        found[kind].append(_difference(name, num_truths, *sides))
-    for kind in ("classes", "images"):
-        found[kind].sort(key=lambda it: -abs(it.difference or 0.0))
+    for ones, others in zip(*(zip(*side, strict=True) for side in sides), strict=True):
+        kind, name, num_truths, _ = ones[0]
+        before, after = ([scores for *_, scores in side] for side in (ones, others))
+        means = [[it.metrics.ap for it in side] for side in (before, after)]
+        one, other = (None if None in aps else fmean(aps) for aps in means)
+        change = None if one is None or other is None else other - one
+        it = Difference(name, one, other, change, difference(after, before), num_truths)
+        found[kind].append(it)
+    told = holm([it.estimate for it in found["classes"]])
+    classes = [
+        replace(it, is_told_apart=place in told) for place, it in enumerate(found["classes"])
+    ]
+    images = [it for it in found["images"] if it.difference is not None]
     return Paired(
         names=(first.name, second.name),
-        seeds=(sorted(shared or first.seeds), sorted(shared or second.seeds)),
-        **found,
-        num_images=before[0].scores.num_images,
-        notes=[*filter(None, [note]), *_notes(first, second)],
+        seeds=(tuple(sorted(seeds[0])), tuple(sorted(seeds[1]))),
+        metrics=tuple(found["metrics"]),
+        classes=tuple(sorted(classes, key=lambda it: -abs(it.difference or 0.0))),
+        errors=tuple(found["errors"]),
+        images=tuple(sorted(images, key=lambda it: (-abs(it.difference or 0.0), int(it.name)))),
+        num_images=runs[0].scores.num_images,
+        notes=tuple(filter(None, [note, *_notes(first, second, *every)])),
     )
 
 
-def _difference(
-    name: str, num_truths: int | None, before: Sequence[Scores], after: Sequence[Scores]
-) -> Difference:
-    one, other = _mean(before), _mean(after)
-    change = None if one is None or other is None else other - one
-    return Difference(name, one, other, change, difference(after, before), num_truths)
-
-
-def _mean(runs: Sequence[Scores]) -> float | None:
-    aps = [ap for run in runs if (ap := run.metrics.ap) is not None]
-    return fmean(aps) if len(aps) == len(runs) else None
-
-
-def _notes(first: Side, second: Side) -> Iterator[str]:
+def _notes(first: Side, second: Side, seeds: set[int], others: set[int]) -> Iterator[str]:
     """How the runs are paired, and what else may have moved the numbers."""
-    if not first.seeds & second.seeds:
+    if not seeds & others:
         yield "They share no seed, so seeds are not paired; images are."
-    elif extra := first.seeds ^ second.seeds:
+    elif extra := seeds ^ others:
         yield f"Of the seeds that both have, so without {', '.join(map(str, sorted(extra)))}."
-    sides = [
-        {name: side.facts.get(name, "none") for name in [*first.facts, *second.facts]}
-        for side in (first, second)
+    facts = [
+        f"{name}: {first.facts.get(name, 'none')} (A), {second.facts.get(name, 'none')} (B)"
+        for name in dict.fromkeys([*first.facts, *second.facts])
+        if first.facts.get(name) != second.facts.get(name)
     ]
-    pairs = ((name, one, sides[1][name]) for name, one in sides[0].items())
-    if facts := [f"{name}: {one} (A), {other} (B)" for name, one, other in pairs if one != other]:
+    if facts:
         yield f"They differ in {'; '.join(facts)}."
 
 
@@ -168,29 +164,46 @@ def _quantities(run: Measured) -> Iterator[tuple[str, str, int | None, Scores]]:
     A key of TABLES, the number's name, objects of a class, and whose ap it is: with draws of NaN
     where it is unknown how far it may vary.
     """
-    matches, insight, scores = run.matches, run.insight, run.scores
+    matches, insight = run.matches, run.insight
 
-    def of(value: float | None, draws: Any = np.nan) -> Scores:
-        """draws: [R]; None and NaN where undefined."""
-        ap = None if value is None or np.isnan(value) else float(value)
-        return replace(scores, metrics=Metrics(ap=ap), draws=np.reshape(draws, (-1, 1)))
+    def of(numbers: Iterable[Any]) -> Scores:
+        """numbers: the value, then its draws; None and NaN where undefined."""
+        value, *draws = np.array(list(numbers), dtype=float)
+        metrics = Metrics(ap=None if np.isnan(value) else float(value))
+        return replace(run.scores, metrics=metrics, draws=np.array(draws or [np.nan])[:, None])
 
     for place, (field, label) in enumerate(HEADINGS.items()):
-        yield "metrics", label, None, of(getattr(scores.metrics, field), scores.draws[:, place])
-    drawn = image_weights(scores.num_images, RESAMPLES)
+        value = getattr(run.scores.metrics, field)
+        yield "metrics", label, None, of([value, *run.scores.draws[:, place]])
+    drawn = image_weights(run.scores.num_images, RESAMPLES)
     weights = np.concatenate([np.ones_like(drawn[:1]), drawn])  # every image once, then as drawn
-    recall, *draws_of_it = recalls(matches, weights).tolist()
-    yield "metrics", "AR", None, of(recall, draws_of_it)
-    aps = class_precisions(matches, weights[: 1 + CLASS_RESAMPLES])  # [1 + R, C]
+    yield "metrics", "AR", None, of(recalls(matches, weights))
+    of_classes = class_precisions(matches, weights[: 1 + CLASS_RESAMPLES])
     num_images = (truths_of(matches) > 0).sum(axis=0)  # [C]
     for place, item in enumerate(insight.classes):
-        draws = aps[1:, place] if num_images[place] >= LEAST_IMAGES else np.nan
         if item.num_truths:
-            yield "classes", item.name, item.num_truths, of(aps[0, place], draws)
+            known = None if num_images[place] >= LEAST_IMAGES else 1  # else no draws
+            yield "classes", item.name, item.num_truths, of(of_classes[:known, place])
     for kind in (*ERRORS, *SPECIAL):
-        yield "errors", kind, None, of(insight.errors[kind].points)
-    for image in (image for image in insight.images if image.score is not None):
-        yield "images", f"{image.id}", None, of(image.score)
+        yield "errors", kind, None, of([insight.errors[kind].points])
+    for image in insight.images:
+        yield "images", f"{image.id}", None, of([image.score])
+
+
+def holm(estimates: Sequence[Estimate | None], chance: float = 1 - LEVEL) -> set[int]:
+    """Places of the differences that count, if any that does not may count with this probability.
+
+    Step-down method of Holm (Scand. J. Statist. 6, 65-70, 1979).
+    """
+    told: set[int] = set()
+    while len(told) < len(estimates):
+        level = 1 - chance / (len(estimates) - len(told))
+        known = enumerate(estimates)
+        clear = {place for place, it in known if it and it.at(level).excludes_zero}
+        if clear <= told:
+            break
+        told |= clear
+    return told
 
 
 # As tables, and in one sentence
@@ -198,13 +211,18 @@ def _quantities(run: Measured) -> Iterator[tuple[str, str, int | None, Scores]]:
 
 def grids(paired: Paired) -> list[Grid]:
     """Metrics, classes, errors, images."""
-    first, second = paired.names
+    (first, second), is_one = paired.names, len(paired.seeds[0]) == 1
     seeds = " and ".join(dict.fromkeys(", ".join(map(str, they)) for they in paired.seeds))
-    seeds = f"seed {seeds}" if seeds.isdigit() else f"seeds {seeds}"
+    seeds = f"seed {seeds}" if is_one else f"seeds {seeds}"
     about = f"A: {first}. B: {second}. {paired.num_images:,} images; {seeds}."
+    told = sum(it.is_told_apart for it in paired.classes)
+    of_classes = (
+        f"{TOLD}: told apart with all {len(paired.classes)} classes taken into account (Holm, 5 % "
+        f"for all together): {told}. An interval is of its class alone. {MISSING}: too few images."
+    )
     tables: dict[str, tuple[Sequence[Sequence[Difference]], Iterable[str]]] = {
-        "metrics": ([paired.metrics], [about, OF_SEEDS, *paired.notes]),
-        "classes": ([paired.classes[:CLASSES]], [OF_CLASSES]),
+        "metrics": ([paired.metrics], [about, OF_ONE_SEED if is_one else OF_SEEDS, *paired.notes]),
+        "classes": ([paired.classes[:CLASSES]], [of_classes]),
         "errors": ([paired.errors[: len(ERRORS)], paired.errors[len(ERRORS) :]], [OF_ERRORS]),
         "images": (extremes(paired), [OF_IMAGES]),
     }
@@ -228,7 +246,7 @@ def _line(table: str, it: Difference) -> Line:
     heads = ("", "A", "B", "error: images", "seeds", "objects")
     texts = (it.name, *both, *errors(it.estimate), f"{it.num_truths or 0:,}")
     cells = dict(zip(heads, line(*texts), strict=True)) | {
-        "B − A": Cell(signed(it.difference), kind),
+        "B − A": Cell(signed(it.difference) + (TOLD if it.is_told_apart else ""), kind),
         "95 % interval": Cell(signed_interval(it.estimate), "interval"),
     }
     return tuple(cells[head] for head in ("", *SIDES, *TABLES[table][1:]))
@@ -246,14 +264,17 @@ def meaning(paired: Paired) -> str:
     ap = paired.metrics[0].estimate
     if ap is None:
         return "AP is undefined for one of them, so nothing can be said."
-    seeds, images = f"{ap.num_seeds} seed{'s' * (ap.num_seeds > 1)}", f"{ap.num_images:,} images"
-    span = f"(95 % interval {signed_interval(ap).replace(BREAK, '')}, over {seeds} and {images})"
-    size, many = f"{abs(ap.value):.1f}", "more" if ap.value > 0 else "less"
-    amount = f"{second} has {size} AP {many} than {first} {span}"
-    if ap.excludes_zero and ap.num_seeds > 1:
-        return f"Told apart: {amount}."
-    if ap.excludes_zero:
-        whether = f"whether their configurations differ {MORE_SEEDS}"
-        return f"Told apart as trained weights: {amount}; {whether}."
-    wanted = f"from {ap.visible():.1f} AP on these seeds and images would have shown it"
-    return f"Not told apart: {amount}; {wanted if ap.num_seeds > 1 else MORE_SEEDS}."
+    counts = {"seed": ap.num_seeds, "image": ap.num_images}
+    over = " and ".join(f"{count:,} {noun}{'s' * (count != 1)}" for noun, count in counts.items())
+    span = f"(95 % interval {signed_interval(ap).replace(BREAK, '')}, over {over})"
+    size = f"{abs(ap.value):.1f}"
+    amount = f"{second} has {size} AP {'more' if ap.value > 0 else 'less'} than {first} {span}"
+    if not ap.excludes_zero:
+        if float(size) == 0:
+            amount = f"{second} has the AP of {first} {span}"
+        wanted = f"from {ap.visible():.1f} AP on these seeds and images would have shown it"
+        return f"Not told apart: {amount}; {wanted if ap.num_seeds > 1 else MORE_SEEDS}."
+    if ap.num_seeds == 1:
+        amount += f"; whether their configurations differ {MORE_SEEDS}"
+        return f"Told apart as trained weights: {amount}."
+    return f"Told apart: {amount}."

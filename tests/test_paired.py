@@ -3,7 +3,7 @@
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from statistics import fmean
+from statistics import NormalDist, fmean
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,11 @@ from reports import coco_bootstrap, paired
 from reports.breakdown import insight
 from reports.coco_bootstrap import class_precisions, recalls, score
 from reports.intervals import Estimate
-from reports.paired import Difference, Measured, Side, compare, extremes, grids, meaning
+from reports.paired import Difference, Measured, Side, compare, extremes, grids, holm, meaning
+
+UNCLEAR = Estimate(
+    value=0.8, low=-0.1, high=1.7, image_error=0.3, seed_error=0.2, num_seeds=3, num_images=300
+)
 
 
 def side(name: str, right: float, seeds: Sequence[int], truth: Any = None, **facts: str) -> Side:
@@ -25,9 +29,15 @@ def side(name: str, right: float, seeds: Sequence[int], truth: Any = None, **fac
         found = detections(truth["annotations"], right, seed)
         numbers, matches = measure(truth, found)
         scores = score(f"{seed:012}", seed, six(numbers), matches)
-        looked = insight(matches, truth, found)
-        runs.append(Measured(scores=scores, matches=matches, insight=looked))
+        runs.append(
+            Measured(scores=scores, matches=matches, insight=insight(matches, truth, found))
+        )
     return Side(name=name, runs=tuple(runs), facts=facts)
+
+
+def alone(*sides: Side) -> list[Side]:
+    """With their first seeds alone."""
+    return [replace(it, runs=it.runs[:1]) for it in sides]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -50,7 +60,10 @@ def strong() -> Side:
     return side("strong", 0.9, [0, 1, 2, 3], scale="demo")
 
 
-def test_classes_of_resampled_images_are_those_of_the_data_set_that_they_make() -> None:
+# Numbers of each class
+
+
+def test_numbers_of_resampled_images_are_those_of_the_data_set_that_they_make() -> None:
     truth = described(8)
     found = detections(truth["annotations"], 0.6, 1)
     _, matches = measure(truth, found)
@@ -60,29 +73,45 @@ def test_classes_of_resampled_images_are_those_of_the_data_set_that_they_make() 
     of_recall = recalls(matches, np.array(weights, dtype=np.uint8))
     for row, drawn in enumerate(weights):
         data, results = copied(truth, found, drawn)
-        recall = measure(data, results)[0]["AR100"]
-        expected = pytest.approx(np.nan if recall is None else recall, nan_ok=True)
-        assert of_recall[row] == expected
-        for column, category in enumerate((CAT, DOG)):
+        expected = [measure(data, results)[0]["AR100"]]
+        for category in (CAT, DOG):
             mine, theirs = (
                 [it for it in items if it["category_id"] == category]
                 for items in (data["annotations"], results)
             )
-            ap = measure({**data, "annotations": mine}, theirs)[0]["AP"]
-            expected = pytest.approx(np.nan if ap is None else ap, nan_ok=True)
-            assert of_classes[row, column] == expected
+            expected.append(measure({**data, "annotations": mine}, theirs)[0]["AP"])
+        known = [np.nan if value is None else value for value in expected]
+        assert [of_recall[row], *of_classes[row]] == pytest.approx(known, nan_ok=True)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_holms_method_is_holms(seed: int) -> None:
+    draw = random.Random(seed)
+    chances = [draw.choice([0.0001, 0.0099, 0.012, 0.02, 0.04, 0.06, 0.5]) for _ in range(6)]
+    expected, left = set(), len(chances)
+    for place in sorted(range(6), key=lambda place: chances[place]):
+        if chances[place] > 0.05 / left:
+            break
+        expected.add(place)
+        left -= 1
+    normal, about = NormalDist(), replace(UNCLEAR, image_error=1.0, seed_error=None)
+    found = [replace(about, value=normal.inv_cdf(chance / 2)) for chance in chances]
+    assert holm(found) == expected and holm([None]) == set()
+
+
+# The comparison
 
 
 def test_what_is_much_better_is_told_apart_in_everything(weak: Side, strong: Side) -> None:
     found = compare(weak, strong)
-    assert found.seeds == ([0, 1, 2], [0, 1, 2]) and found.num_images == 30
-    assert found.notes == ["Of the seeds that both have, so without 3."]
+    assert found.seeds == ((0, 1, 2), (0, 1, 2)) and found.num_images == 30
+    assert found.notes == ("Of the seeds that both have, so without 3.",)
     assert [it.name for it in found.metrics] == ["AP", "AP50", "AP75", "AP_S", "AP_M", "AP_L", "AR"]
     ap, *_, recall = found.metrics
     assert ap.estimate.low > 0 and ap.estimate.num_seeds == 3
-    assert recall.estimate.low > 0 and recall.estimate.seed_error is not None
     assert ap.difference == pytest.approx(ap.second - ap.first)
-    assert all(it.estimate.low > 0 and it.num_truths > 30 for it in found.classes)
+    assert recall.estimate.low > 0 and recall.estimate.seed_error is not None
+    assert all(it.is_told_apart and it.num_truths > 30 for it in found.classes)
     points = {it.name: it.difference for it in found.errors}
     assert points["false positives"] < 0 and points["false negatives"] < 0
     assert meaning(found).startswith("Told apart: strong has ")
@@ -94,45 +123,63 @@ def test_what_is_much_better_is_told_apart_in_everything(weak: Side, strong: Sid
     columns = [[run.insight.images[place].score for run in it.runs[:3]] for it in (weak, strong)]
     assert [largest.first, largest.second] == pytest.approx([*map(fmean, columns)])
     assert len(found.images) == 30
-    (best, worst), (back, forth) = extremes(found), extremes(compare(strong, weak))
-    assert [it.name for it in best] == [it.name for it in forth] and len(best) == 5
-    assert [it.name for it in worst] == [it.name for it in back]
-    assert all(it.difference > 0 for it in best) and all(it.difference < 0 for it in worst)
+
+
+def test_turned_around_every_difference_changes_its_sign(weak: Side, strong: Side) -> None:
+    one, other = compare(weak, strong), compare(strong, weak)
+    for there, back in zip(one.metrics, other.metrics, strict=True):
+        assert there.difference == pytest.approx(-back.difference)
+        assert there.estimate.low == pytest.approx(-back.estimate.high)
+    better, worse = ([[it.name for it in part] for part in extremes(it)] for it in (one, other))
+    assert better == worse[::-1]
+    ends = [[(it.first, it.second) for it in to.images] for to in (one, other)]
+    assert ends[0] == [pair[::-1] for pair in ends[1]]
 
 
 def test_a_configuration_is_not_told_apart_from_its_like(weak: Side) -> None:
     found = compare(weak, side("twin", 0.3, [5, 6], scale="demo"))
-    assert found.notes == ["They share no seed, so seeds are not paired; images are."]
+    assert found.notes == ("They share no seed, so seeds are not paired; images are.",)
     assert not found.metrics[0].estimate.excludes_zero
+    assert not any(it.is_told_apart for it in found.classes)
+    assert meaning(found).startswith("Not told apart: twin has ")
     assert "2 seeds and 30 images)" in meaning(found)
 
 
-ESTIMATE = Estimate(
-    value=0.8, low=-0.1, high=1.7, image_error=0.3, seed_error=0.2, num_seeds=3, num_images=300
-)
-WANTED = f"; from {ESTIMATE.visible():.1f} AP on these seeds and images would have shown it."
-MORE, LESS = "strong has 0.8 AP more than weak (95 % ", "strong has 0.8 AP less than weak (95 % "
-BELOW = {"num_seeds": 1, "value": -0.8, "low": -1.7, "high": -0.1}
-SAID = [  # what an estimate changes, and how what is said of it begins and ends
-    ({"low": 0.1}, f"Told apart: {MORE}", "interval +0.1 to +1.7, over 3 seeds and 300 images)."),
-    ({}, f"Not told apart: {MORE}", WANTED),
-    ({"num_seeds": 1}, f"Not told apart: {MORE}", "; only more seeds can tell."),
-    (BELOW, f"Told apart as trained weights: {LESS}", " differ only more seeds can tell."),
-    (None, "AP is undefined for one of them", "nothing can be said."),
+SPAN = "(95 % interval {} to {}, over {} and 300 images)"
+CLEAR, SEVERAL = (SPAN.format(low, "+1.7", "3 seeds") for low in ("+0.1", "−0.1"))
+ALONE, BELOW = (SPAN.format(*it, "1 seed") for it in (("−0.1", "+1.7"), ("−1.7", "−0.1")))
+WANTED = f"from {UNCLEAR.visible():.1f} AP on these seeds and images would have shown it."
+SAID = [  # what an estimate changes, and what is said of it
+    ({"low": 0.1}, f"Told apart: strong has 0.8 AP more than weak {CLEAR}."),
+    ({}, f"Not told apart: strong has 0.8 AP more than weak {SEVERAL}; {WANTED}"),
+    ({"value": -0.02}, f"Not told apart: strong has the AP of weak {SEVERAL}; {WANTED}"),
+    (
+        {"num_seeds": 1},
+        f"Not told apart: strong has 0.8 AP more than weak {ALONE}; only more seeds can tell.",
+    ),
+    (
+        {"num_seeds": 1, "value": -0.8, "low": -1.7, "high": -0.1},
+        f"Told apart as trained weights: strong has 0.8 AP less than weak {BELOW}; whether their "
+        "configurations differ only more seeds can tell.",
+    ),
+    (None, "AP is undefined for one of them, so nothing can be said."),
 ]
 
 
-@pytest.mark.parametrize(("changes", "begin", "end"), SAID)
+@pytest.mark.parametrize(("changes", "said"), SAID)
 def test_it_is_said_in_one_sentence_and_what_more_would_take(
-    weak: Side, strong: Side, changes: dict[str, Any] | None, begin: str, end: str
+    weak: Side, strong: Side, changes: dict[str, Any] | None, said: str
 ) -> None:
-    found = compare(*(replace(it, runs=it.runs[:1]) for it in (weak, strong)))
+    known = None if changes is None else replace(UNCLEAR, **changes)
+    found = compare(*alone(weak, strong))
+    found = replace(found, metrics=(Difference("AP", 30.0, 30.8, 0.8, known), *found.metrics[1:]))
+    assert meaning(found) == said
+
+
+def test_one_seed_speaks_of_trained_weights_alone(weak: Side, strong: Side) -> None:
+    found = compare(*alone(weak, strong))
     assert found.metrics[0].estimate.seed_error is None
     assert any("not of configurations" in note for note in grids(found)[0].notes)
-    known = None if changes is None else replace(ESTIMATE, **changes)
-    ap = Difference("AP", 30.0, 30.8, 0.8, known)
-    said = meaning(replace(found, metrics=[ap, *found.metrics[1:]]))
-    assert said.startswith(begin) and said.endswith(end)
 
 
 def test_a_class_in_few_images_has_no_interval() -> None:
@@ -141,7 +188,8 @@ def test_a_class_in_few_images_has_no_interval() -> None:
         item["category_id"] = DOG if place < 9 else CAT
     found = compare(*(side(str(it), it, [0], rare) for it in (0.2, 0.9))).classes
     cat, dog = sorted(found, key=lambda it: it.name)
-    assert dog.estimate is None and dog.difference is not None and cat.estimate is not None
+    assert dog.estimate is None and not dog.is_told_apart and dog.difference is not None
+    assert cat.estimate is not None
 
 
 def test_other_images_and_classes_are_refused_and_other_circumstances_told(weak: Side) -> None:
@@ -152,4 +200,4 @@ def test_other_images_and_classes_are_refused_and_other_circumstances_told(weak:
         with pytest.raises(ValueError, match=rf"'weak' and '{other.name}' .* on other images or c"):
             compare(weak, other)
     other = replace(weak, name="other", facts={"scale": "mini"})
-    assert compare(weak, other).notes == ["They differ in scale: demo (A), mini (B)."]
+    assert compare(weak, other).notes == ("They differ in scale: demo (A), mini (B).",)
