@@ -174,8 +174,8 @@ def find_images(places: Sequence[str]) -> list[Path]:
     found: list[Path] = []
     for place in map(Path, places):
         below = [it for it in sorted(place.rglob("*")) if it.suffix.lower() in ENDINGS]
-        hidden = [it for it in below if "/." in f"/{it.relative_to(place).as_posix()}"]
-        inside = [it for it in below if it.is_file() and it not in hidden]
+        shown = [it for it in below if "/." not in f"/{it.relative_to(place).as_posix()}"]
+        inside = [it for it in shown if it.is_file()]
         if not inside and not place.is_file():
             needed = f"needs a file, or a folder with {', '.join(ENDINGS)} files"
             raise ValueError(f"no images in {place}: {needed}")
