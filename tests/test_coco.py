@@ -110,6 +110,13 @@ def half(path):
     path.write_bytes(path.read_bytes()[:90])
 
 
+def huge(path):
+    """A whole image but for the size in its header, which a reader would reserve memory for."""
+    Image.new("L", (60, 40)).save(path, format="GIF")
+    data = path.read_bytes()
+    path.write_bytes(data[:6] + struct.pack("<HH", 65_535, 65_535) + data[10:])
+
+
 PROGRAM = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 60 40\n"
 UNFIT = {
     "16 bits": (deep_gray, "pixels of mode I;16B?, needs 8 bits"),
@@ -120,6 +127,7 @@ UNFIT = {
         lambda path: Image.new("RGB", (40, 60)).save(path),
         "40 x 60 pixels, needs the 60 x 40 that",
     ),
+    "four billion pixels": (huge, "65535 x 65535 pixels, needs at most 268,435,456"),
     "half an image": (half, "not readable as an image"),
 }
 

@@ -24,7 +24,9 @@ DEEP = (";12", ";16", ";32")  # bits of a stored channel, which PIL would read b
 
 Size = tuple[int, int]  # width, height, as PIL and annotation files have it
 
-Image.MAX_IMAGE_PIXELS = None  # an aerial image has 200 million; whose images these are is trusted
+MAX_PIXELS = 2**28  # an aerial image has 200 million; a damaged header may claim four billion
+
+Image.MAX_IMAGE_PIXELS = None  # PIL would warn at a third of that
 
 
 @contextmanager
@@ -86,6 +88,10 @@ def is_turned(file: Image.Image, size: Size | None = None) -> bool:
 
 def _check(path: Path, file: Image.Image, size: Size | None) -> None:
     """ValueError by the header alone, before a pixel is read."""
+    width, height = file.size
+    if width * height > MAX_PIXELS:
+        limit = f"needs at most {MAX_PIXELS:,} to fit into memory"
+        raise ValueError(f"{path}: {width} x {height} pixels, {limit}")
     args = [tile[3] for tile in getattr(file, "tile", [])]  # the first, or only: how it is stored
     stored = [str(each[0] if isinstance(each, tuple) and each else each) for each in args]
     deep = [each for each in stored if any(bits in each for bits in DEEP)]
@@ -96,7 +102,7 @@ def _check(path: Path, file: Image.Image, size: Size | None) -> None:
     if size not in (None, shown, file.size):
         turned = f" ({shown[0]} x {shown[1]} as EXIF turns it)" if shown != file.size else ""
         raise ValueError(
-            f"{path}: {file.size[0]} x {file.size[1]} pixels{turned}, needs the {size[0]} x "
+            f"{path}: {width} x {height} pixels{turned}, needs the {size[0]} x "
             f"{size[1]} that its annotations say: their boxes would not fit"
         )
 
