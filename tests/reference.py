@@ -1,59 +1,19 @@
 """The paper in the plainest Python: what every number of the detector has to be.
 
 Boxes are (x1, y1, x2, y2) tuples in pixels; no tensors, no helper shared with the product. The
-order is an image's way: pyramid, anchors, sample selection (Sec. 3.3, 4.1), codes, losses,
-detections.
+order is an image's way: anchors, sample selection (Sec. 3.3, 4.1), codes, losses, detections.
 
 slack: where rounding could flip a comparison, the same scene with and without a little slack tells
 whether it does; there a test accepts either answer.
 """
 
 import math
+from functools import partial
 from statistics import mean, stdev
 
 STRIDES = (8, 16, 32, 64, 128)
 NEGATIVE, IGNORED = -1, -2
 INSIDE = 0.01  # px by which a center lies inside a box
-
-
-# Feature pyramid (Sec. 3.1: P3 to P7). A map is [channel][row][column]
-
-
-def convolution(maps, kernels, biases, stride=1):
-    """Kernels [output][input][row][column], as much padded with zeros as they reach out."""
-    height, width, reach = len(maps[0]), len(maps[0][0]), len(kernels[0][0]) // 2
-    return [
-        [
-            [
-                bias + sum(products_at(maps, kernel, y - reach, x - reach))
-                for x in range(0, width, stride)
-            ]
-            for y in range(0, height, stride)
-        ]
-        for kernel, bias in zip(kernels, biases, strict=True)
-    ]
-
-
-def products_at(maps, kernel, top, left):
-    for channel, weights in zip(maps, kernel, strict=True):
-        for i, row in enumerate(weights):
-            for j, weight in enumerate(row):
-                if 0 <= top + i < len(channel) and 0 <= left + j < len(channel[0]):
-                    yield weight * channel[top + i][left + j]
-
-
-def pyramid(c3_to_c5, laterals, outputs, p6, p7):
-    """P3 to P7. laterals, outputs: (kernels, biases) per level, 1x1 and 3x3; p6, p7: 3x3."""
-    merged = [convolution(maps, *lateral) for maps, lateral in zip(c3_to_c5, laterals, strict=True)]
-    for finer, coarser in ((1, 2), (0, 1)):  # top down, every value to two by two
-        for channel, above in zip(merged[finer], merged[coarser], strict=True):
-            for y, row in enumerate(channel):
-                for x in range(len(row)):
-                    row[x] += above[y // 2][x // 2]
-    levels = [convolution(maps, *output) for maps, output in zip(merged, outputs, strict=True)]
-    levels.append(convolution(levels[2], *p6, stride=2))  # from P5
-    rectified = [[[max(x, 0.0) for x in row] for row in channel] for channel in levels[3]]
-    return [*levels, convolution(rectified, *p7, stride=2)]
 
 
 # Anchors (Sec. 3.1: one square anchor of side 8S on every location of a level of stride S)
@@ -137,7 +97,7 @@ def assign(config, levels, gt_boxes, slack=0.0):
     return assign_by_scale(levels, gt_boxes, radius)
 
 
-def assign_by_iou(levels, gt_boxes, in_gt_box, slack=0.0):
+def assign_by_iou(levels, gt_boxes, in_gt_box, slack=0.0, positive=0.5, negative=0.4):
     """RetinaNet: 0.5 and more is positive, below 0.4 negative; each object's best anchors too."""
     anchors = [anchor for level in levels for anchor in level]
     matched = [NEGATIVE] * len(anchors)
@@ -152,11 +112,11 @@ def assign_by_iou(levels, gt_boxes, in_gt_box, slack=0.0):
             value > 0 and value >= top - abs(slack)
             for value, top in zip(row, best_of_gt, strict=True)
         )
-        if best >= 0.5 - slack or is_some_best:
+        if best >= positive - slack or is_some_best:
             matched[a] = own
             if in_gt_box and not is_inside(center(anchors[a]), gt_boxes[own]):
                 matched[a] = IGNORED
-        elif best >= 0.4 - slack:
+        elif best >= negative - slack:
             matched[a] = IGNORED
     return matched
 
@@ -245,14 +205,23 @@ def decode_from_box(anchor, codes):
     return x - half_width, y - half_height, x + half_width, y + half_height
 
 
-def encode_from_point(anchor, gt, stride):
+def encode_from_point(anchor, gt, scale=8.0):
+    stride = (anchor[2] - anchor[0]) / scale
     return tuple(distance / stride for distance in distances(center(anchor), gt))
 
 
-def decode_from_point(anchor, codes, stride):
-    x, y = center(anchor)
-    left, top, right, bottom = (stride * code for code in codes)
+def decode_from_point(anchor, codes, scale=8.0):
+    """A distance below zero counts as zero."""
+    (x, y), stride = center(anchor), (anchor[2] - anchor[0]) / scale
+    left, top, right, bottom = (stride * max(code, 0.0) for code in codes)
     return x - left, y - top, x + right, y + bottom
+
+
+def coder(start, scale=8.0):
+    """(encode, decode) from "box" or "point", of anchors of this scale."""
+    if start == "box":
+        return encode_from_box, decode_from_box
+    return partial(encode_from_point, scale=scale), partial(decode_from_point, scale=scale)
 
 
 # Losses, per sample

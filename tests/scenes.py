@@ -1,18 +1,16 @@
-"""Made-up ground truth: scenes of every awkward kind, and full-size images as COCO's are.
+"""Made-up ground truth, scenes of every awkward kind, and small detectors to try them on.
 
 Coordinates are quarters of a pixel, so that fp32 and Python compute the same overlaps and ties stay
-ties. A scene is ((height, width), anchor scales, aspect ratios, boxes). And predictions as
-reference.detect takes them.
+ties. A scene is ((height, width), anchor scales, aspect ratios, boxes).
 """
 
-import math
-import random
-
 import reference
+import torch
 from hypothesis import strategies as st
 
-from benchmarks.data_statistics import COCO, QUANTILES
 from detector.anchors import STRIDES, cell_anchors, grid_anchors
+from detector.backbone import build_backbone
+from detector.detector import build_detector
 
 WHOLE_SCALES = (4.0, 5.0, 6.0, 8.0)  # with these ratios, anchors have whole sides
 WHOLE_RATIOS = (0.25, 1.0, 4.0)
@@ -65,61 +63,42 @@ def random_boxes(draw, count, start=(-40, 400), side=(1, 400)):
     return [(x, y, x + draw.randint(*side) / 4, y + draw.randint(*side) / 4) for x, y in corners]
 
 
-def kinds_of(scene):
-    """What a scene is an example of."""
-    (height, width), scales, ratios, boxes = scene
-    yield f"{len(scales) * len(ratios)} anchors per location"
-    yield "20 objects" if len(boxes) == 20 else "some objects" if boxes else "no object"
-    for x1, y1, x2, y2 in boxes:
-        if x1 < 0 < x2 or y1 < 0 < y2 or x1 < width < x2 or y1 < height < y2:
-            yield "beyond the border"
-        if max(x2 - x1, y2 - y1) < 1:
-            yield "less than a pixel"
-        if (x1 + x2) / 2 % 8 == 0:
-            yield "as far from two columns"
-    if len(set(boxes)) < len(boxes):
-        yield "identical boxes"
+def uneven_boxes(draw, count, size):
+    """Nowhere in the middle between anchors, so that nothing ties; as fp32 has them."""
+    corners = [[draw.uniform(-10, 0.75 * side) for side in size[::-1]] for _ in range(count)]
+    sides = [[draw.uniform(0.05, 0.6) * size[1] for _ in "wh"] for _ in range(count)]
+    boxes = [[x, y, x + w, y + h] for (x, y), (w, h) in zip(corners, sides, strict=True)]
+    return plain(boxes_tensor(boxes))
 
 
-ALL_KINDS = {
-    *(f"{count} anchors per location" for count in range(1, 10)),
-    *("no object", "some objects", "20 objects", "identical boxes"),
-    *("beyond the border", "less than a pixel", "as far from two columns"),
-}
+def boxes_tensor(boxes):
+    return torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4)
 
 
-def coco_like(draw: random.Random, height=800, width=1344):
-    """Boxes of an image of this size: as many, as large and as long as COCO's, inside it."""
-    boxes = []
-    for _ in range(round(_quantile(draw, "objects per image"))):
-        side = _quantile(draw, "relative size, %") / 100 * math.sqrt(height * width)
-        ratio = _quantile(draw, "height / width")
-        w = min(_in_quarters(side / math.sqrt(ratio)), width)
-        h = min(_in_quarters(side * math.sqrt(ratio)), height)
-        x = _in_quarters(draw.uniform(0, width - w))
-        y = _in_quarters(draw.uniform(0, height - h))
-        boxes.append((x, y, x + w, y + h))
-    return boxes
-
-
-def _quantile(draw, name):
-    """A random value whose logarithm lies between two neighboring quantiles that COCO has."""
-    place = draw.uniform(QUANTILES[0], QUANTILES[-1])
-    above = next(index for index, percent in enumerate(QUANTILES) if place <= percent)
-    low, high = max(above - 1, 0), above
-    values = [math.log(COCO[f"{name}: quantile {QUANTILES[index]}"]) for index in (low, high)]
-    share = (place - QUANTILES[low]) / ((QUANTILES[high] - QUANTILES[low]) or 1)
-    return math.exp(values[0] + share * (values[1] - values[0]))
-
-
-def _in_quarters(length):
-    return max(round(4 * length), 1) / 4
+def plain(boxes):
+    """[N, 4] -> tuples: with fp32's values, which others may round to."""
+    return [tuple(box) for box in boxes.tolist()]
 
 
 def anchors_of(size, scales=(8.0,), ratios=(1.0,)):
     """The product's, of an input of (height, width): [A_l, 4] per level."""
     cells = [cell_anchors(stride, scales, ratios) for stride in STRIDES]
     return grid_anchors(reference.level_sizes(*size), cells)
+
+
+def small_detector(config, num_classes=3):
+    """With a small backbone, the same for equal configs."""
+    torch.manual_seed(0)
+    return build_detector(config, num_classes, backbone=build_backbone("small", "group_norm"))
+
+
+def speaking(detector, std=0.05):
+    """Its head says something instead of almost nothing, and background counts."""
+    for layer in (detector.head.cls_logits, detector.head.bbox_pred, detector.head.centerness):
+        if layer is not None:
+            torch.nn.init.normal_(layer.weight, std=std)
+    torch.nn.init.constant_(detector.head.cls_logits.bias, -1.0)
+    return detector
 
 
 def plain_levels(anchors, predictions, image=0):
@@ -137,15 +116,11 @@ def plain_levels(anchors, predictions, image=0):
     return levels
 
 
-def plain_coder(start, scale=8.0):
-    """reference's (encode, decode) from "box" or "point", of anchors of this scale."""
-    if start == "box":
-        return reference.encode_from_box, reference.decode_from_box
-
-    def stride(anchor):
-        return (anchor[2] - anchor[0]) / scale
-
-    def decode(anchor, codes):
-        return reference.decode_from_point(anchor, [max(it, 0.0) for it in codes], stride(anchor))
-
-    return lambda anchor, gt: reference.encode_from_point(anchor, gt, stride(anchor)), decode
+def assert_detections(found, levels, decode, size, *limits):
+    """They are the plain ones of an image of this size; returns how many there are."""
+    expected = reference.detect(levels, decode, size, *limits)
+    scores, labels, boxes = zip(*expected, strict=True) if expected else ([], [], [])
+    assert found["labels"].tolist() == list(labels)
+    torch.testing.assert_close(found["scores"], torch.tensor(scores), rtol=1e-4, atol=0)
+    torch.testing.assert_close(found["boxes"], boxes_tensor(boxes), rtol=1e-4, atol=1e-3)
+    return len(expected)

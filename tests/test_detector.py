@@ -1,6 +1,5 @@
-"""The whole detector: its losses are the plain ones, for every run of every table."""
+"""The whole detector: its losses are the plain ones, whatever it is made of."""
 
-import math
 import random
 from dataclasses import replace
 from functools import partial
@@ -9,20 +8,25 @@ from unittest.mock import Mock
 import pytest
 import reference
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from scenes import gt_boxes, plain_coder, plain_levels, random_boxes
+from scenes import (
+    assert_detections,
+    boxes_tensor,
+    gt_boxes,
+    plain,
+    plain_levels,
+    random_boxes,
+    small_detector,
+    speaking,
+)
 
-from detector.backbone import build_backbone
 from detector.config import DetectorConfig
-from detector.detector import as_batch, build_detector
+from detector.detector import as_batch
 from detector.head import Predictions
 from detector.training import accumulate_gradients
-from experiments import TABLES
 from experiments.baselines import ATSS, FCOS, FCOS_ATSS, FCOS_CENTER_SAMPLING
-from experiments.experiment import changes
 
-RUNS = list(dict.fromkeys(row.config for table in TABLES.values() for row in table.rows))
 EXACT = {"anchor_scales": (4, 6), "aspect_ratios": (0.25, 1, 4)}  # whole sides
 KINDS = {
     "plain": DetectorConfig(),
@@ -39,20 +43,13 @@ KINDS = {
 }
 
 
-def build(config, num_classes=3, seed=0):
-    """With a small backbone, and a head that says something instead of almost nothing."""
-    torch.manual_seed(seed)
-    detector = build_detector(config, num_classes, backbone=build_backbone("small", "group_norm"))
-    for layer in (detector.head.cls_logits, detector.head.bbox_pred, detector.head.centerness):
-        if layer is not None:
-            torch.nn.init.normal_(layer.weight, std=0.05)
-    torch.nn.init.constant_(detector.head.cls_logits.bias, -1.0)  # so that background counts
-    return detector
+def build(config, num_classes=3):
+    return speaking(small_detector(config, num_classes))
 
 
 def target(*boxes, num_classes=3):
     labels = torch.arange(len(boxes)) % num_classes
-    return {"boxes": torch.tensor(boxes).float().reshape(-1, 4), "labels": labels}
+    return {"boxes": boxes_tensor(boxes), "labels": labels}
 
 
 NOTHING, BEYOND = target(), target((9000, 9000, 9010, 9020))
@@ -63,60 +60,44 @@ def scene(size=128, count=4, seed=0):
     return target(*random_boxes(random.Random(seed), count, **reach))
 
 
-def check_losses(found, detector, config, targets, predictions):
-    """They are the plain ones of the plain selection; returns these and what that matched."""
-    levels = [[tuple(box) for box in level.tolist()] for level in detector.anchors(64, 96)]
-    images = []
-    for i, one in enumerate(targets):
-        gt_boxes = [tuple(box) for box in one["boxes"].tolist()]
-        image = {"anchors": sum(levels, []), "gt_boxes": gt_boxes}
-        image |= {name: it[i].tolist() for name, it in vars(predictions).items() if it is not None}
-        image["matched"] = reference.assign(config, levels, gt_boxes)
-        images.append(image | {"gt_labels": one["labels"].tolist()})
-    coder = plain_coder(config.regress_from, config.anchor_scales[0])
-    expected = reference.loss_values(images, coder, config.giou_loss, config.centerness)
-    values = {name: value.item() for name, value in found.items()}
-    assert values == pytest.approx(expected, rel=1e-4, abs=1e-6)
-    return expected, [image["matched"] for image in images]
-
-
 every_kind = pytest.mark.parametrize("config", KINDS.values(), ids=KINDS)
 
 
 @every_kind
-@pytest.mark.parametrize("with_objects", [True, False])
-def test_losses_are_the_plain_ones(config, with_objects):
-    detector, images = build(config), torch.randn(3, 3, 64, 96)
-    some = [scene(96, 5, seed=1), NOTHING, target((8, 4, 60, 56), (30, 6, 90, 60))]
-    targets = some if with_objects else [NOTHING, BEYOND, NOTHING]
-    with torch.no_grad():
-        found, predictions = detector.loss(images, targets), detector(images)
-    expected, matched = check_losses(found, detector, config, targets, predictions)
-    assert (expected["box"] > 0) == with_objects
-    has_ignored = any(reference.IGNORED in its for its in matched)
-    assert has_ignored == (with_objects and config.assigner == "iou")
-
-
-@every_kind
-def test_losses_of_random_predictions_are_the_plain_ones_on_every_scene(config, monkeypatch):
+def test_losses_are_the_plain_ones(config, monkeypatch):
+    """Of random predictions, and of the plain selection."""
     detector, images = build(config, num_classes=2), torch.zeros(2, 3, 64, 96)
-    count = sum(len(level) for level in detector.anchors(64, 96))
+    levels = [plain(level) for level in detector.anchors(64, 96)]
+    anchors, seen = sum(levels, []), set()
+    coder = reference.coder(config.regress_from, config.anchor_scales[0])
 
     @settings(max_examples=settings.default.max_examples // 4)
     @given(st.integers(0, 2**32 - 1), gt_boxes(64, 96), gt_boxes(64, 96))
+    @example(0, [], [(9000.0, 9000.0, 9010.0, 9020.0)])
     def compare(seed, one, other):
         torch.manual_seed(seed)
-        centered = torch.randn(2, count) if config.centerness else None
-        said = Predictions(2 * torch.randn(2, count, 2), 2 * torch.randn(2, count, 4), centered)
+        centered = torch.randn(2, len(anchors)) if config.centerness else None
+        codes = 2 * torch.randn(2, len(anchors), 4)
+        said = Predictions(2 * torch.randn(2, len(anchors), 2), codes, centered)
         monkeypatch.setattr(type(detector), "forward", lambda self, images: said)
-        targets = [target(*boxes, num_classes=2) for boxes in (one, other)]
-        check_losses(detector.loss(images, targets), detector, config, targets, said)
+        targets = [target(*its, num_classes=2) for its in (one, other)]
+        described = []
+        for i, its in enumerate((one, other)):
+            image = {name: it[i].tolist() for name, it in vars(said).items() if it is not None}
+            matched = reference.assign(config, levels, its)
+            image |= {"anchors": anchors, "matched": matched, "gt_boxes": its}
+            described.append(image | {"gt_labels": targets[i]["labels"].tolist()})
+            seen.update(matched)
+        expected = reference.loss_values(described, coder, config.giou_loss, config.centerness)
+        found = {name: value.item() for name, value in detector.loss(images, targets).items()}
+        assert found == pytest.approx(expected, rel=1e-4, abs=1e-6)
 
     compare()
+    assert len(seen) > 10 and (reference.IGNORED in seen) == (config.assigner == "iou")
 
 
-@pytest.mark.parametrize("config", RUNS, ids=lambda config: f"{changes(config)}")
-def test_every_run_of_the_paper_learns_from_every_kind_of_batch(config):
+@every_kind
+def test_every_parameter_learns_from_every_kind_of_batch(config):
     detector = build(config)
     images = torch.randn(2, 3, 128, 128)
     for targets in ([scene(), scene(seed=1)], [scene(), NOTHING], [NOTHING, BEYOND]):
@@ -129,23 +110,6 @@ def test_every_run_of_the_paper_learns_from_every_kind_of_batch(config):
             assert parameter.grad is not None and parameter.grad.isfinite().all(), name
     # The last batch has no positive, and still learns what background is.
     assert losses["box"].item() == 0 < losses["cls"].item()
-
-
-@pytest.mark.parametrize("regress_from", ["box", "point"])
-def test_training_starts_from_the_anchor_boxes_and_knows_no_centerness(regress_from):
-    config = replace(ATSS, regress_from=regress_from)
-    detector = build_detector(config, 3, backbone=build_backbone("small", "group_norm"))
-    with torch.no_grad():
-        losses = detector.loss(torch.randn(1, 3, 128, 128), [scene()])
-        samples = detector.select_samples((128, 128), [scene()])
-    pairs = zip(samples.anchors.tolist(), samples.gt_boxes.tolist(), strict=True)
-    costs, weights = torch.tensor([reference.giou_loss(*it) for it in pairs]), samples.centerness
-    mean = (weights * costs).sum().item() / weights.sum().item()
-    assert losses["box"].item() == pytest.approx(2 * mean, rel=0.05)
-    assert losses["centerness"].item() == pytest.approx(math.log(2), rel=0.05)
-    with torch.no_grad():
-        probability = detector(torch.randn(1, 3, 64, 64)).cls_logits.sigmoid()
-    assert probability.mean().item() == pytest.approx(0.01, rel=0.1)  # of any class: background
 
 
 # Precision, micro-batches, padding
@@ -208,15 +172,6 @@ def test_every_image_of_a_batch_is_assigned_once(micro_batch_size):
     assert assigned == [id(one["boxes"]) for one in targets]
 
 
-def test_a_list_of_images_is_padded_with_zeros_right_and_below_where_it_needs_padding():
-    images = [torch.ones(3, 40, 70), torch.ones(3, 64, 33)]
-    batch, sizes = as_batch(images)
-    assert (batch.shape, sizes) == ((2, 3, 64, 96), [(40, 70), (64, 33)])
-    for padded, (height, width) in zip(batch, sizes, strict=True):
-        assert padded.sum() == padded[:, :height, :width].sum() == 3 * height * width
-    assert as_batch(batch)[0] is batch
-
-
 def test_anchors_in_the_padding_are_negatives():
     detector = build(ATSS)
     samples = detector.select_samples((64, 128), [target((4, 4, 60, 60))])  # of 64 x 64, padded
@@ -237,15 +192,10 @@ def test_detections_of_a_list_of_images_are_the_plain_ones(config):
     found = detector.detect(images)
     with torch.no_grad():
         predictions = detector(as_batch(images)[0])
-    _, decode = plain_coder(config.regress_from, config.anchor_scales[0])
-    for i, one in enumerate(found):
+    _, decode = reference.coder(config.regress_from, config.anchor_scales[0])
+    for i, (one, image) in enumerate(zip(found, images, strict=True)):
         levels = plain_levels(detector.anchors(64, 96), predictions, i)
-        expected = reference.detect(levels, decode, tuple(images[i].shape[1:]))
-        assert len(expected) > 10
-        scores, labels, boxes = zip(*expected, strict=True)
-        assert one["labels"].tolist() == list(labels)
-        assert one["scores"].tolist() == pytest.approx(scores, rel=1e-4)
-        torch.testing.assert_close(one["boxes"], torch.tensor(boxes), rtol=1e-4, atol=1e-2)
+        assert assert_detections(one, levels, decode, tuple(image.shape[1:])) > 10
 
 
 SIDES = st.sampled_from([33, 50, 64, 96, 100])

@@ -53,48 +53,26 @@ def test_the_head_starts_as_retinanets_does():
 
 
 def test_a_narrower_head_starts_with_wider_weights_so_that_as_much_comes_through():
-    assert build(64).cls_tower[0].conv.weight.std().item() == pytest.approx(0.02, rel=0.05)
     wide, narrow = (build(n).bbox_pred(torch.randn(1, n, 32, 32)).std().item() for n in (256, 64))
     assert wide == pytest.approx(narrow, rel=0.15)
 
 
 def test_group_norm_has_32_groups_at_the_papers_channels():
-    head = build(256)
-    norms = [module for module in head.modules() if isinstance(module, nn.GroupNorm)]
+    norms = [module for module in build(256).modules() if isinstance(module, nn.GroupNorm)]
     assert [(it.num_groups, it.num_channels, it.eps) for it in norms] == [(32, 256, 1e-5)] * 8
-    assert not any(isinstance(module, nn.GroupNorm) for module in build(**PLAIN).modules())
 
 
 @pytest.mark.parametrize(("deformable", "kind"), [(False, nn.Conv2d), (True, DeformableConv2d)])
 def test_a_layer_is_convolution_norm_and_relu_and_the_last_may_be_deformable(deformable, kind):
-    head, spread = build(deformable=deformable), pytest.approx(0.04, rel=0.1)
+    head = build(deformable=deformable)
     for tower in (head.cls_tower, head.box_tower):
         kinds = [[it, GroupNorm, nn.ReLU] for it in (*[nn.Conv2d] * 3, kind)]
         assert [[*map(type, layer)] for layer in tower] == kinds
         last = tower[3].conv
         assert not deformable or last.offset.weight.eq(0).all()
         for conv in (*(layer.conv for layer in tower[:3]), last.conv if deformable else last):
-            assert (conv.kernel_size, conv.padding) == ((3, 3), (1, 1))
-            assert conv.bias is not None and conv.weight.std().item() == spread
-    assert head(features()).cls_logits.isfinite().all()
-
-
-def test_without_the_branch_there_is_no_centerness():
-    head = build(centerness=False, scalar=False)
-    assert head(features()).centerness is None and head.scales is None
-
-
-def test_channels_go_anchor_by_anchor_then_class_by_class():
-    head = build(anchors_per_location=3, scalar=False)
-    for conv in (head.cls_logits, head.bbox_pred, head.centerness):
-        nn.init.zeros_(conv.weight)
-        conv.bias.data = torch.arange(float(len(conv.bias)))
-    predictions = head(features())
-    for first in range(0, 34 * 3, 3):
-        locations = slice(first, first + 3)
-        assert predictions.cls_logits[1, locations].flatten().tolist() == list(range(9))
-        assert predictions.codes[1, locations].flatten().tolist() == list(range(12))
-        assert predictions.centerness[1, locations].tolist() == [0, 1, 2]
+            assert (conv.kernel_size, conv.padding) == ((3, 3), (1, 1)) and conv.bias is not None
+            assert conv.weight.std().item() == pytest.approx(0.04, rel=0.1)
 
 
 def test_rows_stand_in_the_order_of_the_anchors():

@@ -5,7 +5,6 @@ import reference
 import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from scenes import plain_coder
 from torchvision import ops
 
 from detector import losses
@@ -15,6 +14,7 @@ logits = st.floats(-20, 20, width=32)
 codes = st.tuples(*[st.floats(-12, 12, width=32)] * 4)
 CODERS = {"box": BoxCoder(), "point": PointCoder()}
 ANCHOR = (12.0, 20.0, 76.0, 84.0)  # of P3: 8 strides, center (44, 52)
+GT = (30.0, 30.0, 60.0, 70.0)
 
 
 @st.composite
@@ -28,18 +28,52 @@ def row(values):
     return torch.tensor([values], dtype=torch.float32)
 
 
-@given(st.lists(st.lists(logits, min_size=3, max_size=3), min_size=1, max_size=5), st.data())
-def test_focal_loss_is_that_of_plain_arithmetic(rows, data):
-    labels = [data.draw(st.sampled_from((-1, 0, 1, 2))) for _ in rows]
-    found = losses.focal(torch.tensor(rows), torch.tensor(labels)).tolist()
-    expected = [reference.focal(*it) for it in zip(rows, labels, strict=True)]  # -1 is no class
-    assert found == pytest.approx(expected, rel=1e-4, abs=1e-9)
+@given(st.tuples(logits, logits, logits), st.sampled_from((-1, 0, 1, 2)), objects(), codes)
+def test_every_loss_is_that_of_plain_arithmetic(some, label, gt, predicted):
+    anchors, boxes, target = row(ANCHOR), row(gt), reference.centerness((44.0, 52.0), gt)
+    found = {
+        "focal": losses.focal(row(some), torch.tensor([label])),  # -1 is no class
+        "smooth L1": losses.smooth_l1(row(predicted), anchors, boxes, BoxCoder()),
+        "centerness": losses.centerness_of(anchors, boxes),
+        "its loss": losses.centerness(row(some)[:, 0], torch.tensor([target])),
+    }
+    assert {name: value.item() for name, value in found.items()} == pytest.approx(
+        {
+            "focal": reference.focal(some, label),
+            "smooth L1": reference.smooth_l1(predicted, reference.encode_from_box(ANCHOR, gt)) / 4,
+            "centerness": target,
+            "its loss": reference.cross_entropy(some[0], target),
+        },
+        rel=1e-4,
+        abs=1e-5,
+    )
+
+
+@pytest.mark.parametrize("start", CODERS)
+def test_giou_loss_is_that_of_plain_arithmetic_and_of_torchvision(start):
+    @given(codes, objects())
+    def compare(predicted, gt):
+        box = reference.coder(start)[1](ANCHOR, predicted)
+        found = losses.giou(row(predicted), row(ANCHOR), row(gt), CODERS[start])
+        assert found.item() == pytest.approx(reference.giou_loss(box, gt), abs=2e-5)
+        assert -1e-6 <= found.item() <= 2 + 1e-6
+        assume(min(box[2] - box[0], box[3] - box[1]) > 1e-2)
+        theirs = ops.generalized_box_iou_loss(row(box), row(gt))
+        torch.testing.assert_close(found, theirs, rtol=1e-3, atol=1e-4)
+
+    compare()
+
+
+def test_a_box_turned_inside_out_counts_as_empty():
+    for box in [(50.0, 60.0, 40.0, 65.0), (50.0, 60.0, 40.0, 35.0), (90.0, 20.0, 95.0, 10.0)]:
+        found = losses.giou_of(row(box), row(GT)).item()
+        assert found == pytest.approx(reference.giou_loss(box, GT), rel=1e-5)
 
 
 def test_giou_loss_of_a_box_without_extent_has_a_finite_gradient():
     for start, predicted in (("box", (0, 0, -1e4, -1e4)), ("box", (1e4,) * 4), ("point", (0,) * 4)):
-        coder, code = CODERS[start], row(predicted).requires_grad_()
-        losses.giou(code, row(ANCHOR), row((30.0, 30.0, 60.0, 70.0)), coder).sum().backward()
+        code = row(predicted).requires_grad_()
+        losses.giou(code, row(ANCHOR), row(GT), CODERS[start]).sum().backward()
         assert code.grad.isfinite().all(), predicted
 
 
@@ -54,69 +88,25 @@ def test_focal_loss_and_its_gradient_stay_finite_however_sure_the_head_is(x, lab
     assert loss.item() == pytest.approx(abs(x) * (0.75 if label < 0 else 0.25) * is_wrong, abs=1e-6)
 
 
-@given(codes, objects())
-def test_smooth_l1_is_the_mean_over_the_four_codes(predicted, gt):
-    found = losses.smooth_l1(row(predicted), row(ANCHOR), row(gt), BoxCoder()).item()
-    expected = reference.smooth_l1(predicted, reference.encode_from_box(ANCHOR, gt)) / 4
-    assert found == pytest.approx(expected, rel=1e-4, abs=1e-5)
-
-
-@pytest.mark.parametrize("start", CODERS)
-def test_giou_loss_is_that_of_plain_arithmetic_and_of_torchvision(start):
-    @given(codes, objects())
-    def compare(predicted, gt):
-        box = plain_coder(start)[1](ANCHOR, predicted)
-        found = losses.giou(row(predicted), row(ANCHOR), row(gt), CODERS[start])
-        assert found.item() == pytest.approx(reference.giou_loss(box, gt), abs=2e-5)
-        assert -1e-6 <= found.item() <= 2 + 1e-6
-        assume(min(box[2] - box[0], box[3] - box[1]) > 1e-2)
-        theirs = ops.generalized_box_iou_loss(row(box), row(gt))
-        torch.testing.assert_close(found, theirs, rtol=1e-3, atol=1e-4)
-
-    compare()
-
-
-def test_a_box_turned_inside_out_counts_as_empty():
-    gt = row((30.0, 30.0, 60.0, 70.0))
-    for box in [(50.0, 60.0, 40.0, 65.0), (50.0, 60.0, 40.0, 35.0), (90.0, 20.0, 95.0, 10.0)]:
-        found = losses.giou_of(row(box), gt).item()
-        assert found == pytest.approx(reference.giou_loss(box, tuple(gt[0].tolist())), rel=1e-5)
-
-
-@given(objects())
-def test_centerness_is_that_of_plain_arithmetic(gt):
-    found = losses.centerness_of(row(ANCHOR), row(gt)).item()
-    assert found == pytest.approx(reference.centerness((44.0, 52.0), gt), rel=1e-4, abs=1e-6)
-    assert 0 <= found <= 1
-
-
-@given(logits, st.floats(0, 1, width=32))
-def test_centerness_loss_is_binary_cross_entropy(x, target):
-    found = losses.centerness(torch.tensor([x]), torch.tensor([target])).item()
-    assert found == pytest.approx(reference.cross_entropy(x, target), rel=1e-4, abs=1e-6)
+def all_losses(codes, anchors, gt_boxes, cls_logits, labels):
+    """Of boxes from both starts, of classes; centerness."""
+    of_boxes = [losses.giou(codes, anchors, gt_boxes, coder) for coder in CODERS.values()]
+    of_boxes.append(losses.smooth_l1(codes, anchors, gt_boxes, BoxCoder()))
+    return [*of_boxes, losses.focal(cls_logits, labels), losses.centerness_of(anchors, gt_boxes)]
 
 
 def test_losses_over_no_samples_are_empty_and_sum_to_zero():
     none, no_class = torch.zeros(0, 4, requires_grad=True), torch.zeros(0, dtype=torch.int64)
-    for coder in CODERS.values():
-        of_boxes = (losses.giou(none, none, none, coder), losses.smooth_l1(none, none, none, coder))
-        total = sum(it.sum() for it in (*of_boxes, losses.centerness_of(none, none)))
-        (total + losses.focal(none, no_class).sum()).backward()
-        assert total.item() == 0 and none.grad.shape == none.shape
+    total = sum(loss.sum() for loss in all_losses(none, none, none, none, no_class))
+    total.backward()
+    assert total.item() == 0 and none.grad.shape == none.shape
 
 
 @pytest.mark.gpu
 def test_the_gpu_computes_the_losses_of_the_cpu():
-    anchors = row(ANCHOR).expand(64, 4)
     gt = torch.cat([44 - 50 * torch.rand(64, 2), 52 + 50 * torch.rand(64, 2)], dim=1)
-    predicted, x = torch.randn(64, 4), torch.randn(64, 80)
     labels = torch.randint(-1, 80, (64,))
-
-    def all_losses(device):
-        samples = [values.to(device) for values in (predicted, anchors, gt)]
-        of_boxes = [loss(*samples, BoxCoder()) for loss in (losses.giou, losses.smooth_l1)]
-        focal = losses.focal(x.to(device), labels.to(device))
-        return [*of_boxes, losses.giou(*samples, PointCoder()), focal]
-
-    for found, expected in zip(all_losses("cuda"), all_losses("cpu"), strict=True):
+    samples = torch.randn(64, 4), row(ANCHOR).expand(64, 4), gt, torch.randn(64, 80), labels
+    moved = all_losses(*(values.cuda() for values in samples))
+    for found, expected in zip(moved, all_losses(*samples), strict=True):
         torch.testing.assert_close(found.cpu(), expected, rtol=1e-4, atol=1e-5)

@@ -10,13 +10,13 @@ import pytest
 import reference
 import torch
 from reference import IGNORED, NEGATIVE, center, distances, iou, is_inside
-from scenes import anchors_of, random_boxes
+from scenes import anchors_of, boxes_tensor, plain, random_boxes, uneven_boxes
 from sklearn.mixture import GaussianMixture
-from test_assigners import ATSS, boxes_tensor, in_fp32, plain
 from torch.nn.utils.rnn import pad_sequence
 
 from detector.assigners import assign_atss, build_assigner
 from detector.prediction_assigners import Predicted, up_to_the_densest
+from experiments.baselines import ATSS
 
 CLASSES = 3
 SIZE = (96, 128)
@@ -34,13 +34,6 @@ def random_prediction(draw, levels, boxes):
     predicted = torch.cat([predicted[:, :2], torch.maximum(predicted[:, :2], predicted[:, 2:])], 1)
     probabilities = [[draw.random() ** 2 for _ in range(CLASSES)] for _ in anchors]
     return Predicted(torch.tensor(probabilities), predicted, torch.tensor(labels).long())
-
-
-def uneven_boxes(draw, count):
-    """Nowhere in the middle between anchors, so that nothing ties."""
-    corners = [(draw.uniform(-10, 100), draw.uniform(-10, 70)) for _ in range(count)]
-    sizes = [(draw.uniform(6, 75), draw.uniform(6, 75)) for _ in range(count)]
-    return in_fp32(corners, sizes)
 
 
 def strides_of(levels):
@@ -64,29 +57,33 @@ def best_first(values):
     return sorted(range(len(values)), key=lambda index: -values[index])
 
 
+def best_inside(levels, boxes, scores, ious, k):
+    """Of each object the k anchors of highest score; Sec. 4.1 decides between objects."""
+    anchors = sum(levels, [])
+    found = [[] for _ in anchors]
+    for g, box in enumerate(boxes):
+        for a in best_first(scores[g])[:k]:
+            if scores[g][a] > 0 and is_inside(center(anchors[a]), box):
+                found[a].append((ious[g][a], g))
+    return [reference.highest(its, 0) for its in found]
+
+
 def top_k(levels, boxes, predicted):
     anchors = sum(levels, [])
     away = [[math.dist(center(anchor), center(box)) for anchor in anchors] for box in boxes]
-    longest, found = max(map(max, away)), [[] for _ in anchors]
-    for g, box in enumerate(boxes):
-        ious = [iou(anchor, box) for anchor in anchors]
-        rank = best_first([v - d / longest / 1000 for v, d in zip(ious, away[g], strict=True)])
-        for a in rank[:9]:
-            if is_inside(center(anchors[a]), box):
-                found[a].append((ious[a], g))
-    return [reference.highest(its, 0) for its in found]
+    ious, longest = [[iou(anchor, box) for anchor in anchors] for box in boxes], max(map(max, away))
+    scores = [
+        [1 + v - d / longest / 1000 for v, d in zip(*its, strict=True)]
+        for its in zip(ious, away, strict=True)
+    ]
+    return best_inside(levels, boxes, scores, ious, 9)
 
 
 def task_aligned(levels, boxes, predicted):
-    anchors, found = sum(levels, []), [[] for _ in sum(levels, [])]
-    for g, (box, label) in enumerate(zip(boxes, predicted.labels.tolist(), strict=True)):
-        ious = [iou(p, box) for p in predicted.boxes.tolist()]
-        sure = predicted.probabilities[:, label].tolist()
-        aligned = [p * v**6 for p, v in zip(sure, ious, strict=True)]
-        for a in best_first(aligned)[:13]:
-            if aligned[a] > 0 and is_inside(center(anchors[a]), box):
-                found[a].append((ious[a], g))
-    return [reference.highest(its, 0) for its in found]
+    ious = [[iou(p, box) for p in predicted.boxes.tolist()] for box in boxes]
+    sure = [predicted.probabilities[:, label].tolist() for label in predicted.labels.tolist()]
+    scores = [[p * v**6 for p, v in zip(*its, strict=True)] for its in zip(sure, ious, strict=True)]
+    return best_inside(levels, boxes, scores, ious, 13)
 
 
 def simota(levels, boxes, predicted):
@@ -120,7 +117,7 @@ def simota(levels, boxes, predicted):
 
 def paa(levels, boxes, predicted):
     anchors = sum(levels, [])
-    owner = reference_owner(anchors, boxes)
+    owner = reference.assign_by_iou(levels, boxes, False, positive=0.1, negative=0.1)
     matched = [NEGATIVE] * len(anchors)
     labels = predicted.labels.tolist()
     for g, box in enumerate(boxes):
@@ -134,17 +131,6 @@ def paa(levels, boxes, predicted):
         for a, _ in candidates[: densest_of_the_lower([loss for _, loss in candidates])]:
             matched[a] = g
     return limited(matched, anchors, boxes)
-
-
-def reference_owner(anchors, boxes):
-    """RetinaNet's matching with both thresholds at 0.1."""
-    owner = []
-    highest = [max(iou(anchor, box) for anchor in anchors) for box in boxes]
-    for anchor in anchors:
-        ious = [iou(anchor, box) for box in boxes]
-        is_low = any(v == most > 0 for v, most in zip(ious, highest, strict=True))
-        owner.append(ious.index(max(ious)) if max(ious) >= 0.1 or is_low else NEGATIVE)
-    return owner
 
 
 def paa_loss(predicted, a, box, label):
@@ -201,14 +187,14 @@ def test_it_is_its_definition(name):
     positives = 0
     for seed in range(20):
         draw = random.Random(seed)
-        levels, boxes = anchors_of(SIZE), uneven_boxes(draw, draw.choice([1, 2, 4]))
+        levels, boxes = anchors_of(SIZE), uneven_boxes(draw, draw.choice([1, 2, 4]), SIZE)
         if seed % 2:  # a crowd, whose objects want the same anchors
-            boxes = uneven_boxes(draw, 1) * 5
+            boxes = uneven_boxes(draw, 1, SIZE) * 5
             boxes = [tuple(side + draw.uniform(-3, 3) for side in box) for box in boxes]
-            boxes = [tuple(box) for box in boxes_tensor(boxes).tolist()]
+            boxes = plain(boxes_tensor(boxes))
         predicted = random_prediction(draw, levels, boxes)
         found = assigner_of(name)(levels, boxes_tensor(boxes), predicted).tolist()
-        assert found == REFERENCES[name](plain(levels), boxes, predicted), seed
+        assert found == REFERENCES[name]([plain(it) for it in levels], boxes, predicted), seed
         positives += sum(g >= 0 for g in found)
     assert positives > 20
 
@@ -239,30 +225,6 @@ def test_two_gaussians_are_fitted_as_scikit_learn_does(count):
     found = up_to_the_densest(values)
     assert found.sum(axis=1).tolist() == [densest_of_the_lower(losses) for losses in lists]
     assert not found[:, count:].any()
-
-
-def test_equal_losses_are_all_positive_or_the_first():
-    found = up_to_the_densest(np.array([[0.5, 0.5, 0.5], [0.1, 0.1, math.inf]]))
-    assert found.tolist()[0][0] and found.tolist()[1][0] and not found[1, 2]
-
-
-@pytest.mark.parametrize("name", BY_PREDICTION)
-def test_a_sure_network_keeps_what_it_is_sure_of(name):
-    """One object, and one anchor that predicts exactly it with certainty."""
-    levels, box = anchors_of(SIZE), boxes_tensor([(32.0, 32.0, 72.0, 64.0)])
-    chosen, boxes = 6 * 16 + 6, torch.cat(levels)  # on P3: center (52, 52), inside
-    boxes[chosen] = box[0]
-    probabilities = torch.full((len(boxes), CLASSES), 0.01)
-    probabilities[chosen, 1] = 1.0
-    predicted = Predicted(probabilities, boxes, torch.tensor([1]))
-    assert assigner_of(name)(levels, box, predicted)[chosen] == 0
-
-
-def test_an_object_may_get_nothing_by_task_alignment():
-    levels, boxes = anchors_of(SIZE), boxes_tensor([(10.0, 10.0, 30.0, 30.0)])
-    elsewhere = torch.cat(levels) + 1000
-    nowhere = Predicted(torch.ones(len(elsewhere), 1), elsewhere, torch.tensor([0]))
-    assert (assigner_of("tal")(levels, boxes, nowhere) == NEGATIVE).all()
 
 
 def test_task_alignment_begins_as_atss_for_a_third_of_a_training():
