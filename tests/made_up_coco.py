@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pytest
 from PIL import Image
 
 from detector.config import Recipe
@@ -16,12 +15,6 @@ RECIPE = Recipe(
     batch_size=4,
     short_side=(48, 80),
     long_side=112,
-)
-
-REAL = Path(__file__).parents[2] / "shared" / "data"
-needs_real_images = pytest.mark.skipif(
-    not REAL.is_dir(),
-    reason=f"needs the benchmark images in {REAL}, which are no part of the project",
 )
 
 

@@ -41,13 +41,10 @@ def test_categories_are_sorted_by_id_whatever_the_gaps(tmp_path):
 def test_area_is_the_files_or_else_the_boxs(tmp_path):
     table = read(tmp_path, spoiled("annotations", 1, area=150.5))
     assert table.areas.tolist() == [1500, 150.5, 450, 2400, 72]
-    table = read(tmp_path, content() | {"annotations": []})
-    assert (table.boxes.shape, table.areas.shape, len(table.image_ids)) == ((0, 4), (0,), 3)
 
 
 BAD = {
     "not JSON": ("{not json", "not JSON"),
-    "not text": ("\udcff".encode("utf-8", "surrogateescape").decode("latin-1"), "not JSON"),
     "nested too deeply": ('{"images":' + 10**5 * "[" + 10**5 * "]" + "}", "Expected `object`"),
     "nested where nothing is read": (
         *('{"licenses":' + 10**5 * "[" + 10**5 * "]" + "}", "brackets nested too deeply"),
@@ -55,21 +52,14 @@ BAD = {
     "a list": ([], "Expected `object`, got `array`; annotations need COCO's JSON format"),
     "no categories": (without("categories"), "missing required field `categories`"),
     "nothing": ({}, "missing required field `images`"),
-    "images no list": (content() | {"images": {}}, "got `object` - at `$.images`"),
     "no images": (content() | {"images": [], "annotations": []}, "of length >= 1 - at `$.images`"),
     "no category": (content() | {"categories": [], "annotations": []}, "1 - at `$.categories`"),
-    "image a text": (content() | {"images": ["a.jpg"]}, "got `str` - at `$.images[0]`"),
     "no width": (spoiled("images", 1, width=None), "field `width` - at `$.images[1]`"),
-    "no bbox": (spoiled("annotations", 2, bbox=None), "field `bbox` - at `$.annotations[2]`"),
-    "no id": (spoiled("annotations", 2, id=None), "field `id` - at `$.annotations[2]`"),
-    "no name": (spoiled("categories", 0, name=None), "field `name` - at `$.categories[0]`"),
     "blank name": (spoiled("categories", 0, name=" "), "id 7 has a name that is blank"),
     "name of control": (spoiled("categories", 1, name="a\x1b]0;b"), "id 3 has a name that is"),
     "width 0": (spoiled("images", 0, width=0), "`int` >= 1 - at `$.images[0].width`"),
-    "height a text": (spoiled("images", 0, height="40"), "got `str` - at `$.images[0].height`"),
     "height a fraction": (spoiled("images", 0, height=40.5), "at `$.images[0].height`"),
     "file name empty": (spoiled("images", 0, file_name=""), "at `$.images[0].file_name`"),
-    "id a text": (spoiled("images", 0, id="10"), "got `str` - at `$.images[0].id`"),
     "id too large": (spoiled("images", 0, id=2**70), "at `$.images[0].id`"),
     "id of 400 digits": (spoiled("annotations", 0, id=10**400), "at `$.annotations[0].id`"),
     "area of 400 digits": (spoiled("annotations", 0, area=10**400), "out of range - at"),
@@ -85,16 +75,13 @@ BAD = {
         "annotation with id 1 has a category_id that is not the id of one of the 2 categories",
     ),
     "bbox of 3": (spoiled("annotations", 0, bbox=[1, 2, 3]), "at `$.annotations[0].bbox`"),
-    "bbox of texts": (spoiled("annotations", 0, bbox=["1", 2, 3, 4]), "annotations[0].bbox[0]`"),
     "bbox with null": (spoiled("annotations", 0, bbox=[None, 2, 3, 4]), "annotations[0].bbox[0]`"),
-    "bbox infinite": (spoiled("annotations", 0, bbox=[1, 2, 3, 1e999]), "NaN and Infinity"),
     "bbox too large": (
         json.dumps(spoiled("annotations", 0, bbox=[1, 2, 3, 7.5])).replace("7.5", "1e999"),
         "out of range - at `$.annotations[0].bbox[3]`",
     ),
     "bbox NaN": (spoiled("annotations", 0, bbox=[1, 2, 3, float("nan")]), "NaN and Infinity"),
     "bbox negative": (spoiled("annotations", 0, bbox=[1, 2, -3, 4]), "a bbox of negative size"),
-    "area a text": (spoiled("annotations", 0, area="big"), "at `$.annotations[0].area`"),
     "area negative": (spoiled("annotations", 0, area=-1), "at `$.annotations[0].area`"),
     "crowd of many": (spoiled("annotations", 0, iscrowd=5), "at `$.annotations[0].iscrowd`"),
 }
