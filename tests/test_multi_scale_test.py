@@ -101,28 +101,6 @@ def test_boxes_vote_as_in_plain_python(seed, count):
     assert found == expected
 
 
-BEST, AWAY = ([0, 0, 10, 10], 0.6), ([50, 50, 60, 60], 0.3)
-FLAT = [([5, 5, 5, 9], 0.5), ([5, 5, 5, 9], 0.4)]
-NEAR, LITTLE, SLIGHT = (([0, 0, 10, y], w) for y, w in ((6.6, 0.2), (6.5, 0.1), (6.7, 0.1)))
-
-
-@pytest.mark.parametrize(
-    ("items", "expected"),
-    [
-        # IoU 0.66 votes: the mean's lower side is (6.6 x 0.2 + 10 x 0.6) / 0.8; the voter keeps
-        # 0.2 x (1 - 0.66) = 0.068, the best itself nothing.
-        ([NEAR, BEST, AWAY], [([0, 0, 10, 9.15], 0.6), AWAY, ([0, 0, 10, 6.6], 0.068)]),
-        ([BEST, LITTLE], [BEST, LITTLE]),  # too little overlap
-        # What is left of its score, 0.1 x 0.33, is less than a twentieth.
-        ([BEST, SLIGHT], [([0, 0, 10, 6.67 / 0.7], 0.6)]),
-        (FLAT, FLAT),  # without area they overlap nothing
-    ],
-)
-def test_a_vote_by_hand(items, expected):
-    for found, its in zip(soft_vote(*as_tensors(items)), as_tensors(expected), strict=True):
-        torch.testing.assert_close(found, its)
-
-
 def test_classes_vote_apart_and_the_best_come_first():
     nothing = {"boxes": torch.zeros(0, 4), "scores": torch.zeros(0), "labels": torch.zeros(0)}
     assert [len(value) for value in merge(nothing, 10).values()] == [0, 0, 0]
