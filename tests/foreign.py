@@ -6,7 +6,6 @@ the forward pass is at once the list of a file's names and shapes. Nothing of th
 
 import math
 from dataclasses import dataclass, field
-from functools import partial
 
 import torch
 from torch.nn import functional
@@ -70,29 +69,24 @@ class Foreign:
         assert self.state[name].shape == torch.Size(shape), name
         return self.state[name].double()
 
-    def conv(self, name, x, out, size, stride=1, groups=1, bias=True):
-        w = self.tensor(f"{name}.weight", (out, x.shape[1] // groups, size, size), he)
-        b = self.tensor(f"{name}.bias", (out,), near_zero) if bias else None
-        return functional.conv2d(x, w, b, stride, size // 2, groups=groups)
-
-    def deformed(self, name, x, out, stride=1, groups=1, bias=True):
-        """18 offsets, (dy, dx) of nine samples, and their nine weights, before the sigmoid."""
-        main, offset = (pattern.format(name) for pattern in self.names["deformable"])
-        w = self.tensor(f"{main}.weight", (out, x.shape[1] // groups, 3, 3), he)
+    def conv(self, name, x, out, size, stride=1, groups=1, bias=True, deformable=False):
+        """Deformable: by 18 offsets, (dy, dx) of nine samples, and nine weights, before sigmoid."""
+        main, offset = (it.format(name) for it in self.names["deformable"])
+        main = main if deformable else name
+        w = self.tensor(f"{main}.weight", (out, x.shape[1] // groups, size, size), he)
         b = self.tensor(f"{main}.bias", (out,), near_zero) if bias else None
+        if not deformable:
+            return functional.conv2d(x, w, b, stride, size // 2, groups=groups)
         found = self.conv(offset, x, 27, 3, stride)
-        return deform_conv2d(
-            x, found[:, :18], w, b, stride, padding=1, mask=found[:, 18:].sigmoid()
-        )
+        mask = found[:, 18:].sigmoid()
+        return deform_conv2d(x, found[:, :18], w, b, stride, padding=1, mask=mask)
 
     def frozen(self, name, x):
         """Small variances, so that an epsilon in the wrong place is seen."""
         count = (x.shape[1],)
         var = self.tensor(f"{name}.running_var", count, lambda n: 10 ** (-3 * torch.rand(n)))
-        mean = self.tensor(f"{name}.running_mean", count, near_zero)
-        gain = self.tensor(
-            f"{name}.weight", count, lambda n: var.sqrt() * (0.5 + 0.5 * torch.rand(n))
-        )
+        mean, spread = self.tensor(f"{name}.running_mean", count, near_zero), var.sqrt()
+        gain = self.tensor(f"{name}.weight", count, lambda n: spread * (0.5 + 0.5 * torch.rand(n)))
         bias = self.tensor(f"{name}.bias", count, near_zero)
         return functional.batch_norm(x, mean, var, gain, bias, eps=self.eps)
 
@@ -101,8 +95,8 @@ class Foreign:
         size = 3 if self.depth == 18 else 1
         y = self.conv(f"{name}.conv1", x, inner, size, first, bias=False)
         y = self.frozen(f"{name}.bn1", y).relu()
-        conv2 = self.deformed if deformable else partial(self.conv, size=3)
-        y = conv2(f"{name}.conv2", y, inner, stride=second, groups=self.groups, bias=False)
+        how = {"groups": self.groups, "bias": False, "deformable": deformable}
+        y = self.conv(f"{name}.conv2", y, inner, 3, second, **how)
         y = self.frozen(f"{name}.bn2", y)
         if self.depth != 18:
             y = self.conv(f"{name}.conv3", y.relu(), out, 1, bias=False)
@@ -142,10 +136,8 @@ class Foreign:
     def tower(self, kind, x):
         for index in range(4):
             name, norm = self.names[kind][index], self.names[f"{kind}_norm"][index]
-            if self.deformable_towers and index == 3:
-                x = self.deformed(name, x, self.channels, bias=self.tower_bias)
-            else:
-                x = self.conv(name, x, self.channels, 3, bias=self.tower_bias)
+            how = {"bias": self.tower_bias, "deformable": self.deformable_towers and index == 3}
+            x = self.conv(name, x, self.channels, 3, **how)
             gain = self.tensor(f"{norm}.weight", (self.channels,), around_one)
             bias = self.tensor(f"{norm}.bias", (self.channels,), near_zero)
             x = functional.group_norm(x, 32, gain, bias, 1e-5).relu()

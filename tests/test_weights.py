@@ -166,11 +166,8 @@ def test_an_mmdetection_file_brings_its_conventions_and_classes(narrow, tmp_path
     assert torch.equal(converted, loaded.detector.head.cls_logits.weight)
 
 
-@pytest.mark.parametrize(
-    ("scales", "ratios"), [((4.0, 5.0, 6.0), (1.0,)), ((4.0, 8.0), (0.25, 1.0, 4.0))], ids=str
-)
-def test_several_anchors_are_read_from_an_official_file(tmp_path, scales, ratios):
-    count = len(scales) * len(ratios)
+def test_several_anchors_are_read_from_an_official_file(tmp_path):
+    scales, ratios, count = (4.0, 8.0), (0.25, 1.0, 4.0), 6
     network, _, _ = run(foreign.official, anchors=count, classes=7, channels=32)
     cells = foreign.official_anchors(scales, ratios)
     loaded = load_detector(save(tmp_path / "weights.pth", network, cells))
@@ -225,16 +222,14 @@ def their_detection(is_official, start, size, original, level, row, column, code
 def detect_hot(detector, size):
     """Detections where the head says HOT and nothing elsewhere."""
     sizes = level_sizes(HEIGHT, WIDTH)
-    count = sum(h * w for h, w in sizes)
-    predictions = Predictions(
-        torch.full((1, count, 80), -20.0), torch.zeros(1, count, 4), torch.full((1, count), -20.0)
-    )
-    for label, (level, row, column, codes, logits) in enumerate(HOT):
-        place = sum(h * w for h, w in sizes[:level]) + row * sizes[level][1] + column
-        predictions.cls_logits[0, place, label] = logits[0]
-        predictions.codes[0, place] = torch.tensor(codes)
-        predictions.centerness[0, place] = logits[1]
-    detector.forward = lambda images: predictions
+    areas = [h * w for h, w in sizes]
+    logits, codes = torch.full((1, sum(areas), 80), -20.0), torch.zeros(1, sum(areas), 4)
+    centerness = logits[..., 0].clone()
+    for label, (level, row, column, its_codes, its_logits) in enumerate(HOT):
+        place = sum(areas[:level]) + row * sizes[level][1] + column
+        logits[0, place, label], centerness[0, place] = its_logits
+        codes[0, place] = torch.tensor(its_codes)
+    detector.forward = lambda images: Predictions(logits, codes, centerness)
     return detector.detect([torch.zeros(3, *size)])[0]
 
 
@@ -246,14 +241,9 @@ def test_detections_are_those_of_the_other_codes_pipeline(
     loaded = load_detector(official if is_official else tmp_path / "narrow.pth", start)
     assert f"regressed from a {start}" in loaded.notes[-1]
     size, original = (60, 90), (54, 36)  # height, width as tested; width, height of the image
-    results = as_results(
-        detect_hot(loaded.detector, size),
-        image_id=1,
-        category_ids=range(80),
-        size=original,
-        tested=(size[1], size[0]),
-        inclusive_corners=loaded.layout.inclusive_corners,
-    )
+    found = detect_hot(loaded.detector, size)
+    facts = {"image_id": 1, "category_ids": range(80), "size": original, "tested": size[::-1]}
+    results = as_results(found, **facts, inclusive_corners=loaded.layout.inclusive_corners)
     by_label = {result["category_id"]: result for result in results}
     assert len(results) == len(by_label) == len(HOT)
     for label, hot in enumerate(HOT):
@@ -338,11 +328,7 @@ UNFIT = {  # what changes in mmdetection's file (None: is gone), and what is sai
         "recognized as mmdetection ATSS",
         'Missing key(s) in state_dict: "backbone.body.bn1.bias", "head.scales"',
     ),
-    "left over": (
-        {f"teacher.{n}": zeros(1) for n in range(99)},
-        "Unexpected key(s)",
-        '"teacher.0"',
-    ),
+    "left over": ({f"teacher.{n}": zeros(1) for n in range(99)}, "Unexpected key(s)"),
     "shape": ({CENTERNESS: zeros(1, 32, 1, 1)}, "size mismatch for head.centerness.weight"),
     "no boxes": ({BOXES: None}, "'head.bbox_pred.weight', got []"),
     "flat": ({"backbone.layer1.0.conv2.weight": zeros(64)}, "conv2.weight', got [64]"),
@@ -358,27 +344,22 @@ def test_what_does_not_fit_is_named(narrow, tmp_path, name):
     check_refusal(tmp_path / "weights.pth", *parts, content={"state_dict": state})
 
 
-RIGHT = torch.tensor([0, 0, 0.3, 0])
-
-
 @pytest.mark.parametrize(
     "change",
     [
-        lambda cells: {},
+        lambda cells: {},  # as in files of FCOS
         lambda cells: {**cells, "0": cells["0"].expand(2, 4)},
         lambda cells: {k: v for k, v in cells.items() if k != "4"},
-        lambda cells: {k: v + RIGHT for k, v in cells.items()},
+        lambda cells: {k: v + torch.tensor([0, 0, 0.3, 0]) for k, v in cells.items()},  # rounded
     ],
-    ids=["none, as in files of FCOS", "too many", "a level missing", "rounded"],
 )
 def test_anchors_of_an_official_file_are_checked(official, tmp_path, change):
-    content = torch.load(official)
+    content = torch.load(official)["model"]
     prefix = "module.rpn.anchor_generator.cell_anchors."
-    cells = {k.removeprefix(prefix): v for k, v in content["model"].items() if k.startswith(prefix)}
-    state = {k: v for k, v in content["model"].items() if not k.startswith(prefix)}
-    state |= {f"{prefix}{level}": value for level, value in change(cells).items()}
+    cells = {key[-1]: content.pop(key) for key in [*content] if key.startswith(prefix)}
+    content |= {f"{prefix}{level}": value for level, value in change(cells).items()}
     told = "need to be the 1 anchors [A, 4] of every level, of one size in strides"
-    check_refusal(tmp_path / "weights.pth", told, content={"model": state})
+    check_refusal(tmp_path / "weights.pth", told, content={"model": content})
 
 
 STRANGER = "official ATSS ('rpn.head.cls_logits.weight'), mmdetection"
@@ -391,11 +372,9 @@ UNFOLDS = "a tensor claims more bytes than the file has"
     [
         ({"conv1.weight": zeros(1)}, "of a whole detector"),
         ({"state_dict": {"bbox_head.retina_cls.weight": zeros(1)}}, STRANGER),
-        ({}, STRANGER),
         ({"model": 3}, STRANGER),
         ([zeros(1)], "it holds a list"),
         (b"", NO_TENSORS),
-        (b"a plain text\n" * 9, NO_TENSORS),
         (b"12345678{not safetensors", NO_TENSORS),
         (b"PK\x03\x04 not a zip", NO_TENSORS),
         ({"head.cls_logits.weight": torch.zeros(1).expand(10**9)}, UNFOLDS),  # four bytes
@@ -421,21 +400,21 @@ def test_a_file_that_unpacks_or_is_cut_off_and_none_at_all_are_refused(official,
 # Nothing is executed
 
 
-def payloads(trace):
-    return {
-        "os.system": Payload(os.system, f"touch {trace}"),
-        "open": Payload(open, str(trace), "w"),
-        "exec": Payload(exec, f"open({str(trace)!r}, 'w')"),
-        "getattr": Payload(getattr, Payload(__import__, "os"), "getcwd"),
-        "np.save": Payload(np.save, str(trace), 1),
-    }
+PAYLOADS = {  # called with the path of a trace
+    "os.system": (os.system, "touch {}"),
+    "open": (open, "{}", "w"),
+    "exec": (exec, "open('{}', 'w')"),
+    "np.save": (np.save, "{}", "1"),
+}
 
 
 @pytest.mark.parametrize("zipped", [True, False], ids=["zip", "older"])
-@pytest.mark.parametrize("name", payloads("x"))
+@pytest.mark.parametrize("name", PAYLOADS)
 def test_a_hostile_file_does_nothing(tmp_path, name, zipped):
     trace, path = tmp_path / "trace", tmp_path / "weights.pth"
-    content = {"meta": payloads(trace)[name], "state_dict": {"a": torch.arange(3.0)}}
+    function, *arguments = PAYLOADS[name]
+    payload = Payload(function, *(it.format(trace) for it in arguments))
+    content = {"meta": payload, "state_dict": {"a": torch.arange(3.0)}}
     torch.save(content, path, _use_new_zipfile_serialization=zipped)
     if zipped and name != "os.system":
         read = tensor_files.read(path)
@@ -443,7 +422,7 @@ def test_a_hostile_file_does_nothing(tmp_path, name, zipped):
         assert read["state_dict"]["a"].tolist() == [0, 1, 2]
     else:  # some names torch refuses whatever stands for them, and all of files of before 2020
         check_refusal(path, "reading stopped at")
-    bare = pickle.dumps(payloads(trace)[name], pickle.HIGHEST_PROTOCOL * zipped)
+    bare = pickle.dumps(payload, pickle.HIGHEST_PROTOCOL * zipped)
     check_refusal(tmp_path / "bare.pth", "reading stopped at", content=bare)
     assert not list(tmp_path.glob("trace*"))
     # ... and it would have, elsewhere:
@@ -452,22 +431,13 @@ def test_a_hostile_file_does_nothing(tmp_path, name, zipped):
         assert trace.exists()
 
 
-class Settings:
-    """A class that a training code left in its file."""
-
-    def __init__(self):
-        self.values = np.arange(3.0)
-
-
 def test_tensors_are_read_beside_objects_of_other_codes(narrow, tmp_path):
-    meta = {"cfg": Settings(), "best": np.float64(0.4), "path": tmp_path, "CLASSES": list("abcd")}
+    meta = {"cfg": Description(ATSS, SMALL, (), ()), "path": tmp_path, "CLASSES": list("abcd")}
     path = tmp_path / "weights.pth"
     torch.save({"meta": meta, "state_dict": narrow, "hook": print}, path)
-    allowed = torch.serialization.get_safe_globals()
     with pytest.raises(pickle.UnpicklingError):
         torch.load(path, weights_only=True)
     assert load_detector(path).description.names == ("a", "b", "c", "d")
-    assert set(torch.serialization.get_safe_globals()) == set(allowed)
 
 
 def test_tensors_saved_on_a_gpu_are_read_without_one(tmp_path):
