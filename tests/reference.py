@@ -148,14 +148,14 @@ def is_in_sub_box(point, gt, reach):
 
 
 def algorithm_1(levels, gt_boxes, k, slack=0.0):
-    """The paper's Algorithm 1; k counts anchors per level. slack also loosens the k-th distance."""
+    """The paper's Algorithm 1; k counts anchors per level."""
     anchors = [anchor for level in levels for anchor in level]
     matches = [[] for _ in anchors]
     for g, gt in enumerate(gt_boxes):  # line 1
         candidates, start = [], 0  # 2
         for level in levels:  # 3
             indices = range(start, start + len(level))
-            candidates += closest(anchors, indices, gt, k, abs(slack))  # 4, 5
+            candidates += closest(anchors, indices, gt, k)  # 4, 5
             start += len(level)  # 6
         ious = [iou(anchors[a], gt) for a in candidates]  # 7
         threshold = mean(ious) + (stdev(ious) if len(ious) > 1 else 0.0)  # 8, 9, 10
@@ -165,13 +165,9 @@ def algorithm_1(levels, gt_boxes, k, slack=0.0):
     return [highest(found, abs(slack)) for found in matches]  # 17, 18
 
 
-def closest(anchors, indices, gt, k, slack):
+def closest(anchors, indices, gt, k):
     """The k indices closest to the box's center, the lower index first where distances agree."""
-    away = {a: math.dist(center(anchors[a]), center(gt)) for a in indices}
-    furthest = sorted(away.values())[min(k, len(indices)) - 1]
-    nearer = [a for a in indices if away[a] < furthest - slack]
-    as_far = [a for a in indices if abs(away[a] - furthest) <= slack]
-    return nearer + as_far[: k - len(nearer)]
+    return sorted(indices, key=lambda a: math.dist(center(anchors[a]), center(gt)))[:k]
 
 
 def highest(found, slack):

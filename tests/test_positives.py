@@ -75,7 +75,7 @@ def test_counts_are_those_of_plain_loops(name, seed):
         return
     anchors, k = sum(levels, []), config.k * config.anchors_per_location
     for g, box in enumerate(boxes):  # Algorithm 1
-        chosen = [a for place in places for a in reference.closest(anchors, place, box, k, 0.0)]
+        chosen = [a for place in places for a in reference.closest(anchors, place, box, k)]
         ious = [reference.iou(anchors[a], box) for a in chosen]
         threshold = statistics.mean(ious) + statistics.stdev(ious)
         assert found.objects["candidates"][g] == sum(min(k, len(level)) for level in levels)
