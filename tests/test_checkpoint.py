@@ -1,13 +1,13 @@
 """Checkpoints: whole or not at all, the newest readable one, and nothing executed."""
 
 import copy
+import itertools
 import json
+import multiprocessing
 import os
 import pickle
-import subprocess
-import sys
+from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 from unittest.mock import Mock
 
 import made_up_coco
@@ -20,7 +20,6 @@ from detector import checkpoint
 from detector.config import DetectorConfig
 from detector.training import assemble
 
-ROOT = Path(__file__).parents[1]
 RECIPE = replace(made_up_coco.RECIPE, pyramid_channels=32, optimizer="adamw")
 
 
@@ -109,28 +108,29 @@ def test_a_write_that_fails_leaves_a_readable_checkpoint_and_no_debris(
     assert not list(path.parent.glob("*.tmp*"))
 
 
+def save_for_ever(path, state, steps):
+    for step in itertools.count(1):
+        checkpoint.save(path, *state, step=step)
+        steps.send(step)
+
+
 def test_a_process_killed_while_it_saves_leaves_whole_checkpoints(path):
     """Whenever the signal comes, what is loaded is a checkpoint that was saved in full."""
-    code = """
-import itertools, sys
-from pathlib import Path
-from detector import checkpoint
-from test_checkpoint import trained
-state = trained()
-for step in itertools.count(1):
-    checkpoint.save(Path(sys.argv[1]), *state, step=step)
-    print(step, flush=True)
-"""
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
-    command, how = [sys.executable, "-c", code, str(path)], {"cwd": ROOT, "env": environment}
-    writer = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, **how)
-    begun = [writer.stdout.readline() for _ in range(5)]
+    state, forked = trained(), multiprocessing.get_context("fork")
+    steps, its_end = forked.Pipe(duplex=False)
+    writer = forked.Process(target=save_for_ever, args=(path, state, its_end))
+    writer.start()
+    its_end.close()
+    assert [steps.recv() for _ in range(5)] == [1, 2, 3, 4, 5]
     writer.kill()
-    finished = int([*begun, *writer.communicate()[0].split()][-1])
+    finished = 5
+    with suppress(EOFError, OSError):
+        while True:
+            finished = steps.recv()
     fresh = build(seed=3)
     step, _ = checkpoint.load(path, *fresh)
     assert abs(step - finished) <= 1  # between two moves only the one before the newest is there
-    assert_same(fresh, trained())
+    assert_same(fresh, state)
 
 
 @pytest.mark.parametrize("other", [{"num_classes": 3}, {"config": DetectorConfig(group_norm=True)}])

@@ -57,33 +57,30 @@ def best_first(values):
     return sorted(range(len(values)), key=lambda index: -values[index])
 
 
-def best_inside(levels, boxes, scores, ious, k):
-    """Of each object the k anchors of highest score; Sec. 4.1 decides between objects."""
+def best_inside(levels, boxes, ious, k, score):
+    """Of each object g the k anchors a of highest score(g, a), if their center is in it."""
     anchors = sum(levels, [])
     found = [[] for _ in anchors]
     for g, box in enumerate(boxes):
-        for a in best_first(scores[g])[:k]:
-            if scores[g][a] > 0 and is_inside(center(anchors[a]), box):
+        scores = [score(g, a) for a in range(len(anchors))]
+        for a in best_first(scores)[:k]:
+            if scores[a] > 0 and is_inside(center(anchors[a]), box):
                 found[a].append((ious[g][a], g))
     return [reference.highest(its, 0) for its in found]
 
 
 def top_k(levels, boxes, predicted):
     anchors = sum(levels, [])
+    ious = [[iou(anchor, box) for anchor in anchors] for box in boxes]
     away = [[math.dist(center(anchor), center(box)) for anchor in anchors] for box in boxes]
-    ious, longest = [[iou(anchor, box) for anchor in anchors] for box in boxes], max(map(max, away))
-    scores = [
-        [1 + v - d / longest / 1000 for v, d in zip(*its, strict=True)]
-        for its in zip(ious, away, strict=True)
-    ]
-    return best_inside(levels, boxes, scores, ious, 9)
+    scale = 1000 * max(map(max, away))
+    return best_inside(levels, boxes, ious, 9, lambda g, a: 1 + ious[g][a] - away[g][a] / scale)
 
 
 def task_aligned(levels, boxes, predicted):
     ious = [[iou(p, box) for p in predicted.boxes.tolist()] for box in boxes]
-    sure = [predicted.probabilities[:, label].tolist() for label in predicted.labels.tolist()]
-    scores = [[p * v**6 for p, v in zip(*its, strict=True)] for its in zip(sure, ious, strict=True)]
-    return best_inside(levels, boxes, scores, ious, 13)
+    sure, labels = predicted.probabilities.tolist(), predicted.labels.tolist()
+    return best_inside(levels, boxes, ious, 13, lambda g, a: sure[a][labels[g]] * ious[g][a] ** 6)
 
 
 def simota(levels, boxes, predicted):

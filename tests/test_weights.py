@@ -16,13 +16,13 @@ from safetensors.torch import save_file
 
 from detector import checkpoint
 from detector.anchors import STRIDES, level_sizes
-from detector.backbone import build_backbone
 from detector.checkpoint import Description
 from detector.config import Recipe
-from detector.detector import build_detector
+from detector.detector import assemble_detector
 from detector.evaluation.detect import as_results
 from detector.head import Predictions
 from detector.weights import read as tensor_files
+from detector.weights.conventions import ATSS_SUITE
 from detector.weights.load import load_detector
 from experiments.baselines import ATSS
 
@@ -45,7 +45,7 @@ NETWORKS = {  # code, settings, backbone
 SCALES = {1: (8.0,), 3: (4.0, 5.0, 6.0)}
 
 
-def save(path, network, anchors=None, **meta):
+def save(path, network, anchors=None):
     """As the codes save: the official one without a zip, and with what training needs."""
     if network.names is foreign.OFFICIAL:
         anchors = anchors or foreign.official_anchors(SCALES[network.anchors])
@@ -53,13 +53,12 @@ def save(path, network, anchors=None, **meta):
         content = {"model": state, "iteration": 9, "optimizer": {"param_groups": [{"lr": 0.1}]}}
         torch.save(content, path, _use_new_zipfile_serialization=False)
     else:
+        names = [name for name in network.state if name.endswith("running_mean")]
         counts = {
-            name.replace("running_mean", "num_batches_tracked"): torch.tensor(7)
-            for name in network.state
-            if name.endswith("running_mean")
+            it.replace("running_mean", "num_batches_tracked"): torch.tensor(7) for it in names
         }
-        state = OrderedDict({**network.state, **counts})
-        torch.save({"meta": {"epoch": 12, **meta}, "state_dict": state}, path)
+        state = OrderedDict(network.state | counts)
+        torch.save({"meta": {"epoch": 12}, "state_dict": state}, path)
     return path
 
 
@@ -69,12 +68,6 @@ def run(make, **settings):
     network = make(**settings)
     images = torch.randn(2, 3, HEIGHT, WIDTH)
     return network, images, network(images)
-
-
-def outputs(detector, images):
-    with torch.no_grad():
-        found = detector.double()(images.double())
-    return found.cls_logits, found.codes, found.centerness
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +107,8 @@ def test_an_imported_detector_computes_what_the_other_code_computes(name, tmp_pa
     assert loaded.description.recipe.backbone == backbone and not loaded.detector.training
     told = "deformable convolutions: layer2, layer3, layer4, the towers' last"
     assert (told in loaded.notes) == ("deformable" in settings and 2 in settings["deformable"])
-    found = outputs(loaded.detector, images)
+    with torch.no_grad():
+        found = vars(loaded.detector.double()(images.double())).values()
     assert min(float(part.std()) for part in expected) > 0.1  # there is something to compare
     for ours, theirs in zip(found, expected, strict=True):
         torch.testing.assert_close(ours.double(), theirs, rtol=1e-5, atol=1e-5)
@@ -259,27 +253,26 @@ def test_detections_are_those_of_the_other_codes_pipeline(
 # Ours
 
 
-def own(recipe):
-    backbone = build_backbone(recipe.backbone, recipe.norm, "none", recipe.pyramid_channels)
-    detector = build_detector(ATSS, 2, backbone=backbone).eval()
-    return detector, Description(ATSS, recipe, (3, 5), ("cat", "dog"))
-
-
 SMALL = Recipe(
     backbone="small", norm="group_norm", weights="none", pyramid_channels=16, nms_threshold=0.5
 )
+DESCRIPTION = Description(ATSS, SMALL, (3, 5), ("cat", "dog"))
+
+
+def own():
+    return assemble_detector(ATSS, SMALL, 2, ATSS_SUITE).eval()
 
 
 @pytest.mark.parametrize("file", ["weights.safetensors", "last.ckpt"])
 def test_our_own_files_give_the_same_detector_back(tmp_path, file):
-    detector, description = own(SMALL)
+    detector = own()
     if file == "last.ckpt":
         optimizer = torch.optim.SGD(detector.parameters(), lr=0.1)
-        checkpoint.save(tmp_path / file, detector, optimizer, step=1, description=description)
+        checkpoint.save(tmp_path / file, detector, optimizer, step=1, description=DESCRIPTION)
     else:
-        checkpoint.save_weights(tmp_path / file, detector, description)
+        checkpoint.save_weights(tmp_path / file, detector, DESCRIPTION)
     loaded = load_detector(tmp_path / file)
-    assert loaded.description == description
+    assert loaded.description == DESCRIPTION
     assert loaded.detector.postprocess.nms_threshold == 0.5
     assert loaded.notes == ["atss-suite weights: small, 2 classes, 1 anchor per location"]
     images = torch.randn(1, 3, 64, 64)
@@ -291,11 +284,11 @@ def test_our_own_files_give_the_same_detector_back(tmp_path, file):
 
 def test_of_ours_a_description_is_needed_and_a_large_one_costs_nothing(tmp_path):
     """Neither memory nor time: its tensors are compared before anything is built."""
-    detector, description = own(SMALL)
+    detector = own()
     save_file(detector.state_dict(), tmp_path / "weights.safetensors")
     check_refusal(tmp_path / "weights.safetensors", "description of its detector")
     names = tuple(f"class {number}" for number in range(10**6))
-    large = replace(description, names=names, category_ids=tuple(range(10**6)))
+    large = replace(DESCRIPTION, names=names, category_ids=tuple(range(10**6)))
     checkpoint.save_weights(tmp_path / "large.safetensors", detector, large)
     check_refusal(tmp_path / "large.safetensors", "tensors do not fit: ", "size mismatch for head.")
 
@@ -432,7 +425,7 @@ def test_a_hostile_file_does_nothing(tmp_path, name, zipped):
 
 
 def test_tensors_are_read_beside_objects_of_other_codes(narrow, tmp_path):
-    meta = {"cfg": Description(ATSS, SMALL, (), ()), "path": tmp_path, "CLASSES": list("abcd")}
+    meta = {"cfg": DESCRIPTION, "path": tmp_path, "CLASSES": list("abcd")}
     path = tmp_path / "weights.pth"
     torch.save({"meta": meta, "state_dict": narrow, "hook": print}, path)
     with pytest.raises(pickle.UnpicklingError):
