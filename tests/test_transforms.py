@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from detector.data.transforms import IMAGENET, Normalization, flip, resize, resize_sizes
+from detector.data.transforms import IMAGENET, Normalization, collate, flip, resize, resize_sizes
 
 NONE = torch.zeros(0, 4)  # boxes
 
@@ -62,3 +62,11 @@ def test_normalizing_is_the_formula_to_the_bit_in_place_too_and_by_looking_numbe
         write(values, padded[:, :1, :256])
         assert torch.equal(padded[:, :1, :256], formula)
         assert not padded[:, 1:].any() and not padded[:, :, 256:].any()
+
+
+def test_a_batch_is_padded_right_and_below_to_multiples_of_32() -> None:
+    images = [torch.ones(3, 40, 64), torch.ones(3, 30, 65)]
+    batch = collate(images)
+    assert batch.shape == (2, 3, 64, 96)
+    assert [float(image.sum()) for image in batch] == [3 * 40 * 64, 3 * 30 * 65]
+    assert batch[1, :, :30, :65].eq(1).all()
