@@ -7,16 +7,20 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from made_up_coco import write
+
 from detector.config import Recipe
+from detector.data.coco import DataSet, open_data
 from detector.evaluation.detect import measure, six
 from detector.metrics import HEADINGS
-from experiments.experiment import Run, Table, canonical, signature
+from experiments.experiment import Row, Run, Table, canonical, signature
+from experiments.schedules import DEMO
 from orchestration.plan import Setup, make_plan
 from orchestration.run_folder import RunFolder, Store
 from orchestration.trial import leave
 
 FINGERPRINT = "f" * 64
-CLASSES = ["cat", "dog"]
+CAT, DOG = 3, 7
 ENVIRONMENT = {"python": "3.11.7", "torch": "2.15.0", "pycocotools": "2.0.11", "gpu": "none"}
 RECIPE = Recipe(
     backbone="small", norm="group_norm", weights="none", iterations=40, short_side=(96, 128)
@@ -30,7 +34,7 @@ def ground_truth(num_images: int = 12) -> dict[str, Any]:
         {
             "id": 3 * image + place,
             "image_id": image,
-            "category_id": draw.choice([3, 7]),
+            "category_id": draw.choice([CAT, DOG]),
             "bbox": [draw.randint(0, 100), draw.randint(0, 100), side, side],
             "area": side * side,
             "iscrowd": 0,
@@ -38,10 +42,12 @@ def ground_truth(num_images: int = 12) -> dict[str, Any]:
         for image in range(1, num_images + 1)
         for place, side in enumerate((20, 60, 150))
     ]
-    names = zip((3, 7), CLASSES, strict=True)
     return {
-        "images": [{"id": n, "width": 300, "height": 300} for n in range(1, num_images + 1)],
-        "categories": [{"id": number, "name": name} for number, name in names],
+        "images": [
+            {"id": number, "file_name": f"{number:03}.png", "width": 300, "height": 300}
+            for number in range(1, num_images + 1)
+        ],
+        "categories": [{"id": CAT, "name": "cat"}, {"id": DOG, "name": "dog"}],
         "annotations": annotations,
     }
 
@@ -80,16 +86,33 @@ def fill(
     setup = Setup("demo", recipe, settings or {}, "animals", FINGERPRINT, where)
     note = "animals, train: train.json: 2 boxes without area are not learnt"
     for number, planned in enumerate(make_plan(setup, tables, rows=rows, seeds=seeds).runs):
-        found = detections(truth, number, skill + number / 100)
         names = planned.name, *planned.rows
-        folder = finish(store, setup, planned.run, names, truth, found, notes=[note])
+        found = detections(truth, number, skill + number / 100)
+        folder = _finish(store, setup, planned.run, names, truth, found, notes=[note])
         metrics = (folder.result() or {})["metrics"]
         test = {HEADINGS[name]: value for name, value in metrics.items()}
         folder.append({"step": 20, "loss": 2.0}, {"step": 40, "loss": 1.0}, {"step": 40, **test})
     return store
 
 
-def finish(
+def write_data(folder: Path, num_images: int = 30) -> tuple[DataSet, Setup]:
+    """The ground truth as a data set on disk, and demo scale on it."""
+    for split in ("train", "val"):
+        write(folder, ground_truth(num_images), split)
+    data = open_data(folder)
+    return data, Setup("demo", DEMO, {}, data.name, data.fingerprint, str(folder))
+
+
+def finish_run(
+    store: Store, setup: Setup, row: Row, data: DataSet, *, seed: int, skill: float
+) -> RunFolder:
+    """A row's run on that data set as a trial leaves it."""
+    run, truth = setup.row_run(row, seed), data.val.ground_truth
+    names = f"{row.label} - seed {seed}", row.label
+    return _finish(store, setup, run, names, truth, detections(truth, seed, skill))
+
+
+def _finish(
     store: Store,
     setup: Setup,
     run: Run,
@@ -99,7 +122,7 @@ def finish(
     *,
     notes: Sequence[str] = (),
 ) -> RunFolder:
-    """A run as a trial leaves it, with these detections; names: its own, and its rows'."""
+    """A run with these detections; names: its own, and its rows'."""
     folder, (numbers, matches) = store.folder(signature(run)), measure(truth, found)
     facts = {
         "signature": folder.signature,
@@ -112,7 +135,7 @@ def finish(
             "fingerprint": setup.fingerprint,
             "where": setup.where,
             "images": {"train": 30, "val": len(truth["images"])},
-            "classes": CLASSES,
+            "classes": [category["name"] for category in truth["categories"]],
             "notes": list(notes),
         },
         "code": {"version": "0.1.0", "commit": "a" * 40, "tree": "clean"},

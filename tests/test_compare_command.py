@@ -4,13 +4,12 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
-from made_up_runs import finish_run, setup_of, write_data
+from made_up_folder import finish_run, write_data
 from PIL import Image
 
-from detector.data.coco import DataSet
 from experiments import TABLES
 from orchestration.commands.compare import side_of
 from orchestration.find import find_pair
@@ -19,7 +18,7 @@ from orchestration.run_folder import RunFolder, Store, open_store
 from reports import coco_bootstrap, paired
 
 Atss = Callable[..., tuple[int, str, str]]
-IOU_BOX, IOU_POINT, SSC_BOX, SSC_POINT = TABLES["table2"].rows
+IOU_BOX, _, SSC_BOX, SSC_POINT = TABLES["table2"].rows
 TEXTS = ["table2:1", "table2:3"]
 
 
@@ -41,12 +40,11 @@ def at(setup: Setup, scale: str = "demo", **changes: int) -> Setup:
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
     root = tmp_path_factory.mktemp("compare")
-    data = write_data(root / "pets")
-    store, setup = open_store(root / "out"), setup_of(data, root / "pets")
-    for row, right in ((IOU_BOX, 0.3), (SSC_BOX, 0.9)):
+    store, (data, setup) = open_store(root / "out"), write_data(root / "pets")
+    for row, skill in ((IOU_BOX, 0.3), (SSC_BOX, 0.9)):
         for seed in (0, 1, 2):
-            finish_run(store, setup, row, data, seed=seed, right=right)
-    alone = finish_run(store, at(setup, "mini"), SSC_POINT, data, seed=0, right=0.5)
+            finish_run(store, setup, row, data, seed=seed, skill=skill)
+    alone = finish_run(store, at(setup, "mini"), SSC_POINT, data, seed=0, skill=0.5)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(coco_bootstrap, "RESAMPLES", 50)
         patch.setattr(paired, "CLASS_RESAMPLES", 50)
@@ -100,25 +98,17 @@ def test_what_is_not_to_be_compared_is_refused_in_one_line(
     assert why.replace("FILE", __file__) in refused("compare", *words, "--out", made.store.root)
 
 
-@pytest.fixture
-def zoo(tmp_path: Path) -> tuple[Callable[..., Store], Setup]:
-    """Both rows finished in each of some setups, with seeds from 0 on; and the plain setup."""
-    data: DataSet = write_data(tmp_path / "zoo", num_images=12)
-    setup = setup_of(data, tmp_path / "zoo")
-
-    def finish(*setups: Setup) -> Store:
-        store = open_store(tmp_path / "out")
-        for seed, other in enumerate(setups):
-            for row in (IOU_BOX, SSC_BOX):
-                finish_run(store, other, row, data, seed=seed, right=0.5)
-        return store
-
-    return finish, setup
+def finished_in(root: Path, *scales_and_settings: tuple[str, dict[str, int]]) -> Store:
+    """Two rows of Table 2 finished in each of these setups, with seeds from 0 on."""
+    store, (data, setup) = open_store(root / "out"), write_data(root / "zoo", num_images=12)
+    for seed, (scale, settings) in enumerate(scales_and_settings):
+        for row in (IOU_BOX, SSC_BOX):
+            finish_run(store, at(setup, scale, **settings), row, data, seed=seed, skill=0.5)
+    return store
 
 
-def test_other_data_and_several_setups_are_refused(zoo: Any) -> None:
-    finish, setup = zoo
-    store = finish(setup, at(setup, "mini"))
+def test_other_data_and_several_setups_are_refused(tmp_path: Path) -> None:
+    store = finished_in(tmp_path, ("demo", {}), ("mini", {}))
     with pytest.raises(
         ValueError, match="measured: demo - zoo; mini - zoo; .* --scale, --data and"
     ):
@@ -128,15 +118,14 @@ def test_other_data_and_several_setups_are_refused(zoo: Any) -> None:
     with pytest.raises(ValueError, match="no finished run of 'table2:1' as asked for in .*; mini"):
         find_pair(store, TEXTS, data="shapes")
     moved = store.folder(first.folders[0].signature)
-    elsewhere = replace(at(setup, "mini"), data="cages", fingerprint="0" * 64)
+    elsewhere = replace(first.setup, data="cages", fingerprint="0" * 64)
     moved.write("run", moved.facts() | {"setup": elsewhere.to_json()})
     with pytest.raises(ValueError, match="of different data, cages and zoo:"):
         find_pair(store, [moved.signature, "table2:3"], scale="mini")
 
 
-def test_changed_settings_are_asked_for_and_else_not_meant(zoo: Any) -> None:
-    finish, setup = zoo
-    store = finish(setup, at(setup, iterations=20))
+def test_changed_settings_are_asked_for_and_else_not_meant(tmp_path: Path) -> None:
+    store = finished_in(tmp_path, ("demo", {}), ("demo", {"iterations": 20}))
     first, second, note = find_pair(store, TEXTS)
     assert first.setup.settings == second.setup.settings == {}
     assert note == "Taken from demo - zoo; measured in demo - zoo; demo iterations=20 - zoo."
@@ -157,9 +146,6 @@ def test_it_is_printed_and_drawn_and_ends_with_what_it_means(
     folder = tmp_path / "differences"
     code, output, errors = compare(*TEXTS, "--pictures", folder)
     assert (code, errors) == (0, "")
-    for text in ("B against A", "AP of each class", "What AP50 would gain", "The images"):
-        assert text in output, text
-    assert "seeds 0, 1, 2" in output
     *_, last = output.strip().split("\n\n")
     last, pictures = " ".join(last.split()).split(" Pictures ")
     assert last.startswith("Told apart: Table 2: Spatial and Scale Constraint, Box has ")
@@ -178,21 +164,11 @@ def test_it_is_printed_and_drawn_and_ends_with_what_it_means(
     assert f"no data set {where}: needs" in errors
 
 
-def test_it_is_markdown_and_json_too(compare: Atss) -> None:
+def test_it_is_markdown_and_json_too(compare: Atss, made: Made) -> None:
     code, output, _ = compare("table2:1@0", "table2:3@0", "--format", "json")
     content = json.loads(output)
     assert code == 0 and content["num_images"] == 30 and content["metrics"][0]["difference"] > 0
     assert content["metrics"][0]["estimate"]["seed_degrees"] is None  # infinite: of one seed
-    code, output, _ = compare("table2:1@0", "table2:3@0", "--format", "markdown")
-    assert code == 0 and output.startswith("**B against A (%)**")
-    for text in ("seed 0.", "| AP |", "| cat |", "| localization |"):
-        assert text in output, text
-    assert output.endswith(f"\n{content['meaning']}\n")
-
-
-def test_other_circumstances_are_footnotes(compare: Atss, made: Made) -> None:
-    code, output, _ = compare("table2:1@0", made.alone.signature)
-    text = " ".join(output.split())
-    assert code == 0 and text.endswith("only more seeds can tell.")
-    assert "They differ in scale: demo (A), mini (B); iterations: " in text
-    assert "of these trained weights" in text
+    code, output, _ = compare("table2:1@0", made.alone.signature, "--format", "markdown")
+    assert code == 0 and output.startswith("**B against A (%)**") and "| AP |" in output
+    assert "They differ in scale: demo (A), mini (B); iterations: " in output

@@ -1,23 +1,29 @@
-"""The paper's tables as data, the identity of runs, and the scales."""
+"""The tables as data, the identity of runs, and settings written as text.
+
+What each row is and the paper says of it is frozen in test_oracles.py: names and rendered tables.
+"""
 
 import copy
 import hashlib
 import json
 from contextlib import nullcontext
 from dataclasses import fields, replace
+from itertools import product
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from test_plan import SETUP
 
-from detector.config import ADDED_LATER, OUTSIDE_IDENTITY, DetectorConfig, Recipe
-from detector.metrics import HEADINGS
-from experiments import STUDY, TABLES, experiment
-from experiments.ablations import ABLATIONS
+from detector.config import ADDED_LATER, OUTSIDE_IDENTITY, Assigner, DetectorConfig, Recipe
+from experiments import STUDY, TABLES, experiment, table9
+from experiments.ablations import ABLATIONS, FACTORIAL
 from experiments.baselines import ATSS, RETINANET
 from experiments.experiment import Run, canonical, changes, signature
-from experiments.schedules import DEMO, MINI, PAPER, PAPER_2X, SCALES, SCRATCH
-from orchestration.plan import make_plan
+from experiments.schedules import DEMO, PAPER, SCALES, SCRATCH
+from experiments.settings import parse_settings, with_settings
+from experiments.tables import SWITCHES
+from orchestration.plan import find_tables, make_plan
 
 ROWS = [row for table in STUDY.values() for row in table.rows]
 
@@ -44,34 +50,25 @@ def test_equal_configs_carry_equal_numbers_in_every_table():
         assert len({config for config, _ in found}) == len(found) > 9
 
 
-PAPERS = {  # the baseline's index; AP in the order of the page; the sums of columns, if all six
-    "table1": (1, [37.8, 32.5, 33.4, 34.9, 35.3, 36.8, 37.0], None),
-    "table2": (0, [37.0, 36.9, 37.8, 37.8], None),
-    "table3": (0, [37.0, 39.3, 37.8, 38.6, 39.2], [191.9, 282.9, 207.2, 112.8, 211.9, 250.0]),
-    "table4": (3, [38.0, 38.8, 39.1, 39.3, 39.1, 39.0, 39.1, 39.2, 38.9], None),
-    "table5": (3, [39.0, 39.2, 39.3, 39.3, 38.9], [195.7, 287.1, 211.6, 116.8, 214.5, 254.5]),
-    "table6": (2, [39.1, 39.0, 39.3, 39.3, 39.1], [195.8, 285.9, 212.5, 116.4, 216.2, 255.0]),
-    "table7": (
-        *(0, [36.3, 38.4, 39.2, 39.3, 39.2, 39.3]),
-        [231.7, 341.3, 251.0, 137.1, 254.9, 302.6],
-    ),
-    "table8": (
-        *(0, [43.6, 45.1, 45.6, 46.3, 47.7, 47.7, 50.6, 50.7]),
-        [377.3, 525.9, 413.0, 236.0, 401.3, 465.9],
-    ),
-}
+def possible(values):
+    try:
+        return DetectorConfig(**dict(zip(SWITCHES, values, strict=True)))
+    except ValueError:
+        return None
 
 
-@pytest.mark.parametrize("name", TABLES)
-def test_a_table_prints_the_papers_numbers_and_compares_with_its_baseline(name):
-    table, (baseline, aps, sums) = TABLES[name], PAPERS[name]
-    assert name == f"table{table.number}" and "minimal" not in table.caption
-    assert [row.paper.ap for row in table.rows] == aps and table.reference == baseline
-    columns = [[getattr(row.paper, metric) for row in table.rows] for metric in HEADINGS]
-    printed = {name: it for name, it in zip(HEADINGS, columns, strict=True) if any(it)}
-    assert tuple(printed) == table.metrics  # and no cell is left out: a sum takes no None
-    found = [round(sum(column), 1) for column in printed.values()]
-    assert found == sums if sums else len(found) == 1
+def test_the_factorial_has_every_combination_that_a_detector_can_be():
+    configs = {possible(values) for values in product((False, True), repeat=5)} - {None}
+    assert {row.config for row in FACTORIAL.rows} == configs
+    assert len(FACTORIAL.rows) == len(configs) == 24 and FACTORIAL.rows[0].config == RETINANET
+    (fcos,) = {row.config for row in TABLES["table1"].rows} - configs  # the others are the same
+    assert fcos == TABLES["table1"].rows[0].config
+
+
+def test_ablations_are_asked_for_by_name_and_table_9_has_every_assigner():
+    assert find_tables(list(ABLATIONS)) == tuple(ABLATIONS.values())
+    assert find_tables(["all"]) == tuple(STUDY.values())
+    assert {row.config.assigner for row in table9.TABLE.rows} == set(get_args(Assigner))
 
 
 # --- the identity of a run
@@ -176,13 +173,55 @@ def test_weights_are_named_by_their_content(tmp_path):
             signature(a_run(recipe=replace(PAPER, weights=str(unreadable))))
 
 
-# --- the scales
+# --- settings written as text
+
+PARSED = {
+    " k = 5 ": 5,
+    "iterations=90_000": 90_000,
+    "learning_rate=1e-3": 0.001,
+    "learning_rate=1": 1.0,
+    "warmup_factor=1/3": 1 / 3,
+    "anchor_scales=4": (4.0,),
+    "aspect_ratios=1/2, 1, 2": (0.5, 1.0, 2.0),
+    "short_side=640,800": (640, 800),
+    "group_norm=true": True,
+    "group_norm=ON": True,
+    "group_norm=0": False,
+    "assigner=atss": "atss",
+    "weights=/some/a=b.pth": "/some/a=b.pth",
+}
+REFUSED = {
+    "k": "needs name=value, got 'k'",
+    "=5": "needs name=value",
+    "k=5 k=7": "k is set twice",
+    "iteratons=5": r"no setting is called 'iteratons' \(did you mean 'iterations'\?\)",
+    "no=5": "no setting is called 'no'.*; there are group_norm, .*, backbone, ",
+    "k=five": "k needs a whole number, got 'five'",
+    "k=5.0": "k needs a whole number, got '5.0'",
+    "k=": "k needs a whole number, got ''",
+    "scalar=yes": "scalar needs true or false, got 'yes'",
+    "learning_rate=inf": "learning_rate needs a number, got 'inf'",
+    "learning_rate=1/0": "learning_rate needs a number, got '1/0'",
+    "anchor_scales=4,,5": "anchor_scales needs a number, got ''",
+    "assigner=ats": r"assigner needs one of iou, .*, got 'ats' \(did you mean 'atss'",
+}
 
 
-def test_the_papers_scales_are_the_papers_and_two_small_ones_need_no_download():
-    assert DEMO.weights == SCRATCH.weights == "none"
-    as_in_paper = ("weights", "norm", "optimizer", "learning_rate", "lr_decay", "lr_drops")
-    assert all(getattr(MINI, name) == getattr(PAPER, name) for name in as_in_paper)
-    assert (PAPER.batch_size, PAPER.learning_rate, PAPER_2X.short_side) == (16, 0.01, (640, 800))
-    for recipe, steps in ((PAPER, [60_000, 80_000, 90_000]), (PAPER_2X, [120e3, 160e3, 180e3])):
-        assert [round(it * recipe.iterations) for it in (*recipe.lr_drops, 1)] == steps
+@pytest.mark.parametrize("text", PARSED)
+def test_a_setting_has_the_type_of_its_field(text):
+    assert repr(parse_settings([text])) == repr({text.partition("=")[0].strip(): PARSED[text]})
+
+
+@pytest.mark.parametrize("texts", REFUSED)
+def test_what_no_field_can_hold_is_refused(texts):
+    with pytest.raises(ValueError, match=REFUSED[texts]):
+        parse_settings(texts.split(" "))
+
+
+def test_settings_go_where_their_field_is_and_are_refused_where_they_contradict_each_other():
+    config, recipe = with_settings(ATSS, DEMO, parse_settings(["k=5", "iterations=7"]))
+    assert (config, recipe) == (replace(ATSS, k=5), replace(DEMO, iterations=7))
+    with pytest.raises(ValueError, match="k=5 needs assigner='atss'"):
+        with_settings(RETINANET, PAPER, {"k": 5})
+    names = [item.name for kind in (DetectorConfig, Recipe) for item in fields(kind)]
+    assert len(set(names)) == len(names)  # so that none is a setting of both

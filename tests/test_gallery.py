@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from made_up_runs import finish_run, setup_of, write_data
+from made_up_folder import finish_run, write_data
 from PIL import Image, ImageChops, ImageColor
 
 from experiments import TABLES
@@ -70,10 +70,10 @@ def test_the_best_rows_images_are_shown_or_none_rather_than_old_ones(
 ) -> None:
     """Three rows of Table 2, of which the third has the highest AP."""
     monkeypatch.setattr(coco_bootstrap, "RESAMPLES", 10)
-    table, data = TABLES["table2"], write_data(tmp_path / "pets", num_images=12)
-    store, setup = open_store(tmp_path / "out"), setup_of(data, tmp_path / "pets")
-    for row, right in zip(table.rows, (0.4, 0.3, 0.9), strict=False):
-        finish_run(store, setup, row, data, seed=0, right=right)
+    table, (data, setup) = TABLES["table2"], write_data(tmp_path / "pets", num_images=12)
+    store = open_store(tmp_path / "out")
+    for row, skill in zip(table.rows, (0.4, 0.3, 0.9), strict=False):
+        finish_run(store, setup, row, data, seed=0, skill=skill)
     made, folder = bundle(store, setup, table, [0]), gallery_folder(tmp_path, "table2")
     bring_gallery(made, setup, store.folder, tmp_path)
     pictures, label = load_gallery(folder)["pictures"], table.rows[2].label
