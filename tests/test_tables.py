@@ -1,4 +1,7 @@
-"""What the tables of test_oracles.py do not show, frozen as these; ranks; what stands below."""
+"""Rows joined with results, how their numbers are written, and the tables made of them.
+
+What the tables of test_oracles.py do not show is frozen as the cases here.
+"""
 
 from dataclasses import replace
 
@@ -9,9 +12,61 @@ from test_oracles import check
 from experiments import TABLES
 from experiments.schedules import PAPER
 from reports.footnotes import differing, facts, footnotes
+from reports.intervals import LEVEL, Estimate
+from reports.numbers import SURE, finite, interval, number, signed, signed_interval
 from reports.render import markdown
 from reports.results import Stopped
 from reports.tables import changes_grid, gains_grid, paper_grid, ranks_of_ours, runs_grid
+
+# --- rows
+
+
+def test_a_row_of_which_a_run_cannot_be_resampled_has_no_interval():
+    """It would be another mean's."""
+    bundle = with_scores(make_bundle("table3", (0, 1)))
+    row = bundle.rows[1]
+    assert row.ap.estimate.value == pytest.approx(row.ap.ours)
+    assert row.ap.gain_estimate.value == pytest.approx(row.ap.gain)
+    # Equal seeds of two rows are two trainings, each with a deviation of 0.7.
+    assert row.ap.gain_std == pytest.approx(2**0.5 * row.ap.std)
+    assert bundle.reference.ap.estimate and not bundle.reference.ap.gain_estimate
+    left = {name: it for name, it in bundle.scores.items() if name != row.signatures[0]}
+    rows = replace(bundle, scores=left).rows
+    assert not rows[1].ap.estimate and not rows[1].ap.gain_estimate
+    assert rows[0].ap.estimate and rows[2].ap.gain_estimate
+
+
+# --- as they are written
+
+
+ABOUT = {"image_error": 0.1, "seed_error": None, "num_seeds": 1, "num_images": 1000}
+
+
+@pytest.mark.parametrize(
+    ("write", "value", "text"),
+    [
+        *((number, *pair) for pair in ((37.84, "37.8"), (5.0, "\u20075.0"), (0.0, "\u20070.0"))),
+        *((signed, *pair) for pair in ((0.14, "+0.1"), (-21.46, "−21.5"), (-0.04, "±0.0"))),
+        (interval, (-0.5, 1.5), "0.0–\u200b1.5"),  # it stays on the scale
+        (signed_interval, (0.02, 1.98), "+0.0 to \u200b+2.0"),  # and shows its side of zero
+        (signed_interval, (-0.02, 2.02), "−0.0 to \u200b+2.0"),
+        *((write, None, "–") for write in (number, signed, interval, signed_interval)),
+    ],
+)
+def test_numbers_have_one_decimal_and_one_width_and_changes_a_sign(write, value, text):
+    if isinstance(value, tuple):
+        value = Estimate(value=1.0, low=value[0], high=value[1], **ABOUT)
+    assert write(value) == text and f"{LEVEL:.0%}".replace("%", " %") == SURE
+
+
+def test_json_has_null_for_what_is_not_finite():
+    assert finite({"a": (1, float("nan"), float("-inf")), "b": None}) == {
+        "a": [1, None, None],
+        "b": None,
+    }
+
+
+# --- tables
 
 
 def an_odd_row():
