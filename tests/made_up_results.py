@@ -33,12 +33,6 @@ def metrics_of(ap: float) -> Metrics:
     return Metrics(ap, ap + 10, ap + 1, None, ap + 2, ap + 4)
 
 
-def a_result(name: str, seed: int, ap: float) -> Result:
-    """A run with this AP."""
-    about = {"seconds": 90.0, "facts": {"device": "cpu"}}
-    return Result(signature=name, seed=seed, metrics=metrics_of(ap), **about)
-
-
 def make_bundle(
     table: str | Table,
     seeds: Sequence[int] = (0,),
@@ -62,7 +56,7 @@ def make_bundle(
             signatures.setdefault(row.label, []).append(name)
             if (row.label, seed) not in missing:
                 ap = row.paper.ap / 2 if row.paper.ap else 10.0 + index
-                results[name] = a_result(name, seed, ap + seed)
+                results[name] = Result(name, seed, metrics_of(ap + seed), 90.0, {"device": "cpu"})
     command = f"atss run {table.name} --scale {scale}"
     about = {"scale": scale, "recipe": recipe, "data": data, "fingerprint": "f" * 16}
     return Bundle(table=table, signatures=signatures, results=results, command=command, **about)

@@ -5,9 +5,6 @@ that modules, classes and public functions have docstrings, and all functions ty
 """
 
 import ast
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -111,16 +108,3 @@ def test_files_and_functions_are_short(path):
     assert len(path.read_text(encoding="utf-8").splitlines()) <= LONGEST_FILE
     for function in functions(parsed(path)):
         assert function.end_lineno - function.lineno < LONGEST_FUNCTION, function.name
-
-
-@pytest.mark.parametrize(
-    "module", ["experiments.claims", "experiments.own_tables", "detector.config"]
-)
-def test_listing_the_tables_loads_no_torch(module):
-    heavy = "{'torch', 'torchvision', 'numpy', 'pandas', 'matplotlib', 'ray', 'mlflow'}"
-    code = f"import sys, {module}; print(sorted({heavy} & set(sys.modules)))"
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
-    )
-    assert done.stdout.strip() == "[]"

@@ -190,7 +190,8 @@ CHANGES: dict[str, tuple[Change, str]] = {  # what -> how, and what is said of i
     "a verdict": (wording(CLAIMS, "undecided", "supported"), "animals.jsonl: 1 of 2"),
     "JSON without an end": (instead(RESULT, b"[" * 100_000), "RecursionError"),
     "a table that is none": (instead(ROWS, b"null"), "no table can be made"),
-    "records left out": (without(RECORDS), "matches.npz"),
+    "records left out": (without(RECORDS), "table2.csv: 12 of 25"),  # also what is compared
+    "those of another row": (without("runs/{1}/matches.npz"), "table2.csv: 6 of 25"),
     "a result left out": (without(RESULT), "result.json"),
     "errors left out": (without("runs/{0}/insight.json"), "table2.csv: 12 of 25"),
     "a run left out": (without("runs/{0}"), "table2.csv: 12 of 25"),
@@ -201,7 +202,7 @@ CHANGES: dict[str, tuple[Change, str]] = {  # what -> how, and what is said of i
 }
 
 
-def test_what_was_exported_stands_and_its_digest_is_of_all_members(original: Path) -> None:
+def test_what_was_exported_stands_and_its_digest_is_of_all_members(original):
     found, members = verify(original), read(original)
     assert found.problems == [] and found.pages[NUMBERS] == (24, 24)
     assert found.pages[CLAIMS] == (2, 2) and [*found.tables] == [TABLE]
@@ -215,8 +216,8 @@ def test_what_was_exported_stands_and_its_digest_is_of_all_members(original: Pat
 
 @pytest.mark.parametrize("what", CHANGES)
 def test_a_change_is_found_by_its_hash_or_for_its_reason_where_all_was_sealed_anew(
-    what: str, original: Path, tmp_path: Path
-) -> None:
+    what, original, tmp_path
+):
     before, (change, expected) = read(original), CHANGES[what]
     after = dict(before)
     change(after)
@@ -228,9 +229,7 @@ def test_a_change_is_found_by_its_hash_or_for_its_reason_where_all_was_sealed_an
     assert not [it for it in found if "manifest" in it]
 
 
-def test_a_number_that_another_machine_sums_otherwise_stands(
-    original: Path, tmp_path: Path
-) -> None:
+def test_a_number_that_another_machine_sums_otherwise_stands(original, tmp_path):
     members = read(original)
     for off, stands in ((1e-12, True), (1e-6, False)):
         at(RESULT, "metrics", "ap", lambda it, off=off: it + off)(members)
@@ -240,9 +239,7 @@ def test_a_number_that_another_machine_sums_otherwise_stands(
 @pytest.mark.parametrize(
     "name", ["notes.txt", "runs/0123456789ab/../evil.json", "..\\evil", "../evil", "/tmp/evil.json"]
 )
-def test_nothing_is_written_outside_or_where_an_archive_has_no_place(
-    name: str, original: Path, tmp_path: Path
-) -> None:
+def test_nothing_is_written_outside_or_where_an_archive_has_no_place(name, original, tmp_path):
     path = reseal(read(original) | {name: b"1"}, tmp_path / "a.zip")
     inside = tmp_path / "a" / "b" / "c"
     inside.mkdir(parents=True)
@@ -255,7 +252,7 @@ def test_nothing_is_written_outside_or_where_an_archive_has_no_place(
 # What is sealed
 
 
-def test_equal_results_are_equal_bytes(original: Path, tmp_path: Path, monkeypatch: Any) -> None:
+def test_equal_results_are_equal_bytes(original, tmp_path, monkeypatch):
     """Wherever the folder lies, whoever exports it, whenever; and they tell nothing of that."""
     shutil.copytree(original.parent / "results", tmp_path / "elsewhere")
     monkeypatch.chdir(tmp_path)
@@ -266,7 +263,7 @@ def test_equal_results_are_equal_bytes(original: Path, tmp_path: Path, monkeypat
         assert not [it for it, content in read(original).items() if secret.encode() in content]
 
 
-def test_initial_weights_are_named_by_what_they_are(tmp_path: Path) -> None:
+def test_initial_weights_are_named_by_what_they_are(tmp_path):
     weights = tmp_path / "start.pth"
     weights.write_bytes(b"weights")
     changed = {"weights": str(weights)}
@@ -287,7 +284,7 @@ def test_initial_weights_are_named_by_what_they_are(tmp_path: Path) -> None:
     assert row["recipe"] == {"weights": named}
 
 
-def test_what_no_archive_may_hold_is_refused(tmp_path: Path) -> None:
+def test_what_no_archive_may_hold_is_refused(tmp_path):
     table = Table(name="own", rows=(Row(f"as in {tmp_path / 'results'}", TABLE2.rows[0].config),))
     with pytest.raises(ValueError, match="would hold .*results, which an archive must not tell"):
         export(tmp_path / "results", tmp_path / "a.zip", table, seeds=(0,))
@@ -312,25 +309,10 @@ OTHER_NMS |= {"rows": ("1",)}
     ],
     ids=["a dot in the setup's name", "an own table", "rows with a stand-in at this scale"],
 )
-def test_whatever_is_sealed_stands(
-    table: Table, options: dict[str, Any], where: str, tmp_path: Path
-) -> None:
+def test_whatever_is_sealed_stands(table, options, where, tmp_path):
     found = verify(export(tmp_path / "a", tmp_path / "a.zip", table, seeds=(0,), **options))
     assert found.problems == [] and list(found.tables) == [where]
     assert found.pages[f"{where}.csv"] == (6 * len(table.rows),) * 2
-
-
-def test_runs_without_records_do_not_stand_nor_what_is_compared_with_them(tmp_path: Path) -> None:
-    """Of a version without them, and their data set is away: numbers, but no proof."""
-    store = fill(tmp_path / "results", [TABLE2], seeds=(0,), rows=("1", "3"))
-    of_the_reference, other = (it.matches for it in store.folders())
-    for records, standing in ((other, 18), (of_the_reference, 12)):
-        kept = records.read_bytes()
-        records.unlink()
-        found = verify(sealed(store, tmp_path / "a.zip"))
-        assert found.problems[0].startswith(f"runs/{records.parent.name}: FileNotFoundError")
-        assert found.pages[NUMBERS] == (standing, 24)
-        records.write_bytes(kept)
 
 
 # Archives that mean harm
@@ -348,31 +330,22 @@ def twice(members: Members, path: Path) -> None:
             file.writestr(name, members[name])
 
 
-def damaged(members: Members, path: Path) -> None:
-    content = write(members, path).read_bytes()
-    path.write_bytes(content.replace(b"Sealed results", b"sealed results", 1))
-
-
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"", "File is not a zip file"),
         (b"PK\x03\x04 and no more", "File is not a zip file"),
         ({"README.txt": b"no manifest"}, "it has no manifest.json"),
-        ({MANIFEST: b"{"}, "Input data was truncated"),
         ({MANIFEST: b"[1]"}, "Expected `object`, got `array`"),
         ({MANIFEST: b'{"a":' * 20_000}, "maximum recursion depth"),
         ({MANIFEST: b'{"format": 3, "code": {}, "members": {}}'}, "format 3, this version reads"),
-        ({MANIFEST: b'{"format": 4, "code": {}, "members": []}'}, "Expected `object`, got `arr"),
         (zipped, "members are compressed, which those of atss export never are"),
         (twice, "two members of one name"),
-        (damaged, "Bad CRC-32 for file 'README.txt'"),
         ({MANIFEST: b" " * 200_000}, "members claim more bytes than the file has, or than 150,000"),
     ],
 )
 def test_what_is_no_archive_is_refused_in_plain_words(
-    content: Any, reason: str, original: Path, tmp_path: Path, monkeypatch: Any, refused: Any
-) -> None:
+    content, reason, original, tmp_path, monkeypatch, refused
+):
     monkeypatch.setattr(archive, "MOST_BYTES", 150_000)
     path = tmp_path / "a.zip"
     if isinstance(content, bytes):
@@ -385,9 +358,7 @@ def test_what_is_no_archive_is_refused_in_plain_words(
     assert told.startswith(f"atss: {path} is no archive of atss export: ") and reason in told
 
 
-def test_arrays_that_unpack_to_more_than_they_may_are_not_read(
-    original: Path, tmp_path: Path, monkeypatch: Any
-) -> None:
+def test_arrays_that_unpack_to_more_than_they_may_are_not_read(original, tmp_path, monkeypatch):
     unseal(original, tmp_path)
     run = next(tmp_path.glob("runs/*"))
     check_run(run)
@@ -407,9 +378,7 @@ def test_arrays_that_unpack_to_more_than_they_may_are_not_read(
 # The commands
 
 
-def test_export_and_verify_say_what_stands_and_exit_so(
-    atss: Any, tmp_path: Path, monkeypatch: Any
-) -> None:
+def test_export_and_verify_say_what_stands_and_exit_so(atss, tmp_path, monkeypatch):
     fill(tmp_path / "results", [TABLE2], seeds=(0,), rows=("1", "3"))
     monkeypatch.chdir(tmp_path)
     code, output, _ = atss("export", "table2")
@@ -443,9 +412,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("line", REFUSED)
-def test_commands_refuse_in_a_line_what_they_cannot_use(
-    line: str, refused: Any, tmp_path: Path, monkeypatch: Any
-) -> None:
+def test_commands_refuse_in_a_line_what_they_cannot_use(line, refused, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "notes.txt").write_text("mine")
     (tmp_path / "results" / "runs").mkdir(parents=True)
@@ -453,7 +420,7 @@ def test_commands_refuse_in_a_line_what_they_cannot_use(
     assert (tmp_path / "notes.txt").read_text() == "mine" and not Path("nowhere").exists()
 
 
-def test_a_result_that_cannot_be_read_is_told(atss: Any, tmp_path: Path, monkeypatch: Any) -> None:
+def test_a_result_that_cannot_be_read_is_told(atss, tmp_path, monkeypatch):
     store = fill(tmp_path / "results", [TABLE2], seeds=(0,), rows=("1", "3"))
     broken = store.folders()[0]
     (broken.path / "result.json").write_text("null")
@@ -466,7 +433,7 @@ def test_a_result_that_cannot_be_read_is_told(atss: Any, tmp_path: Path, monkeyp
 
 
 @pytest.mark.slow
-def test_verify_needs_neither_torch_nor_pycocotools(original: Path) -> None:
+def test_verify_needs_neither_torch_nor_pycocotools(original):
     blocked = ("torch", "torchvision", "pycocotools", "ray", "mlflow")
     code = (
         f"import sys; sys.modules.update(dict.fromkeys({blocked}))\n"

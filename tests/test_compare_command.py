@@ -1,7 +1,7 @@
 """`atss compare`: what A and B may be, what is refused in one line, what is printed and written."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -17,7 +17,6 @@ from orchestration.plan import Setup
 from orchestration.run_folder import RunFolder, Store, open_store
 from reports import coco_bootstrap, paired
 
-Atss = Callable[..., tuple[int, str, str]]
 IOU_BOX, _, SSC_BOX, SSC_POINT = TABLES["table2"].rows
 TEXTS = ["table2:1", "table2:3"]
 
@@ -52,14 +51,14 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
 
 
 @pytest.fixture
-def compare(atss: Atss, made: Made) -> Callable[..., tuple[int, str, str]]:
+def compare(atss, made):
     return lambda *asked: atss("compare", *asked, "--out", made.store.root)
 
 
 # What A and B may be
 
 
-def test_a_row_is_all_its_seeds_a_run_is_one(made: Made) -> None:
+def test_a_row_is_all_its_seeds_a_run_is_one(made):
     for text in ("table2:1", "Table 2: Intersection over Union, Box", "table2:union,box"):
         first, second, _ = find_pair(made.store, [text, "table2:spatialandscaleconstraint,box"])
         assert first.name == "Table 2: Intersection over Union, Box" and first.setup == made.setup
@@ -91,9 +90,7 @@ def test_a_row_is_all_its_seeds_a_run_is_one(made: Made) -> None:
         ("table2:1 table2:3 --set depth=3", "no setting is called 'depth'"),
     ],
 )
-def test_what_is_not_to_be_compared_is_refused_in_one_line(
-    refused: Callable[..., str], made: Made, asked: str, why: str
-) -> None:
+def test_what_is_not_to_be_compared_is_refused_in_one_line(refused, made, asked, why):
     words = asked.replace("FILE", __file__).split(" ")
     assert why.replace("FILE", __file__) in refused("compare", *words, "--out", made.store.root)
 
@@ -107,7 +104,7 @@ def finished_in(root: Path, *scales_and_settings: tuple[str, dict[str, int]]) ->
     return store
 
 
-def test_other_data_and_several_setups_are_refused(tmp_path: Path) -> None:
+def test_other_data_and_several_setups_are_refused(tmp_path):
     store = finished_in(tmp_path, ("demo", {}), ("mini", {}))
     with pytest.raises(
         ValueError, match="measured: demo - zoo; mini - zoo; .* --scale, --data and"
@@ -124,7 +121,7 @@ def test_other_data_and_several_setups_are_refused(tmp_path: Path) -> None:
         find_pair(store, [moved.signature, "table2:3"], scale="mini")
 
 
-def test_changed_settings_are_asked_for_and_else_not_meant(tmp_path: Path) -> None:
+def test_changed_settings_are_asked_for_and_else_not_meant(tmp_path):
     store = finished_in(tmp_path, ("demo", {}), ("demo", {"iterations": 20}))
     first, second, note = find_pair(store, TEXTS)
     assert first.setup.settings == second.setup.settings == {}
@@ -140,9 +137,7 @@ def test_changed_settings_are_asked_for_and_else_not_meant(tmp_path: Path) -> No
 # What is printed and written
 
 
-def test_it_is_printed_and_drawn_and_ends_with_what_it_means(
-    compare: Atss, made: Made, tmp_path: Path
-) -> None:
+def test_it_is_printed_and_drawn_and_ends_with_what_it_means(compare, made, tmp_path):
     folder = tmp_path / "differences"
     code, output, errors = compare(*TEXTS, "--pictures", folder)
     assert (code, errors) == (0, "")
@@ -164,7 +159,7 @@ def test_it_is_printed_and_drawn_and_ends_with_what_it_means(
     assert f"no data set {where}: needs" in errors
 
 
-def test_it_is_markdown_and_json_too(compare: Atss, made: Made) -> None:
+def test_it_is_markdown_and_json_too(compare, made):
     code, output, _ = compare("table2:1@0", "table2:3@0", "--format", "json")
     content = json.loads(output)
     assert code == 0 and content["num_images"] == 30 and content["metrics"][0]["difference"] > 0

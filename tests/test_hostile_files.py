@@ -118,7 +118,7 @@ def peak() -> float:
     return int(found[1]) / 2**20
 
 
-def test_broken_annotations(tmp_path: Path) -> None:
+def test_broken_annotations(tmp_path):
     described = {
         "images": [
             {"id": n, "file_name": f"{n}.png", "width": 60, "height": 40} for n in range(1, 4)
@@ -138,7 +138,7 @@ def test_broken_annotations(tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # PIL says what it forgives
-def test_broken_images(tmp_path: Path) -> None:
+def test_broken_images(tmp_path):
     """Half of them with the size that annotations give, half as `predict` meets them."""
     pixels, draw, found = random.Random(3).randbytes(60 * 40 * 3), random.Random(4), []
     picture, whole = Image.frombytes("RGB", (60, 40), pixels), {}
@@ -155,7 +155,7 @@ def test_broken_images(tmp_path: Path) -> None:
     assert 100 < found.count("read") < 500
 
 
-def test_broken_weights(tmp_path: Path) -> None:
+def test_broken_weights(tmp_path):
     recipe = Recipe(backbone="small", norm="group_norm", weights="none", pyramid_channels=16)
     backbone = build_backbone("small", "group_norm", "none", 16)
     detector = build_detector(ATSS, 2, backbone=backbone)
@@ -176,7 +176,7 @@ def test_broken_weights(tmp_path: Path) -> None:
     assert found.count("read") < 200
 
 
-def test_broken_archives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_broken_archives(tmp_path, monkeypatch):
     """A quarter of them as they are, the others with a manifest that fits, by one who knows how."""
     monkeypatch.setattr(coco_bootstrap, "RESAMPLES", 20)
     rows = {"seeds": (0,), "rows": ("1",), "num_images": 6}

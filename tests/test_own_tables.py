@@ -6,15 +6,13 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from test_end_to_end import SHORT, reproduce
 from test_plan import SETUP
-from test_trial import write_small_data
 
 from experiments.baselines import ATSS, IMPROVED_RETINANET
 from experiments.experiment import OwnAssigner, Row, Run, canonical, signature
 from experiments.own_tables import load_assigner, load_tables, own_assigner
 from experiments.schedules import DEMO
-from orchestration.plan import find_tables, make_plan
+from orchestration.plan import find_tables
 from orchestration.results import reproduce_line
 
 ROOT = Path(__file__).parents[1]
@@ -69,7 +67,7 @@ def name_of(path: Path) -> str:
 # --- the table
 
 
-def test_a_file_is_a_table_called_like_the_file_and_may_have_several(tmp_path: Path) -> None:
+def test_a_file_is_a_table_called_like_the_file_and_may_have_several(tmp_path):
     path = write(tmp_path, HEAD + 'TABLE = Table(title="One", rows=[Row("ATSS", ATSS)])')
     (table,) = find_tables([str(path)])
     assert (table.name, table.label, table.heading) == ("my_ablation",) * 2 + ("my_ablation. One",)
@@ -78,14 +76,6 @@ def test_a_file_is_a_table_called_like_the_file_and_may_have_several(tmp_path: P
     path = write(tmp_path, HEAD + f'TABLES = [Table(name="a", {rows}), Table(name="b", {rows})]')
     assert [table.name for table in find_tables([str(path), "table3"])] == ["a", "b", "table3"]
     assert list(path.parent.iterdir()) == [path]  # read anew, and nothing is left beside it
-
-
-def test_a_row_may_have_a_schedule_of_its_own(tmp_path: Path) -> None:
-    rows = '[Row("long", ATSS), Row("short", ATSS, recipe={"iterations": 50})]'
-    table = find_tables([str(write(tmp_path, HEAD + f"TABLE = Table(rows={rows})"))])[0]
-    plan = make_plan(SETUP, [table])
-    assert [run.run.recipe.iterations for run in plan.runs] == [DEMO.iterations, 50]
-    assert list(table.rows[1].changes.items())[-1] == ("iterations", 50)
 
 
 REFUSED = {
@@ -123,7 +113,7 @@ for text, why in NO_ASSIGNER.items():
 
 
 @pytest.mark.parametrize("body", REFUSED)
-def test_a_file_that_is_no_table_is_refused_in_one_line(tmp_path: Path, body: str) -> None:
+def test_a_file_that_is_no_table_is_refused_in_one_line(tmp_path, body):
     path = write(tmp_path, HEAD + body + "\n")
     with pytest.raises(ValueError, match=REFUSED[body]) as refused:
         find_tables([str(path)])
@@ -133,7 +123,7 @@ def test_a_file_that_is_no_table_is_refused_in_one_line(tmp_path: Path, body: st
 # --- the assigner and its identity
 
 
-def test_an_assigner_runs_without_its_file(tmp_path: Path) -> None:
+def test_an_assigner_runs_without_its_file(tmp_path):
     path = write(tmp_path, FILE)
     own = only_row(path).assigner
     path.unlink()
@@ -142,7 +132,7 @@ def test_an_assigner_runs_without_its_file(tmp_path: Path) -> None:
     assert load_assigner(OwnAssigner(**kept))([], None) == pytest.approx(3 * 8 * 3.14159, abs=1e-3)
 
 
-def test_a_run_is_another_when_its_assigner_or_a_line_of_that_file_is(tmp_path: Path) -> None:
+def test_a_run_is_another_when_its_assigner_or_a_line_of_that_file_is(tmp_path):
     name = name_of(write(tmp_path, FILE))
     assert name_of(write(tmp_path, FILE, "renamed.py")) == name
     for before in ("x * SIZES", "SIZES = [8]", "append(16)", "k=3", "rows=["):
@@ -158,7 +148,7 @@ def test_a_run_is_another_when_its_assigner_or_a_line_of_that_file_is(tmp_path: 
     assert name_of(write(tmp_path, text)) != name
 
 
-def test_an_assigner_takes_the_place_of_the_configs() -> None:
+def test_an_assigner_takes_the_place_of_the_configs():
     own = OwnAssigner("mine", "def mine(anchors, gt_boxes): ...\n")
     runs = [Run(config, DEMO, "data", 0, own) for config in (ATSS, IMPROVED_RETINANET)]
     assert runs[0] == runs[1] and signature(runs[0]) != signature(replace(runs[0], assigner=None))
@@ -168,7 +158,7 @@ def test_an_assigner_takes_the_place_of_the_configs() -> None:
         Run(replace(ATSS, k=5), DEMO, "data", 0, own)
 
 
-def test_an_assigner_of_ours_may_be_taken_and_set() -> None:
+def test_an_assigner_of_ours_may_be_taken_and_set():
     from detector.assigners import assign_atss
 
     own = own_assigner(partial(assign_atss, k=5))
@@ -176,9 +166,7 @@ def test_an_assigner_of_ours_may_be_taken_and_set() -> None:
     assert load_assigner(own).keywords == {"k": 5}
 
 
-def test_an_assigner_with_a_part_in_another_file_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_assigner_with_a_part_in_another_file_is_refused(tmp_path, monkeypatch):
     write(tmp_path, "def helper(x):\n    return x\n", "my_helpers.py")
     path = write(tmp_path, "from my_helpers import helper\n" + FILE.replace("def helper", "def h"))
     monkeypatch.syspath_prepend(path.parent)
@@ -186,7 +174,7 @@ def test_an_assigner_with_a_part_in_another_file_is_refused(
         load_tables(path)
 
 
-def test_a_stored_source_that_does_not_run_here_says_why() -> None:
+def test_a_stored_source_that_does_not_run_here_says_why():
     with pytest.raises(ValueError, match="<assigner mine>, line 1: ModuleNotFoundError"):
         load_assigner(OwnAssigner("mine", "import nothing_there\ndef mine(a, b): ...\n"))
 
@@ -201,7 +189,7 @@ NO_ASSIGNMENT = {
 
 
 @pytest.mark.parametrize("body", NO_ASSIGNMENT)
-def test_what_returns_no_assignment_is_refused_before_anything_is_trained(body: str) -> None:
+def test_what_returns_no_assignment_is_refused_before_anything_is_trained(body):
     source = f"import torch\ndef mine(anchors, gt_boxes):\n    {body}\n"
     run = Run(ATSS, DEMO, "data", 0, OwnAssigner("mine", source))
     from orchestration.launch import check_assigner
@@ -214,7 +202,7 @@ def test_what_returns_no_assignment_is_refused_before_anything_is_trained(body: 
 # --- the example of the docs
 
 
-def test_the_example_takes_all_the_candidates_of_atss_and_so_its_positives() -> None:
+def test_the_example_takes_all_the_candidates_of_atss_and_so_its_positives():
     import torch
 
     from detector.detector import build_detector
@@ -227,23 +215,8 @@ def test_the_example_takes_all_the_candidates_of_atss_and_so_its_positives() -> 
     assert 0 < (closest >= 0).sum() <= 2 * 9 * 5
 
 
-def test_the_page_shows_files_that_load_and_the_example_as_it_is(tmp_path: Path) -> None:
+def test_the_page_shows_files_that_load_and_the_example_as_it_is(tmp_path):
     first, example = (ROOT / "docs" / "own-tables.md").read_text().split("```python\n")[1:]
     (table,) = load_tables(write(tmp_path, first.partition("```")[0])).values()
     assert [row.changes.get("iterations") for row in table.rows] == [None, None, None, 550]
     assert example.partition("```")[0] in EXAMPLE.read_text()
-
-
-@pytest.mark.slow
-def test_the_example_is_trained_like_a_table_of_the_paper(tmp_path: Path) -> None:
-    data, out = write_small_data(tmp_path / "squares"), tmp_path / "out"
-    output, _ = reproduce(out, data, str(EXAMPLE), settings=SHORT)
-    assert "4 rows, 1 seed: 4 distinct runs, 0 done, 4 to train" in output
-    assert output.count(": done, AP") == 4
-    assert "my_ablation. What makes ATSS" in output and "paper" not in output
-    page = next(out.glob("reports/*/my_ablation.html")).read_text()
-    assert "def closest(" in page and "closest 3" in page
-    facts = [json.loads(path.read_text()) for path in out.glob("runs/*/run.json")]
-    stored = {entry["params"]["assigner"]: entry.get("assigner") for entry in facts}
-    assert set(stored) == {"iou", "closest", "closest(k=3)", "atss"}
-    assert stored["atss"] is None and "def closest(" in stored["closest(k=3)"]["source"]

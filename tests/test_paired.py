@@ -61,7 +61,7 @@ def strong() -> Side:
 # Numbers of each class
 
 
-def test_numbers_of_resampled_images_are_those_of_the_data_set_that_they_make() -> None:
+def test_numbers_of_resampled_images_are_those_of_the_data_set_that_they_make():
     truth = ground_truth(8)
     found = detections(truth, 1, 0.6)
     _, matches = measure(truth, found)
@@ -83,7 +83,7 @@ def test_numbers_of_resampled_images_are_those_of_the_data_set_that_they_make() 
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_holms_method_is_holms(seed: int) -> None:
+def test_holms_method_is_holms(seed):
     draw = random.Random(seed)
     chances = [draw.choice([0.0001, 0.0099, 0.012, 0.02, 0.04, 0.06, 0.5]) for _ in range(6)]
     expected, left = set(), len(chances)
@@ -100,7 +100,7 @@ def test_holms_method_is_holms(seed: int) -> None:
 # The comparison
 
 
-def test_what_is_much_better_is_told_apart_in_everything(weak: Side, strong: Side) -> None:
+def test_what_is_much_better_is_told_apart_in_everything(weak, strong):
     found, turned = compare(weak, strong), compare(strong, weak)
     assert found.seeds == ((0, 1, 2), (0, 1, 2))
     assert found.notes == ("Of the seeds that both have, so without 3.",)
@@ -120,7 +120,7 @@ def test_what_is_much_better_is_told_apart_in_everything(weak: Side, strong: Sid
     assert better == worse[::-1]
 
 
-def test_a_configuration_is_not_told_apart_from_its_like(weak: Side) -> None:
+def test_a_configuration_is_not_told_apart_from_its_like(weak):
     found = compare(weak, side("twin", 0.3, [5, 6], scale="demo"))
     assert found.notes == ("They share no seed, so seeds are not paired; images are.",)
     assert not found.metrics[0].estimate.excludes_zero
@@ -149,7 +149,7 @@ SAID = [  # what an estimate changes, and what is said of it
 ]
 
 
-def test_it_is_said_in_one_sentence_and_what_more_would_take(weak: Side, strong: Side) -> None:
+def test_it_is_said_in_one_sentence_and_what_more_would_take(weak, strong):
     one_seed = compare(*(replace(it, runs=it.runs[:1]) for it in (weak, strong)))
     assert one_seed.metrics[0].estimate.seed_error is None
     assert any("not of configurations" in note for note in grids(one_seed)[0].notes)
@@ -159,7 +159,7 @@ def test_it_is_said_in_one_sentence_and_what_more_would_take(weak: Side, strong:
         assert meaning(replace(one_seed, metrics=(ap, *one_seed.metrics[1:]))) == said
 
 
-def test_a_class_in_few_images_has_no_interval() -> None:
+def test_a_class_in_few_images_has_no_interval():
     rare = ground_truth(30)
     for place, item in enumerate(rare["annotations"]):
         item["category_id"] = DOG if place < 9 else CAT
@@ -169,7 +169,7 @@ def test_a_class_in_few_images_has_no_interval() -> None:
     assert cat.estimate is not None
 
 
-def test_other_images_and_classes_are_refused_and_other_circumstances_told(weak: Side) -> None:
+def test_other_images_and_classes_are_refused_and_other_circumstances_told(weak):
     more = ground_truth(30)
     more["categories"].append({"id": 9, "name": "cow"})
     for truth in (ground_truth(20), more):
