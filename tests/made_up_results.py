@@ -56,7 +56,9 @@ def make_bundle(
             signatures.setdefault(row.label, []).append(name)
             if (row.label, seed) not in missing:
                 ap = row.paper.ap / 2 if row.paper.ap else 10.0 + index
-                results[name] = Result(name, seed, metrics_of(ap + seed), 90.0, {"device": "cpu"})
+                about = {"seconds": 90.0, "facts": {"device": "cpu"}}
+                metrics = metrics_of(ap + seed)
+                results[name] = Result(signature=name, seed=seed, metrics=metrics, **about)
     command = f"atss run {table.name} --scale {scale}"
     about = {"scale": scale, "recipe": recipe, "data": data, "fingerprint": "f" * 16}
     return Bundle(table=table, signatures=signatures, results=results, command=command, **about)
