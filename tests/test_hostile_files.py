@@ -44,24 +44,35 @@ VALUES: tuple[Any, ...] = (
 )
 
 
+def places(content: Any, keys: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Of every value inside, as the keys that lead to it."""
+    inner = content.items() if isinstance(content, dict) else enumerate(content)
+    found = []
+    for key, value in inner:
+        found.append((*keys, key))
+        if isinstance(value, dict | list):
+            found += places(value, (*keys, key))
+    return found
+
+
 def spoil(content: Any, draw: random.Random) -> Any:
-    """A copy with one to three values, at any depth, replaced, dropped or doubled."""
+    """A copy with one to three values replaced, dropped or doubled."""
     content = copy.deepcopy(content)
     for _ in range(draw.randint(1, 3)):
-        inner = content
-        while True:
-            key = draw.choice([*inner] if isinstance(inner, dict) else range(len(inner)))
-            is_leaf = not isinstance(inner[key], dict | list) or not inner[key]
-            if is_leaf or draw.random() < 0.2:
-                break
-            inner = inner[key]
-        how = draw.random()
-        if how < 0.15 and isinstance(inner, dict) and len(inner) > 1:
-            del inner[key]
-        elif how < 0.3 and isinstance(inner, list):
-            inner.append(copy.deepcopy(inner[key]))
-        else:
-            inner[key] = copy.deepcopy(draw.choice(VALUES))
+        *path, last = draw.choice(places(content))
+        try:
+            inner = content
+            for key in path:
+                inner = inner[key]
+            how = draw.random()
+            if how < 0.15 and isinstance(inner, dict):
+                del inner[last]
+            elif how < 0.3 and isinstance(inner, list):
+                inner.append(copy.deepcopy(inner[last]))
+            else:
+                inner[last] = copy.deepcopy(draw.choice(VALUES))
+        except (KeyError, IndexError, TypeError):
+            continue  # an earlier change took the place away
     return content
 
 
