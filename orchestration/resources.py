@@ -121,15 +121,11 @@ class Spent:
     testing: float = 0.0
     images: int = 0
 
-    def per_step(self) -> float:
-        """Seconds of a training step."""
-        return self.training / max(1, self.steps)
-
-    def per_image(self, batch_size: int) -> float:
-        """Seconds to test an image; before the first, a guess by what training one takes."""
-        guess = self.per_step() / batch_size / TRAINING_COST
-        return self.testing / self.images if self.images else guess
-
     def seconds_for(self, steps: int, images: float, recipe: Recipe) -> float:
-        """Of so many training steps and images to test, at this pace."""
-        return self.per_step() * steps + self.per_image(recipe.batch_size) * images
+        """Of so many training steps and images to test, at this pace.
+
+        Before the first test, the time of an image is a guess by what it takes in training.
+        """
+        step = self.training / max(1, self.steps)
+        guess = step / recipe.batch_size / TRAINING_COST
+        return step * steps + (self.testing / self.images if self.images else guess) * images
