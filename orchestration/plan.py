@@ -148,8 +148,7 @@ class Plan:
     def missing(self, store: Store, *, is_asha: bool = False) -> tuple[PlannedRun, ...]:
         """The runs without a result, in order; for ASHA not those that it ended early before."""
         runs = [(run, store.folder(run.signature)) for run in self.runs]
-        runs = [(run, it) for run, it in runs if not (is_asha and it.read("stopped"))]
-        return tuple(run for run, it in runs if not it.is_done)
+        return tuple(run for run, it in runs if not (it.is_done or (is_asha and it.stopped())))
 
     def seeds_measured(self, store: Store) -> tuple[int, ...]:
         """The seeds asked for, and those of earlier launches of this setup: a report shows all."""

@@ -25,7 +25,6 @@ from orchestration.plan import GENERATED, NAMED_DATA, Setup, folder_of
 from orchestration.progress import count
 from orchestration.records import database, local_uri, records_uri, without_password
 from orchestration.run_folder import CHECKED, RunFolder, Store
-from orchestration.search import stopped
 from orchestration.terminal import near, out_option, warn
 from reports.breakdown import Insight
 from reports.coco_bootstrap import Scores, load_scores, save_scores, score
@@ -132,7 +131,7 @@ def bundle(
         fingerprint=setup.fingerprint,
         signatures=signatures,
         results=results,
-        stopped={name: how for name, folder in folders.items() if (how := stopped(folder))},
+        stopped={name: how for name, folder in folders.items() if (how := folder.stopped())},
         settings=setup.settings,
         command=reproduce_line(setup, table, seeds),
         notes=list(dict.fromkeys(filter(None, notes))),

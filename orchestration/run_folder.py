@@ -34,13 +34,14 @@ import time
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
 
 from orchestration.json_files import CHECKED, read_checked, read_json, write_atomically, write_json
 from orchestration.progress import Status
+from reports.results import Stopped
 
 DEFAULT_OUT = "results"
 RUNS = "runs"
@@ -104,6 +105,20 @@ class RunFolder:
     def cancellation(self) -> str:
         """Who asked the run to end, and when; empty where nobody did."""
         return " at ".join((self.read("cancel") or {}).values())
+
+    def stop(self) -> Stopped | None:
+        """Note that it was ended early; None if it was not: it is done, failed, or cancelled."""
+        if self.is_done or self.failure() or self.cancellation():
+            return None
+        tests = [(it["step"], it["AP"]) for it in self.history() if it.get("AP") is not None]
+        where = Stopped(*(tests or [(0, None)])[-1])
+        self.write("stopped", asdict(where))
+        return where
+
+    def stopped(self) -> Stopped | None:
+        """How far it came when it was ended early, if nobody has trained it to its end since."""
+        content = None if self.is_done else self.read("stopped")
+        return None if content is None else Stopped(**content)
 
     def warnings(self) -> list[dict[str, Any]]:
         """warnings.json: what looks wrong, each with "code", "step" and "text"."""
@@ -209,9 +224,9 @@ class RunFolder:
             state, values["reason"] = "failed", failure["reason"]
         elif is_awaited:
             state = "waiting"
-        elif early := self.read("stopped"):
-            ap = "" if early["ap"] is None else f", AP {early['ap']:.1f}"
-            values["reason"] = f"early{ap} after {early['step']} steps"
+        elif early := self.stopped():
+            ap = "" if early.ap is None else f", AP {early.ap:.1f}"
+            values["reason"] = f"early{ap} after {early.step} steps"
         return Status(name, state, values, self.signature, facts)
 
     @contextmanager

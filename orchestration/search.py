@@ -1,4 +1,4 @@
-"""What a sweep decides by results: which combination comes next, and which run is ended early.
+"""What a sweep decides by results: which combination comes next, and when runs may be ended early.
 
 Optuna's TPE proposes by what the others have reached. Its own journal in <out>/sweeps keeps what
 was proposed, so the same command goes on with it; what is done, for whichever table, is not trained
@@ -22,8 +22,7 @@ from experiments.experiment import Row, canonical
 from experiments.sweep import Axis, Sweep
 from orchestration.plan import Plan, PlannedRun, make_plan
 from orchestration.resources import evaluation_steps
-from orchestration.run_folder import RunFolder, Store
-from reports.results import Stopped
+from orchestration.run_folder import Store
 
 ATTEMPTS = 100  # for each sample, to find one that is new and that a detector can be
 MAX_RANDOM = 10  # the first third of the samples, but no more, is drawn blindly
@@ -85,7 +84,7 @@ class Search:
                 folders = [
                     (run, self.store.folder(run.signature)) for run in self._plan([row]).runs
                 ]
-                lacking = [run for run, it in folders if not (it.is_done or stopped(it))]
+                lacking = [run for run, it in folders if not (it.is_done or it.stopped())]
             if not lacking:  # no new one, or its results are there
                 self._tell(number, row)
             self.open |= {run.signature: number for run in lacking}
@@ -136,7 +135,7 @@ class Search:
         """The mean AP of a row's runs that ended; of one ended early its last."""
         aps = list[float]()
         for folder in (self.store.folder(run.signature) for run in self._plan([row]).runs):
-            early, metrics = stopped(folder), (folder.result() or {}).get("metrics", {})
+            early, metrics = folder.stopped(), (folder.result() or {}).get("metrics", {})
             ap = early.ap if early else metrics.get("ap")
             aps += [] if ap is None else [ap]
         return fmean(aps) if aps else None
@@ -160,19 +159,3 @@ def steps_tested(recipe: Recipe, num_images: int) -> list[int]:
             f"{recipe.iterations}: ask for more with --set evaluations=..., or train longer"
         )
     return steps
-
-
-def stop(folder: RunFolder) -> Stopped | None:
-    """Note that a run was ended early; None if it was not: it is done, failed, or cancelled."""
-    if folder.is_done or folder.failure() or folder.cancellation():
-        return None
-    tests = [(it["step"], it["AP"]) for it in folder.history() if it.get("AP") is not None]
-    where = Stopped(*(tests or [(0, None)])[-1])
-    folder.write("stopped", asdict(where))
-    return where
-
-
-def stopped(folder: RunFolder) -> Stopped | None:
-    """How far a run came that was ended early and that nobody has trained to its end since."""
-    content = None if folder.is_done else folder.read("stopped")
-    return None if content is None else Stopped(**content)

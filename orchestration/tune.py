@@ -50,7 +50,6 @@ from detector.config import Recipe
 from orchestration.plan import Job
 from orchestration.resources import RAY_FOLDER, Allocation, Resources, allocate, require_answer
 from orchestration.run_folder import RunFolder
-from orchestration.search import stop
 
 MAX_CRASHES = 2  # of a trial's process, each followed by another attempt from the last checkpoint
 REDUCTION = 3  # a run goes on if it is among the best third of those that came there before
@@ -249,7 +248,7 @@ class _Watch(tune.Callback):
     def on_trial_complete(self, *, trial: Any, **info: Any) -> None:
         """It has said how it ended; if it was ended early, its last word was about a test."""
         folder = RunFolder(trial.config["job"].folder)
-        if "tested_at" in trial.last_result and (where := stop(folder)):
+        if "tested_at" in trial.last_result and (where := folder.stop()):
             reason = f"AP {where.ap:.1f} after {where.step} steps is not among the best"
             self._tell(trial, "stopped", reason)
 

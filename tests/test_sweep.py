@@ -24,7 +24,7 @@ from orchestration.commands.train import BASES, find_base
 from orchestration.plan import Job, PlannedRun, make_plan
 from orchestration.results import bundle, reproduce_line
 from orchestration.run_folder import RunFolder, Store, open_store
-from orchestration.search import Search, steps_tested, stop, stopped
+from orchestration.search import Search, steps_tested
 from orchestration.terminal import show_status
 from reports.results import Stopped
 
@@ -176,9 +176,9 @@ def test_a_run_that_was_ended_early_says_so(tmp_path):
     done, early, failed = by_row["k = 9"], by_row["k = 3"], store.folder("f" * 12)
     finish(done, 30.0)
     after_tests(failed, 5.0).write("failure", {"reason": "x", "traceback": ""})
-    ended = [stop(one) for one in (done, failed, after_tests(early, 5.0, 6.5))]
+    ended = [one.stop() for one in (done, failed, after_tests(early, 5.0, 6.5))]
     assert ended == [None, None, Stopped(20, 6.5)]
-    assert stopped(early) == Stopped(20, 6.5) and stopped(failed) is None
+    assert early.stopped() == Stopped(20, 6.5) and failed.stopped() is None
     text = io.StringIO()
     Console(file=text, width=200).print(show_status(store))
     assert re.search(r"stopped +early, AP 6.5 after 20 steps", text.getvalue())
@@ -186,7 +186,7 @@ def test_a_run_that_was_ended_early_says_so(tmp_path):
     assert content.stopped == {early.signature: Stopped(20, 6.5)}
     assert list(content.results) == [done.signature]
     finish(early, 30.0)
-    assert stopped(early) is None  # somebody trained it
+    assert early.stopped() is None  # somebody trained it
 
 
 def test_asha_ends_who_is_behind_at_a_test_but_nobody_at_the_end():
@@ -240,7 +240,7 @@ def train(
         if len(runs) > limit:
             break
         folder, ap = search.store.folder(planned.signature), ap_of(planned.run)
-        if ap is not None and not stopped(folder):
+        if ap is not None and not folder.stopped():
             finish(folder, ap, planned.run.seed)
         search.ended(planned.signature)
     return runs
@@ -299,7 +299,7 @@ def test_what_failed_or_was_ended_early_teaches_a_search_too(tmp_path):
 
     def ap_of(run: Run) -> float | None:
         if (ap := next(told)) == 2.0:
-            stop(after_tests(store.folder(signature(run)), 1.0, 2.0))
+            after_tests(store.folder(signature(run)), 1.0, 2.0).stop()
         return ap
 
     train(search, ap_of)
@@ -365,7 +365,7 @@ def test_ray_asks_for_runs_one_by_one_and_ends_those_that_are_behind(tmp_path):
     best, ks = 0, [run.run.config.k for run, _ in begun]
     for run, done_before in begun:
         folder, k = store.folder(run.signature), run.run.config.k
-        where = stopped(folder)
+        where = folder.stopped()
         assert folder.is_done if k >= max(ks[: ks.index(k) + 1]) else where is not None
         assert done_before == best  # who proposes can look at what was reached before
         best += folder.is_done
