@@ -1,6 +1,7 @@
 """One thread per test process, the same scenes on every run, and no GPU test without a GPU.
 
-HYPOTHESIS_PROFILE=thorough draws thousands of fresh scenes instead of the fixed ones.
+HYPOTHESIS_PROFILE=thorough draws thousands of fresh scenes instead of the fixed ones, unshrunk
+leaves a failure as it was found.
 """
 
 import os
@@ -9,7 +10,8 @@ import secrets
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +20,7 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: its sums depend on it
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 # A shell that runs tests in the background ignores Ctrl-C, and so would what tests start and end.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -36,6 +38,8 @@ settings.register_profile(
 settings.register_profile(
     "thorough", settings.get_profile("default"), max_examples=3000, derandomize=False
 )
+unshrunk = [Phase.explicit, Phase.generate]
+settings.register_profile("unshrunk", settings.get_profile("default"), phases=unshrunk)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 
@@ -72,9 +76,10 @@ class Machine:
 
     process: subprocess.Popen[bytes]
     output: Path
+    errors: Path
 
     def said(self) -> str:
-        return self.output.read_text()
+        return self.output.read_text() + self.errors.read_text()
 
     def is_lost(self) -> None:
         """Everything in its session dies at once."""
@@ -84,6 +89,8 @@ class Machine:
 
 
 Start = Callable[..., Machine]
+Atss = Callable[..., tuple[int, str, str]]  # exit code, output, errors
+Refused = Callable[..., str]  # the line that says why
 
 
 @pytest.fixture
@@ -91,20 +98,25 @@ def start(tmp_path: Path) -> Iterator[Start]:
     """Start a Python module as another machine would; at the end all of them are ended."""
     token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     settings = {"RAY_USAGE_STATS_ENABLED": "0", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    settings |= {"PYTHONPATH": str(ROOT), "COLUMNS": "120", "PYTHONDONTWRITEBYTECODE": ""}
+    settings |= {
+        "PYTHONPATH": f"{ROOT}:{ROOT}/tests",
+        "COLUMNS": "200",
+        "PYTHONDONTWRITEBYTECODE": "",
+    }
+    settings |= {"MLFLOW_TRACKING_URI": ""}  # records are beside the results
     started: list[Machine] = []
 
     def run(*command: object, **variables: str) -> Machine:
-        output = tmp_path / f"{len(started)}.log"
+        output, errors = (tmp_path / f"{len(started)}.{name}" for name in ("out", "err"))
         process = subprocess.Popen(
             [sys.executable, "-m", *map(str, command)],
             cwd=tmp_path,
             env={**os.environ, **settings, **token, **variables},
             stdout=output.open("wb"),
-            stderr=subprocess.STDOUT,
+            stderr=errors.open("wb"),
             start_new_session=True,
         )
-        started.append(Machine(process, output))
+        started.append(Machine(process, output, errors))
         return started[-1]
 
     yield run
@@ -112,11 +124,26 @@ def start(tmp_path: Path) -> Iterator[Start]:
         machine.is_lost()
 
 
+def wait_for(happened: Callable[[], Any], seconds: float, machine: Machine | None = None) -> Any:
+    """What happened; machine: whose end would be too early."""
+    limit = time.monotonic() + seconds
+    while not (found := happened()):
+        assert time.monotonic() < limit, machine and machine.said()
+        assert machine is None or machine.process.poll() is None, machine.said()
+        time.sleep(0.05)
+    return found
+
+
+def launch_line(*words: object, data: Path, out: Path, settings: Sequence[str]) -> list[object]:
+    """`atss reproduce` on small images, for `start`."""
+    settings = [*settings, "batch_size=2", "warmup_iterations=1", "short_side=64,64"]
+    changes = [part for setting in settings for part in ("--set", setting)]
+    return ["orchestration.cli", "reproduce", *words, "--data", data, "--out", out, *changes]
+
+
 @pytest.fixture
-def atss(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Iterator[Callable[..., tuple[int, str, str]]]:
-    """Run the command in this process: exit code, output, errors."""
+def atss(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Atss]:
+    """Run the command in this process."""
     from orchestration import cli, terminal
 
     def run(*arguments: object) -> tuple[int, str, str]:
@@ -138,8 +165,8 @@ def atss(
 
 
 @pytest.fixture
-def refused(atss: Callable[..., tuple[int, str, str]]) -> Callable[..., str]:
-    """Run a command that has to be refused before it prints anything; the line that says why."""
+def refused(atss: Atss) -> Refused:
+    """Run a command that has to be refused before it prints anything."""
 
     def run(*arguments: object) -> str:
         code, output, errors = atss(*arguments)

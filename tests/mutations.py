@@ -1,6 +1,6 @@
-"""Plants faults into copies of the project, one at a time, and says which test notices each.
+"""Plants faults into a copy of the project, one at a time, and says which test notices each.
 
-    python tests/mutations.py [--only NAME ...] [--jobs 2] [--check]
+    python tests/mutations.py [--only NAME ...] [--check]
 
 A fault is what one gets wrong when one re-implements the paper: > for >=, the biased standard
 deviation, k instead of k x anchors per location. Whatever no test notices is a missing test. A
@@ -17,47 +17,22 @@ import subprocess
 import sys
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from rich.console import Console
-from rich.markup import escape
-from rich.progress import track
-
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "mutations.json"
-COPIED = ("detector", "experiments", "reports", "orchestration", "tests")
-COPIED += ("pyproject.toml", "benchmarks/data_statistics.py")  # the last: tests import it
+COPIED = ("detector", "experiments", "reports", "orchestration", "tests", "benchmarks", "docs")
 SPOILED = ("detector", "reports")
-LIMIT = 900  # seconds for one fault
-
-# Appended to the copies' conftest.py: the first failure is enough, it need not be a small one.
-UNSHRUNK = """
-from hypothesis import Phase
-phases = [Phase.explicit, Phase.generate]
-settings.register_profile("unshrunk", settings.get_profile("default"), phases=phases)
-settings.load_profile("unshrunk")
-"""
-
-# Where to look first, by the module that is spoiled; then everywhere that takes no training.
-FIRST = {
-    "anchors": ["anchors", "head"],
-    "annotations": ["annotations", "coco"],
-    "assigners": ["assigners", "prediction_assigners"],
-    "batches": ["batches", "parallel"],
-    "boxes": ["boxes", "assigners"],
-    "coco_bootstrap": ["intervals", "matching"],
-    "config": ["config", "postprocess"],
-    "detector": ["detector", "table1_order"],
-    "images": ["coco"],
-    "iou_assigner": ["assigners", "prediction_assigners"],
-    "matches": ["matching"],
-    "training": ["training", "detector", "parallel"],
-}  # of all others: the test of that name
+LIMIT = 1800  # seconds for one fault
 
 # A fault that ends in one of these says nothing: the copy does not run at all.
 BROKEN = ("NameError", "SyntaxError", "IndentationError", "ImportError", "ModuleNotFoundError")
+PYTEST = ["-n0", "-x", "-q", "--tb=no", "--durations=0", "--durations-min=999"]
+PYTEST += ["-p", "no:cacheprovider", "-m", "not slow and not gpu"]
+# COLUMNS: or pytest cuts the messages off. No byte code: it could be that of another fault.
+ENVIRONMENT = {"OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1", "COLUMNS": "400"}
+ENVIRONMENT |= {"HYPOTHESIS_PROFILE": "unshrunk"}
 
 
 @dataclass(frozen=True)
@@ -69,7 +44,7 @@ class Fault:
     """
 
     name: str
-    module: str  # whose tests are asked first
+    module: str  # where it is, should several files have the text
     edits: tuple[tuple[str, str], ...]
     times: int = 1
 
@@ -78,13 +53,13 @@ class Fault:
 
         ValueError unless it is one that has every text as said.
         """
-        patterns = [_pattern(old) for old, _ in self.edits]
+        edits = [(_pattern(old), new) for old, new in self.edits]
+        files = [it for package in SPOILED for it in sorted((root / package).rglob("*.py"))]
+        texts = {path: path.read_text(encoding="utf-8") for path in files}
         found = [
             path
-            for package in SPOILED
-            for path in sorted((root / package).rglob("*.py"))
-            if (text := path.read_text(encoding="utf-8"))
-            and all(len(pattern.findall(text)) == self.times for pattern in patterns)
+            for path, text in texts.items()
+            if all(len(old.findall(text)) == self.times for old, _ in edits)
         ]
         if len(found) > 1:  # the text alone is not telling
             found = [path for path in found if path.stem == self.module]
@@ -93,9 +68,9 @@ class Fault:
                 f"fault '{self.name}' needs one file with its text {self.times} times, found "
                 f"{len(found)}: {self.edits[0][0]!r}"
             )
-        text = found[0].read_text(encoding="utf-8")
-        for pattern, (_, new) in zip(patterns, self.edits, strict=True):
-            text = pattern.sub(lambda _, new=new: new, text)
+        text = texts[found[0]]
+        for old, new in edits:
+            text = old.sub(lambda _, new=new: new, text)
         compile(text, found[0].name, "exec")
         return found[0], text
 
@@ -513,97 +488,64 @@ FAULTS = [
            "low=estimate.low + bias, high=estimate.high + bias")),
 ]
 # fmt: on
-EVERYWHERE = sorted(
-    {name for one in FAULTS for name in FIRST.get(one.module, [one.module])} | {"experiments"}
-)
 
 
-def copy_of(source: Path, target: Path) -> Path:
-    """The parts of the project that tests need, without what tests leave behind."""
+def copy_of_project(target: Path) -> Path:
+    """What tests need, without what they leave behind."""
     left_out = shutil.ignore_patterns("__pycache__", "*.ipynb", "mutations.py")
     for name in COPIED:
-        (target / name).parent.mkdir(parents=True, exist_ok=True)
-        if (source / name).is_dir():
-            shutil.copytree(source / name, target / name, ignore=left_out)
-        else:
-            shutil.copy(source / name, target / name)
+        shutil.copytree(ROOT / name, target / name, ignore=left_out)
+    shutil.copy(ROOT / "pyproject.toml", target)
     return target
 
 
-def run_tests(root: Path, names: list[str]) -> tuple[int, str]:
-    """Exit code and output of the fast tests of these modules, up to the first failure."""
-    files = [f"tests/test_{name}.py" for name in names if (root / f"tests/test_{name}.py").exists()]
-    options = ["-n0", "-x", "-q", "--tb=no", "--durations=0", "--durations-min=999"]
-    options += ["-p", "no:cacheprovider", "-m", "not slow and not gpu"]
-    command = [sys.executable, "-m", "pytest", *options, *files]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
-    environment["COLUMNS"] = "400"  # or pytest cuts the messages off
+def tests_of(root: Path, module: str) -> list[Path]:
+    """The files of tests that train nothing: the module's own, those that name it, the others."""
+    texts = {path: path.read_text() for path in sorted((root / "tests").glob("test_*.py"))}
+    quick = [path for path, text in texts.items() if "orchestration" not in text]
+    names = re.compile(rf"\b{module}\b")
+    return sorted(quick, key=lambda it: (it.stem != f"test_{module}", not names.search(texts[it])))
+
+
+def first_failure(root: Path, files: list[Path]) -> tuple[str, str]:
+    """The id of the first fast test of these that fails, and its message; empty if none does."""
     done = subprocess.run(
-        command, cwd=root, env=environment, capture_output=True, text=True, timeout=LIMIT
+        [sys.executable, "-m", "pytest", *PYTEST, *map(str, files)],
+        cwd=root,
+        env={**os.environ, **ENVIRONMENT},
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
     )
-    return done.returncode, done.stdout + done.stderr
-
-
-def first_failure(output: str) -> tuple[str, str]:
-    """The id of the first test that failed, and its message."""
-    found = re.search(r"^(?:FAILED|ERROR) (tests/\S+\.py(?:::.*?)?)(?: - (.*))?$", output, re.M)
-    if found is None:
-        raise ValueError("pytest failed without naming a test:\n" + output[-2000:])
+    if not done.returncode:
+        return "", ""
+    line = r"^(?:FAILED|ERROR) (tests/\S+\.py(?:::.*?)?)(?: - (.*))?$"
+    if (found := re.search(line, done.stdout, re.MULTILINE)) is None:
+        raise ValueError(
+            f"pytest failed without naming a test:\n{done.stdout[-2000:]}{done.stderr}"
+        )
     return found[1], (found[2] or "").strip()
 
 
-def try_fault(one: Fault, base: Path, folder: Path) -> Outcome:
-    """Plant it into a copy of base below folder and ask the tests, the likely ones first."""
-    root = copy_of(base, folder / re.sub(r"\W+", "-", one.name))
+def try_fault(one: Fault, root: Path) -> Outcome:
+    """Plant it into the copy, ask the tests, and take it out again."""
     path, text = one.planted(root)
+    whole, start = path.read_text(encoding="utf-8"), time.perf_counter()
     path.write_text(text, encoding="utf-8")
-    start = time.perf_counter()
-    first = FIRST.get(one.module, [one.module])
-    caught_by = message = ""
-    for names in (first, [name for name in EVERYWHERE if name not in first]):
-        code, output = run_tests(root, names)
-        if code:
-            caught_by, message = first_failure(output)
-            if "::" not in caught_by or message.startswith(BROKEN):
-                raise ValueError(f"fault '{one.name}' does not run: {caught_by} {message}")
-            break
-    shutil.rmtree(root)
+    caught_by, message = first_failure(root, tests_of(root, path.stem))
+    path.write_text(whole, encoding="utf-8")
+    if caught_by and ("::" not in caught_by or message.startswith(BROKEN)):
+        raise ValueError(f"fault '{one.name}' does not run: {caught_by} {message}")
     return Outcome(one.name, one.module, caught_by, message, round(time.perf_counter() - start, 1))
-
-
-def run(faults: list[Fault], jobs: int, console: Console) -> list[Outcome]:
-    """Every fault's outcome, with a bar and the time left."""
-    with tempfile.TemporaryDirectory() as name, ThreadPoolExecutor(jobs) as pool:
-        folder = Path(name)
-        base = copy_of(ROOT, folder / "base")
-        with (base / "tests" / "conftest.py").open("a", encoding="utf-8") as conftest:
-            conftest.write(UNSHRUNK)
-        for one in faults:  # before anything takes long: can all be planted?
-            one.planted(base)
-        with console.status("all tests without a fault ..."):
-            code, output = run_tests(base, EVERYWHERE)
-        if code:
-            raise ValueError(f"the tests fail without any fault: {first_failure(output)}")
-        outcomes = []
-        waiting = as_completed([pool.submit(try_fault, one, base, folder) for one in faults])
-        for future in track(waiting, "", len(faults), console=console):
-            outcomes.append(future.result())
-            outcome = outcomes[-1]
-            write(outcome)  # now: whoever stops this keeps what is done
-            mark = "[green]caught[/]" if outcome.caught_by else "[red]SURVIVED[/]"
-            line = f"{mark}  {outcome.fault}  [dim]{escape(outcome.caught_by)}[/]"
-            console.print(line, soft_wrap=True)
-    return outcomes
 
 
 def write(outcome: Outcome) -> None:
     """Add it to the results that are kept, in the order of FAULTS."""
     before = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
-    kept = {one["fault"]: Outcome(**one) for one in before}
-    kept[outcome.fault] = outcome
+    kept = {one["fault"]: one for one in (*before, asdict(outcome))}
     ordered = [kept[one.name] for one in FAULTS if one.name in kept]
-    RESULTS.write_text(json.dumps([asdict(one) for one in ordered], indent=1) + "\n")
-    caught = sum(bool(one.caught_by) for one in ordered)
+    RESULTS.write_text(json.dumps(ordered, indent=1) + "\n")
+    caught = sum(bool(one["caught_by"]) for one in ordered)
     lines = [
         "# Planted faults, and the tests that notice them",
         "",
@@ -616,46 +558,48 @@ def write(outcome: Outcome) -> None:
         "|-|-|-|",
     ]
     for one in ordered:
-        test = one.caught_by.replace("tests/", "").replace("|", "\\|")
-        lines.append(f"| {one.fault} | `{one.module}.py` | {f'`{test}`' if test else '**none**'} |")
+        test = one["caught_by"].replace("tests/", "").replace("|", "\\|")
+        noticed = f"`{test}`" if test else "**none**"
+        lines.append(f"| {one['fault']} | `{one['module']}.py` | {noticed} |")
     RESULTS.with_suffix(".md").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def check(faults: list[Fault], console: Console) -> int:
-    """Name the faults that cannot be planted into the project as it is; 2 if there is any."""
-    problems = []
-    for one in faults:
-        try:
-            one.planted(ROOT)
-        except (ValueError, SyntaxError) as error:
-            problems.append(str(error))
-    for problem in problems:
-        console.print(problem, markup=False, soft_wrap=True)
-    console.print(f"{len(faults) - len(problems)} of {len(faults)} can be planted")
-    return 2 if problems else 0
+def run(faults: list[Fault]) -> int:
+    """Try every fault; 1 if the tests miss one."""
+    survived = 0
+    with tempfile.TemporaryDirectory() as name:
+        root = copy_of_project(Path(name) / "project")
+        if any(failure := first_failure(root, tests_of(root, ""))):
+            raise ValueError(f"the tests fail without any fault: {failure}")
+        for number, one in enumerate(faults, start=1):
+            outcome = try_fault(one, root)
+            write(outcome)  # now: whoever stops this keeps what is done
+            survived += not outcome.caught_by
+            told = f"caught by {outcome.caught_by}" if outcome.caught_by else "SURVIVED"
+            print(f"{number} of {len(faults)}  {one.name}: {told}", flush=True)
+    return min(survived, 1)
 
 
 def main() -> int:
     """Plant the faults and print who noticed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="+", default=[], help="faults whose name contains this")
-    parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--check", action="store_true", help="only whether each can be planted")
-    given, console = parser.parse_args(), Console()
+    given = parser.parse_args()
     faults = [one for one in FAULTS if not given.only or any(p in one.name for p in given.only)]
-    if not faults:
-        console.print(f"--only needs a part of a fault's name, got {given.only}", markup=False)
-        return 2
-    if given.check:
-        return check(faults, console)
+    problems = [] if faults else [f"--only needs a part of a fault's name, got {given.only}"]
+    for one in faults:
+        try:
+            one.planted(ROOT)
+        except (ValueError, SyntaxError) as error:
+            problems.append(str(error))
     try:
-        outcomes = run(faults, given.jobs, console)
+        if not (problems or given.check):
+            return run(faults)
     except (ValueError, subprocess.TimeoutExpired) as error:
-        console.print(str(error), markup=False)
-        return 2
-    caught = sum(bool(one.caught_by) for one in outcomes)
-    console.print(f"{caught} of {len(outcomes)} caught")
-    return 1 if caught < len(outcomes) else 0
+        problems.append(str(error))
+    print(*problems, f"{len(faults) - len(problems)} of {len(faults)} can be planted", sep="\n")
+    return 2 if problems else 0
 
 
 if __name__ == "__main__":

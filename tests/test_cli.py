@@ -6,11 +6,11 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
 
 import pytest
+from conftest import ROOT
 from test_plan import SETUP, finish
 from test_trial import write_small_data
 
@@ -21,33 +21,22 @@ from orchestration.commands import train
 from orchestration.plan import asked_setup, find_tables, make_plan
 from orchestration.run_folder import Store, open_store
 
-ROOT = Path(__file__).parents[1]
-Atss = Callable[..., tuple[int, str, str]]
-Refused = Callable[..., str]
-
 
 @pytest.mark.parametrize(
     ("command", "told"),
     [("tables", "41 rows, 33 distinct runs"), ("claims", "H1: atss reproduce table1 --rows 1,2")],
 )
-def test_lists_answer_at_once(tmp_path: Path, command: str, told: str) -> None:
-    code = f"""
-import sys
-sys.argv = ["atss", "{command}"]
-from orchestration.cli import main
-try:
-    main()
-finally:
-    heavy = {{"torch", "torchvision", "ray", "mlflow", "pandas", "matplotlib", "nbconvert"}}
-    print("loaded:", sorted(heavy & set(sys.modules)))
-"""
-    line, where = [sys.executable, "-c", code], {**os.environ, "PYTHONPATH": str(ROOT)}
+def test_lists_answer_at_once(tmp_path, command, told):
+    heavy = {"torch", "torchvision", "ray", "mlflow", "pandas", "matplotlib", "nbconvert"}
+    code = f"import atexit, sys; atexit.register(lambda: print({heavy} & {{*sys.modules}}))"
+    line = [sys.executable, "-c", f"{code}; from orchestration.cli import main; main()", command]
+    where = {**os.environ, "PYTHONPATH": str(ROOT)}
     answer = subprocess.run(line, cwd=tmp_path, env=where, capture_output=True, text=True)
     assert told in answer.stdout and answer.stderr == ""
-    assert answer.stdout.endswith("loaded: []\n"), answer.stdout[-200:]
+    assert answer.stdout.endswith("set()\n"), answer.stdout[-200:]
 
 
-def test_tables_are_shown_with_the_papers_numbers(atss: Atss) -> None:
+def test_tables_are_shown_with_the_papers_numbers(atss):
     code, output, _ = atss("show", "table3")
     assert code == 0 and "Table 3. " in output and "assigner=atss" in output
     for row in TABLES["table3"].rows:
@@ -55,7 +44,7 @@ def test_tables_are_shown_with_the_papers_numbers(atss: Atss) -> None:
 
 
 @pytest.mark.parametrize("command", ["tables", "show", "reproduce", "status", "report", "ui"])
-def test_every_command_explains_itself_with_an_example(atss: Atss, command: str) -> None:
+def test_every_command_explains_itself_with_an_example(atss, command):
     code, output, _ = atss(command, "--help")
     assert code == 0 and f"atss {command}" in output and "Example" in output
 
@@ -71,7 +60,7 @@ REFUSED = {
     "reproduce table1 --set in_gt_box=false": "row 'FCOS': assigner='ssc' needs in_gt_box=true",
     "reproduce table2 --set weights=none.pth": "weights needs .* readable file",
     "reproduce table2 --scale papper": "'papper' is not one of 'demo', 'mini', ",
-    "reproduce table2 --scale mini": "--scale mini needs --data",
+    "reproduce table2 --scale paper": "--scale paper needs --data.*coco2017 for the paper's",
     "reproduce table2 --seeds 0;1": "--seeds needs .* commas between them, such as 0,1,2, got",
     "reproduce table2 --seeds 1-3": "--seeds needs .* such as 0,1,2, got '1-3': neither ranges",
     "reproduce table2 --seeds 1,1": "--seeds needs each seed once",
@@ -89,26 +78,20 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("line", REFUSED)
-def test_what_is_wrong_is_refused_in_one_line(
-    refused: Refused, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str
-) -> None:
+def test_what_is_wrong_is_refused_in_one_line(refused, tmp_path, monkeypatch, line):
     monkeypatch.chdir(tmp_path)
     errors = refused(*line.split())
     assert re.search(REFUSED[line], errors), errors
 
 
-def test_a_broken_data_set_is_refused_before_anything_is_made(
-    refused: Refused, tmp_path: Path
-) -> None:
+def test_a_broken_data_set_is_refused_before_anything_is_made(refused, tmp_path):
     data, out = write_small_data(tmp_path / "squares"), tmp_path / "out"
     (data / "train" / "7.png").unlink()
     line = ("reproduce", "table2", "--data", data, "--out", out, "--dry-run")
     assert "7.png" in refused(*line) and not out.exists()
 
 
-def test_a_dry_run_prints_the_plan_and_leaves_nothing(
-    atss: Atss, data: Path, tmp_path: Path
-) -> None:
+def test_a_dry_run_prints_the_plan_and_leaves_nothing(atss, data, tmp_path):
     out = tmp_path / "out"
     line = ("reproduce", "table3", "--data", data, "--out", out, "--dry-run")
     code, output, _ = atss(*line)
@@ -129,28 +112,22 @@ def store(tmp_path: Path) -> Store:
     return store
 
 
-def test_reports_are_made_from_the_results_alone(
-    atss: Atss, refused: Refused, store: Store, written: list[str]
-) -> None:
+def test_reports_are_made_from_the_results_alone(atss, refused, store, written):
     code, output, errors = atss("report", "all", "--out", store.root)
     assert (code, errors) == (0, "")
     # One run is done, and it is a row of three tables.
     assert written == ["table1", "table2", "table3"]
     assert "33.3" in output and "reports/demo-shapes/table2.html" in output
     assert f"atss ui --out {store.root}" in output
-    for more, why in (
-        (["--scale", "mini"], "no results for table2 in .*, which holds 'demo - shapes'"),
-        (["--data", "shape"], "on a data set 'shape' in .*, which holds 'demo - shapes'"),
-    ):
-        assert re.search(why, refused("report", "table2", *more, "--out", store.root))
+    for more, where in (("--scale", "mini"), "table2"), (("--data", "shape"), "a data set 'shape'"):
+        told = refused("report", "table2", *more, "--out", store.root)
+        assert re.search(f"{where} in .*, which holds 'demo - shapes'", told)
     for folder in store.folders():
         folder.forget("result")
     assert "1 run, none of them done: atss status" in refused("report", "all", "--out", store.root)
 
 
-def test_a_launch_says_what_failed_or_how_to_go_on(
-    atss: Atss, data: Path, tmp_path: Path, written: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_launch_says_what_failed_or_how_to_go_on(atss, data, tmp_path, written, monkeypatch):
     def fail(plan: Any, store: Store, *_: object, **__: object) -> None:
         folder = store.folder(plan.runs[0].signature)
         folder.write("failure", {"reason": "the loss is nan at step 7"})
@@ -170,9 +147,7 @@ def test_a_launch_says_what_failed_or_how_to_go_on(
         assert (ended, errors) == (code, f"atss: {told}\n") and written == []
 
 
-def test_the_page_is_for_this_machine_only(
-    atss: Atss, refused: Refused, store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_page_is_for_this_machine_only(atss, refused, store, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     (store.root / "mlflow.db").touch()
     called: list[Any] = []
@@ -181,9 +156,8 @@ def test_the_page_is_for_this_machine_only(
         port = taken.getsockname()[1]
         assert f"port {port} is taken" in refused("ui", "--out", store.root, "--port", port)
         assert called == []
-    code, output, _ = atss("ui", "--out", store.root, "--port", port)
+    _, output, _ = atss("ui", "--out", store.root, "--port", port)
     ((_, command, environment),) = called
-    assert f"http://127.0.0.1:{port}" in output
     assert f"trainings\n  http://127.0.0.1:{port}/#/experiments/" in output
     assert command[command.index("--host") + 1] == "127.0.0.1"
     assert command[command.index("--backend-store-uri") + 1] == f"sqlite:///{store.root}/mlflow.db"
@@ -193,16 +167,14 @@ def test_the_page_is_for_this_machine_only(
     assert code == 0 and "http://records.example:5000" in output and len(called) == 1
 
 
-def test_the_scales_that_bring_no_data_say_so() -> None:
+def test_the_scales_that_bring_no_data_say_so():
     assert get_args(options.ScaleName) == tuple(SCALES)
-    places = [asked_setup(*it, []).where for it in (("demo", None), ("paper", "coco2017"))]
-    assert places == ["shapes", "coco2017"]
-    assert asked_setup("mini", "photos", []).where == str(Path("photos").absolute())
-    with pytest.raises(ValueError, match="--scale paper needs --data.*coco2017 for the paper's"):
-        asked_setup("paper", None, [])
+    asked = {("demo", None): "shapes", ("paper", "coco2017"): "coco2017"}
+    asked["mini", "photos"] = str(Path("photos").absolute())
+    assert {it: asked_setup(*it, []).where for it in asked} == asked
 
 
-def test_names_cannot_move_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+def test_names_cannot_move_the_terminal(capsys):
     """Titles, cursors and colors of anybody's results folder are shown as signs."""
     from rich.table import Table
     from rich.text import Text
@@ -221,15 +193,13 @@ def test_names_cannot_move_the_terminal(capsys: pytest.CaptureFixture[str]) -> N
         assert "title" in text and not set("\x1b\x07\x9b") & set(text)
 
 
-def test_what_was_not_foreseen_is_one_line_too(
-    refused: Refused, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_was_not_foreseen_is_one_line_too(refused, monkeypatch):
     monkeypatch.setattr("orchestration.commands.train.find_tables", lambda names: 1 / 0)
     unexpected = "ZeroDivisionError: division by zero (unexpected; ATSS_TRACEBACK=1"
     assert unexpected in refused("reproduce", "table2", "--dry-run")
 
 
-def test_a_launch_refuses_gpus_that_are_not_here(atss: Atss, data: Path, tmp_path: Path) -> None:
+def test_a_launch_refuses_gpus_that_are_not_here(atss, data, tmp_path):
     place = ("--data", data, "--out", tmp_path)
     code, _, errors = atss("reproduce", "table2", "--gpus-per-run", "8", *place)
     assert code == 2 and "but there is: " in errors and errors.count("\n") == 1

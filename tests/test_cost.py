@@ -3,7 +3,6 @@
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 import pytest
 from rich.filesize import decimal
@@ -28,19 +27,12 @@ PACE = Pace(Spent(training=10.0, steps=100, testing=5.0, images=500), "measured"
     ("seconds", "at_once", "expected"),
     [([4, 4, 4], 1, 12), ([4, 4, 4], 2, 8), ([5, 1, 1, 1], 2, 5), ([], 2, 0), ([3], 8, 3)],
 )
-def test_runs_take_the_first_place_that_is_free(
-    seconds: list[float], at_once: int, expected: float
-) -> None:
+def test_runs_take_the_first_place_that_is_free(seconds, at_once, expected):
     assert wall_time(seconds, at_once) == expected
 
 
 @pytest.mark.parametrize("share", [SHARE, ON_GPUS])
-def test_only_missing_runs_cost(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    share: Allocation,
-) -> None:
+def test_only_missing_runs_cost(tmp_path, monkeypatch, capsys, share):
     """Each its steps, its tests and its start; GPUs count as often as a run has them."""
     monkeypatch.setattr("orchestration.tune.cluster", lambda *_: nullcontext(share))
     monkeypatch.setattr(cost, "measured_pace", lambda *_: PACE)
@@ -63,7 +55,7 @@ def test_only_missing_runs_cost(
         finish(store.folder(plan.runs[0].signature), 30.0)
 
 
-def test_finished_runs_tell_the_pace_of_their_like(tmp_path: Path) -> None:
+def test_finished_runs_tell_the_pace_of_their_like(tmp_path):
     store, plan = Store(tmp_path), make_plan(SETUP, TABLE2)
     run = plan.runs[0].run
     assert finished_pace(run, store, SHARE) is None
@@ -85,9 +77,7 @@ def test_finished_runs_tell_the_pace_of_their_like(tmp_path: Path) -> None:
     assert finished_pace(longer, store, SHARE) is None
 
 
-def test_runs_are_timed_between_their_tests_and_asked_to_end(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_runs_are_timed_between_their_tests_and_asked_to_end(tmp_path, monkeypatch):
     monkeypatch.setattr(cost, "monotonic", iter([0.0, 1.0, 2.0, 17.0]).__next__)
     folder = RunFolder(tmp_path / "0")
     watch = Stopwatch([folder])
@@ -99,9 +89,7 @@ def test_runs_are_timed_between_their_tests_and_asked_to_end(
 
 
 @pytest.mark.parametrize(("iterations", "timed"), [(7, 1), (2, 2)])  # the second is over before
-def test_what_nobody_has_trained_is_measured(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, iterations: int, timed: int
-) -> None:
+def test_what_nobody_has_trained_is_measured(tmp_path, monkeypatch, iterations, timed):
     monkeypatch.setattr("orchestration.trial.REPORT_SECONDS", 0.0)
     data = write_small_data(tmp_path / "squares")
     job = make_job(data, tmp_path, replace(RECIPE, iterations=iterations))
@@ -114,7 +102,7 @@ def test_what_nobody_has_trained_is_measured(
     assert pace.spent.training > 0 and pace.spent.steps == timed
 
 
-def test_a_measurement_that_fails_says_why(tmp_path: Path) -> None:
+def test_a_measurement_that_fails_says_why(tmp_path):
     folder = RunFolder(tmp_path / "0")
     folder.write("failure", {"reason": "no room", "traceback": ""})
     with pytest.raises(ValueError, match="could not be measured: no room"):

@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -63,7 +62,7 @@ MEASURED = {
 
 
 @pytest.mark.parametrize("name", MEASURED)
-def test_measured_first_steps_are_no_signs(name: str) -> None:
+def test_measured_first_steps_are_no_signs(name):
     config, cls, box, centerness = MEASURED[name]
     for end in (0, 1):
         first = losses(1, cls[end], box[end])
@@ -71,7 +70,7 @@ def test_measured_first_steps_are_no_signs(name: str) -> None:
         assert codes([first], config) == []
 
 
-def test_the_papers_first_and_last_losses_are_no_signs() -> None:
+def test_the_papers_first_and_last_losses_are_no_signs():
     """Fidelity 5.6: what ATSS begins with on COCO, and what its log ends with."""
     history = falling(PAPER)
     history[0] = losses(1, 1.14, 1.15, 0.693)
@@ -94,12 +93,12 @@ def test_the_papers_first_and_last_losses_are_no_signs() -> None:
         (losses(1, 1.13, 1.2, 4.0), "first loss/centerness"),  # divided by images
     ],
 )
-def test_a_wrong_first_loss_is_named(first: dict[str, Any], code: str) -> None:
+def test_a_wrong_first_loss_is_named(first, code):
     assert codes([first]) == [code]
     assert codes([first | {"step": 180}]) == []  # a mean over many steps is no first loss
 
 
-def test_a_centerness_loss_below_its_targets_entropy_is_seen() -> None:
+def test_a_centerness_loss_below_its_targets_entropy_is_seen():
     low = falling(centerness=0.31)  # divided by twice the positives
     assert codes(low) == ["centerness floor"]
     few = [*falling()[:40], *[losses(400 + n, 0.5, 0.8, 0.31) for n in range(5)]]
@@ -117,9 +116,7 @@ def test_a_centerness_loss_below_its_targets_entropy_is_seen() -> None:
         (6, {"recipe": replace(DEMO, iterations=6)}, 0.0, False),
     ],
 )
-def test_finding_nothing_is_seen_once_it_means_something(
-    step: int, about: dict[str, Any], ap: float, is_sign: bool
-) -> None:
+def test_finding_nothing_is_seen_once_it_means_something(step, about, ap, is_sign):
     history = [entry for entry in falling(about.get("recipe", DEMO)) if entry["step"] <= step]
     assert codes([*history, {"step": step, "AP": ap}], **about) == ["no detections"] * is_sign
 
@@ -133,9 +130,7 @@ def without_prior(*arguments: Any, **others: Any) -> Any:
     return detector, optimizer
 
 
-def test_a_head_without_its_prior_is_warned_of_before_the_second_step(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_head_without_its_prior_is_warned_of_before_the_second_step(data, tmp_path, monkeypatch):
     monkeypatch.setattr(trial, "assemble", without_prior)
     monkeypatch.setattr(trial, "REPORT_SECONDS", 0.0)
     job, reports = make_job(data, tmp_path), list[dict[str, Any]]()

@@ -3,7 +3,6 @@
 import io
 import json
 import shlex
-from collections.abc import Callable
 from contextlib import redirect_stdout
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +14,6 @@ import torch
 from made_up_coco import content, write, write_both
 from PIL import Image
 from pycocotools.coco import COCO
-from rich.console import Console
 from test_plan import facts
 from test_trial import RECIPE, Killed, kill_at, make_job, write_small_data
 
@@ -26,17 +24,10 @@ from detector.training import assemble
 from experiments.experiment import signature
 from orchestration import trial
 from orchestration.find import find_run
-from orchestration.progress import Counter
 from orchestration.run_folder import RunFolder, Store
 from orchestration.trial import run_trial
 
-Atss = Callable[..., tuple[int, str, str]]
 ROW = "Table 2: Made up, Box"
-
-
-def told_of(rows: list[str], seed: int = 0) -> dict[str, Any]:
-    """What run.json says of a run that is called so."""
-    return {**facts(seed), "name": f"{rows[0]} - seed {seed}", "rows": rows}
 
 
 def train(data: Path, out: Path, seed: int = 0, report: Any = lambda values: None) -> None:
@@ -46,6 +37,11 @@ def train(data: Path, out: Path, seed: int = 0, report: Any = lambda values: Non
     about = told_of([ROW, "Table 3: The same"], seed)
     about["data"] |= found
     run_trial(replace(job, run=run, folder=out / "runs" / signature(run), facts=about), report)
+
+
+def told_of(rows: list[str], seed: int = 0) -> dict[str, Any]:
+    """What run.json says of a run that is called so."""
+    return {**facts(seed), "name": f"{rows[0]} - seed {seed}", "rows": rows}
 
 
 @pytest.fixture(scope="module")
@@ -81,19 +77,18 @@ def save_untrained(
     return path
 
 
-def only_folder(folder: Path) -> Path:
-    (found,) = folder.iterdir()
-    return found
-
-
 def read(path: Path) -> Any:
     return json.loads(path.read_text())
+
+
+def metrics_of(store: Store, name: str) -> Any:
+    return read(store.root / "evaluations" / name / "metrics.json")
 
 
 # atss evaluate
 
 
-def test_a_run_is_worth_what_its_result_says(atss: Atss, store: Store) -> None:
+def test_a_run_is_worth_what_its_result_says(atss, store, data):
     run = run_of(store)
     code, output, errors = atss("evaluate", run.signature, "--out", store.root)
     assert (code, errors) == (0, "")
@@ -108,46 +103,41 @@ def test_a_run_is_worth_what_its_result_says(atss: Atss, store: Store) -> None:
     assert metrics["settings"]["nms_threshold"] == 0.6
     assert metrics["data"]["images"] == 12 and len(metrics["data"]["fingerprint"]) == 64
     assert metrics["environment"]["device"] == "cpu" and metrics["environment"]["torch"]
-
-
-def test_its_detections_are_read_by_pycocotools(atss: Atss, store: Store, data: Path) -> None:
-    run = run_of(store)
+    # With other settings, read by pycocotools.
     line = ("--set", "max_detections=5", "--set", "short_side=50", "--out", store.root)
     assert atss("evaluate", run.signature, *line)[0] == 0
-    folder = next((store.root / "evaluations").glob("*-max_detections=5-short_side=50-squares-val"))
+    folder = folder.with_name(f"{run.signature}-max_detections=5-short_side=50-squares-val")
     with redirect_stdout(io.StringIO()):
         truth = COCO(data / "annotations" / "instances_val.json")
         found = truth.loadRes(str(folder / "detections.json"))
-    assert len(found.anns) == 12 * 5
     settings = read(folder / "metrics.json")["settings"]
-    assert (settings["max_detections"], settings["short_side"]) == (5, [50, 50])
+    assert (len(found.anns), settings["max_detections"]) == (12 * 5, 5)
+    assert settings["short_side"] == [50, 50]
 
 
-def test_an_unfinished_run_is_tested_from_its_last_checkpoint(atss: Atss, store: Store) -> None:
+def test_an_unfinished_run_is_tested_from_its_last_checkpoint(atss, store):
     run = run_of(store, seed=1)
     assert not run.is_done
     code, output, _ = atss("evaluate", f"{ROW} - seed 1", "--out", store.root)
     assert code == 0 and "not finished: tested as of step 4" in output
-    metrics = read(store.root / "evaluations" / f"{run.signature}-squares-val" / "metrics.json")
+    metrics = metrics_of(store, f"{run.signature}-squares-val")
     measured = next(entry for entry in run.history() if entry["step"] == 4)
     assert metrics["numbers"]["AP"] == measured["AP"] and measured["AP50"] is not None
 
 
-def test_another_split_and_another_place_of_the_data(atss: Atss, store: Store, data: Path) -> None:
+def test_another_split_and_another_place_of_the_data(atss, store, data):
     run, out = run_of(store).signature, ("--out", store.root)
     assert atss("evaluate", run, "--split", "train", *out)[0] == 0
     files = ("--annotations", data / "annotations" / "instances_train.json")
     code, output, _ = atss("evaluate", run, *files, "--images", data / "train", *out)
     assert code == 0 and "12 images of instances_train:" in output
-    one, other = (
-        read(store.root / "evaluations" / f"{run}-{name}" / "metrics.json")
-        for name in ("squares-train", "instances_train")
-    )
+    names = f"{run}-squares-train", f"{run}-instances_train"
+    one, other = (metrics_of(store, name) for name in names)
     assert one["numbers"] == other["numbers"]
     assert one["data"]["fingerprint"] == other["data"]["fingerprint"]
 
 
-def test_data_that_changed_since_the_training_are_refused(atss: Atss, tmp_path: Path) -> None:
+def test_data_that_changed_since_the_training_are_refused(atss, tmp_path):
     data, out = write_small_data(tmp_path / "squares"), tmp_path / "results"
     train(data, out)
     file = data / "annotations" / "instances_val.json"
@@ -158,9 +148,7 @@ def test_data_that_changed_since_the_training_are_refused(atss: Atss, tmp_path: 
     assert atss("evaluate", ROW, "--data", data, "--out", out)[0] == 0
 
 
-def test_a_file_is_tested_and_its_images_are_drawn(
-    atss: Atss, weights: Path, tmp_path: Path
-) -> None:
+def test_a_file_is_tested_and_its_images_are_drawn(atss, weights, tmp_path):
     data = write_both(tmp_path / "pets")
     line = ("evaluate", "--weights", weights, "--data", data, "--out", tmp_path / "out")
     assert atss(*line, "--draw", 2, "--score", 0)[0] == 0
@@ -175,13 +163,13 @@ def test_a_file_is_tested_and_its_images_are_drawn(
     assert not list(folder.glob(".*"))
 
 
-def test_categories_are_told_by_name(atss: Atss, tmp_path: Path) -> None:
+def test_categories_are_told_by_name(atss, tmp_path):
     """The same detector, once with the data's ids in its file, once with others in other order."""
     data, results = write_both(tmp_path / "pets"), []
     for ids, names in (((3, 7), ("cat", "dog")), ((1, 2), ("Cat", "dog "))):
         file = save_untrained(tmp_path / "file.safetensors", ids, names)
         assert atss("evaluate", "--weights", file, "--data", data, "--out", tmp_path)[0] == 0
-        folder = only_folder(tmp_path / "evaluations")
+        (folder,) = (tmp_path / "evaluations").iterdir()
         found = read(folder / "detections.json")
         assert {item["category_id"] for item in found} == {3, 7}
         results.append((found, read(folder / "metrics.json")["numbers"]))
@@ -197,9 +185,7 @@ def test_categories_are_told_by_name(atss: Atss, tmp_path: Path) -> None:
         (("cat",), "knows 2 classes, pets-val has 1"),
     ],
 )
-def test_other_classes_are_refused(
-    refused: Callable[..., str], weights: Path, tmp_path: Path, names: tuple[str, ...], reason: str
-) -> None:
+def test_other_classes_are_refused(refused, weights, tmp_path, names, reason):
     described, ids = content(), [3, 7][: len(names)]
     described["categories"] = [{"id": i, "name": it} for i, it in zip(ids, names, strict=True)]
     kept = [it for it in described["annotations"] if it["category_id"] in ids]
@@ -238,9 +224,7 @@ def test_other_classes_are_refused(
         ("predict SIGNATURE PHOTO --score 2", "Invalid value for '--score'"),
     ],
 )
-def test_what_cannot_be_is_refused_in_one_line(
-    atss: Atss, store: Store, data: Path, weights: Path, tmp_path: Path, line: str, reason: str
-) -> None:
+def test_what_cannot_be_is_refused_in_one_line(atss, store, data, weights, tmp_path, line, reason):
     meant = {"SIGNATURE": run_of(store).signature, "WEIGHTS": weights, "EMPTY": tmp_path / "empty"}
     meant |= {"PHOTO": data / "val" / "1.png", "YOUNG": tmp_path}
     (tmp_path / "empty").mkdir()
@@ -252,7 +236,7 @@ def test_what_cannot_be_is_refused_in_one_line(
     assert reason in errors and not list((tmp_path / "empty").iterdir())
 
 
-def test_a_run_is_found_by_what_people_call_it(tmp_path: Path) -> None:
+def test_a_run_is_found_by_what_people_call_it(tmp_path):
     store = Store(tmp_path)
     named = {
         "abc123": ["Table 4: 3"],
@@ -301,11 +285,12 @@ def photos(tmp_path: Path) -> Path:
 
 
 def test_a_folder_is_searched_and_what_cannot_be_read_is_left_out(
-    atss: Atss, weights: Path, photos: Path, tmp_path: Path, recwarn: pytest.WarningsRecorder
-) -> None:
-    line = ("predict", "--weights", weights, photos, "--out", tmp_path, "--score", 0)
+    atss, weights, photos, tmp_path, recwarn
+):
+    torch.set_num_threads(2)
+    line = ("predict", "--weights", weights, photos, "--out", tmp_path, "--score", 0.1)
     code, output, errors = atss(*line)
-    assert code == 1
+    assert code == 1 and torch.get_num_threads() == 2  # as before
     left_out = [error for error in errors.splitlines() if error.endswith("; left out")]
     assert len(left_out) == 2 and "cut.jpg" in left_out[0] and "text.jpg" in left_out[1]
     folder = tmp_path / "predictions" / "untrained-photos"
@@ -322,6 +307,9 @@ def test_a_folder_is_searched_and_what_cannot_be_read_is_left_out(
     found = read(folder / "detections.json")
     assert {item["image_id"] for item in found} == set(taken.values())
     assert set(found[0]) == {"image_id", "category_id", "bbox", "score"}
+    assert min(item["score"] for item in found) >= 0.1
+    same, others = ([it | {"image_id": 0} for it in found if it["image_id"] == n] for n in (1, 8))
+    assert same == others  # equal pixels, whatever file they come in
     for image in described["images"]:
         assert (image["width"], image["height"]) == (70, 50)
         with Image.open(folder / image["drawn"]) as drawn:
@@ -331,29 +319,12 @@ def test_a_folder_is_searched_and_what_cannot_be_read_is_left_out(
     assert not [w for w in recwarn if "Palette" in str(w.message)]
 
 
-def test_equal_pixels_are_equal_detections_whatever_file_they_come_in(
-    atss: Atss, weights: Path, photos: Path, tmp_path: Path
-) -> None:
-    """With the threads that were there before, unless others are asked for."""
-    torch.set_num_threads(2)
-    files = [photos / "A.PNG", photos / "sub" / "map.bmp", photos / "A.PNG"]  # twice is once
-    line = ("predict", "--weights", weights, *files, "--out", tmp_path, "--score", 0.1)
-    code, output, _ = atss(*line)
-    assert code == 0 and "in 2 images:" in output and torch.get_num_threads() == 2
-    found = read(only_folder(tmp_path / "predictions") / "detections.json")
-    one, other = ([it | {"image_id": 0} for it in found if it["image_id"] == n] for n in (1, 2))
-    assert one and one == other and len(found) == 2 * len(one)
-    assert min(item["score"] for item in found) >= 0.1
-    assert atss(*line, "--set", "threads=1")[0] == 0 and torch.get_num_threads() == 1
-
-
-def test_a_run_predicts_what_it_detects_when_evaluated(
-    atss: Atss, store: Store, data: Path
-) -> None:
+def test_a_run_predicts_what_it_detects_when_evaluated(atss, store, data):
     """Its val images as files; tested one by one, so all but the padding of a batch is the same."""
     run = run_of(store)
     torch.set_num_threads(2)
-    line = ("predict", run.signature, data / "val", "--score", 0, "--set", "max_detections=3")
+    places = (data / "val", data / "val" / "7.png")  # what is named twice is tested once
+    line = ("predict", run.signature, *places, "--score", 0, "--set", "max_detections=3")
     assert atss(*line, "--out", store.root)[0] == 0
     assert torch.get_num_threads() == RECIPE.threads == 1  # sums depend on it
     folder = store.root / "predictions" / f"{run.signature}-max_detections=3-val"
@@ -363,17 +334,3 @@ def test_a_run_predicts_what_it_detects_when_evaluated(
     for one, other in zip(ours, theirs, strict=True):
         assert one["bbox"] == pytest.approx(other["bbox"], abs=0.02)
         assert one["score"] == pytest.approx(other["score"], abs=1e-4)
-
-
-def test_progress_is_a_line_now_and_then_with_the_time_left_and_a_bar_in_a_terminal() -> None:
-    log, screen, clock = io.StringIO(), io.StringIO(), iter([0.0, 5.0, 20.0, 21.0, 40.0])
-    with Counter("testing", 8, Console(file=log, width=80), clock=lambda: next(clock)) as counter:
-        for _ in range(4):
-            counter.add(2)
-    assert log.getvalue().splitlines() == [
-        "    0:20  testing: 4 of 8, 0:20 left",
-        "    0:40  testing: 8 of 8, 0:00 left",
-    ]
-    with Counter("testing", 8, Console(file=screen, force_terminal=True, width=80)) as counter:
-        counter.add(3)
-    assert "testing" in screen.getvalue() and "3/8" in screen.getvalue()

@@ -1,7 +1,6 @@
 """Drawn boxes, sheets of them beside each other, and those that a table's report shows."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from made_up_folder import finish_run, write_data
@@ -27,7 +26,7 @@ def record(bbox: list[float], category: int = 7, **more: object) -> dict[str, ob
     return {"bbox": bbox, "category_id": category, **more}
 
 
-def test_a_box_is_drawn_on_its_sides_in_its_classs_color_on_a_copy() -> None:
+def test_a_box_is_drawn_on_its_sides_in_its_classs_color_on_a_copy():
     original = canvas()
     picture = drawn(original, [record([100, 200, 300, 150])], NAMES)
     for x, y in ((100, 250), (400, 250), (250, 350), (350, 200)):
@@ -37,13 +36,13 @@ def test_a_box_is_drawn_on_its_sides_in_its_classs_color_on_a_copy() -> None:
     assert drawn(original, [], NAMES).size == original.size
 
 
-def test_the_best_is_on_top() -> None:
+def test_the_best_is_on_top():
     boxes = [record([100, 100, 200, 200], 3, score=0.9), record([100, 100, 200, 200], 7, score=0.4)]
     for order in (boxes, boxes[::-1]):
         assert drawn(canvas(), order, NAMES).getpixel((200, 300)) == FIRST
 
 
-def test_a_small_image_is_enlarged_by_a_whole_factor_and_its_boxes_with_it() -> None:
+def test_a_small_image_is_enlarged_by_a_whole_factor_and_its_boxes_with_it():
     picture = drawn(canvas(100, 80), [record([10, 20, 50, 40])], NAMES)
     factor = picture.width // 100
     assert picture.size == (100 * factor, 80 * factor) and picture.width >= LEAST_SIDE - 100
@@ -51,7 +50,7 @@ def test_a_small_image_is_enlarged_by_a_whole_factor_and_its_boxes_with_it() -> 
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 900), (4000, 30)])
-def test_odd_sizes_are_drawn_beside_each_other_below_their_titles(size: tuple[int, int]) -> None:
+def test_odd_sizes_are_drawn_beside_each_other_below_their_titles(size):
     boxes = [record([0, 0, 0, 0]), record([0, 0, *size], 3, iscrowd=1)]
     picture = drawn(canvas(*size), boxes, NAMES)
     assert picture.width % size[0] == 0
@@ -65,9 +64,7 @@ def test_odd_sizes_are_drawn_beside_each_other_below_their_titles(size: tuple[in
     assert title.getcolors() != [(title.width * head, (255, 255, 255))] or picture.width < 10
 
 
-def test_the_best_rows_images_are_shown_or_none_rather_than_old_ones(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_best_rows_images_are_shown_or_none_rather_than_old_ones(tmp_path, monkeypatch):
     """Three rows of Table 2, of which the third has the highest AP."""
     monkeypatch.setattr(coco_bootstrap, "RESAMPLES", 10)
     table, (data, setup) = TABLES["table2"], write_data(tmp_path / "pets", num_images=12)

@@ -176,9 +176,9 @@ def test_broken_weights(tmp_path):
     assert found.count("read") < 200
 
 
-def test_broken_archives(tmp_path, monkeypatch):
+def test_broken_archives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A quarter of them as they are, the others with a manifest that fits, by one who knows how."""
-    monkeypatch.setattr(coco_bootstrap, "RESAMPLES", 20)
+    monkeypatch.setattr(coco_bootstrap, "RESAMPLES", 20)  # all is recomputed for each of them
     rows = {"seeds": (0,), "rows": ("1",), "num_images": 6}
     members = read(export(tmp_path / "results", tmp_path / "whole.zip", **rows))
     draw, path = random.Random(2), tmp_path / "a.zip"

@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -47,7 +46,7 @@ def facts(seed: int, setup: Setup = SETUP) -> dict[str, object]:
     return about | {"name": "Table 2"}
 
 
-def test_a_row_is_trained_once_however_many_tables_want_it() -> None:
+def test_a_row_is_trained_once_however_many_tables_want_it():
     plan = make_plan(SETUP, find_tables(["all"]))
     assert plan.num_rows == 41 and len(plan.runs) == 33
     fcos = next(run for run in plan.runs if "Table 1: FCOS" in run.rows)
@@ -55,7 +54,7 @@ def test_a_row_is_trained_once_however_many_tables_want_it() -> None:
     assert fcos.rows[0] == "Table 1: FCOS" and set(fcos.rows[1:]) == others
 
 
-def test_the_thesis_comes_first_and_seed_by_seed() -> None:
+def test_the_thesis_comes_first_and_seed_by_seed():
     plan = make_plan(SETUP, find_tables(["all"]), seeds=(1, 0, 1))
     first = [(run.run.config, run.run.seed) for run in plan.runs[:14]]
     assert first == [(config, seed) for seed in (1, 0) for config in THESIS]
@@ -66,7 +65,7 @@ def test_the_thesis_comes_first_and_seed_by_seed() -> None:
     assert order == [f"Table 2: {it}" for it in (iou_box, ssc_point, ssc_box, iou_point)]
 
 
-def test_what_is_done_is_not_missing_also_for_another_table(tmp_path: Path) -> None:
+def test_what_is_done_is_not_missing_also_for_another_table(tmp_path):
     store, table2 = open_store(tmp_path), make_plan(SETUP, TABLE2)
     folders = [store.folder(run.signature) for run in table2.runs]
     for folder in folders:
@@ -94,22 +93,18 @@ def test_what_is_done_is_not_missing_also_for_another_table(tmp_path: Path) -> N
         ("table3", ["fcos"], [3]),  # a label goes before a part of another
     ],
 )
-def test_rows_are_chosen_by_number_or_label(
-    name: str, wanted: list[str], numbers: list[int]
-) -> None:
+def test_rows_are_chosen_by_number_or_label(name, wanted, numbers):
     rows = TABLES[name].rows
     assert find_rows(TABLES[name], wanted) == tuple(rows[number - 1] for number in numbers)
 
 
 @pytest.mark.parametrize("text", ["0", "5", "nothing", "", "point"])
-def test_a_row_that_is_not_there_is_answered_with_those_that_are(text: str) -> None:
+def test_a_row_that_is_not_there_is_answered_with_those_that_are(text):
     with pytest.raises(ValueError, match="of Table 2.* there are: 1 Intersection over Union, Box;"):
         find_rows(TABLES["table2"], ["1", text])
 
 
-def test_settings_change_the_recipe_and_the_name_only_if_they_tell(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_settings_change_the_recipe_and_the_name_only_if_they_tell(tmp_path, monkeypatch):
     setup = setup_at("demo", "iterations=50", "batch_size=8", "evaluations=2")
     assert (setup.recipe.iterations, setup.recipe.evaluations) == (50, 2)
     # The batch is the scale's own, evaluations move nothing.
@@ -122,7 +117,7 @@ def test_settings_change_the_recipe_and_the_name_only_if_they_tell(
     assert setup.name == "demo weights=body.pth - shapes"
 
 
-def test_a_setting_of_the_test_trains_nothing_that_is_there(tmp_path: Path) -> None:
+def test_a_setting_of_the_test_trains_nothing_that_is_there(tmp_path):
     """As Table 8's rows of tests at many scales: a run of its own, of a detector trained once."""
     changed, usual = setup_at("demo", "nms_threshold=0.5"), setup_at("demo")
     assert changed.as_trained == usual
@@ -136,7 +131,7 @@ def test_a_setting_of_the_test_trains_nothing_that_is_there(tmp_path: Path) -> N
     assert [it.signature for it in plan.missing(store)] == [tested[0].signature]
 
 
-def test_toggles_are_set_in_every_row_and_contradictions_named() -> None:
+def test_toggles_are_set_in_every_row_and_contradictions_named():
     setup = setup_at("demo", "k=5")
     plan = make_plan(setup, find_tables(["table5"]))
     assert {run.run.config.k for run in plan.runs} == {5} and len(plan.runs) == 5
@@ -147,7 +142,7 @@ def test_toggles_are_set_in_every_row_and_contradictions_named() -> None:
     assert list(content.signatures) == [row.label for row in TABLE2[0].rows]
 
 
-def test_a_setup_survives_its_json() -> None:
+def test_a_setup_survives_its_json():
     setup = replace(setup_at("mini", "anchor_scales=4,6", "short_side=100,200"), data="photos")
     content = json.loads(json.dumps(setup.to_json()))
     assert Setup.from_json(content) == setup
@@ -157,7 +152,7 @@ def test_a_setup_survives_its_json() -> None:
         Setup.from_json(content)
 
 
-def test_the_store_tells_its_setups_and_their_seeds(tmp_path: Path) -> None:
+def test_the_store_tells_its_setups_and_their_seeds(tmp_path):
     store = open_store(tmp_path)
     for seed in (2, 0):
         run = make_plan(SETUP, TABLE2, seeds=[seed]).runs[0]
@@ -169,7 +164,7 @@ def test_the_store_tells_its_setups_and_their_seeds(tmp_path: Path) -> None:
     assert make_plan(SETUP, TABLE2, seeds=[5]).seeds_measured(store) == (0, 2, 5)
 
 
-def test_a_report_tells_how_to_make_its_runs() -> None:
+def test_a_report_tells_how_to_make_its_runs():
     setup = replace(setup_at("mini", "lr_drops=0.5,0.75"), where="/data/my photos.toml")
     assert reproduce_line(setup, *TABLE2, [0, 1]) == (
         "atss reproduce table2 --scale mini --data '/data/my photos.toml' --seeds 0,1 "
@@ -179,7 +174,7 @@ def test_a_report_tells_how_to_make_its_runs() -> None:
     assert show_setting(True) == "true" and show_setting((8.0, 10.5)) == "8,10.5"
 
 
-def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_refused(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(ValueError, match="--out .*file: needs a folder for results, this is a fil"):
         open_store(tmp_path / "file")
@@ -187,7 +182,7 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
         open_store(tmp_path / "file" / "inside").require_writable()
 
 
-def test_history_survives_a_crash_in_the_middle_of_a_line(tmp_path: Path) -> None:
+def test_history_survives_a_crash_in_the_middle_of_a_line(tmp_path):
     folder = RunFolder(tmp_path / "run")
     folder.path.mkdir()
     assert folder.history() == []

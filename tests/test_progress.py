@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
-from orchestration.progress import Progress, count, duration
+from orchestration.progress import Counter, Progress, count, duration
 
 ODD = {"state": "training", "step": 1, "iterations": 9, "warnings": ["loss/cls begins at 9"]}
 NOW = repeat(0.0)
@@ -23,7 +23,7 @@ def in_a_log(told: list[dict[str, Any]], seconds: Iterable[float] = NOW) -> list
     return log.getvalue().splitlines()
 
 
-def test_a_log_is_sparse_and_tells_every_event() -> None:
+def test_a_log_is_sparse_and_tells_every_event():
     training = {"state": "training"}
     told = [{"state": "starting"}]
     told += [training | {"step": 20, "iterations": 300, "resumed_at": 20, "seconds_left": None}]
@@ -42,7 +42,7 @@ def test_a_log_is_sparse_and_tells_every_event() -> None:
     ]
 
 
-def test_what_is_no_news_is_not_told_again() -> None:
+def test_what_is_no_news_is_not_told_again():
     told = [{"state": "waiting", "reason": "another launch"}, {"state": "elsewhere"}]
     told += [{"state": "elsewhere"}, {"state": "training", "step": 1, "iterations": 9}]
     told += [ODD, ODD | {"step": 2}, ODD | {"step": 3, "AP": 0.0}]
@@ -56,7 +56,7 @@ def test_what_is_no_news_is_not_told_again() -> None:
     ]
 
 
-def test_a_terminal_has_a_line_per_run_and_those_that_run_come_first() -> None:
+def test_a_terminal_has_a_line_per_run_and_those_that_run_come_first():
     screen = io.StringIO()
     console = Console(file=screen, width=60, force_terminal=True)
     progress = Progress({str(number): f"run {number}" for number in range(20)}, console)
@@ -70,6 +70,20 @@ def test_a_terminal_has_a_line_per_run_and_those_that_run_come_first() -> None:
     assert re.match(r"run 3 +done +AP 33.0$", last)
 
 
-def test_times_and_numbers_are_said_as_people_do() -> None:
+def test_times_and_numbers_are_said_as_people_do():
     assert (duration(75), duration(4000), duration(None)) == ("1:15", "1:06:40", "")
     assert (count(1, "run"), count(2, "process")) == ("1 run", "2 processes")
+
+
+def test_progress_is_a_line_now_and_then_with_the_time_left_and_a_bar_in_a_terminal():
+    log, screen, clock = io.StringIO(), io.StringIO(), iter([0.0, 5.0, 20.0, 21.0, 40.0])
+    with Counter("testing", 8, Console(file=log, width=80), clock=lambda: next(clock)) as counter:
+        for _ in range(4):
+            counter.add(2)
+    assert log.getvalue().splitlines() == [
+        "    0:20  testing: 4 of 8, 0:20 left",
+        "    0:40  testing: 8 of 8, 0:00 left",
+    ]
+    with Counter("testing", 8, Console(file=screen, force_terminal=True, width=80)) as counter:
+        counter.add(3)
+    assert "testing" in screen.getvalue() and "3/8" in screen.getvalue()

@@ -1,7 +1,6 @@
 """Machines are shared out among runs; what could never be scheduled is refused with numbers."""
 
 from dataclasses import astuple, replace
-from typing import Any
 
 import pytest
 
@@ -43,12 +42,7 @@ BIG_NODE = {"CPU": 64.0, "GPU": 8.0}
         ([GPU_NODE], 1, {"gpus_per_run": 0.5, "processes": 2}, "-run 0.5 does not go with 2 proc"),
     ],
 )
-def test_machines_are_shared_out_or_refused_with_the_numbers(
-    nodes: list[dict[str, float]],
-    threads: int,
-    asked: dict[str, Any],
-    expected: tuple[float, ...] | str,
-) -> None:
+def test_machines_are_shared_out_or_refused_with_the_numbers(nodes, threads, asked, expected):
     recipe = replace(DEMO, threads=threads, batch_size=16)
     if isinstance(expected, tuple):
         assert astuple(allocate(nodes, Resources(**asked), recipe)) == expected

@@ -97,26 +97,20 @@ def steps(tracker: Tracker, name: str) -> list[int]:
     return [point.step for point in tracker.client.get_metric_history(run_id, name)]
 
 
-def artifacts(tracker: Tracker, record: Any) -> set[str]:
-    return {file.path for file in tracker.client.list_artifacts(record.info.run_id)}
-
-
 def everything(tracker: Tracker) -> str:
     """All that MLflow shows, as text: ids as names, numbers as a table has them, no times."""
-    homes = sorted(tracker.client.search_experiments(), key=lambda home: home.name)
-    lists = {
-        home.name: tracker.client.search_runs(
+    lines, names, client = [], {}, tracker.client
+    for home in sorted(client.search_experiments(), key=lambda home: home.name):
+        runs = client.search_runs(
             [home.experiment_id], order_by=["start_time DESC", "attributes.run_name"]
         )
-        for home in homes
-    }
-    names = {run.info.run_id: run.info.run_name for runs in lists.values() for run in runs}
-    lines = []
-    for home in (home for home in homes if lists[home.name]):
+        if not runs:
+            continue
         names[f"/experiments/{home.experiment_id}/"] = f"/{home.name}/"
         told = {name: text.split("\n\n")[0] for name, text in home.tags.items()}  # no grid
         lines += [f"# {home.name}", *map(" = ".join, sorted(told.items()))]
-        for run in lists[home.name]:
+        for run in runs:
+            names[run.info.run_id] = run.info.run_name
             lines += [f"## {run.info.run_name} {run.info.status}"]
             lines += [f"param {name} = {text}" for name, text in run.data.params.items()]
             lines += [f"metric {name} = {it:.1f}" for name, it in run.data.metrics.items()]
@@ -125,7 +119,7 @@ def everything(tracker: Tracker) -> str:
             for data in run.inputs.dataset_inputs:
                 what = data.dataset
                 lines += [f"{data.tags[0].value} {what.name} {what.digest} {what.source}"]
-            lines += sorted(artifacts(tracker, run))
+            lines += sorted(file.path for file in client.list_artifacts(run.info.run_id))
     text = "\n".join(lines) + "\n"
     for identity, name in names.items():
         text = text.replace(identity, name)
@@ -133,9 +127,7 @@ def everything(tracker: Tracker) -> str:
 
 
 @pytest.mark.parametrize(("table", "seeds"), [("table2", (0, 1)), ("table4", (0,))])
-def test_all_that_mlflow_shows_of_a_training_and_a_table(
-    tracker: Tracker, tmp_path: Path, table: str, seeds: tuple[int, ...]
-) -> None:
+def test_all_that_mlflow_shows_of_a_training_and_a_table(tracker, tmp_path, table, seeds):
     bundle = with_scores(make_bundle(table, seeds))
     signature = bundle.signatures[bundle.table.rows[0].label][0]
     folder = make_folder(tracker.store, signature)
@@ -146,9 +138,7 @@ def test_all_that_mlflow_shows_of_a_training_and_a_table(
     check(f"records-{table}.txt", everything(tracker))
 
 
-def test_a_resumed_training_keeps_one_record_and_one_value_per_step(
-    tracker: Tracker, folder: RunFolder
-) -> None:
+def test_a_resumed_training_keeps_one_record_and_one_value_per_step(tracker, folder):
     advance(folder, 1, 6)
     mirror(tracker, folder, is_running=True)
     folder.forget_after(4)  # the process was killed and went on from the checkpoint at step 4
@@ -162,9 +152,7 @@ def test_a_resumed_training_keeps_one_record_and_one_value_per_step(
     assert steps(another, "AP") == [10]
 
 
-def test_a_record_says_what_became_of_its_training_and_can_go_on(
-    tracker: Tracker, folder: RunFolder
-) -> None:
+def test_a_record_says_what_became_of_its_training_and_can_go_on(tracker, folder):
     def now(*, is_running: bool = False) -> tuple[str, dict[str, str]]:
         mirror(tracker, folder, is_running=is_running)
         record = the_training(tracker)
@@ -189,9 +177,7 @@ def test_a_record_says_what_became_of_its_training_and_can_go_on(
     assert now() == ("FINISHED", warning)
 
 
-def test_a_runs_folder_says_where_its_record_is_and_a_lost_one_is_made_again(
-    tracker: Tracker, folder: RunFolder
-) -> None:
+def test_a_runs_folder_says_where_its_record_is_and_a_lost_one_is_made_again(tracker, folder):
     finish(folder)
     mirror(tracker, folder)
     record, path = the_training(tracker), folder.path / "record.json"
@@ -230,9 +216,7 @@ def same(before: dict[str, Any], now: dict[str, Any]) -> set[str]:
     return {it for it in now if it in before and now[it].info.run_id == before[it].info.run_id}
 
 
-def test_rows_stand_in_the_papers_order_changed_ones_are_made_anew_others_left(
-    tracker: Tracker, tmp_path: Path
-) -> None:
+def test_rows_stand_in_the_papers_order_changed_ones_are_made_anew_others_left(tracker, tmp_path):
     whole, part = make_bundle(THREE), make_bundle(THREE, missing=[("k = 5", 0)])
     assert list(fill(tracker, part)) == [ROWS[0], ROWS[2], "report"]
     first = fill(tracker, whole, make_report(tmp_path, "first"))
@@ -256,9 +240,7 @@ def test_rows_stand_in_the_papers_order_changed_ones_are_made_anew_others_left(
     assert {both[name].data.tags["seeds"] for name in ROWS} == {"0 2"}
 
 
-def test_a_record_cut_short_is_completed(
-    tracker: Tracker, folder: RunFolder, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_record_cut_short_is_completed(tracker, folder, monkeypatch):
     def dies(*arguments: object) -> None:
         raise OSError("the launch was killed")
 
@@ -274,7 +256,7 @@ def test_a_record_cut_short_is_completed(
         assert run.data.tags["kind"] == "training" or run.info.status == "FINISHED"
 
 
-def test_pages_open_with_saved_views_where_mlflow_is_known_to_show_them(tracker: Tracker) -> None:
+def test_pages_open_with_saved_views_where_mlflow_is_known_to_show_them(tracker):
     assert mlflow.__version__.startswith(tracking.KNOWN), "look at its page: is our view shown?"
     fill(tracker, make_bundle(THREE))
     tracker.is_known = False
@@ -291,7 +273,7 @@ def test_pages_open_with_saved_views_where_mlflow_is_known_to_show_them(tracker:
     assert columns[:2] == ["metrics.`AP`", "params.`assigner`"] and len(columns) == 13
 
 
-def test_the_store_lets_readers_in_while_it_is_written(tracker: Tracker) -> None:
+def test_the_store_lets_readers_in_while_it_is_written(tracker):
     connection = sqlite3.connect(tracker.store.root / "mlflow.db")
     assert connection.execute("pragma journal_mode").fetchone() == ("wal",)
     connection.close()
@@ -299,8 +281,8 @@ def test_the_store_lets_readers_in_while_it_is_written(tracker: Tracker) -> None
 
 
 def test_a_store_of_records_that_cannot_be_had_is_named_and_stops_nothing(
-    tracker: Tracker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    tracker, tmp_path, monkeypatch
+):
     (tmp_path / "missing").write_text("a file where a folder is needed")
     for uri in (f"sqlite:///{tmp_path}/missing/mlflow.db", "nothing://me:secret@here"):
         monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
@@ -314,9 +296,7 @@ def test_a_store_of_records_that_cannot_be_had_is_named_and_stops_nothing(
     assert tracker.problem is None
 
 
-def test_what_was_recorded_is_not_recorded_again_until_a_report_changes(
-    tracker: Tracker,
-) -> None:
+def test_what_was_recorded_is_not_recorded_again_until_a_report_changes(tracker):
     folder, bundle = reports_folder(tracker.store, SETUP), make_bundle(THREE)
     assert record(tracker.store, SETUP, [bundle]) is None
     tracker.client.delete_run(listed(tracker)[ROWS[0]].info.run_id)
@@ -327,7 +307,7 @@ def test_what_was_recorded_is_not_recorded_again_until_a_report_changes(
 
 
 @pytest.mark.parametrize("table", TABLES)
-def test_every_tables_rows_have_the_toggles_that_vary_and_ap_first(table: str) -> None:
+def test_every_tables_rows_have_the_toggles_that_vary_and_ap_first(table):
     bundle = with_scores(make_bundle(table, (0, 1)))
     _, *found = table_records(bundle, SETUP, {})
     varying = {name for one in found for name in one.params}
@@ -340,7 +320,7 @@ def test_every_tables_rows_have_the_toggles_that_vary_and_ap_first(table: str) -
         assert one.metrics.get("gain_AP_high") == (gain and pytest.approx(gain.high, abs=1e-4))
 
 
-def test_ultra_long_texts_are_cut_rather_than_refused(tracker: Tracker, folder: RunFolder) -> None:
+def test_ultra_long_texts_are_cut_rather_than_refused(tracker, folder):
     folder.write("run", FACTS | {"command": "atss reproduce " + "x" * 9000})
     mirror(tracker, folder)
     assert len(the_training(tracker).data.tags[NOTE]) == 8000

@@ -1,14 +1,13 @@
 """One run: what it leaves behind, and that being interrupted changes nothing of it."""
 
 import errno
-import itertools
 import json
 import os
-import subprocess
-import sys
-import time
+import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +30,6 @@ from orchestration.resources import evaluation_steps
 from orchestration.run_folder import RunFolder
 from orchestration.trial import run_trial
 
-ROOT = Path(__file__).parents[1]
 RECIPE = Recipe(
     backbone="small",
     pyramid_channels=32,
@@ -104,7 +102,7 @@ def trained(job: Job, report: Callable[[dict[str, Any]], None] = lambda values: 
     return RunFolder(job.folder), told
 
 
-def test_a_run_leaves_all_that_a_report_needs(whole: RunFolder) -> None:
+def test_a_run_leaves_all_that_a_report_needs(whole):
     result = whole.result()
     assert result is not None and whole.is_done
     assert set(result["metrics"]) == {"ap", "ap50", "ap75", "ap_s", "ap_m", "ap_l"}
@@ -166,8 +164,8 @@ def kill_at(
     ],
 )
 def test_a_run_that_was_killed_or_cancelled_ends_as_if_it_had_not_been(
-    job: Job, whole: RunFolder, monkeypatch: pytest.MonkeyPatch, case: Any
-) -> None:
+    job, whole, monkeypatch, case
+):
     is_killed, is_saved, step, state, resumed_at = case
     every_step(monkeypatch, is_saved=is_saved)
     folder = RunFolder(job.folder)
@@ -187,16 +185,14 @@ def test_a_run_that_was_killed_or_cancelled_ends_as_if_it_had_not_been(
     assert again[0]["resumed_at"] == resumed_at
 
 
-def test_a_run_cancelled_before_it_began_is_not_begun(job: Job) -> None:
+def test_a_run_cancelled_before_it_began_is_not_begun(job):
     RunFolder(job.folder).write("cancel", {"by": "me@here", "at": "noon"})
     folder, reports = trained(job)
     assert reports == [{"state": "cancelled", "reason": "by me@here at noon"}]
     assert folder.facts() == {} and folder.history() == []
 
 
-def test_steps_are_averaged_over_where_a_run_is_long(
-    job: Job, whole: RunFolder, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_steps_are_averaged_over_where_a_run_is_long(job, whole, monkeypatch):
     every_step(monkeypatch, is_saved=True)
     monkeypatch.setattr(trial, "HISTORY_STEPS", 3)
     with pytest.raises(Killed):
@@ -208,14 +204,14 @@ def test_steps_are_averaged_over_where_a_run_is_long(
     assert means[4]["AP"] == every[6]["AP"]
 
 
-def test_a_finished_run_is_not_touched(data: Path, whole: RunFolder) -> None:
+def test_a_finished_run_is_not_touched(data, whole):
     before = files(whole)
     _, reports = trained(replace(make_job(data, whole.path.parents[1]), where="/nowhere"))
     assert [values["state"] for values in reports] == ["done"]
     assert files(whole) == before
 
 
-def test_what_no_retry_would_help_ends_a_run_with_its_reason(data: Path, tmp_path: Path) -> None:
+def test_what_no_retry_would_help_ends_a_run_with_its_reason(data, tmp_path):
     job = make_job(data, tmp_path, replace(RECIPE, learning_rate=1e30, warmup_iterations=0))
     for _ in range(2):  # the next launch tries again, and finds the same
         folder, reports = trained(job)
@@ -228,7 +224,7 @@ def test_what_no_retry_would_help_ends_a_run_with_its_reason(data: Path, tmp_pat
     assert "its content changed since the launch" in (folder.failure() or {})["reason"]
 
 
-def test_a_run_says_where_it_stands(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_says_where_it_stands(job, monkeypatch):
     every_step(monkeypatch)
     heard: list[dict[str, Any]] = []
     trained(job, lambda values: heard.append(RunFolder(job.folder).live()))
@@ -238,36 +234,24 @@ def test_a_run_says_where_it_stands(job: Job, monkeypatch: pytest.MonkeyPatch) -
     assert words[-1]["host"] and words[-1]["pid"] == os.getpid()
 
 
-HOLD = """
-import sys, time, pathlib
-from orchestration.run_folder import RunFolder
-folder = RunFolder(pathlib.Path(sys.argv[1]))
-with folder.locked():
-    (folder.path / "held").touch()
-    time.sleep(1)
-"""
-
-
-def test_a_run_that_another_process_trains_is_waited_for(job: Job) -> None:
-    folder = RunFolder(job.folder)
+def test_a_run_that_another_process_trains_is_waited_for(job):
+    folder, other = RunFolder(job.folder), ExitStack()
     assert not folder.is_running
-    process = subprocess.Popen([sys.executable, "-c", HOLD, str(folder.path)], cwd=ROOT)
-    while not (folder.path / "held").exists():
-        time.sleep(0.05)
+    other.enter_context(folder.locked())
     assert folder.is_running
+    threading.Timer(0.5, other.close).start()
     _, reports = trained(job)
-    assert process.wait() == 0 and not folder.is_running
+    assert not folder.is_running
     reason = f"run {folder.signature} is trained by another process"
     assert reports[0] == {"state": "waiting", "reason": reason} and reports[-1]["state"] == "done"
 
 
-def test_mini_begins_from_a_file_in_torchvisions_layout_and_keeps_what_is_frozen(
-    data: Path, tmp_path: Path
-) -> None:
+def test_mini_begins_from_a_file_in_torchvisions_layout_and_keeps_what_is_frozen(data, tmp_path):
     given = resnet18().state_dict()
     given["bn1.running_mean"] += 0.5  # as after pretraining
     torch.save(given, tmp_path / "resnet18.pth")
     small = {"iterations": 2, "batch_size": 2, "short_side": (64, 64), "long_side": 64}
+    small |= {"pyramid_channels": 32}
     recipe = replace(MINI, weights=str(tmp_path / "resnet18.pth"), **small)
     learnt = load_file(trained(make_job(data, tmp_path, recipe))[0].weights)
     learns = {"layer2.0.conv1.weight", "layer4.1.conv2.weight"}
@@ -279,11 +263,11 @@ def test_mini_begins_from_a_file_in_torchvisions_layout_and_keeps_what_is_frozen
 
 def refuse(patch: pytest.MonkeyPatch, owner: Any, name: str, number: int, after: int = 0) -> None:
     """Let a write fail from its next call but so many on."""
-    write, calls = getattr(owner, name), itertools.count()
+    write, error, calls = getattr(owner, name), OSError(number, os.strerror(number)), count()
 
     def refused(*given: Any, **more: Any) -> Any:
         if next(calls) >= after:
-            raise OSError(number, os.strerror(number))
+            raise error
         return write(*given, **more)
 
     patch.setattr(owner, name, refused)
@@ -299,8 +283,8 @@ def refuse(patch: pytest.MonkeyPatch, owner: Any, name: str, number: int, after:
     ],
 )
 def test_a_full_disk_ends_a_run_with_its_reason_and_the_last_checkpoint(
-    job: Job, whole: RunFolder, monkeypatch: pytest.MonkeyPatch, case: Any
-) -> None:
+    job, whole, monkeypatch, case
+):
     every_step(monkeypatch, is_saved=True)
     owner, name, after, resumed_at = case
     with monkeypatch.context() as patch:
@@ -316,15 +300,13 @@ def test_a_full_disk_ends_a_run_with_its_reason_and_the_last_checkpoint(
     assert files(folder) == files(whole)
 
 
-def test_an_error_that_another_machine_may_not_have_is_left_to_the_scheduler(
-    job: Job, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_error_that_another_machine_may_not_have_is_left_to_the_scheduler(job, monkeypatch):
     refuse(monkeypatch, checkpoint, "save_weights", errno.ESTALE)
     with pytest.raises(OSError, match="Stale"):
         trained(job)
 
 
-def test_ap_is_measured_evenly_at_the_end_and_no_longer_than_trained() -> None:
+def test_ap_is_measured_evenly_at_the_end_and_no_longer_than_trained():
     def steps(iterations: int, evaluations: int, num_images: int = 1) -> list[int]:
         recipe = replace(RECIPE, iterations=iterations, evaluations=evaluations)
         return sorted(evaluation_steps(recipe, num_images))
