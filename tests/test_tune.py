@@ -3,57 +3,35 @@
 import io
 import os
 import signal
-import subprocess
 import sys
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+from conftest import wait_for
 from rich.console import Console
 
 from detector.config import DetectorConfig, Recipe
 from experiments.experiment import Run
 from orchestration.plan import Job
 from orchestration.progress import Progress
-from orchestration.resources import Resources
+from orchestration.resources import Allocation, Resources
 from orchestration.run_folder import RunFolder
 
 RECIPE = Recipe(backbone="small", norm="group_norm", weights="none", iterations=10)
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "head", "ray://head:10001", "head:x"])
-def test_an_address_without_a_cluster_is_refused_at_once(address: str) -> None:
+def test_an_address_without_a_cluster_is_refused_at_once(address):
     from orchestration.tune import cluster
 
     begun = time.monotonic()
     with pytest.raises(ValueError, match="--address"), cluster(Resources(address), RECIPE):
         pass
     assert time.monotonic() - begun < 20
-
-
-def test_a_cluster_is_private_and_its_processes_import_what_is_installed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import ray
-
-    from orchestration.tune import PRIVATE, cluster
-
-    (tmp_path / "detector.py").touch()  # in the user's folder
-    monkeypatch.chdir(tmp_path)
-    with cluster(Resources(), RECIPE):
-        place = ray.get(ray.remote(lambda: __import__("detector").__file__).remote())
-        assert ray.get(ray.remote(os.getenv).remote("RAY_AUTH_TOKEN")) == PRIVATE["RAY_AUTH_TOKEN"]
-        family = [psutil.Process(), *psutil.Process().children(recursive=True)]
-        names = {process.name() for process in family}
-        there = [it for process in family for it in process.net_connections("tcp")]
-    heard = {it.laddr.ip for it in there if it.status == psutil.CONN_LISTEN}
-    assert heard <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"} and heard
-    assert {"raylet", "gcs_server"} <= names
-    assert Path(place).name == "__init__.py" and tmp_path not in Path(place).parents
 
 
 def work(job: Job, report: Any) -> None:
@@ -84,29 +62,32 @@ def jobs(root: Path, *seeds: int) -> list[Job]:
     return [Job(run, root / "runs" / f"{run.seed:012}", "shapes", {}) for run in runs]
 
 
-def launch(root: Path, *seeds: int) -> str:
+def launch(root: Path, allocation: Allocation, *seeds: int) -> str:
     """Run the fake work through Ray; what the log said."""
     import ray
 
-    from orchestration.tune import cluster, run_trials
+    from orchestration.tune import run_trials
 
     ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # trials cannot import a test
     log = io.StringIO()
     todo = jobs(root, *seeds)
     names = {job.folder.name: f"seed {job.run.seed}" for job in todo}
-    progress = Progress(names, Console(file=log, width=200))
-    with cluster(Resources(), RECIPE) as allocation, progress:
+    with Progress(names, Console(file=log, width=200)) as progress:
         run_trials(todo, allocation, progress.update, root=root, work=work)
     return log.getvalue()
 
 
 @pytest.mark.slow
-def test_trials_run_and_a_killed_one_is_tried_again(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    from orchestration.tune import SETTINGS
+def test_trials_run_in_a_private_cluster_and_a_killed_one_is_tried_again(
+    tmp_path, monkeypatch, capfd
+):
+    from orchestration.tune import SETTINGS, cluster
 
-    log = launch(tmp_path, 0, 1, 2, 3)
+    (tmp_path / "detector.py").touch()  # in the user's folder
+    monkeypatch.chdir(tmp_path)
+    with cluster(Resources(), RECIPE) as allocation:
+        log = launch(tmp_path, allocation, 0, 1, 2, 3)
+        check_privacy(tmp_path)
     folders = [RunFolder(job.folder) for job in jobs(tmp_path, 0, 1, 2, 3)]
     assert [folder.is_done for folder in folders] == [True, True, False, False]
     failures = [folder.failure() or {} for folder in folders[2:]]
@@ -125,21 +106,33 @@ def test_trials_run_and_a_killed_one_is_tried_again(
         assert "(raylet)" in line and "worker died" in line
 
 
+def check_privacy(folder: Path) -> None:
+    """Nobody else reaches the cluster, whose processes import what is installed."""
+    import ray
+
+    from orchestration.tune import PRIVATE
+
+    place = ray.get(ray.remote(lambda: __import__("detector").__file__).remote())
+    assert Path(place).name == "__init__.py" and folder not in Path(place).parents
+    assert ray.get(ray.remote(os.getenv).remote("RAY_AUTH_TOKEN")) == PRIVATE["RAY_AUTH_TOKEN"]
+    family = [psutil.Process(), *psutil.Process().children(recursive=True)]
+    assert {"raylet", "gcs_server"} <= {process.name() for process in family}
+    there = [it for process in family for it in process.net_connections("tcp")]
+    heard = {it.laddr.ip for it in there if it.status == psutil.CONN_LISTEN}
+    assert heard <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"} and heard
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_launch_leaves_no_process_behind(tmp_path: Path, number: int) -> None:
-    code = f"import pathlib, tests.test_tune as t; t.launch(pathlib.Path({str(tmp_path)!r}), 9)"
-    driver = subprocess.Popen(
-        [sys.executable, "-c", code], start_new_session=True, stderr=subprocess.PIPE, text=True
-    )
-    assert driver.stderr is not None
-    wait_for(lambda: bool(list(tmp_path.glob("runs/*/attempt.*"))), seconds=90)
-    assert any(name.startswith("ray::") for name in left_of(driver.pid))
+def test_an_interrupted_launch_leaves_no_process_behind(start, tmp_path, number):
+    driver = start("test_tune", tmp_path)
+    wait_for(lambda: list(tmp_path.glob("runs/*/attempt.*")), 90, driver)
+    assert any(name.startswith("ray::") for name in left_of(driver.process.pid))
     time.sleep(1)
-    driver.send_signal(number)
-    assert driver.wait(timeout=30) != 0
-    wait_for(lambda: not left_of(driver.pid), seconds=15)
-    assert "KeyboardInterrupt" in driver.stderr.read()
+    driver.process.send_signal(number)
+    assert driver.process.wait(timeout=30) != 0
+    wait_for(lambda: not left_of(driver.process.pid), 15)
+    assert "KeyboardInterrupt" in driver.said()
 
 
 def left_of(session: int) -> list[str]:
@@ -152,8 +145,8 @@ def left_of(session: int) -> list[str]:
     return names
 
 
-def wait_for(happened: Callable[[], bool], seconds: float) -> None:
-    limit = time.monotonic() + seconds
-    while not happened():
-        assert time.monotonic() < limit
-        time.sleep(0.2)
+if __name__ == "__main__":  # a launch to be interrupted
+    from orchestration.tune import cluster
+
+    with cluster(Resources(), RECIPE) as allocation:
+        launch(Path(sys.argv[1]), allocation, 9)
