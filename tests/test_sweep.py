@@ -12,7 +12,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from conftest import Atss
 from rich.console import Console
 from test_plan import SETUP, facts, finish
 
