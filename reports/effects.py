@@ -31,8 +31,8 @@ from numpy.typing import NDArray
 from experiments.experiment import Row, Table
 from reports.coco_bootstrap import Scores
 from reports.intervals import Estimate, contrast
-from reports.numbers import MISSING, SURE, signed, signed_interval
-from reports.render import Cell, Grid, Kind, Line, line
+from reports.numbers import signed, signed_interval
+from reports.render import Cell, Grid, Kind, Line, line, notes
 from reports.results import Bundle
 
 Combination = tuple[int, ...]  # of F zeros and ones
@@ -167,31 +167,6 @@ def effects_grids(bundle: Bundle) -> tuple[Grid, ...]:
         title="What each is worth on average, and what pairs add to that (AP points)",
         head=line(*heads),
         blocks=tuple(blocks),
-        notes=tuple(filter(None, _notes(effects, unknown, table.has_paper))),
+        notes=tuple(notes("effects", effects, unknown, table.has_paper)),
     )
     return (grid,)
-
-
-def _notes(effects: Effects, unknown: Sequence[str], has_paper: bool) -> list[Any]:
-    """What the numbers mean, and what they cannot tell; what is empty goes without saying."""
-    alone = (
-        "One seed for each combination: an interval is of these trained weights, and nothing tells "
-        "chance in training from an effect."
-    )
-    return [
-        "Alone: the mean change of AP when it is switched on, over the combinations of the others. "
-        "×: how much more both together change AP than each alone. Least squares over "
-        f"{len(effects.measured)} of {len(effects.combinations)} combinations.",
-        has_paper and "Paper: its step, in the order in which it adds them.",
-        effects.scores and f"Below each: the {SURE} interval, of images and seeds together.",
-        alone
-        if effects.spread is None
-        else f"Seeds of one combination differ by {effects.spread:.2f} AP (standard deviation, "
-        "pooled over all combinations).",
-        effects.misfit is not None
-        and f"Three or more together leave {effects.misfit:.2f} AP of a combination unexplained "
-        "(root mean square).",
-        unknown
-        and f"{MISSING}: not determined by the combinations that are measured, or that there are: "
-        f"{', '.join(unknown)}.",
-    ]

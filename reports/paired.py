@@ -25,14 +25,13 @@ from reports.coco_bootstrap import (
     truths_of,
 )
 from reports.intervals import LEVEL, Estimate, difference
-from reports.numbers import MISSING, errors, number, signed, signed_interval
-from reports.render import BREAK, Cell, Grid, Kind, Line, line
+from reports.numbers import errors, number, signed, signed_interval
+from reports.render import BREAK, Cell, Grid, Kind, Line, line, notes
 
 CLASS_RESAMPLES = 300  # their standard deviation is known to 4 %
 LEAST_IMAGES = 10  # with an object of a class, for an interval of its AP
 CLASSES, IMAGES = 12, 5  # lines of a table, of images: on either side
 TOLD = "*"
-MORE_SEEDS = "only more seeds can tell"
 
 SIDES = ("A", "B", "B − A")
 TABLES = {  # title, and the heads after A, B and their difference
@@ -41,21 +40,6 @@ TABLES = {  # title, and the heads after A, B and their difference
     "errors": ("What AP50 would gain without one kind of error (points)",),
     "images": ("The images, by id, on which they differ most",),
 }
-OF_SEEDS = (
-    "Error from images, from seeds: standard errors of the difference from the sample of images, "
-    "which is paired, and from that of seeds; the interval holds both."
-)
-OF_ONE_SEED = (
-    "Error from images: standard error of the difference from the sample of images, which is "
-    "paired. One seed: the interval is of these trained weights, not of configurations."
-)
-OF_ERRORS = (
-    "Each kind is mended by itself, as TIDE does; less is better. Means over seeds; no intervals."
-)
-OF_IMAGES = (
-    "An image's score is its F1 over IoU 0.50:0.95 in percent, of detections above the threshold "
-    "that is best for each."
-)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -211,31 +195,22 @@ def holm(estimates: Sequence[Estimate | None], chance: float = 1 - LEVEL) -> set
 
 def grids(paired: Paired) -> list[Grid]:
     """Metrics, classes, errors, images."""
-    (first, second), is_one = paired.names, len(paired.seeds[0]) == 1
-    seeds = " and ".join(dict.fromkeys(", ".join(map(str, they)) for they in paired.seeds))
-    seeds = f"seed {seeds}" if is_one else f"seeds {seeds}"
-    about = f"A: {first}. B: {second}. {paired.num_images:,} images; {seeds}."
-    told = sum(it.is_told_apart for it in paired.classes)
-    of_classes = (
-        f"{TOLD}: told apart with all {len(paired.classes)} classes taken into account (Holm, 5 % "
-        f"for all together): {told}. An interval is of its class alone. {MISSING}: too few images."
-    )
-    tables: dict[str, tuple[Sequence[Sequence[Difference]], Iterable[str]]] = {
-        "metrics": ([paired.metrics], [about, OF_ONE_SEED if is_one else OF_SEEDS, *paired.notes]),
-        "classes": ([paired.classes[:CLASSES]], [of_classes]),
-        "errors": ([paired.errors[: len(ERRORS)], paired.errors[len(ERRORS) :]], [OF_ERRORS]),
-        "images": (extremes(paired), [OF_IMAGES]),
+    blocks: dict[str, Sequence[Sequence[Difference]]] = {
+        "metrics": [paired.metrics],
+        "classes": [paired.classes[:CLASSES]],
+        "errors": [paired.errors[: len(ERRORS)], paired.errors[len(ERRORS) :]],
+        "images": extremes(paired),
     }
     return [
         Grid(
             name=f"compare-{name}",
             title=TABLES[name][0],
             head=line("", *SIDES, *TABLES[name][1:]),
-            blocks=tuple(tuple(_line(name, it) for it in block) for block in blocks if block),
-            notes=tuple(notes),
+            blocks=tuple(tuple(_line(name, it) for it in block) for block in blocks[name] if block),
+            notes=tuple(notes(f"compared_{name}", paired)),
         )
-        for name, (blocks, notes) in tables.items()
-        if any(blocks)
+        for name in TABLES
+        if any(blocks[name])
     ]
 
 
@@ -260,21 +235,6 @@ def extremes(paired: Paired) -> list[list[Difference]]:
 
 def meaning(paired: Paired) -> str:
     """What the comparison says, and what it would take to say more, in one sentence."""
-    first, second = paired.names
     ap = paired.metrics[0].estimate
-    if ap is None:
-        return "AP is undefined for one of them, so nothing can be said."
-    counts = {"seed": ap.num_seeds, "image": ap.num_images}
-    over = " and ".join(f"{count:,} {noun}{'s' * (count != 1)}" for noun, count in counts.items())
-    span = f"(95 % interval {signed_interval(ap).replace(BREAK, '')}, over {over})"
-    size = f"{abs(ap.value):.1f}"
-    amount = f"{second} has {size} AP {'more' if ap.value > 0 else 'less'} than {first} {span}"
-    if not ap.excludes_zero:
-        if float(size) == 0:
-            amount = f"{second} has the AP of {first} {span}"
-        wanted = f"from {ap.visible():.1f} AP on these seeds and images would have shown it"
-        return f"Not told apart: {amount}; {wanted if ap.num_seeds > 1 else MORE_SEEDS}."
-    if ap.num_seeds == 1:
-        amount += f"; whether their configurations differ {MORE_SEEDS}"
-        return f"Told apart as trained weights: {amount}."
-    return f"Told apart: {amount}."
+    span = signed_interval(ap).replace(BREAK, "")
+    return " ".join(notes("meaning", *paired.names, ap, span))

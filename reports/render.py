@@ -164,9 +164,9 @@ def latex(grid: Grid) -> str:
     return str(template("grid.tex").render(grid=grid))
 
 
-def notes(name: str, **given: Any) -> list[str]:
+def notes(name: str, *texts: Any, **given: Any) -> list[str]:
     """What is said of a table, note by note: a macro of notes.txt, such as "footnotes"."""
-    text = str(getattr(template("notes.txt").module, name)(**given))
+    text = str(getattr(template("notes.txt").module, name)(*texts, **given))
     return [note for note in text.split("\n") if note]
 
 
