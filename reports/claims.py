@@ -16,8 +16,7 @@ from experiments.claims import (
     RERUN_DEVIATION,
     SMALLEST_AP_S,
     Claim,
-    Equal,
-    Margin,
+    Part,
     Place,
     Region,
     Spread,
@@ -26,7 +25,7 @@ from experiments.claims import (
 from reports.intervals import LEVEL, Estimate
 from reports.measurements import BY_NUMBER, Measurements, find_row, spread
 from reports.numbers import MISSING
-from reports.render import Cell, Grid, Line, line
+from reports.render import Cell, Grid, Line, line, notes
 
 State = Literal["supported", "contradicted", "undecided"]
 Cost = Callable[[DetectorConfig], tuple[int, int]]  # a network's parameters, and its operations
@@ -40,19 +39,6 @@ SHARES = {"supported": "all", "contradicted": "none", "undecided": "only a part"
 TOLD = ("what", "paper", "agrees", "ours", "estimate", "verdict", "reason")  # of a part, in JSON
 
 TITLE, UNTRAINED = "The paper's claims", "what needs no training"
-NOTES = (
-    "Agrees: where a number of ours has to lie. The paper's regions hold at its scale on COCO "
-    "val2017; elsewhere only the sign of a difference is judged, and what is said to be equal has "
-    f"{TOLERANCE}.",
-    "Supported: the whole interval (95 %, over images and seeds) agrees. Contradicted: none of it "
-    "does. Undecided: anything else. The claims are not corrected for being many: of 20 "
-    "differences that are none one would be taken for one.",
-)
-ONE_SEED = (
-    "*: one seed; over images alone, so of these trained weights, not of others. As in the paper "
-    "the spread of published reruns stands in for that of the seeds (standard deviation of a run: "
-    f"{RERUN_DEVIATION['ap']:g} in AP)."
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,11 +101,9 @@ def judge(claim: Claim, study: Measurements, cost: Cost | None = None) -> Verdic
         found = [Finding(paper=claim.paper, reason="nothing is counted yet")]
         return _conclude(claim, found, ["atss positives"])
     if claim.evidence == "building":
-        equal = (part for part in claim.parts if isinstance(part, Equal))
-        return _conclude(claim, [_compare_costs(part, cost) for part in equal])
-    parts = [part for part in claim.parts if not isinstance(part, Equal)]
-    num_judged = sum(_region(part, study) is not None for part in parts)
-    found = [_look_at(part, study, max(1, num_judged)) for part in parts]
+        return _conclude(claim, [_compare_costs(part, cost) for part in claim.parts])
+    num_judged = sum(_region(part, study) is not None for part in claim.parts)
+    found = [_look_at(part, study, max(1, num_judged)) for part in claim.parts]
     num_seeds = 1 if study.are_as_in_paper(claim.tables) else GOOD_SEEDS
     rows = (place for it in found if it.state == "undecided" for place in it.untrained)
     verdict = _conclude(claim, found, study.commands(rows, num_seeds))
@@ -151,7 +135,7 @@ def _conclude(claim: Claim, findings: Sequence[Finding], needs: Sequence[str] = 
     )
 
 
-def _region(part: Margin | Spread, study: Measurements) -> Region | None:
+def _region(part: Part, study: Measurements) -> Region | None:
     """Which values agree with the paper here; None if none is claimed."""
     tables = [place.table for place in places(part)]
     is_papers = not study.bundles or study.are_as_in_paper(tables)
@@ -160,7 +144,7 @@ def _region(part: Margin | Spread, study: Measurements) -> Region | None:
     return part.region.direction
 
 
-def _look_at(part: Margin | Spread, study: Measurements, num_judged: int) -> Finding:
+def _look_at(part: Part, study: Measurements, num_judged: int) -> Finding:
     """One part of a claim about trained runs, of which so many are judged."""
     rows, is_spread, region = places(part), isinstance(part, Spread), _region(part, study)
     sign = "" if is_spread else "+"
@@ -207,19 +191,19 @@ def _look_at(part: Margin | Spread, study: Measurements, num_judged: int) -> Fin
     return replace(finding, state=state, reason=reason, needs=needs)
 
 
-def _without_interval(part: Margin | Spread, study: Measurements) -> str:
+def _without_interval(part: Part, study: Measurements) -> str:
     """Why there can be no interval."""
     if len({study.row(place).signatures for place in places(part)}) < len(places(part)):
         return "rows that differ in the paper are one run in this setup"
     for place in places(part):
-        num_runs = len(study.row(place).results)
-        if num_unknown := num_runs - len(study.scores(place, part.of_crowds)):
-            without = f"{num_unknown} of {num_runs} runs of {place}"
+        row = study.row(place, of_crowds=part.of_crowds)
+        if num_unknown := sum(run.signature not in row.drawn for run in row.results):
+            without = f"{num_unknown} of {len(row.results)} runs of {place}"
             return f"no interval: {without} have no match records"
     return ""
 
 
-def _compare_costs(part: Equal, cost: Cost | None) -> Finding:
+def _compare_costs(part: Part, cost: Cost | None) -> Finding:
     """Two networks: as many parameters and operations, exactly."""
     finding = Finding(what=part.what, paper="equal", agrees="equal")
     if cost is None:
@@ -269,15 +253,15 @@ def number(value: float, sign: str = "") -> str:
 def claims_grid(verdicts: Sequence[Verdict], title: str = TITLE, papers: str = "paper") -> Grid:
     """The verdicts of one setting as a table; papers: whose numbers are beside ours."""
     setting = next((verdict.setting for verdict in verdicts if verdict.setting), UNTRAINED)
-    notes = [*NOTES] if any(it.claim.evidence == "training" for it in verdicts) else []
-    if any(_is_alone(part) for verdict in verdicts for part in verdict.findings):
-        notes.append(ONE_SEED)
+    is_trained = any(it.claim.evidence == "training" for it in verdicts)
+    is_alone = any(_is_alone(part) for verdict in verdicts for part in verdict.findings)
+    told = {"tolerance": TOLERANCE, "rerun": RERUN_DEVIATION["ap"]}
     return Grid(
         name="claims",
         title=f"{title}: {setting}",
         head=line("", "claim", papers, "agrees", "ours", "verdict"),
         blocks=tuple(map(_block, verdicts)),
-        notes=tuple(notes),
+        notes=tuple(notes("claims", is_trained, is_alone, **told)),
     )
 
 
@@ -292,7 +276,7 @@ def _block(verdict: Verdict) -> tuple[Line, ...]:
 
 
 def _line(name: str, says: str, found: Finding, paper: str, state: str) -> Line:
-    ours = Cell(found.ours, "ours", mark=ONE_SEED[0] if _is_alone(found) else "")
+    ours = Cell(found.ours, "ours", mark="*" if _is_alone(found) else "")
     numbers = Cell(found.paper or paper, "paper"), Cell(found.agrees), ours
     return *line(name, says), *numbers, Cell(state)
 

@@ -9,7 +9,7 @@ from math import sqrt
 from typing import TYPE_CHECKING
 
 from experiments import TABLES, table9
-from experiments.claims import RERUN_DEGREES, RERUN_DEVIATION, Margin, Place, Spread, places
+from experiments.claims import RERUN_DEGREES, RERUN_DEVIATION, Part, Place, places
 from experiments.experiment import Row
 from reports.footnotes import assigned
 from reports.results import Bundle, ComparedRow
@@ -71,7 +71,9 @@ class Measurements:
             return {table.scale for table in papers} == {self.scale} and self.data == PAPERS_DATA
         return all(replace(self.bundles[0], table=table).is_as_in_paper for table in papers)
 
-    def row(self, place: Place, other: Place | None = None) -> ComparedRow:
+    def row(
+        self, place: Place, other: Place | None = None, *, of_crowds: bool = False
+    ) -> ComparedRow:
         """A row of any table with its runs, against another; no run where it was not asked for."""
         row = find_row(place)
         wanted = row.config, row.recipe, str(row.assigner)  # equal for rows that are one run
@@ -84,16 +86,11 @@ class Measurements:
         )
         results = ChainMap(*(dict(it.results) for it in self.bundles))
         scores = ChainMap(*(dict(it.scores) for it in self.bundles))
+        drawn = self.crowds if of_crowds else scores
         reference = self.row(other) if other else None
-        return ComparedRow(row, tuple(signatures), results, scores, reference=reference)
+        return ComparedRow(row, tuple(signatures), results, drawn, reference=reference)
 
-    def scores(self, place: Place, of_crowds: bool = False) -> list["Scores"]:
-        """Of a row's runs under resampled images, those whose match records are known."""
-        row = self.row(place)
-        known = self.crowds if of_crowds else row.drawn
-        return [known[name] for name in row.signatures if name in known]
-
-    def estimates(self, part: Margin | Spread) -> list["Estimate"]:
+    def estimates(self, part: Part) -> list["Estimate"]:
         """Of the differences of any two rows of a claim's part; none where one is undefined.
 
         With one seed in the paper's setup its reruns' spread stands in for that of the seeds.
@@ -102,7 +99,7 @@ class Measurements:
 
         found = []
         for pair in combinations(places(part), 2):
-            one, other = (self.scores(place, part.of_crowds) for place in pair)
+            one, other = (self.row(it, of_crowds=part.of_crowds).scores for it in pair)
             if not (estimate := difference(one, other, part.metric)):
                 return []
             tables = (place.table for place in pair)
