@@ -29,10 +29,9 @@ from orchestration.terminal import near, out_option, warn
 from reports.breakdown import Insight
 from reports.coco_bootstrap import Scores, load_scores, save_scores, score
 from reports.effects import effects_grids
-from reports.footnotes import code_version
 from reports.render import terminal
 from reports.results import Bundle, Result, bundle_text, load_bundle
-from reports.tables import paper_grid
+from reports.tables import code_version, paper_grid
 
 EARLIER = (
     "{runs} of before images were tested as if alone: those of several sizes were padded to one, "

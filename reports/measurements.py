@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from experiments import TABLES, table9
 from experiments.claims import RERUN_DEGREES, RERUN_DEVIATION, Part, Place, places
 from experiments.experiment import Row
-from reports.footnotes import assigned
 from reports.results import Bundle, ComparedRow
+from reports.tables import assigned
 
 if TYPE_CHECKING:  # it imports numpy and scipy, which lists need not wait for
     from reports.coco_bootstrap import Scores

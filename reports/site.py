@@ -23,11 +23,11 @@ from experiments.experiment import Table
 from reports import positives
 from reports.claims import Verdict, claims_grid, deciding, judge_all
 from reports.figures import plates, study_plates
-from reports.footnotes import facts, image_size, schedule
 from reports.measurements import Measurements, find_row
 from reports.numbers import signed
 from reports.render import notes, part
 from reports.results import Bundle
+from reports.tables import facts, image_size, schedule
 
 INDEX, CLAIMS_PAGE = "index.html", "claims.html"
 PICTURES = "index.json"  # what is in a folder of pictures

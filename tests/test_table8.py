@@ -31,8 +31,8 @@ from orchestration.plan import Job, Setup, make_plan
 from orchestration.run_folder import RunFolder, Store, open_store
 from orchestration.terminal import summary
 from orchestration.trial import run_trial
-from reports.footnotes import footnotes
 from reports.results import load_bundle, save_bundle
+from reports.tables import footnotes
 
 TABLE = TABLES["table8"]
 AT_PAPERS = Setup("paper-2x", PAPER_2X, {}, "coco2017", "f00d", "coco2017")

@@ -11,12 +11,20 @@ from test_oracles import check
 
 from experiments import TABLES
 from experiments.schedules import PAPER
-from reports.footnotes import differing, facts, footnotes
 from reports.intervals import LEVEL, Estimate
 from reports.numbers import SURE, finite, interval, number, signed, signed_interval
 from reports.render import markdown
 from reports.results import Stopped
-from reports.tables import changes_grid, gains_grid, paper_grid, ranks_of_ours, runs_grid
+from reports.tables import (
+    changes_grid,
+    differing,
+    facts,
+    footnotes,
+    gains_grid,
+    paper_grid,
+    ranks_of_ours,
+    runs_grid,
+)
 
 # --- rows
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from IPython.display import HTML
 
-from reports import effects, footnotes, site, tables
+from reports import effects, site, tables
 from reports.claims import claims_grid, deciding, judge_all
 from reports.figures import plates
 from reports.measurements import Measurements
@@ -78,7 +78,7 @@ show(*site.gallery(folder, table.name))
 # ## How the runs were made
 
 show(
-    part("listed", "All runs have", footnotes.facts(bundle)),
+    part("listed", "All runs have", tables.facts(bundle)),
     part("paragraphs", site.cost([bundle])),
     part("grid", tables.runs_grid(bundle)),
 )
