@@ -7,7 +7,7 @@ All but the curves of precision are dots with intervals, a row downwards for eac
 """
 
 from base64 import b64encode
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import cycle
@@ -23,30 +23,27 @@ from matplotlib.figure import Figure
 from experiments import TABLES
 from experiments.claims import Place
 from reports.breakdown import ERRORS, Insight
-from reports.intervals import Estimate
 from reports.measurements import Measurements
 from reports.numbers import signed
 from reports.render import part
-from reports.results import Bundle, Compared
+from reports.results import Bundle, Compared, ComparedRow
 from reports.style import CYCLE, DASHES, OURS_STYLE, PAPER, PAPER_STYLE, STYLE, WIDTH, save
 
 PRECISIONS = {"ap50": "IoU 0.50", "ap75": "IoU 0.75", "ap": "mean of IoU 0.50 to 0.95"}
-CAPTIONS = {
-    "ap": "AP of every row{beside}. {bars}",
-    "gains": "AP against “{first}”{beside}. {bars}",
-    "precision": "Precision against recall, averaged over the categories and seeds.",
-    "errors": "What AP50 would gain if one kind of error were mended, each by itself, as TIDE "
-    "(Bolya et al., ECCV 2020) counts it. A row left of the dashed line loses less to that kind "
-    "than the reference row.",
-    "path": "The paper’s path from {first} to ATSS: what each step changes. Bars are 95 % "
-    "intervals.",
-    "sweeps": "What ATSS is robust to: AP against ATSS as it is used elsewhere. Bars are 95 % "
-    "intervals.",
-}
 BARS = (
     "Bars are 95 % intervals, of a single seed for its trained weights; without match records the "
     "standard deviation of the seeds."
 )
+OF_PRECISION = "Precision against recall, averaged over the categories and seeds."
+OF_ERRORS = (
+    "What AP50 would gain if one kind of error were mended, each by itself, as TIDE (Bolya et al., "
+    "ECCV 2020) counts it. A row left of the dashed line loses less to that kind than the "
+    "reference row."
+)
+OF_STUDY = {
+    "path": "The paper’s path from {first} to ATSS: what each step changes.",
+    "sweeps": "What ATSS is robust to: AP against ATSS as it is used elsewhere.",
+}
 MIN_RANGE = 3.0  # AP points an axis covers at least: noise shall not look like an effect
 LEGEND_LETTERS, LEGEND_HANDLE = 80, 7  # that fit into a line; what a line sample takes of them
 
@@ -82,57 +79,53 @@ class Plate:
         """HTML with the figure in it: its file's, or where a notebook is opened elsewhere, anew."""
         file = folder / f"{self.name}.svg"
         svg = file.read_bytes() if file.is_file() else save(self.draw(), "svg", self.caption)
-        return part("plot", embedded(svg), self.caption)
-
-
-def embedded(svg: bytes) -> str:
-    """An SVG as an address that needs no file."""
-    return f"data:image/svg+xml;base64,{b64encode(svg).decode()}"
+        address = f"data:image/svg+xml;base64,{b64encode(svg).decode()}"  # which needs no file
+        return part("plot", address, self.caption)
 
 
 def plates(bundle: Bundle) -> dict[str, Plate]:
     """The figures that a table's results allow, by a short name, which also ends their files'."""
     table, first, known = bundle.table, bundle.reference.row.label, bundle.insights
-    others = {row.row.label: row.ap for row in bundle.rows if row is not bundle.reference}
-    found = {"ap": partial(comparison_figure, bundle)}
-    if any(it.gains for it in others.values()):
+    ours = f"{' beside the paper’s' * table.has_paper}. {BARS}"
+    found = {"ap": (f"AP of every row{ours}", partial(comparison_figure, bundle))}
+    gains = {row.row.label: row.gain for row in bundle.rows if row is not bundle.reference}
+    if any(it.by_seed for it in gains.values()):
         axis = f"AP against {first} (points)"
-        found["gains"] = partial(changes_figure, others, axis, has_paper=table.has_paper)
+        draw = partial(changes_figure, gains, axis, has_paper=table.has_paper)
+        found["gains"] = f"AP against “{first}”{ours}", draw
     told = {
         row.row.label: [known[it] for it in row.signatures if it in known] for row in bundle.rows
     }
     if insights := {label: of_runs for label, of_runs in told.items() if of_runs}:
-        found["precision"] = partial(precision_figure, insights, bool(table.axis))
-        found["errors"] = partial(errors_figure, insights, first)
-    beside = " beside the paper’s" * table.has_paper
-    captions = {
-        name: CAPTIONS[name].format(first=first, beside=beside, bars=BARS) for name in found
-    }
-    return {name: Plate(f"{table.name}-{name}", captions[name], found[name]) for name in found}
+        found["precision"] = OF_PRECISION, partial(precision_figure, insights, bool(table.axis))
+        found["errors"] = OF_ERRORS, partial(errors_figure, insights, first)
+    return {name: Plate(f"{table.name}-{name}", *about) for name, about in found.items()}
 
 
 def study_plates(study: Measurements) -> dict[str, Plate]:
     """The figures of all tables together that the results allow."""
     (first, _), *steps = path(study).items()
-    axis, found = "change of AP (points)", {"path": dict(steps), "sweeps": sweeps(study)}
-    return {
-        name: Plate(name, CAPTIONS[name].format(first=first), partial(changes_figure, points, axis))
-        for name, points in found.items()
+    found = {}
+    for name, rows in (("path", dict(steps)), ("sweeps", sweeps(study))):
+        gains = {label: row.gain for label, row in rows.items()}
         # ATSS itself is a point of every sweep: alone it shows nothing.
-        if any(any(point.gains.values()) for point in points.values())
-    }
+        if any(any(it.by_seed.values()) for it in gains.values()):
+            caption = f"{OF_STUDY[name].format(first=first)} Bars are 95 % intervals."
+            draw = partial(changes_figure, gains, "change of AP (points)")
+            found[name] = Plate(name, caption, draw)
+    return found
 
 
-def path(study: Measurements) -> dict[str, Compared]:
+def path(study: Measurements) -> dict[str, ComparedRow]:
     """The steps in the paper's order, measured or not, each against the one before."""
     pairs = zip(PATH.items(), [None, *PATH.values()], strict=False)
-    return {label: study.row(place, before).ap for (label, place), before in pairs}
+    return {label: study.row(place, before) for (label, place), before in pairs}
 
 
-def sweeps(study: Measurements) -> dict[str, Compared]:
+def sweeps(study: Measurements) -> dict[str, ComparedRow]:
     """Tables 4 to 7, as far as they are about ATSS, against ATSS as it is used everywhere else."""
     return {
-        " ".join([what, "×".join(row.cells[-2:])]): study.row(Place(number, row.label), ATSS).ap
+        " ".join([what, "×".join(row.cells[-2:])]): study.row(Place(number, row.label), ATSS)
         for number, what in SWEEPS.items()
         for row in TABLES[f"table{number}"].rows
         if row.config.assigner == "atss" and row.config.k in LEVEL_KS
@@ -147,11 +140,21 @@ Point = tuple[float | None, float | None, float | None]  # a row's number, the e
 Panel = tuple[str, Sequence[Point], Mapping[str, Any], float | None]
 
 
-def _ours(mean: float | None, std: float | None, found: Estimate | None) -> Point:
-    """Our number with its interval, or else the spread of its seeds."""
-    if found:
-        return mean, found.low, found.high
-    return (mean, None, None) if mean is None or std is None else (mean, mean - std, mean + std)
+def _panels(
+    known: Iterable[Compared], titles: tuple[str, str], dashed: tuple[float | None, float | None]
+) -> list[Panel]:
+    """The paper's numbers, and ours with their intervals, or else the spread of the seeds."""
+    papers, ours = list[Point](), list[Point]()
+    for it in known:
+        papers.append((it.paper, None, None))
+        ends: tuple[float | None, float | None] = None, None
+        if it.estimate:
+            ends = it.estimate.low, it.estimate.high
+        elif it.ours is not None and it.std is not None:
+            ends = it.ours - it.std, it.ours + it.std
+        ours.append((it.ours, *ends))
+    points, looks = (papers, ours), (PAPER_STYLE, OURS_STYLE)
+    return list(zip(titles, points, looks, dashed, strict=True))
 
 
 @matplotlib.style.context(STYLE)
@@ -204,23 +207,16 @@ def dots_with_intervals(
 
 def comparison_figure(bundle: Bundle) -> Figure:
     """The paper's AP and ours; in one range where values may be compared."""
-    aps, reference = {row.row.label: row.ap for row in bundle.rows}, bundle.reference
-    papers = [(it.paper, None, None) for it in aps.values()]
-    ours = [_ours(it.ours, it.std, it.estimate) for it in aps.values()]
-    panels: list[Panel] = [
-        ("paper, COCO val2017", papers, PAPER_STYLE, reference.ap.paper),
-        (f"ours, {bundle.scale} on {bundle.data}", ours, OURS_STYLE, reference.ap.ours),
-    ]
-    shown, axis = panels[not bundle.table.has_paper :], f"AP (%); dashed: {reference.row.label}"
+    aps, first = {row.row.label: row.ap for row in bundle.rows}, bundle.reference
+    titles = "paper, COCO val2017", f"ours, {bundle.scale} on {bundle.data}"
+    panels = _panels(aps.values(), titles, (first.ap.paper, first.ap.ours))
+    shown, axis = panels[not bundle.table.has_paper :], f"AP (%); dashed: {first.row.label}"
     return dots_with_intervals(list(aps), shown, axis, is_shared=bundle.is_as_in_paper)
 
 
 def changes_figure(known: Mapping[str, Compared], axis: str, *, has_paper: bool = True) -> Figure:
     """What changes AP by how much: the paper's numbers, if it has any, and ours."""
-    papers = [(it.paper_gain, None, None) for it in known.values()]
-    ours = [_ours(it.gain, it.gain_std, it.gain_estimate) for it in known.values()]
-    panels: list[Panel] = [("paper", papers, PAPER_STYLE, 0.0), ("ours", ours, OURS_STYLE, 0.0)]
-    shown = panels[not has_paper :]
+    shown = _panels(known.values(), ("paper", "ours"), (0.0, 0.0))[not has_paper :]
     return dots_with_intervals(list(known), shown, axis, write=signed, is_shared=True)
 
 

@@ -31,14 +31,14 @@ def numbers(bundle: Bundle) -> "pd.DataFrame":
 
     table, lines = bundle.table.number or bundle.table.name, []
     for row, name in product(bundle.rows, HEADINGS):
-        found = row.metrics[name]
-        estimate, change = found.estimate, found.gain_estimate
+        found, change = row.metrics[name], row.gains[name]
         lines.append(
             {"table": table, "row": row.row.label, "metric": HEADINGS[name]}
             | {it: getattr(found, it) for it in ("paper", "ours", "std", "n")}
-            | {it: getattr(estimate, it, None) for it in (*ERRORS, "num_images")}
-            | {it: getattr(found, it) for it in ("difference", "paper_gain", "gain", "gain_std")}
-            | {f"gain_{it}": getattr(change, it, None) for it in ERRORS}
+            | {it: getattr(found.estimate, it, None) for it in (*ERRORS, "num_images")}
+            | {"difference": found.difference, "paper_gain": change.paper}
+            | {"gain": change.ours, "gain_std": change.std}
+            | {f"gain_{it}": getattr(change.estimate, it, None) for it in ERRORS}
             | {"seeds": " ".join(map(str, found.by_seed)), "signatures": " ".join(row.signatures)}
         )
     return pd.DataFrame(lines, dtype=object).rename(columns={"num_images": "images"})

@@ -54,25 +54,19 @@ class Stopped:
 
 @dataclass(frozen=True, kw_only=True)
 class Compared:
-    """One metric of one row, in AP points: the paper's number and ours, alone and as a change.
+    """A number of a row, or what it changes in another row's, in AP points: the paper's and ours.
 
-    Ours are means over seeds; std: of one seed's value (n - 1), None with fewer than two;
-    estimate: the same mean with its interval, where images can be resampled. What changes is told
-    against the reference row, of ours paired by seed; that row itself has no estimate of it.
+    ours: mean over seeds; std: of one seed's value (n - 1), None with fewer than two; estimate: the
+    same mean with its interval, where images can be resampled.
     """
 
-    paper: float | None
-    by_seed: Mapping[int, float]
-    ours: float | None
-    std: float | None
-    n: int  # how many seeds
-    difference: float | None  # ours minus the paper's
+    paper: float | None = None
+    by_seed: Mapping[int, float] = field(default_factory=dict)
+    ours: float | None = None
+    std: float | None = None
+    n: int = 0  # how many seeds
+    difference: float | None = None  # ours minus the paper's
     estimate: "Estimate | None" = None
-    paper_gain: float | None = None
-    gains: Mapping[int, float] = field(default_factory=dict)
-    gain: float | None = None
-    gain_std: float | None = None
-    gain_estimate: "Estimate | None" = None
 
 
 @dataclass(frozen=True)
@@ -110,39 +104,55 @@ class ComparedRow:
         """The numbers by field of Metrics, all six."""
         return {name: self._compared(name) for name in HEADINGS}
 
+    @cached_property
+    def gains(self) -> dict[str, Compared]:
+        """What each is more than the reference row's, which itself has no estimate of it."""
+        other = self.reference
+        return {name: self._compared(name, other) if other else Compared() for name in HEADINGS}
+
     @property
     def ap(self) -> Compared:
         """The headline metric."""
         return self.metrics["ap"]
 
-    def _compared(self, name: str) -> Compared:
-        paper, values, other = getattr(self.row.paper, name), self._values(name), self.reference
-        ours = fmean(values.values()) if values else None
-        told: dict[str, Any] = {"ours": ours, "n": len(values), "difference": _minus(ours, paper)}
-        told["std"] = stdev(values.values()) if len(values) > 1 else None
-        if other:
-            others = other._values(name)
-            gains = {seed: values[seed] - others[seed] for seed in values if seed in others}
-            told |= {"gains": gains, "gain": fmean(gains.values()) if gains else None}
-            told["paper_gain"] = _minus(paper, getattr(other.row.paper, name))
-            if len(gains) > 1:
-                # As in its interval, equal seeds of both are two independent trainings.
-                stds = [stdev(it[seed] for seed in gains) for it in (values, others)]
-                told["gain_std"] = 0.0 if values == others else hypot(*stds)
-        if self.scores:
+    @property
+    def gain(self) -> Compared:
+        """What the row changes in it."""
+        return self.gains["ap"]
+
+    def _compared(self, name: str, other: "ComparedRow | None" = None) -> Compared:
+        """A number of the row, or what it is more than another's, of the seeds that both have."""
+        rows = (self, other) if other else (self,)
+        papers, scores = [getattr(it.row.paper, name) for it in rows], [it.scores for it in rows]
+        values = [it._values(name) for it in rows]
+        seeds = [seed for seed in values[0] if all(seed in its for its in values)]
+        by_seed = {it: values[0][it] - sum(its[it] for its in values[1:]) for it in seeds}
+        paper, ours = _less(*papers), fmean(by_seed.values()) if by_seed else None
+        std = estimate = None
+        if len(seeds) > 1:  # as in an interval, equal seeds of both are two independent trainings
+            stds = [stdev(its[seed] for seed in seeds) for its in values]
+            std = 0.0 if values[1:] == values[:1] else hypot(*stds)
+        if all(scores) and scores[1:] != scores[:1]:
             from reports.intervals import contrast, difference
 
-            told["estimate"] = contrast([(1, self.scores)], name)
-            if other and self.scores != other.scores:
-                told["gain_estimate"] = difference(self.scores, other.scores, name)
-        return Compared(paper=paper, by_seed=values, **told)
+            estimate = difference(*scores, name) if other else contrast([(1, *scores)], name)
+        return Compared(
+            paper=paper,
+            by_seed=by_seed,
+            ours=ours,
+            std=std,
+            n=len(seeds),
+            difference=_less(ours, paper),
+            estimate=estimate,
+        )
 
     def _values(self, name: str) -> dict[int, float]:
         values = {result.seed: getattr(result.metrics, name) for result in self.results}
         return {seed: value for seed, value in values.items() if value is not None}
 
 
-def _minus(one: float | None, other: float | None) -> float | None:
+def _less(one: float | None, other: float | None = 0) -> float | None:
+    """The first, less the second if there is one; None where one is unknown."""
     return None if one is None or other is None else one - other
 
 

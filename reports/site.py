@@ -91,12 +91,12 @@ def claims_about(table: Table) -> list[Claim]:
 
 def finding(bundle: Bundle) -> str:
     """What our numbers of a table say, beside the paper's if it has any."""
-    aps = {row.row.label: row.ap for row in bundle.rows}
+    rows = {row.row.label: row for row in bundle.rows}
     ours, papers = (
-        {label: getattr(it, of) for label, it in aps.items() if getattr(it, of) is not None}
+        {label: ap for label, row in rows.items() if (ap := getattr(row.ap, of)) is not None}
         for of in ("ours", "paper")
     )
-    best = aps[max(ours, key=ours.__getitem__)] if ours else None
+    best = rows[max(ours, key=ours.__getitem__)] if ours else None
     about = {"ours": ours, "papers": papers, "best": best, "reference": bundle.reference}
     return " ".join(notes("finding", signed=signed, **about))
 

@@ -121,12 +121,12 @@ def _numbers(bundle: Bundle, found: Compared, letter: str) -> Stack:
 
 def _changes(bundle: Bundle, found: Compared) -> Stack:
     """The same of what a row changes, ours with its mark."""
-    change, mark = found.gain_estimate, ""
+    change, mark = found.estimate, ""
     if change and change.excludes_zero:
         mark = COUNTS_FOR_THESE if change.seed_error is None else COUNTS
-    text = signed(change.value) if change else signed(found.gain) + spread(found.gain_std)
+    text = signed(change.value) if change else signed(found.ours) + spread(found.std)
     return {
-        "paper": Cell(signed(found.paper_gain, ""), "paper"),
+        "paper": Cell(signed(found.paper, ""), "paper"),
         "ours": Cell(text, "ours", mark=mark),
         SURE: Cell(signed_interval(change) if bundle.has_intervals else "", "interval"),
     }
@@ -152,7 +152,7 @@ def gains_grid(bundle: Bundle) -> Grid:
     letters, odd = differing(bundle)
     rows = [_gains_line(bundle, row, letters.get(row.row.label, "")) for row in bundle.rows]
     shown = [head for head in rows[0] if any(row[head].text for row in rows)]
-    changes = {row.row.label: it for row in bundle.rows if (it := row.ap.gain_estimate)}
+    changes = {row.row.label: it for row in bundle.rows if (it := row.gain.estimate)}
     if all(it.seed_error is None for it in changes.values()):  # images are the only source
         shown = [head for head in shown if head[0] != "error from"]
     first = bundle.reference.row.label
@@ -168,8 +168,8 @@ def gains_grid(bundle: Bundle) -> Grid:
 
 def _gains_line(bundle: Bundle, row: ComparedRow, letter: str) -> dict[tuple[str, str], Cell]:
     """Its cells by the two heads above each; the reference row changes nothing."""
-    told = {("change", whose): cell for whose, cell in _changes(bundle, row.ap).items()}
-    for source, error in zip(("images", "seeds"), errors(row.ap.gain_estimate), strict=True):
+    told = {("change", whose): cell for whose, cell in _changes(bundle, row.gain).items()}
+    for source, error in zip(("images", "seeds"), errors(row.gain.estimate), strict=True):
         told["error from", source] = Cell(error, "interval")
     if row is bundle.reference:
         told = {head: Cell("", cell.kind) for head, cell in told.items()}
@@ -183,8 +183,8 @@ def changes_grid(bundle: Bundle) -> tuple[Grid, ...]:
     rows = [row for row in bundle.rows if row is not bundle.reference]
     if len(metrics) < 2 or not rows:
         return ()
-    known = [[row.metrics[name] for name in metrics] for row in rows]
-    changes = [it.gain_estimate for of_row in known for it in of_row if it.gain_estimate]
+    known = [[row.gains[name] for name in metrics] for row in rows]
+    changes = [it.estimate for of_row in known for it in of_row if it.estimate]
     blocks = (
         _block([row.row.label], whose, [_changes(bundle, it) for it in of_row])
         for row, of_row in zip(rows, known, strict=True)

@@ -81,27 +81,28 @@ def test_changes_are_drawn_beside_the_papers(study):
 
 def test_the_path_and_the_sweeps_are_the_papers_and_our_steps_are_paired(study):
     steps = list(path(study).values())
-    assert [step.paper for step in steps] == [32.5, 33.4, 34.9, 35.3, 36.8, 37.0, 37.8, 39.3]
-    assert [step.ours for step in steps] == pytest.approx([step.paper / 2 + 0.5 for step in steps])
-    assert sum(step.gain for step in steps[1:]) == pytest.approx((39.3 - 32.5) / 2)
+    assert [step.ap.paper for step in steps] == [32.5, 33.4, 34.9, 35.3, 36.8, 37.0, 37.8, 39.3]
+    aps = [step.ap for step in steps]
+    assert [step.ours for step in aps] == pytest.approx([step.paper / 2 + 0.5 for step in aps])
+    assert sum(step.gain.ours for step in steps[1:]) == pytest.approx((39.3 - 32.5) / 2)
     table1 = study.bundles[0]
     scores = [
         [table1.scores[name] for name in table1.signatures[label]]
         for label in ("+ GIoU Loss", "+ GroupNorm")
     ]
-    assert steps[2].gain_estimate == difference(*scores, "ap")
+    assert steps[2].gain.estimate == difference(*scores, "ap")
     found = {}
     for name, point in sweeps(study).items():
-        found.setdefault(name.rpartition(" ")[0], []).append(point.paper)
+        found.setdefault(name.rpartition(" ")[0], []).append(point.ap.paper)
     spans = {name: round(max(papers) - min(papers), 1) for name, papers in found.items()}
     assert spans == {"k": 0.3, "anchor scale": 0.4, "aspect ratio": 0.3, "scales × ratios": 0.1}
 
 
 def test_atss_is_no_change_of_itself(study):
     """Its distance from itself is known exactly, and alone it is no sweep."""
-    points = [it for name, it in sweeps(study).items() if name.startswith("k ")]
-    (itself,) = (point for point in points if not any(point.gains.values()))
-    assert itself.gain_estimate is None and itself.gain == 0
+    points = [it.gain for name, it in sweeps(study).items() if name.startswith("k ")]
+    (itself,) = (point for point in points if not any(point.by_seed.values()))
+    assert itself.estimate is None and itself.ours == 0
     assert not study_plates(Measurements([study.bundles[2]]))
     assert list(study_plates(study)) == ["path", "sweeps"]
 

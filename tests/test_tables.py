@@ -34,14 +34,14 @@ def test_a_row_of_which_a_run_cannot_be_resampled_has_no_interval():
     bundle = with_scores(make_bundle("table3", (0, 1)))
     row = bundle.rows[1]
     assert row.ap.estimate.value == pytest.approx(row.ap.ours)
-    assert row.ap.gain_estimate.value == pytest.approx(row.ap.gain)
+    assert row.gain.estimate.value == pytest.approx(row.gain.ours)
     # Equal seeds of two rows are two trainings, each with a deviation of 0.7.
-    assert row.ap.gain_std == pytest.approx(2**0.5 * row.ap.std)
-    assert bundle.reference.ap.estimate and not bundle.reference.ap.gain_estimate
+    assert row.gain.std == pytest.approx(2**0.5 * row.ap.std)
+    assert bundle.reference.ap.estimate and not bundle.reference.gain.estimate
     left = {name: it for name, it in bundle.scores.items() if name != row.signatures[0]}
     rows = replace(bundle, scores=left).rows
-    assert not rows[1].ap.estimate and not rows[1].ap.gain_estimate
-    assert rows[0].ap.estimate and rows[2].ap.gain_estimate
+    assert not rows[1].ap.estimate and not rows[1].gain.estimate
+    assert rows[0].ap.estimate and rows[2].gain.estimate
 
 
 # --- as they are written

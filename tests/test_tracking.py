@@ -315,7 +315,7 @@ def test_every_tables_rows_have_the_toggles_that_vary_and_ap_first(table):
     assert table != "table2" or varying == {"assigner", "regress_from"}
     assert [one.behind for one in found] == list(range(len(bundle.rows)))
     for row, one in zip(bundle.rows, found, strict=True):
-        (name, ap), gain = next(iter(one.metrics.items())), row.ap.gain_estimate
+        (name, ap), gain = next(iter(one.metrics.items())), row.gain.estimate
         assert name == "AP" and ap == pytest.approx(row.ap.ours, abs=1e-4)
         assert one.metrics.get("gain_AP_high") == (gain and pytest.approx(gain.high, abs=1e-4))
 
