@@ -135,7 +135,8 @@ class ComparedRow:
         if all(scores) and scores[1:] != scores[:1]:
             from reports.intervals import contrast, difference
 
-            estimate = difference(*scores, name) if other else contrast([(1, *scores)], name)
+            alone = [(1, scores[0])]
+            estimate = difference(scores[0], scores[1], name) if other else contrast(alone, name)
         return Compared(
             paper=paper,
             by_seed=by_seed,
