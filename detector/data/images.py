@@ -90,7 +90,7 @@ def _check(path: Path, file: Image.Image, size: Size | None) -> None:
     """ValueError by the header alone, before a pixel is read."""
     width, height = file.size
     if width * height > MAX_PIXELS:
-        limit = f"needs at most {MAX_PIXELS:,} to fit into memory"
+        limit = f"needs at most {MAX_PIXELS:,} to fit into memory: cut it into tiles"
         raise ValueError(f"{path}: {width} x {height} pixels, {limit}")
     args = [tile[3] for tile in getattr(file, "tile", [])]  # the first, or only: how it is stored
     stored = [str(each[0] if isinstance(each, tuple) and each else each) for each in args]
