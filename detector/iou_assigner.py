@@ -38,7 +38,7 @@ def assign_by_iou(
     iou = paired_iou(anchor_boxes, gt_boxes[..., None, :])  # [..., M, A]
     best_iou, best = iou.max(dim=-2)  # [..., A]
     highest = iou.amax(dim=-1, keepdim=True)  # [..., M, 1]
-    is_low_quality = ((iou == highest) & (highest > 0)).any(dim=-2)
+    is_low_quality = (iou == highest.where(highest > 0, torch.inf)).any(dim=-2)
     is_positive = (best_iou >= positive_iou) | is_low_quality
 
     matched = torch.where(best_iou < negative_iou, NEGATIVE, IGNORED)

@@ -37,7 +37,7 @@ SIMOTA_CANDIDATES = 10  # whose IoUs tell how many anchors an object gets ("cand
 PAA_IOU = 0.1  # from which on an anchor is a candidate of its best object (its "IOU_THRESHOLD")
 PAA_CANDIDATES = 9  # of an object on each level (its "TOPK")
 EM_STEPS, EM_TOLERANCE, EM_VARIANCE = 100, 1e-3, 1e-6  # scikit-learn's, with which PAA fits
-LOG_NORMAL = -np.log(2 * np.pi) / 2  # of the standard normal density at 0
+EM_LEAST = 10 * np.finfo(np.float64).eps  # its weight of a Gaussian that nothing belongs to
 
 POTO_ALPHA = 0.8  # the exponent of IoU; that of the probability is 1 - alpha (DeFCN, Eq. 2)
 POTO_RADIUS = 1.5  # strides around an object's center (its "center_sampling_radius")
@@ -52,9 +52,16 @@ class Predicted(NamedTuple):
 
     def of_objects(self) -> Tensor:
         """[..., M, A]: the probability of each object's class."""
-        by_class = self.probabilities.mT  # [..., C, A]
-        place = self.labels[..., None].expand(*self.labels.shape, by_class.shape[-1])
-        return by_class.gather(-2, place)
+        of_labels = self.labels[..., None, :].expand(*self.probabilities.shape[:-1], -1)
+        return self.probabilities.gather(-1, of_labels).mT.contiguous()  # read as they lie
+
+    def at(self, places: Tensor) -> "Predicted":
+        """[..., N] indices of anchors -> of these alone."""
+        probabilities, boxes = (
+            values.gather(-2, places[..., None].expand(*places.shape, values.shape[-1]))
+            for values in (self.probabilities, self.boxes)
+        )
+        return Predicted(probabilities, boxes, self.labels)
 
     def iou(self, gt_boxes: Tensor) -> Tensor:
         """[..., M, 4] -> [..., M, A]; 0 for boxes of zeros."""
@@ -67,18 +74,18 @@ def _is_object(gt_boxes: Tensor) -> Tensor:
     return area(gt_boxes)[..., None] > 0
 
 
-def _depth(anchors: list[Tensor], gt_boxes: Tensor, radius: float) -> tuple[Tensor, Tensor]:
-    """Pixels by which centers lie inside the boxes, and within radius x stride of their centers.
+def _are_inside(anchors: list[Tensor], gt_boxes: Tensor, radius: float) -> tuple[Tensor, Tensor]:
+    """Which centers lie in the boxes, and which within radius x stride of the boxes' centers.
 
-    [A_l, 4] per level, [..., M, 4] -> [..., M, A] twice; negative outside.
+    [A_l, 4] per level, [..., M, 4] -> [..., M, A] twice.
     """
     x, y = centers(torch.cat(anchors)).unbind(dim=-1)  # [A]
     x1, y1, x2, y2 = gt_boxes[..., None].unbind(dim=-2)  # [..., M, 1]
-    in_width, in_height = torch.minimum(x - x1, x2 - x), torch.minimum(y - y1, y2 - y)
-    offset = torch.maximum((x - (x1 + x2) / 2).abs(), (y - (y1 + y2) / 2).abs())
+    is_in_box = (x > x1) & (x < x2) & (y > y1) & (y < y2)
     with_strides = zip(anchors, STRIDES, strict=False)
     reach = torch.cat([level.new_full((len(level),), radius * s) for level, s in with_strides])
-    return torch.minimum(in_width, in_height), reach - offset
+    away = (x - (x1 + x2) / 2).abs(), (y - (y1 + y2) / 2).abs()
+    return is_in_box, (away[0] < reach) & (away[1] < reach)
 
 
 def assign_task_aligned(anchors: list[Tensor], gt_boxes: Tensor, predicted: Predicted) -> Tensor:
@@ -103,37 +110,48 @@ def assign_simota(anchors: list[Tensor], gt_boxes: Tensor, predicted: Predicted)
     An anchor that several objects want learns that of lowest cost, as in its code: of all objects,
     not only of those that want it.
     """
-    in_box, in_radius = _depth(anchors, gt_boxes, SIMOTA_RADIUS)  # [..., M, A]
+    is_in_box, is_in_radius = _are_inside(anchors, gt_boxes, SIMOTA_RADIUS)  # [..., M, A]
     is_object = _is_object(gt_boxes)
-    is_near = (((in_box > 0) | (in_radius > 0)) & is_object).any(dim=-2, keepdim=True)
-    is_candidate, is_both = is_near & is_object, (in_box > 0) & (in_radius > 0)
+    near = _places(((is_in_box | is_in_radius) & is_object).any(dim=-2))  # [..., N]
+    is_candidate = is_object & (near[..., None, :] >= 0)  # [..., M, N]
+    near = near.clamp(min=0)
+    is_both = (is_in_box & is_in_radius).gather(-1, near[..., None, :].expand(is_candidate.shape))
+    predicted = predicted.at(near)
     iou = torch.where(is_candidate, predicted.iou(gt_boxes), 0.0)
-    cost = _cross_entropy(predicted, is_near[..., 0, :]) - SIMOTA_IOU_WEIGHT * (iou + 1e-7).log()
+    cost = _cross_entropy(predicted) - SIMOTA_IOU_WEIGHT * (iou + 1e-7).log()
     cost = torch.where(is_candidate, cost + SIMOTA_OUTSIDE * ~is_both, torch.inf)
 
     most = min(SIMOTA_CANDIDATES, iou.shape[-1])
     wanted = iou.topk(most, dim=-1).values.sum(dim=-1).int().clamp(min=1)  # [..., M]
-    lowest, cheapest = cost.topk(most, dim=-1, largest=False)
-    rank = torch.arange(most, device=cost.device)
-    takes = (rank < wanted[..., None]) & lowest.isfinite()
+    places = torch.arange(iou.shape[-1], device=iou.device)
+    keys = (_in_order(cost) << 32) | places  # or topk chooses between equal costs by chance
+    cheapest = keys.topk(most, dim=-1, largest=False).values & 0xFFFF_FFFF
+    takes = (places[:most] < wanted[..., None]) & cost.gather(-1, cheapest).isfinite()
     is_taken = torch.zeros_like(iou, dtype=torch.bool).scatter(-1, cheapest, takes)
-    times = is_taken.sum(dim=-2)  # [..., A]
-    matched, is_positive = torch.full_like(times, NEGATIVE), times > 0
-    asks = is_taken.mT[is_positive] | (times[is_positive] > 1)[:, None]  # [P, M]
-    costs = torch.where(asks, cost.mT[is_positive], torch.inf)
-    matched[is_positive] = costs.argmin(dim=-1)
-    return matched
+    times = is_taken.sum(dim=-2)  # [..., N]
+    asks = is_taken | (times > 1)[..., None, :]
+    learnt = torch.where(asks, cost, torch.inf).argmin(dim=-2)
+    learnt = torch.where(times > 0, learnt, NEGATIVE)
+    nothing = torch.full_like(is_in_box[..., 0, :], NEGATIVE, dtype=torch.int64)
+    return nothing.scatter_reduce(-1, near, learnt, "amax")  # [..., A]
 
 
-def _cross_entropy(predicted: Predicted, is_asked: Tensor) -> Tensor:
-    """[..., A] bool -> [..., M, A]: summed over classes, of each object's one-hot label.
+def _places(is_true: Tensor) -> Tensor:
+    """[..., A] bool -> [..., N]: where they are true, in order; shorter lists end with -1."""
+    rank = is_true.cumsum(dim=-1) - 1
+    most = int(rank.max()) + 1
+    rank = torch.where(is_true, rank, most)  # all others in a last place, which goes
+    place = torch.arange(is_true.shape[-1], device=is_true.device).expand_as(rank)
+    return place.new_full((*rank.shape[:-1], most + 1), -1).scatter(-1, rank, place)[..., :most]
 
-    Logarithms are at least -100, as in torch's. Anchors that are not asked for get a part only.
+
+def _cross_entropy(predicted: Predicted) -> Tensor:
+    """[..., M, A]: summed over classes, of each object's one-hot label.
+
+    Logarithms are at least -100, as in torch's.
     """
-    others = predicted.probabilities.new_zeros(is_asked.shape)
-    absent = 1 - predicted.probabilities[is_asked]
-    others[is_asked] = -absent.log_().clamp_(min=-100).sum(dim=-1)  # in place: the largest tensor
-    return others[..., None, :] - predicted.of_objects().logit_().clamp_(-100, 100)
+    absent = -(1 - predicted.probabilities).log_().clamp_(min=-100).sum(dim=-1)
+    return absent[..., None, :] - predicted.of_objects().logit_().clamp_(-100, 100)
 
 
 def assign_paa(anchors: list[Tensor], gt_boxes: Tensor, predicted: Predicted) -> Tensor:
@@ -149,8 +167,9 @@ def assign_paa(anchors: list[Tensor], gt_boxes: Tensor, predicted: Predicted) ->
     image, anchor = (owner.view(-1, num_anchors) >= 0).nonzero(as_tuple=True)  # [P] both
     place = image * num_anchors + anchor  # in the batch
     own = owner.flatten()[place]
-    level = torch.cat([x.new_full((len(x),), n, dtype=torch.int64) for n, x in enumerate(anchors)])
-    level, of_object = level[anchor], image * num_objects + own
+    level_ends = torch.tensor([len(level) for level in anchors], device=own.device).cumsum(dim=0)
+    level = torch.bucketize(anchor, level_ends, right=True)
+    of_object = image * num_objects + own
     boxes, labels = gt_boxes.reshape(-1, 4)[of_object], predicted.labels.flatten()[of_object]
     logits = predicted.probabilities.flatten(0, -2)[place].logit(eps=1e-7)
     loss = losses.focal(logits, labels)  # [P]
@@ -171,16 +190,18 @@ def assign_paa(anchors: list[Tensor], gt_boxes: Tensor, predicted: Predicted) ->
 
 
 def _ranks(values: Tensor, groups: Tensor) -> Tensor:
-    """[P], [P] whole numbers -> [P]: how many of its group come before a value, from the lowest.
-
-    By keys of a group and a value, none of which is negative: their bits are in their order.
-    """
-    bits = values.float().clamp(min=0).view(torch.int32).long()
-    order = ((groups << 32) | bits).argsort(stable=True)
+    """[P], [P] whole numbers -> [P]: how many of its group come before a value, from the lowest."""
+    order = ((groups << 32) + _in_order(values)).argsort(stable=True)
     grouped = groups[order]
     places = torch.arange(len(order), device=order.device)
     ranks = places - torch.searchsorted(grouped, grouped)
     return torch.empty_like(order).index_put_((order,), ranks)
+
+
+def _in_order(values: Tensor) -> Tensor:
+    """Whole numbers of 32 bits that are in the values' order, of those of fp32 (IEEE 754)."""
+    bits = values.float().view(torch.int32)
+    return (bits ^ ((bits >> 31) & 0x7FFF_FFFF)).long()
 
 
 def up_to_the_densest(values: NDArray[Any]) -> NDArray[np.bool_]:
@@ -213,31 +234,32 @@ def _two_gaussians(x: NDArray[Any], is_there: NDArray[np.bool_]) -> NDArray[Any]
     means = np.stack([x[:, 0], x.max(axis=1)], axis=1)
     fits = np.stack([np.full_like(means, 0.5), means, np.ones_like(means)])
     (open_,), before = np.nonzero(count > 1), -np.inf
-    fit, its_powers, counts = fits[:, open_], powers[open_], count[open_]
+    fit, its_powers, counts = [*fits[:, open_]], powers[open_], count[open_]
     for _ in range(EM_STEPS):
         if not len(open_):
             break
         logs = its_powers @ _curves(*fit)  # [n, K, 2], of none 0
         density = np.logaddexp(logs[..., 0], logs[..., 1])
         sums = np.exp(logs - density[..., None]).mT @ its_powers  # [n, 2, 3]
-        total = sums[..., 0] + 10 * np.finfo(x.dtype).eps
+        total = sums[..., 0] + EM_LEAST
         mean = sums[..., 1] / total
         variance = sums[..., 2] / total - mean * mean + EM_VARIANCE
-        fits[:, open_] = fit = np.array((total / counts[:, None], mean, variance))
+        fit = [total / counts[:, None], mean, variance]
         bound = np.einsum("nk,nk->n", density, its_powers[..., 0]) / counts
         is_open, before = np.abs(bound - before) >= EM_TOLERANCE, bound
         if not is_open.all():
-            fit, its_powers = fit[:, is_open], its_powers[is_open]
+            fits[:, open_], fit = fit, [values[is_open] for values in fit]
             open_, counts, before = open_[is_open], counts[is_open], before[is_open]
+            its_powers = its_powers[is_open]
+    fits[:, open_] = fit
     return fits
 
 
 def _curves(weights: NDArray[Any], means: NDArray[Any], variances: NDArray[Any]) -> NDArray[Any]:
     """[n, 2] three times -> [n, 3, 2]: log densities, as factors of 1, x and x^2."""
-    square = -0.5 / variances
-    linear = -2 * square * means
-    constant = np.log(weights * weights / variances) / 2 + LOG_NORMAL - linear * means / 2
-    return np.array((constant, linear, square)).transpose(1, 0, 2)
+    linear = means / variances
+    constant = (np.log(weights * weights / (2 * np.pi * variances)) - linear * means) / 2
+    return np.array((constant, linear, -0.5 / variances)).transpose(1, 0, 2)
 
 
 def assign_poto(anchors: list[Tensor], gt_boxes: Tensor, predicted: Predicted) -> Tensor:
@@ -245,10 +267,10 @@ def assign_poto(anchors: list[Tensor], gt_boxes: Tensor, predicted: Predicted) -
 
     An object whose every anchor is out of reach gets one of them still, as in its code.
     """
-    in_box, in_radius = _depth(anchors, gt_boxes, POTO_RADIUS)
+    is_in_box, is_in_radius = _are_inside(anchors, gt_boxes, POTO_RADIUS)
     iou = predicted.iou(gt_boxes)
     quality = predicted.of_objects() ** (1 - POTO_ALPHA) * iou**POTO_ALPHA
-    quality = torch.where((in_box > 0) & (in_radius > 0), quality, -1.0)  # [..., M, A]
+    quality = torch.where(is_in_box & is_in_radius, quality, -1.0)  # [..., M, A]
     images = quality.reshape(-1, *quality.shape[-2:]).cpu().numpy()
     is_object = _is_object(gt_boxes).reshape(len(images), -1).cpu().numpy()
     matched = torch.full((len(images), quality.shape[-1]), NEGATIVE)

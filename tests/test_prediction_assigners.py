@@ -196,6 +196,16 @@ def test_it_is_its_definition(name):
     assert positives > 20
 
 
+def test_of_anchors_of_equal_cost_simota_takes_the_first():
+    levels, boxes = anchors_of(SIZE), [(0.0, 0.0, 96.0, 96.0)]
+    count = sum(map(len, levels))
+    probabilities, label = torch.full((count, CLASSES), 0.5), torch.tensor([1])
+    predicted = Predicted(probabilities, boxes_tensor(boxes * count), label)
+    found = assigner_of("simota")(levels, boxes_tensor(boxes), predicted).tolist()
+    assert found == simota([plain(it) for it in levels], boxes, predicted)
+    assert found.count(0) == 10
+
+
 @pytest.mark.parametrize("name", REFERENCES)
 def test_an_image_is_assigned_as_if_it_were_alone(name):
     draw = random.Random(5)
