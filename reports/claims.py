@@ -160,7 +160,8 @@ def _look_at(part: Part, study: Measurements, num_judged: int) -> Finding:
         return replace(finding, untrained=rows, reason=f"no result of {listed}")
     if problem := _without_interval(part, study):
         return replace(finding, reason=problem)
-    pairs, level = study.estimates(part), 1 - (1 - LEVEL) / (num_judged * comb(len(rows), 2))
+    pairs, num_looks = study.estimates(part), num_judged * comb(len(rows), 2)
+    level = 1 - (1 - LEVEL) / num_looks
     if not pairs:
         undefined = f"{HEADINGS[part.metric]} is undefined here"
         reason = f"{undefined}, or there is no seed that all its rows have"
@@ -183,6 +184,8 @@ def _look_at(part: Part, study: Measurements, num_judged: int) -> Finding:
         return replace(finding, reason=reason)
     state = compare(region, value, strict)
     reason = f"{SHARES[state]} of the interval is {region}"
+    if state == "undecided" and compare(region, value, value) == "contradicted":
+        reason = f"a part of the interval that allows for {num_looks} comparisons is {region}"
     if is_spread and not study.are_as_in_paper(place.table for place in rows):
         reason += f", {TOLERANCE}"
     if value.num_seeds == 1:

@@ -191,6 +191,13 @@ def test_a_study_says_what_stands_why_and_what_would_decide(name):
     check(f"verdicts/{name}.md", "\n".join([*told, "", *deciding(found)]) + "\n")
 
 
+def test_an_interval_that_would_contradict_if_it_were_the_only_one_is_explained():
+    found = judge_all(demo_study((0, 1), moved={FEW: -0.35}))
+    (verdict,) = (it for it in found if it.claim.name == "H15")
+    assert verdict.findings[0].ours == "0.4 (0.3 to 0.6)" and verdict.state == "undecided"
+    assert "a part of the interval that allows for 6 comparisons is 0 to 0.3" in verdict.reason
+
+
 def test_the_papers_own_numbers_support_its_claims():
     found = {verdict.claim.name: verdict.state for verdict in judge_all(made_up_study())}
     supported = {claim.name for claim in TRAINED}
