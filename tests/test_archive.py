@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conftest import ROOT
 from made_up_folder import RECIPE, fill
 
 from experiments import TABLES
@@ -35,6 +36,7 @@ PAGE, ROWS, NUMBERS = f"{TABLE}.md", f"{TABLE}.json", f"{TABLE}.csv"
 VERDICTS, CLAIMS = "claims/demo-animals.md", "claims/demo-animals.jsonl"
 RESULT, RECORDS, RUN = "runs/{0}/result.json", "runs/{0}/matches.npz", "runs/{0}/run.json"
 CODE = {"version": "1"}
+ALL_RESAMPLES = coco_bootstrap.RESAMPLES
 
 
 def export(root: Path, path: Path, *tables: Table, **options: Any) -> Path:
@@ -250,6 +252,16 @@ def test_nothing_is_written_outside_or_where_an_archive_has_no_place(name, origi
 
 
 # What is sealed
+
+
+@pytest.mark.slow
+def test_the_study_that_lies_here_stands(monkeypatch):
+    """Real runs, sealed by another version: their numbers, intervals and verdicts are today's."""
+    monkeypatch.setattr(coco_bootstrap, "RESAMPLES", ALL_RESAMPLES)
+    found = verify(ROOT / "docs" / "study" / "bccd" / "study.sealed.zip")
+    told = {page: count for page, count in found.pages.items() if page.endswith((".csv", ".jsonl"))}
+    assert [*told.values()] == [(6, 6), (24, 24), (30, 30)]
+    assert found.digest in (ROOT / "docs" / "study" / "README.md").read_text()
 
 
 def test_equal_results_are_equal_bytes(original, tmp_path, monkeypatch):
