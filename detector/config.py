@@ -153,7 +153,7 @@ class Recipe:
         _coerce(self)
         _check_positive(self, "iterations", "batch_size", "learning_rate", "candidates_per_level")
         _check_positive(self, "short_side", "long_side", "max_detections", "threads", "evaluations")
-        for name in ("score_threshold", "nms_threshold"):
+        for name in ("score_threshold", "nms_threshold", "momentum"):
             if not 0 <= (value := getattr(self, name)) <= 1:
                 raise ValueError(f"{name} needs a number from 0 to 1, got {value:g}")
         if self.pyramid_channels < 1 or self.pyramid_channels % CHANNELS_PER_GROUP:
@@ -164,6 +164,11 @@ class Recipe:
         if len(self.short_side) != 2 or self.short_side[0] > self.short_side[1]:
             raise ValueError(
                 f"short_side needs the smallest and the largest, in pixels, got {self.short_side}"
+            )
+        if self.long_side < self.short_side[1]:
+            raise ValueError(
+                f"long_side needs at least the largest short side, {self.short_side[1]}, got "
+                f"{self.long_side}: set both"
             )
         has_statistics = self.weights != "none" and self.backbone != "small"
         if self.norm == "frozen_batch_norm" and not has_statistics:

@@ -158,7 +158,15 @@ def _meant(store: Store, text: str, setups: Sequence[tuple[Setup, tuple[int, ...
         with suppress(ValueError):  # settings that contradict the row's toggles
             runs = [folder_of(store, setup.row_run(named.row, seed)) for seed in wanted]
             if done := tuple(folder for folder in runs if folder.is_done):
-                found.append(Meant(named.name, setup, done))
+                rows = done[0].facts()["rows"]
+                is_other = rows and named.name not in rows  # as are Table 8's, but for its scales
+                also = f" (here the run of {rows[0]})" if is_other else ""
+                found.append(Meant(f"{named.name}{also}", setup, done))
+    if not found and named.seed is not None:
+        others = _meant(store, text.rpartition("@")[0], setups)
+        known_seeds = {folder.facts()["seed"] for it in others for folder in it.folders}
+        there = ", ".join(map(str, sorted(known_seeds)))
+        raise ValueError(f"no finished run of '{text}' in {store.root}; there are seeds {there}")
     if not found:
         known = "; ".join(setup.name for setup, _ in setups_in(store)) or "none"
         raise ValueError(

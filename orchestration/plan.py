@@ -195,7 +195,8 @@ def find_rows(table: Table, wanted: Sequence[str]) -> tuple[Row, ...]:
     exact, chosen = labels | numbered, list[Row]()
     for text in wanted:
         part = squeezed(text)
-        within = [row for label, row in labels.items() if part and part in label]
+        is_part = part and not part.isdigit()  # a number that no row has is in many a label
+        within = [row for label, row in labels.items() if is_part and part in label]
         found = [exact[part]] if part in exact else within
         if len(found) != 1:
             hint = "" if found else did_you_mean(text, [row.label for row in table.rows])

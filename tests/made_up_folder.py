@@ -13,6 +13,7 @@ from detector.config import Recipe
 from detector.data.coco import DataSet, open_data
 from detector.evaluation.detect import measure, six
 from detector.metrics import HEADINGS
+from experiments import STUDY
 from experiments.experiment import Row, Run, Table, canonical, signature
 from experiments.schedules import DEMO
 from orchestration.plan import Setup, make_plan
@@ -108,7 +109,10 @@ def finish_run(
 ) -> RunFolder:
     """A row's run on that data set as a trial leaves it."""
     run, truth = setup.row_run(row, seed), data.val.ground_truth
-    names = f"{row.label} - seed {seed}", row.label
+    equal = [
+        (table, it) for table in STUDY.values() for it in table.rows if it.config == row.config
+    ]
+    names = f"{row.label} - seed {seed}", *(f"{table.label}: {it.label}" for table, it in equal)
     return _finish(store, setup, run, names, truth, detections(truth, seed, skill))
 
 

@@ -66,6 +66,8 @@ def test_a_row_is_all_its_seeds_a_run_is_one(made):
     first, second, _ = find_pair(made.store, ["table2:1@2", made.alone.signature[:8]])
     assert [it.facts()["seed"] for it in first.folders] == [2]
     assert second.folders == (made.alone,) and made.alone.signature in second.name
+    elsewhere, _, _ = find_pair(made.store, ["leave-one-out:1", "table2:3"])
+    assert elsewhere.name == "leave-one-out: all five (here the run of Table 1: + Scalar)"
     # What may move numbers is told in words.
     one, other = (side_of(it, lambda text: None).facts for it in (first, second))
     assert {name for name in one if one[name] != other[name]} == {"scale", "iterations"}
@@ -78,7 +80,8 @@ def test_a_row_is_all_its_seeds_a_run_is_one(made):
         ("table2:1 table2:iou", "'iou' is no row of Table 2; there are: 1 Intersection"),
         ("table2:1 table2:box", "'box' is part of several rows of Table 2"),
         ("table2:1 table2:2", "no finished run of 'table2:2' as asked for in"),
-        ("table2:1 table2:3@7", "'table2:3@7' as asked for in"),
+        ("table2:1 table2:3@7", "; there are seeds 0, 1, 2"),
+        ("table2:1 table7:9", "'9' is no row of Table 7"),  # and no part of "RetinaNet (#A=9)"
         ("table2:1 table2", "'table2' is no run of"),
         (" table2:1", "'' is no run of"),
         ("table2:1 table1:7", "are the same run ("),

@@ -69,6 +69,8 @@ CANNOT_TRAIN = [
     *(({"batch_size": -1}, "batch_size needs"), ({"learning_rate": 0.0}, "learning_rate needs")),
     *(({"short_side": sides}, "short_side needs") for sides in ((800,), (900, 800))),
     ({"nms_threshold": -0.1}, "nms_threshold needs a number from 0 to 1, got -0.1"),
+    ({"momentum": 2}, "momentum needs a number from 0 to 1, got 2"),
+    ({"long_side": 799}, "long_side needs at least the largest short side, 800, got 799: set both"),
     ({"score_threshold": 1.5}, "score_threshold needs a number from 0 to 1, got 1.5"),
     ({"weights": "none"}, "frozen_batch_norm.*needs pretrained weights"),
     ({"backbone": "small", "weights": "w.pth"}, "frozen_batch_norm.*needs pretrained weights"),

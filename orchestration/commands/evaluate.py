@@ -263,7 +263,8 @@ def load_trained(
     if folder:
         path = folder.weights if folder.weights.is_file() else folder.checkpoint
         if not path.is_file():
-            raise ValueError(f"run {folder.signature} has no checkpoint yet, which a test needs")
+            why = "its weights are not there" if folder.is_done else "it has no checkpoint yet"
+            raise ValueError(f"run {folder.signature} cannot be tested: {why}")
     import torch
 
     from detector.detector import postprocess_of
