@@ -158,7 +158,7 @@ def _meant(store: Store, text: str, setups: Sequence[tuple[Setup, tuple[int, ...
         with suppress(ValueError):  # settings that contradict the row's toggles
             runs = [folder_of(store, setup.row_run(named.row, seed)) for seed in wanted]
             if done := tuple(folder for folder in runs if folder.is_done):
-                rows = done[0].facts().get("rows")
+                rows = done[0].facts().get("rows", [])
                 is_other = rows and named.name not in rows  # as are Table 8's, but for its scales
                 also = f" (here the run of {rows[0]})" if is_other else ""
                 found.append(Meant(f"{named.name}{also}", setup, done))
