@@ -108,7 +108,7 @@ def test_a_table_survives_the_loss_of_a_node(start, tmp_path):
     address, second = start_cluster(start)
     wait_for(lambda: is_healthy(records), 120, server)
 
-    settings = ["iterations=100", "evaluations=10"]
+    settings = ["iterations=60", "evaluations=6"]
     line = launch_line("table2", "--rows", "1,2", data=data, out=out, settings=settings)
     launch = start(*line, "--address", address, MLFLOW_TRACKING_URI=records)
     folders = wait_for(lambda: both_saved(open_store(out)), 300, launch)

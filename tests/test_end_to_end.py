@@ -22,7 +22,7 @@ def test_a_launch_that_is_killed_and_cancelled_ends_as_if_nothing_had_happened(
     start, atss, data, tmp_path
 ):
     """The same line four times; the last one trains nothing."""
-    out, settings = tmp_path / "out", ["iterations=200", "evaluations=8"]
+    out, settings = tmp_path / "out", ["iterations=120", "evaluations=8"]
     line = launch_line(EXAMPLE, "--rows", "3,4", data=data, out=out, settings=settings)
     store = open_store(out)
 
@@ -44,7 +44,7 @@ def test_a_launch_that_is_killed_and_cancelled_ends_as_if_nothing_had_happened(
     told = "atss: 1 run cancelled as asked: the same line goes on, atss status lists them\n"
     assert ended.errors.read_text() == told
     log = ended.output.read_text()
-    assert ": goes on after step" in log and "of 200" in log and "retrying" not in log
+    assert ": goes on after step" in log and "of 120" in log and "retrying" not in log
     assert ": cancelled: by " in log and log.count(": done, AP") == 1
     assert chosen.checkpoint.exists() and not chosen.is_done
     assert not list(out.glob(".ray*"))

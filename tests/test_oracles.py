@@ -25,6 +25,7 @@ from orchestration.run_folder import open_store
 
 # What the oracles do without, because it takes minutes.
 NOTEBOOK, FIGURES = "reports.notebook.run_notebook", "reports.notebook.plates"
+RECORDS = "orchestration.results.record"
 GOLDENS = Path(__file__).parent / "goldens"
 GPU_RUNS = Path(__file__).parents[2] / "shared" / "measured" / "coco-mini-h200" / "runs"
 ROWS = {f"{table.label}: {row.label}": row for table in STUDY.values() for row in table.rows}
@@ -136,7 +137,7 @@ def test_thirty_steps(row):
 
 @pytest.fixture
 def without_notebooks(monkeypatch):
-    """The notebook's place is taken by an empty one, and no figure is drawn."""
+    """The notebook's place is taken by an empty one; no figure is drawn, no record written."""
     from nbformat.v4 import new_code_cell, new_notebook
 
     def run(source, parameters, progress=None):
@@ -144,6 +145,7 @@ def without_notebooks(monkeypatch):
 
     monkeypatch.setattr(NOTEBOOK, run)
     monkeypatch.setattr(FIGURES, lambda results: {})
+    monkeypatch.setattr(RECORDS, lambda *given: None)
 
 
 def of_this_machine(text: str, folder: Path) -> str:

@@ -41,48 +41,56 @@ def dataset(folder):
     return CocoDataset(*write(folder, described))
 
 
-def run_share(rank, size, address, name, folder, part):
-    """One process: the first batch's gradients, three steps of training; saves and returns both."""
-    torch.set_num_threads(1)
-    distributed.BUCKET = 1000  # so that there are several
+CASES = [("ATSS", None), ("RetinaNet", None), ("FCOS", None), ("ATSS", 1)]
+
+
+def run_share(rank, size, address, images_of, name, part):
+    """One process: the first batch's gradients, then three steps of training."""
     with joined(address, rank, size, "cpu") as group:
-        images = batches(dataset(folder / str(rank)), RECIPE, seed=0, share=group.share)
+        images = batches(images_of, RECIPE, seed=0, share=group.share)
         detector, optimizer = assemble(CONFIGS[name], RECIPE, 2, seed=0)
         batch = next(images)
         losses = accumulate_gradients(detector, *batch, part, group)
         gradients = {key: p.grad.clone() for key, p in detector.named_parameters()}
         steps = train(detector, optimizer, images, RECIPE, micro_batch_size=part, group=group)
-        content = {
+        return {
             "losses": losses,
             "gradients": gradients,
             "history": [*steps],
             "weights": detector.state_dict(),
             "images": len(batch[0]),
         }
-    torch.save(content, folder / f"{rank}.pt")
-    return content
 
 
-def run_together(name, folder, part):
+def run_shares(rank, addresses, folder):
+    """What one of two processes does in every case, which it saves: to start one takes seconds."""
+    torch.set_num_threads(1)
+    distributed.BUCKET = 1000  # so that there are several
+    images_of = dataset(folder / str(rank))
+    cases = zip(addresses, CASES, strict=True)
+    found = {case: run_share(rank, 2, address, images_of, *case) for address, case in cases}
+    torch.save(found, folder / f"{rank}.pt")
+
+
+@pytest.fixture(scope="module")
+def together(tmp_path_factory):
     """What each of two processes found."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{listener.getsockname()[1]}"
-    torch.multiprocessing.spawn(run_share, (2, address, name, folder, part), nprocs=2)
+    folder, addresses = tmp_path_factory.mktemp("together"), []
+    for _ in CASES:
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            addresses.append(f"127.0.0.1:{listener.getsockname()[1]}")
+    torch.multiprocessing.spawn(run_shares, (addresses, folder), nprocs=2)
     return [torch.load(folder / f"{rank}.pt") for rank in (0, 1)]
 
 
-MORE = [("RetinaNet", None), ("FCOS", None), ("ATSS", 1)]
-
-
-@pytest.mark.parametrize(
-    ("name", "part"), [("ATSS", None), *(pytest.param(*it, marks=pytest.mark.slow) for it in MORE)]
-)
+@pytest.mark.parametrize(("name", "part"), CASES)
 def test_two_processes_agree_to_the_bit_and_train_like_one_and_like_micro_batches(
-    tmp_path, name, part
+    tmp_path, together, name, part
 ):
-    alone, in_parts = (run_share(0, 1, "", name, tmp_path, its) for its in (None, 2))
-    one, other = run_together(name, tmp_path, part)
+    images_of = dataset(tmp_path)
+    alone, in_parts = (run_share(0, 1, "", images_of, name, its) for its in (None, 2))
+    one, other = (found[name, part] for found in together)
     assert (one["images"], other["images"]) == (3, 2)
     assert one["history"] == other["history"]
     torch.testing.assert_close(one["weights"], other["weights"], rtol=0, atol=0)

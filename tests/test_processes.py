@@ -24,21 +24,28 @@ from orchestration.trial import run_trial
 pytestmark = pytest.mark.slow
 
 
-def launch(job: Job, root: Path) -> str:
-    """Train the job in two processes through Ray; what the log said."""
-    from orchestration.tune import cluster, run_trials
-
-    log = io.StringIO()
-    progress = Progress({job.folder.name: "run"}, Console(file=log, width=200))
-    with cluster(Resources(gpus_per_run=0, processes=2), job.run.recipe) as allocation, progress:
-        run_trials([job], allocation, progress.update, root=root)
-    return log.getvalue()
-
-
-def test_two_processes_give_the_numbers_of_one(data: Path, tmp_path: Path) -> None:
-    alone, together = make_job(data, tmp_path / "one"), make_job(data, tmp_path / "two")
+def test_a_run_of_two_processes_of_which_one_is_killed_gives_the_numbers_of_one(
+    data: Path, tmp_path: Path
+) -> None:
+    recipe = replace(RECIPE, iterations=20, learning_rate=0.001)
+    alone, together = (make_job(data, tmp_path / name, recipe) for name in ("one", "two"))
     run_trial(alone, lambda values: None)
-    launch(together, tmp_path)
+    killed, limit = list[int](), time.monotonic() + 600
+
+    def kill_a_member() -> None:
+        """End a process that shares the run's batches with the one that Ray has started."""
+        while time.monotonic() < limit and not killed:
+            is_begun = len(RunFolder(together.folder).history()) >= 5
+            for process in psutil.Process().children(recursive=True) if is_begun else ():
+                with suppress(psutil.NoSuchProcess):
+                    if "from multiprocessing.spawn" in str(process.cmdline()) and not killed:
+                        os.kill(process.pid, signal.SIGKILL)
+                        killed.append(process.pid)
+            time.sleep(0.02)
+
+    threading.Thread(target=kill_a_member, daemon=True).start()
+    log = launch(together, tmp_path)
+    assert killed and "run: retrying" in log
     one, two = RunFolder(alone.folder), RunFolder(together.folder)
     assert two.is_done, two.failure()
     assert two.facts()["environment"]["processes"] == "2"
@@ -51,24 +58,12 @@ def test_two_processes_give_the_numbers_of_one(data: Path, tmp_path: Path) -> No
     assert shown[0] == shown[1]  # each process tested its share, and all of it arrived
 
 
-def test_a_run_goes_on_when_one_of_its_processes_is_killed(data: Path, tmp_path: Path) -> None:
-    job = make_job(data, tmp_path / "two", replace(RECIPE, iterations=60))
-    killed, limit = list[int](), time.monotonic() + 600
+def launch(job: Job, root: Path) -> str:
+    """Train the job in two processes through Ray; what the log said."""
+    from orchestration.tune import cluster, run_trials
 
-    def kill_a_member() -> None:
-        """End a process that shares the run's batches with the one that Ray has started."""
-        while time.monotonic() < limit and not killed:
-            is_begun = len(RunFolder(job.folder).history()) >= 10
-            for process in psutil.Process().children(recursive=True) if is_begun else ():
-                with suppress(psutil.NoSuchProcess):
-                    if "from multiprocessing.spawn" in str(process.cmdline()) and not killed:
-                        os.kill(process.pid, signal.SIGKILL)
-                        killed.append(process.pid)
-            time.sleep(0.02)
-
-    threading.Thread(target=kill_a_member, daemon=True).start()
-    log = launch(job, tmp_path)
-    folder = RunFolder(job.folder)
-    assert killed and "run: retrying" in log
-    assert folder.is_done, folder.failure()
-    assert [entry["step"] for entry in folder.history()] == list(range(1, 61))
+    log = io.StringIO()
+    progress = Progress({job.folder.name: "run"}, Console(file=log, width=200))
+    with cluster(Resources(gpus_per_run=0, processes=2), job.run.recipe) as allocation, progress:
+        run_trials([job], allocation, progress.update, root=root)
+    return log.getvalue()

@@ -18,7 +18,7 @@ from detector.data.coco import open_data
 from detector.detector import build_detector
 from detector.evaluation.detect import detect_all, measure
 from detector.training import assemble, build_optimizer, is_compiled, learning_rate, train
-from experiments.baselines import ATSS, FCOS, FCOS_ATSS, FCOS_CENTER_SAMPLING, IMPROVED_RETINANET
+from experiments.baselines import ATSS, FCOS_CENTER_SAMPLING, IMPROVED_RETINANET
 
 RECIPE = replace(
     made_up_coco.RECIPE, pyramid_channels=32, iterations=6, warmup_iterations=2, lr_drops=(0.5,)
@@ -211,7 +211,7 @@ def test_a_gpu_trains_like_a_cpu(precision):
 
 # Learning by heart
 
-MEMORIZED = (DetectorConfig(), IMPROVED_RETINANET, FCOS, FCOS_CENTER_SAMPLING, ATSS, FCOS_ATSS)
+MEMORIZED = (DetectorConfig(), FCOS_CENTER_SAMPLING, ATSS)  # each part of a detector both ways
 
 
 @pytest.mark.slow

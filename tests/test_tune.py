@@ -123,16 +123,18 @@ def check_privacy(folder: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_launch_leaves_no_process_behind(start, tmp_path, number):
-    driver = start("test_tune", tmp_path)
-    wait_for(lambda: list(tmp_path.glob("runs/*/attempt.*")), 90, driver)
-    assert any(name.startswith("ray::") for name in left_of(driver.process.pid))
-    time.sleep(1)
-    driver.process.send_signal(number)
-    assert driver.process.wait(timeout=30) != 0
-    wait_for(lambda: not left_of(driver.process.pid), 15)
-    assert "KeyboardInterrupt" in driver.said()
+def test_an_interrupted_launch_leaves_no_process_behind(start, tmp_path):
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    drivers = {number: start("test_tune", tmp_path / number.name) for number in numbers}
+    for number, driver in drivers.items():
+        wait_for(lambda at=number.name: [*tmp_path.glob(f"{at}/runs/*/attempt.*")], 90, driver)
+        assert any(name.startswith("ray::") for name in left_of(driver.process.pid))
+        time.sleep(1)
+        driver.process.send_signal(number)
+    for driver in drivers.values():
+        assert driver.process.wait(timeout=30) != 0
+        wait_for(lambda session=driver.process.pid: not left_of(session), 15)
+        assert "KeyboardInterrupt" in driver.said()
 
 
 def left_of(session: int) -> list[str]:
