@@ -171,7 +171,12 @@ def test_a_loss_that_is_not_finite_stops_the_run_before_the_weights_change(value
 def test_training_is_compiled_once_for_each_padded_size_and_gives_the_same(monkeypatch):
     """By Dynamo alone: what a compiler makes of the graphs moves last digits."""
     counted, real = CompileCounter(), torch.compile
-    monkeypatch.setattr(torch, "compile", lambda f, **how: real(f, backend=counted, **how))
+
+    def compile_for_dynamo(function, *, dynamic, options=None):
+        """Options are the compiler's."""
+        return real(function, backend=counted, dynamic=dynamic)
+
+    monkeypatch.setattr(torch, "compile", compile_for_dynamo)
     config = IMPROVED_RETINANET  # which ignores some anchors
     parts = [assemble(config, replace(RECIPE, compiled=it), 3, seed=0)[0] for it in ("yes", "no")]
     target = {"boxes": torch.tensor([[3.0, 5.0, 47.0, 60.0]]), "labels": torch.tensor([1])}
