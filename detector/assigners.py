@@ -281,17 +281,18 @@ def checked(own: Assigner, name: str = "") -> Assigner:
     """A user's assigner; ValueError, with its name, where it fails or returns no assignment.
 
     Checked on every image: an index beyond its objects would be one of the next image's, and learnt
-    unnoticed. On a GPU that waits for its answer, once an image.
+    unnoticed. On a GPU that waits for its answer, once an image. It may write to what it is
+    given, which are copies.
     """
     name = name or getattr(getattr(own, "func", own), "__name__", "of your own")
 
     def assign(anchors: list[Tensor], gt_boxes: Tensor) -> Tensor:
         """[A_l, 4] per level, [M, 4] -> [A]."""
         try:
-            matched = own(anchors, gt_boxes)
+            matched = own([level.clone() for level in anchors], gt_boxes.clone())
         except torch.OutOfMemoryError:
             raise  # says where, and is no fault of the function alone
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
             its = error.__traceback__ and error.__traceback__.tb_next  # none: it cannot be called
             where = f" in line {its.tb_lineno}" if its else ""

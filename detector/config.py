@@ -97,6 +97,7 @@ class DetectorConfig:
             )
 
 
+LR_DROPS = (2 / 3, 8 / 9)
 # A field marked with this cannot move a number, so it is no part of a run's identity.
 OUTSIDE_IDENTITY = {"identity": False}
 # A field marked with this is part of it where it is not at its default: it came after results were
@@ -124,7 +125,7 @@ class Recipe:
     optimizer: Optimizer = "sgd"
     learning_rate: float = 0.01
     lr_decay: Decay = "step"
-    lr_drops: tuple[float, ...] = (2 / 3, 8 / 9)  # shares of iterations: 60k, 80k
+    lr_drops: tuple[float, ...] = LR_DROPS  # shares of iterations: 60k, 80k
     warmup_iterations: int = 500
     warmup_factor: float = 1 / 3  # constant share of the learning rate during the warm-up
     momentum: float = 0.9
@@ -153,9 +154,24 @@ class Recipe:
         _coerce(self)
         _check_positive(self, "iterations", "batch_size", "learning_rate", "candidates_per_level")
         _check_positive(self, "short_side", "long_side", "max_detections", "threads", "evaluations")
-        for name in ("score_threshold", "nms_threshold", "momentum"):
+        _check_positive(self, "warmup_factor")
+        for name in ("warmup_iterations", "weight_decay", "bias_lr_factor", "clip_gradient_norm"):
+            if not 0 <= (value := getattr(self, name)) < float("inf"):
+                raise ValueError(f"{name} needs a number from 0 on, got {value:g}")
+        for name in ("score_threshold", "nms_threshold"):
             if not 0 <= (value := getattr(self, name)) <= 1:
                 raise ValueError(f"{name} needs a number from 0 to 1, got {value:g}")
+        if not 0 <= self.momentum < 1:
+            raise ValueError(f"momentum needs a number from 0 to below 1, got {self.momentum:g}")
+        if list(self.lr_drops) != sorted({share for share in self.lr_drops if 0 < share <= 1}):
+            raise ValueError(
+                f"lr_drops needs rising shares of the iterations, at most 1, got {self.lr_drops}"
+            )
+        if self.lr_decay == "cosine" and self.lr_drops != LR_DROPS:
+            raise ValueError(
+                f"lr_drops={self.lr_drops} needs lr_decay=step, got 'cosine': it never drops, so "
+                "they would name one run twice"
+            )
         if self.pyramid_channels < 1 or self.pyramid_channels % CHANNELS_PER_GROUP:
             raise ValueError(
                 f"pyramid_channels needs a multiple of {CHANNELS_PER_GROUP}, the channels of a "

@@ -74,6 +74,9 @@ class Row:
 
     def __post_init__(self) -> None:
         """ValueError for what no run could be made of, where a user's file says it."""
+        is_text = isinstance(self.label, str) and self.label.isprintable() and self.label.strip()
+        if not is_text:
+            raise ValueError(f"a row needs a label of one line, got {self.label!r}")
         if not isinstance(self.config, DetectorConfig):
             raise ValueError(f"row '{self.label}' needs a DetectorConfig, got {self.config!r}")
         known = [item.name for item in fields(Recipe)]
@@ -168,8 +171,8 @@ class Table:
         for name in self.factors:
             if len(set(found := [getattr(row.config, name, None) for row in self.rows])) != 2:
                 yield f"factors needs settings with two values in its rows, got {name}={found}"
-        if not 0 <= self.reference < len(self.rows):
-            yield f"reference needs a row's index below {len(self.rows)}, got {self.reference}"
+        if self.reference not in range(len(self.rows)):
+            yield f"reference needs a row's index below {len(self.rows)}, got {self.reference!r}"
 
 
 @dataclass(frozen=True)

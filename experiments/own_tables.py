@@ -100,6 +100,8 @@ def _run(text: str, filename: str, name: str) -> ModuleType:
         frames = traceback.extract_tb(error.__traceback__)
         line = [frame.lineno for frame in frames if frame.filename == filename][-1]
         reason = " ".join(str(error).split()) or type(error).__name__
+        if isinstance(error, ModuleNotFoundError):
+            reason += " (needs an installed package: what lies beside the file has no hash)"
         kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
         raise ValueError(f"{filename}, line {line}: {kind}{reason}") from error
     return module

@@ -80,7 +80,7 @@ def _range(name: str, text: str) -> Axis:
     if len(steps) > 1 or low >= high or step <= 0 or (is_log and low <= 0):
         raise ValueError(
             f"{name} needs a range alone: LOW..HIGH, LOW..HIGH..STEP with a step above 0, or "
-            f"LOW..HIGH..log above 0, got '{text}'"
+            f"LOW..HIGH..log above 0, and LOW below HIGH, got '{text}'"
         )
     ends, is_whole = (float(low), float(high)), low.denominator == high.denominator == 1
     if is_log or not (steps or is_whole):

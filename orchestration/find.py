@@ -161,7 +161,8 @@ def _meant(store: Store, text: str, setups: Sequence[tuple[Setup, tuple[int, ...
                 rows = done[0].facts().get("rows", [])
                 is_other = rows and named.name not in rows  # as are Table 8's, but for its scales
                 also = f" (here the run of {rows[0]})" if is_other else ""
-                found.append(Meant(f"{named.name}{also}", setup, done))
+                seed = "" if named.seed is None else f", seed {named.seed}"
+                found.append(Meant(f"{named.name}{seed}{also}", setup, done))
     if not found and named.seed is not None:
         others = _meant(store, text.rpartition("@")[0], setups)
         known_seeds = {folder.facts()["seed"] for it in others for folder in it.folders}

@@ -118,7 +118,7 @@ def bundle(
     notes = [
         *(note for folder in done for note in folder.facts()["data"]["notes"]),
         *(folder.problem(name) for folder in folders.values() for name in CHECKED),
-        *(f"warning: {it['text']}" for folder in done for it in folder.warnings()),
+        *(f"warning, {it.facts()['name']}: {w['text']}" for it in done for w in it.warnings()),
         EARLIER.format(runs=count(len(earlier), "run")) if earlier else "",
         *reasons,
     ]

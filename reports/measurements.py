@@ -116,7 +116,8 @@ class Measurements:
         """
         places, commands = set(wanted), []
         seeds = {result.seed for bundle in self.bundles for result in bundle.results.values()}
-        asked = ["--scale", self.scale] * bool(self.scale) + ["--data", self.data] * bool(self.data)
+        data = self.data or ("" if self.scale in ("", USUAL_SCALE) else PAPERS_DATA)
+        asked = ["--scale", self.scale] * bool(self.scale) + ["--data", data] * bool(data)
         made = (shlex.split(bundle.command) for bundle in self.bundles)
         setting = next((it[3:] for it in made if it[:2] == ["atss", "reproduce"]), asked)
         for number in sorted({place.table for place in places}):

@@ -5,6 +5,7 @@ paper; on dark paper their lightness is turned around, and their hues are kept.
 """
 
 import io
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,8 @@ def save(figure: Figure, kind: str, caption: str = "") -> bytes:
     buffer, metadata = io.BytesIO(), {}
     if kind == "svg":
         metadata = {**dict.fromkeys(("Creator", "Date", "Format", "Type")), "Title": caption}
-    with matplotlib.style.context(STYLE):
+    # A label may be longer than a figure, or have letters that the font lacks.
+    with matplotlib.style.context(STYLE), warnings.catch_warnings(action="ignore"):
         figure.savefig(buffer, format=kind, dpi=200, metadata=metadata)
     content = buffer.getvalue()
     return content if kind == "png" else content.replace(b"</style>", RULES + b"</style>", 1)

@@ -1,5 +1,6 @@
 """`atss claims`: the paper's claims, and what is measured so far says about each."""
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -109,10 +110,12 @@ def _crowds(store: Store, content: "Bundle") -> dict[str, "Scores"]:
 def _counted(store: Store, data: str | None) -> dict[str, list["Verdict"]]:
     """What `atss positives` counted says, by the folders it wrote; those without ATSS say little.
 
-    data: how the folder's name begins.
+    data: of these images alone.
     """
     found = {}
-    for path in sorted((store.root / "positives").glob(f"{data or ''}*/positives.csv")):
+    for path in sorted((store.root / "positives").glob("*/positives.csv")):
+        if data and not re.match(f"{re.escape(data)}-(train|val)", path.parent.name):
+            continue
         import pandas as pd
 
         from reports.positives import claims
