@@ -15,7 +15,7 @@ from sklearn.mixture import GaussianMixture
 from torch.nn.utils.rnn import pad_sequence
 
 from detector.assigners import assign_atss, build_assigner
-from detector.prediction_assigners import Predicted, up_to_the_densest
+from detector.prediction_assigners import Predicted
 from experiments.baselines import ATSS
 
 CLASSES = 3
@@ -220,18 +220,6 @@ def test_an_image_is_assigned_as_if_it_were_alone(name):
     found = assigner_of(name).of_batch(levels, [boxes_tensor(b) for b in images], together)
     assert torch.equal(found, torch.stack(alone))
     assert (found[1] == NEGATIVE).all()
-
-
-@pytest.mark.parametrize("count", [1, 2, 3, 9, 45])
-def test_two_gaussians_are_fitted_as_scikit_learn_does(count):
-    draw, lists = random.Random(count), []
-    for _ in range(40):
-        low, high = draw.uniform(0, 1), draw.uniform(1, 4)
-        lists.append(sorted(abs(draw.gauss(draw.choice([low, high]), 0.3)) for _ in range(count)))
-    values = np.array([[*losses, math.inf, math.inf] for losses in lists])
-    found = up_to_the_densest(values)
-    assert found.sum(axis=1).tolist() == [densest_of_the_lower(losses) for losses in lists]
-    assert not found[:, count:].any()
 
 
 def test_task_alignment_begins_as_atss_for_a_third_of_a_training():
