@@ -23,9 +23,6 @@ from experiments.schedules import SCALES
 from experiments.settings import with_settings
 from orchestration.run_folder import open_store
 
-# What the oracles do without, because it takes minutes.
-NOTEBOOK, FIGURES = "reports.notebook.run_notebook", "reports.notebook.plates"
-RECORDS = "orchestration.results.record"
 GOLDENS = Path(__file__).parent / "goldens"
 GPU_RUNS = Path(__file__).parents[2] / "shared" / "measured" / "coco-mini-h200" / "runs"
 ROWS = {f"{table.label}: {row.label}": row for table in STUDY.values() for row in table.rows}
@@ -128,15 +125,15 @@ def test_thirty_steps(row):
 
 @pytest.fixture
 def without_notebooks(monkeypatch):
-    """The notebook's place is taken by an empty one; no figure is drawn, no record written."""
+    """The notebook is an empty one, no figure is drawn, no record written: that takes minutes."""
     from nbformat.v4 import new_code_cell, new_notebook
 
     def run(source, parameters, progress=None):
         return new_notebook(cells=[new_code_cell(metadata={"tags": ["parameters"]})])
 
-    monkeypatch.setattr(NOTEBOOK, run)
-    monkeypatch.setattr(FIGURES, lambda results: {})
-    monkeypatch.setattr(RECORDS, lambda *given: None)
+    monkeypatch.setattr("reports.notebook.run_notebook", run)
+    monkeypatch.setattr("reports.notebook.plates", lambda results: {})
+    monkeypatch.setattr("orchestration.results.record", lambda *given: None)
 
 
 def of_this_machine(text: str, folder: Path) -> str:

@@ -122,12 +122,3 @@ def test_a_step_changes_the_part_it_names_and_adds_the_parameters_it_names(
         assert all(name.startswith("head.") and name.endswith("weight") for name in different)
     else:
         assert not different
-
-
-@pytest.mark.parametrize(
-    ("name", "part"), [("table4", "assigner"), ("table5", "anchors"), ("table6", "anchors")]
-)
-def test_a_setting_of_atss_is_a_matter_of_one_part_alone(name, part):
-    for row in TABLES[name].rows:
-        named = set() if row.config == ATSS else {part}
-        assert changed_parts(ATSS, row.config) == named, row.label

@@ -11,7 +11,6 @@ from test_trial import CONFIG, RECIPE, make_job
 
 from detector import backbone
 from detector.backbone import build_backbone
-from detector.config import Recipe
 from detector.data.batches import batches
 from detector.data.coco import open_data
 from detector.detector import build_detector
@@ -24,7 +23,7 @@ from experiments.schedules import DEMO, PAPER, PAPER_2X
 from experiments.sweep import Sweep, parse_axis
 from orchestration import launch
 from orchestration.launch import failures, load_weights
-from orchestration.plan import Job, Setup, make_plan
+from orchestration.plan import Setup, make_plan
 from orchestration.run_folder import RunFolder, Store, open_store
 from orchestration.terminal import summary
 from orchestration.trial import run_trial
@@ -95,7 +94,7 @@ def test_a_report_says_whose_numbers_the_papers_are_and_what_stands_in(tmp_path)
 # --- their detectors
 
 
-def places(detector: torch.nn.Module) -> list[str]:
+def places(detector):
     modules = detector.named_modules()
     return [name for name, module in modules if isinstance(module, DeformableConv2d)]
 
@@ -155,7 +154,7 @@ def test_out_of_the_map_nothing_is_sampled_and_no_number_makes_the_output_none(c
 # --- a row that only tests
 
 
-def make_test(data: Path, out: Path, recipe: Recipe = SMALL_DCN) -> Job:
+def make_test(data, out, recipe=SMALL_DCN):
     """The multi-scale test of a small detector, and that detector's training."""
     test = make_job(data, out, replace(recipe, multi_scale_test=True))
     training = make_job(data, out, test.run.training.recipe)
