@@ -11,15 +11,8 @@ from detector import boxes
 
 quarters = st.integers(-800, 800).map(lambda n: n / 4)
 sides = st.integers(1, 800).map(lambda n: n / 4)
-
-
-@st.composite
-def box(draw):
-    x, y = draw(quarters), draw(quarters)
-    return x, y, x + draw(sides), y + draw(sides)
-
-
-box_lists = st.lists(box(), min_size=1, max_size=6)
+box = st.builds(lambda x, y, w, h: (x, y, x + w, y + h), quarters, quarters, sides, sides)
+box_lists = st.lists(box, min_size=1, max_size=6)
 
 
 @given(box_lists, box_lists)

@@ -111,13 +111,11 @@ class FindsTheBright:
         self.sizes = []
 
     def detect(self, images):
-        self.sizes += [tuple(image.shape[-2:]) for image in images]
-        return [self.one(image) for image in images]
-
-    def one(self, image):
+        (image,) = images
+        self.sizes.append(tuple(image.shape[-2:]))
         rows, columns = (image[0] > 0).nonzero(as_tuple=True)
         box = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
-        return found([[float(side) for side in box]])
+        return [found([[float(side) for side in box]])]
 
 
 def found(boxes, scores=(0.9,)):

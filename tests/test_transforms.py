@@ -5,8 +5,6 @@ import torch
 
 from detector.data.transforms import IMAGENET, Normalization, collate, flip, resize, resize_sizes
 
-NONE = torch.zeros(0, 4)  # boxes
-
 
 @pytest.mark.parametrize(
     ("size", "resized"),
@@ -39,7 +37,7 @@ def test_boxes_stay_on_what_they_mark_when_an_image_is_resized_or_flipped():
     assert moved.tolist() == [[90, 20, 180, 100]] == [lit(resized)]
     mirrored, moved = flip(image[..., :80], boxes)
     assert moved.tolist() == [[20, 10, 50, 50]] == [lit(mirrored)]
-    assert flip(*resize(image, NONE, (16, 16)))[1].shape == (0, 4)
+    assert flip(*resize(image, torch.zeros(0, 4), (16, 16)))[1].shape == (0, 4)
 
 
 BGR = Normalization(mean=(103, 116, 123), std=(2, 4, 5), scale=2, channels=(2, 1, 0))
