@@ -4,6 +4,8 @@ Coordinates are quarters of a pixel, so that fp32 and Python compute the same ov
 ties. A scene is ((height, width), anchor scales, aspect ratios, boxes).
 """
 
+from itertools import islice
+
 import reference
 import torch
 from hypothesis import strategies as st
@@ -103,17 +105,12 @@ def speaking(detector, std=0.05):
 
 def plain_levels(anchors, predictions, image=0):
     """Per level: (anchor, cls logits, codes, centerness logit or None) of every anchor."""
-    levels, start = [], 0
-    for level in anchors:
-        rows = slice(start, start + len(level))
-        centered = [None] * len(level)
-        if predictions.centerness is not None:
-            centered = predictions.centerness[image, rows].tolist()
-        logits, codes = predictions.cls_logits[image, rows], predictions.codes[image, rows]
-        rows = zip(level.tolist(), logits.tolist(), codes.tolist(), centered, strict=True)
-        levels.append(list(rows))
-        start += len(level)
-    return levels
+    logits, codes = predictions.cls_logits[image].tolist(), predictions.codes[image].tolist()
+    centered = [None] * len(codes)
+    if predictions.centerness is not None:
+        centered = predictions.centerness[image].tolist()
+    every = zip(torch.cat(anchors).tolist(), logits, codes, centered, strict=True)
+    return [list(islice(every, len(level))) for level in anchors]
 
 
 def assert_detections(found, levels, decode, size, *limits):

@@ -4,7 +4,6 @@ import pickle
 from urllib.error import URLError
 
 import pytest
-import reference
 import torch
 from foreign import Payload
 from torch import nn
@@ -14,18 +13,13 @@ from torchvision.ops import FrozenBatchNorm2d
 from detector.backbone import build_backbone
 from detector.detector import build_detector
 from detector.layers import DeformableConv2d, FrozenBatchNorm, GroupNorm
-from detector.weights.conventions import Layout
+from detector.weights.conventions import Layout, own_layout
 from experiments.baselines import ATSS
 
 
 @pytest.fixture(scope="module")
 def resnet():
     return build_backbone("resnet50")
-
-
-@pytest.fixture(scope="module")
-def small():
-    return build_backbone("small", "group_norm")
 
 
 def count(module):
@@ -36,13 +30,6 @@ def test_the_papers_detector_has_as_many_parameters_as_the_papers(resnet):
     assert count(resnet.body) == 23_454_912  # convolutions only: batch norm is buffers
     assert count(resnet.fpn) == 3_868_672  # P6 from P5
     assert count(build_detector(ATSS, 80, backbone=resnet)) == 32_244_250
-
-
-@pytest.mark.parametrize(("height", "width"), [(32, 32), (96, 160), (128, 64), (224, 352)])
-def test_five_levels_shrink_by_their_strides_rounded_up(small, height, width):
-    maps = small(torch.zeros(1, 3, height, width))
-    assert [tuple(level.shape[-2:]) for level in maps] == reference.level_sizes(height, width)
-    assert {level.shape[1] for level in maps} == {small.out_channels}
 
 
 @pytest.mark.parametrize("is_rectified", [True, False])
@@ -115,8 +102,9 @@ def test_group_norm_in_bf16_keeps_bf16_and_is_torchs_in_fp32(device):
     assert (gradients[0] - gradients[1]).norm() < 0.01 * gradients[1].norm()
 
 
-def test_with_group_norm_everything_trains(small):
-    for backbone in (small, build_backbone("resnet18", "group_norm")):
+def test_with_group_norm_everything_trains():
+    for name in ("small", "resnet18"):
+        backbone = build_backbone(name, "group_norm")
         assert all(parameter.requires_grad for parameter in backbone.parameters())
         assert not any(isinstance(m, FrozenBatchNorm2d) for m in backbone.modules())
 
@@ -134,15 +122,21 @@ def test_a_deformable_convolution_starts_as_the_plain_one_at_half_its_strength()
 # Weights
 
 
-def test_weights_come_from_a_file_of_torchvisions_keys(tmp_path):
-    theirs = resnet18()
+@pytest.mark.parametrize("deformable", ["none", "c4-c5"])
+def test_weights_come_from_a_file_of_torchvisions_keys(tmp_path, deformable):
+    """Of plain convolutions, also where ours become deformable, which then begin as those."""
+    theirs, path = resnet18(), tmp_path / "weights.pth"
     for name, buffer in theirs.named_buffers():
         if name.endswith(("running_mean", "running_var")):
             buffer.uniform_(0.5, 1.5)
-    torch.save(theirs.state_dict(), tmp_path / "weights.pth")
-    ours = build_backbone("resnet18", weights=str(tmp_path / "weights.pth")).body.state_dict()
-    for name, value in ours.items():
-        assert torch.equal(value, theirs.state_dict()[name]), name
+    torch.save(theirs.state_dict(), path)
+    layout = own_layout(deformable)
+    ours = build_backbone("resnet18", weights=str(path), layout=layout).body.state_dict()
+    offsets = {name for name in ours if ".offset." in name}
+    assert bool(offsets) == (deformable != "none")
+    assert not any(ours[name].any() for name in offsets)
+    for name in ours.keys() - offsets:
+        assert torch.equal(ours[name], theirs.state_dict()[name.replace(".conv.", ".")]), name
 
 
 @pytest.mark.parametrize(

@@ -43,10 +43,17 @@ def equal(one, other):
     )
 
 
-@pytest.mark.parametrize(("start", "workers"), [(1, 0), (5, 0), (11, 0), (2, 2)])
-def test_batches_do_not_depend_on_where_one_starts_and_on_workers(dataset, start, workers):
+ON_GPU = [pytest.param(0, workers, "cuda", marks=pytest.mark.gpu) for workers in (0, 2)]
+
+
+@pytest.mark.parametrize(
+    ("start", "workers", "device"),
+    [*((start, 0, "cpu") for start in (1, 5, 11)), (2, 2, "cpu"), *ON_GPU],
+)
+def test_batches_do_not_depend_on_start_workers_and_device(dataset, start, workers, device):
     before = torch.random.get_rng_state()
-    late = take(dataset, 12 - start, start=start, workers=workers)
+    late = take(dataset, 12 - start, start=start, workers=workers, device=device)
+    assert {images.device.type for images, _ in late} == {device}
     assert all(equal(*pair) for pair in zip(take(dataset, 12)[start:], late, strict=True))
     other = zip(take(dataset, 3), take(dataset, 3, seed=1), strict=True)
     assert not any(equal(*pair) for pair in other)
@@ -88,14 +95,6 @@ def test_a_batch_is_to_the_bit_what_plain_steps_give(dataset, ending):
             is_flipped = target["boxes"][0, 0] > 4  # as stored, boxes begin at 2, here at 3.5
             assert torch.equal(image[:, :height, :width], plain.flip(-1) if is_flipped else plain)
             assert not image[:, height:].any() and not image[:, :, width:].any()
-
-
-@pytest.mark.gpu
-@pytest.mark.parametrize("workers", [0, 2])
-def test_batches_on_a_gpu_are_those_on_the_cpu(dataset, workers):
-    on_gpu = take(dataset, 3, workers=workers, device="cuda")
-    for cpu, gpu in zip(take(dataset, 3), on_gpu, strict=True):
-        assert gpu[0].is_cuda and equal(cpu, gpu)
 
 
 def shown(target, image):

@@ -3,7 +3,6 @@
 import random
 from dataclasses import replace
 from functools import partial
-from unittest.mock import Mock
 
 import pytest
 import reference
@@ -65,8 +64,9 @@ every_kind = pytest.mark.parametrize("config", KINDS.values(), ids=KINDS)
 
 @every_kind
 def test_losses_are_the_plain_ones(config, monkeypatch):
-    """Of random predictions, and of the plain selection."""
-    detector, images = build(config, num_classes=2), torch.zeros(2, 3, 64, 96)
+    """Of random predictions, and of the plain selection; anchors in the padding take part."""
+    detector = build(config, num_classes=2)
+    images = [torch.zeros(3, 64, 96), torch.zeros(3, 40, 50)]
     levels = [plain(level) for level in detector.anchors(64, 96)]
     anchors, seen = sum(levels, []), set()
     coder = reference.coder(config.regress_from, config.anchor_scales[0])
@@ -132,13 +132,6 @@ def test_under_autocast_convolutions_are_bf16_and_all_else_is_fp32(config, monke
     torch.testing.assert_close(found, exact, rtol=0.05, atol=0.02)
 
 
-@pytest.fixture
-def without_kinks(monkeypatch):
-    """ReLU made smooth: at its kink the last bit of a sum would decide about a whole gradient."""
-    softplus = torch.nn.functional.softplus
-    monkeypatch.setattr(torch.nn.functional, "relu", lambda x, inplace=False: softplus(x))
-
-
 BY_PREDICTION = {name: replace(ATSS, assigner=name) for name in ("tal", "simota", "paa", "poto")}
 
 
@@ -146,7 +139,10 @@ BY_PREDICTION = {name: replace(ATSS, assigner=name) for name in ("tal", "simota"
 @pytest.mark.parametrize(
     "config", [*KINDS.values(), *BY_PREDICTION.values()], ids=[*KINDS, *BY_PREDICTION]
 )
-def test_gradients_of_micro_batches_are_those_of_the_batch(config, micro_batch_size, without_kinks):
+def test_gradients_of_micro_batches_are_those_of_the_batch(config, micro_batch_size, monkeypatch):
+    # ReLU made smooth: at its kink the last bit of a sum would decide about a whole gradient.
+    softplus = torch.nn.functional.softplus
+    monkeypatch.setattr(torch.nn.functional, "relu", lambda x, inplace=False: softplus(x))
     detector, images = build(config), torch.randn(4, 3, 64, 64)
     targets = [scene(64, 4, seed=1), NOTHING, scene(64, 1, seed=2), scene(64, 2, seed=3)]
     whole = accumulate_gradients(detector, images, targets)
@@ -161,30 +157,10 @@ def test_gradients_of_micro_batches_are_those_of_the_batch(config, micro_batch_s
         assert difference <= 1e-4 * expected[name].norm() + 1e-7, name
 
 
-@pytest.mark.parametrize("micro_batch_size", [None, 1, 3])
-def test_every_image_of_a_batch_is_assigned_once(micro_batch_size):
-    detector, images = build(ATSS), torch.randn(4, 3, 64, 64)
-    spy = Mock(needs_predictions=False, of_batch=Mock(wraps=detector.assigner.of_batch))
-    detector.assigner = Mock(at=lambda share: spy)
-    targets = [scene(64, 2, seed=seed) for seed in range(4)]
-    accumulate_gradients(detector, images, targets, micro_batch_size)
-    assigned = [id(boxes) for call in spy.of_batch.call_args_list for boxes in call.args[1]]
-    assert assigned == [id(one["boxes"]) for one in targets]
-
-
-def test_anchors_in_the_padding_are_negatives():
-    detector = build(ATSS)
-    samples = detector.select_samples((64, 128), [target((4, 4, 60, 60))])  # of 64 x 64, padded
-    assert (samples.classes == -1).sum() + len(samples.anchor) == samples.classes.numel()
-
-
 # Detections
 
 
-DETECTING = ("plain", "plain, 6 anchors", "SSC from point", "ATSS from box", "ATSS from point, 5S")
-
-
-@pytest.mark.parametrize("config", [KINDS[name] for name in DETECTING], ids=DETECTING)
+@every_kind
 def test_detections_of_a_list_of_images_are_the_plain_ones(config):
     detector = build(config)
     torch.nn.init.normal_(detector.head.cls_logits.weight, std=0.2)
@@ -215,7 +191,6 @@ def test_detections_are_the_images_own_whatever_is_beside_it(sizes):
 
 
 # The door
-
 OF_NO_CLASS = [{"boxes": torch.ones(1, 4), "labels": torch.tensor([n])} for n in (3, -1)]
 
 

@@ -14,7 +14,6 @@ from detector.layers import DeformableConv2d, GroupNorm
 SETTINGS = dict.fromkeys(("group_norm", "centerness", "scalar"), True)
 SETTINGS |= {"anchors_per_location": 1, "num_levels": 5, "initial_bias": 0.0}
 SIZES = [(4, 6), (2, 3), (1, 2), (1, 1), (1, 1)]
-PLAIN = dict.fromkeys(("group_norm", "centerness", "scalar"), False)
 
 
 def build(channels=16, num_classes=3, **changes):
@@ -25,22 +24,7 @@ def features():
     return [torch.randn(2, 16, *size) for size in SIZES]
 
 
-@pytest.mark.parametrize(
-    ("changes", "count"),
-    [
-        ({}, 4_920_666),
-        ({"anchors_per_location": 3}, 5_312_516),
-        ({"anchors_per_location": 9}, 6_488_066),
-        (PLAIN, 4_914_260),
-        ({**PLAIN, "anchors_per_location": 9}, 6_463_220),
-    ],
-)
-def test_the_head_has_as_many_parameters_as_the_papers(changes, count):
-    head = build(256, 80, **changes)
-    assert sum(parameter.numel() for parameter in head.parameters()) == count
-
-
-def test_the_head_starts_as_retinanets_does():
+def test_the_papers_head_starts_as_retinanets_does_and_its_norms_have_32_groups():
     head = build(256, 80, initial_bias=4.0)
     convs = [module for module in head.modules() if isinstance(module, nn.Conv2d)]
     assert len(convs) == 4 + 4 + 3
@@ -50,15 +34,7 @@ def test_the_head_starts_as_retinanets_does():
     assert head.cls_logits.bias.tolist() == pytest.approx([-math.log(99)] * 80)
     assert head.bbox_pred.bias.tolist() == [4.0] * 4 and head.scales.tolist() == [1.0] * 5
     assert all(conv.bias.eq(0).all() for conv in (*convs[:8], head.centerness))
-
-
-def test_a_narrower_head_starts_with_wider_weights_so_that_as_much_comes_through():
-    wide, narrow = (build(n).bbox_pred(torch.randn(1, n, 32, 32)).std().item() for n in (256, 64))
-    assert wide == pytest.approx(narrow, rel=0.15)
-
-
-def test_group_norm_has_32_groups_at_the_papers_channels():
-    norms = [module for module in build(256).modules() if isinstance(module, nn.GroupNorm)]
+    norms = [module for module in head.modules() if isinstance(module, nn.GroupNorm)]
     assert [(it.num_groups, it.num_channels, it.eps) for it in norms] == [(32, 256, 1e-5)] * 8
 
 

@@ -23,9 +23,6 @@ from experiments.schedules import SCALES
 from experiments.settings import with_settings
 from orchestration.run_folder import open_store
 
-# What the oracles do without, because it takes minutes.
-NOTEBOOK, FIGURES = "reports.notebook.run_notebook", "reports.notebook.plates"
-RECORDS = "orchestration.results.record"
 GOLDENS = Path(__file__).parent / "goldens"
 GPU_RUNS = Path(__file__).parents[2] / "shared" / "measured" / "coco-mini-h200" / "runs"
 ROWS = {f"{table.label}: {row.label}": row for table in STUDY.values() for row in table.rows}
@@ -44,12 +41,8 @@ def check(name: str, found: str) -> None:
     assert found.split("\n") == golden.read_text(encoding="utf-8").split("\n"), name
 
 
-def digest(tensors) -> str:
-    """Of the bytes of tensors, in order."""
-    whole = hashlib.sha256()
-    for tensor in tensors:
-        whole.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return whole.hexdigest()[:16]
+def slug(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-").lower()
 
 
 @pytest.mark.parametrize("scale", SCALES)
@@ -82,26 +75,22 @@ def scene(size, count, draw):
 
 @pytest.mark.parametrize("name", CONFIGS.values())
 def test_matched_anchors(name):
-    import torch
+    from scenes import anchors_of, boxes_tensor
 
     from detector.assigners import build_assigner
-    from detector.backbone import build_backbone
-    from detector.detector import build_detector
 
     config = ROWS[name].config
-    backbone = build_backbone("small", "group_norm", "none", 32)
-    detector = build_detector(config, 3, backbone=backbone)
     assigner, draw, found = build_assigner(config), random.Random(1), {}
     for size in SIZES:
-        anchors = detector.anchors(*(-(-side // 128) * 128 for side in size))
+        padded = [-(-side // 128) * 128 for side in size]
+        anchors = anchors_of(padded, config.anchor_scales, config.aspect_ratios)
         for count in COUNTS:
-            gt_boxes = torch.tensor(scene(size, count, draw), dtype=torch.float32).reshape(-1, 4)
-            matched = assigner(anchors, gt_boxes)
-            ignored = int((matched == -2).sum())
-            text = f"{digest([matched])} {int((matched >= 0).sum())} positive, {ignored} ignored"
+            matched = assigner(anchors, boxes_tensor(scene(size, count, draw)))
+            digest = hashlib.sha256(matched.numpy().tobytes()).hexdigest()[:16]
+            positive, ignored = int((matched >= 0).sum()), int((matched == -2).sum())
+            text = f"{digest} {positive} positive, {ignored} ignored"
             found[f"{size[0]}x{size[1]}, {count} objects"] = text
-    slug = re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-").lower()
-    check(f"matched/{slug}.json", json.dumps(found, indent=0) + "\n")
+    check(f"matched/{slug(name)}.json", json.dumps(found, indent=0) + "\n")
 
 
 @pytest.mark.slow
@@ -123,8 +112,7 @@ def test_thirty_steps(row):
         if len(found) == STEPS:
             break
     norms = {key: value.double().norm().item() for key, value in detector.state_dict().items()}
-    slug = re.sub(r"[^A-Za-z0-9]+", "-", row.label).strip("-").lower()
-    golden = GOLDENS / "steps" / f"{slug}.json"
+    golden = GOLDENS / "steps" / f"{slug(row.label)}.json"
     if os.environ.get("WRITE_GOLDENS"):
         golden.write_text(json.dumps([*found, norms], indent=0) + "\n")
     # Another kind of processor sums in another order: 1e-7 at first, 1 % after thirty steps, more
@@ -137,15 +125,15 @@ def test_thirty_steps(row):
 
 @pytest.fixture
 def without_notebooks(monkeypatch):
-    """The notebook's place is taken by an empty one; no figure is drawn, no record written."""
+    """The notebook is an empty one, no figure is drawn, no record written: that takes minutes."""
     from nbformat.v4 import new_code_cell, new_notebook
 
     def run(source, parameters, progress=None):
         return new_notebook(cells=[new_code_cell(metadata={"tags": ["parameters"]})])
 
-    monkeypatch.setattr(NOTEBOOK, run)
-    monkeypatch.setattr(FIGURES, lambda results: {})
-    monkeypatch.setattr(RECORDS, lambda *given: None)
+    monkeypatch.setattr("reports.notebook.run_notebook", run)
+    monkeypatch.setattr("reports.notebook.plates", lambda results: {})
+    monkeypatch.setattr("orchestration.results.record", lambda *given: None)
 
 
 def of_this_machine(text: str, folder: Path) -> str:

@@ -1,9 +1,7 @@
 """From predictions to detections, against the plain version and case by case."""
 
-import math
 from dataclasses import astuple
 
-import pytest
 import reference
 import torch
 from hypothesis import given
@@ -87,27 +85,10 @@ def test_the_threshold_is_strict_and_looks_at_the_probability_alone():
     assert found["boxes"].tolist() == [apart[1], apart[0]]  # the first keeps its tiny score
 
 
-def test_the_score_is_the_root_of_probability_times_centerness():
-    for centerness, score in (([math.log(1 / 3)], math.sqrt(0.75 * 0.25)), (None, 0.75)):
-        found = one_by_one([[0.0, 0, 10, 10]], [[math.log(3)]], centerness)
-        assert found["scores"].item() == pytest.approx(score)
-
-
-def test_candidates_are_pairs_of_anchor_and_class_ranked_with_centerness():
-    boxes = [[0.0, 0, 10, 10], [20, 0, 30, 10], [40, 0, 50, 10]]
-    logits = [[3.0, 2.0], [1.0, -1.0], [4.0, -1.0]]
-    found = one_by_one(boxes, logits, candidates_per_level=2)
-    assert (found["boxes"][:, 0].tolist(), found["labels"].tolist()) == ([40.0, 0.0], [0, 0])
-    found = one_by_one(boxes, logits, [3.0, 3.0, -6.0], candidates_per_level=2)
-    assert (found["boxes"][:, 0].tolist(), found["labels"].tolist()) == ([0.0, 0.0], [0, 1])
-
-
-def test_suppression_is_by_class_and_by_more_than_the_threshold():
+def test_suppression_is_by_more_than_the_threshold():
     boxes = [[0.0, 0, 10, 20], [0, 0, 10, 10], [0, 0, 10, 19]]
-    same = one_by_one(boxes, [[3.0, -9], [2.0, -9], [1.0, -9]], nms_threshold=0.5)
-    assert same["boxes"].tolist() == boxes[:2]  # an overlap of exactly a half stays, 0.95 goes
-    other = one_by_one(boxes, [[3.0, -9], [2.0, -9], [-9, 1.0]], nms_threshold=0.5)
-    assert other["boxes"].tolist() == boxes
+    found = one_by_one(boxes, [[3.0], [2.0], [1.0]], nms_threshold=0.5)
+    assert found["boxes"].tolist() == boxes[:2]  # an overlap of exactly a half stays, 0.95 goes
 
 
 def test_suppression_does_not_depend_on_which_class_it_is():

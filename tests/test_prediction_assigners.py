@@ -15,7 +15,7 @@ from sklearn.mixture import GaussianMixture
 from torch.nn.utils.rnn import pad_sequence
 
 from detector.assigners import assign_atss, build_assigner
-from detector.prediction_assigners import Predicted, up_to_the_densest
+from detector.prediction_assigners import Predicted
 from experiments.baselines import ATSS
 
 CLASSES = 3
@@ -36,14 +36,14 @@ def random_prediction(draw, levels, boxes):
     return Predicted(torch.tensor(probabilities), predicted, torch.tensor(labels).long())
 
 
-def strides_of(levels):
-    with_strides = zip(levels, reference.STRIDES, strict=False)
-    return [stride for level, stride in with_strides for _ in level]
-
-
-def is_central(anchor, stride, box, radius):
-    (x, y), (cx, cy) = center(anchor), center(box)
-    return max(abs(x - cx), abs(y - cy)) < radius * stride
+def places(levels, box, radius):
+    """Of every anchor: is its center in the box, and within radius x stride of the box's center?"""
+    (cx, cy), found = center(box), []
+    for level, stride in zip(levels, reference.STRIDES, strict=False):
+        for x, y in map(center, level):
+            is_central = max(abs(x - cx), abs(y - cy)) < radius * stride
+            found.append((min(distances((x, y), box)) > 0, is_central))
+    return found
 
 
 def limited(matched, anchors, boxes):
@@ -84,12 +84,8 @@ def task_aligned(levels, boxes, predicted):
 
 
 def simota(levels, boxes, predicted):
-    anchors, strides = sum(levels, []), strides_of(levels)
-    in_box = [[min(distances(center(a), box)) > 0 for a in anchors] for box in boxes]
-    central = [
-        [is_central(a, s, box, 2.5) for a, s in zip(anchors, strides, strict=True)] for box in boxes
-    ]
-    near = [a for a in range(len(anchors)) if any(line[a] for line in in_box + central)]
+    anchors, is_near = sum(levels, []), [places(levels, box, 2.5) for box in boxes]
+    near = [a for a in range(len(anchors)) if any(any(line[a]) for line in is_near)]
     costs, wants = {}, {a: [] for a in near}
     for g, (box, label) in enumerate(zip(boxes, predicted.labels.tolist(), strict=True)):
         ious = {}
@@ -99,8 +95,8 @@ def simota(levels, boxes, predicted):
                 -max(math.log(p if c == label else 1 - p), -100)
                 for c, p in enumerate(predicted.probabilities[a].tolist())
             ]
-            outside = not (in_box[g][a] and central[g][a])
-            costs[a, g] = sum(terms) - 3 * math.log(ious[a] + 1e-7) + 1e5 * outside
+            costs[a, g] = sum(terms) - 3 * math.log(ious[a] + 1e-7)
+            costs[a, g] += 0 if all(is_near[g][a]) else 1e5
         k = max(1, math.floor(sum(sorted(ious.values())[-10:]) + 1e-6))
         for a in sorted(near, key=lambda a: costs[a, g])[:k]:
             wants[a].append(g)
@@ -153,19 +149,19 @@ def densest_of_the_lower(losses):
 
 def poto(levels, boxes, predicted):
     """By trying all matchings."""
-    anchors, strides = sum(levels, []), strides_of(levels)
     quality = []
     for box, label in zip(boxes, predicted.labels.tolist(), strict=True):
-        line = []
-        given = predicted.probabilities.tolist(), predicted.boxes.tolist()
-        for anchor, stride, p, b in zip(anchors, strides, *given, strict=True):
-            near = min(distances(center(anchor), box)) > 0 and is_central(anchor, stride, box, 1.5)
-            line.append(p[label] ** 0.2 * iou(b, box) ** 0.8 if near else -1.0)
-        quality.append(line)
+        given = predicted.probabilities.tolist(), predicted.boxes.tolist(), places(levels, box, 1.5)
+        scores = [
+            p[label] ** 0.2 * iou(b, box) ** 0.8 if all(is_near) else -1.0
+            for p, b, is_near in zip(*given, strict=True)
+        ]
+        quality.append(scores)
     # of each object the best few suffice: no more of them can be taken by others
     few = [best_first(line)[: len(boxes)] for line in quality]
     matchings = [m for m in itertools.product(*few) if len(set(m)) == len(m)]
     best = max(matchings, key=lambda m: sum(quality[g][a] for g, a in enumerate(m)))
+    anchors = sum(levels, [])
     matched = [NEGATIVE] * len(anchors)
     for g, a in enumerate(best):
         matched[a] = g
@@ -220,18 +216,6 @@ def test_an_image_is_assigned_as_if_it_were_alone(name):
     found = assigner_of(name).of_batch(levels, [boxes_tensor(b) for b in images], together)
     assert torch.equal(found, torch.stack(alone))
     assert (found[1] == NEGATIVE).all()
-
-
-@pytest.mark.parametrize("count", [1, 2, 3, 9, 45])
-def test_two_gaussians_are_fitted_as_scikit_learn_does(count):
-    draw, lists = random.Random(count), []
-    for _ in range(40):
-        low, high = draw.uniform(0, 1), draw.uniform(1, 4)
-        lists.append(sorted(abs(draw.gauss(draw.choice([low, high]), 0.3)) for _ in range(count)))
-    values = np.array([[*losses, math.inf, math.inf] for losses in lists])
-    found = up_to_the_densest(values)
-    assert found.sum(axis=1).tolist() == [densest_of_the_lower(losses) for losses in lists]
-    assert not found[:, count:].any()
 
 
 def test_task_alignment_begins_as_atss_for_a_third_of_a_training():
