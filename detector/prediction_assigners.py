@@ -210,8 +210,7 @@ def up_to_the_densest(values: NDArray[Any]) -> NDArray[np.bool_]:
     A single one is positive, and so are all where none is of the lower of two Gaussians.
     """
     is_there = np.isfinite(values)
-    count = is_there.sum(axis=1)
-    is_there = is_there[:, : count.max(initial=1)]
+    is_there = is_there[:, : is_there.sum(axis=1).max(initial=1)]
     x = np.where(is_there, values[:, : is_there.shape[1]], 0.0)
     weights, means, variances = _two_gaussians(x, is_there)[:, :, None]
     # Not by _curves: of two values equally far from a mean the first has to win.
@@ -220,8 +219,8 @@ def up_to_the_densest(values: NDArray[Any]) -> NDArray[np.bool_]:
     is_lower = is_there & (logs[..., 0] >= logs[..., 1])
     density = np.logaddexp(logs[..., 0], logs[..., 1])
     densest = np.where(is_lower, density, -np.inf).argmax(axis=1)
-    is_all = (count == 1) | ~is_lower.any(axis=1)
-    reaches = is_all[:, None] | (np.arange(values.shape[1]) <= densest[:, None])
+    is_all = ~is_lower.any(axis=1, keepdims=True)
+    reaches = is_all | (np.arange(values.shape[1]) <= densest[:, None])
     return reaches & np.isfinite(values)
 
 
