@@ -129,7 +129,10 @@ def test_a_table_and_what_stands_below_it(case):
 
 @pytest.mark.parametrize(
     "change",
-    [{}, {"data": "my-coco"}, {"recipe": replace(PAPER, iterations=1)}, {"settings": SETTINGS}],
+    [
+        *({}, {"recipe": replace(PAPER, iterations=1)}, {"settings": SETTINGS}),
+        *({"data": name} for name in ("coco2017-mini", "coco2017 people", "mycoco2017")),
+    ],
 )
 def test_only_the_papers_own_setting_needs_no_warning(change):
     bundle = replace(make_bundle("table5", scale="paper", recipe=PAPER, data="coco2017"), **change)
