@@ -12,7 +12,6 @@ from made_up_coco import write
 from detector.config import Recipe
 from detector.data.coco import DataSet, open_data
 from detector.evaluation.detect import measure, six
-from detector.metrics import HEADINGS
 from experiments import STUDY
 from experiments.experiment import Row, Run, Table, canonical, signature
 from experiments.schedules import DEMO
@@ -78,21 +77,15 @@ def fill(
     skill: float = 0.5,
     settings: dict[str, Any] | None = None,
     recipe: Recipe = RECIPE,
-    where: str = "/data/animals",
     rows: Sequence[str] = (),
     num_images: int = 12,
 ) -> Store:
     """Every run of the tables' rows, done; each a little better than the one before."""
     store, truth = Store(root), ground_truth(num_images)
-    setup = Setup("demo", recipe, settings or {}, "animals", FINGERPRINT, where)
-    note = "animals, train: train.json: 2 boxes without area are not learnt"
+    setup = Setup("demo", recipe, settings or {}, "animals", FINGERPRINT, "/data/animals")
     for number, planned in enumerate(make_plan(setup, tables, rows=rows, seeds=seeds).runs):
-        names = planned.name, *planned.rows
         found = detections(truth, number, skill + number / 100)
-        folder = _finish(store, setup, planned.run, names, truth, found, notes=[note])
-        metrics = (folder.result() or {})["metrics"]
-        test = {HEADINGS[name]: value for name, value in metrics.items()}
-        folder.append({"step": 20, "loss": 2.0}, {"step": 40, "loss": 1.0}, {"step": 40, **test})
+        _finish(store, setup, planned.run, (planned.name, *planned.rows), truth, found)
     return store
 
 
@@ -109,10 +102,9 @@ def finish_run(
 ) -> RunFolder:
     """A row's run on that data set as a trial leaves it."""
     run, truth = setup.row_run(row, seed), data.val.ground_truth
-    equal = [
-        (table, it) for table in STUDY.values() for it in table.rows if it.config == row.config
-    ]
-    names = f"{row.label} - seed {seed}", *(f"{table.label}: {it.label}" for table, it in equal)
+    rows = [(table.label, it) for table in STUDY.values() for it in table.rows]
+    equal = [f"{table}: {it.label}" for table, it in rows if it.config == row.config]
+    names = f"{row.label} - seed {seed}", *equal
     return _finish(store, setup, run, names, truth, detections(truth, seed, skill))
 
 
@@ -123,8 +115,6 @@ def _finish(
     names: Sequence[str],
     truth: dict[str, Any],
     found: list[dict[str, Any]],
-    *,
-    notes: Sequence[str] = (),
 ) -> RunFolder:
     """A run with these detections; names: its own, and its rows'."""
     folder, (numbers, matches) = store.folder(signature(run)), measure(truth, found)
@@ -140,15 +130,15 @@ def _finish(
             "where": setup.where,
             "images": {"train": 30, "val": len(truth["images"])},
             "classes": [category["name"] for category in truth["categories"]],
-            "notes": list(notes),
+            "notes": [f"{setup.data}, train: train.json: 2 boxes without area are not learnt"],
         },
         "code": {"version": "0.1.0", "commit": "a" * 40, "tree": "clean"},
         "command": f"atss reproduce --data {setup.where} --out /home/someone/results",
-        "params": {**asdict(run.config), **asdict(run.recipe)},
         "canonical": canonical(run),
         "environment": {**ENVIRONMENT, "processes": "1"},
     }
     folder.write("run", facts | ({"assigner": asdict(run.assigner)} if run.assigner else {}))
+    folder.append({"step": 20, "loss": 2.0}, {"step": 40, "loss": 1.0})
     leave(folder, SimpleNamespace(ground_truth=truth), found, matches)
     result = {
         "signature": folder.signature,

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -34,7 +33,7 @@ TABLE2 = TABLES["table2"]
 TABLE = "tables/demo-animals/table2"
 PAGE, ROWS, NUMBERS = f"{TABLE}.md", f"{TABLE}.json", f"{TABLE}.csv"
 VERDICTS, CLAIMS = "claims/demo-animals.md", "claims/demo-animals.jsonl"
-RESULT, RECORDS, RUN = "runs/{0}/result.json", "runs/{0}/matches.npz", "runs/{0}/run.json"
+RESULT, RECORDS, RUN = "runs/{}/result.json", "runs/{}/matches.npz", "runs/{}/run.json"
 CODE = {"version": "1"}
 ALL_RESAMPLES = coco_bootstrap.RESAMPLES
 
@@ -71,11 +70,17 @@ def read(path: Path) -> Members:
         return {name: file.read(name) for name in file.namelist()}
 
 
-def write(members: Members, path: Path) -> Path:
+def zipped(members: Members, compression: int = zipfile.ZIP_STORED) -> bytes:
     """As they are, with whatever manifest they have."""
-    with zipfile.ZipFile(path, "w") as file:
-        for name, content in members.items():
-            file.writestr(zipfile.ZipInfo(name), content)
+    content = BytesIO()
+    with zipfile.ZipFile(content, "w", compression) as file:
+        for name, member in members.items():
+            file.writestr(name, member)
+    return content.getvalue()
+
+
+def write(members: Members, path: Path) -> Path:
+    path.write_bytes(zipped(members))
     return path
 
 
@@ -86,14 +91,12 @@ def reseal(members: Members, path: Path) -> Path:
     return write({**members, MANIFEST: manifest.encode()}, path)
 
 
-# Changes of an archive; {0} and {1} in a member's name stand for its runs
+# Changes of an archive; {} in a member's name stands for the run of the first row
 
 
 def place(members: Members, name: str) -> str:
-    """With the signatures of the runs that are there, in the order of Table 2's rows."""
-    rows = json.loads(members[ROWS])["rows"]
-    names = [name for row in rows for name in row["signatures"]]
-    return name.format(*(it for it in names if f"runs/{it}/run.json" in members))
+    (signature,) = json.loads(members[ROWS])["rows"][0]["signatures"]
+    return name.format(signature)
 
 
 def at(name: str, *keys: Any) -> Change:
@@ -109,15 +112,14 @@ def at(name: str, *keys: Any) -> Change:
         content = json.loads(data) if is_json else dict(np.load(BytesIO(data)))
         inner = reduce(lambda it, key: it[key], path, content)
         inner[last] = value(inner[last]) if callable(value) else value
-        members[member] = json.dumps(content).encode() if is_json else packed(content)
+        file = BytesIO()
+        if is_json:
+            file.write(json.dumps(content).encode())
+        else:
+            np.savez_compressed(file, **content)
+        members[member] = file.getvalue()
 
     return change
-
-
-def packed(arrays: dict[str, Any]) -> bytes:
-    file = BytesIO()
-    np.savez_compressed(file, **arrays)
-    return file.getvalue()
 
 
 def wording(name: str, old: str, new: str) -> Change:
@@ -129,11 +131,7 @@ def wording(name: str, old: str, new: str) -> Change:
 
 
 def without(name: str) -> Change:
-    def change(members: Members) -> None:
-        for member in [it for it in members if it.startswith(place(members, name))]:
-            del members[member]
-
-    return change
+    return lambda members: members.pop(place(members, name))
 
 
 def instead(name: str, text: bytes) -> Change:
@@ -185,7 +183,6 @@ CHANGES: dict[str, tuple[Change, str]] = {  # what -> how, and what is said of i
     "an assigner": (at(RUN, "assigner", {"name": "a", "source": "b"}), "its assigner is {'name"),
     "a number of a table": (wording(NUMBERS, ",37.0,", ",36.0,"), "table2.csv: 1 of 25"),
     "a number of the paper": (at(ROWS, "rows", 0, "paper", "ap", 31.0), "table2.json"),
-    "a row's stand-in": (at(ROWS, "rows", 0, "at_scale", {"demo": {"lr": 2}}), "table"),
     "a printed number": (wording(PAGE, "37.0", "31.0"), "table2.md: 1 of"),
     "a printed fact": (wording("README.txt", "no GPU", "a GPU"), "README.txt: 1 of"),
     "a printed verdict": (wording(VERDICTS, "undecided", "supported"), "animals.md: 1 of"),
@@ -193,14 +190,9 @@ CHANGES: dict[str, tuple[Change, str]] = {  # what -> how, and what is said of i
     "JSON without an end": (instead(RESULT, b"[" * 100_000), "RecursionError"),
     "a table that is none": (instead(ROWS, b"null"), "no table can be made"),
     "records left out": (without(RECORDS), "table2.csv: 12 of 25"),  # also what is compared
-    "those of another row": (without("runs/{1}/matches.npz"), "table2.csv: 6 of 25"),
-    "a result left out": (without(RESULT), "result.json"),
-    "errors left out": (without("runs/{0}/insight.json"), "table2.csv: 12 of 25"),
-    "a run left out": (without("runs/{0}"), "table2.csv: 12 of 25"),
+    "errors left out": (without("runs/{}/insight.json"), "table2.csv: 12 of 25"),
     "a table left out": (without(ROWS), "table2.csv: 25 of 25"),
-    "a page left out": (without(PAGE), "table2.md"),
     "numbers left out": (without(NUMBERS), "table2.csv: 25 of 25"),
-    "verdicts left out": (without(CLAIMS), "animals.jsonl: 2 of 2"),
 }
 
 
@@ -306,8 +298,6 @@ def test_what_no_archive_may_hold_is_refused(tmp_path):
         export(tmp_path / "two", tmp_path / "a.zip", seeds=(0,), rows=("1",), **longer)
 
 
-LONGER = Row("longer", TABLE2.rows[0].config, recipe={"iterations": 50})
-OWN = Table(name="own", rows=(Row("first", TABLE2.rows[0].config), LONGER))
 OTHER_NMS = {"settings": {"nms_threshold": 0.5}, "recipe": replace(RECIPE, nms_threshold=0.5)}
 OTHER_NMS |= {"rows": ("1",)}
 
@@ -316,10 +306,9 @@ OTHER_NMS |= {"rows": ("1",)}
     ("table", "options", "where"),
     [
         (TABLE2, OTHER_NMS, "tables/demo-nms_threshold=0.5-animals/table2"),
-        (OWN, {}, "tables/demo-animals/own"),
         (TABLES["table8"], {}, "tables/demo-animals/table8"),
     ],
-    ids=["a dot in the setup's name", "an own table", "rows with a stand-in at this scale"],
+    ids=["a dot in the setup's name", "rows with a stand-in at this scale"],
 )
 def test_whatever_is_sealed_stands(table, options, where, tmp_path):
     found = verify(export(tmp_path / "a", tmp_path / "a.zip", table, seeds=(0,), **options))
@@ -330,44 +319,31 @@ def test_whatever_is_sealed_stands(table, options, where, tmp_path):
 # Archives that mean harm
 
 
-def zipped(members: Members, path: Path) -> None:
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
-        file.writestr(MANIFEST, members[MANIFEST])
-        file.writestr("README.txt", b"0" * 10_000_000)
-
-
-def twice(members: Members, path: Path) -> None:
-    with zipfile.ZipFile(path, "w") as file, pytest.warns(UserWarning, match="Duplicate"):
-        for name in (MANIFEST, "README.txt", "README.txt"):
-            file.writestr(name, members[name])
+COMPRESSED = zipped({MANIFEST: b"{}", "README.txt": b"0" * 1000}, zipfile.ZIP_DEFLATED)
+TWICE = zipped({MANIFEST: b"{}", "1.txt": b"", "2.txt": b""}).replace(b"2.txt", b"1.txt")
 
 
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
         (b"PK\x03\x04 and no more", "File is not a zip file"),
-        ({"README.txt": b"no manifest"}, "it has no manifest.json"),
-        ({MANIFEST: b"[1]"}, "Expected `object`, got `array`"),
-        ({MANIFEST: b'{"a":' * 20_000}, "maximum recursion depth"),
-        ({MANIFEST: b'{"format": 3, "code": {}, "members": {}}'}, "format 3, this version reads"),
-        (zipped, "members are compressed, which those of atss export never are"),
-        (twice, "two members of one name"),
-        ({MANIFEST: b" " * 200_000}, "members claim more bytes than the file has, or than 150,000"),
+        (zipped({"README.txt": b"no manifest"}), "it has no manifest.json"),
+        (zipped({MANIFEST: b"[1]"}), "Expected `object`, got `array`"),
+        (zipped({MANIFEST: b'{"a":' * 20_000}), "maximum recursion depth"),
+        (zipped({MANIFEST: b'{"format": 3, "code": {}, "members": {}}'}), "format 3, this version"),
+        (COMPRESSED, "members are compressed, which those of atss export never are"),
+        (TWICE, "two members of one name"),
+        (zipped({MANIFEST: b" " * 200_000}), "members claim more bytes than the file has, or than"),
     ],
 )
 def test_what_is_no_archive_is_refused_in_plain_words(
-    content, reason, original, tmp_path, monkeypatch, refused
+    content, reason, tmp_path, monkeypatch, refused
 ):
     monkeypatch.setattr(archive, "MOST_BYTES", 150_000)
-    path = tmp_path / "a.zip"
-    if isinstance(content, bytes):
-        path.write_bytes(content)
-    elif isinstance(content, dict):
-        write(content, path)
-    else:
-        content(read(original), path)
-    told = refused("verify", path)
-    assert told.startswith(f"atss: {path} is no archive of atss export: ") and reason in told
+    (tmp_path / "a.zip").write_bytes(content)
+    told = refused("verify", tmp_path / "a.zip")
+    assert told.startswith(f"atss: {tmp_path}/a.zip is no archive of atss export: ")
+    assert reason in told
 
 
 def test_arrays_that_unpack_to_more_than_they_may_are_not_read(original, tmp_path, monkeypatch):
@@ -381,7 +357,7 @@ def test_arrays_that_unpack_to_more_than_they_may_are_not_read(original, tmp_pat
     write({f"{name}.npy": header.getvalue() for name in names}, run / "matches.npz")
     with pytest.raises((MemoryError, ValueError)):
         check_run(run)
-    (run / "matches.npz").write_bytes(packed({"score": np.zeros(1_000_000)}))
+    np.savez_compressed(run / "matches.npz", score=np.zeros(1_000_000))
     monkeypatch.setattr(archive, "MOST_BYTES", 1_000_000)
     with pytest.raises(ValueError, match="match records have more than 1,000,000 bytes"):
         check_run(run)
@@ -415,10 +391,8 @@ REFUSED = {
     "verify notes.txt": "notes.txt is no archive of atss export: File is not a zip file",
     "verify gone.zip": "No such file",
     "verify notes.txt --digest 3f2a...": "at least the first 12",
-    f"verify notes.txt --digest {'0' * 65}": "at least the first 12",
     "export table2 --to notes.txt": "needs a new file or an archive",
     "export table2 --to nowhere/a.zip": "there is no folder",
-    "export table2 --out nowhere": "does not exist",
     "export table2": "no results for table2",
 }
 
@@ -454,8 +428,6 @@ def test_verify_needs_neither_torch_nor_pycocotools(original):
         "from orchestration.commands.archive import verify\n"
         f"verify({str(original)!r})"
     )
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120
-    )
+    line = [sys.executable, "-c", code]
+    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert "24 of 24 cells stand" in done.stdout, done.stderr
