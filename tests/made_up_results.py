@@ -3,7 +3,7 @@
 A bundle has the paper's AP, halved, plus the seed; a study the paper's own numbers.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -12,8 +12,7 @@ import pandas as pd
 from detector.config import DetectorConfig, Recipe
 from detector.metrics import HEADINGS, Metrics
 from experiments import STUDY, TABLES
-from experiments.claims import Place
-from experiments.experiment import Row, Run, Table, signature
+from experiments.experiment import Row, Run, signature
 from experiments.own_tables import own_assigner
 from experiments.schedules import PAPER
 from experiments.settings import with_settings
@@ -34,16 +33,8 @@ def metrics_of(ap: float) -> Metrics:
     return Metrics(ap, ap + 10, ap + 1, None, ap + 2, ap + 4)
 
 
-def make_bundle(
-    table: str | Table,
-    seeds: Sequence[int] = (0,),
-    *,
-    missing: Collection[tuple[str, int]] = (),
-    scale: str = "demo",
-    recipe: Recipe = RECIPE,
-    data: str = "made-up",
-) -> Bundle:
-    """A table's runs for some seeds; missing: (row label, seed) of those without a result.
+def make_bundle(table, seeds=(0,), *, missing=(), scale="demo", recipe=RECIPE, data="made-up"):
+    """A bundle of a table, or of a name's; missing: (row label, seed) of runs without a result.
 
     A row without a number of the paper's gets 10, plus its index.
     """
@@ -79,14 +70,6 @@ def with_scores(bundle: Bundle, *, noise: float = 0.5) -> Bundle:
         own = np.random.default_rng(number).normal(0, noise, SHARED.shape)
         scores[name] = scores_of(result, own)
     return replace(bundle, scores=scores)
-
-
-def with_facts(bundle: Bundle, facts_by_row: Mapping[str, dict[str, str]]) -> Bundle:
-    """The bundle, with other facts of the runs of some rows."""
-    results = dict(bundle.results)
-    for label, facts in facts_by_row.items():
-        results |= {it: replace(results[it], facts=facts) for it in bundle.signatures[label]}
-    return replace(bundle, results=results)
 
 
 def with_insights(bundle: Bundle) -> Bundle:
@@ -134,18 +117,10 @@ def made_up(name: str, seed: int, numbers: Mapping[str, float]) -> tuple[Result,
 
 
 def made_up_study(
-    seeds: Sequence[int] = (0, 1, 2, 3, 4),
-    *,
-    moved: Mapping[Place, float] | None = None,
-    without: Sequence[Place] = (),
-    recipe: Recipe = PAPER,
-    scale: str = "paper",
-    data: str = "coco2017",
-    tables: Mapping[str, Table] = STUDY,
+    seeds=range(5), *, moved=None, scale="paper", recipe=PAPER, data="coco2017", tables=STUDY
 ) -> Measurements:
-    """The paper's numbers; moved: by so many points in all metrics; without: not measured."""
+    """The paper's numbers; moved: by so many points in all metrics."""
     configs = {find_row(place).config: change for place, change in (moved or {}).items()}
-    left_out = {find_row(place).config for place in without}
     papers, bundles = papers_numbers(), []
     for table in tables.values():
         bundle = make_bundle(table, seeds, scale=scale, recipe=recipe, data=data)
@@ -156,8 +131,7 @@ def made_up_study(
             change = configs.get(row.config, 0)
             changed = {metric: value + change for metric, value in numbers.items()}
             for name, seed in zip(bundle.signatures[row.label], seeds, strict=True):
-                if row.config not in left_out:
-                    results[name], scores[name] = made_up(name, seed, changed)
+                results[name], scores[name] = made_up(name, seed, changed)
         command = f"atss reproduce {table.name} --scale {scale} --seeds 7"
         bundles.append(replace(bundle, results=results, scores=scores, command=command))
     return Measurements(bundles)
