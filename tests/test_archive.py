@@ -110,7 +110,7 @@ def at(name: str, *keys: Any) -> Change:
         inner[last] = value(inner[last]) if callable(value) else value
         file = BytesIO()
         if is_json:
-            file.write(json.dumps(content).encode())
+            file.write(json.dumps(content, indent=1).encode())
         else:
             np.savez_compressed(file, **content)
         members[name] = file.getvalue()
@@ -150,7 +150,7 @@ CHANGES: dict[str, tuple[Change, str]] = {  # what -> how, and what is said of i
     "a note on the data": (at(RUN, "data", "notes", ["none"]), "table2.md"),
     "an assigner": (at(RUN, "assigner", {"name": "a", "source": "b"}), "its assigner is {'name"),
     "a number of a table": (wording(NUMBERS, b",37.0,", b",36.0,"), "table2.csv: 1 of 25"),
-    "a number of the paper": (at(ROWS, "rows", 0, "paper", "ap", 31.0), "table2.json"),
+    "a number of the paper": (at(ROWS, "rows", 0, "paper", "ap", 31.0), "table2.json: 1 of"),
     "a printed number": (wording(PAGE, b"37.0", b"31.0"), "table2.md: 1 of"),
     "a verdict": (wording(CLAIMS, b"undecided", b"supported"), "animals.jsonl: 1 of 2"),
     "JSON without an end": (lambda it: it.update({RESULT: b"[" * 100_000}), "RecursionError"),

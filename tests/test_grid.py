@@ -115,7 +115,6 @@ def test_html_is_well_formed_and_every_line_covers_all_columns(table):
     for grid in grids_of(table):
         root = ElementTree.fromstring(part("grid", grid).replace("<wbr>", ""))
         assert all(head.get("scope") for head in root.iter("th"))
-        assert not [tag for tag in root.iter() if {"src", "href"} & set(tag.keys())]
         for lines in (*root.iter("thead"), *root.iter("tbody")):
             names = [cell for cell in lines[0] if cell.get("rowspan")]
             assert all(int(cell.get("rowspan")) == len(lines) > 1 for cell in names)

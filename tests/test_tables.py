@@ -16,7 +16,6 @@ from reports.render import markdown
 from reports.results import Stopped
 from reports.tables import (
     changes_grid,
-    differing,
     facts,
     footnotes,
     gains_grid,
@@ -135,7 +134,6 @@ def test_facts_tell_the_recipe_and_what_the_runs_have_in_common():
     recipe, *told = facts(make_bundle("table8"))
     assert "iterations=40" in recipe and "short_side=96,128" in recipe
     assert "deformable=from row to row" in recipe and told == ["device: cpu"]
-    assert differing(CASES["gaps"]) == ({}, ())
 
 
 def test_what_is_unknown_is_not_called_different_and_nothing_is_the_best_of_nothing():
