@@ -1,8 +1,7 @@
 """A results folder that nobody trained: made-up detections, really evaluated, and their results."""
 
 import random
-from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,20 +11,19 @@ from made_up_coco import write
 from detector.config import Recipe
 from detector.data.coco import DataSet, open_data
 from detector.evaluation.detect import measure, six
-from detector.metrics import HEADINGS
 from experiments import STUDY
-from experiments.experiment import Row, Run, Table, canonical, signature
+from experiments.experiment import canonical, signature
 from experiments.schedules import DEMO
 from orchestration.plan import Setup, make_plan
 from orchestration.run_folder import RunFolder, Store
 from orchestration.trial import leave
 
-FINGERPRINT = "f" * 64
 CAT, DOG = 3, 7
 ENVIRONMENT = {"python": "3.11.7", "torch": "2.15.0", "pycocotools": "2.0.11", "gpu": "none"}
 RECIPE = Recipe(
     backbone="small", norm="group_norm", weights="none", iterations=40, short_side=(96, 128)
 )
+SETUP = Setup("demo", RECIPE, {}, "animals", "f" * 64, "/data/animals")
 
 
 def ground_truth(num_images: int = 12) -> dict[str, Any]:
@@ -58,41 +56,24 @@ def detections(truth: dict[str, Any], seed: int, skill: float) -> list[dict[str,
     draw = random.Random(seed)
     found = []
     for item in truth["annotations"]:
+        where = {name: item[name] for name in ("image_id", "category_id")}
         off = [draw.gauss(0, (1 - skill) * side / 4) for side in item["bbox"][2:] * 2]
         box = [max(1.0, side + error) for side, error in zip(item["bbox"], off, strict=True)]
         if draw.random() < 0.6 + skill / 3:
-            found.append({**_of(item), "bbox": box, "score": round(draw.uniform(0.3, 1), 6)})
-        found.append({**_of(item), "bbox": [1, 1, 40, 30], "score": round(draw.random(), 6)})
+            found.append({**where, "bbox": box, "score": round(draw.uniform(0.3, 1), 6)})
+        found.append({**where, "bbox": [1, 1, 40, 30], "score": round(draw.random(), 6)})
     return found
 
 
-def _of(item: dict[str, Any]) -> dict[str, Any]:
-    return {"image_id": item["image_id"], "category_id": item["category_id"]}
-
-
 def fill(
-    root: Path,
-    tables: Sequence[Table],
-    *,
-    seeds: Sequence[int] = (0, 1),
-    skill: float = 0.5,
-    settings: dict[str, Any] | None = None,
-    recipe: Recipe = RECIPE,
-    where: str = "/data/animals",
-    rows: Sequence[str] = (),
-    num_images: int = 12,
+    root, tables, *, seeds=(0, 1), skill=0.5, settings=None, recipe=RECIPE, rows=(), num_images=12
 ) -> Store:
     """Every run of the tables' rows, done; each a little better than the one before."""
     store, truth = Store(root), ground_truth(num_images)
-    setup = Setup("demo", recipe, settings or {}, "animals", FINGERPRINT, where)
-    note = "animals, train: train.json: 2 boxes without area are not learnt"
+    setup = replace(SETUP, recipe=recipe, settings=settings or {})
     for number, planned in enumerate(make_plan(setup, tables, rows=rows, seeds=seeds).runs):
-        names = planned.name, *planned.rows
         found = detections(truth, number, skill + number / 100)
-        folder = _finish(store, setup, planned.run, names, truth, found, notes=[note])
-        metrics = (folder.result() or {})["metrics"]
-        test = {HEADINGS[name]: value for name, value in metrics.items()}
-        folder.append({"step": 20, "loss": 2.0}, {"step": 40, "loss": 1.0}, {"step": 40, **test})
+        _finish(store, setup, planned.run, (planned.name, *planned.rows), truth, found)
     return store
 
 
@@ -104,28 +85,16 @@ def write_data(folder: Path, num_images: int = 30) -> tuple[DataSet, Setup]:
     return data, Setup("demo", DEMO, {}, data.name, data.fingerprint, str(folder))
 
 
-def finish_run(
-    store: Store, setup: Setup, row: Row, data: DataSet, *, seed: int, skill: float
-) -> RunFolder:
+def finish_run(store, setup, row, data, *, seed: int, skill: float) -> RunFolder:
     """A row's run on that data set as a trial leaves it."""
     run, truth = setup.row_run(row, seed), data.val.ground_truth
-    equal = [
-        (table, it) for table in STUDY.values() for it in table.rows if it.config == row.config
-    ]
-    names = f"{row.label} - seed {seed}", *(f"{table.label}: {it.label}" for table, it in equal)
+    rows = [(table.label, it) for table in STUDY.values() for it in table.rows]
+    equal = [f"{table}: {it.label}" for table, it in rows if it.config == row.config]
+    names = f"{row.label} - seed {seed}", *equal
     return _finish(store, setup, run, names, truth, detections(truth, seed, skill))
 
 
-def _finish(
-    store: Store,
-    setup: Setup,
-    run: Run,
-    names: Sequence[str],
-    truth: dict[str, Any],
-    found: list[dict[str, Any]],
-    *,
-    notes: Sequence[str] = (),
-) -> RunFolder:
+def _finish(store, setup, run, names, truth, found) -> RunFolder:
     """A run with these detections; names: its own, and its rows'."""
     folder, (numbers, matches) = store.folder(signature(run)), measure(truth, found)
     facts = {
@@ -140,15 +109,15 @@ def _finish(
             "where": setup.where,
             "images": {"train": 30, "val": len(truth["images"])},
             "classes": [category["name"] for category in truth["categories"]],
-            "notes": list(notes),
+            "notes": [f"{setup.data}, train: train.json: 2 boxes without area are not learnt"],
         },
         "code": {"version": "0.1.0", "commit": "a" * 40, "tree": "clean"},
         "command": f"atss reproduce --data {setup.where} --out /home/someone/results",
-        "params": {**asdict(run.config), **asdict(run.recipe)},
         "canonical": canonical(run),
         "environment": {**ENVIRONMENT, "processes": "1"},
     }
     folder.write("run", facts | ({"assigner": asdict(run.assigner)} if run.assigner else {}))
+    folder.append({"step": 20, "loss": 2.0}, {"step": 40, "loss": 1.0})
     leave(folder, SimpleNamespace(ground_truth=truth), found, matches)
     result = {
         "signature": folder.signature,

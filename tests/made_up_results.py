@@ -3,7 +3,7 @@
 A bundle has the paper's AP, halved, plus the seed; a study the paper's own numbers.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -12,8 +12,7 @@ import pandas as pd
 from detector.config import DetectorConfig, Recipe
 from detector.metrics import HEADINGS, Metrics
 from experiments import STUDY, TABLES
-from experiments.claims import Place
-from experiments.experiment import Run, Table, signature
+from experiments.experiment import Row, Run, signature
 from experiments.own_tables import own_assigner
 from experiments.schedules import PAPER
 from experiments.settings import with_settings
@@ -26,6 +25,7 @@ from reports.results import Bundle, Result
 KINDS = (*ERRORS, *SPECIAL)
 SMALL = {"backbone": "small", "norm": "group_norm", "weights": "none", "batch_size": 4}
 RECIPE = Recipe(**SMALL, iterations=40, short_side=(96, 128), long_side=160)
+SHARED = np.random.default_rng(0).normal(0, 1, (200, 6))  # what 200 draws do to all runs alike
 
 
 def metrics_of(ap: float) -> Metrics:
@@ -33,16 +33,8 @@ def metrics_of(ap: float) -> Metrics:
     return Metrics(ap, ap + 10, ap + 1, None, ap + 2, ap + 4)
 
 
-def make_bundle(
-    table: str | Table,
-    seeds: Sequence[int] = (0,),
-    *,
-    missing: Collection[tuple[str, int]] = (),
-    scale: str = "demo",
-    recipe: Recipe = RECIPE,
-    data: str = "made-up",
-) -> Bundle:
-    """A table's runs for some seeds; missing: (row label, seed) of those without a result.
+def make_bundle(table, seeds=(0,), *, missing=(), scale="demo", recipe=RECIPE, data="made-up"):
+    """A bundle of a table, or of a name's; missing: (row label, seed) of runs without a result.
 
     A row without a number of the paper's gets 10, plus its index.
     """
@@ -64,30 +56,20 @@ def make_bundle(
     return Bundle(table=table, signatures=signatures, results=results, command=command, **about)
 
 
-def scores_of(run: Result, shared: np.ndarray, own: np.ndarray, num_images: int = 1000) -> Scores:
-    """A run's numbers under resampled images: what these do to all runs, and to this one."""
-    values = [getattr(run.metrics, metric) for metric in HEADINGS]
-    centers = np.array([np.nan if value is None else value for value in values])
-    draws = centers + shared + own
+def scores_of(run: Result, own: np.ndarray, num_images: int = 1000) -> Scores:
+    """A run's numbers under resampled images; own: what these do to this one alone."""
+    centers = np.array([getattr(run.metrics, name) for name in HEADINGS], dtype=float)
+    draws = centers + SHARED + own
     return Scores(run.signature, run.seed, run.metrics, draws, "f" * 64, num_images)
 
 
 def with_scores(bundle: Bundle, *, noise: float = 0.5) -> Bundle:
     """The bundle with draws for its results."""
-    shared = np.random.default_rng(0).normal(0, 1, (200, 6))
     scores = {}
     for number, (name, result) in enumerate(bundle.results.items(), start=1):
-        own = np.random.default_rng(number).normal(0, noise, (200, 6))
-        scores[name] = scores_of(result, shared, own)
+        own = np.random.default_rng(number).normal(0, noise, SHARED.shape)
+        scores[name] = scores_of(result, own)
     return replace(bundle, scores=scores)
-
-
-def with_facts(bundle: Bundle, facts_by_row: Mapping[str, dict[str, str]]) -> Bundle:
-    """The bundle, with other facts of the runs of some rows."""
-    results = dict(bundle.results)
-    for label, facts in facts_by_row.items():
-        results |= {it: replace(results[it], facts=facts) for it in bundle.signatures[label]}
-    return replace(bundle, results=results)
 
 
 def with_insights(bundle: Bundle) -> Bundle:
@@ -108,18 +90,20 @@ def with_insights(bundle: Bundle) -> Bundle:
 
 # Whole studies
 
-DRAWS = 200
 JITTER = 0.02  # AP: from seed to seed, and of one run from one sample of images to another
 
 
 def papers_numbers() -> dict[DetectorConfig, dict[str, float]]:
     """All that the paper's tables say of each detector: some print AP alone."""
     found: dict[DetectorConfig, dict[str, float]] = {}
-    for table in STUDY.values():
-        for row in table.rows:
-            known = {name: value for name, value in asdict(row.paper).items() if value is not None}
-            found.setdefault(row.config, {}).update(known)
+    for row in (row for table in STUDY.values() for row in table.rows):
+        found.setdefault(row.config, {}).update(known_numbers(row))
     return found
+
+
+def known_numbers(row: Row) -> dict[str, float]:
+    """Those of the paper."""
+    return {name: value for name, value in asdict(row.paper).items() if value is not None}
 
 
 def made_up(name: str, seed: int, numbers: Mapping[str, float]) -> tuple[Result, Scores]:
@@ -128,36 +112,26 @@ def made_up(name: str, seed: int, numbers: Mapping[str, float]) -> tuple[Result,
     values = [numbers.get(metric) for metric in HEADINGS]
     moved = [None if value is None else value + random.normal(0, JITTER) for value in values]
     result = Result(signature=name, seed=seed, metrics=Metrics(*moved))
-    shared = np.random.default_rng(0).normal(0, 1, (DRAWS, len(values)))  # of all runs alike
-    own = random.normal(0, JITTER, (DRAWS, len(values)))
-    return result, scores_of(result, shared, own, num_images=5000)
+    own = random.normal(0, JITTER, SHARED.shape)
+    return result, scores_of(result, own, num_images=5000)
 
 
 def made_up_study(
-    seeds: Sequence[int] = (0, 1, 2, 3, 4),
-    *,
-    moved: Mapping[Place, float] | None = None,
-    without: Sequence[Place] = (),
-    recipe: Recipe = PAPER,
-    scale: str = "paper",
-    data: str = "coco2017",
-    tables: Mapping[str, Table] = STUDY,
+    seeds=range(5), *, moved=None, scale="paper", recipe=PAPER, data="coco2017", tables=STUDY
 ) -> Measurements:
-    """The paper's numbers; moved: by so many points in all metrics; without: not measured."""
+    """The paper's numbers; moved: by so many points in all metrics."""
     configs = {find_row(place).config: change for place, change in (moved or {}).items()}
-    left_out = {find_row(place).config for place in without}
     papers, bundles = papers_numbers(), []
     for table in tables.values():
         bundle = make_bundle(table, seeds, scale=scale, recipe=recipe, data=data)
         results, scores = {}, {}
         for row in table.rows:
             is_shared = 0 < table.number < 8
-            numbers = papers.get(row.config, {}) if is_shared else asdict(row.paper)
+            numbers = papers[row.config] if is_shared else known_numbers(row)
             change = configs.get(row.config, 0)
-            changed = {it: value + change for it, value in numbers.items() if value is not None}
+            changed = {metric: value + change for metric, value in numbers.items()}
             for name, seed in zip(bundle.signatures[row.label], seeds, strict=True):
-                if row.config not in left_out:
-                    results[name], scores[name] = made_up(name, seed, changed)
+                results[name], scores[name] = made_up(name, seed, changed)
         command = f"atss reproduce {table.name} --scale {scale} --seeds 7"
         bundles.append(replace(bundle, results=results, scores=scores, command=command))
     return Measurements(bundles)

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -18,10 +17,10 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import ROOT
-from made_up_folder import RECIPE, fill
+from made_up_folder import RECIPE, SETUP, fill
 
 from experiments import TABLES
-from experiments.experiment import Row, Table
+from experiments.experiment import Row, Table, signature
 from orchestration.archive import stage, verify
 from orchestration.plan import setups_in
 from orchestration.run_folder import Store
@@ -33,8 +32,10 @@ Change = Callable[[Members], object]
 TABLE2 = TABLES["table2"]
 TABLE = "tables/demo-animals/table2"
 PAGE, ROWS, NUMBERS = f"{TABLE}.md", f"{TABLE}.json", f"{TABLE}.csv"
-VERDICTS, CLAIMS = "claims/demo-animals.md", "claims/demo-animals.jsonl"
-RESULT, RECORDS, RUN = "runs/{0}/result.json", "runs/{0}/matches.npz", "runs/{0}/run.json"
+CLAIMS = "claims/demo-animals.jsonl"
+FIRST = f"runs/{signature(SETUP.row_run(TABLE2.rows[0], 0))}"
+RUN, RESULT = f"{FIRST}/run.json", f"{FIRST}/result.json"
+RECORDS, INSIGHT = f"{FIRST}/matches.npz", f"{FIRST}/insight.json"
 CODE = {"version": "1"}
 ALL_RESAMPLES = coco_bootstrap.RESAMPLES
 
@@ -71,11 +72,17 @@ def read(path: Path) -> Members:
         return {name: file.read(name) for name in file.namelist()}
 
 
-def write(members: Members, path: Path) -> Path:
+def zipped(members: Members, compression: int = zipfile.ZIP_STORED) -> bytes:
     """As they are, with whatever manifest they have."""
-    with zipfile.ZipFile(path, "w") as file:
-        for name, content in members.items():
-            file.writestr(zipfile.ZipInfo(name), content)
+    content = BytesIO()
+    with zipfile.ZipFile(content, "w", compression) as file:
+        for name, member in members.items():
+            file.writestr(name, member)
+    return content.getvalue()
+
+
+def write(members: Members, path: Path) -> Path:
+    path.write_bytes(zipped(members))
     return path
 
 
@@ -86,14 +93,7 @@ def reseal(members: Members, path: Path) -> Path:
     return write({**members, MANIFEST: manifest.encode()}, path)
 
 
-# Changes of an archive; {0} and {1} in a member's name stand for its runs
-
-
-def place(members: Members, name: str) -> str:
-    """With the signatures of the runs that are there, in the order of Table 2's rows."""
-    rows = json.loads(members[ROWS])["rows"]
-    names = [name for row in rows for name in row["signatures"]]
-    return name.format(*(it for it in names if f"runs/{it}/run.json" in members))
+# Changes of an archive
 
 
 def at(name: str, *keys: Any) -> Change:
@@ -104,61 +104,30 @@ def at(name: str, *keys: Any) -> Change:
     *path, last, value = keys
 
     def change(members: Members) -> None:
-        member, is_json = place(members, name), name.endswith(".json")
-        data = members[member]
+        data, is_json = members[name], name.endswith(".json")
         content = json.loads(data) if is_json else dict(np.load(BytesIO(data)))
         inner = reduce(lambda it, key: it[key], path, content)
         inner[last] = value(inner[last]) if callable(value) else value
-        members[member] = json.dumps(content).encode() if is_json else packed(content)
+        file = BytesIO()
+        if is_json:
+            file.write(json.dumps(content, indent=1).encode())
+        else:
+            np.savez_compressed(file, **content)
+        members[name] = file.getvalue()
 
     return change
 
 
-def packed(arrays: dict[str, Any]) -> bytes:
-    file = BytesIO()
-    np.savez_compressed(file, **arrays)
-    return file.getvalue()
-
-
-def wording(name: str, old: str, new: str) -> Change:
-    def change(members: Members) -> None:
-        assert old.encode() in members[name]
-        members[name] = members[name].replace(old.encode(), new.encode(), 1)
-
-    return change
-
-
-def without(name: str) -> Change:
-    def change(members: Members) -> None:
-        for member in [it for it in members if it.startswith(place(members, name))]:
-            del members[member]
-
-    return change
-
-
-def instead(name: str, text: bytes) -> Change:
-    return lambda members: members.update({place(members, name): text})
-
-
-def first_is_wrong(state: Any) -> Any:
-    """The best detection that is right is called wrong."""
-    state[np.flatnonzero(state[:, 0, 0] == 1)[0]] = 0
-    return state
+def wording(name: str, old: bytes, new: bytes) -> Change:
+    return lambda members: members.update({name: members[name].replace(old, new, 1)})
 
 
 def other_images(members: Members) -> None:
     """Where wrong detections are does not matter to AP; it does to its interval."""
-    arrays = np.load(BytesIO(members[place(members, RECORDS)]))
+    arrays = np.load(BytesIO(members[RECORDS]))
     is_wrong = arrays["state"][:, 0, 0] == 0
     moved = np.where(is_wrong, (arrays["image"] + 1) % 12, arrays["image"])
     at(RECORDS, "image", moved)(members)
-
-
-class Evil:
-    """What runs code when it is unpickled."""
-
-    def __reduce__(self) -> Any:
-        return sys.exit, ("a pickle was opened",)
 
 
 NUMBERS_DIFFER, UNSOUND = "its match records give", "not those of an evaluation"
@@ -166,16 +135,13 @@ CHANGES: dict[str, tuple[Change, str]] = {  # what -> how, and what is said of i
     "a result's number": (at(RESULT, "metrics", "ap_s", lambda it: it + 0.1), NUMBERS_DIFFER),
     "a result's seed": (at(RESULT, "seed", 1), "its seed is 1"),
     "a result's run": (at(RESULT, "signature", "0" * 12), "table2.csv: 12 of 25"),
-    "a state": (at(RECORDS, "state", first_is_wrong), NUMBERS_DIFFER),
+    "states": (at(RECORDS, "state", lambda it: it * 0), NUMBERS_DIFFER),
     "the order": (at(RECORDS, "score", lambda it: it[::-1]), UNSOUND),
     "the images of detections": (other_images, "table2.csv"),
     "scores of words": (at(RECORDS, "score", lambda it: it.astype(str)), "ufunc 'subtract'"),
-    "an object of any size": (at(RECORDS, "truth_counts", 0, True), NUMBERS_DIFFER),
-    "objects that count not": (at(RECORDS, "truth_counts", slice(0, 20), False), UNSOUND),
     "images with too much right": (at(RECORDS, "image", lambda it: it * 0), UNSOUND),
-    "an index that is none": (at(RECORDS, "image", 0, 99), UNSOUND),
     "a state that is none": (at(RECORDS, "state", 0, 7), UNSOUND),
-    "a pickle": (at(RECORDS, "score", lambda it: np.array([Evil()])), "Object arrays cannot be"),
+    "a pickle": (at(RECORDS, "score", np.array([None])), "Object arrays cannot be loaded"),
     "a toggle": (at(RUN, "canonical", "config", "centerness", False), "its name is"),
     "a setup's schedule": (at(RUN, "setup", "recipe", "iterations", 41), "table2.csv"),
     "a run's seed": (at(RUN, "seed", 1), "its seed is 1"),
@@ -183,43 +149,31 @@ CHANGES: dict[str, tuple[Change, str]] = {  # what -> how, and what is said of i
     "the number of images": (at(RUN, "data", "images", "val", 13), UNSOUND),
     "a note on the data": (at(RUN, "data", "notes", ["none"]), "table2.md"),
     "an assigner": (at(RUN, "assigner", {"name": "a", "source": "b"}), "its assigner is {'name"),
-    "a number of a table": (wording(NUMBERS, ",37.0,", ",36.0,"), "table2.csv: 1 of 25"),
-    "a number of the paper": (at(ROWS, "rows", 0, "paper", "ap", 31.0), "table2.json"),
-    "a row's stand-in": (at(ROWS, "rows", 0, "at_scale", {"demo": {"lr": 2}}), "table"),
-    "a printed number": (wording(PAGE, "37.0", "31.0"), "table2.md: 1 of"),
-    "a printed fact": (wording("README.txt", "no GPU", "a GPU"), "README.txt: 1 of"),
-    "a printed verdict": (wording(VERDICTS, "undecided", "supported"), "animals.md: 1 of"),
-    "a verdict": (wording(CLAIMS, "undecided", "supported"), "animals.jsonl: 1 of 2"),
-    "JSON without an end": (instead(RESULT, b"[" * 100_000), "RecursionError"),
-    "a table that is none": (instead(ROWS, b"null"), "no table can be made"),
-    "records left out": (without(RECORDS), "table2.csv: 12 of 25"),  # also what is compared
-    "those of another row": (without("runs/{1}/matches.npz"), "table2.csv: 6 of 25"),
-    "a result left out": (without(RESULT), "result.json"),
-    "errors left out": (without("runs/{0}/insight.json"), "table2.csv: 12 of 25"),
-    "a run left out": (without("runs/{0}"), "table2.csv: 12 of 25"),
-    "a table left out": (without(ROWS), "table2.csv: 25 of 25"),
-    "a page left out": (without(PAGE), "table2.md"),
-    "numbers left out": (without(NUMBERS), "table2.csv: 25 of 25"),
-    "verdicts left out": (without(CLAIMS), "animals.jsonl: 2 of 2"),
+    "a number of a table": (wording(NUMBERS, b",37.0,", b",36.0,"), "table2.csv: 1 of 25"),
+    "a number of the paper": (at(ROWS, "rows", 0, "paper", "ap", 31.0), "table2.json: 1 of"),
+    "a printed number": (wording(PAGE, b"37.0", b"31.0"), "table2.md: 1 of"),
+    "a verdict": (wording(CLAIMS, b"undecided", b"supported"), "animals.jsonl: 1 of 2"),
+    "JSON without an end": (lambda it: it.update({RESULT: b"[" * 100_000}), "RecursionError"),
+    "a table that is none": (lambda it: it.update({ROWS: b"null"}), "no table can be made"),
+    "records left out": (lambda it: it.pop(RECORDS), "table2.csv: 12 of 25"),
+    "errors left out": (lambda it: it.pop(INSIGHT), "table2.csv: 12 of 25"),
+    "a table left out": (lambda it: it.pop(ROWS), "table2.csv: 25 of 25"),
+    "numbers left out": (lambda it: it.pop(NUMBERS), "table2.csv: 25 of 25"),
 }
 
 
-def test_what_was_exported_stands_and_its_digest_is_of_all_members(original):
-    found, members = verify(original), read(original)
-    assert found.problems == [] and found.pages[NUMBERS] == (24, 24)
-    assert found.pages[CLAIMS] == (2, 2) and [*found.tables] == [TABLE]
-    page = members[PAGE].decode()  # with the report's other grids
+def test_the_digest_is_of_all_members_and_pages_have_the_reports_other_grids(original):
+    members = read(original)
+    page = members[PAGE].decode()
     assert "and its change against" in page and "Code: 0.1.0, commit aaa" in page
     text = members.pop(MANIFEST)
     hashes = {name: hashlib.sha256(content).hexdigest() for name, content in members.items()}
     assert json.loads(text) == {"format": FORMAT, "code": CODE, "members": hashes}
-    assert found.digest == hashlib.sha256(text).hexdigest()
+    assert verify(original).digest == hashlib.sha256(text).hexdigest()
 
 
 @pytest.mark.parametrize("what", CHANGES)
-def test_a_change_is_found_by_its_hash_or_for_its_reason_where_all_was_sealed_anew(
-    what, original, tmp_path
-):
+def test_a_change_is_found_by_its_hash_or_when_sealed_anew_for_its_reason(what, original, tmp_path):
     before, (change, expected) = read(original), CHANGES[what]
     after = dict(before)
     change(after)
@@ -287,12 +241,12 @@ def test_initial_weights_are_named_by_what_they_are(tmp_path):
         export(tmp_path / "of-row", tmp_path / "b.zip", table, seeds=(0,)),
     ]
     weights.unlink()
-    named = f"sha256:{hashlib.sha256(b'weights').hexdigest()}"
     assert [verify(path).problems for path in paths] == [[], []]
     of_setup, of_row = map(read, paths)
-    run = json.loads(next(of_setup[name] for name in of_setup if name.endswith("run.json")))
+    named = f"sha256:{hashlib.sha256(b'weights').hexdigest()}"
+    (run,) = (json.loads(of_setup[name]) for name in of_setup if name.endswith("run.json"))
     assert run["setup"]["recipe"]["weights"] == run["setup"]["settings"]["weights"] == named
-    row = json.loads(of_row["tables/demo-animals/own.json"])["rows"][0]
+    row, _ = json.loads(of_row["tables/demo-animals/own.json"])["rows"]
     assert row["recipe"] == {"weights": named}
 
 
@@ -306,68 +260,41 @@ def test_what_no_archive_may_hold_is_refused(tmp_path):
         export(tmp_path / "two", tmp_path / "a.zip", seeds=(0,), rows=("1",), **longer)
 
 
-LONGER = Row("longer", TABLE2.rows[0].config, recipe={"iterations": 50})
-OWN = Table(name="own", rows=(Row("first", TABLE2.rows[0].config), LONGER))
-OTHER_NMS = {"settings": {"nms_threshold": 0.5}, "recipe": replace(RECIPE, nms_threshold=0.5)}
-OTHER_NMS |= {"rows": ("1",)}
-
-
-@pytest.mark.parametrize(
-    ("table", "options", "where"),
-    [
-        (TABLE2, OTHER_NMS, "tables/demo-nms_threshold=0.5-animals/table2"),
-        (OWN, {}, "tables/demo-animals/own"),
-        (TABLES["table8"], {}, "tables/demo-animals/table8"),
-    ],
-    ids=["a dot in the setup's name", "an own table", "rows with a stand-in at this scale"],
-)
-def test_whatever_is_sealed_stands(table, options, where, tmp_path):
-    found = verify(export(tmp_path / "a", tmp_path / "a.zip", table, seeds=(0,), **options))
-    assert found.problems == [] and list(found.tables) == [where]
-    assert found.pages[f"{where}.csv"] == (6 * len(table.rows),) * 2
+def test_whatever_is_sealed_stands(tmp_path):
+    """A dot in a setup's name; rows that have a stand-in at its scale."""
+    options = {"settings": {"nms_threshold": 0.5}, "recipe": replace(RECIPE, nms_threshold=0.5)}
+    tables, folder = (TABLE2, TABLES["table8"]), "tables/demo-nms_threshold=0.5-animals"
+    found = verify(export(tmp_path / "a", tmp_path / "a.zip", *tables, seeds=(0,), **options))
+    assert found.problems == []
+    for table in tables:
+        assert found.pages[f"{folder}/{table.name}.csv"] == (6 * len(table.rows),) * 2
 
 
 # Archives that mean harm
 
-
-def zipped(members: Members, path: Path) -> None:
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
-        file.writestr(MANIFEST, members[MANIFEST])
-        file.writestr("README.txt", b"0" * 10_000_000)
-
-
-def twice(members: Members, path: Path) -> None:
-    with zipfile.ZipFile(path, "w") as file, pytest.warns(UserWarning, match="Duplicate"):
-        for name in (MANIFEST, "README.txt", "README.txt"):
-            file.writestr(name, members[name])
+COMPRESSED = zipped({MANIFEST: b"{}", "README.txt": b"0" * 1000}, zipfile.ZIP_DEFLATED)
+TWICE = zipped({MANIFEST: b"{}", "1.txt": b"", "2.txt": b""}).replace(b"2.txt", b"1.txt")
 
 
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
         (b"PK\x03\x04 and no more", "File is not a zip file"),
-        ({"README.txt": b"no manifest"}, "it has no manifest.json"),
-        ({MANIFEST: b"[1]"}, "Expected `object`, got `array`"),
-        ({MANIFEST: b'{"a":' * 20_000}, "maximum recursion depth"),
-        ({MANIFEST: b'{"format": 3, "code": {}, "members": {}}'}, "format 3, this version reads"),
-        (zipped, "members are compressed, which those of atss export never are"),
-        (twice, "two members of one name"),
-        ({MANIFEST: b" " * 200_000}, "members claim more bytes than the file has, or than 150,000"),
+        (zipped({"README.txt": b"no manifest"}), "it has no manifest.json"),
+        (zipped({MANIFEST: b"[1]"}), "Expected `object`, got `array`"),
+        (zipped({MANIFEST: b'{"a":' * 20_000}), "maximum recursion depth"),
+        (zipped({MANIFEST: b'{"format": 3, "code": {}, "members": {}}'}), "format 3, this version"),
+        (COMPRESSED, "members are compressed, which those of atss export never are"),
+        (TWICE, "two members of one name"),
+        (zipped({MANIFEST: b" " * 200_000}), "members claim more bytes than the file has, or than"),
     ],
 )
-def test_what_is_no_archive_is_refused_in_plain_words(
-    content, reason, original, tmp_path, monkeypatch, refused
-):
+def test_what_is_no_archive_is_refused(content, reason, tmp_path, monkeypatch, refused):
     monkeypatch.setattr(archive, "MOST_BYTES", 150_000)
-    path = tmp_path / "a.zip"
-    if isinstance(content, bytes):
-        path.write_bytes(content)
-    elif isinstance(content, dict):
-        write(content, path)
-    else:
-        content(read(original), path)
-    told = refused("verify", path)
-    assert told.startswith(f"atss: {path} is no archive of atss export: ") and reason in told
+    (tmp_path / "a.zip").write_bytes(content)
+    told = refused("verify", tmp_path / "a.zip")
+    assert told.startswith(f"atss: {tmp_path}/a.zip is no archive of atss export: ")
+    assert reason in told
 
 
 def test_arrays_that_unpack_to_more_than_they_may_are_not_read(original, tmp_path, monkeypatch):
@@ -377,11 +304,11 @@ def test_arrays_that_unpack_to_more_than_they_may_are_not_read(original, tmp_pat
     header = BytesIO()  # of ten terabytes, and nothing behind it
     described = {"descr": "<f8", "fortran_order": False, "shape": (10**12,)}
     np.lib.format.write_array_header_1_0(header, described)
-    names = [name.removesuffix(".npy") for name in zipfile.ZipFile(run / "matches.npz").namelist()]
-    write({f"{name}.npy": header.getvalue() for name in names}, run / "matches.npz")
+    arrays = read(run / "matches.npz")
+    write(dict.fromkeys(arrays, header.getvalue()), run / "matches.npz")
     with pytest.raises((MemoryError, ValueError)):
         check_run(run)
-    (run / "matches.npz").write_bytes(packed({"score": np.zeros(1_000_000)}))
+    np.savez_compressed(run / "matches.npz", score=np.zeros(1_000_000))
     monkeypatch.setattr(archive, "MOST_BYTES", 1_000_000)
     with pytest.raises(ValueError, match="match records have more than 1,000,000 bytes"):
         check_run(run)
@@ -413,12 +340,9 @@ def test_export_and_verify_say_what_stands_and_exit_so(atss, tmp_path, monkeypat
 REFUSED = {
     "verify results": "Is a directory",
     "verify notes.txt": "notes.txt is no archive of atss export: File is not a zip file",
-    "verify gone.zip": "No such file",
     "verify notes.txt --digest 3f2a...": "at least the first 12",
-    f"verify notes.txt --digest {'0' * 65}": "at least the first 12",
     "export table2 --to notes.txt": "needs a new file or an archive",
     "export table2 --to nowhere/a.zip": "there is no folder",
-    "export table2 --out nowhere": "does not exist",
     "export table2": "no results for table2",
 }
 
@@ -454,8 +378,6 @@ def test_verify_needs_neither_torch_nor_pycocotools(original):
         "from orchestration.commands.archive import verify\n"
         f"verify({str(original)!r})"
     )
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120
-    )
+    line = [sys.executable, "-c", code]
+    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert "24 of 24 cells stand" in done.stdout, done.stderr

@@ -2,13 +2,12 @@
 
 import re
 from dataclasses import fields
-from pathlib import Path
 
 import pytest
+from conftest import ROOT
 
 from detector.config import DetectorConfig
 
-ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "choices.md"
 HOME = re.compile(r'^`(?P<path>\S+\.py): (?P<symbol>\S+)` "(?P<phrase>.+)"$')
 TEST = re.compile(r"`(test_\w+\.py)::(test_\w+)`")

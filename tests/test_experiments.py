@@ -5,24 +5,19 @@ What each row is and the paper says of it is frozen in test_oracles.py: names an
 
 import copy
 import hashlib
-import json
-from contextlib import nullcontext
 from dataclasses import fields, replace
-from itertools import product
-from pathlib import Path
 from typing import get_args
 
 import pytest
 from test_plan import SETUP
 
-from detector.config import ADDED_LATER, OUTSIDE_IDENTITY, Assigner, DetectorConfig, Recipe
-from experiments import STUDY, TABLES, experiment, table9
-from experiments.ablations import ABLATIONS, FACTORIAL
+from detector.config import OUTSIDE_IDENTITY, Assigner, DetectorConfig, Recipe
+from experiments import STUDY, TABLES, table9
+from experiments.ablations import ABLATIONS
 from experiments.baselines import ATSS, RETINANET
-from experiments.experiment import Run, canonical, changes, signature
-from experiments.schedules import DEMO, PAPER, SCALES, SCRATCH
+from experiments.experiment import BF16_SEMANTICS, SEMANTICS, Run, canonical, changes, signature
+from experiments.schedules import DEMO, PAPER
 from experiments.settings import parse_settings, with_settings
-from experiments.tables import SWITCHES
 from orchestration.plan import find_tables, make_plan
 
 ROWS = [row for table in STUDY.values() for row in table.rows]
@@ -35,34 +30,11 @@ def a_run(config: DetectorConfig = ATSS, recipe: Recipe = PAPER) -> Run:
 # --- the tables
 
 
-def test_the_paper_needs_33_runs_for_41_rows():
-    assert len(ROWS) == 41
-    assert len({row.config for row in ROWS}) == 33
-    assert len({signature(a_run(row.config)) for row in ROWS}) == 33
-    others = [Run(ATSS, PAPER, data, seed) for data in ("a", "b") for seed in (0, 1)]
-    assert len(set(map(signature, others))) == 4
-
-
 def test_equal_configs_carry_equal_numbers_in_every_table():
     """Tables that print all six agree in them, and every table in AP."""
     for numbers in (lambda paper: paper.ap, lambda paper: paper.ap50 and paper):
         found = {(row.config, numbers(row.paper)) for row in ROWS if numbers(row.paper)}
         assert len({config for config, _ in found}) == len(found) > 9
-
-
-def possible(values):
-    try:
-        return DetectorConfig(**dict(zip(SWITCHES, values, strict=True)))
-    except ValueError:
-        return None
-
-
-def test_the_factorial_has_every_combination_that_a_detector_can_be():
-    configs = {possible(values) for values in product((False, True), repeat=5)} - {None}
-    assert {row.config for row in FACTORIAL.rows} == configs
-    assert len(FACTORIAL.rows) == len(configs) == 24 and FACTORIAL.rows[0].config == RETINANET
-    (fcos,) = {row.config for row in TABLES["table1"].rows} - configs  # the others are the same
-    assert fcos == TABLES["table1"].rows[0].config
 
 
 def test_ablations_are_asked_for_by_name_and_table_9_has_every_assigner():
@@ -83,8 +55,6 @@ MERGED = {  # of what a table's rows differ in, and what it makes one run
     ("table9", "assigner"): ("tal", "'IoU' and 'Spatial and scale constraint'"),
     ("table4", "k"): (5, "'k = 3' and 'k = 5'"),
     ("table8", "multi_scale_test"): (True, "'ResNeXt-32x8d-101-DCN' and"),
-    ("table8", "iterations"): (5, ""),  # whose rows share their stand-ins at demo scale without it
-    ("table5", "k"): (5, ""),
 }
 
 
@@ -92,19 +62,14 @@ MERGED = {  # of what a table's rows differ in, and what it makes one run
 def test_a_setting_that_makes_two_rows_one_run_is_refused(name, setting):
     table = (TABLES | ABLATIONS)[name]
     value, rows = MERGED[name, setting]
-    refused = pytest.raises(ValueError, match=f"these settings make rows {rows} .*the same run")
-    with refused if rows else nullcontext():
-        assert make_plan(replace(SETUP, settings={setting: value}), [table]).runs
+    with pytest.raises(ValueError, match=f"these settings make rows {rows} .*the same run"):
+        make_plan(replace(SETUP, settings={setting: value}), [table])
 
 
 def changed(settings, name):
     """A copy with another value in one field, whatever the contradictions."""
-    value = getattr(settings, name)
-    if isinstance(value, str):
-        other = "none" if name == "weights" else f"{value} changed"
-    else:
-        other = (*value, value[-1] * 2) if isinstance(value, tuple) else type(value)(1 - value)
     result = copy.copy(settings)
+    other = "none" if name == "weights" else [getattr(settings, name), "changed"]
     object.__setattr__(result, name, other)
     return result
 
@@ -123,42 +88,20 @@ def test_equal_values_have_one_name_however_they_are_written():
     assert signature(one) == signature(other)
 
 
-def test_the_runs_of_tables_1_to_7_keep_their_names_at_every_scale():
-    """Those of before Table 8, whose settings came later, and of the first semantics.
-
-    A change here renames every stored result: raise SEMANTICS instead if meanings changed.
-    """
-    stored = json.loads((Path(__file__).parent / "signatures.json").read_text())
-    recipes = SCALES | {"scratch, 3,000 iterations": replace(SCRATCH, iterations=3_000)}
-    rows = {f"{table.label}: {row.label}": row for table in STUDY.values() for row in table.rows}
-    for scale, names in stored.items():
-        runs = {name: a_run(row.config, recipes[scale]) for name, row in rows.items()}
-        assert {name: signature(run, semantics=1) for name, run in runs.items()} == names
-    assert list(stored) == ["demo", "scratch, 3,000 iterations", "paper"]
-
-
-def test_another_semantics_is_another_run_and_that_of_bf16_leaves_fp32_its_names(monkeypatch):
-    def names():
-        return [signature(a_run(recipe=replace(PAPER, precision=it))) for it in ("fp32", "bf16")]
-
-    first = names()
-    monkeypatch.setattr(experiment, "BF16_SEMANTICS", experiment.BF16_SEMANTICS + 1)
-    assert [one == other for one, other in zip(names(), first, strict=True)] == [True, False]
-    monkeypatch.setattr(experiment, "SEMANTICS", experiment.SEMANTICS + 1)
-    assert not set(names()) & set(first)
-
-
-def test_the_canonical_form_is_whole_and_plain():
-    """A setting that came later is part of it only where it is used."""
+def test_a_setting_that_came_later_is_part_of_a_run_only_where_it_is_used():
     later = {"deformable": "c3-c5", "multi_scale_test": True}
     run, used = canonical(a_run()), canonical(a_run(recipe=replace(PAPER, **later)))
     assert list(run) == ["semantics", "config", "recipe", "data", "seed"]
-    assert set(run["config"]) == {item.name for item in fields(DetectorConfig)}
-    usual = {item.name for item in fields(Recipe) if item.metadata != ADDED_LATER}
-    assert set(run["recipe"]) == usual - {"evaluations", "compiled"}
+    assert not later.keys() & run["recipe"].keys()
     assert used["recipe"] == run["recipe"] | later
-    assert run["recipe"]["short_side"] == [800, 800]
     assert run["recipe"]["weights"] == "torchvision IMAGENET1K_V1"
+
+
+def test_another_meaning_is_another_run_and_what_changes_in_bf16_leaves_fp32_its_names():
+    bf16 = a_run(recipe=replace(PAPER, precision="bf16"))
+    assert canonical(a_run())["semantics"] == SEMANTICS
+    assert canonical(bf16)["semantics"] == SEMANTICS + BF16_SEMANTICS
+    assert signature(a_run(), semantics=1) == "a067f030fb65"  # as results of then are stored
 
 
 def test_weights_are_named_by_their_content(tmp_path):
@@ -168,9 +111,6 @@ def test_weights_are_named_by_their_content(tmp_path):
             file.write_bytes(content)
             run = canonical(a_run(recipe=replace(PAPER, weights=str(file))))
             assert run["recipe"]["weights"] == f"sha256:{hashlib.sha256(content).hexdigest()}"
-    for unreadable in (tmp_path / "missing.pth", tmp_path):
-        with pytest.raises(ValueError, match="weights needs imagenet, none or a readable file"):
-            signature(a_run(recipe=replace(PAPER, weights=str(unreadable))))
 
 
 # --- settings written as text
@@ -197,8 +137,6 @@ REFUSED = {
     "iteratons=5": r"no setting is called 'iteratons' \(did you mean 'iterations'\?\)",
     "no=5": "no setting is called 'no'.*; there are group_norm, .*, backbone, ",
     "k=five": "k needs a whole number, got 'five'",
-    "k=5.0": "k needs a whole number, got '5.0'",
-    "k=": "k needs a whole number, got ''",
     "scalar=yes": "scalar needs true or false, got 'yes'",
     "learning_rate=inf": "learning_rate needs a number, got 'inf'",
     "learning_rate=1/0": "learning_rate needs a number, got '1/0'",

@@ -7,7 +7,7 @@ import subprocess
 from xml.etree import ElementTree
 
 import pytest
-from made_up_results import make_bundle, with_facts, with_scores
+from made_up_results import make_bundle, with_scores
 from rich.console import Console
 from test_oracles import check
 
@@ -48,8 +48,7 @@ def printed(grid, width=100):
 
 def grids_of(table, seeds=(0, 1)):
     """All grids of a table's report, with intervals, and with a row unlike the others."""
-    bundle = with_scores(make_bundle(table, seeds))
-    bundle = with_facts(bundle, {bundle.rows[0].row.label: {"device": "cuda"}})
+    bundle = with_scores(make_bundle(table, seeds, missing={(table.rows[0].label, 1)}))
     return [
         *(paper_grid(bundle), gains_grid(bundle), *changes_grid(bundle)),
         *(*effects_grids(bundle), runs_grid(bundle)),
@@ -116,7 +115,6 @@ def test_html_is_well_formed_and_every_line_covers_all_columns(table):
     for grid in grids_of(table):
         root = ElementTree.fromstring(part("grid", grid).replace("<wbr>", ""))
         assert all(head.get("scope") for head in root.iter("th"))
-        assert not [tag for tag in root.iter() if {"src", "href"} & set(tag.keys())]
         for lines in (*root.iter("thead"), *root.iter("tbody")):
             names = [cell for cell in lines[0] if cell.get("rowspan")]
             assert all(int(cell.get("rowspan")) == len(lines) > 1 for cell in names)

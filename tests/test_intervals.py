@@ -1,7 +1,7 @@
 """Intervals: what they are made of, by hand, and how often they hold the truth."""
 
-import math
 from dataclasses import replace
+from math import hypot, inf, sqrt
 
 import numpy as np
 import pytest
@@ -12,7 +12,6 @@ from reports.coco_bootstrap import Scores
 from reports.intervals import Estimate, contrast, difference, told_apart
 
 RESAMPLES = 400
-INF = math.inf
 
 
 def noise(number: int) -> np.ndarray:
@@ -40,18 +39,18 @@ def alone(runs: list[Scores], metric: str = "ap") -> Estimate | None:
 
 N0, N1 = noise(0), noise(1)
 EXPECTED = {  # value, errors of the images and of the seeds, degrees of freedom in all
-    "one seed: the images alone": (alone(runs({0: 30.0}, 0.5 * N0)), 30, 0.5, None, INF),
+    "one seed: the images alone": (alone(runs({0: 30.0}, 0.5 * N0)), 30, 0.5, None, inf),
     "what images do to both cancels in a difference": (
         difference(runs({0: 31.0}, 2 * N0 + 0.1 * N1), runs({0: 30.0}, 2 * N0)),
-        *(1, 0.1, None, INF),
+        *(1, 0.1, None, inf),
     ),
     "variances 2 and 8, each of a mean of two: 1 + 4; Satterthwaite: 5^2 / (1 + 16)": (
         difference(runs({1: 33.0, 0: 31.0}), runs({0: 28.0, 1: 32.0})),
-        *(2, 0, math.sqrt(5), 25 / 17),
+        *(2, 0, sqrt(5), 25 / 17),
     ),
     "no seed is shared, so all are taken: 1 + 1/4; 1.25^2 / (1 + 1/16)": (
         difference(runs({0: 10.0, 1: 12.0}), runs({2: 5.0, 3: 6.0})),
-        *(5.5, 0, math.sqrt(1.25), 1.25**2 / (1 + 1 / 16)),
+        *(5.5, 0, sqrt(1.25), 1.25**2 / (1 + 1 / 16)),
     ),
     "a seed that only one has is left out: 1/4 of two, and nothing; one degree of freedom": (
         difference(runs({0: 9.0, 1: 31.0, 2: 32.0}), runs({1: 29.0, 2: 29.0, 5: 2.0})),
@@ -59,7 +58,7 @@ EXPECTED = {  # value, errors of the images and of the seeds, degrees of freedom
     ),
     "both sources: images 0.09; seeds 0.04 of three; 0.10333^2 / (0.01333^2 / 2)": (
         alone(runs({0: 31.0, 1: 31.4, 2: 31.2}, 0.3 * N0)),
-        *(31.2, 0.3, math.sqrt(0.04 / 3), 120.1),
+        *(31.2, 0.3, sqrt(0.04 / 3), 120.1),
     ),
     "seeds known from two degrees of freedom elsewhere, hardly": (
         replace(difference(runs({0: 3.0}), runs({0: 2.0})), seed_error=0.1, seed_degrees=2).at(),
@@ -67,7 +66,7 @@ EXPECTED = {  # value, errors of the images and of the seeds, degrees of freedom
     ),
     "weights: images 0.5 x 1 - 2 x 0.1; seeds 0.5^2 x 1 + 2^2 x 0.25; 1.25^2 / (1 + 1/16)": (
         contrast([(0.5, runs({0: 10.0, 1: 12.0}, N0)), (-2, runs({0: 5, 1: 6}, N0 / 10))]),
-        *(-5.5, 0.3, math.sqrt(1.25), (1.25 + 0.09) ** 2 / (1 + 1 / 16)),
+        *(-5.5, 0.3, sqrt(1.25), (1.25 + 0.09) ** 2 / (1 + 1 / 16)),
     ),
 }
 
@@ -76,10 +75,10 @@ EXPECTED = {  # value, errors of the images and of the seeds, degrees of freedom
 def test_an_interval_is_made_of_images_and_seeds(case):
     """Also at other levels; and what is visible is seen in 80 % of all cases."""
     found, value, image_error, seed_error, degrees = EXPECTED[case]
-    assert found is not None and found.num_images == 1000
+    assert found.num_images == 1000
     assert (found.value, found.image_error) == pytest.approx((value, image_error))
     assert found.seed_error == (None if seed_error is None else pytest.approx(seed_error))
-    error = math.hypot(image_error, seed_error or 0)
+    error = hypot(image_error, seed_error or 0)
     reach = {share: t.ppf(share, degrees) * error for share in (0.8, 0.9, 0.975)}
     for estimate, share in ((found, 0.975), (found.at(0.95), 0.975), (found.at(0.8), 0.9)):
         ends = (value - reach[share], value + reach[share])
@@ -90,12 +89,9 @@ def test_an_interval_is_made_of_images_and_seeds(case):
 
 
 def test_draws_that_are_too_high_on_average_move_the_interval_down():
-    found = alone([run(0, 30.0, 30.4 + 0.5 * N0)], "ap_s")
-    assert found is not None and found.value == 30
+    found = alone([run(0, 30.0, 30.4 + 0.5 * N0)])
+    assert found.value == 30
     assert (found.low + found.high) / 2 == pytest.approx(29.6)
-    assert found.high - found.low == pytest.approx(1.96, abs=1e-4)
-    change = difference([run(0, 30.0, 30.4 + N0)], [run(0, 28.0, 28.1 + N1)])
-    assert change is not None and (change.low + change.high) / 2 == pytest.approx(2)
 
 
 def test_there_is_no_estimate_of_what_is_undefined_or_of_other_images():
@@ -123,7 +119,7 @@ def scattered_run(number: int, ap: float, seed: int = 0) -> Scores:
 def test_of_nine_equal_rows_hardly_a_table_has_one_that_is_worse(num_seeds):
     """One by one against the selected highest it would be 58 % of such tables with one seed."""
     random = np.random.default_rng(num_seeds)
-    spread = math.sqrt(2.0 if num_seeds > 1 else 1.0)  # of the images, and of the seeds
+    spread = sqrt(2.0 if num_seeds > 1 else 1.0)  # of the images, and of the seeds
     wrong = 0
     for _ in range(150):
         rows = [

@@ -4,10 +4,9 @@ What is printed of a comparison is among the goldens of test_oracles.py.
 """
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from statistics import NormalDist, fmean
-from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +15,6 @@ from test_matching import copied
 from test_oracles import check
 
 from detector.evaluation.detect import measure, six
-from reports import coco_bootstrap, paired
 from reports.breakdown import insight
 from reports.coco_bootstrap import class_precisions, recalls, score
 from reports.intervals import Estimate
@@ -27,15 +25,14 @@ UNCLEAR = Estimate(
 )
 
 
-def side(name: str, skill: float, seeds: Sequence[int], truth: Any = None, **facts: str) -> Side:
-    runs, truth = [], truth or ground_truth(30)
+def side(name, skill, seeds, truth=None, **facts) -> Side:
+    truth, runs = truth or ground_truth(30), []
     for seed in seeds:
         found = detections(truth, seed, skill)
         numbers, matches = measure(truth, found)
         scores = score(f"{seed:012}", seed, six(numbers), matches)
-        runs.append(
-            Measured(scores=scores, matches=matches, insight=insight(matches, truth, found))
-        )
+        looked = insight(matches, truth, found)
+        runs.append(Measured(scores=scores, matches=matches, insight=looked))
     return Side(name=name, runs=tuple(runs), facts=facts)
 
 
@@ -43,9 +40,8 @@ def side(name: str, skill: float, seeds: Sequence[int], truth: Any = None, **fac
 def _fewer_samples() -> Iterator[None]:
     """Nothing here depends on how many there are."""
     with pytest.MonkeyPatch.context() as patch:
-        for module in (coco_bootstrap, paired):
-            patch.setattr(module, "RESAMPLES", 100)
-        patch.setattr(paired, "CLASS_RESAMPLES", 100)
+        for name in ("coco_bootstrap.RESAMPLES", "paired.RESAMPLES", "paired.CLASS_RESAMPLES"):
+            patch.setattr(f"reports.{name}", 100)
         yield
 
 

@@ -4,6 +4,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -30,16 +31,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunFolder:
 
 
 def rewrite_matches(folder: RunFolder) -> None:
-    matches = load_matches(folder.matches)
+    """With the same content, written in another way."""
+    arrays = vars(load_matches(folder.matches))
     with folder.matches.open("wb") as file:
-        np.savez(file, **vars(matches))  # the same, written in another way
+        np.savez(file, **arrays)
 
 
-def break_draws(folder: RunFolder) -> None:
-    folder.scores.write_bytes(b"")
-
-
-@pytest.mark.parametrize("spoil", [None, rewrite_matches, break_draws])
+@pytest.mark.parametrize("spoil", [None, rewrite_matches, lambda it: it.scores.write_bytes(b"")])
 def test_draws_are_made_once_and_anew_where_broken_or_of_other_matches(folder, spoil):
     told: list[str] = []
     first = inspect([folder], told.append)
@@ -56,9 +54,7 @@ def test_draws_are_made_once_and_anew_where_broken_or_of_other_matches(folder, s
 
 @pytest.mark.parametrize("content", [None, b"no archive", b'{"precision": {}}'])
 @pytest.mark.parametrize("file", ["matches.npz", "insight.json"])
-def test_what_a_run_left_not_or_damaged_is_told_in_one_line_and_keeps_the_others(
-    folder, tmp_path, file, content
-):
+def test_what_is_missing_or_damaged_is_told_and_keeps_the_others(folder, tmp_path, file, content):
     other = RunFolder(tmp_path / "other" / folder.signature)
     shutil.copytree(folder.path, other.path)
     (other.path / file).unlink()
@@ -80,12 +76,12 @@ def path(tmp_path):
     return tmp_path / "table3.json"
 
 
-def test_a_bundle_survives_its_file(tmp_path):
+def test_a_bundle_survives_its_file(path):
     bundle = make_bundle("table3", seeds=(0, 1), missing={("FCOS", 1)})
     bundle = replace(bundle, settings={"k": 5, "short_side": [96, 128]}, notes=["a note"])
-    save_bundle(bundle, tmp_path / "b.json")
-    assert load_bundle(tmp_path / "b.json") == bundle
-    row = json.loads((tmp_path / "b.json").read_text())["table"]["rows"][1]
+    save_bundle(bundle, path)
+    assert load_bundle(path) == bundle
+    row = json.loads(path.read_text())["table"]["rows"][1]
     assert (row["label"], row["changes"]["assigner"]) == ("RetinaNet (#A=1) + ATSS", "atss")
     assert row["paper"]["ap"] == 39.3 and len(row["signatures"]) == 2
 
@@ -102,12 +98,6 @@ def test_its_draws_lie_beside_it_to_the_bit_and_without_them_it_has_no_intervals
     assert not any(row.ap.estimate for row in without.rows)
 
 
-def of_another_recipe(path):
-    content = json.loads(path.read_text())
-    content["recipe"]["unheard_of"] = 1
-    path.write_text(json.dumps(content))
-
-
 def with_draws_of_another(path):
     bundle = with_scores(make_bundle("table3", (0, 1)), noise=0.7)
     save_bundle(bundle, path.with_name("other.json"))
@@ -118,7 +108,7 @@ def with_draws_of_another(path):
     ("spoil", "reason"),
     [
         *((lambda path, text=text: path.write_text(text), "") for text in ("", "[]", "{}")),
-        (of_another_recipe, "unheard_of"),
+        (lambda path: path.write_text(path.read_text().replace("iterations", "depth")), "depth"),
         (with_draws_of_another, "other draws"),
         (lambda path: path.with_suffix(".npz").write_bytes(b"no archive"), ""),
     ],
@@ -137,14 +127,12 @@ def store(tmp_path: Path) -> Store:
     return open_store(tmp_path / "out")
 
 
-def deliver(store: Store, *tables: str, ap: float = 0.0, is_forced: bool = False) -> list[str]:
-    bundles = [make_bundle(table, seeds=(int(ap),)) for table in tables]
+def deliver(store: Store, *tables: str, seed: int = 0, is_forced: bool = False) -> list[str]:
+    bundles = [make_bundle(table, (seed,)) for table in tables]
     return write_reports(bundles, store, SETUP, lambda text: None, is_forced=is_forced)
 
 
-def test_several_tables_are_a_site_whose_pages_lead_to_each_other_and_later_ones_join(
-    store, written, capsys
-):
+def test_several_tables_are_a_site_whose_pages_lead_to_each_other(store, written, capsys):
     folder, one = reports_folder(store, SETUP), ["table2.html"]
     two = ["claims.html", "index.html", "table1.html", "table2.html"]
     for tables, everything in (
@@ -170,29 +158,22 @@ def test_several_tables_are_a_site_whose_pages_lead_to_each_other_and_later_ones
 
 
 def test_what_has_not_changed_is_not_written_again_unless_asked_or_a_file_is_gone(store, written):
-    for ap, is_forced, expected in (
-        (0.0, False, ["table2", "table1"]),
-        (0.0, False, []),
-        (1.0, False, ["table2", "table1"]),
-        (1.0, True, ["table2", "table1"]),
-    ):
+    both = ["table2", "table1"]
+    cases = (0, False, both), (0, False, []), (1, False, both), (1, True, both)
+    for seed, is_forced, expected in cases:
         del written[:]
-        deliver(store, "table2", "table1", ap=ap, is_forced=is_forced)
+        deliver(store, *both, seed=seed, is_forced=is_forced)
         assert written == expected
     (reports_folder(store, SETUP) / "table2.html").unlink()
-    deliver(store, "table2", "table1", ap=1.0)
-    assert written == [*expected, "table2"]
+    deliver(store, *both, seed=1)
+    assert written == [*both, "table2"]
 
 
-def test_a_full_disk_is_told_ends_nothing_and_the_report_is_written_next_time(
-    store, written, monkeypatch
-):
-    def fails(*arguments: object) -> list[Path]:
-        raise OSError(28, "No space left on device")
-
+def test_a_full_disk_is_told_and_the_report_is_written_next_time(store, written, monkeypatch):
+    full = Mock(side_effect=OSError(28, "No space left on device"))
     deliver(store, "table2")
     with monkeypatch.context() as patch:
-        patch.setattr(notebook, "write_report", fails)
+        patch.setattr(notebook, "write_report", full)
         (problem,) = deliver(store, "table2", is_forced=True)
     assert problem.startswith("the report of table2 failed") and "No space left" in problem
     assert deliver(store, "table2") == [] and written == ["table2"] * 2

@@ -6,18 +6,16 @@ What the tables of test_oracles.py do not show is frozen as the cases here.
 from dataclasses import replace
 
 import pytest
-from made_up_results import make_bundle, with_facts, with_scores
+from made_up_results import make_bundle, with_scores
 from test_oracles import check
 
-from experiments import TABLES
 from experiments.schedules import PAPER
 from reports.intervals import LEVEL, Estimate
-from reports.numbers import SURE, finite, interval, number, signed, signed_interval
+from reports.numbers import SURE, interval, number, signed, signed_interval
 from reports.render import markdown
 from reports.results import Stopped
 from reports.tables import (
     changes_grid,
-    differing,
     facts,
     footnotes,
     gains_grid,
@@ -32,14 +30,9 @@ from reports.tables import (
 def test_a_row_of_which_a_run_cannot_be_resampled_has_no_interval():
     """It would be another mean's."""
     bundle = with_scores(make_bundle("table3", (0, 1)))
-    row = bundle.rows[1]
-    assert row.ap.estimate.value == pytest.approx(row.ap.ours)
-    assert row.gain.estimate.value == pytest.approx(row.gain.ours)
-    # Equal seeds of two rows are two trainings, each with a deviation of 0.7.
-    assert row.gain.std == pytest.approx(2**0.5 * row.ap.std)
-    assert bundle.reference.ap.estimate and not bundle.reference.gain.estimate
-    left = {name: it for name, it in bundle.scores.items() if name != row.signatures[0]}
-    rows = replace(bundle, scores=left).rows
+    lost, *_ = bundle.rows[1].signatures
+    known = {name: it for name, it in bundle.scores.items() if name != lost}
+    rows = replace(bundle, scores=known).rows
     assert not rows[1].ap.estimate and not rows[1].gain.estimate
     assert rows[0].ap.estimate and rows[2].gain.estimate
 
@@ -67,22 +60,19 @@ def test_numbers_have_one_decimal_and_one_width_and_changes_a_sign(write, value,
     assert write(value) == text and f"{LEVEL:.0%}".replace("%", " %") == SURE
 
 
-def test_json_has_null_for_what_is_not_finite():
-    assert finite({"a": (1, float("nan"), float("-inf")), "b": None}) == {
-        "a": [1, None, None],
-        "b": None,
-    }
-
-
 # --- tables
 
 
 def an_odd_row():
     """One of another version; MLflow's moves no number, so another of that is none."""
     usual = {"torch": "2.15.0", "gpu": "H200", "mlflow": "3.17", "code": "0.1.0, 7a945ea"}
-    rows = {row.label: usual for row in TABLES["table4"].rows}
-    rows |= {"k = 5": {**usual, "torch": "2.14.1"}, "k = 7": {**usual, "mlflow": "3.16"}}
-    return with_facts(make_bundle("table4"), rows)
+    others = {"k = 5": {"torch": "2.14.1"}, "k = 7": {"mlflow": "3.16"}}
+    bundle, results = make_bundle("table4"), {}
+    for row in bundle.rows:
+        (result,) = row.results
+        facts = usual | others.get(row.row.label, {})
+        results[result.signature] = replace(result, facts=facts)
+    return replace(bundle, results=results)
 
 
 def fewer_seeds_and_other_images():
@@ -129,7 +119,10 @@ def test_a_table_and_what_stands_below_it(case):
 
 @pytest.mark.parametrize(
     "change",
-    [{}, {"data": "my-coco"}, {"recipe": replace(PAPER, iterations=1)}, {"settings": SETTINGS}],
+    [
+        *({}, {"recipe": replace(PAPER, iterations=1)}, {"settings": SETTINGS}),
+        *({"data": name} for name in ("coco2017-mini", "coco2017 people", "mycoco2017")),
+    ],
 )
 def test_only_the_papers_own_setting_needs_no_warning(change):
     bundle = replace(make_bundle("table5", scale="paper", recipe=PAPER, data="coco2017"), **change)
@@ -141,7 +134,6 @@ def test_facts_tell_the_recipe_and_what_the_runs_have_in_common():
     recipe, *told = facts(make_bundle("table8"))
     assert "iterations=40" in recipe and "short_side=96,128" in recipe
     assert "deformable=from row to row" in recipe and told == ["device: cpu"]
-    assert differing(CASES["gaps"]) == ({}, ())
 
 
 def test_what_is_unknown_is_not_called_different_and_nothing_is_the_best_of_nothing():
@@ -150,11 +142,8 @@ def test_what_is_unknown_is_not_called_different_and_nothing_is_the_best_of_noth
     assert worst.row.label not in ranks_of_ours(bundle, "ap")
     scores = {name: it for name, it in bundle.scores.items() if name not in worst.signatures}
     assert ranks_of_ours(replace(bundle, scores=scores), "ap")[worst.row.label] == "tied"
-    bare = replace(bundle, scores={})
-    assert set(ranks_of_ours(bare, "ap").values()) == {"best"}  # nothing is tied
     metrics = next(iter(bundle.results.values())).metrics
     level = {name: replace(result, metrics=metrics) for name, result in bundle.results.items()}
     alone = dict(list(bundle.results.items())[:1])
-    rows = replace(bare, results=level), replace(bare, results=alone)
-    assert [ranks_of_ours(it, "ap") for it in rows] == [{}, {}]
-    assert ranks_of_ours(bare, "ap_s") == {}  # no small objects
+    for results in (level, alone):
+        assert ranks_of_ours(replace(bundle, results=results, scores={}), "ap") == {}
