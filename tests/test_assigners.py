@@ -5,6 +5,7 @@ same overlaps. Where rounding could still flip a comparison, both answers count,
 """
 
 import random
+import sys
 from collections import Counter
 from dataclasses import replace
 
@@ -175,6 +176,7 @@ def test_an_assigner_of_ones_own_sees_an_image_at_a_time_limited_to_the_box_if_t
 
     def own(levels, boxes):
         seen.append(len(boxes))
+        boxes.zero_()  # of copies
         return torch.full((2,), len(boxes) - 1)
 
     free, limited = (build_assigner(it, own).of_batch(anchors, batch) for it in (IOU, IOU_IN_BOX))
@@ -195,6 +197,7 @@ NEEDED = r"assigner mine needs .*: int64 \[86\], got "
         (lambda num, boxes: torch.zeros(3, dtype=torch.int64), NEEDED + r"int64 \[3\]"),
         (lambda num, boxes: [0] * num, NEEDED + "a list"),
         (lambda num, boxes: {}["boom"], r"the assigner mine fails in line \d+: KeyError: 'boom'"),
+        (lambda num, boxes: sys.exit(0), r"the assigner mine fails in line \d+: SystemExit: 0"),
     ],
 )
 def test_what_an_assigner_of_ones_own_returns_is_checked_on_every_image(answer, problem):

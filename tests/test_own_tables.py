@@ -82,6 +82,9 @@ REFUSED = {
     "raise SystemExit(3)": "line 4: SystemExit: 3",
     'TABLE = Table(rows=[Row("a", ATSS), Row("a", ATSS)])': "line 4: .*'a' twice",
     "TABLE = Table(rows=[])": "needs at least one Row, got none",
+    "import beside": "line 4: ModuleNotFoundError: .*what lies beside the file has no hash",
+    "TABLE = Table(rows=[Row(3, ATSS)])": "line 4: a row needs a label of one line, got 3",
+    'TABLE = Table(rows=[Row("a", ATSS)], reference="a")': "row's index below 1, got 'a'",
     'TABLE = Table(rows=[Row("a", "atss")])': "line 4: row 'a' needs a DetectorConfig, got 'atss'",
     'TABLE = Table(rows=[Row("a", ATSS, recipe={"iteration": 5})])': (
         r"line 4: row 'a': recipe has no setting 'iteration' \(did you mean 'iterations'\?\)"

@@ -271,7 +271,10 @@ def test_counted_positives_judge_their_claims(atss, tmp_path):
     code, output, _ = atss("claims", "--out", tmp_path / "out")
     assert code == 0 and "supported: share of the candidates 0.200" in output
     assert "Counted: pets-val" in output and "atss positives" not in output
-    code, output, _ = atss("claims", "--out", tmp_path / "out", "--format", "json")
+    assert "Counted" not in atss("claims", "--out", tmp_path / "out", "--data", "pet")[1]
+    code, output, _ = atss(
+        "claims", "--out", tmp_path / "out", "--format", "json", "--data", "pets"
+    )
     counted = json.loads(output)["counted"]["pets-val"]
     assert [claim["verdict"] for claim in counted] == ["supported"] * 3 + ["undecided"]
 
