@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 from conftest import ROOT
@@ -59,13 +59,14 @@ REFUSED = {
     "reproduce table2 --set iteration=5": "'iteration' .did you mean 'iterations'",
     "reproduce table1 --set in_gt_box=false": "row 'FCOS': assigner='ssc' needs in_gt_box=true",
     "reproduce table2 --set weights=none.pth": "weights needs .* readable file",
-    "reproduce table2 --scale papper": "'papper' is not one of 'demo', 'mini', ",
+    "reproduce table2 --scale papper": f"'papper' is not one of {', '.join(map(repr, SCALES))}",
     "reproduce table2 --scale paper": "--scale paper needs --data.*coco2017 for the paper's",
     "reproduce table2 --seeds 0;1": "--seeds needs .* commas between them, such as 0,1,2, got",
     "reproduce table2 --seeds 1-3": "--seeds needs .* such as 0,1,2, got '1-3': neither ranges",
     "reproduce table2 --seeds 1,1": "--seeds needs each seed once",
     "reproduce table2 --data /nowhere": "no data set /nowhere",
     "reproduce table2 --out /dev/null/results": "--out /dev/null/results: results need a folder",
+    f"report table2 --out {__file__}": "test_cli.py: needs a folder for results, this is a file",
     "report table2 --out /nowhere": "no results for table2 in /nowhere, which holds no runs",
     "ui --out /nowhere": "no records in /nowhere",
     "claims --out /nowhere": "this does not exist",
@@ -167,8 +168,7 @@ def test_the_page_is_for_this_machine_only(atss, refused, store, monkeypatch):
     assert code == 0 and "http://records.example:5000" in output and len(called) == 1
 
 
-def test_the_scales_that_bring_no_data_say_so():
-    assert get_args(options.ScaleName) == tuple(SCALES)
+def test_data_are_a_name_or_a_place_and_demo_brings_its_own():
     asked = {("demo", None): "shapes", ("paper", "coco2017"): "coco2017"}
     asked["mini", "photos"] = str(Path("photos").absolute())
     assert {it: asked_setup(*it, []).where for it in asked} == asked
