@@ -17,7 +17,7 @@ from experiments import TABLES
 from experiments.schedules import DEMO
 from orchestration import tracking
 from orchestration.plan import Setup
-from orchestration.records import NOTE, TRAININGS, VIEW, table_records
+from orchestration.records import NOTE, TRAININGS, table_records
 from orchestration.results import MARKS, load_result, record, reports_folder
 from orchestration.run_folder import RunFolder, Store, open_store
 from orchestration.tracking import Tracker, following, mirror, open_tracker, record_table
@@ -268,9 +268,6 @@ def test_pages_open_with_saved_views_where_mlflow_is_known_to_show_them(tracker)
     )
     assert pages["Table 4 - demo - four"].endswith("&compareRunsMode=TABLE")
     assert "compareRunsMode=TABLE&viewStateShareKey=atss" in pages[TRAININGS]
-    view = json.loads(tracker.experiment(TRAININGS).tags[VIEW])
-    columns = json.loads(view["state"])["selectedColumns"]
-    assert columns[:2] == ["metrics.`AP`", "params.`assigner`"] and len(columns) == 13
 
 
 def test_the_store_lets_readers_in_while_it_is_written(tracker):
@@ -308,16 +305,11 @@ def test_what_was_recorded_is_not_recorded_again_until_a_report_changes(tracker)
 
 @pytest.mark.parametrize("table", TABLES)
 def test_every_tables_rows_have_the_toggles_that_vary_and_ap_first(table):
-    bundle = with_scores(make_bundle(table, (0, 1)))
-    _, *found = table_records(bundle, SETUP, {})
-    varying = {name for one in found for name in one.params}
-    assert all(len({one.params.get(name) for one in found}) > 1 for name in varying)
-    assert table != "table2" or varying == {"assigner", "regress_from"}
-    assert [one.behind for one in found] == list(range(len(bundle.rows)))
-    for row, one in zip(bundle.rows, found, strict=True):
-        (name, ap), gain = next(iter(one.metrics.items())), row.gain.estimate
-        assert name == "AP" and ap == pytest.approx(row.ap.ours, abs=1e-4)
-        assert one.metrics.get("gain_AP_high") == (gain and pytest.approx(gain.high, abs=1e-4))
+    _, *found = table_records(with_scores(make_bundle(table, (0, 1))), SETUP, {})
+    assert len(found) == len(TABLES[table].rows)
+    for name in {name for one in found for name in one.params}:
+        assert len({one.params.get(name) for one in found}) > 1
+    assert {next(iter(one.metrics)) for one in found} == {"AP"}
 
 
 def test_ultra_long_texts_are_cut_rather_than_refused(tracker, folder):
