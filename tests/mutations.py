@@ -78,8 +78,7 @@ FAULTS = {
     "padding is an object":
         ("return area(gt_boxes)[..., None] > 0", "return area(gt_boxes)[..., None] >= 0"),
     # ... by space and scale
-    "largest object wins, not smallest":
-        ("is_positive, area(gt_boxes)", "is_positive, -area(gt_boxes)"),
+    "largest object wins, not smallest": ("is_positive, area(", "is_positive, -area("),
     "lower end of a scale range excluded": ("(lower <= level)", "(lower < level)"),
     "upper end of a scale range excluded": ("(level <= upper)", "(level < upper)"),
     "scale range of the nearest side":
@@ -150,8 +149,7 @@ FAULTS = {
     "no ReLU on a point's distances": ("codes.relu()", "codes"),
     "a point starts with bias 0": ("initial_bias=coder.initial_bias", "initial_bias=0.0"),
     # Losses
-    "alpha of positives and negatives swapped":
-        ("is_class, ALPHA, 1 - ALPHA", "is_class, 1 - ALPHA, ALPHA"),
+    "alpha of positives and negatives swapped": ("ALPHA, 1 - ALPHA", "1 - ALPHA, ALPHA"),
     "gamma of 1": ("ALPHA, GAMMA = 0.25, 2.0", "ALPHA, GAMMA = 0.25, 1.0"),
     "smooth L1 bends at 1": ("BETA = 0.11", "BETA = 1.0"),
     "smooth L1 summed, not averaged over codes": ("beta=BETA).mean(", "beta=BETA).sum("),
@@ -167,8 +165,6 @@ FAULTS = {
     "focal loss divided by images": ("focal / num_positives", "focal / len(samples.classes)"),
     "no floor under the number of positives": ("num_positives.clamp(min=1)", "num_positives"),
     "ignored anchors learn background": ("(matched != IGNORED)", "(matched >= IGNORED)"),
-    "ignored anchors of the first image for all":
-        ("(matched != IGNORED).flatten().nonzero()[:, 0]", "(matched != IGNORED).nonzero()[:, 1]"),
     "only positives are counted": ("(matched != IGNORED)", "(matched >= 0)"),
     "objects of the first image for all": ("first[image] + matched", "matched"),
     "positives counted per micro-batch":
@@ -234,8 +230,7 @@ FAULTS = {
         ("(probabilities > self.score_threshold)",
          "((probabilities > self.score_threshold) & (probabilities == probabilities.amax(dim=2, "
          "keepdim=True)))"),
-    "suppression across classes":
-        ("labels, self.nms_threshold", "torch.zeros_like(labels), self.nms_threshold"),
+    "suppression across classes": ("labels, self.nms", "torch.zeros_like(labels), self.nms"),
     "suppression from 0.5 in the recipe":
         ("vary two. nms_threshold: float = 0.6",
          "vary two.\n"
@@ -258,8 +253,7 @@ FAULTS = {
         ("SGD(groups, lr=rate, momentum=momentum, **how)",
          "SGD(groups, lr=rate, momentum=momentum, nesterov=True, foreach=True)"),
     # Data
-    "flip off by one pixel":
-        ("[width - x2, y1, width - x1, y2]", "[width - x2 - 1, y1, width - x1 - 1, y2]"),
+    "flip off by one pixel": ("width - x2, y1, width - x1", "width - x2 - 1, y1, width - x1 - 1"),
     "resize mixes up width and height":
         ("[size[1] / width, size[0] / height]", "[size[0] / height, size[1] / width]"),
     "no cap on the long side":
@@ -296,8 +290,7 @@ FAULTS = {
     "of equal overlaps the first is taken": ("np.lexsort((truth, iou,", "np.lexsort((-truth, iou,"),
     "what does not count is chosen as gladly":
         ("may_choose, counts[truth[step]])", "may_choose, np.ones_like(counts[truth[step]]))"),
-    "IoU of exactly the threshold is no match":
-        ("[step, None, None] >= IOUS", "[step, None, None] > IOUS"),
+    "IoU of exactly the threshold is no match": ("None, None] >= IOUS", "None, None] > IOUS"),
     "a crowd is matched once": ("= ~is_crowd[chosen]", "= True"),
     "a crowd has to be found": ("~is_crowd[:, None] & ~_is_outside(area)", "~_is_outside(area)"),
     "IoU with a crowd over the union": ("np.where(is_crowd, area, area + truths", "(area + truths"),
@@ -305,10 +298,7 @@ FAULTS = {
         ('np.array([item["area"] for item in annotations], dtype=np.float64)',
          "truths.box[:, 2] * truths.box[:, 3]"),
     "upper end of an area range excluded": ("[:, None] > HIGHEST", "[:, None] >= HIGHEST"),
-    "detections of another size are false":
-        ("np.where(is_outside, IGNORED, FALSE)", "np.full_like(is_outside, FALSE, int)"),
-    "100 detections of an image, not of its classes":
-        ("ranks(found.group[order])", "ranks(found.image[order])"),
+    "100 detections of an image, not of its classes": ("found.group[order]", "found.image[order]"),
     "IoU thresholds summed up step by step":
         ("np.linspace(0.5, 0.95, 10)", "np.array([0.5, *[0.05] * 9]).cumsum()"),
     "precision without its envelope":
@@ -482,13 +472,10 @@ def main() -> int:
             planted(name, ROOT)
         except (ValueError, SyntaxError) as error:
             problems.append(str(error))
-    try:
-        if not (problems or given.check):
-            return run(names)
-    except (ValueError, subprocess.TimeoutExpired) as error:
-        problems.append(str(error))
-    print(*problems, f"{len(names) - len(problems)} of {len(names)} can be planted", sep="\n")
-    return 2 if problems else 0
+    if problems or given.check:
+        print(*problems, f"{len(names) - len(problems)} of {len(names)} can be planted", sep="\n")
+        return 2 if problems else 0
+    return run(names)
 
 
 if __name__ == "__main__":

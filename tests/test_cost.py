@@ -22,12 +22,8 @@ ON_GPUS = Allocation(cpus=4, gpus=1.0, workers=3, processes=4, at_once=2)
 PACE = Pace(Spent(training=10.0, steps=100, testing=5.0, images=500), "measured", 2000)
 
 
-@pytest.mark.parametrize(
-    ("seconds", "at_once", "expected"),
-    [([4, 4, 4], 1, 12), ([4, 4, 4], 2, 8), ([5, 1, 1, 1], 2, 5), ([], 2, 0), ([3], 8, 3)],
-)
-def test_runs_take_the_first_place_that_is_free(seconds, at_once, expected):
-    assert wall_time(seconds, at_once) == expected
+def test_runs_take_the_first_place_that_is_free():
+    assert (wall_time([5, 1, 1, 1], 2), wall_time([4, 4, 4], 2), wall_time([], 2)) == (5, 8, 0)
 
 
 @pytest.mark.parametrize(("share", "hours"), [(SHARE, "CPU core hours"), (ON_GPUS, "GPU hours")])

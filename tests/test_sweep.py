@@ -133,7 +133,6 @@ REFUSED = {
     "--set k=3": "a sweep needs a setting with several values",
     "--set k=3,5 --set k=7,9": "k is set twice",
     "--base retina --set k=3,5": "--base needs one of retinanet, .*got 'retina'",
-    "--base table3:9 --set k=3,5": "'9' is no row of Table 3",
     "--set k=3,5 --search optuna": "--samples",
     "--set k=3,5 --samples 2": "--samples",
     "--set k=3,5 --name factorial": "--name factorial is another table's",

@@ -221,16 +221,6 @@ def test_what_no_retry_would_help_ends_a_run_with_its_reason(data, tmp_path):
     assert "its content changed since the launch" in (folder.failure() or {})["reason"]
 
 
-def test_a_run_says_where_it_stands(job, monkeypatch):
-    every_step(monkeypatch)
-    heard: list[dict[str, Any]] = []
-    trained(job, lambda values: heard.append(RunFolder(job.folder).live()))
-    words = [words for words in heard if words]
-    assert {"training", "testing"} == {word["state"] for word in words}
-    assert words[-1]["step"] == 7 and words[-1]["iterations"] == 7 and "AP" in words[-1]
-    assert words[-1]["host"] and words[-1]["pid"] == os.getpid()
-
-
 def test_mini_begins_from_a_file_in_torchvisions_layout_and_keeps_what_is_frozen(data, tmp_path):
     given = resnet18().state_dict()
     given["bn1.running_mean"] += 0.5  # as after pretraining
