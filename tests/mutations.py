@@ -212,9 +212,8 @@ FAULTS = {
          "best = probabilities[image, anchor, label].argsort(descending=True, stable=True)"),
     "the 1000 best before the threshold":
         ("image, anchor, label = (probabilities > self.score_threshold)",
-         "fused = probabilities\n"
-         "        if centerness is not None:\n"
-         "            fused = score(probabilities, centerness.sigmoid()[..., None])\n"
+         "fused = probabilities if centerness is None else "
+         "score(probabilities, centerness.sigmoid()[..., None])\n"
          "        most = min(self.candidates_per_level, fused[0].numel())\n"
          "        least = fused.flatten(1).topk(most).values[:, -1, None, None]\n"
          "        image, anchor, label = ((probabilities > self.score_threshold) & (fused >= "
