@@ -305,8 +305,7 @@ FAULTS = {
     "precision read at the next recall":
         ("np.searchsorted(num_true / num_truths, RECALLS)",
          'np.searchsorted(num_true / num_truths, RECALLS, "right")'),
-    "precision at 11 recalls":
-        ("np.linspace(0, 1, 101)  # where precision is read", "np.linspace(0, 1, 11)"),
+    "precision at 11 recalls": ("0, 1, 101)  # where precision", "0, 1, 11)  # where precision"),
     "ignored detections are false": ("(state[area] != IGNORED)", "(state[area] >= 0)"),
     "classes without objects score 0": ("values[values > NONE]", "values.clip(min=0)"),
     # Testing at many scales

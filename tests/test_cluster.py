@@ -4,8 +4,6 @@ import os
 import shlex
 import socket
 import subprocess
-import urllib.request
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +18,7 @@ from orchestration.run_folder import open_store
 
 DOCS = ROOT / "docs" / "cluster"
 ROWS = {1: TABLES["table2"].rows[0].label, 2: TABLES["table2"].rows[1].label}
-QUICK = {"initial_delay_ms": "0", "period_ms": "500", "failure_threshold": "2"}  # to miss a node
+TO_MISS_A_NODE = {"initial_delay_ms": "0", "period_ms": "500", "failure_threshold": "2"}
 
 
 def documents(name: str) -> list[dict[str, Any]]:
@@ -71,12 +69,6 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def is_healthy(address: str) -> bool:
-    with suppress(OSError), urllib.request.urlopen(f"{address}/health", timeout=2) as answer:
-        return bool(answer.status == 200)
-    return False
-
-
 def start_server(start: Start, place: Path) -> tuple[str, Machine]:
     """A real MLflow server with its own place for artifacts, and its address; not yet ready."""
     place.mkdir()
@@ -93,7 +85,7 @@ def start_cluster(start: Start) -> tuple[str, Machine]:
     node = ["ray.scripts.scripts", "start", "--block", "--num-cpus=1"]
     node.append(f"--object-store-memory={100 * 2**20}")
     options = [f"--port={address.rpartition(':')[2]}", "--include-dashboard=false"]
-    checks = {f"RAY_health_check_{name}": value for name, value in QUICK.items()}
+    checks = {f"RAY_health_check_{name}": value for name, value in TO_MISS_A_NODE.items()}
     head = start(*node, "--head", *options, **checks)
     wait_for(lambda: "Ray runtime started" in head.said(), 120, head)
     second = start(*node, f"--address={address}")
@@ -108,7 +100,7 @@ def test_a_table_survives_the_loss_of_a_node(start, data, tmp_path):
     out = tmp_path / "out"
     records, server = start_server(start, tmp_path / "server")
     address, second = start_cluster(start)
-    wait_for(lambda: is_healthy(records), 120, server)
+    wait_for(lambda: "Uvicorn running" in server.said(), 120, server)
 
     settings = ["iterations=60", "evaluations=6"]
     line = launch_line("table2", "--rows", "1,2", data=data, out=out, settings=settings)

@@ -35,9 +35,7 @@ def codes(
     return [code for code, _ in found]
 
 
-def losses(
-    step: int, cls: float, box: float = 1.2, centerness: float | None = 0.69
-) -> dict[str, Any]:
+def losses(step: int, cls: float, box: float = 1.2, centerness: Any = 0.69) -> dict[str, Any]:
     return {"step": step, "loss/cls": cls, "loss/box": box, "loss/centerness": centerness}
 
 

@@ -259,10 +259,9 @@ def test_pages_open_with_saved_views_where_mlflow_is_known_to_show_them(tracker)
     tracker.is_known = False
     record_table(tracker, make_bundle(THREE), replace(SETUP, data="four"), Path("nowhere"))
     pages = tracker.pages("http://here")
-    where = f"http://here/#/experiments/{tracker.experiment(NAME).experiment_id}/runs?"
-    assert pages[NAME].startswith(
-        f"{where}workflowType=machine_learning&compareRunsMode=CHART&view"
-    )
+    page = f"http://here/#/experiments/{tracker.experiment(NAME).experiment_id}/runs"
+    charts = "?workflowType=machine_learning&compareRunsMode=CHART&view"
+    assert pages[NAME].startswith(page + charts)
     assert pages["Table 4 - demo - four"].endswith("&compareRunsMode=TABLE")
     assert "compareRunsMode=TABLE&viewStateShareKey=atss" in pages[TRAININGS]
 
