@@ -43,16 +43,13 @@ settings.register_profile("unshrunk", settings.get_profile("default"), phases=un
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip what needs a CUDA device where there is none; torch is imported only to find out."""
-    needing = [item for item in items if item.get_closest_marker("gpu")]
-    if not needing:
-        return
-    import torch
+    if item.get_closest_marker("gpu"):
+        import torch
 
-    if not torch.cuda.is_available():
-        for item in needing:
-            item.add_marker(pytest.mark.skip(reason="needs a CUDA device, this machine has none"))
+        if not torch.cuda.is_available():
+            pytest.skip("needs a CUDA device, this machine has none")
 
 
 @pytest.fixture(autouse=True)

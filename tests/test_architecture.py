@@ -5,6 +5,7 @@ that modules, classes and public functions have docstrings, and all functions ty
 """
 
 import ast
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -73,19 +74,10 @@ def test_imports_follow_the_arrow_and_tables_and_reports_need_no_torch(package):
 
 
 def reads_of_config(node):
-    """Fields of config.x, self.config.x and the like; "" where getattr, asdict or vars reads it."""
-    for it in ast.walk(node):
-        owner = getattr(it, "value", None)
-        name = getattr(owner, "id", None) or getattr(owner, "attr", None)
-        if isinstance(it, ast.Attribute) and name in {"config", "_config", "cfg"}:
-            yield it.attr
-        asks = isinstance(it, ast.Call) and getattr(it.func, "id", "") in {
-            "getattr",
-            "asdict",
-            "vars",
-        }
-        if asks and any(getattr(argument, "id", "") == "config" for argument in it.args):
-            yield ""
+    """Fields of config.x, self.config.x and the like."""
+    attributes = [it for it in ast.walk(node) if isinstance(it, ast.Attribute)]
+    owners = {"config", "_config", "cfg"}
+    return sorted(it.attr for it in attributes if ast.unparse(it.value).split(".")[-1] in owners)
 
 
 def test_every_toggle_is_read_and_only_where_it_becomes_a_part():
@@ -95,11 +87,11 @@ def test_every_toggle_is_read_and_only_where_it_becomes_a_part():
     read, fields = set(), set(DetectorConfig.__dataclass_fields__)
     for path in modules("detector"):
         tree = parsed(path)
-        built = [it for it in functions(tree) if it.name == READS_CONFIG.get(where(path))]
-        found = [name for function in built for name in reads_of_config(function)]
+        builders = [it for it in functions(tree) if it.name == READS_CONFIG.get(where(path))]
+        built = sorted(chain(*map(reads_of_config, builders)))
         if where(path) != "detector/config.py":
-            assert sorted(reads_of_config(tree)) == sorted(found), where(path)
-        read |= set(found)
+            assert reads_of_config(tree) == built, where(path)
+        read |= set(built)
     assert fields <= read <= fields | {"anchors_per_location"}
 
 

@@ -4,23 +4,21 @@ import os
 import shlex
 import socket
 import subprocess
-import urllib.request
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from conftest import ROOT, Machine, Start, launch_line, wait_for
-from test_end_to_end import train_alone
-from test_trial import files, write_small_data
+from test_end_to_end import check_records, train_alone
+from test_trial import files
 
 from experiments import TABLES
-from orchestration.run_folder import RunFolder, Store, open_store
+from orchestration.run_folder import open_store
 
 DOCS = ROOT / "docs" / "cluster"
-ROWS = TABLES["table2"].rows[:2]
-QUICK = {"initial_delay_ms": "0", "period_ms": "500", "failure_threshold": "2"}  # to miss a node
+ROWS = {1: TABLES["table2"].rows[0].label, 2: TABLES["table2"].rows[1].label}
+TO_MISS_A_NODE = {"initial_delay_ms": "0", "period_ms": "500", "failure_threshold": "2"}
 
 
 def documents(name: str) -> list[dict[str, Any]]:
@@ -71,12 +69,6 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def is_healthy(address: str) -> bool:
-    with suppress(OSError), urllib.request.urlopen(f"{address}/health", timeout=2) as answer:
-        return bool(answer.status == 200)
-    return False
-
-
 def start_server(start: Start, place: Path) -> tuple[str, Machine]:
     """A real MLflow server with its own place for artifacts, and its address; not yet ready."""
     place.mkdir()
@@ -93,7 +85,7 @@ def start_cluster(start: Start) -> tuple[str, Machine]:
     node = ["ray.scripts.scripts", "start", "--block", "--num-cpus=1"]
     node.append(f"--object-store-memory={100 * 2**20}")
     options = [f"--port={address.rpartition(':')[2]}", "--include-dashboard=false"]
-    checks = {f"RAY_health_check_{name}": value for name, value in QUICK.items()}
+    checks = {f"RAY_health_check_{name}": value for name, value in TO_MISS_A_NODE.items()}
     head = start(*node, "--head", *options, **checks)
     wait_for(lambda: "Ray runtime started" in head.said(), 120, head)
     second = start(*node, f"--address={address}")
@@ -102,16 +94,19 @@ def start_cluster(start: Start) -> tuple[str, Machine]:
 
 
 @pytest.mark.slow
-def test_a_table_survives_the_loss_of_a_node(start, tmp_path):
-    data, out = write_small_data(tmp_path / "squares"), tmp_path / "out"
+def test_a_table_survives_the_loss_of_a_node(start, data, tmp_path):
+    from mlflow import MlflowClient
+
+    out = tmp_path / "out"
     records, server = start_server(start, tmp_path / "server")
     address, second = start_cluster(start)
-    wait_for(lambda: is_healthy(records), 120, server)
+    wait_for(lambda: "Uvicorn running" in server.said(), 120, server)
 
     settings = ["iterations=60", "evaluations=6"]
     line = launch_line("table2", "--rows", "1,2", data=data, out=out, settings=settings)
     launch = start(*line, "--address", address, MLFLOW_TRACKING_URI=records)
-    folders = wait_for(lambda: both_saved(open_store(out)), 300, launch)
+    store = open_store(out)
+    wait_for(lambda: sum(it.checkpoint.exists() for it in store.folders()) == 2, 300, launch)
     second.is_lost()
     assert launch.process.wait(timeout=300) == 0, launch.said()
 
@@ -119,36 +114,10 @@ def test_a_table_survives_the_loss_of_a_node(start, tmp_path):
     assert "Training 2 runs, up to 2 at once" in log
     assert log.count(": done, AP") == 2
     assert log.count(": retrying") == 1 and log.count(": goes on after step") == 1, log
-    for folder in folders:
+    client = MlflowClient(records)
+    for training in check_records(client, "Table 2", ROWS):
+        folder = store.folder(training.data.tags["signature"])
         assert files(folder) == files(train_alone(folder, "table2", data, tmp_path / "alone"))
-    check_records(records, folders, tmp_path)
-
-
-def both_saved(store: Store) -> list[RunFolder]:
-    """The folders of both runs, once both have a checkpoint to go on from."""
-    folders = [it for it in store.folders() if it.checkpoint.exists()]
-    return folders if len(folders) == len(ROWS) else []
-
-
-def check_records(address: str, folders: list[RunFolder], tmp_path: Path) -> None:
-    """The server has both trainings whole, and both rows; files come back through it."""
-    from mlflow import MlflowClient
-
-    client = MlflowClient(address)
-    experiments = {it.name: it.experiment_id for it in client.search_experiments()}
-    trainings = client.search_runs([experiments.pop("trainings")])
-    by_signature = {training.data.tags["signature"]: training for training in trainings}
-    assert len(trainings) == 2 and set(by_signature) == {folder.signature for folder in folders}
-    for folder in folders:
-        info = by_signature[folder.signature].info
-        assert info.status == "FINISHED" and info.artifact_uri.startswith("mlflow-artifacts:/")
-        losses = client.get_metric_history(info.run_id, "loss/cls")
-        told = [(entry["step"], entry["loss/cls"]) for entry in folder.history()]
-        assert [(point.step, point.value) for point in losses] == told
-        weights = client.download_artifacts(info.run_id, folder.weights.name, str(tmp_path))
+        assert training.info.artifact_uri.startswith("mlflow-artifacts:/")
+        weights = client.download_artifacts(training.info.run_id, folder.weights.name)
         assert Path(weights).read_bytes() == folder.weights.read_bytes()
-    (table,) = (it for name, it in experiments.items() if name.startswith("Table 2 - demo "))
-    rows = [it.info for it in client.search_runs([table], order_by=["start_time DESC"])]
-    labels = [f"{number:02} {row.label}" for number, row in enumerate(ROWS, start=1)]
-    assert [row.run_name for row in rows] == [*labels, "report"]
-    assert {row.status for row in rows} == {"FINISHED"}

@@ -13,8 +13,7 @@ from experiments.experiment import canonical
 from orchestration import cost
 from orchestration.cost import Pace, Stopwatch, finished_pace, wall_time
 from orchestration.plan import make_plan
-from orchestration.progress import duration
-from orchestration.resources import Allocation, Resources, Spent, evaluation_steps
+from orchestration.resources import Allocation, Resources, Spent
 from orchestration.run_folder import RunFolder, Store
 from orchestration.trial import run_trial
 
@@ -23,35 +22,26 @@ ON_GPUS = Allocation(cpus=4, gpus=1.0, workers=3, processes=4, at_once=2)
 PACE = Pace(Spent(training=10.0, steps=100, testing=5.0, images=500), "measured", 2000)
 
 
-@pytest.mark.parametrize(
-    ("seconds", "at_once", "expected"),
-    [([4, 4, 4], 1, 12), ([4, 4, 4], 2, 8), ([5, 1, 1, 1], 2, 5), ([], 2, 0), ([3], 8, 3)],
-)
-def test_runs_take_the_first_place_that_is_free(seconds, at_once, expected):
-    assert wall_time(seconds, at_once) == expected
+def test_runs_take_the_first_place_that_is_free():
+    assert (wall_time([5, 1, 1, 1], 2), wall_time([4, 4, 4], 2), wall_time([], 2)) == (5, 8, 0)
 
 
-@pytest.mark.parametrize("share", [SHARE, ON_GPUS])
-def test_only_missing_runs_cost(tmp_path, monkeypatch, capsys, share):
-    """Each its steps, its tests and its start; GPUs count as often as a run has them."""
+@pytest.mark.parametrize(("share", "hours"), [(SHARE, "CPU core hours"), (ON_GPUS, "GPU hours")])
+def test_only_missing_runs_cost(tmp_path, monkeypatch, capsys, share, hours):
+    """A run: 5 s to start, 1,100 steps of 0.1 s, three tests of 100 images of 0.01 s: 1:58."""
     monkeypatch.setattr("orchestration.tune.cluster", lambda *_: nullcontext(share))
     monkeypatch.setattr(cost, "measured_pace", lambda *_: PACE)
     store, plan = Store(tmp_path), make_plan(SETUP, TABLE2)
-    tested = 100 * len(evaluation_steps(SETUP.recipe, 100))
-    each = cost.START_SECONDS + SETUP.recipe.iterations * 0.1 + tested * 0.01
-    num_gpus = share.gpus * share.processes
     for missing in (4, 3):
         cost.show_cost(plan, store, Resources(), 100)
         output = " ".join(capsys.readouterr().out.split())
-        hours = missing * each * (num_gpus or 1) / 3600
-        assert (
-            f"Time: {duration(each)} a run (measured), 2 at once: {duration(2 * each)} in all, "
-            f"{hours:.1f} {'GPU' if num_gpus else 'CPU core'} hours"
-        ) in output
-        final = missing * 2 * (1000 + 100 * SETUP.recipe.max_detections * 120)
-        peak = final + 3 * 2 * 2000
-        assert f"Disk: {decimal(peak)} at most, {decimal(final)} when all is done" in output
-        assert output.count(duration(each)) == missing + 1
+        spent = missing * 118 * share.processes / 3600  # a GPU or a CPU core each
+        assert f"Time: 1:58 a run (measured), 2 at once: 3:56 in all, {spent:.1f} {hours}" in output
+        # Weights and 10,000 detections of 120 bytes, twice; two runs with three checkpoints each.
+        final = missing * 2 * (1000 + 10_000 * 120)
+        sizes = f"{decimal(final + 2 * 3 * 2000)} at most, {decimal(final)} when all is done"
+        assert f"Disk: {sizes}" in output
+        assert output.count("1:58") == missing + 1
         finish(store.folder(plan.runs[0].signature), 30.0)
 
 

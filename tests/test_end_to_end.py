@@ -1,6 +1,7 @@
 """The whole command on real parts: Ray, MLflow, the notebook; killed, cancelled, given again."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from conftest import ROOT, launch_line, wait_for
 from test_trial import files
 
 from orchestration.plan import Job, Setup, find_tables, make_plan
-from orchestration.records import TRAININGS
+from orchestration.records import TRAININGS, local_uri
 from orchestration.run_folder import RunFolder, open_store
 from orchestration.trial import run_trial
 
@@ -22,6 +23,8 @@ def test_a_launch_that_is_killed_and_cancelled_ends_as_if_nothing_had_happened(
     start, atss, data, tmp_path
 ):
     """The same line four times; the last one trains nothing."""
+    from mlflow import MlflowClient
+
     out, settings = tmp_path / "out", ["iterations=120", "evaluations=8"]
     line = launch_line(EXAMPLE, "--rows", "3,4", data=data, out=out, settings=settings)
     store = open_store(out)
@@ -54,7 +57,7 @@ def test_a_launch_that_is_killed_and_cancelled_ends_as_if_nothing_had_happened(
     assert ": goes on after step" in log and log.count(": done, AP") == 1
     assert "my_ablation. What makes ATSS" in log and "paper" not in log
     check_report(out)
-    check_records(out)
+    check_records(MlflowClient(local_uri(store)), "my_ablation", ROWS)
     undisturbed = train_alone(chosen, EXAMPLE, data, tmp_path / "alone")
     assert files(chosen) == files(undisturbed)
     assert "process " in chosen.log.read_text()
@@ -95,16 +98,14 @@ def check_report(out: Path) -> None:
     assert "def closest(" in stored["closest(k=3)"]["source"]
 
 
-def check_records(out: Path) -> None:
-    """MLflow has a record of every training, and the table's rows in the file's order."""
-    from orchestration.tracking import open_tracker
-
-    client = open_tracker(open_store(out)).client
+def check_records(client: Any, table: str, rows: Mapping[int, str]) -> list[Any]:
+    """MLflow has a record of every training, and the table's rows in order; returns the former."""
     by_name = {it.name: it.experiment_id for it in client.search_experiments()}
     trainings = client.search_runs([by_name.pop(TRAININGS)])
-    assert [training.info.status for training in trainings] == ["FINISHED"] * len(ROWS)
-    (table,) = (it for name, it in by_name.items() if name.startswith("my_ablation - demo "))
-    *rows, report = client.search_runs([table], order_by=["start_time DESC"])
-    expected = [f"{number:02} {label}" for number, label in ROWS.items()]
-    assert [row.info.run_name for row in (*rows, report)] == [*expected, "report"]
-    assert {row.data.tags["training_run"] for row in rows} == {t.info.run_id for t in trainings}
+    assert [training.info.status for training in trainings] == ["FINISHED"] * len(rows)
+    (where,) = (it for name, it in by_name.items() if name.startswith(f"{table} - demo "))
+    *found, report = client.search_runs([where], order_by=["start_time DESC"])
+    expected = [f"{number:02} {label}" for number, label in rows.items()]
+    assert [row.info.run_name for row in (*found, report)] == [*expected, "report"]
+    assert {row.data.tags["training_run"] for row in found} == {t.info.run_id for t in trainings}
+    return list(trainings)
