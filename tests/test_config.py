@@ -56,7 +56,13 @@ CANNOT_TRAIN = [
     *(({"batch_size": -1}, "batch_size needs"), ({"learning_rate": 0.0}, "learning_rate needs")),
     *(({"short_side": sides}, "short_side needs") for sides in ((800,), (900, 800))),
     ({"nms_threshold": -0.1}, "nms_threshold needs a number from 0 to 1, got -0.1"),
-    ({"momentum": 2}, "momentum needs a number from 0 to 1, got 2"),
+    ({"momentum": 1}, "momentum needs a number from 0 to below 1, got 1"),
+    *(
+        ({name: -1}, f"{name} needs a number from 0 on")
+        for name in ("weight_decay", "warmup_iterations")
+    ),
+    *(({"lr_drops": its}, "needs rising shares") for its in ((300, 600), (0.9, 0.5), (0.5, 0.5))),
+    ({"lr_decay": "cosine", "lr_drops": (0.5,)}, "needs lr_decay=step, got 'cosine'"),
     ({"long_side": 799}, "long_side needs at least the largest short side, 800, got 799: set both"),
     ({"score_threshold": 1.5}, "score_threshold needs a number from 0 to 1, got 1.5"),
     ({"weights": "none"}, "frozen_batch_norm.*needs pretrained weights"),

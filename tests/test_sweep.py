@@ -124,7 +124,7 @@ REFUSED = {
     "--set k=7..3": "k needs a range alone: LOW..HIGH, .*got '7..3'",
     "--set k=3..5..0": "k needs .* a step above 0",
     "--set scalar=false..true": "scalar needs true or false, got 'false..true'",
-    "--set learning_rate=0..1..log": "learning_rate needs .*log above 0, got",
+    "--set learning_rate=0..1..log": "learning_rate needs .*log above 0, ",
     "--set learning_rate=0.1..0.2,0.5": "learning_rate needs a number, got '0.2,0.5'",
     "--set k=1..100000": "k needs at most 1000 values, got 100000 in '1..100000'",
     "--set k=1..1000 --set candidates_per_level=1000..1999": "1000 combinations, got 1000000",
