@@ -12,7 +12,7 @@ from made_up_coco import annotation, content, write, write_both
 from PIL import Image, ImageOps
 
 from detector.data.coco import CocoDataset, open_data, open_split
-from detector.data.images import read_pixels
+from detector.data.images import opened, read_pixels
 from detector.data.locate import coco_categories
 
 
@@ -40,9 +40,10 @@ def test_an_item_is_an_image_and_its_ground_truths(written):
 
 
 def test_boxes_are_clipped_and_impossible_ones_dropped_and_counted(tmp_path):
+    """All of that only to be learnt: evaluation has every box, and every crowd, as they were."""
     described = content()
     described["annotations"] += [
-        annotation(6, 30, 3, [-5, 10, 20, 100]),  # becomes 0 10 15 50
+        annotation(6, 30, 3, [-5, 10, 20, 100], area=700),  # becomes 0 10 15 50
         annotation(7, 30, 3, [10, 10, 0, 5]),
         annotation(8, 30, 7, [50, 0, 10, 10]),  # begins where the image ends
         annotation(9, 30, 7, [-9, 3, 5, 5]),
@@ -55,13 +56,8 @@ def test_boxes_are_clipped_and_impossible_ones_dropped_and_counted(tmp_path):
         "2 boxes outside their images are not learnt",
         "1 boxes reach over their images' borders by more than 1 px: clipped",
     ]
-
-
-def test_ground_truth_keeps_boxes_and_crowds_as_they_were(tmp_path):
-    described = content()
-    described["annotations"].append(annotation(6, 30, 3, [-5, 10, 20, 100], area=700))
-    truth = CocoDataset(*write(tmp_path, described)).ground_truth
-    assert [item["id"] for item in truth["annotations"]] == [1, 2, 3, 4, 5, 6]
+    truth = dataset.ground_truth
+    assert [item["id"] for item in truth["annotations"]] == list(range(1, 10))
     assert truth["annotations"][5] == described["annotations"][5] | {"iscrowd": 0}
     assert truth["annotations"][3]["iscrowd"] == 1
     assert truth["categories"] == [{"id": 3, "name": "cat"}, {"id": 7, "name": "dog"}]
@@ -139,14 +135,11 @@ def deep_gray(path):
 
 
 def deep_color(path):
-    """PIL reads these by their high byte alone, and says nothing."""
-    header = struct.pack(">IIBBBBB", 60, 40, 16, 2, 0, 0, 0)
-    pixels = zlib.compress(bytes(40 * (1 + 60 * 6)))
-    path.write_bytes(b"\x89PNG\r\n\x1a\n")
-    with path.open("ab") as file:
-        for kind, data in ((b"IHDR", header), (b"IDAT", pixels), (b"IEND", b"")):
-            crc = struct.pack(">I", zlib.crc32(kind + data))
-            file.write(struct.pack(">I", len(data)) + kind + data + crc)
+    """As its header says; PIL reads these by their high byte alone, and says nothing."""
+    Image.new("RGB", (60, 40)).save(path)
+    data = path.read_bytes()
+    header = data[12:24] + bytes([16]) + data[25:29]  # the bits were 8
+    path.write_bytes(data[:12] + header + struct.pack(">I", zlib.crc32(header)) + data[33:])
 
 
 def huge(path):
@@ -181,7 +174,7 @@ def test_an_unfit_image_is_refused_by_its_header_before_any_training_and_when_re
         assert "\n" not in str(raised.value)
 
 
-def save_turned(path, turn, size=(60, 40)):
+def save_turned(path, turn, size):
     exif = Image.Exif()
     exif[0x0112] = turn
     Image.effect_noise(size, 90).convert("RGB").save(path, exif=exif)
@@ -196,26 +189,21 @@ def test_an_image_is_read_as_people_see_it(written, turn):
     shown = ImageOps.exif_transpose(Image.open(path))
     assert np.array_equal(dataset[0][0].permute(1, 2, 0), shown)
     dataset.check_images()
-    told = "1 images are turned as their EXIF orientation says"
-    assert any(told in note for note in dataset.notes) == (turn > 1)
+    assert ("1 images are turned" in " ".join(dataset.notes)) == (turn > 1)
 
 
 def test_stored_pixels_are_meant_where_the_size_is_theirs(written):
-    save_turned(written[0] / "a.png", 6)
+    save_turned(written[0] / "a.png", 6, (60, 40))
     dataset = CocoDataset(*written)
     assert dataset[0][0].shape == (3, 40, 60)
     dataset.check_images()
-    assert any("do not have: not turned" in note for note in dataset.notes)
+    assert "1 images have an EXIF orientation" in " ".join(dataset.notes)
 
 
-def test_an_aerial_image_is_read_without_a_warning(tmp_path, recwarn):
-    described = content()
-    described["images"][2] |= {"width": 14_000, "height": 13_000}
-    images, file = write(tmp_path, described | {"images": described["images"][:2]})
-    Image.new("1", (14_000, 13_000)).save(images / "c.png")
-    file.write_text(json.dumps(described))
-    CocoDataset(images, file).check_images()
-    assert not recwarn.list
+def test_an_aerial_image_is_opened_without_a_warning(tmp_path, recwarn):
+    Image.new("1", (14_000, 13_000)).save(tmp_path / "a.png")
+    with opened(tmp_path / "a.png"):
+        assert not recwarn.list
 
 
 def test_images_outside_the_folder_are_refused(tmp_path):
@@ -293,20 +281,12 @@ def test_missing_images_are_counted_and_the_first_is_named(written):
 # Opening
 
 
-LAYOUTS = {
-    "COCO in images": ("annotations/instances_train2017.json", "images/train2017"),
-    "mixed": ("annotations/instances_train2017.json", "train"),
-}
-
-
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_a_folder_is_opened_by_the_usual_names(tmp_path, layout):
-    write_both(tmp_path)
-    annotations, images = LAYOUTS[layout]
-    (tmp_path / "annotations" / "instances_train.json").rename(tmp_path / annotations)
-    (tmp_path / "train").rename(tmp_path / "moved")
-    (tmp_path / images).parent.mkdir(exist_ok=True)
-    (tmp_path / "moved").rename(tmp_path / images)
+@pytest.mark.parametrize("images", ["images/train2017", "train"])
+def test_a_folder_is_opened_by_the_usual_names(tmp_path, images):
+    write(tmp_path, content(), "train2017")
+    write(tmp_path, content(), "val")
+    (tmp_path / "images").mkdir()
+    (tmp_path / "train2017").rename(tmp_path / images)
     data = open_data(str(tmp_path))
     assert data.name == tmp_path.name
     assert (len(data.train), len(data.val)) == (2, 3)  # training leaves out the empty image
@@ -427,15 +407,9 @@ def test_a_split_of_any_name_is_opened_by_itself(tmp_path):
         '[test]\nimages = "pets/test"\nannotations = "pets/annotations/instances_test.json"\n'
     )
     assert open_split(tmp_path / "pets.toml", "test")[1].digest() == dataset.digest()
-    with pytest.raises(ValueError, match=r"needs \[val\] with images"):
-        open_split(tmp_path / "pets.toml", "val")
-    with pytest.raises(ValueError, match=r"needs one annotations/instances_val\*.json, found none"):
-        open_split(tmp_path / "pets", "val")
 
 
 def test_cocos_categories_are_80_with_gaps_in_their_ids():
     ids, names = coco_categories()
-    assert len(ids) == len(names) == len(set(names)) == 80
-    assert list(ids) == sorted(ids) and (ids[0], ids[-1]) == (1, 90)
-    assert dict(zip(ids, names, strict=True))[13] == "stop sign"
-    assert not set(ids) & {12, 26, 29, 30, 45, 66, 68, 69, 71, 83}
+    assert list(ids) == sorted({*range(1, 91)} - {12, 26, 29, 30, 45, 66, 68, 69, 71, 83})
+    assert len(set(names)) == 80 and names[ids.index(13)] == "stop sign"
