@@ -15,20 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from made_up_coco import annotation
+from made_up_coco import content
 from PIL import Image
 from test_archive import export, read, reseal, write
+from test_weights import save_own
 
-from detector import checkpoint
-from detector.backbone import build_backbone
-from detector.checkpoint import Description
-from detector.config import Recipe
 from detector.data.coco import CocoDataset
 from detector.data.images import FORMATS, read_pixels
-from detector.detector import build_detector
 from detector.weights.load import load_detector
-from experiments.baselines import ATSS
 from orchestration.archive import verify
 from reports import coco_bootstrap
 from reports.archive import MANIFEST
@@ -44,36 +38,22 @@ VALUES: tuple[Any, ...] = (
 )
 
 
-def places(content: Any, keys: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """Of every value inside, as the keys that lead to it."""
-    inner = content.items() if isinstance(content, dict) else enumerate(content)
-    found = []
-    for key, value in inner:
-        found.append((*keys, key))
-        if isinstance(value, dict | list):
-            found += places(value, (*keys, key))
-    return found
-
-
-def spoil(content: Any, draw: random.Random) -> Any:
-    """A copy with one to three values replaced, dropped or doubled."""
-    content = copy.deepcopy(content)
-    for _ in range(draw.randint(1, 3)):
-        *path, last = draw.choice(places(content))
-        try:
-            inner = content
-            for key in path:
-                inner = inner[key]
-            how = draw.random()
-            if how < 0.15 and isinstance(inner, dict):
-                del inner[last]
-            elif how < 0.3 and isinstance(inner, list):
-                inner.append(copy.deepcopy(inner[last]))
-            else:
-                inner[last] = copy.deepcopy(draw.choice(VALUES))
-        except (KeyError, IndexError, TypeError):
-            continue  # an earlier change took the place away
-    return content
+def spoil(described: Any, draw: random.Random) -> Any:
+    """A copy in which some value, at any depth, is replaced, dropped or doubled."""
+    whole = inner = copy.deepcopy(described)
+    while True:
+        key = draw.choice([*inner] if isinstance(inner, dict) else range(len(inner)))
+        if not inner[key] or not isinstance(inner[key], dict | list) or draw.random() < 0.15:
+            break
+        inner = inner[key]
+    how = draw.random()
+    if how < 0.15 and isinstance(inner, dict):
+        del inner[key]
+    elif how < 0.3 and isinstance(inner, list):
+        inner.append(copy.deepcopy(inner[key]))
+    else:
+        inner[key] = copy.deepcopy(draw.choice(VALUES))
+    return whole
 
 
 def damage(data: bytes, draw: random.Random) -> bytes:
@@ -113,19 +93,13 @@ def _memory_stays_small() -> Iterator[None]:
 
 def peak() -> float:
     """Most memory that this process has held at once since the peak was last forgotten, in GiB."""
-    found = re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())
-    assert found
-    return int(found[1]) / 2**20
+    (kilobytes,) = re.findall(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())
+    return int(kilobytes) / 2**20
 
 
 def test_broken_annotations(tmp_path):
-    described = {
-        "images": [
-            {"id": n, "file_name": f"{n}.png", "width": 60, "height": 40} for n in range(1, 4)
-        ],
-        "annotations": [annotation(n, 1 + n % 3, 3, [n, n, 9, 9], area=81) for n in range(1, 6)],
-        "categories": [{"id": 3, "name": "cat"}, {"id": 7, "name": "dog"}],
-    }
+    described = content()
+    described["annotations"][0]["area"] = 1500
     file, draw, found = tmp_path / "a.json", random.Random(0), []
     for number in range(900):
         if number % 3:
@@ -156,23 +130,13 @@ def test_broken_images(tmp_path):
 
 
 def test_broken_weights(tmp_path):
-    recipe = Recipe(backbone="small", norm="group_norm", weights="none", pyramid_channels=16)
-    backbone = build_backbone("small", "group_norm", "none", 16)
-    detector = build_detector(ATSS, 2, backbone=backbone)
-    about = Description(ATSS, recipe, (3, 5), ("cat", "dog"))
-    whole = {}
-    checkpoint.save_weights(tmp_path / "w.safetensors", detector, about)
-    whole["a.safetensors"] = (tmp_path / "w.safetensors").read_bytes()
-    optimizer = torch.optim.SGD(detector.parameters(), lr=0.1)
-    checkpoint.save(tmp_path / "w.ckpt", detector, optimizer, step=1, description=about)
-    whole["a.pth"] = (tmp_path / "w.ckpt").read_bytes()
-    draw, found = random.Random(1), []
+    files = [save_own(tmp_path / "a.safetensors"), save_own(tmp_path / "a.ckpt")]
+    whole, draw, found = {file: file.read_bytes() for file in files}, random.Random(1), []
     for number in range(240):
-        name = list(whole)[number % 2]
-        data = whole[name]
-        head = 4000 if number % 4 < 2 else len(data)  # where names and shapes are
-        (tmp_path / name).write_bytes(damage(data[:head], draw) + data[head:])
-        found.append(outcome(lambda: load_detector(tmp_path / name), name))  # noqa: B023
+        file = files[number % 2]
+        head = 4000 if number % 4 < 2 else len(whole[file])  # where names and shapes are
+        file.write_bytes(damage(whole[file][:head], draw) + whole[file][head:])
+        found.append(outcome(lambda: load_detector(file), file.name))  # noqa: B023
     assert found.count("read") < 200
 
 
@@ -187,11 +151,11 @@ def test_broken_archives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         name = draw.choice(names)
         if number % 2 and name.endswith(".json"):
             text = json.dumps(spoil(json.loads(members[name]), draw))
-            content = text.encode("utf-8", "surrogatepass")
+            data = text.encode("utf-8", "surrogatepass")
         else:
-            content = damage(members[name], draw)
-        (reseal if number % 4 else write)(members | {name: content}, path)
+            data = damage(members[name], draw)
+        (reseal if number % 4 else write)(members | {name: data}, path)
         told = outcome(lambda: found.append(verify(path).problems), "a.zip")
         if told == "read" and not number % 4:
-            assert content == members[name] or found[-1], f"{number}: {name} was changed unsaid"
+            assert data == members[name] or found[-1], f"{number}: {name} was changed unsaid"
     assert sum(map(bool, found)) > 140

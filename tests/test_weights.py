@@ -6,9 +6,9 @@ import pickle
 import zipfile
 from collections import OrderedDict
 from dataclasses import replace
+from pathlib import Path
 
 import foreign
-import numpy as np
 import pytest
 import torch
 from foreign import Payload
@@ -33,31 +33,24 @@ WIDEST = {"depth": 101, "groups": 64, "width": 4, "deformable": (3, 4), "deforma
 NETWORKS = {  # code, settings, backbone
     "official": (foreign.official, {}, "resnet50"),
     "official-dcn": (foreign.official, DEFORMED, "resnet50"),
-    "official-3-anchors": (foreign.official, {"anchors": 3, "classes": 7}, "resnet50"),
     "mmdetection": (foreign.mmdetection, {}, "resnet50"),
     "mmdetection-dcn": (foreign.mmdetection, DEFORMED, "resnet50"),
     "mmdetection-r18-older": (foreign.mmdetection, {"depth": 18, **DEFORMED}, "resnet18"),
     "large-r101-dcn": (foreign.official, {"depth": 101, **DEFORMED}, "resnet101"),
     "large-x101-32x8d": (foreign.official, RESNEXT, "resnext101_32x8d"),
     "large-x101-64x4d-dcn": (foreign.official, WIDEST, "resnext101_64x4d"),
-    "large-mmdetection-x101": (foreign.mmdetection, RESNEXT, "resnext101_32x8d"),
 }
-SCALES = {1: (8.0,), 3: (4.0, 5.0, 6.0)}
 
 
 def save(path, network, anchors=None):
     """As the codes save: the official one without a zip, and with what training needs."""
     if network.names is foreign.OFFICIAL:
-        anchors = anchors or foreign.official_anchors(SCALES[network.anchors])
-        state = OrderedDict({f"module.{k}": v for k, v in {**network.state, **anchors}.items()})
+        whole = network.state | (anchors or foreign.official_anchors())
+        state = OrderedDict({f"module.{name}": value for name, value in whole.items()})
         content = {"model": state, "iteration": 9, "optimizer": {"param_groups": [{"lr": 0.1}]}}
         torch.save(content, path, _use_new_zipfile_serialization=False)
     else:
-        names = [name for name in network.state if name.endswith("running_mean")]
-        counts = {
-            it.replace("running_mean", "num_batches_tracked"): torch.tensor(7) for it in names
-        }
-        state = OrderedDict(network.state | counts)
+        state = OrderedDict(network.state | {"backbone.bn1.num_batches_tracked": torch.tensor(7)})
         torch.save({"meta": {"epoch": 12}, "state_dict": state}, path)
     return path
 
@@ -93,6 +86,15 @@ def normalized(layout):
 # The same function
 
 
+def require_equal(loaded, images, expected):
+    """A loaded detector's predictions are the other network's."""
+    with torch.no_grad():
+        found = vars(loaded.detector.double()(images.double())).values()
+    assert min(float(part.std()) for part in expected) > 0.1  # there is something to compare
+    for ours, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours.double(), theirs, rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize(
     "name",
     [pytest.param(name, marks=[pytest.mark.slow] * name.startswith("large")) for name in NETWORKS],
@@ -101,17 +103,13 @@ def test_an_imported_detector_computes_what_the_other_code_computes(name, tmp_pa
     make, settings, backbone = NETWORKS[name]
     network, images, expected = run(make, **settings)
     if name.endswith("older"):  # which called the offsets otherwise
-        older = {k.replace("offset", "offset_mask"): value for k, value in network.state.items()}
-        network.state = older
+        state = network.state.items()
+        network.state = {name.replace("offset", "offset_mask"): value for name, value in state}
     loaded = load_detector(save(tmp_path / "weights.pth", network))
     assert loaded.description.recipe.backbone == backbone and not loaded.detector.training
     told = "deformable convolutions: layer2, layer3, layer4, the towers' last"
     assert (told in loaded.notes) == ("deformable" in settings and 2 in settings["deformable"])
-    with torch.no_grad():
-        found = vars(loaded.detector.double()(images.double())).values()
-    assert min(float(part.std()) for part in expected) > 0.1  # there is something to compare
-    for ours, theirs in zip(found, expected, strict=True):
-        torch.testing.assert_close(ours.double(), theirs, rtol=1e-5, atol=1e-5)
+    require_equal(loaded, images, expected)
 
 
 # What comes with the weights
@@ -133,21 +131,19 @@ def test_an_official_file_brings_its_conventions(official):
     ]
 
 
-NUMBERED = ("class 1", "class 2", "class 3", "class 4")
+LETTERS, NUMBERED = (*"abcd",), ("class 1", "class 2", "class 3", "class 4")
+METAS = {  # what mmdetection keeps beside the tensors, and the classes' names
+    "objects": ({"CLASSES": [*"abcd"], "cfg": ATSS, "path": Path("a"), "hook": print}, LETTERS),
+    "version 3": ({"dataset_meta": {"classes": LETTERS}}, LETTERS),
+    "names of other classes": ({"CLASSES": ("a", "b")}, NUMBERED),
+    "nothing": ({}, NUMBERED),
+}
 
 
-@pytest.mark.parametrize(
-    ("meta", "names"),
-    [
-        ({"CLASSES": [*"abcd"]}, (*"abcd",)),
-        ({"dataset_meta": {"classes": (*"abcd",)}}, (*"abcd",)),
-        ({"CLASSES": ("a", "b")}, NUMBERED),
-        ({}, NUMBERED),
-    ],
-    ids=str,
-)
-def test_an_mmdetection_file_brings_its_conventions_and_classes(narrow, tmp_path, meta, names):
-    torch.save({"meta": meta, "state_dict": narrow}, tmp_path / "weights.pth")
+@pytest.mark.parametrize("meta", METAS)
+def test_an_mmdetection_file_brings_its_conventions_and_classes(narrow, tmp_path, meta):
+    content, names = METAS[meta]
+    torch.save({"meta": content, "state_dict": narrow}, tmp_path / "weights.pth")
     loaded = load_detector(tmp_path / "weights.pth")
     assert not loaded.layout.inclusive_corners
     expected = [(10 - 123.675) / 58.395, (20 - 116.28) / 57.12, (30 - 103.53) / 57.375]
@@ -162,7 +158,7 @@ def test_an_mmdetection_file_brings_its_conventions_and_classes(narrow, tmp_path
 
 def test_several_anchors_are_read_from_an_official_file(tmp_path):
     scales, ratios, count = (4.0, 8.0), (0.25, 1.0, 4.0), 6
-    network, _, _ = run(foreign.official, anchors=count, classes=7, channels=32)
+    network, images, expected = run(foreign.official, anchors=count, classes=7)
     cells = foreign.official_anchors(scales, ratios)
     loaded = load_detector(save(tmp_path / "weights.pth", network, cells))
     assert loaded.description.config == replace(ATSS, anchor_scales=scales, aspect_ratios=ratios)
@@ -174,6 +170,7 @@ def test_several_anchors_are_read_from_an_official_file(tmp_path):
         if level < 3:
             right = torch.tensor([stride, 0, stride, 0])
             torch.testing.assert_close(anchors[count : 2 * count], first + right)
+    require_equal(loaded, images, expected)
 
 
 # From the head's output to boxes in the original image
@@ -259,37 +256,43 @@ SMALL = Recipe(
 DESCRIPTION = Description(ATSS, SMALL, (3, 5), ("cat", "dog"))
 
 
+def save_own(path, description=DESCRIPTION):
+    """A checkpoint, or a file of weights."""
+    detector = own()
+    if path.suffix == ".ckpt":
+        optimizer = torch.optim.SGD(detector.parameters(), lr=0.1)
+        checkpoint.save(path, detector, optimizer, step=1, description=description)
+    else:
+        checkpoint.save_weights(path, detector, description)
+    return path
+
+
 def own():
+    """The same each time."""
+    torch.manual_seed(0)
     return assemble_detector(ATSS, SMALL, 2, ATSS_SUITE).eval()
 
 
 @pytest.mark.parametrize("file", ["weights.safetensors", "last.ckpt"])
 def test_our_own_files_give_the_same_detector_back(tmp_path, file):
-    detector = own()
-    if file == "last.ckpt":
-        optimizer = torch.optim.SGD(detector.parameters(), lr=0.1)
-        checkpoint.save(tmp_path / file, detector, optimizer, step=1, description=DESCRIPTION)
-    else:
-        checkpoint.save_weights(tmp_path / file, detector, DESCRIPTION)
-    loaded = load_detector(tmp_path / file)
+    loaded = load_detector(save_own(tmp_path / file))
     assert loaded.description == DESCRIPTION
     assert loaded.detector.postprocess.nms_threshold == 0.5
     assert loaded.notes == ["atss-suite weights: small, 2 classes, 1 anchor per location"]
     images = torch.randn(1, 3, 64, 64)
     with torch.no_grad():
-        assert torch.equal(loaded.detector(images).codes, detector(images).codes)
+        assert torch.equal(loaded.detector(images).codes, own()(images).codes)
     with pytest.raises(ValueError, match="does not regress from a point"):
         load_detector(tmp_path / file, "point")
 
 
 def test_of_ours_a_description_is_needed_and_a_large_one_costs_nothing(tmp_path):
     """Neither memory nor time: its tensors are compared before anything is built."""
-    detector = own()
-    save_file(detector.state_dict(), tmp_path / "weights.safetensors")
+    save_file(own().state_dict(), tmp_path / "weights.safetensors")
     check_refusal(tmp_path / "weights.safetensors", "description of its detector")
     names = tuple(f"class {number}" for number in range(10**6))
     large = replace(DESCRIPTION, names=names, category_ids=tuple(range(10**6)))
-    checkpoint.save_weights(tmp_path / "large.safetensors", detector, large)
+    save_own(tmp_path / "large.safetensors", large)
     check_refusal(tmp_path / "large.safetensors", "tensors do not fit: ", "size mismatch for head.")
 
 
@@ -393,23 +396,17 @@ def test_a_file_that_unpacks_or_is_cut_off_and_none_at_all_are_refused(official,
 # Nothing is executed
 
 
-PAYLOADS = {  # called with the path of a trace
-    "os.system": (os.system, "touch {}"),
-    "open": (open, "{}", "w"),
-    "exec": (exec, "open('{}', 'w')"),
-    "np.save": (np.save, "{}", "1"),
-}
+PAYLOADS = {os.system: ("touch {}",), open: ("{}", "w")}  # called with the path of a trace
 
 
 @pytest.mark.parametrize("zipped", [True, False], ids=["zip", "older"])
-@pytest.mark.parametrize("name", PAYLOADS)
-def test_a_hostile_file_does_nothing(tmp_path, name, zipped):
+@pytest.mark.parametrize("function", PAYLOADS)
+def test_a_hostile_file_does_nothing(tmp_path, function, zipped):
     trace, path = tmp_path / "trace", tmp_path / "weights.pth"
-    function, *arguments = PAYLOADS[name]
-    payload = Payload(function, *(it.format(trace) for it in arguments))
+    payload = Payload(function, *(it.format(trace) for it in PAYLOADS[function]))
     content = {"meta": payload, "state_dict": {"a": torch.arange(3.0)}}
     torch.save(content, path, _use_new_zipfile_serialization=zipped)
-    if zipped and name != "os.system":
+    if zipped and function is open:
         read = tensor_files.read(path)
         assert isinstance(read["meta"], tensor_files.Inert)
         assert read["state_dict"]["a"].tolist() == [0, 1, 2]
@@ -419,18 +416,9 @@ def test_a_hostile_file_does_nothing(tmp_path, name, zipped):
     check_refusal(tmp_path / "bare.pth", "reading stopped at", content=bare)
     assert not list(tmp_path.glob("trace*"))
     # ... and it would have, elsewhere:
-    if name == "open":
+    if function is open:
         torch.load(path, weights_only=False)
         assert trace.exists()
-
-
-def test_tensors_are_read_beside_objects_of_other_codes(narrow, tmp_path):
-    meta = {"cfg": DESCRIPTION, "path": tmp_path, "CLASSES": list("abcd")}
-    path = tmp_path / "weights.pth"
-    torch.save({"meta": meta, "state_dict": narrow, "hook": print}, path)
-    with pytest.raises(pickle.UnpicklingError):
-        torch.load(path, weights_only=True)
-    assert load_detector(path).description.names == ("a", "b", "c", "d")
 
 
 def test_tensors_saved_on_a_gpu_are_read_without_one(tmp_path):
