@@ -1,9 +1,9 @@
 """Data sets are found, checked and read; what is dropped is said."""
 
 import json
+import random
 import struct
 import zlib
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -110,23 +110,25 @@ def test_an_images_pixels_are_pils_to_the_bit(tmp_path, kind, size):
 
 @pytest.mark.parametrize("progressive", [False, True])
 def test_a_damaged_jpeg_is_read_or_refused_as_by_pil(tmp_path, progressive):
-    draw, seen = np.random.default_rng(0), set()
-    pixels = draw.integers(0, 256, (40, 40, 3), dtype=np.uint8)
-    Image.fromarray(pixels).save(tmp_path / "a.jpg", progressive=progressive)
-    whole = (tmp_path / "a.jpg").read_bytes()
+    path, draw, seen = tmp_path / "a.jpg", random.Random(0), set()
+    picture = Image.frombytes("RGB", (40, 40), draw.randbytes(40 * 40 * 3))
+    picture.save(path, progressive=progressive)
+    whole = path.read_bytes()
     start = whole.index(b"\xff\xda") + 20  # of the pixels; the header stays
-    for cut in (1, 2, 500, *[0] * 60):
-        content = np.frombuffer(whole[: len(whole) - cut], np.uint8).copy()
-        if not cut:
-            content[draw.integers(start, len(content), 3)] = draw.integers(0, 256, 3)
-        (tmp_path / "a.jpg").write_bytes(content.tobytes())
-        expected = pils_pixels(tmp_path / "a.jpg")
+    damaged = [bytearray(whole[:-cut]) for cut in (1, 2, 500)]
+    for _ in range(60):
+        damaged.append(bytearray(whole))
+        for place in draw.sample(range(start, len(whole)), 3):
+            damaged[-1][place] = draw.randrange(256)
+    for data in damaged:
+        path.write_bytes(data)
+        expected = pils_pixels(path)
         seen.add(expected is None)
         if expected is None:
             with pytest.raises(ValueError, match="a.jpg: not readable as an image, which is"):
-                read_pixels(tmp_path / "a.jpg", (40, 40))
+                read_pixels(path, (40, 40))
         else:
-            assert np.array_equal(read_pixels(tmp_path / "a.jpg", (40, 40)).numpy(), expected)
+            assert np.array_equal(read_pixels(path, (40, 40)).numpy(), expected)
     assert seen == {False, True}
 
 
@@ -154,10 +156,7 @@ UNFIT = {
     "16 bits": (deep_gray, "pixels of mode I;16B?, needs 8 bits"),
     "16 bits of colors": (deep_color, "pixels of mode RGB;16B, needs 8 bits"),
     "a program": (lambda path: path.write_bytes(PROGRAM), "not readable as an image"),
-    "another size": (
-        lambda path: Image.new("RGB", (40, 60)).save(path),
-        "40 x 60 pixels, needs the 60 x 40 that",
-    ),
+    "another size": (lambda path: Image.new("L", (40, 60)).save(path), "40 x 60 pixels, needs the"),
     "four billion pixels": (huge, "65535 x 65535 pixels, needs at most 268,435,456"),
 }
 
@@ -208,17 +207,12 @@ def test_an_aerial_image_is_opened_without_a_warning(tmp_path, recwarn):
 
 def test_images_outside_the_folder_are_refused(tmp_path):
     (images, file), described = write(tmp_path, content()), content()
-    first = described["images"][0]
     Image.new("RGB", (60, 40)).save(tmp_path / "secret.png")
     for name in ("../secret.png", "x/../../secret.png", str(tmp_path / "secret.png")):
-        first["file_name"] = name
+        described["images"][0]["file_name"] = name
         file.write_text(json.dumps(described))
         with pytest.raises(ValueError, match="1 of 3 images lie outside"):
             CocoDataset(images, file)
-    for record in described["images"][1:]:
-        record["file_name"] = str(images / record["file_name"])
-    file.write_text(json.dumps(described))
-    assert len(CocoDataset(Path("/"), file)) == 3  # whose owner says that it is
 
 
 def test_a_name_is_found_whatever_its_code_points(tmp_path):
@@ -347,9 +341,7 @@ def test_a_toml_file_that_says_too_little_is_refused(tmp_path, text, message):
         open_data(tmp_path / "data.toml")
 
 
-def test_coco_2017_is_where_coco_root_says_and_an_unknown_name_is_answered_with_the_known(
-    tmp_path, monkeypatch
-):
+def test_coco_2017_is_where_coco_root_says_and_other_names_are_unknown(tmp_path, monkeypatch):
     for split in ("train2017", "val2017"):
         write(tmp_path, content(), split)
     monkeypatch.setenv("COCO_ROOT", str(tmp_path))
