@@ -10,9 +10,7 @@ import json
 import random
 import re
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from made_up_coco import content
@@ -31,14 +29,14 @@ pytestmark = pytest.mark.slow
 
 SECONDS, GIGABYTES = 20.0, 2.0
 PEAK = Path("/proc/self/clear_refs")
-VALUES: tuple[Any, ...] = (
+VALUES = (
     *(None, True, -1, 0, 3, 2**31, 2**63, 10**400, 1.5, 1e308, float("nan"), float("inf")),
     *("", "x", "../../etc/passwd", "\x1b]0;t\x07", "\ud800", [], [1], {}, {"id": 1}),
     *([[[]]], ["a", "b"], [1, 2, 3, 4], [float("nan")] * 4),
 )
 
 
-def spoil(described: Any, draw: random.Random) -> Any:
+def spoil(described, draw):
     """A copy in which some value, at any depth, is replaced, dropped or doubled."""
     whole = inner = copy.deepcopy(described)
     while True:
@@ -56,7 +54,7 @@ def spoil(described: Any, draw: random.Random) -> Any:
     return whole
 
 
-def damage(data: bytes, draw: random.Random) -> bytes:
+def damage(data, draw):
     """Cut off, or with some bytes changed, left out or put in."""
     place = draw.randrange(len(data))
     how = draw.random()
@@ -66,7 +64,7 @@ def damage(data: bytes, draw: random.Random) -> bytes:
     return data[:place] + junk + data[place + (0 if how < 0.5 else len(junk)) :]
 
 
-def outcome(run: Callable[[], Any], name: str) -> str:
+def outcome(run, name):
     """ "read", or the one line of its refusal."""
     begun = time.monotonic()
     try:
@@ -80,7 +78,7 @@ def outcome(run: Callable[[], Any], name: str) -> str:
 
 
 @pytest.fixture(autouse=True)
-def _memory_stays_small() -> Iterator[None]:
+def _memory_stays_small():
     """Measured from this test's own begin: what ran before it in this process counts in no peak."""
     if not PEAK.exists():  # only Linux tells, and forgets
         yield
@@ -91,7 +89,7 @@ def _memory_stays_small() -> Iterator[None]:
     assert peak() < before + GIGABYTES
 
 
-def peak() -> float:
+def peak():
     """Most memory that this process has held at once since the peak was last forgotten, in GiB."""
     (kilobytes,) = re.findall(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())
     return int(kilobytes) / 2**20
@@ -140,7 +138,7 @@ def test_broken_weights(tmp_path):
     assert found.count("read") < 200
 
 
-def test_broken_archives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_broken_archives(tmp_path, monkeypatch):
     """A quarter of them as they are, the others with a manifest that fits, by one who knows how."""
     monkeypatch.setattr(coco_bootstrap, "RESAMPLES", 20)  # all is recomputed for each of them
     rows = {"seeds": (0,), "rows": ("1",), "num_images": 6}

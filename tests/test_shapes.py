@@ -76,9 +76,7 @@ def test_shapes_open_like_any_data_set_whose_fingerprint_is_the_drawings(few, mo
     assert open_data("shapes").fingerprint != data.fingerprint
 
 
-def test_an_interrupted_generation_leaves_nothing_and_the_slower_process_takes_the_fasters_images(
-    few, monkeypatch
-):
+def test_an_interrupted_generation_leaves_nothing_and_the_faster_process_wins(few, monkeypatch):
     write, faster = shapes._write, []
 
     def overtaken(folder, split, *how):
@@ -101,9 +99,7 @@ def test_an_interrupted_generation_leaves_nothing_and_the_slower_process_takes_t
     assert shapes.make("shapes") == folder
 
 
-def test_the_cache_is_where_people_keep_caches_or_what_is_wrong_with_it_is_said(
-    tmp_path, monkeypatch
-):
+def test_the_cache_is_where_people_keep_caches_or_said_to_be_none(tmp_path, monkeypatch):
     monkeypatch.delenv("ATSS_CACHE", raising=False)
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     assert shapes.cache() == Path.home() / ".cache" / "atss"
