@@ -10,6 +10,7 @@ import json
 import random
 import re
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -109,33 +110,33 @@ def test_broken_annotations(tmp_path):
     assert 20 < found.count("read") < 600
 
 
+def of_damaged(files, times, head, read):
+    """What becomes of reading them, damaged anew each time: half of the times in their head."""
+    whole, draw, found = {file: file.read_bytes() for file in files}, random.Random(1), []
+    for number in range(times):
+        file = files[number % len(files)]
+        end = head if number % 4 < 2 else len(whole[file])
+        file.write_bytes(damage(whole[file][:end], draw) + whole[file][end:])
+        found.append(outcome(partial(read, file), file.name))
+    return found
+
+
 @pytest.mark.filterwarnings("ignore::UserWarning")  # PIL says what it forgives
 def test_broken_images(tmp_path):
     """Half of them with the size that annotations give, half as `predict` meets them."""
-    pixels, draw, found = random.Random(3).randbytes(60 * 40 * 3), random.Random(4), []
-    picture, whole = Image.frombytes("RGB", (60, 40), pixels), {}
+    draw, files = random.Random(3), []
+    picture = Image.frombytes("RGB", (60, 40), draw.randbytes(60 * 40 * 3))
     for name in FORMATS:
-        file = tmp_path / f"a.{name.lower()}"
-        picture.save(file, format=name)
-        whole[file] = file.read_bytes()
-    for number in range(600):
-        file = list(whole)[number % len(whole)]
-        head = 200 if number % 4 < 2 else len(whole[file])  # where sizes and depths are
-        file.write_bytes(damage(whole[file][:head], draw) + whole[file][head:])
-        size = (60, 40) if number % 2 else None
-        found.append(outcome(lambda: read_pixels(file, size), file.name))  # noqa: B023
+        files.append(tmp_path / f"a.{name.lower()}")
+        picture.save(files[-1], format=name)
+    sizes = (None, (60, 40))
+    found = of_damaged(files, 600, 200, lambda file: read_pixels(file, draw.choice(sizes)))
     assert 100 < found.count("read") < 500
 
 
 def test_broken_weights(tmp_path):
     files = [save_own(tmp_path / "a.safetensors"), save_own(tmp_path / "a.ckpt")]
-    whole, draw, found = {file: file.read_bytes() for file in files}, random.Random(1), []
-    for number in range(240):
-        file = files[number % 2]
-        head = 4000 if number % 4 < 2 else len(whole[file])  # where names and shapes are
-        file.write_bytes(damage(whole[file][:head], draw) + whole[file][head:])
-        found.append(outcome(lambda: load_detector(file), file.name))  # noqa: B023
-    assert found.count("read") < 200
+    assert of_damaged(files, 240, 4000, load_detector).count("read") < 200
 
 
 def test_broken_archives(tmp_path, monkeypatch):

@@ -77,21 +77,19 @@ def test_shapes_open_like_any_data_set_whose_fingerprint_is_the_drawings(few, mo
 
 
 def test_an_interrupted_generation_leaves_nothing_and_the_faster_process_wins(few, monkeypatch):
-    write, faster = shapes._write, []
+    def interrupted(whole, *how):
+        whole.mkdir(parents=True)
+        raise KeyboardInterrupt
 
-    def overtaken(folder, split, *how):
-        write(folder, split, *how)
-        if split == "val" and not faster:
-            raise KeyboardInterrupt
-        if split == "val":
-            (few / "shapes-v1-5-3").mkdir()
-            (few / "shapes-v1-5-3" / "faster").touch()
+    def overtaken(whole, *how):
+        whole.mkdir(exist_ok=True)
+        (few / "shapes-v1-5-3" / "faster").mkdir(parents=True, exist_ok=True)
 
-    monkeypatch.setattr(shapes, "_write", overtaken)
+    monkeypatch.setattr(shapes, "_write", interrupted)
     with pytest.raises(KeyboardInterrupt):
         shapes.make("shapes")
     assert list(few.iterdir()) == []
-    faster.append(True)
+    monkeypatch.setattr(shapes, "_write", overtaken)
     folder = shapes.make("shapes")
     assert [path.name for path in folder.iterdir()] == ["faster"]
     assert list(few.iterdir()) == [folder]
