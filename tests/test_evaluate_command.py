@@ -1,10 +1,8 @@
 """`atss evaluate` and `atss predict`: runs and files, on annotated images and on a person's own."""
 
-import io
 import json
 import random
 import shlex
-from contextlib import redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +11,6 @@ import pytest
 import torch
 from made_up_coco import content, write, write_both
 from PIL import Image
-from pycocotools.coco import COCO
 from test_plan import facts
 from test_trial import RECIPE, Killed, kill_at, make_job, write_small_data
 
@@ -84,7 +81,7 @@ def metrics_of(store: Store, name: str) -> Any:
 # atss evaluate
 
 
-def test_a_run_is_worth_what_its_result_says(atss, store, data):
+def test_a_run_is_worth_what_its_result_says(atss, store):
     run = run_of(store)
     code, output, errors = atss("evaluate", run.signature, "--out", store.root)
     assert (code, errors) == (0, "")
@@ -99,16 +96,6 @@ def test_a_run_is_worth_what_its_result_says(atss, store, data):
     assert metrics["settings"]["nms_threshold"] == 0.6
     assert metrics["data"]["images"] == 12 and len(metrics["data"]["fingerprint"]) == 64
     assert metrics["environment"]["device"] == "cpu" and metrics["environment"]["torch"]
-    # With other settings, read by pycocotools.
-    line = ("--set", "max_detections=5", "--set", "short_side=50", "--out", store.root)
-    assert atss("evaluate", run.signature, *line)[0] == 0
-    folder = folder.with_name(f"{run.signature}-max_detections=5-short_side=50-squares-val")
-    with redirect_stdout(io.StringIO()):
-        truth = COCO(data / "annotations" / "instances_val.json")
-        found = truth.loadRes(str(folder / "detections.json"))
-    settings = read(folder / "metrics.json")["settings"]
-    assert (len(found.anns), settings["max_detections"]) == (12 * 5, 5)
-    assert settings["short_side"] == [50, 50]
 
 
 def test_an_unfinished_run_is_tested_from_its_last_checkpoint(atss, store):
@@ -133,13 +120,12 @@ def test_another_split_and_another_place_of_the_data(atss, store, data):
     assert one["data"]["fingerprint"] == other["data"]["fingerprint"]
 
 
-def test_data_that_changed_since_the_training_are_refused(atss, tmp_path):
+def test_data_that_changed_since_the_training_are_refused(atss, refused, tmp_path):
     data, out = write_small_data(tmp_path / "squares"), tmp_path / "results"
     train(data, out)
     file = data / "annotations" / "instances_val.json"
     file.write_text(json.dumps(read(file) | {"annotations": read(file)["annotations"][1:]}))
-    code, _, errors = atss("evaluate", ROW, "--out", out)
-    assert code == 2 and "its content changed" in errors and errors.count("\n") == 1
+    assert "its content changed" in refused("evaluate", ROW, "--out", out)
     assert not (out / "evaluations").exists()
     assert atss("evaluate", ROW, "--data", data, "--out", out)[0] == 0
 
@@ -206,16 +192,14 @@ def test_other_classes_are_refused(refused, weights, tmp_path, names, reason):
         ("predict SIGNATURE PHOTO --set iterations=3", "iterations is a setting of training"),
     ],
 )
-def test_what_cannot_be_is_refused_in_one_line(atss, store, data, weights, tmp_path, line, reason):
+def test_what_cannot_be_is_refused(refused, store, data, weights, tmp_path, line, reason):
     meant = {"SIGNATURE": run_of(store).signature, "WEIGHTS": weights, "EMPTY": tmp_path / "empty"}
     meant |= {"PHOTO": data / "val" / "1.png", "YOUNG": tmp_path}
     (tmp_path / "empty").mkdir()
     RunFolder(tmp_path / "runs" / "abc").write("run", told_of(["young"]))
     words = [meant.get(word, word) for word in shlex.split(line)]
     out = [] if "--out" in words else ["--out", store.root]
-    code, _, errors = atss(*words, *out)
-    assert code == 2 and errors.count("\n") == 1 and errors.startswith("atss: ")
-    assert reason in errors and not list((tmp_path / "empty").iterdir())
+    assert reason in refused(*words, *out) and not list((tmp_path / "empty").iterdir())
 
 
 def test_a_run_is_found_by_what_people_call_it(tmp_path):
@@ -302,10 +286,11 @@ def test_a_run_predicts_what_it_detects_when_evaluated(atss, store, data):
     torch.set_num_threads(2)
     seventh = str(data / "val" / "7.png")
     places = (data / "val", seventh)  # what is named twice is tested once
-    line = ("predict", run.signature, *places, "--score", 0, "--set", "max_detections=3")
+    settings = ("--set", "max_detections=3", "--set", "short_side=64")
+    line = ("predict", run.signature, *places, "--score", 0, *settings)
     assert atss(*line, "--out", store.root)[0] == 0
     assert torch.get_num_threads() == RECIPE.threads == 1  # sums depend on it
-    folder = store.root / "predictions" / f"{run.signature}-max_detections=3-val"
+    (folder,) = store.root.glob("predictions/*-max_detections=3-short_side=64-val")
     images = read(folder / "images.json")["images"]
     (its_id,) = (image["id"] for image in images if image["file_name"] == seventh)
     ours = [it for it in read(folder / "detections.json") if it["image_id"] == its_id]

@@ -70,9 +70,6 @@ def test_counts_are_those_of_plain_loops(name, seed):
         assert found.objects["above_threshold"][g] == sum(value >= threshold for value in ious)
 
 
-BOX = (20.0, 20.0, 70.0, 60.0)
-
-
 def test_objects_are_described_as_the_file_has_them(tmp_path):
     described = content()
     described["annotations"] = [
@@ -98,11 +95,10 @@ def test_objects_are_described_as_the_file_has_them(tmp_path):
 # What is made of the counts
 
 
-IMAGES = pd.DataFrame({"selection": ["IoU", "ATSS"], "ignored": [30, 0], "contested": [4, 2]})
-
-
 def test_a_summary_has_means_spreads_and_shares():
-    summary = summarize(frame({"IoU": [0, 20, 4, 20], "ATSS": [8, 10, 8, 10]}), IMAGES)
+    objects = frame({"IoU": [0, 20, 4, 20], "ATSS": [8, 10, 8, 10]})
+    images = {"selection": ["IoU", "ATSS"], "ignored": [30, 0], "contested": [4, 2]}
+    summary = summarize(objects, pd.DataFrame(images))
     assert summary.index.tolist() == ["IoU", "ATSS"]
     expected = {
         **{"objects": 4, "mean": 11, "std": statistics.stdev([0, 20, 4, 20]), "none, %": 25},
@@ -145,8 +141,7 @@ def test_claims_tell_the_numbers_they_are_judged_by():
 def test_claims_that_do_not_hold_are_not_called_so(counts, above, states):
     found = claims(frame(counts, above_threshold=above))
     assert "".join(one.state[0] for one in found) == states
-    is_counted = {"IoU", "spatial and scale"} <= {*counts}
-    is_open = found[-1].state == "undecided" and not is_counted
+    is_open = found[-1].state == "undecided" and not {"IoU", "spatial and scale"} <= {*counts}
     assert found[-1].needs == ("atss positives",) * is_open
 
 
@@ -229,7 +224,7 @@ def test_what_cannot_be_is_refused_in_one_line(refused, tmp_path, arguments, exp
 
 
 def test_a_picture_names_its_selections_and_objects():
-    two = scene(BOX, (60, 30, 120, 90))
+    two = scene((20, 20, 70, 60), (60, 30, 120, 90))
     anchors = {name: anchors_of(one, two) for name, one in SELECTIONS.items()}
     image = Image.new("RGB", (two.width, two.height))
     panels = selections_figure(image, two.boxes.numpy(), ["cat", "dog"], anchors).axes
