@@ -255,10 +255,7 @@ def test_what_is_odd_is_noted(tmp_path):
     (tmp_path / "val" / "c.png").write_bytes(b"")
     data = open_data(tmp_path)
     assert data.notes == ("2 of 3 validation images are training images too",)
-    assert data.val.notes[:2] == [
-        "instances_val.json: 2 categories share a name",
-        "instances_val.json: 1 crowd regions are not learnt; evaluation ignores them",
-    ]
+    assert "instances_val.json: 2 categories share a name" in data.val.notes
     assert "4 areas are more than twice their boxes'" in " ".join(data.val.notes)
 
 
@@ -395,10 +392,6 @@ def test_a_split_of_any_name_is_opened_by_itself(tmp_path):
     write(tmp_path / "pets", content(), "test")
     name, dataset = open_split(tmp_path / "pets", "test")
     assert (name, len(dataset)) == ("pets", 3)  # with the image that shows nothing
-    (tmp_path / "pets.toml").write_text(
-        '[test]\nimages = "pets/test"\nannotations = "pets/annotations/instances_test.json"\n'
-    )
-    assert open_split(tmp_path / "pets.toml", "test")[1].digest() == dataset.digest()
 
 
 def test_cocos_categories_are_80_with_gaps_in_their_ids():
