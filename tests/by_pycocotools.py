@@ -12,9 +12,7 @@ from pycocotools.cocoeval import COCOeval
 from detector.evaluation.match_records import FALSE, IGNORED, TRUE
 from detector.metrics import COCO_NUMBERS
 
-States = dict[
-    int, NDArray[np.uint8]
-]  # of a detection, by its place in the list: [4 areas, 10 IoUs]
+States = dict[int, NDArray[np.uint8]]  # of a detection, by its place: [4 areas, 10 IoUs]
 Counts = dict[int, list[bool]]  # of a ground truth, by its place: whether it has to be found, [4]
 
 

@@ -175,11 +175,10 @@ def around_one(shape):
     return 1 + 0.2 * torch.randn(shape)
 
 
-def official(**settings):
+def official(groups=1, **settings):
     """The official code's network; ResNeXts have their stride in the 3x3 convolution."""
-    is_resnext = settings.get("groups", 1) > 1
-    conventions = {"stride_in_1x1": not is_resnext, "eps": 0.0, "scale_shape": (1,)}
-    return Foreign(OFFICIAL, **{**conventions, **settings})
+    conventions = {"stride_in_1x1": groups == 1, "eps": 0.0, "scale_shape": (1,)}
+    return Foreign(OFFICIAL, groups=groups, **conventions, **settings)
 
 
 def mmdetection(**settings):

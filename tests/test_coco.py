@@ -1,9 +1,9 @@
 """Data sets are found, checked and read; what is dropped is said."""
 
 import json
+import random
 import struct
 import zlib
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from made_up_coco import annotation, content, write, write_both
 from PIL import Image, ImageOps
 
 from detector.data.coco import CocoDataset, open_data, open_split
-from detector.data.images import read_pixels
+from detector.data.images import opened, read_pixels
 from detector.data.locate import coco_categories
 
 
@@ -40,9 +40,10 @@ def test_an_item_is_an_image_and_its_ground_truths(written):
 
 
 def test_boxes_are_clipped_and_impossible_ones_dropped_and_counted(tmp_path):
+    """All of that only to be learnt: evaluation has every box, and every crowd, as they were."""
     described = content()
     described["annotations"] += [
-        annotation(6, 30, 3, [-5, 10, 20, 100]),  # becomes 0 10 15 50
+        annotation(6, 30, 3, [-5, 10, 20, 100], area=700),  # becomes 0 10 15 50
         annotation(7, 30, 3, [10, 10, 0, 5]),
         annotation(8, 30, 7, [50, 0, 10, 10]),  # begins where the image ends
         annotation(9, 30, 7, [-9, 3, 5, 5]),
@@ -55,13 +56,8 @@ def test_boxes_are_clipped_and_impossible_ones_dropped_and_counted(tmp_path):
         "2 boxes outside their images are not learnt",
         "1 boxes reach over their images' borders by more than 1 px: clipped",
     ]
-
-
-def test_ground_truth_keeps_boxes_and_crowds_as_they_were(tmp_path):
-    described = content()
-    described["annotations"].append(annotation(6, 30, 3, [-5, 10, 20, 100], area=700))
-    truth = CocoDataset(*write(tmp_path, described)).ground_truth
-    assert [item["id"] for item in truth["annotations"]] == [1, 2, 3, 4, 5, 6]
+    truth = dataset.ground_truth
+    assert [item["id"] for item in truth["annotations"]] == list(range(1, 10))
     assert truth["annotations"][5] == described["annotations"][5] | {"iscrowd": 0}
     assert truth["annotations"][3]["iscrowd"] == 1
     assert truth["categories"] == [{"id": 3, "name": "cat"}, {"id": 7, "name": "dog"}]
@@ -114,23 +110,25 @@ def test_an_images_pixels_are_pils_to_the_bit(tmp_path, kind, size):
 
 @pytest.mark.parametrize("progressive", [False, True])
 def test_a_damaged_jpeg_is_read_or_refused_as_by_pil(tmp_path, progressive):
-    draw, seen = np.random.default_rng(0), set()
-    pixels = draw.integers(0, 256, (40, 40, 3), dtype=np.uint8)
-    Image.fromarray(pixels).save(tmp_path / "a.jpg", progressive=progressive)
-    whole = (tmp_path / "a.jpg").read_bytes()
+    path, draw, seen = tmp_path / "a.jpg", random.Random(0), set()
+    picture = Image.frombytes("RGB", (40, 40), draw.randbytes(40 * 40 * 3))
+    picture.save(path, progressive=progressive)
+    whole = path.read_bytes()
     start = whole.index(b"\xff\xda") + 20  # of the pixels; the header stays
-    for cut in (1, 2, 500, *[0] * 60):
-        content = np.frombuffer(whole[: len(whole) - cut], np.uint8).copy()
-        if not cut:
-            content[draw.integers(start, len(content), 3)] = draw.integers(0, 256, 3)
-        (tmp_path / "a.jpg").write_bytes(content.tobytes())
-        expected = pils_pixels(tmp_path / "a.jpg")
+    damaged = [bytearray(whole[:-cut]) for cut in (1, 2, 500)]
+    for _ in range(60):
+        damaged.append(bytearray(whole))
+        for place in draw.sample(range(start, len(whole)), 3):
+            damaged[-1][place] = draw.randrange(256)
+    for data in damaged:
+        path.write_bytes(data)
+        expected = pils_pixels(path)
         seen.add(expected is None)
         if expected is None:
             with pytest.raises(ValueError, match="a.jpg: not readable as an image, which is"):
-                read_pixels(tmp_path / "a.jpg", (40, 40))
+                read_pixels(path, (40, 40))
         else:
-            assert np.array_equal(read_pixels(tmp_path / "a.jpg", (40, 40)).numpy(), expected)
+            assert np.array_equal(read_pixels(path, (40, 40)).numpy(), expected)
     assert seen == {False, True}
 
 
@@ -139,14 +137,11 @@ def deep_gray(path):
 
 
 def deep_color(path):
-    """PIL reads these by their high byte alone, and says nothing."""
-    header = struct.pack(">IIBBBBB", 60, 40, 16, 2, 0, 0, 0)
-    pixels = zlib.compress(bytes(40 * (1 + 60 * 6)))
-    path.write_bytes(b"\x89PNG\r\n\x1a\n")
-    with path.open("ab") as file:
-        for kind, data in ((b"IHDR", header), (b"IDAT", pixels), (b"IEND", b"")):
-            crc = struct.pack(">I", zlib.crc32(kind + data))
-            file.write(struct.pack(">I", len(data)) + kind + data + crc)
+    """As its header says; PIL reads these by their high byte alone, and says nothing."""
+    Image.new("RGB", (60, 40)).save(path)
+    data = path.read_bytes()
+    header = data[12:24] + bytes([16]) + data[25:29]  # the bits were 8
+    path.write_bytes(data[:12] + header + struct.pack(">I", zlib.crc32(header)) + data[33:])
 
 
 def huge(path):
@@ -161,10 +156,7 @@ UNFIT = {
     "16 bits": (deep_gray, "pixels of mode I;16B?, needs 8 bits"),
     "16 bits of colors": (deep_color, "pixels of mode RGB;16B, needs 8 bits"),
     "a program": (lambda path: path.write_bytes(PROGRAM), "not readable as an image"),
-    "another size": (
-        lambda path: Image.new("RGB", (40, 60)).save(path),
-        "40 x 60 pixels, needs the 60 x 40 that",
-    ),
+    "another size": (lambda path: Image.new("L", (40, 60)).save(path), "40 x 60 pixels, needs the"),
     "four billion pixels": (huge, "65535 x 65535 pixels, needs at most 268,435,456"),
 }
 
@@ -181,7 +173,7 @@ def test_an_unfit_image_is_refused_by_its_header_before_any_training_and_when_re
         assert "\n" not in str(raised.value)
 
 
-def save_turned(path, turn, size=(60, 40)):
+def save_turned(path, turn, size):
     exif = Image.Exif()
     exif[0x0112] = turn
     Image.effect_noise(size, 90).convert("RGB").save(path, exif=exif)
@@ -196,41 +188,31 @@ def test_an_image_is_read_as_people_see_it(written, turn):
     shown = ImageOps.exif_transpose(Image.open(path))
     assert np.array_equal(dataset[0][0].permute(1, 2, 0), shown)
     dataset.check_images()
-    told = "1 images are turned as their EXIF orientation says"
-    assert any(told in note for note in dataset.notes) == (turn > 1)
+    assert ("1 images are turned" in " ".join(dataset.notes)) == (turn > 1)
 
 
 def test_stored_pixels_are_meant_where_the_size_is_theirs(written):
-    save_turned(written[0] / "a.png", 6)
+    save_turned(written[0] / "a.png", 6, (60, 40))
     dataset = CocoDataset(*written)
     assert dataset[0][0].shape == (3, 40, 60)
     dataset.check_images()
-    assert any("do not have: not turned" in note for note in dataset.notes)
+    assert "1 images have an EXIF orientation" in " ".join(dataset.notes)
 
 
-def test_an_aerial_image_is_read_without_a_warning(tmp_path, recwarn):
-    described = content()
-    described["images"][2] |= {"width": 14_000, "height": 13_000}
-    images, file = write(tmp_path, described | {"images": described["images"][:2]})
-    Image.new("1", (14_000, 13_000)).save(images / "c.png")
-    file.write_text(json.dumps(described))
-    CocoDataset(images, file).check_images()
-    assert not recwarn.list
+def test_an_aerial_image_is_opened_without_a_warning(tmp_path, recwarn):
+    Image.new("1", (14_000, 13_000)).save(tmp_path / "a.png")
+    with opened(tmp_path / "a.png"):
+        assert not recwarn.list
 
 
 def test_images_outside_the_folder_are_refused(tmp_path):
     (images, file), described = write(tmp_path, content()), content()
-    first = described["images"][0]
     Image.new("RGB", (60, 40)).save(tmp_path / "secret.png")
     for name in ("../secret.png", "x/../../secret.png", str(tmp_path / "secret.png")):
-        first["file_name"] = name
+        described["images"][0]["file_name"] = name
         file.write_text(json.dumps(described))
         with pytest.raises(ValueError, match="1 of 3 images lie outside"):
             CocoDataset(images, file)
-    for record in described["images"][1:]:
-        record["file_name"] = str(images / record["file_name"])
-    file.write_text(json.dumps(described))
-    assert len(CocoDataset(Path("/"), file)) == 3  # whose owner says that it is
 
 
 def test_a_name_is_found_whatever_its_code_points(tmp_path):
@@ -273,10 +255,7 @@ def test_what_is_odd_is_noted(tmp_path):
     (tmp_path / "val" / "c.png").write_bytes(b"")
     data = open_data(tmp_path)
     assert data.notes == ("2 of 3 validation images are training images too",)
-    assert data.val.notes[:2] == [
-        "instances_val.json: 2 categories share a name",
-        "instances_val.json: 1 crowd regions are not learnt; evaluation ignores them",
-    ]
+    assert "instances_val.json: 2 categories share a name" in data.val.notes
     assert "4 areas are more than twice their boxes'" in " ".join(data.val.notes)
 
 
@@ -293,20 +272,12 @@ def test_missing_images_are_counted_and_the_first_is_named(written):
 # Opening
 
 
-LAYOUTS = {
-    "COCO in images": ("annotations/instances_train2017.json", "images/train2017"),
-    "mixed": ("annotations/instances_train2017.json", "train"),
-}
-
-
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_a_folder_is_opened_by_the_usual_names(tmp_path, layout):
-    write_both(tmp_path)
-    annotations, images = LAYOUTS[layout]
-    (tmp_path / "annotations" / "instances_train.json").rename(tmp_path / annotations)
-    (tmp_path / "train").rename(tmp_path / "moved")
-    (tmp_path / images).parent.mkdir(exist_ok=True)
-    (tmp_path / "moved").rename(tmp_path / images)
+@pytest.mark.parametrize("images", ["images/train2017", "train"])
+def test_a_folder_is_opened_by_the_usual_names(tmp_path, images):
+    write(tmp_path, content(), "train2017")
+    write(tmp_path, content(), "val")
+    (tmp_path / "images").mkdir()
+    (tmp_path / "train2017").rename(tmp_path / images)
     data = open_data(str(tmp_path))
     assert data.name == tmp_path.name
     assert (len(data.train), len(data.val)) == (2, 3)  # training leaves out the empty image
@@ -367,9 +338,7 @@ def test_a_toml_file_that_says_too_little_is_refused(tmp_path, text, message):
         open_data(tmp_path / "data.toml")
 
 
-def test_coco_2017_is_where_coco_root_says_and_an_unknown_name_is_answered_with_the_known(
-    tmp_path, monkeypatch
-):
+def test_coco_2017_is_where_coco_root_says_and_other_names_are_unknown(tmp_path, monkeypatch):
     for split in ("train2017", "val2017"):
         write(tmp_path, content(), split)
     monkeypatch.setenv("COCO_ROOT", str(tmp_path))
@@ -423,19 +392,9 @@ def test_a_split_of_any_name_is_opened_by_itself(tmp_path):
     write(tmp_path / "pets", content(), "test")
     name, dataset = open_split(tmp_path / "pets", "test")
     assert (name, len(dataset)) == ("pets", 3)  # with the image that shows nothing
-    (tmp_path / "pets.toml").write_text(
-        '[test]\nimages = "pets/test"\nannotations = "pets/annotations/instances_test.json"\n'
-    )
-    assert open_split(tmp_path / "pets.toml", "test")[1].digest() == dataset.digest()
-    with pytest.raises(ValueError, match=r"needs \[val\] with images"):
-        open_split(tmp_path / "pets.toml", "val")
-    with pytest.raises(ValueError, match=r"needs one annotations/instances_val\*.json, found none"):
-        open_split(tmp_path / "pets", "val")
 
 
 def test_cocos_categories_are_80_with_gaps_in_their_ids():
     ids, names = coco_categories()
-    assert len(ids) == len(names) == len(set(names)) == 80
-    assert list(ids) == sorted(ids) and (ids[0], ids[-1]) == (1, 90)
-    assert dict(zip(ids, names, strict=True))[13] == "stop sign"
-    assert not set(ids) & {12, 26, 29, 30, 45, 66, 68, 69, 71, 83}
+    assert list(ids) == sorted({*range(1, 91)} - {12, 26, 29, 30, 45, 66, 68, 69, 71, 83})
+    assert len(set(names)) == 80 and names[ids.index(13)] == "stop sign"

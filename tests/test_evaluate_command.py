@@ -1,19 +1,16 @@
 """`atss evaluate` and `atss predict`: runs and files, on annotated images and on a person's own."""
 
-import io
 import json
+import random
 import shlex
-from contextlib import redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from made_up_coco import content, write, write_both
 from PIL import Image
-from pycocotools.coco import COCO
 from test_plan import facts
 from test_trial import RECIPE, Killed, kill_at, make_job, write_small_data
 
@@ -32,10 +29,8 @@ ROW = "Table 2: Made up, Box"
 
 def train(data: Path, out: Path, seed: int = 0, report: Any = lambda values: None) -> None:
     job = make_job(data, out)
-    run = replace(job.run, seed=seed)
-    found = {"name": "squares", "fingerprint": run.data, "where": str(data)}
-    about = told_of([ROW, "Table 3: The same"], seed)
-    about["data"] |= found
+    run, about = replace(job.run, seed=seed), told_of([ROW, "Table 3: The same"], seed)
+    about["data"] |= {"name": "squares", "fingerprint": run.data, "where": str(data)}
     run_trial(replace(job, run=run, folder=out / "runs" / signature(run), facts=about), report)
 
 
@@ -66,9 +61,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_untrained(tmp_path_factory.mktemp("file") / "untrained.safetensors")
 
 
-def save_untrained(
-    path: Path, ids: tuple[int, ...] = (3, 7), names: tuple[str, ...] = ("cat", "dog")
-) -> Path:
+def save_untrained(path, ids=(3, 7), names=("cat", "dog")):
     detector, _ = assemble(DetectorConfig(), RECIPE, len(names), seed=0)
     torch.nn.init.normal_(detector.head.cls_logits.weight, std=0.3)
     torch.nn.init.constant_(detector.head.cls_logits.bias, -2.2)  # scores around 0.1, not 0.01
@@ -88,7 +81,7 @@ def metrics_of(store: Store, name: str) -> Any:
 # atss evaluate
 
 
-def test_a_run_is_worth_what_its_result_says(atss, store, data):
+def test_a_run_is_worth_what_its_result_says(atss, store):
     run = run_of(store)
     code, output, errors = atss("evaluate", run.signature, "--out", store.root)
     assert (code, errors) == (0, "")
@@ -103,16 +96,6 @@ def test_a_run_is_worth_what_its_result_says(atss, store, data):
     assert metrics["settings"]["nms_threshold"] == 0.6
     assert metrics["data"]["images"] == 12 and len(metrics["data"]["fingerprint"]) == 64
     assert metrics["environment"]["device"] == "cpu" and metrics["environment"]["torch"]
-    # With other settings, read by pycocotools.
-    line = ("--set", "max_detections=5", "--set", "short_side=50", "--out", store.root)
-    assert atss("evaluate", run.signature, *line)[0] == 0
-    folder = folder.with_name(f"{run.signature}-max_detections=5-short_side=50-squares-val")
-    with redirect_stdout(io.StringIO()):
-        truth = COCO(data / "annotations" / "instances_val.json")
-        found = truth.loadRes(str(folder / "detections.json"))
-    settings = read(folder / "metrics.json")["settings"]
-    assert (len(found.anns), settings["max_detections"]) == (12 * 5, 5)
-    assert settings["short_side"] == [50, 50]
 
 
 def test_an_unfinished_run_is_tested_from_its_last_checkpoint(atss, store):
@@ -137,59 +120,46 @@ def test_another_split_and_another_place_of_the_data(atss, store, data):
     assert one["data"]["fingerprint"] == other["data"]["fingerprint"]
 
 
-def test_data_that_changed_since_the_training_are_refused(atss, tmp_path):
+def test_data_that_changed_since_the_training_are_refused(atss, refused, tmp_path):
     data, out = write_small_data(tmp_path / "squares"), tmp_path / "results"
     train(data, out)
     file = data / "annotations" / "instances_val.json"
     file.write_text(json.dumps(read(file) | {"annotations": read(file)["annotations"][1:]}))
-    code, _, errors = atss("evaluate", ROW, "--out", out)
-    assert code == 2 and "its content changed" in errors and errors.count("\n") == 1
+    assert "its content changed" in refused("evaluate", ROW, "--out", out)
     assert not (out / "evaluations").exists()
     assert atss("evaluate", ROW, "--data", data, "--out", out)[0] == 0
 
 
 def test_a_file_is_tested_and_its_images_are_drawn(atss, weights, tmp_path):
-    data = write_both(tmp_path / "pets")
-    line = ("evaluate", "--weights", weights, "--data", data, "--out", tmp_path / "out")
-    assert atss(*line, "--draw", 2, "--score", 0)[0] == 0
-    folder = tmp_path / "out" / "evaluations" / "untrained-pets-val"
-    assert str(weights) in read(folder / "metrics.json")["detector"]
+    line = ("evaluate", "--data", write_both(tmp_path / "pets"), "--out", tmp_path, "--weights")
+    assert atss(*line, weights, "--draw", 2, "--score", 0)[0] == 0
+    folder = tmp_path / "evaluations" / "untrained-pets-val"
+    metrics, found = read(folder / "metrics.json"), read(folder / "detections.json")
+    assert str(weights) in metrics["detector"]
+    assert {item["category_id"] for item in found} == {3, 7}
     pictures = sorted(path.name for path in (folder / "pictures").iterdir())
     assert pictures == ["01-a.jpg", "02-b.jpg"]  # the first two of three
     with Image.open(folder / "pictures" / "01-a.jpg") as sheet:
         assert sheet.width > 1000  # side by side, and enlarged to be read
-    assert atss(*line)[0] == 0
+    # The same detector, which has other ids for its categories: they are told by name.
+    assert atss(*line, save_untrained(tmp_path / weights.name, (1, 2), ("Cat", "dog ")))[0] == 0
+    assert read(folder / "detections.json") == found
+    assert read(folder / "metrics.json")["numbers"] == metrics["numbers"]
     assert not (folder / "pictures").exists()  # they would not be of these detections
     assert not list(folder.glob(".*"))
-
-
-def test_categories_are_told_by_name(atss, tmp_path):
-    """The same detector, once with the data's ids in its file, once with others in other order."""
-    data, results = write_both(tmp_path / "pets"), []
-    for ids, names in (((3, 7), ("cat", "dog")), ((1, 2), ("Cat", "dog "))):
-        file = save_untrained(tmp_path / "file.safetensors", ids, names)
-        assert atss("evaluate", "--weights", file, "--data", data, "--out", tmp_path)[0] == 0
-        (folder,) = (tmp_path / "evaluations").iterdir()
-        found = read(folder / "detections.json")
-        assert {item["category_id"] for item in found} == {3, 7}
-        results.append((found, read(folder / "metrics.json")["numbers"]))
-    assert results[0] == results[1]
 
 
 @pytest.mark.parametrize(
     ("names", "reason"),
     [
-        (("cat", "horse"), "only on one side: dog, horse"),
-        (("cat", "cat"), "only on one side: dog"),
-        (("dog", "DOG"), "only on one side: cat"),
-        (("cat",), "knows 2 classes, pets-val has 1"),
+        (["cat", "horse"], "only on one side: dog, horse"),
+        (["dog", "DOG"], "only on one side: cat"),
+        (["cat", "dog", "horse"], "knows 2 classes, pets-val has 3"),
     ],
 )
 def test_other_classes_are_refused(refused, weights, tmp_path, names, reason):
-    described, ids = content(), [3, 7][: len(names)]
-    described["categories"] = [{"id": i, "name": it} for i, it in zip(ids, names, strict=True)]
-    kept = [it for it in described["annotations"] if it["category_id"] in ids]
-    write(tmp_path / "pets", described | {"annotations": kept}, "val")  # one split is enough
+    named = [{"id": number, "name": name} for number, name in zip((3, 7, 9), names, strict=False)]
+    write(tmp_path / "pets", content() | {"categories": named}, "val")  # one split is enough
     line = ("evaluate", "--weights", weights, "--data", tmp_path / "pets", "--out", tmp_path)
     assert reason in refused(*line)
 
@@ -215,25 +185,21 @@ def test_other_classes_are_refused(refused, weights, tmp_path, names, reason):
         ("evaluate --weights FILE --data shapes", "weights 'FILE'"),
         ("evaluate --weights README.md --data shapes", "weights 'README.md'"),
         ("evaluate --weights WEIGHTS", "--weights needs images to be tested on"),
-        ("evaluate SIGNATURE --draw -1", "Invalid value for '--draw'"),
         ("predict SIGNATURE", "is taken for a RUN; needs images after it"),
         ("predict SIGNATURE nowhere.jpg", "no images in nowhere.jpg: needs a file, or a folder"),
         ("predict SIGNATURE EMPTY", "no images in"),
         ("predict README.md CHANGELOG.md", "'README.md' is no run of"),
         ("predict SIGNATURE PHOTO --set iterations=3", "iterations is a setting of training"),
-        ("predict SIGNATURE PHOTO --score 2", "Invalid value for '--score'"),
     ],
 )
-def test_what_cannot_be_is_refused_in_one_line(atss, store, data, weights, tmp_path, line, reason):
+def test_what_cannot_be_is_refused(refused, store, data, weights, tmp_path, line, reason):
     meant = {"SIGNATURE": run_of(store).signature, "WEIGHTS": weights, "EMPTY": tmp_path / "empty"}
     meant |= {"PHOTO": data / "val" / "1.png", "YOUNG": tmp_path}
     (tmp_path / "empty").mkdir()
     RunFolder(tmp_path / "runs" / "abc").write("run", told_of(["young"]))
     words = [meant.get(word, word) for word in shlex.split(line)]
     out = [] if "--out" in words else ["--out", store.root]
-    code, _, errors = atss(*words, *out)
-    assert code == 2 and errors.count("\n") == 1 and errors.startswith("atss: ")
-    assert reason in errors and not list((tmp_path / "empty").iterdir())
+    assert reason in refused(*words, *out) and not list((tmp_path / "empty").iterdir())
 
 
 def test_a_run_is_found_by_what_people_call_it(tmp_path):
@@ -271,8 +237,7 @@ def photos(tmp_path: Path) -> Path:
     """Images of every kind, one of them cut off, one no image, and things that are none."""
     folder = tmp_path / "photos"
     (folder / "sub" / ".hidden").mkdir(parents=True)
-    pixels = np.random.default_rng(0).integers(0, 256, (50, 70, 3), dtype=np.uint8)
-    picture = Image.fromarray(pixels)
+    picture = Image.frombytes("RGB", (70, 50), random.Random(0).randbytes(70 * 50 * 3))
     for name in ("b.jpg", "sub/b.jpg", "A.PNG", "sub/map.bmp", "sub/._c.jpg", "sub/.hidden/d.jpg"):
         picture.save(folder / name)
     picture.convert("L").save(folder / "gray.png")
@@ -295,17 +260,13 @@ def test_a_folder_is_searched_and_what_cannot_be_read_is_left_out(
     assert len(left_out) == 2 and "cut.jpg" in left_out[0] and "text.jpg" in left_out[1]
     folder = tmp_path / "predictions" / "untrained-photos"
     described = read(folder / "images.json")
-    taken = {
-        Path(image["file_name"]).relative_to(photos).as_posix(): image["id"]
-        for image in described["images"]
-    }
-    assert taken == {
-        **{"A.PNG": 1, "b.jpg": 2, "gray.png": 4, "palette.png": 5},
-        **{"sub/b.jpg": 6, "sub/clear.webp": 7, "sub/map.bmp": 8},
-    }  # 3 and 9 are those left out
+    taken = {image["id"]: image["file_name"] for image in described["images"]}
+    names = "A.PNG b.jpg gray.png palette.png sub/b.jpg sub/clear.webp sub/map.bmp"
+    assert list(taken.values()) == [str(photos / name) for name in names.split()]
+    assert list(taken) == [1, 2, 4, 5, 6, 7, 8]  # 3 and 9 are those left out
     assert described["categories"] == [{"id": 3, "name": "cat"}, {"id": 7, "name": "dog"}]
     found = read(folder / "detections.json")
-    assert {item["image_id"] for item in found} == set(taken.values())
+    assert {item["image_id"] for item in found} == set(taken)
     assert set(found[0]) == {"image_id", "category_id", "bbox", "score"}
     assert min(item["score"] for item in found) >= 0.1
     same, others = ([it | {"image_id": 0} for it in found if it["image_id"] == n] for n in (1, 8))
@@ -323,13 +284,16 @@ def test_a_run_predicts_what_it_detects_when_evaluated(atss, store, data):
     """Its val images as files; tested one by one, so all but the padding of a batch is the same."""
     run = run_of(store)
     torch.set_num_threads(2)
-    places = (data / "val", data / "val" / "7.png")  # what is named twice is tested once
-    line = ("predict", run.signature, *places, "--score", 0, "--set", "max_detections=3")
+    seventh = str(data / "val" / "7.png")
+    places = (data / "val", seventh)  # what is named twice is tested once
+    settings = ("--set", "max_detections=3", "--set", "short_side=64")
+    line = ("predict", run.signature, *places, "--score", 0, *settings)
     assert atss(*line, "--out", store.root)[0] == 0
     assert torch.get_num_threads() == RECIPE.threads == 1  # sums depend on it
-    folder = store.root / "predictions" / f"{run.signature}-max_detections=3-val"
-    ids = {Path(it["file_name"]).name: it["id"] for it in read(folder / "images.json")["images"]}
-    ours = [it for it in read(folder / "detections.json") if it["image_id"] == ids["7.png"]]
+    (folder,) = store.root.glob("predictions/*-max_detections=3-short_side=64-val")
+    images = read(folder / "images.json")["images"]
+    (its_id,) = (image["id"] for image in images if image["file_name"] == seventh)
+    ours = [it for it in read(folder / "detections.json") if it["image_id"] == its_id]
     theirs = [item for item in read(run.detections) if item["image_id"] == 7][:3]
     for one, other in zip(ours, theirs, strict=True):
         assert one["bbox"] == pytest.approx(other["bbox"], abs=0.02)

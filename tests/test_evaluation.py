@@ -1,14 +1,12 @@
 """Detections become COCO's results, and these become the six numbers."""
 
-import copy
-
 import pytest
 import torch
 from made_up_coco import RECIPE, content, write
 
 from detector.data.coco import CocoDataset
 from detector.data.transforms import Normalization
-from detector.evaluation.detect import as_results, detect_all, detect_one, measure, six
+from detector.evaluation.detect import as_results, detect_all, measure, six
 from detector.metrics import Metrics
 from detector.weights.conventions import Layout
 
@@ -18,43 +16,15 @@ def dataset(tmp_path):
     return CocoDataset(*write(tmp_path, content()))
 
 
-def found(image, category, bbox, score=0.9):
-    return {"image_id": image, "category_id": category, "bbox": bbox, "score": score}
-
-
-def evaluate(truth, detections):
-    return six(measure(truth, detections)[0])
-
-
-HUNDRED = pytest.approx(100)  # COCO's precision is a quotient plus epsilon
-
-
-def test_the_truth_is_worth_100_and_nothing_0_and_neither_argument_is_changed(dataset):
-    truth = dataset.ground_truth
-    detections = [
-        found(item["image_id"], item["category_id"], item["bbox"])
-        for item in truth["annotations"]
-        if not item["iscrowd"]
-    ]
-    before = copy.deepcopy((truth, detections))
-    expected = Metrics(HUNDRED, HUNDRED, HUNDRED, HUNDRED, HUNDRED, None)  # none is large
-    assert evaluate(truth, detections) == expected and (truth, detections) == before
-    assert evaluate(truth, []) == Metrics(0, 0, 0, 0, 0, None)
-    assert evaluate({**truth, "annotations": []}, detections) == Metrics()
-
-
 class Oracle:
     """A detector that knows the data set and recognizes images by their size after resizing."""
 
     def __init__(self, dataset):
-        self.dataset = dataset
-        self.seen: list[tuple[int, int]] = []
-        self.colors: list[list[float]] = []
+        self.dataset, self.seen = dataset, []
 
     def detect(self, images):
         assert not torch.is_grad_enabled()
-        self.seen += [(image.shape[1], image.shape[2]) for image in images]
-        self.colors += [image[:, 0, 0].tolist() for image in images]
+        self.seen += images
         return [self._one(image) for image in images]
 
     def _one(self, image):
@@ -77,37 +47,25 @@ def results(detector, dataset, **more):
 def test_a_detector_that_knows_all_reaches_100(dataset, workers):
     oracle = Oracle(dataset)
     parts = list(detect_all(oracle, dataset, RECIPE, device="cpu", workers=workers))
-    assert oracle.seen == [(112, 75), (75, 112), (80, 80)]  # short side 80, long side at most 112
+    sizes = [tuple(image.shape[1:]) for image in oracle.seen]
+    assert sizes == [(112, 75), (75, 112), (80, 80)]  # short side 80, long side at most 112
     assert [len(part) for part in parts] == [1, 1, 1]  # no two are padded alike
     found = [item for part in parts for image in part for item in image]
-    assert evaluate(dataset.ground_truth, found).ap == HUNDRED
+    numbers = six(measure(dataset.ground_truth, found)[0])
+    assert numbers == Metrics(*[pytest.approx(100)] * 5, None)  # none is large
 
 
-SMALL, LEGACY = ((60, 40), (120, 90)), ((100, 90), (200, 180))  # size, tested at
-OBJECT = [[20, 20, 39, 39], [0, 0, 199, 179]]
-
-
-@pytest.mark.parametrize(
-    ("boxes", "sizes", "is_legacy", "expected"),
-    [
-        # Its x is halved and its y divided by 2.25.
-        ([[20, 9, 41, 45], [-8, 0, 130, 89]], SMALL, False, [[10, 4, 10.5, 16], [0, 0, 60, 39.56]]),
-        # A legacy network sees the object from 10 to 19 of its 10 pixels at 100 x 90 in a frame of
-        # 200 x 180: corners 20 and 38, which a box from 20 to 39 says; scaled back 10 and 20.
-        (OBJECT, LEGACY, True, [[10, 10, 10, 10], [0, 0, 100, 90]]),
-        (OBJECT, LEGACY, False, [[10, 10, 9.5, 9.5], [0, 0, 99.5, 89.5]]),
-    ],
-)
-def test_boxes_are_scaled_back_clipped_and_rounded(boxes, sizes, is_legacy, expected):
+def test_boxes_are_scaled_back_clipped_and_rounded():
+    """Here x is halved and y divided by 2.25; test_weights.py has corners that are included."""
     detections = {
-        "boxes": torch.tensor(boxes).float(),
+        "boxes": torch.tensor([[20.0, 9, 41, 45], [-8, 0, 130, 89]]),
         "scores": torch.tensor([0.123456789, 0.5]),
         "labels": torch.tensor([1, 0]),
     }
-    facts = {"image_id": 10, "category_ids": [3, 7], "size": sizes[0], "tested": sizes[1]}
-    assert as_results(detections, **facts, inclusive_corners=is_legacy) == [
-        found(10, 7, expected[0], 0.123457),
-        found(10, 3, expected[1], 0.5),
+    facts = {"image_id": 10, "category_ids": [3, 7], "size": (60, 40), "tested": (120, 90)}
+    assert as_results(detections, **facts) == [
+        {"image_id": 10, "category_id": 7, "bbox": [10, 4, 10.5, 16], "score": 0.123457},
+        {"image_id": 10, "category_id": 3, "bbox": [0, 0, 60, 39.56], "score": 0.5},
     ]
 
 
@@ -117,15 +75,7 @@ def test_conventions_reach_the_detector_and_its_results(dataset):
     layout = Layout(normalization=raw, inclusive_corners=True)
     found = results(oracle, dataset, layout=layout, category_ids=[30, 70])
     assert {item["category_id"] for item in found} == {30, 70}
-    assert oracle.colors[1] == [200, 100, 0]  # the first image's, blue first
+    assert oracle.seen[1][:, 0, 0].tolist() == [200, 100, 0]  # the first image's, blue first
     for one, other in zip(found, results(Oracle(dataset), dataset), strict=True):
         assert one["bbox"][:2] == other["bbox"][:2]
         assert one["bbox"][2] > other["bbox"][2]  # the pixel that a resized one is larger by
-
-
-def test_an_image_alone_is_detected_as_in_its_data_set(dataset):
-    together = results(Oracle(dataset), dataset)
-    for index, number in enumerate(dataset.image_ids):
-        ids = {"image_id": number, "category_ids": dataset.category_ids}
-        alone = detect_one(Oracle(dataset), dataset[index][0], RECIPE, **ids, device="cpu")
-        assert alone == [item for item in together if item["image_id"] == number]

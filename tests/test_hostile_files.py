@@ -10,25 +10,18 @@ import json
 import random
 import re
 import time
-from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
-import torch
-from made_up_coco import annotation
+from made_up_coco import content
 from PIL import Image
 from test_archive import export, read, reseal, write
+from test_weights import save_own
 
-from detector import checkpoint
-from detector.backbone import build_backbone
-from detector.checkpoint import Description
-from detector.config import Recipe
 from detector.data.coco import CocoDataset
 from detector.data.images import FORMATS, read_pixels
-from detector.detector import build_detector
 from detector.weights.load import load_detector
-from experiments.baselines import ATSS
 from orchestration.archive import verify
 from reports import coco_bootstrap
 from reports.archive import MANIFEST
@@ -37,46 +30,32 @@ pytestmark = pytest.mark.slow
 
 SECONDS, GIGABYTES = 20.0, 2.0
 PEAK = Path("/proc/self/clear_refs")
-VALUES: tuple[Any, ...] = (
+VALUES = (
     *(None, True, -1, 0, 3, 2**31, 2**63, 10**400, 1.5, 1e308, float("nan"), float("inf")),
     *("", "x", "../../etc/passwd", "\x1b]0;t\x07", "\ud800", [], [1], {}, {"id": 1}),
     *([[[]]], ["a", "b"], [1, 2, 3, 4], [float("nan")] * 4),
 )
 
 
-def places(content: Any, keys: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """Of every value inside, as the keys that lead to it."""
-    inner = content.items() if isinstance(content, dict) else enumerate(content)
-    found = []
-    for key, value in inner:
-        found.append((*keys, key))
-        if isinstance(value, dict | list):
-            found += places(value, (*keys, key))
-    return found
+def spoil(described, draw):
+    """A copy in which some value, at any depth, is replaced, dropped or doubled."""
+    whole = inner = copy.deepcopy(described)
+    while True:
+        key = draw.choice([*inner] if isinstance(inner, dict) else range(len(inner)))
+        if not inner[key] or not isinstance(inner[key], dict | list) or draw.random() < 0.15:
+            break
+        inner = inner[key]
+    how = draw.random()
+    if how < 0.15 and isinstance(inner, dict):
+        del inner[key]
+    elif how < 0.3 and isinstance(inner, list):
+        inner.append(copy.deepcopy(inner[key]))
+    else:
+        inner[key] = copy.deepcopy(draw.choice(VALUES))
+    return whole
 
 
-def spoil(content: Any, draw: random.Random) -> Any:
-    """A copy with one to three values replaced, dropped or doubled."""
-    content = copy.deepcopy(content)
-    for _ in range(draw.randint(1, 3)):
-        *path, last = draw.choice(places(content))
-        try:
-            inner = content
-            for key in path:
-                inner = inner[key]
-            how = draw.random()
-            if how < 0.15 and isinstance(inner, dict):
-                del inner[last]
-            elif how < 0.3 and isinstance(inner, list):
-                inner.append(copy.deepcopy(inner[last]))
-            else:
-                inner[last] = copy.deepcopy(draw.choice(VALUES))
-        except (KeyError, IndexError, TypeError):
-            continue  # an earlier change took the place away
-    return content
-
-
-def damage(data: bytes, draw: random.Random) -> bytes:
+def damage(data, draw):
     """Cut off, or with some bytes changed, left out or put in."""
     place = draw.randrange(len(data))
     how = draw.random()
@@ -86,7 +65,7 @@ def damage(data: bytes, draw: random.Random) -> bytes:
     return data[:place] + junk + data[place + (0 if how < 0.5 else len(junk)) :]
 
 
-def outcome(run: Callable[[], Any], name: str) -> str:
+def outcome(run, name):
     """ "read", or the one line of its refusal."""
     begun = time.monotonic()
     try:
@@ -100,7 +79,7 @@ def outcome(run: Callable[[], Any], name: str) -> str:
 
 
 @pytest.fixture(autouse=True)
-def _memory_stays_small() -> Iterator[None]:
+def _memory_stays_small():
     """Measured from this test's own begin: what ran before it in this process counts in no peak."""
     if not PEAK.exists():  # only Linux tells, and forgets
         yield
@@ -111,21 +90,15 @@ def _memory_stays_small() -> Iterator[None]:
     assert peak() < before + GIGABYTES
 
 
-def peak() -> float:
+def peak():
     """Most memory that this process has held at once since the peak was last forgotten, in GiB."""
-    found = re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())
-    assert found
-    return int(found[1]) / 2**20
+    (kilobytes,) = re.findall(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())
+    return int(kilobytes) / 2**20
 
 
 def test_broken_annotations(tmp_path):
-    described = {
-        "images": [
-            {"id": n, "file_name": f"{n}.png", "width": 60, "height": 40} for n in range(1, 4)
-        ],
-        "annotations": [annotation(n, 1 + n % 3, 3, [n, n, 9, 9], area=81) for n in range(1, 6)],
-        "categories": [{"id": 3, "name": "cat"}, {"id": 7, "name": "dog"}],
-    }
+    described = content()
+    described["annotations"][0]["area"] = 1500
     file, draw, found = tmp_path / "a.json", random.Random(0), []
     for number in range(900):
         if number % 3:
@@ -137,46 +110,36 @@ def test_broken_annotations(tmp_path):
     assert 20 < found.count("read") < 600
 
 
+def of_damaged(files, times, head, read):
+    """What becomes of reading them, damaged anew each time: half of the times in their head."""
+    whole, draw, found = {file: file.read_bytes() for file in files}, random.Random(1), []
+    for number in range(times):
+        file = files[number % len(files)]
+        end = head if number % 4 < 2 else len(whole[file])
+        file.write_bytes(damage(whole[file][:end], draw) + whole[file][end:])
+        found.append(outcome(partial(read, file), file.name))
+    return found
+
+
 @pytest.mark.filterwarnings("ignore::UserWarning")  # PIL says what it forgives
 def test_broken_images(tmp_path):
     """Half of them with the size that annotations give, half as `predict` meets them."""
-    pixels, draw, found = random.Random(3).randbytes(60 * 40 * 3), random.Random(4), []
-    picture, whole = Image.frombytes("RGB", (60, 40), pixels), {}
+    draw, files = random.Random(3), []
+    picture = Image.frombytes("RGB", (60, 40), draw.randbytes(60 * 40 * 3))
     for name in FORMATS:
-        file = tmp_path / f"a.{name.lower()}"
-        picture.save(file, format=name)
-        whole[file] = file.read_bytes()
-    for number in range(600):
-        file = list(whole)[number % len(whole)]
-        head = 200 if number % 4 < 2 else len(whole[file])  # where sizes and depths are
-        file.write_bytes(damage(whole[file][:head], draw) + whole[file][head:])
-        size = (60, 40) if number % 2 else None
-        found.append(outcome(lambda: read_pixels(file, size), file.name))  # noqa: B023
+        files.append(tmp_path / f"a.{name.lower()}")
+        picture.save(files[-1], format=name)
+    sizes = (None, (60, 40))
+    found = of_damaged(files, 600, 200, lambda file: read_pixels(file, draw.choice(sizes)))
     assert 100 < found.count("read") < 500
 
 
 def test_broken_weights(tmp_path):
-    recipe = Recipe(backbone="small", norm="group_norm", weights="none", pyramid_channels=16)
-    backbone = build_backbone("small", "group_norm", "none", 16)
-    detector = build_detector(ATSS, 2, backbone=backbone)
-    about = Description(ATSS, recipe, (3, 5), ("cat", "dog"))
-    whole = {}
-    checkpoint.save_weights(tmp_path / "w.safetensors", detector, about)
-    whole["a.safetensors"] = (tmp_path / "w.safetensors").read_bytes()
-    optimizer = torch.optim.SGD(detector.parameters(), lr=0.1)
-    checkpoint.save(tmp_path / "w.ckpt", detector, optimizer, step=1, description=about)
-    whole["a.pth"] = (tmp_path / "w.ckpt").read_bytes()
-    draw, found = random.Random(1), []
-    for number in range(240):
-        name = list(whole)[number % 2]
-        data = whole[name]
-        head = 4000 if number % 4 < 2 else len(data)  # where names and shapes are
-        (tmp_path / name).write_bytes(damage(data[:head], draw) + data[head:])
-        found.append(outcome(lambda: load_detector(tmp_path / name), name))  # noqa: B023
-    assert found.count("read") < 200
+    files = [save_own(tmp_path / "a.safetensors"), save_own(tmp_path / "a.ckpt")]
+    assert of_damaged(files, 240, 4000, load_detector).count("read") < 200
 
 
-def test_broken_archives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_broken_archives(tmp_path, monkeypatch):
     """A quarter of them as they are, the others with a manifest that fits, by one who knows how."""
     monkeypatch.setattr(coco_bootstrap, "RESAMPLES", 20)  # all is recomputed for each of them
     rows = {"seeds": (0,), "rows": ("1",), "num_images": 6}
@@ -187,11 +150,11 @@ def test_broken_archives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         name = draw.choice(names)
         if number % 2 and name.endswith(".json"):
             text = json.dumps(spoil(json.loads(members[name]), draw))
-            content = text.encode("utf-8", "surrogatepass")
+            data = text.encode("utf-8", "surrogatepass")
         else:
-            content = damage(members[name], draw)
-        (reseal if number % 4 else write)(members | {name: content}, path)
+            data = damage(members[name], draw)
+        (reseal if number % 4 else write)(members | {name: data}, path)
         told = outcome(lambda: found.append(verify(path).problems), "a.zip")
         if told == "read" and not number % 4:
-            assert content == members[name] or found[-1], f"{number}: {name} was changed unsaid"
+            assert data == members[name] or found[-1], f"{number}: {name} was changed unsaid"
     assert sum(map(bool, found)) > 140

@@ -76,24 +76,20 @@ def test_shapes_open_like_any_data_set_whose_fingerprint_is_the_drawings(few, mo
     assert open_data("shapes").fingerprint != data.fingerprint
 
 
-def test_an_interrupted_generation_leaves_nothing_and_the_slower_process_takes_the_fasters_images(
-    few, monkeypatch
-):
-    write, faster = shapes._write, []
+def test_an_interrupted_generation_leaves_nothing_and_the_faster_process_wins(few, monkeypatch):
+    def interrupted(whole, *how):
+        whole.mkdir(parents=True)
+        raise KeyboardInterrupt
 
-    def overtaken(folder, split, *how):
-        write(folder, split, *how)
-        if split == "val" and not faster:
-            raise KeyboardInterrupt
-        if split == "val":
-            (few / "shapes-v1-5-3").mkdir()
-            (few / "shapes-v1-5-3" / "faster").touch()
+    def overtaken(whole, *how):
+        whole.mkdir(exist_ok=True)
+        (few / "shapes-v1-5-3" / "faster").mkdir(parents=True, exist_ok=True)
 
-    monkeypatch.setattr(shapes, "_write", overtaken)
+    monkeypatch.setattr(shapes, "_write", interrupted)
     with pytest.raises(KeyboardInterrupt):
         shapes.make("shapes")
     assert list(few.iterdir()) == []
-    faster.append(True)
+    monkeypatch.setattr(shapes, "_write", overtaken)
     folder = shapes.make("shapes")
     assert [path.name for path in folder.iterdir()] == ["faster"]
     assert list(few.iterdir()) == [folder]
@@ -101,9 +97,7 @@ def test_an_interrupted_generation_leaves_nothing_and_the_slower_process_takes_t
     assert shapes.make("shapes") == folder
 
 
-def test_the_cache_is_where_people_keep_caches_or_what_is_wrong_with_it_is_said(
-    tmp_path, monkeypatch
-):
+def test_the_cache_is_where_people_keep_caches_or_said_to_be_none(tmp_path, monkeypatch):
     monkeypatch.delenv("ATSS_CACHE", raising=False)
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     assert shapes.cache() == Path.home() / ".cache" / "atss"

@@ -6,18 +6,19 @@ import pickle
 import zipfile
 from collections import OrderedDict
 from dataclasses import replace
+from pathlib import Path
 
 import foreign
-import numpy as np
 import pytest
 import torch
 from foreign import Payload
 from safetensors.torch import save_file
 
 from detector import checkpoint
-from detector.anchors import STRIDES, level_sizes
+from detector.anchors import level_sizes
 from detector.checkpoint import Description
 from detector.config import Recipe
+from detector.data.locate import coco_categories
 from detector.detector import assemble_detector
 from detector.evaluation.detect import as_results
 from detector.head import Predictions
@@ -33,31 +34,24 @@ WIDEST = {"depth": 101, "groups": 64, "width": 4, "deformable": (3, 4), "deforma
 NETWORKS = {  # code, settings, backbone
     "official": (foreign.official, {}, "resnet50"),
     "official-dcn": (foreign.official, DEFORMED, "resnet50"),
-    "official-3-anchors": (foreign.official, {"anchors": 3, "classes": 7}, "resnet50"),
     "mmdetection": (foreign.mmdetection, {}, "resnet50"),
     "mmdetection-dcn": (foreign.mmdetection, DEFORMED, "resnet50"),
     "mmdetection-r18-older": (foreign.mmdetection, {"depth": 18, **DEFORMED}, "resnet18"),
     "large-r101-dcn": (foreign.official, {"depth": 101, **DEFORMED}, "resnet101"),
     "large-x101-32x8d": (foreign.official, RESNEXT, "resnext101_32x8d"),
     "large-x101-64x4d-dcn": (foreign.official, WIDEST, "resnext101_64x4d"),
-    "large-mmdetection-x101": (foreign.mmdetection, RESNEXT, "resnext101_32x8d"),
 }
-SCALES = {1: (8.0,), 3: (4.0, 5.0, 6.0)}
 
 
 def save(path, network, anchors=None):
     """As the codes save: the official one without a zip, and with what training needs."""
     if network.names is foreign.OFFICIAL:
-        anchors = anchors or foreign.official_anchors(SCALES[network.anchors])
-        state = OrderedDict({f"module.{k}": v for k, v in {**network.state, **anchors}.items()})
+        whole = network.state | (anchors or foreign.official_anchors())
+        state = OrderedDict({f"module.{name}": value for name, value in whole.items()})
         content = {"model": state, "iteration": 9, "optimizer": {"param_groups": [{"lr": 0.1}]}}
         torch.save(content, path, _use_new_zipfile_serialization=False)
     else:
-        names = [name for name in network.state if name.endswith("running_mean")]
-        counts = {
-            it.replace("running_mean", "num_batches_tracked"): torch.tensor(7) for it in names
-        }
-        state = OrderedDict(network.state | counts)
+        state = OrderedDict(network.state | {"backbone.bn1.num_batches_tracked": torch.tensor(7)})
         torch.save({"meta": {"epoch": 12}, "state_dict": state}, path)
     return path
 
@@ -93,6 +87,15 @@ def normalized(layout):
 # The same function
 
 
+def require_equal(loaded, images, expected):
+    """A loaded detector's predictions are the other network's."""
+    with torch.no_grad():
+        found = vars(loaded.detector.double()(images.double())).values()
+    assert min(float(part.std()) for part in expected) > 0.1  # there is something to compare
+    for ours, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours.double(), theirs, rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize(
     "name",
     [pytest.param(name, marks=[pytest.mark.slow] * name.startswith("large")) for name in NETWORKS],
@@ -101,17 +104,13 @@ def test_an_imported_detector_computes_what_the_other_code_computes(name, tmp_pa
     make, settings, backbone = NETWORKS[name]
     network, images, expected = run(make, **settings)
     if name.endswith("older"):  # which called the offsets otherwise
-        older = {k.replace("offset", "offset_mask"): value for k, value in network.state.items()}
-        network.state = older
+        state = network.state.items()
+        network.state = {name.replace("offset", "offset_mask"): value for name, value in state}
     loaded = load_detector(save(tmp_path / "weights.pth", network))
     assert loaded.description.recipe.backbone == backbone and not loaded.detector.training
     told = "deformable convolutions: layer2, layer3, layer4, the towers' last"
     assert (told in loaded.notes) == ("deformable" in settings and 2 in settings["deformable"])
-    with torch.no_grad():
-        found = vars(loaded.detector.double()(images.double())).values()
-    assert min(float(part.std()) for part in expected) > 0.1  # there is something to compare
-    for ours, theirs in zip(found, expected, strict=True):
-        torch.testing.assert_close(ours.double(), theirs, rtol=1e-5, atol=1e-5)
+    require_equal(loaded, images, expected)
 
 
 # What comes with the weights
@@ -124,30 +123,23 @@ def test_an_official_file_brings_its_conventions(official):
     expected = [30 - 102.9801, 20 - 115.9465, 10 - 122.7717]  # blue, green, red
     assert normalized(layout) == pytest.approx(expected, rel=1e-6)
     assert (description.config, description.recipe) == (ATSS, Recipe())
-    assert description.category_ids[:2] + description.category_ids[-1:] == (1, 2, 90)
-    assert description.names[:2] == ("person", "bicycle") and len(description.names) == 80
-    assert loaded.notes == [
-        "official ATSS weights: resnet50, 80 classes, 1 anchor per location",
-        "taken as regressed from a box: the file itself does not tell, "
-        "--set regress_from=point does",
-    ]
+    assert (description.category_ids, description.names) == coco_categories()
+    assert "official ATSS weights: resnet50, 80 classes, 1 anchor per location" in loaded.notes
 
 
-NUMBERED = ("class 1", "class 2", "class 3", "class 4")
+LETTERS, NUMBERED = (*"abcd",), ("class 1", "class 2", "class 3", "class 4")
+METAS = {  # what mmdetection keeps beside the tensors, and the classes' names
+    "objects": ({"CLASSES": [*"abcd"], "cfg": ATSS, "path": Path("a"), "hook": print}, LETTERS),
+    "version 3": ({"dataset_meta": {"classes": LETTERS}}, LETTERS),
+    "names of other classes": ({"CLASSES": ("a", "b")}, NUMBERED),
+    "nothing": ({}, NUMBERED),
+}
 
 
-@pytest.mark.parametrize(
-    ("meta", "names"),
-    [
-        ({"CLASSES": [*"abcd"]}, (*"abcd",)),
-        ({"dataset_meta": {"classes": (*"abcd",)}}, (*"abcd",)),
-        ({"CLASSES": ("a", "b")}, NUMBERED),
-        ({}, NUMBERED),
-    ],
-    ids=str,
-)
-def test_an_mmdetection_file_brings_its_conventions_and_classes(narrow, tmp_path, meta, names):
-    torch.save({"meta": meta, "state_dict": narrow}, tmp_path / "weights.pth")
+@pytest.mark.parametrize("meta", METAS)
+def test_an_mmdetection_file_brings_its_conventions_and_classes(narrow, tmp_path, meta):
+    content, names = METAS[meta]
+    torch.save({"meta": content, "state_dict": narrow}, tmp_path / "weights.pth")
     loaded = load_detector(tmp_path / "weights.pth")
     assert not loaded.layout.inclusive_corners
     expected = [(10 - 123.675) / 58.395, (20 - 116.28) / 57.12, (30 - 103.53) / 57.375]
@@ -162,18 +154,15 @@ def test_an_mmdetection_file_brings_its_conventions_and_classes(narrow, tmp_path
 
 def test_several_anchors_are_read_from_an_official_file(tmp_path):
     scales, ratios, count = (4.0, 8.0), (0.25, 1.0, 4.0), 6
-    network, _, _ = run(foreign.official, anchors=count, classes=7, channels=32)
+    network, images, expected = run(foreign.official, anchors=count, classes=7)
     cells = foreign.official_anchors(scales, ratios)
     loaded = load_detector(save(tmp_path / "weights.pth", network, cells))
     assert loaded.description.config == replace(ATSS, anchor_scales=scales, aspect_ratios=ratios)
     assert f"7 classes, {count} anchors per location" in loaded.notes[0]
-    levels = zip(loaded.detector.anchors(64, 96), cells.values(), STRIDES, strict=True)
-    for level, (anchors, theirs, stride) in enumerate(levels):
-        first = theirs + torch.tensor([0.0, 0.0, 1.0, 1.0])
+    for anchors, theirs in zip(loaded.detector.anchors(64, 96), cells.values(), strict=True):
+        first = theirs + torch.tensor([0.0, 0.0, 1.0, 1.0])  # the last pixel is inside
         torch.testing.assert_close(anchors[:count], first)
-        if level < 3:
-            right = torch.tensor([stride, 0, stride, 0])
-            torch.testing.assert_close(anchors[count : 2 * count], first + right)
+    require_equal(loaded, images, expected)
 
 
 # From the head's output to boxes in the original image
@@ -228,9 +217,7 @@ def detect_hot(detector, size):
 
 
 @pytest.mark.parametrize(("is_official", "start"), [(True, "box"), (True, "point"), (False, "box")])
-def test_detections_are_those_of_the_other_codes_pipeline(
-    official, narrow, tmp_path, is_official, start
-):
+def test_detections_are_those_of_the_other_code(official, narrow, tmp_path, is_official, start):
     torch.save(narrow, tmp_path / "narrow.pth")
     loaded = load_detector(official if is_official else tmp_path / "narrow.pth", start)
     assert f"regressed from a {start}" in loaded.notes[-1]
@@ -238,16 +225,15 @@ def test_detections_are_those_of_the_other_codes_pipeline(
     found = detect_hot(loaded.detector, size)
     facts = {"image_id": 1, "category_ids": range(80), "size": original, "tested": size[::-1]}
     results = as_results(found, **facts, inclusive_corners=loaded.layout.inclusive_corners)
-    by_label = {result["category_id"]: result for result in results}
-    assert len(results) == len(by_label) == len(HOT)
-    for label, hot in enumerate(HOT):
+    results.sort(key=lambda result: result["category_id"])
+    for result, hot in zip(results, HOT, strict=True):
         (x, y, width, height), score = their_detection(is_official, start, size, original, *hot)
         if start == "point" and min(width, height) <= 1:
             continue  # it begins beyond the border, where theirs keeps a pixel
         # At the border, the official one reaches up to a pixel beyond the image, ours to its end.
         box = [x, y, min(width, original[0] - x), min(height, original[1] - y)]
-        assert by_label[label]["bbox"] == pytest.approx(box, abs=0.011)  # two digits are kept
-        assert by_label[label]["score"] == pytest.approx(score, abs=1e-5)
+        assert result["bbox"] == pytest.approx(box, abs=0.011)  # two digits are kept
+        assert result["score"] == pytest.approx(score, abs=1e-5)
 
 
 # Ours
@@ -259,37 +245,43 @@ SMALL = Recipe(
 DESCRIPTION = Description(ATSS, SMALL, (3, 5), ("cat", "dog"))
 
 
+def save_own(path, description=DESCRIPTION):
+    """A checkpoint, or a file of weights."""
+    detector = own()
+    if path.suffix == ".ckpt":
+        optimizer = torch.optim.SGD(detector.parameters(), lr=0.1)
+        checkpoint.save(path, detector, optimizer, step=1, description=description)
+    else:
+        checkpoint.save_weights(path, detector, description)
+    return path
+
+
 def own():
+    """The same each time."""
+    torch.manual_seed(0)
     return assemble_detector(ATSS, SMALL, 2, ATSS_SUITE).eval()
 
 
 @pytest.mark.parametrize("file", ["weights.safetensors", "last.ckpt"])
 def test_our_own_files_give_the_same_detector_back(tmp_path, file):
-    detector = own()
-    if file == "last.ckpt":
-        optimizer = torch.optim.SGD(detector.parameters(), lr=0.1)
-        checkpoint.save(tmp_path / file, detector, optimizer, step=1, description=DESCRIPTION)
-    else:
-        checkpoint.save_weights(tmp_path / file, detector, DESCRIPTION)
-    loaded = load_detector(tmp_path / file)
+    loaded = load_detector(save_own(tmp_path / file))
     assert loaded.description == DESCRIPTION
     assert loaded.detector.postprocess.nms_threshold == 0.5
     assert loaded.notes == ["atss-suite weights: small, 2 classes, 1 anchor per location"]
     images = torch.randn(1, 3, 64, 64)
     with torch.no_grad():
-        assert torch.equal(loaded.detector(images).codes, detector(images).codes)
+        assert torch.equal(loaded.detector(images).codes, own()(images).codes)
     with pytest.raises(ValueError, match="does not regress from a point"):
         load_detector(tmp_path / file, "point")
 
 
 def test_of_ours_a_description_is_needed_and_a_large_one_costs_nothing(tmp_path):
     """Neither memory nor time: its tensors are compared before anything is built."""
-    detector = own()
-    save_file(detector.state_dict(), tmp_path / "weights.safetensors")
+    save_file(own().state_dict(), tmp_path / "weights.safetensors")
     check_refusal(tmp_path / "weights.safetensors", "description of its detector")
     names = tuple(f"class {number}" for number in range(10**6))
     large = replace(DESCRIPTION, names=names, category_ids=tuple(range(10**6)))
-    checkpoint.save_weights(tmp_path / "large.safetensors", detector, large)
+    save_own(tmp_path / "large.safetensors", large)
     check_refusal(tmp_path / "large.safetensors", "tensors do not fit: ", "size mismatch for head.")
 
 
@@ -324,7 +316,6 @@ UNFIT = {  # what changes in mmdetection's file (None: is gone), and what is sai
     "left over": ({f"teacher.{n}": zeros(1) for n in range(99)}, "Unexpected key(s)"),
     "shape": ({CENTERNESS: zeros(1, 32, 1, 1)}, "size mismatch for head.centerness.weight"),
     "no boxes": ({BOXES: None}, "'head.bbox_pred.weight', got []"),
-    "flat": ({"backbone.layer1.0.conv2.weight": zeros(64)}, "conv2.weight', got [64]"),
     "another backbone": ({"backbone.layer3.2.conv1.weight": zeros(1)}, "3 blocks in layer3"),
     "several anchors": ({BOXES: zeros(36, 32, 3, 3)}, "9 anchors per location"),
 }
@@ -337,20 +328,17 @@ def test_what_does_not_fit_is_named(narrow, tmp_path, name):
     check_refusal(tmp_path / "weights.pth", *parts, content={"state_dict": state})
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda cells: {},  # as in files of FCOS
-        lambda cells: {**cells, "0": cells["0"].expand(2, 4)},
-        lambda cells: {k: v for k, v in cells.items() if k != "4"},
-        lambda cells: {k: v + torch.tensor([0, 0, 0.3, 0]) for k, v in cells.items()},  # rounded
-    ],
-)
-def test_anchors_of_an_official_file_are_checked(official, tmp_path, change):
-    content = torch.load(official)["model"]
-    prefix = "module.rpn.anchor_generator.cell_anchors."
-    cells = {key[-1]: content.pop(key) for key in [*content] if key.startswith(prefix)}
-    content |= {f"{prefix}{level}": value for level, value in change(cells).items()}
+LEVEL_4 = "module.rpn.anchor_generator.cell_anchors.4"
+SPOILED = {  # its anchors, of one per location: from -447.5 to 575.5
+    "missing": None,
+    "too many": zeros(2, 4),
+    "rounded": torch.tensor([[-447.5, -447.5, 575.8, 575.5]]),
+}
+
+
+@pytest.mark.parametrize("how", SPOILED)
+def test_anchors_of_an_official_file_are_checked(official, tmp_path, how):
+    content = torch.load(official)["model"] | {LEVEL_4: SPOILED[how]}
     told = "need to be the 1 anchors [A, 4] of every level, of one size in strides"
     check_refusal(tmp_path / "weights.pth", told, content={"model": content})
 
@@ -363,8 +351,7 @@ UNFOLDS = "a tensor claims more bytes than the file has"
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        ({"conv1.weight": zeros(1)}, "of a whole detector"),
-        ({"state_dict": {"bbox_head.retina_cls.weight": zeros(1)}}, STRANGER),
+        ({"conv1.weight": zeros(1)}, STRANGER),
         ({"model": 3}, STRANGER),
         ([zeros(1)], "it holds a list"),
         (b"", NO_TENSORS),
@@ -393,23 +380,17 @@ def test_a_file_that_unpacks_or_is_cut_off_and_none_at_all_are_refused(official,
 # Nothing is executed
 
 
-PAYLOADS = {  # called with the path of a trace
-    "os.system": (os.system, "touch {}"),
-    "open": (open, "{}", "w"),
-    "exec": (exec, "open('{}', 'w')"),
-    "np.save": (np.save, "{}", "1"),
-}
+PAYLOADS = {os.system: ("touch {}",), open: ("{}", "w")}  # called with the path of a trace
 
 
 @pytest.mark.parametrize("zipped", [True, False], ids=["zip", "older"])
-@pytest.mark.parametrize("name", PAYLOADS)
-def test_a_hostile_file_does_nothing(tmp_path, name, zipped):
+@pytest.mark.parametrize("function", PAYLOADS)
+def test_a_hostile_file_does_nothing(tmp_path, function, zipped):
     trace, path = tmp_path / "trace", tmp_path / "weights.pth"
-    function, *arguments = PAYLOADS[name]
-    payload = Payload(function, *(it.format(trace) for it in arguments))
+    payload = Payload(function, *(it.format(trace) for it in PAYLOADS[function]))
     content = {"meta": payload, "state_dict": {"a": torch.arange(3.0)}}
     torch.save(content, path, _use_new_zipfile_serialization=zipped)
-    if zipped and name != "os.system":
+    if zipped and function is open:
         read = tensor_files.read(path)
         assert isinstance(read["meta"], tensor_files.Inert)
         assert read["state_dict"]["a"].tolist() == [0, 1, 2]
@@ -419,30 +400,17 @@ def test_a_hostile_file_does_nothing(tmp_path, name, zipped):
     check_refusal(tmp_path / "bare.pth", "reading stopped at", content=bare)
     assert not list(tmp_path.glob("trace*"))
     # ... and it would have, elsewhere:
-    if name == "open":
+    if function is open:
         torch.load(path, weights_only=False)
         assert trace.exists()
-
-
-def test_tensors_are_read_beside_objects_of_other_codes(narrow, tmp_path):
-    meta = {"cfg": DESCRIPTION, "path": tmp_path, "CLASSES": list("abcd")}
-    path = tmp_path / "weights.pth"
-    torch.save({"meta": meta, "state_dict": narrow, "hook": print}, path)
-    with pytest.raises(pickle.UnpicklingError):
-        torch.load(path, weights_only=True)
-    assert load_detector(path).description.names == ("a", "b", "c", "d")
 
 
 def test_tensors_saved_on_a_gpu_are_read_without_one(tmp_path):
     """The published files are older ones: here is one, with its device's name changed."""
     path = tmp_path / "weights.pth"
     torch.save({"a": torch.arange(3.0)}, path, _use_new_zipfile_serialization=False)
-    content = path.read_bytes()
-    for here, there in {
-        b"ctorch\nFloatStorage\n": b"ctorch.cuda\nFloatStorage\n",
-        b"X\x03\x00\x00\x00cpu": b"X\x06\x00\x00\x00cuda:0",
-    }.items():
-        assert content.count(here) == 1
-        content = content.replace(here, there)
+    content = path.read_bytes().replace(b"ctorch\nFloatStorage", b"ctorch.cuda\nFloatStorage")
+    content = content.replace(b"X\x03\x00\x00\x00cpu", b"X\x06\x00\x00\x00cuda:0")
+    assert content.count(b"cuda") == 2
     path.write_bytes(content)
     assert tensor_files.read(path)["a"].tolist() == [0, 1, 2]
