@@ -102,7 +102,6 @@ def recognize(state: State) -> Layout:
 def renamed(state: State, layout: Layout) -> State:
     """The tensors under our names; the anchors that a file may keep stay under theirs."""
     ours = {layout.our_key(theirs): value for theirs, value in state.items()}
-    ours = {key: it for key, it in ours.items() if not key.endswith("num_batches_tracked")}
     scales = [ours.pop(f"head.scales.{level}.scale", None) for level in range(len(STRIDES))]
     if all(scale is not None for scale in scales):
         ours["head.scales"] = torch.cat([scale.flatten() for scale in scales if scale is not None])
