@@ -47,17 +47,18 @@ def test_boxes_are_clipped_and_impossible_ones_dropped_and_counted(tmp_path):
         annotation(7, 30, 3, [10, 10, 0, 5]),
         annotation(8, 30, 7, [50, 0, 10, 10]),  # begins where the image ends
         annotation(9, 30, 7, [-9, 3, 5, 5]),
+        annotation(10, 30, 7, [9, 9, 1e-9, 5]),  # no side in fp32
     ]
     dataset = CocoDataset(*write(tmp_path, described))
     assert dataset.target(2)["boxes"].tolist() == [[0, 10, 15, 50]]
     assert [note.split(": ", 1)[1] for note in dataset.notes] == [
         "1 crowd regions are not learnt; evaluation ignores them",
-        "1 boxes without area are not learnt",
+        "2 boxes without area are not learnt",
         "2 boxes outside their images are not learnt",
         "1 boxes reach over their images' borders by more than 1 px: clipped",
     ]
     truth = dataset.ground_truth
-    assert [item["id"] for item in truth["annotations"]] == list(range(1, 10))
+    assert [item["id"] for item in truth["annotations"]] == list(range(1, 11))
     assert truth["annotations"][5] == described["annotations"][5] | {"iscrowd": 0}
     assert truth["annotations"][3]["iscrowd"] == 1
     assert truth["categories"] == [{"id": 3, "name": "cat"}, {"id": 7, "name": "dog"}]
@@ -311,7 +312,7 @@ annotations = "pets/annotations/instances_val.json"
 
 
 def test_a_toml_file_names_the_files(tmp_path, monkeypatch):
-    (tmp_path / "data.toml").write_text(TOML)
+    (tmp_path / "data.toml").write_text(TOML, encoding="utf-8-sig")  # as some editors do
     folder = write_both(tmp_path / "pets")
     monkeypatch.setenv("PETS", str(folder))
     data = open_data(tmp_path / "data.toml")

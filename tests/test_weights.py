@@ -318,6 +318,7 @@ UNFIT = {  # what changes in mmdetection's file (None: is gone), and what is sai
     "no boxes": ({BOXES: None}, "'head.bbox_pred.weight', got []"),
     "another backbone": ({"backbone.layer3.2.conv1.weight": zeros(1)}, "3 blocks in layer3"),
     "several anchors": ({BOXES: zeros(36, 32, 3, 3)}, "9 anchors per location"),
+    "no numbers": ({BOXES: zeros(4, 32, 3, 3) / 0}, "needs finite numbers, has NaN or infinity"),
 }
 
 

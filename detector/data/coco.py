@@ -149,7 +149,8 @@ class CocoDataset:
             )
         corners = np.concatenate([start, start + extent], axis=1)
         boxes = np.clip(corners, 0, np.tile(table.sizes[table.images], 2))
-        is_flat = ~is_crowd & (extent == 0).any(axis=1)
+        exact = corners.astype(np.float32)  # as they are learnt: a side may be too short for it
+        is_flat = ~is_crowd & (exact[:, 2:] == exact[:, :2]).any(axis=1)
         is_empty = (boxes[:, 2:] <= boxes[:, :2]).any(axis=1)
         is_outside = ~is_crowd & ~is_flat & is_empty
         reaches = (np.abs(corners - boxes) > 1).any(axis=1) & ~is_empty & ~is_crowd

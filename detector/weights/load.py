@@ -74,6 +74,9 @@ def load_detector(path: Path, regress_from: RegressFrom | None = None) -> Loaded
         else:
             layout, description = infer(layout, state, content.get("meta"), start)
         detector = fit(state, layout, description)
+        for name, value in detector.state_dict().items():
+            if not value.isfinite().all():
+                raise ValueError(f"tensor {name} needs finite numbers, has NaN or infinity")
     except (RuntimeError, ValueError) as error:  # RuntimeError: torch's, for tensors of odd kinds
         raise ValueError(f"weights '{path}': {str(error).splitlines()[0]}") from error
     return Loaded(detector, description, layout, _notes(detector, description, layout, start))
