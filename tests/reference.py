@@ -155,8 +155,7 @@ def algorithm_1(levels, gt_boxes, k, slack=0.0):
         candidates, start = [], 0  # 2
         for level in levels:  # 3
             indices = range(start, start + len(level))
-            by_distance = sorted(indices, key=lambda a: math.dist(center(anchors[a]), center(gt)))
-            candidates += by_distance[:k]  # 4, 5: of equally far ones the first
+            candidates += closest(anchors, indices, gt, k)  # 4, 5
             start += len(level)  # 6
         ious = [iou(anchors[a], gt) for a in candidates]  # 7
         threshold = mean(ious) + (stdev(ious) if len(ious) > 1 else 0.0)  # 8, 9, 10
@@ -164,6 +163,11 @@ def algorithm_1(levels, gt_boxes, k, slack=0.0):
             if overlap >= threshold - slack and is_inside(center(anchors[a]), gt):  # 12
                 matches[a].append((overlap, g))  # 13
     return [highest(found, abs(slack)) for found in matches]  # 17, 18
+
+
+def closest(anchors, indices, gt, k):
+    """The k indices closest to the box's center, the lower index first where distances agree."""
+    return sorted(indices, key=lambda a: math.dist(center(anchors[a]), center(gt)))[:k]
 
 
 def highest(found, slack):
