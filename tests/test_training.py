@@ -154,8 +154,7 @@ def test_training_is_compiled_once_for_each_padded_size_and_gives_the_same(monke
     """By Dynamo alone: what a compiler makes of the graphs moves last digits."""
     counted, real = CompileCounter(), torch.compile
 
-    def compile_for_dynamo(function, *, dynamic, options=None):
-        """Options are the compiler's."""
+    def compile_for_dynamo(function, *, dynamic, options=None):  # which are the compiler's
         return real(function, backend=counted, dynamic=dynamic)
 
     monkeypatch.setattr(torch, "compile", compile_for_dynamo)
