@@ -95,7 +95,7 @@ def _harmless(entries: list[zipfile.ZipInfo], size: int) -> set[str]:
     """Their names; ValueError where unpacking takes more than a file of this size promises."""
     names, sizes = {it.filename for it in entries}, [it.file_size for it in entries]
     if MANIFEST not in names or len(names) < len(entries):
-        raise ValueError(f"it is cut off, has no {MANIFEST}, or two members of one name")
+        raise ValueError(f"it has no {MANIFEST}, or two members of one name, or is cut off")
     if any(it.compress_type != zipfile.ZIP_STORED for it in entries):
         raise ValueError("members are compressed, which those of atss export never are")
     if sum(sizes) > size or max(sizes) > MOST_BYTES:
