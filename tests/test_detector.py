@@ -3,6 +3,7 @@
 import random
 from dataclasses import replace
 from functools import partial
+from unittest.mock import Mock
 
 import pytest
 import reference
@@ -155,6 +156,17 @@ def test_gradients_of_micro_batches_are_those_of_the_batch(config, micro_batch_s
     for name, parameter in detector.named_parameters():
         difference = (parameter.grad - expected[name]).norm()
         assert difference <= 1e-4 * expected[name].norm() + 1e-7, name
+
+
+@pytest.mark.parametrize("micro_batch_size", [None, 1, 3])
+def test_every_image_of_a_batch_is_assigned_once(micro_batch_size):
+    detector, images = build(ATSS), torch.randn(4, 3, 64, 64)
+    spy = Mock(needs_predictions=False, of_batch=Mock(wraps=detector.assigner.of_batch))
+    detector.assigner = Mock(at=lambda share: spy)
+    targets = [scene(64, 2, seed=seed) for seed in range(4)]
+    accumulate_gradients(detector, images, targets, micro_batch_size)
+    assigned = [id(boxes) for call in spy.of_batch.call_args_list for boxes in call.args[1]]
+    assert assigned == [id(one["boxes"]) for one in targets]
 
 
 # Detections

@@ -17,7 +17,7 @@ from experiments import TABLES
 from experiments.schedules import DEMO
 from orchestration import tracking
 from orchestration.plan import Setup
-from orchestration.records import NOTE, TRAININGS, table_records
+from orchestration.records import NOTE, TRAININGS, VIEW, table_records
 from orchestration.results import MARKS, load_result, record, reports_folder
 from orchestration.run_folder import RunFolder, Store, open_store
 from orchestration.tracking import Tracker, following, mirror, open_tracker, record_table
@@ -264,6 +264,9 @@ def test_pages_open_with_saved_views_where_mlflow_is_known_to_show_them(tracker)
     assert pages[NAME].startswith(page + charts)
     assert pages["Table 4 - demo - four"].endswith("&compareRunsMode=TABLE")
     assert "compareRunsMode=TABLE&viewStateShareKey=atss" in pages[TRAININGS]
+    view = json.loads(tracker.experiment(TRAININGS).tags[VIEW])
+    columns = json.loads(view["state"])["selectedColumns"]
+    assert columns[:2] == ["metrics.`AP`", "params.`assigner`"] and len(columns) == 13
 
 
 def test_the_store_lets_readers_in_while_it_is_written(tracker):
