@@ -51,14 +51,14 @@ def with_settings(
 
 
 def show_setting(value: Any) -> str:
-    """A setting's value as --set takes it."""
+    """A setting's value as --set takes it: 0.01, 2/3, or all its digits."""
     if isinstance(value, (list, tuple)):
         return ",".join(map(show_setting, value))
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float):
-        short = f"{value:g}"
-        return short if float(short) == value else repr(value)
+        texts = f"{value:g}", str(Fraction(value).limit_denominator(99)), repr(value)
+        return next(text for text in texts if float(Fraction(text)) == value)
     return str(value)
 
 

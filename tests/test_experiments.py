@@ -17,7 +17,7 @@ from experiments.ablations import ABLATIONS
 from experiments.baselines import ATSS, RETINANET
 from experiments.experiment import BF16_SEMANTICS, SEMANTICS, Run, canonical, changes, signature
 from experiments.schedules import DEMO, PAPER
-from experiments.settings import parse_settings, with_settings
+from experiments.settings import parse_settings, show_setting, with_settings
 from orchestration.plan import find_tables, make_plan
 
 ROWS = [row for table in STUDY.values() for row in table.rows]
@@ -147,7 +147,14 @@ REFUSED = {
 
 @pytest.mark.parametrize("text", PARSED)
 def test_a_setting_has_the_type_of_its_field(text):
-    assert repr(parse_settings([text])) == repr({text.partition("=")[0].strip(): PARSED[text]})
+    name = text.partition("=")[0].strip()
+    assert repr(parse_settings([text])) == repr({name: PARSED[text]})
+    assert parse_settings([f"{name}={show_setting(PARSED[text])}"]) == {name: PARSED[text]}
+
+
+def test_a_number_is_shown_as_short_as_it_can_be_set():
+    shown = show_setting((2 / 3, 8 / 9, 0.01, 4.0, 8 * 2 ** (1 / 3)))
+    assert shown == "2/3,8/9,0.01,4,10.079368399158986"
 
 
 @pytest.mark.parametrize("texts", REFUSED)
