@@ -73,8 +73,8 @@ class Setup:
 
     @property
     def slug(self) -> str:
-        """The name as part of a path: "demo-shapes"."""
-        return re.sub(r"[^A-Za-z0-9.,=_]+", "-", self.name).strip("-")[:MAX_SLUG]
+        """The name as a part of a path."""
+        return slug(self.name)
 
     @property
     def as_trained(self) -> "Setup":
@@ -205,6 +205,11 @@ def find_rows(table: Table, wanted: Sequence[str]) -> tuple[Row, ...]:
             raise ValueError(f"'{text}' {problem} of {table.label}{hint}; there are: {rows}")
         chosen += found
     return tuple(row for row in table.rows if not wanted or row in chosen)
+
+
+def slug(text: str) -> str:
+    """A text as a part of a path: "demo - shapes" as "demo-shapes"."""
+    return re.sub(r"[^A-Za-z0-9.,=_]+", "-", text).strip("-")[:MAX_SLUG]
 
 
 def squeezed(text: str) -> str:

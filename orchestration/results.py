@@ -19,12 +19,11 @@ from experiments import TABLES
 from experiments.experiment import Table, signature
 from experiments.settings import show_setting
 from experiments.sweep import show
-from orchestration.commands.positives import POSITIVES, slug
 from orchestration.json_files import read_json, write_atomically, write_json
-from orchestration.plan import GENERATED, NAMED_DATA, Setup, folder_of
+from orchestration.plan import GENERATED, NAMED_DATA, Setup, folder_of, slug
 from orchestration.progress import count
 from orchestration.records import database, local_uri, records_uri, without_password
-from orchestration.run_folder import CHECKED, RunFolder, Store
+from orchestration.run_folder import CHECKED, POSITIVES, RunFolder, Store
 from orchestration.terminal import near, out_option, warn
 from reports.breakdown import Insight
 from reports.coco_bootstrap import Scores, load_scores, save_scores, score
@@ -264,7 +263,7 @@ def _write_site(bundles: Sequence[Bundle], store: Store, setup: Setup, folder: P
             except ValueError as error:  # damaged, or another version's
                 warn([str(error)])
     order = [*TABLES, *sorted(found.keys() - TABLES.keys())]
-    counts = store.root / POSITIVES / slug(f"{setup.data} val", []) / "positives.csv"
+    counts = store.root / POSITIVES / slug(f"{setup.data} val") / "positives.csv"
     study = Measurements([found[name] for name in order if name in found])
     site.write_site(study, folder, counts if counts.is_file() else None)
 

@@ -44,7 +44,7 @@ from orchestration.progress import Status
 from reports.results import Stopped
 
 DEFAULT_OUT = "results"
-RUNS = "runs"
+RUNS, POSITIVES = "runs", "positives"  # the folders of trainings, and of what is counted
 LOCK = ".lock"
 
 Facts = Mapping[str, Any]

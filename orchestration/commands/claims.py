@@ -10,7 +10,7 @@ from experiments import TABLES, table9
 from experiments.claims import CLAIMS
 from orchestration import options
 from orchestration.plan import setups_in
-from orchestration.run_folder import DEFAULT_OUT, Store, open_store
+from orchestration.run_folder import DEFAULT_OUT, POSITIVES, Store, open_store
 from orchestration.terminal import clean, console, out_option, print_grid, print_json, say, warn
 
 if TYPE_CHECKING:  # they import numpy and pandas, which help need not wait for
@@ -113,7 +113,7 @@ def _counted(store: Store, data: str | None) -> dict[str, list["Verdict"]]:
     data: of these images alone.
     """
     found = {}
-    for path in sorted((store.root / "positives").glob("*/positives.csv")):
+    for path in sorted((store.root / POSITIVES).glob("*/positives.csv")):
         if data and not re.match(f"{re.escape(data)}-(train|val)", path.parent.name):
             continue
         import pandas as pd

@@ -1,7 +1,6 @@
 """`atss positives`: what sample selection does to the objects of a data set, without training."""
 
 import os
-import re
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -17,9 +16,9 @@ from experiments.schedules import DEMO, PAPER
 from experiments.settings import parse_settings, show_setting
 from orchestration import options
 from orchestration.options import argument, option, parse_rows
-from orchestration.plan import GENERATED, find_rows, find_tables
+from orchestration.plan import GENERATED, find_rows, find_tables, slug
 from orchestration.progress import Counter
-from orchestration.run_folder import DEFAULT_OUT
+from orchestration.run_folder import DEFAULT_OUT, POSITIVES
 from orchestration.terminal import clean, console, say
 
 if TYPE_CHECKING:
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
 
 PAPERS = (RETINANET, IMPROVED_RETINANET, FCOS, FCOS_CENTER_SAMPLING, ATSS)
 NAMES = {"iou": "IoU", "ssc": "spatial and scale", "center_sampling": "center sampling"}
-POSITIVES = "positives"  # the folder of what is counted, in the results folder
 SELECTING = ("assigner", "in_gt_box", "k", "anchor_scales", "aspect_ratios")  # what selection reads
 TABLES = "table1 ... table8, all, or FILE.py: their selections.  [default: the paper's five]"
 SET = f"Change a toggle in every row, if it moves positives: {', '.join(SELECTING)}. Repeatable."
@@ -73,6 +71,7 @@ def positives(
     selections = choose(tables or [], parse_rows(rows or []), parse_settings(settings or []))
     name, dataset = _open(data, split, annotations)
     asked = [*(tables or []), *(rows or []), *(settings or []), short_side, long_side]
+    words = [name, *(Path(str(text)).name.removesuffix(".py") for text in asked if text)]
     usual = DEMO if data in (None, GENERATED) and annotations is None else PAPER
     short, long = short_side or usual.short_side[-1], long_side or usual.long_side
     sides = {"short_side": short, "long_side": long}  # to what images are resized, in pixels
@@ -82,7 +81,7 @@ def positives(
         objects, images = _count(dataset, selections, sides, workers)
         num_objects = len(objects) // len(selections)
         files = _report(objects, images, f"{name}, {num_objects:,} objects, {short}/{long} pixels")
-    folder = Path(out) / POSITIVES / slug(name, asked)
+    folder = Path(out) / POSITIVES / slug(" ".join(words))
     folder.mkdir(parents=True, exist_ok=True)
     for file, content in files.items():
         (folder / file).write_bytes(content)
@@ -140,12 +139,6 @@ def selection_of(config: DetectorConfig, own: OwnAssigner | None = None) -> "Sel
     if ratios != usual.aspect_ratios:
         name += f", h/w {'/'.join(f'{ratio:.4g}' for ratio in ratios)}"
     return Selection(name, assigner, scales, ratios, k)
-
-
-def slug(name: str, asked: Sequence[str | int | None]) -> str:
-    """The name as a folder's, with what was asked for: "coco-tiny-val", "shapes-val-table4"."""
-    words = [name, *(Path(str(text)).name.removesuffix(".py") for text in asked if text)]
-    return re.sub(r"[^A-Za-z0-9.,=_]+", "-", " ".join(words)).strip("-")[:100]
 
 
 def _open(
