@@ -1,6 +1,7 @@
 """A user's own file: its tables, its assigners, what names their runs, and what is refused."""
 
 import json
+import random
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -211,6 +212,34 @@ def test_the_example_takes_all_the_candidates_of_atss_and_so_its_positives():
     closest, atss = load_assigner(own)(*scene), detector.assigner(*scene)
     assert torch.equal(closest[atss >= 0], atss[atss >= 0]) and (atss >= 0).any()
     assert 0 < (closest >= 0).sum() <= 2 * 9 * 5
+
+
+def test_the_parts_of_atss_differ_from_it_and_from_iou_in_what_they_say_alone():
+    import torch
+    from scenes import anchors_of, boxes_tensor, random_boxes
+
+    from detector.assigners import build_assigner
+
+    rows = load_tables(ROOT / "docs/study/parts-of-atss/parts_of_atss.py")["parts-of-atss"].rows
+    settings = {row.label: own_assigner(row.assigner) for row in rows if row.assigner}
+    filled, candidates = settings["IoU 0.5, nobody left out"], settings["Candidates, all"]
+    iou, atss = build_assigner(IMPROVED_RETINANET), build_assigner(ATSS)
+    draw = random.Random(0)
+    for _ in range(20):
+        scene = anchors_of((128, 192)), boxes_tensor(random_boxes(draw, 9, (0, 400), (40, 400)))
+        for own, settings, usual in (
+            (filled, {"least": 0}, iou),
+            (candidates, {"deviations": 1.0}, atss),
+        ):
+            assign = build_assigner(
+                IMPROVED_RETINANET, load_assigner(replace(own, settings=settings))
+            )
+            assert torch.equal(assign(*scene), usual(*scene))
+        before, after = iou(*scene), load_assigner(filled)(*scene)
+        (moved,) = (before != after).nonzero(as_tuple=True)
+        lacking, still = ({*range(9)} - {*matched.tolist()} for matched in (before, after))
+        assert len(moved) <= len(lacking) and {*after[moved].tolist()} <= lacking
+        assert len(still) < len(lacking) or not lacking
 
 
 def test_the_page_shows_files_that_load_and_the_example_as_it_is(tmp_path):
