@@ -12,7 +12,7 @@ import linecache
 import re
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
@@ -51,10 +51,19 @@ def load_tables(path: Path) -> dict[str, Table]:
     return named
 
 
-def own_assigner(assigner: Callable[..., Any] | OwnAssigner | None) -> OwnAssigner | None:
-    """A function as what can be stored and hashed; ValueError where its source cannot be told."""
+def own_assigner(
+    assigner: Callable[..., Any] | OwnAssigner | None, changed: Container[str] = ()
+) -> OwnAssigner | None:
+    """A function as what can be stored and hashed; ValueError where its source cannot be told.
+
+    changed: settings of its row, which must not choose another assigner instead.
+    """
+    if assigner and "assigner" in changed:
+        raise ValueError("assigner has no effect here, because the row has one of its own")
     if assigner is None or isinstance(assigner, OwnAssigner):
         return assigner
+    if not callable(assigner):
+        raise ValueError(f"assigner needs a function, got {assigner!r}: ours stand in config")
     whole = partial(assigner)  # of a partial: the same once more
     function, settings = whole.func, whole.keywords
     name = getattr(function, "__name__", str(function))

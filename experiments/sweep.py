@@ -136,7 +136,7 @@ class Sweep:
         label = ", ".join(f"{name} = {show(value)}" for name, value in point.items())
         try:
             config, recipe = with_settings(base.config, self.recipe, {**base.recipe, **point})
-            Run(config, recipe, "", 0, own_assigner(base.assigner))
+            Run(config, recipe, "", 0, own_assigner(base.assigner, point))
         except ValueError as error:
             self.left_out.setdefault(label, str(error))
             return None

@@ -27,6 +27,7 @@ from orchestration.terminal import warn
 if TYPE_CHECKING:
     from detector.data.coco import DataSet
 
+SLOW = 1.0  # seconds of an own assigner for one image; ours take milliseconds
 MADE_UP_BOXES = ((20, 30, 120, 200), (200, 40, 230, 60), (210, 44, 300, 250))
 
 
@@ -44,9 +45,8 @@ def open_plan(
     setup = replace(setup, data=data.name, fingerprint=data.fingerprint)
     plan = make_plan(setup, tables, rows=rows, seeds=seeds)
     missing = plan.missing(store)
-    for run in missing:
-        if run.run.assigner:
-            check_assigner(run.run)
+    own = {(it.run.config, str(it.run.assigner.identity)): it for it in missing if it.run.assigner}
+    warn([remark for it in own.values() for remark in check_assigner(it.run)])
     for part in (data.train, data.val) if missing else ():
         part.check_images()
     return plan, data
@@ -89,9 +89,10 @@ def train_missing(
             search.ended(signature)
 
     with ExitStack() as stack:
-        is_cancelled = stack.enter_context(recorded(store, setup.to_json(), missing, console))
         opening = stack.enter_context(ThreadPoolExecutor(1)).submit(open_tracker, store)
         allocation = stack.enter_context(cluster(resources, setup.recipe))
+        # Only now: of a launch that is refused nothing stays.
+        is_cancelled = stack.enter_context(recorded(store, setup.to_json(), missing, console))
         tracker = opening.result()  # both take seconds, mostly of waiting
         if tracker.problem:
             warn([f"MLflow: {tracker.problem}; training goes on, the records come later"])
@@ -124,10 +125,11 @@ def load_weights(recipes: Sequence[Recipe]) -> None:
             build_backbone(backbone, norm, weights)
 
 
-def check_assigner(run: Run) -> None:
+def check_assigner(run: Run) -> list[str]:
     """Let a run's own assigner select samples of a made-up image before a launch pays for it.
 
-    ValueError in one line where it fails or returns what is no assignment.
+    What looks wrong although it works. ValueError in one line where it fails or returns what is no
+    assignment.
     """
     import torch
 
@@ -139,7 +141,14 @@ def check_assigner(run: Run) -> None:
     shapes = run.config.anchor_scales, run.config.aspect_ratios
     anchors = grid_anchors(level_sizes(256, 320), [cell_anchors(it, *shapes) for it in STRIDES])
     assign = checked(load_assigner(run.assigner), str(run.assigner))
-    assign(anchors, torch.tensor(MADE_UP_BOXES).float())
+    begun = time.perf_counter()
+    matched = assign(anchors, torch.tensor(MADE_UP_BOXES).float())
+    seconds, odd = time.perf_counter() - begun, list[str]()
+    if not (matched >= 0).any():
+        odd.append(f"gives none of {len(MADE_UP_BOXES)} objects a positive")
+    if seconds > SLOW:
+        odd.append(f"took {seconds:.1f} s for an image of 256 x 320 pixels")
+    return [f"the assigner {run.assigner} {what}" for what in odd]
 
 
 def make_job(

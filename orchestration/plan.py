@@ -101,7 +101,8 @@ class Setup:
         try:
             config, recipe = with_settings(row.config, self.recipe, row.recipe_at(self.scale))
             config, recipe = with_settings(config, recipe, self.settings)
-            return Run(config, recipe, self.fingerprint, seed, own_assigner(row.assigner))
+            own = own_assigner(row.assigner, self.settings)
+            return Run(config, recipe, self.fingerprint, seed, own)
         except ValueError as error:
             raise ValueError(f"row '{row.label}': {error}") from error
 

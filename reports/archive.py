@@ -87,7 +87,8 @@ def unseal(path: Path, folder: Path) -> tuple[Manifest, str, list[str]]:
                     problems.append(f"{name}: it is not what the manifest says, or has no place")
             return manifest, _sha256(text), problems
     except Exception as error:  # what nobody vouches for may raise anything
-        reason = f"{path} is no archive of atss export: {error}"
+        why = getattr(error, "strerror", None) or error
+        reason = f"{path} is no archive of atss export: {why}"
         raise ValueError(" ".join(reason.split())) from error
 
 

@@ -348,6 +348,11 @@ def code_version(code: Any) -> str:
     return ", ".join(told) or UNKNOWN
 
 
+def row_changes(bundle: Bundle) -> list[str]:
+    """What every row is: "Box: group_norm=true, ..."."""
+    return [f"{row.label}: {assigned(row.changes) or 'nothing'}" for row in bundle.table.rows]
+
+
 def schedule(recipe: Recipe) -> str:
     """Iterations and batch."""
     images = "image" if recipe.batch_size == 1 else "images"

@@ -193,3 +193,4 @@ def test_a_launch_refuses_gpus_that_are_not_here(atss, data, tmp_path):
     place = ("--data", data, "--out", tmp_path)
     code, _, errors = atss("reproduce", "table2", "--gpus-per-run", "8", *place)
     assert code == 2 and "but there is: " in errors and errors.count("\n") == 1
+    assert "0 runs in" in atss("status", "--out", tmp_path)[1]  # nothing stays of it

@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -90,6 +91,7 @@ REFUSED = {
     'TABLE = Table(rows=[Row("a", ATSS, recipe={"iteration": 5})])': (
         r"line 4: row 'a': recipe has no setting 'iteration' \(did you mean 'iterations'\?\)"
     ),
+    'TABLE = Table(rows=[Row("a", ATSS, assigner="iou")])': "a function, got 'iou': ours stand in",
     'TABLE = Table(rows=[Row("a", ATSS)], metrics=["AP"])': "metrics needs some of ap, ap50",
     'TABLE = Table(rows=[Row("a", ATSS)], reference=1)': "reference needs a row's index below 1",
     'TABLE = Table(rows=[Row("a", ATSS)], layout="grid")': "layout='grid' needs two printed cells",
@@ -155,6 +157,9 @@ def test_an_assigner_takes_the_place_of_the_configs():
     assert canonical(runs[0])["assigner"]["source"].startswith("sha256:")
     with pytest.raises(ValueError, match="k=5 needs assigner='atss', got the own assigner 'mine'"):
         Run(replace(ATSS, k=5), DEMO, "data", 0, own)
+    setup = replace(SETUP, settings={"assigner": "atss"})
+    with pytest.raises(ValueError, match="row 'a': assigner has no effect here, because the row"):
+        setup.row_run(Row("a", IMPROVED_RETINANET, assigner=own), 0)
 
 
 def test_an_assigner_of_ours_may_be_taken_and_set():
@@ -196,6 +201,19 @@ def test_what_returns_no_assignment_is_refused_before_anything_is_trained(body):
     with pytest.raises(ValueError, match=NO_ASSIGNMENT[body]) as refused:
         check_assigner(run)
     assert "\n" not in str(refused.value)
+
+
+def test_an_assigner_without_positives_or_with_little_speed_is_remarked(monkeypatch):
+    from orchestration import launch
+
+    source = "import torch\ndef mine(anchors, gt_boxes):\n    return torch.full((1706,), {})\n"
+    found = {}
+    for value in (-1, 0):
+        run = Run(ATSS, DEMO, "data", 0, OwnAssigner("mine", source.format(value)))
+        found[value] = launch.check_assigner(run)
+    assert found == {-1: ["the assigner mine gives none of 3 objects a positive"], 0: []}
+    monkeypatch.setattr(launch, "SLOW", 0.0)
+    assert re.fullmatch(r"the assigner mine took \d\.\d s for .*", launch.check_assigner(run)[0])
 
 
 # --- the example of the docs

@@ -106,7 +106,8 @@ def choose(
     found: dict[str, Selection] = {}
     for row in wanted or [Row(selection_of(config).name, config) for config in PAPERS]:
         try:
-            one = selection_of(replace(row.config, **settings), own_assigner(row.assigner))
+            own = own_assigner(row.assigner, settings)
+            one = selection_of(replace(row.config, **settings), own)
         except ValueError as error:
             raise ValueError(f"{row.label}: {error}") from error
         if one.assigner.needs_predictions:

@@ -79,6 +79,7 @@ show(*site.gallery(folder, table.name))
 
 show(
     part("listed", "All runs have", tables.facts(bundle)),
+    part("listed", "Rows change in RetinaNet (#A=1)", tables.row_changes(bundle)),
     part("paragraphs", site.cost([bundle])),
     part("grid", tables.runs_grid(bundle)),
 )
