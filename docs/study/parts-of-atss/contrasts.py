@@ -1,4 +1,4 @@
-"""P1 to P6: what is left of them beside single differences, each with its 95 % interval.
+"""The numbers behind P1 to P6 and Q1 to Q6, each with its 95 % interval.
 
 python docs/study/parts-of-atss/contrasts.py --out results
 
@@ -7,6 +7,7 @@ together (docs/statistics.md), as the suite's claims have it.
 """
 
 import argparse
+from itertools import product
 from pathlib import Path
 
 from orchestration.plan import Setup, find_tables, setups_in
@@ -15,79 +16,74 @@ from orchestration.run_folder import open_store
 from reports.coco_bootstrap import Scores
 from reports.intervals import contrast
 
-FILE = Path(__file__).with_name("parts_of_atss.py")
-IOU, LOWER, NOBODY, ATSS = (
-    "IoU 0.5",
-    "IoU 0.3",
-    "IoU 0.5, nobody left out",
-    "ATSS: from mean + std on",
-)
-USUAL, LARGE, SMALL_ANCHORS = "128 px, 8S", "256 px, 8S", "128 px, 4S"
-# (setup, row) -> weight
-SUMS = {
-    "P1, and P6 at 128 px: nobody left out, less half of ATSS's gain": {
-        (USUAL, NOBODY): 1,
-        (USUAL, IOU): -0.5,
-        (USUAL, ATSS): -0.5,
-    },
-    "P2: half of ATSS's gain, less IoU 0.3's": {
-        (USUAL, ATSS): 0.5,
-        (USUAL, IOU): 0.5,
-        (USUAL, LOWER): -1,
-    },
-    "P5: ATSS's gain at 128 px, less that at 256": {
-        (USUAL, ATSS): 1,
-        (USUAL, IOU): -1,
-        (LARGE, ATSS): -1,
-        (LARGE, IOU): 1,
-    },
-    "P5: ATSS's gain with 8S, less that with 4S": {
-        (USUAL, ATSS): 1,
-        (USUAL, IOU): -1,
-        (SMALL_ANCHORS, ATSS): -1,
-        (SMALL_ANCHORS, IOU): 1,
-    },
-    "P6: ATSS's gain over nobody left out at 128 px, less that at 256": {
-        (USUAL, ATSS): 1,
-        (USUAL, NOBODY): -1,
-        (LARGE, ATSS): -1,
-        (LARGE, NOBODY): 1,
-    },
+FILES = [str(Path(__file__).with_name(name)) for name in ("parts_of_atss.py", "balance.py")]
+LABELS = {
+    "iou": "IoU 0.5",
+    "lower": "IoU 0.3",
+    "nobody": "IoU 0.5, nobody left out",
+    "three": "IoU 0.5, at least 3 each",
+    "seven": "IoU 0.5, at least 7 each",
+    "nine": "IoU 0.5, at most 9 each",
+    "both": "IoU 0.5, 7 to 9 each",
+    "ignores": "IoU 0.5, 7 to 9 each, nothing ignored",
+    "atss": "ATSS: from mean + std on",
 }
+# weight and row, of 128 pixels and anchors of 8 strides unless another setup stands behind an "@"
+SUMS = {
+    "P1, P6: nobody left out, less half of ATSS's gain": "1 nobody, -.5 iou, -.5 atss",
+    "P2: half of ATSS's gain, less IoU 0.3's": ".5 atss, .5 iou, -1 lower",
+    "P5: ATSS's gain, less that at 256 px": "1 atss, -1 iou, -1 atss@256, 1 iou@256",
+    "P5: ATSS's gain, less that with 4S": "1 atss, -1 iou, -1 atss@4S, 1 iou@4S",
+    "P6: its gain over nobody left out, less that at 256 px": (
+        "1 atss, -1 nobody, -1 atss@256, 1 nobody@256"
+    ),
+    "Q1: at least 3 each, over IoU": "1 three, -1 iou",
+    "Q1: at least 7 each, over at least 3": "1 seven, -1 three",
+    "Q2: half of ATSS's gain, less at most 9 each's": ".5 atss, .5 iou, -1 nine",
+    "Q3: 7 to 9 each, over ATSS": "1 both, -1 atss",
+    "Q4: nothing ignored, of 7 to 9 each": "1 ignores, -1 both",
+    "Q5: 7 to 9 each, over ATSS at 256 px": "1 both@256, -1 atss@256",
+    "Q6: 7 to 9 each, over ATSS with 4S": "1 both@4S, -1 atss@4S",
+    "left: what both bounds give, less the sum of each": "1 both, 1 iou, -1 seven, -1 nine",
+}
+Runs = dict[tuple[str, str], list[Scores]]  # setup, row
 
 
 def main() -> None:
-    """Print every row's AP in every setup, its lead over IoU and over nobody left out; the sums."""
+    """Print every row's AP in every setup with its lead over IoU and over ATSS, and the sums."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", default="results")
-    store, (table,) = open_store(parser.parse_args().out), find_tables([str(FILE)])
-    found: dict[tuple[str, str], list[Scores]] = {}
-    for setup, seeds in setups_in(store):
+    store, found = open_store(parser.parse_args().out), Runs()
+    for (setup, seeds), table in product(setups_in(store), find_tables(FILES)):
         content = bundle(store, setup, table, seeds)
         for row in content.rows:
             if runs := [content.scores[it.signature] for it in row.results]:
-                found[_called(setup), row.row.label] = runs
+                found[called(setup), row.row.label] = runs
     for (setup, label), runs in found.items():
+        over = [(1.0, runs), (-1.0, found[setup, LABELS["iou"]])]
+        less = [(1.0, runs), (-1.0, found[setup, LABELS["atss"]])]
         aps = ", ".join(f"{run.metrics.ap:.1f}" for run in runs)
-        over = "".join(
-            f"; over {other}: {_told({(setup, label): 1, (setup, other): -1}, found)}"
-            for other in (IOU, NOBODY, ATSS)
-            if other != label
-        )
-        print(f"{setup}, {label}: {_told({(setup, label): 1}, found)}, seeds {aps}{over}")
-    for name, weights in SUMS.items():
-        print(f"{name}: {_told(weights, found)}")
+        print(f"{setup or 'usual'}: {label}: {told([(1.0, runs)])} ({aps})", end="")
+        print(f"; over IoU {told(over)}; over ATSS {told(less)}")
+    for name, text in SUMS.items():
+        weights, places = zip(*(part.split() for part in text.split(", ")), strict=True)
+        keys = [(place.partition("@")[2], LABELS[place.partition("@")[0]]) for place in places]
+        is_there = all(key in found for key in keys)
+        parts = [(float(it), found[key]) for it, key in zip(weights, keys, strict=True) if is_there]
+        print(f"{name}: {told(parts) if parts else 'not measured'}")
 
 
-def _called(setup: Setup) -> str:
-    scales = setup.settings.get("anchor_scales", (8.0,))
-    return f"{setup.recipe.short_side[1]} px, {scales[0]:g}S"
+def called(setup: Setup) -> str:
+    """Nothing for 128 pixels and 8S, else what is changed: "256", "4S"."""
+    side, scales = setup.recipe.short_side[1], setup.settings.get("anchor_scales")
+    return (str(side) if side != 128 else "") + (f"{scales[0]:g}S" if scales else "")
 
 
-def _told(weights: dict[tuple[str, str], float], found: dict[tuple[str, str], list[Scores]]) -> str:
-    if not weights.keys() <= found.keys():
-        return "not measured"
-    it = contrast([(weight, found[place]) for place, weight in weights.items()])
+def told(parts: list[tuple[float, list[Scores]]]) -> str:
+    """A weighted sum with its interval."""
+    if len(parts) == 2 and parts[0][1] == parts[1][1]:
+        return "0"
+    it = contrast(parts)
     return "unknown" if it is None else f"{it.value:+.2f} ({it.low:+.2f} to {it.high:+.2f})"
 
 
