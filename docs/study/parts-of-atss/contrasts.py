@@ -1,4 +1,4 @@
-"""The numbers behind P1 to P6 and Q1 to Q6, each with its 95 % interval.
+"""The numbers behind P1 to P6 and Q1 to Q7, each with its 95 % interval.
 
 python docs/study/parts-of-atss/contrasts.py --out results
 
@@ -26,7 +26,7 @@ LABELS = {
     "nine": "IoU 0.5, at most 9 each",
     "both": "IoU 0.5, 7 to 9 each",
     "ignores": "IoU 0.5, 7 to 9 each, nothing ignored",
-    "atss": "ATSS: from mean + std on",
+    "atss": "ATSS",
 }
 # weight and row, of 128 pixels and anchors of 8 strides unless another setup stands behind an "@"
 SUMS = {
@@ -44,6 +44,8 @@ SUMS = {
     "Q4: nothing ignored, of 7 to 9 each": "1 ignores, -1 both",
     "Q5: 7 to 9 each, over ATSS at 256 px": "1 both@256, -1 atss@256",
     "Q6: 7 to 9 each, over ATSS with 4S": "1 both@4S, -1 atss@4S",
+    "Q7: 7 to 9 each, over IoU on bccd": "1 both@bccd, -1 iou@bccd",
+    "Q7: 7 to 9 each, over ATSS on bccd": "1 both@bccd, -1 atss@bccd",
     "left: what both bounds give, less the sum of each": "1 both, 1 iou, -1 seven, -1 nine",
 }
 Runs = dict[tuple[str, str], list[Scores]]  # setup, row
@@ -74,9 +76,10 @@ def main() -> None:
 
 
 def called(setup: Setup) -> str:
-    """Nothing for 128 pixels and 8S, else what is changed: "256", "4S"."""
+    """What is not shapes-large, 128 pixels and 8S: "256", "4S", "bccd"; nothing if all is."""
     side, scales = setup.recipe.short_side[1], setup.settings.get("anchor_scales")
-    return (str(side) if side != 128 else "") + (f"{scales[0]:g}S" if scales else "")
+    data = setup.data if setup.data != "shapes-large" else ""
+    return data + (str(side) if side != 128 else "") + (f"{scales[0]:g}S" if scales else "")
 
 
 def told(parts: list[tuple[float, list[Scores]]]) -> str:
