@@ -65,7 +65,7 @@ def train_missing(
     """Train the runs without a result; those that fail leave the reason in their folders.
 
     asha: the steps after which runs that are far behind are ended. search: proposes what to train
-    instead, as it fits. Raises ValueError for what cannot work, before any training.
+    instead, as it fits. Raises ValueError for what cannot work, before anything is written down.
     """
     setup, missing = plan.setup, () if search else plan.missing(store, is_asha=bool(asha))
     wanted = search.runs() if search else iter(missing)
@@ -91,7 +91,6 @@ def train_missing(
     with ExitStack() as stack:
         opening = stack.enter_context(ThreadPoolExecutor(1)).submit(open_tracker, store)
         allocation = stack.enter_context(cluster(resources, setup.recipe))
-        # Only now: of a launch that is refused nothing stays.
         is_cancelled = stack.enter_context(recorded(store, setup.to_json(), missing, console))
         tracker = opening.result()  # both take seconds, mostly of waiting
         if tracker.problem:
