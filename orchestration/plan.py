@@ -178,7 +178,8 @@ def find_tables(names: Sequence[str]) -> tuple[Table, ...]:
                     raise ValueError(f"{name}: a table of its own needs another name than '{key}'")
             found |= own
         else:
-            hint = did_you_mean(name, [*known, EVERY_TABLE], cutoff=0.5)
+            files = map(str, Path().glob(f"*{OWN}"))
+            hint = did_you_mean(name, [*known, EVERY_TABLE, *files], cutoff=0.5)
             raise ValueError(
                 f"no table is called '{name}'{hint}; there are {', '.join(known)}, {EVERY_TABLE} "
                 f"(table1 to table7), and your own: a {OWN} file"

@@ -67,7 +67,7 @@ def name_of(path: Path) -> str:
 # --- the table
 
 
-def test_a_file_is_a_table_called_like_the_file_and_may_have_several(tmp_path):
+def test_a_file_is_a_table_called_like_the_file_and_may_have_several(tmp_path, monkeypatch):
     path = write(tmp_path, HEAD + 'TABLE = Table(title="One", rows=[Row("ATSS", ATSS)])')
     (table,) = find_tables([str(path)])
     assert (table.name, table.label, table.heading) == ("my_ablation",) * 2 + ("my_ablation. One",)
@@ -76,6 +76,9 @@ def test_a_file_is_a_table_called_like_the_file_and_may_have_several(tmp_path):
     path = write(tmp_path, HEAD + f'TABLES = [Table(name="a", {rows}), Table(name="b", {rows})]')
     assert [table.name for table in find_tables([str(path), "table3"])] == ["a", "b", "table3"]
     assert list(path.parent.iterdir()) == [path]  # read anew, and nothing is left beside it
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=r"'my_ablation' \(did you mean 'my_ablation.py'\?\)"):
+        find_tables(["my_ablation"])
 
 
 REFUSED = {
