@@ -26,6 +26,8 @@ LABELS = {
     "nine": "IoU 0.5, at most 9 each",
     "both": "IoU 0.5, 7 to 9 each",
     "ignores": "IoU 0.5, 7 to 9 each, nothing ignored",
+    "all": "Candidates, all",
+    "threshold": "All inside from ATSS's threshold on",
     "atss": "ATSS",
 }
 # weight and row, of 128 pixels and anchors of 8 strides unless another setup stands behind an "@"
@@ -46,6 +48,9 @@ SUMS = {
     "Q6: 7 to 9 each, over ATSS with 4S": "1 both@4S, -1 atss@4S",
     "Q7: 7 to 9 each, over IoU on bccd": "1 both@bccd, -1 iou@bccd",
     "Q7: 7 to 9 each, over ATSS on bccd": "1 both@bccd, -1 atss@bccd",
+    "beside: candidates, all, over ATSS at 256 px": "1 all@256, -1 atss@256",
+    "beside: from ATSS's threshold on, over ATSS at 256 px": "1 threshold@256, -1 atss@256",
+    "beside: from ATSS's threshold on, over 7 to 9 each at 256 px": "1 threshold@256, -1 both@256",
     "left: what both bounds give, less the sum of each": "1 both, 1 iou, -1 seven, -1 nine",
 }
 Runs = dict[tuple[str, str], list[Scores]]  # setup, row
