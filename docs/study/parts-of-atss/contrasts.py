@@ -1,4 +1,4 @@
-"""The numbers behind P1 to P6 and Q1 to Q7, each with its 95 % interval.
+"""The numbers behind P1 to P6, Q1 to Q7, R1 and R2, each with its 95 % interval.
 
 python docs/study/parts-of-atss/contrasts.py --out results
 
@@ -51,6 +51,10 @@ SUMS = {
     "beside: candidates, all, over ATSS at 256 px": "1 all@256, -1 atss@256",
     "beside: from ATSS's threshold on, over ATSS at 256 px": "1 threshold@256, -1 atss@256",
     "beside: from ATSS's threshold on, over 7 to 9 each at 256 px": "1 threshold@256, -1 both@256",
+    "R1: from ATSS's threshold on, over IoU on bccd": "1 threshold@bccd, -1 iou@bccd",
+    "R1: from ATSS's threshold on, over ATSS on bccd": "1 threshold@bccd, -1 atss@bccd",
+    "R2: from ATSS's threshold on, over IoU with 4S": "1 threshold@4S, -1 iou@4S",
+    "R2: from ATSS's threshold on, over ATSS with 4S": "1 threshold@4S, -1 atss@4S",
     "left: what both bounds give, less the sum of each": "1 both, 1 iou, -1 seven, -1 nine",
 }
 Runs = dict[tuple[str, str], list[Scores]]  # setup, row
