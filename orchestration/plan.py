@@ -68,7 +68,9 @@ class Setup:
     def name(self) -> str:
         """For people: "demo - shapes", "mini iterations=500 - coco-mini"."""
         shown = {name: show_setting(value) for name, value in sorted(self.settings.items())}
-        settings = [f"{name}={Path(value).name}" for name, value in shown.items()]
+        if "weights" in shown:
+            shown["weights"] = Path(shown["weights"]).name
+        settings = [f"{name}={value}" for name, value in shown.items()]
         return f"{' '.join([self.scale, *settings])} - {self.data}"
 
     @property

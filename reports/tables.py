@@ -34,7 +34,7 @@ Stack = dict[str, Cell]  # whose it is -> a number of one row and metric: paper'
 SHORT = 2  # lines of a row that needs no rule to be told from its neighbours
 COUNTS, COUNTS_FOR_THESE = "*", "(*)"  # marks of a change whose interval excludes zero
 MAX_FACT = 80  # letters; longer ones differ from run to run
-HARMLESS = {"ray", "mlflow"}  # facts that no number depends on
+HARMLESS = ("ray", "mlflow")  # facts whose names begin so: no number depends on them
 UNKNOWN = "unknown"
 
 
@@ -306,7 +306,7 @@ def differing(bundle: Bundle) -> tuple[dict[str, str], tuple[str, ...]]:
         known = {"seeds": [str(run.seed) for run in row.results], **told_by(row.results)}
         if row.scores:
             known["test images"] = [f"{it.num_images:,} ({it.images[:8]})" for it in row.scores]
-        moving = {name: it for name, it in known.items() if name not in HARMLESS}
+        moving = {name: it for name, it in known.items() if not name.lower().startswith(HARMLESS)}
         rows[row.row.label] = {name: " and ".join(dict.fromkeys(it)) for name, it in moving.items()}
     texts = dict.fromkeys(rows, "")
     for name in dict.fromkeys(name for told in rows.values() for name in told):

@@ -100,6 +100,9 @@ def test_settings_change_the_recipe_and_the_name_only_if_they_tell(tmp_path, mon
     setup = setup_at("demo", "weights=body.pth")  # found from anywhere
     assert setup.recipe.weights == str(tmp_path / "body.pth")
     assert setup.name == "demo weights=body.pth - shapes"
+    thirds = setup_at("demo", "aspect_ratios=1/3")
+    assert thirds.name.startswith("demo aspect_ratios=1/3 - ")
+    assert thirds.slug.startswith("demo-aspect_ratios=1-3-")
 
 
 def test_a_setting_of_the_test_trains_nothing_that_is_there(tmp_path):
