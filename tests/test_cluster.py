@@ -102,7 +102,7 @@ def test_a_table_survives_the_loss_of_a_node(start, data, tmp_path):
     address, second = start_cluster(start)
     wait_for(lambda: "Uvicorn running" in server.said(), 120, server)
 
-    settings = ["iterations=60", "evaluations=6"]
+    settings = ["iterations=150", "evaluations=15"]  # so that no run ends before both began
     line = launch_line("table2", "--rows", "1,2", data=data, out=out, settings=settings)
     launch = start(*line, "--address", address, MLFLOW_TRACKING_URI=records)
     store = open_store(out)
